@@ -1,0 +1,46 @@
+"""Open an artifact as a function from the raw observation to the environment's action, on the runtime that will run it."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from lilliput.artifact import Artifact, read_artifact
+from lilliput.errors import LilliputError
+
+
+class Actor(Protocol):
+    """A running artifact."""
+
+    @property
+    def artifact(self) -> Artifact:
+        """What is running."""
+        ...
+
+    def __call__(self, observation: Any) -> Any:
+        """The environment's action for one raw observation: an array of the action's shape, or an int for Discrete."""
+        ...
+
+    def batch(self, observations: Any) -> np.ndarray:
+        """The actions for a batch of raw observations, batch first; each equal to that of its observation alone."""
+        ...
+
+
+def open_artifact(folder: str | Path) -> Actor:
+    """The artifact in `folder`, running.
+
+    Raises:
+        LilliputError: no artifact, or nothing here that runs it.
+    """
+    artifact = read_artifact(folder)
+    match artifact.manifest.format:
+        case "onnx":
+            from lilliput.runtime.onnxruntime import OnnxActor
+
+            return OnnxActor(artifact)
+        case "c":
+            from lilliput.runtime.native import open_native
+
+            return open_native(artifact)
+        case other:
+            raise LilliputError(f"{folder} is of the format {other!r}; this version runs onnx and c")
