@@ -1,0 +1,71 @@
+# Every target sets up what it needs in .venv, once: the stamps beside it say what is installed.
+# A fresh Debian or Ubuntu needs: python3 (3.11 or newer), python3-venv, python3-dev, gcc, make.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMPS := $(VENV)/.installed
+PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
+PYTEST := $(BIN)/python -m pytest -n 2
+# Array libraries would otherwise start a thread pool in each of the test processes.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+
+.PHONY: demo test test-frameworks check lint types bench wheel clean
+
+demo: $(STAMPS)/runtime
+	$(BIN)/lilliput demo
+
+test: $(STAMPS)/test
+	$(PYTEST) -m "not slow and not embedded"
+
+test-frameworks: $(STAMPS)/frameworks $(STAMPS)/test
+	$(PYTEST) -m "not embedded"
+
+check: lint types
+
+lint: $(STAMPS)/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+# The type checker reads the frameworks' types too.
+types: $(STAMPS)/dev $(STAMPS)/test $(STAMPS)/frameworks
+	$(BIN)/pyright
+
+bench: $(STAMPS)/test $(STAMPS)/frameworks
+	$(BIN)/python benchmarks/environment_steps.py
+
+wheel: $(STAMPS)/dev
+	$(BIN)/python -m build
+
+clean:
+	rm -rf $(VENV) build dist
+
+$(STAMPS)/python:
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/runtime: $(STAMPS)/python pyproject.toml constraints.txt
+	@echo "Installing Lilliput with MuJoCo and Box2D (about 250 MB, a minute or two)"
+	$(PIP) --editable '.[mujoco,box2d]'
+	@touch $@
+
+$(STAMPS)/test: $(STAMPS)/runtime
+	@echo "Installing what the tests need"
+	$(PIP) --editable '.[mujoco,box2d,report,shrink,test]'
+	@touch $@
+
+$(STAMPS)/dev: $(STAMPS)/runtime
+	@echo "Installing the linters and the type checker"
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+# Torch first and alone, so that its version is decided by nothing else.
+$(STAMPS)/frameworks: $(STAMPS)/runtime
+	@echo "Installing torch and Stable-Baselines3"
+	$(PIP) "$$(grep '^torch==' constraints.txt)"
+	$(PIP) --editable '.[train]'
+	@touch $@

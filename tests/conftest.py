@@ -1,0 +1,35 @@
+"""What all tests share: where policies are, and settings that make runs repeatable."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+
+REPOSITORY = Path(__file__).parent.parent
+
+# A busy machine is not a failing test: no deadline. The same examples every time unless one asks for others.
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+@pytest.fixture(scope="session")
+def example_policies() -> Path:
+    """The folder of the policies that the project trained itself."""
+    return REPOSITORY / "examples" / "policies"
+
+
+@pytest.fixture(scope="session")
+def public_policies() -> Path:
+    """The folder of the public rl-zoo policies; the test is skipped where it is not to be had."""
+    folder = os.environ.get("LILLIPUT_POLICIES")
+    if not folder:
+        pytest.skip("LILLIPUT_POLICIES is not set: the public policies are not here")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.fail(f"LILLIPUT_POLICIES is {folder!r}, which is not a folder")
+    return path
