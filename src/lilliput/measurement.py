@@ -1,0 +1,140 @@
+"""What is measured, in which unit and how: quantities, raw values, conditions. Medians, intervals and percent exist only in `report`."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, final
+
+from lilliput.errors import LilliputError
+
+Better = Literal["higher", "lower"]
+
+
+@final
+@dataclass(frozen=True)
+class Quantity:
+    """Something that can be measured on an artifact.
+
+    Attributes:
+        name: as records and study files spell it.
+        unit: SI base unit, "byte", "1" for a count, "return" for what the environment pays.
+        better: whether higher or lower is better.
+        timing: whether its measurement must run alone on the machine.
+        version: raised when the meaning of the values changes.
+        description: one value of it, in words.
+    """
+
+    name: str
+    unit: str
+    better: Better
+    timing: bool
+    version: int
+    description: str
+
+
+_ROWS = (
+    Quantity("episode_return", "return", "higher", False, 1, "the undiscounted return of one episode, one value a seed"),
+    Quantity("episode_length", "1", "higher", False, 1, "the steps of one episode, one value a seed"),
+    Quantity("episode_time_s", "s", "lower", True, 1, "wall time of one episode with the environment's own, as arXiv 2407.04803"),
+    Quantity("model_bytes", "byte", "lower", False, 1, "every constant that a decision reads, as the C format stores it"),
+    Quantity("file_bytes", "byte", "lower", False, 1, "the model file (onnx) or the compiled object (c) on disk"),
+    Quantity("n_parameters", "1", "lower", False, 1, "weights and biases"),
+    Quantity("n_nonzero_parameters", "1", "lower", False, 1, "weights and biases that are not zero"),
+    Quantity("n_macs", "1", "lower", False, 1, "multiply-accumulates of one decision"),
+    Quantity("latency_s", "s", "lower", True, 1, "one decision at batch 1 on one thread, the environment left out"),
+    Quantity("baseline_latency_s", "s", "lower", True, 1, "the same of the uncompressed policy, interleaved in the same run"),
+    Quantity("peak_memory_bytes", "byte", "lower", True, 1, "peak resident memory of a process that only serves the policy"),
+    Quantity("identity_memory_bytes", "byte", "lower", True, 1, "the same of the same runtime serving an identity policy"),
+    Quantity("interpreter_memory_bytes", "byte", "lower", True, 1, "the same of a bare interpreter"),
+    Quantity("energy_j", "J", "lower", True, 1, "energy of one decision, net of the idle machine's"),
+    Quantity("gross_energy_j", "J", "lower", True, 1, "energy of one decision, the idle machine's included"),
+    Quantity("episode_energy_j", "J", "lower", True, 1, "energy of one episode with the environment's own, gross"),
+    Quantity("flash_bytes", "byte", "lower", False, 1, "code and constants of the compiled target"),
+    Quantity("ram_bytes", "byte", "lower", False, 1, "static data and stack of the compiled target"),
+    Quantity("instructions", "1", "lower", False, 1, "instructions of one decision on the target"),
+)
+
+QUANTITIES: dict[str, Quantity] = {row.name: row for row in _ROWS}
+"""Every quantity by name."""
+
+
+def quantity(name: str) -> Quantity:
+    """The quantity of that name.
+
+    Raises:
+        LilliputError: there is none.
+    """
+    if name not in QUANTITIES:
+        raise LilliputError(f"{name!r} is not a quantity; known: {', '.join(QUANTITIES)}")
+    return QUANTITIES[name]
+
+
+@final
+@dataclass(frozen=True)
+class Conditions:
+    """Where and when something was measured; values under unlike conditions are not compared as if they were alike."""
+
+    processor: str = ""
+    instruction_set: str = ""
+    n_cores: int = 0
+    operating_system: str = ""
+    python: str = ""
+    packages: tuple[tuple[str, str], ...] = ()
+    n_threads: int = 1
+    started: str = ""
+
+
+@final
+@dataclass(frozen=True)
+class Measurement:
+    """Raw values of one quantity.
+
+    Attributes:
+        quantity: its name in QUANTITIES.
+        values: in the quantity's unit, in the order in which they were taken.
+        method: how: "measured: ...", "counted: ...", "emulated: ..." or "modelled: ...".
+        conditions: where.
+    """
+
+    quantity: str
+    values: tuple[float, ...]
+    method: str
+    conditions: Conditions = Conditions()
+
+    def __post_init__(self) -> None:
+        quantity(self.quantity)
+        object.__setattr__(self, "values", tuple(float(value) for value in self.values))
+        if not self.values or not all(math.isfinite(value) for value in self.values):
+            raise LilliputError(f"{self.quantity}: no values, or one that is not finite; what was not measured is Absent")
+        if self.method.split(":")[0] not in ("measured", "counted", "emulated", "modelled"):
+            raise LilliputError(f"{self.quantity}: the method {self.method!r} must begin with measured, counted, emulated or modelled")
+
+
+@final
+@dataclass(frozen=True)
+class Absent:
+    """A quantity that could not be measured, and why; never a 0."""
+
+    quantity: str
+    reason: str
+
+    def __post_init__(self) -> None:
+        quantity(self.quantity)
+
+
+def to_json(measurement: Measurement) -> dict[str, Any]:
+    """The measurement as JSON data; floats round-trip."""
+    return asdict(measurement)
+
+
+def from_json(data: dict[str, Any]) -> Measurement:
+    """The measurement that `to_json` wrote.
+
+    Raises:
+        LilliputError: the data is malformed.
+    """
+    try:
+        conditions = dict(data["conditions"])
+        conditions["packages"] = tuple((str(name), str(version)) for name, version in conditions["packages"])
+        return Measurement(data["quantity"], tuple(data["values"]), data["method"], Conditions(**conditions))
+    except (KeyError, TypeError, ValueError) as error:
+        raise LilliputError(f"a measurement in the file is malformed: {str(error)[:80]}") from error
