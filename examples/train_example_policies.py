@@ -81,14 +81,14 @@ EXPERIMENTS = (
     Experiment(
         algorithm=SAC,
         environment="HalfCheetah-v5",
-        total_steps=400_000,
+        total_steps=300_000,
         seed=1,
         n_envs=1,
         checkpoint_every=20_000,
         normalize=False,
         arguments={
             "learning_rate": 3e-4,
-            "buffer_size": 400_000,
+            "buffer_size": 300_000,
             "learning_starts": 10_000,
             "batch_size": 256,
             "gamma": 0.99,
