@@ -1,0 +1,57 @@
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+HEAVY = ("torch", "stable_baselines3", "onnx", "onnxruntime", "gymnasium", "matplotlib", "plotly", "scipy")
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_importing_lilliput_loads_no_heavy_package():
+    assert run_python(f"import sys, lilliput; print([m for m in {HEAVY} if m in sys.modules])") == "[]"
+
+
+def test_importing_lilliput_is_quick():
+    clock = "import time; start = time.perf_counter(); import lilliput; print(time.perf_counter() - start)"
+    # The best of several: a busy machine makes an import slow, nothing makes it quick.
+    assert min(float(run_python(clock)) for _ in range(5)) < 0.3
+
+
+def test_every_requirement_is_pinned():
+    constraints = (ROOT / "constraints.txt").read_text()
+    pinned = {canonical(line.split("==")[0]) for line in constraints.splitlines() if not line.startswith("#")}
+    wanted = [*PROJECT["dependencies"], *(r for extra in PROJECT["optional-dependencies"].values() for r in extra)]
+    names = {canonical(re.split(r"[\[<>=; ]", requirement)[0]) for requirement in wanted} - {"lilliput"}
+    assert names - pinned == set()
+    assert "://" not in constraints
+    assert not re.search(r"^\s*-", constraints, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path):
+    pytest.importorskip("hatchling")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(build, check=True, capture_output=True, cwd=ROOT)
+    (wheel,) = tmp_path.glob("*.whl")
+    packaged = set(zipfile.ZipFile(wheel).namelist())
+    source = {
+        path.relative_to(ROOT / "src").as_posix()
+        for path in (ROOT / "src" / "lilliput").rglob("*")
+        if path.is_file() and path.suffix not in (".pyc", ".so") and "__pycache__" not in path.parts
+    }
+    assert "lilliput/py.typed" in source
+    assert source - packaged == set()
