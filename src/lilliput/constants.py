@@ -75,6 +75,8 @@ def constants(layer: layers.Layer) -> dict[str, np.ndarray]:
             found = {**_weight(layer.weight), "bias": layer.bias}
         case layers.QuantizedDense() | layers.QuantizedConv2d():
             found = {**_range(layer.input), **_weight(layer.weight), "weight_scale": layer.weight.scale, "bias": layer.bias}
+        case layers.SelectInputs(indices=indices):
+            found = {"indices": indices.astype(np.uint8) if indices[-1] < 256 else indices}
         case layers.Standardize():
             clip = layer.clip if np.isfinite(layer.clip).any() else None
             found = {"mean": layer.mean, "scale": layer.scale, "clip": clip}

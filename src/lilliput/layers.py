@@ -150,6 +150,25 @@ class LayerNorm:
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class SelectInputs:
+    """x[indices] of an input that is a vector: what is left of the observation once its dead inputs are taken out.
+
+    Attributes:
+        indices: uint16, ascending, each once.
+    """
+
+    indices: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.indices.dtype != np.uint16 or self.indices.ndim != 1 or not self.indices.size:
+            raise LilliputError(f"input indices are {self.indices.dtype}{list(self.indices.shape)}; they must be uint16, one or more")
+        if (np.diff(self.indices.astype(np.int64)) <= 0).any():
+            raise LilliputError("input indices must ascend, each index once")
+        object.__setattr__(self, "indices", frozen(self.indices))
+
+
+@final
 @dataclass(frozen=True)
 class Flatten:
     """All axes of an observation as one, row-major."""
@@ -252,12 +271,12 @@ class ArgmaxAction:
 Activation = Relu | Tanh | Sigmoid | Elu | LeakyRelu | Silu | Gelu | HardTanh
 Linear = Dense | QuantizedDense | Conv2d | QuantizedConv2d
 Head = SquashAction | RescaleAction | ClipAction | ArgmaxAction
-Layer = Standardize | Linear | LayerNorm | Flatten | Activation | Head
+Layer = SelectInputs | Standardize | Linear | LayerNorm | Flatten | Activation | Head
 
 KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        Standardize, Dense, QuantizedDense, Conv2d, QuantizedConv2d, LayerNorm, Flatten, Relu, Tanh, Sigmoid, Elu, LeakyRelu,
+        SelectInputs, Standardize, Dense, QuantizedDense, Conv2d, QuantizedConv2d, LayerNorm, Flatten, Relu, Tanh, Sigmoid, Elu, LeakyRelu,
         Silu, Gelu, HardTanh, SquashAction, RescaleAction, ClipAction, ArgmaxAction,
     )
 }  # fmt: skip
@@ -293,6 +312,10 @@ def output_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
             if min(size) < 1:
                 raise LilliputError(f"a convolution of shape {list(weight.shape)} is larger than its input {list(shape)}")
             return (weight.shape[0], *size)
+        case SelectInputs(indices=indices):
+            if len(shape) != 1 or int(indices[-1]) >= shape[0]:
+                raise LilliputError(f"input {int(indices[-1])} is selected from an input of shape {list(shape)}")
+            return indices.shape
         case Flatten():
             return (int(np.prod(shape)),)
         case ArgmaxAction(sizes=sizes):

@@ -62,6 +62,8 @@ def apply(layer: Layer, x: Float32[np.ndarray, "n ..."]) -> np.ndarray:
     """The outputs of one layer for a batch of its inputs."""
     one = np.float32(1)
     match layer:
+        case layers.SelectInputs(indices=indices):
+            return x[:, indices]
         case layers.Standardize():
             y = (x - _f32(layer.mean)) * _f32(layer.scale)
             return np.clip(y, -_f32(layer.clip), _f32(layer.clip))
