@@ -1,0 +1,73 @@
+"""Runs policies in environments: seeded episodes under an `act` function, and observations from them."""
+
+from lilliput.rollout.collect import NOISE, NoisyPolicy, Source, collect
+from lilliput.rollout.environment import (
+    EnvironmentSpec,
+    action_space_of,
+    check_fit,
+    make_environment,
+    observation_space_of,
+    successor,
+)
+from lilliput.rollout.episode import (
+    Act,
+    ActOfSeed,
+    Episode,
+    PolicyAct,
+    Progress,
+    RandomPolicy,
+    SameAct,
+    Stage,
+    episode_returns,
+    episodes,
+    play,
+    random_returns,
+)
+from lilliput.rollout.seeds import ROLES, Role, SeedPlan, check_disjoint
+from lilliput.rollout.wrappers import (
+    WRAPPERS,
+    Atari,
+    FrameStack,
+    TimeFeature,
+    TransposeImage,
+    Wrapper,
+    format_wrapper,
+    parse_wrappers,
+)
+
+__all__ = [
+    "NOISE",
+    "ROLES",
+    "WRAPPERS",
+    "Act",
+    "ActOfSeed",
+    "Atari",
+    "EnvironmentSpec",
+    "Episode",
+    "FrameStack",
+    "NoisyPolicy",
+    "PolicyAct",
+    "Progress",
+    "RandomPolicy",
+    "Role",
+    "SameAct",
+    "SeedPlan",
+    "Source",
+    "Stage",
+    "TimeFeature",
+    "TransposeImage",
+    "Wrapper",
+    "action_space_of",
+    "check_disjoint",
+    "check_fit",
+    "collect",
+    "episode_returns",
+    "episodes",
+    "format_wrapper",
+    "make_environment",
+    "observation_space_of",
+    "parse_wrappers",
+    "play",
+    "random_returns",
+    "successor",
+]

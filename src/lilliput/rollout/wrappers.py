@@ -1,0 +1,126 @@
+"""The closed list of what an environment does before the policy sees its observation, as text: "frame_stack(4)"."""
+
+import ast
+import dataclasses
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, final
+
+from lilliput.errors import LilliputError
+
+
+@final
+@dataclass(frozen=True)
+class TimeFeature:
+    """Appends the time left, 1 at the start and 0 at the limit, to the observation (sb3_contrib's TimeFeatureWrapper).
+
+    The environment's own step limit counts; `max_steps` where it has none. `test_mode`: always 1.
+    """
+
+    max_steps: int = 1000
+    test_mode: bool = False
+
+
+@final
+@dataclass(frozen=True)
+class FrameStack:
+    """The last `n_stack` observations side by side, zeros before the first (Stable-Baselines3's VecFrameStack)."""
+
+    n_stack: int = 4
+
+
+@final
+@dataclass(frozen=True)
+class Atari:
+    """Stable-Baselines3's AtariWrapper, played for the game's own score: rewards unclipped, an episode is a whole game.
+
+    With `terminal_on_life_loss`, what follows a lost life (a no-op, fire where the game needs it) happens by itself.
+    """
+
+    noop_max: int = 30
+    frame_skip: int = 4
+    screen_size: int = 84
+    terminal_on_life_loss: bool = True
+
+
+@final
+@dataclass(frozen=True)
+class TransposeImage:
+    """Height, width, channels to channels, height, width (Stable-Baselines3's VecTransposeImage)."""
+
+
+Wrapper = TimeFeature | FrameStack | Atari | TransposeImage
+
+WRAPPERS: dict[str, type[Wrapper]] = {
+    "time_feature": TimeFeature,
+    "frame_stack": FrameStack,
+    "atari": Atari,
+    "transpose_image": TransposeImage,
+}
+
+_LEAST = {"max_steps": 1, "n_stack": 1, "noop_max": 0, "frame_skip": 1, "screen_size": 1}
+
+
+def parse_wrappers(texts: Iterable[str]) -> tuple[Wrapper, ...]:
+    """The wrappers that the texts name, the innermost first.
+
+    >>> parse_wrappers(["time_feature(max_steps=200)", "frame_stack(4)"])
+    (TimeFeature(max_steps=200, test_mode=False), FrameStack(n_stack=4))
+
+    Raises:
+        LilliputError: a text that is no call, an unknown name or an argument of another type.
+    """
+    if isinstance(texts, str):
+        raise LilliputError(f"wrappers are a list of texts; {texts!r} is one text: write [{texts!r}]")
+    return tuple(_parse(text) for text in texts)
+
+
+def format_wrapper(wrapper: Wrapper) -> str:
+    """The shortest text that `parse_wrappers` reads back.
+
+    >>> format_wrapper(TimeFeature()), format_wrapper(FrameStack(2))
+    ('time_feature', 'frame_stack(n_stack=2)')
+    """
+    (name,) = (name for name, kind in WRAPPERS.items() if kind is type(wrapper))
+    given = {f.name: value for f in dataclasses.fields(wrapper) if (value := getattr(wrapper, f.name)) != f.default}
+    return name + (f"({', '.join(f'{key}={value!r}' for key, value in given.items())})" if given else "")
+
+
+def _parse(text: str) -> Wrapper:
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        call = tree if isinstance(tree, ast.Call) else ast.Call(tree, [], [])
+        positional = [ast.literal_eval(node) for node in call.args]
+        named = {keyword.arg or "**": ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        raise LilliputError(
+            f"wrapper {text!r} cannot be read; write a name with plain arguments, such as frame_stack(4)"
+        ) from None
+    name = call.func.id if isinstance(call.func, ast.Name) else ""
+    if name not in WRAPPERS:
+        near = difflib.get_close_matches(name, WRAPPERS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise LilliputError(f"wrapper {text!r} is not known; allowed: {', '.join(WRAPPERS)}{hint}")
+    return _build(name, positional, named)
+
+
+def _build(name: str, positional: list[Any], named: dict[str, Any]) -> Wrapper:
+    fields = {field.name: field for field in dataclasses.fields(WRAPPERS[name])}
+    allowed = ", ".join(f"{field.name}={field.default!r}" for field in fields.values()) or "no arguments"
+    arguments = dict(zip(fields, positional, strict=False))
+    repeated = arguments.keys() & named.keys()
+    unknown = named.keys() - fields.keys()
+    if len(positional) > len(fields) or repeated or unknown:
+        what = (
+            f"{len(positional)} arguments" if len(positional) > len(fields) else ", ".join(sorted(repeated | unknown))
+        )
+        raise LilliputError(f"wrapper {name}: {what} cannot be; it takes {allowed}")
+    arguments |= named
+    for key, value in arguments.items():
+        kind = type(fields[key].default)
+        if type(value) is not kind:
+            raise LilliputError(f"wrapper {name}: {key} is {value!r}; it must be of type {kind.__name__}")
+        if key in _LEAST and value < _LEAST[key]:
+            raise LilliputError(f"wrapper {name}: {key} is {value}; it must be at least {_LEAST[key]}")
+    return WRAPPERS[name](**arguments)
