@@ -63,7 +63,7 @@ def apply(layer: Layer, x: Float32[np.ndarray, "n ..."]) -> np.ndarray:
     one = np.float32(1)
     match layer:
         case layers.SelectInputs(indices=indices):
-            return x[:, indices]
+            return np.take(x, indices, axis=1)  # x[:, indices] would be column-major, and sums would depend on that
         case layers.Standardize():
             y = (x - _f32(layer.mean)) * _f32(layer.scale)
             return np.clip(y, -_f32(layer.clip), _f32(layer.clip))
