@@ -16,6 +16,9 @@ from lilliput.measurement import Absent, Measurement
 FORMAT = 1
 """Version of the record file. 1: the first."""
 
+RANDOM_POLICY = "uniform-random"
+"""Stands in a cell where a policy's digest does."""
+
 Status = Literal["done", "failed", "not_applicable"]
 
 

@@ -1,0 +1,29 @@
+"""`lilliput check`: does an artifact still do what it did when it was exported?"""
+
+import json
+from pathlib import Path
+
+import click
+
+from lilliput.cli import option
+from lilliput.errors import LilliputError
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@option.as_json
+def check(folder: Path, as_json: bool) -> None:
+    """Run the artifact in FOLDER on its golden examples, on this machine.
+
+    \b
+    Example: lilliput check small-c/
+    """
+    from lilliput.export import check as check_artifact
+
+    result = check_artifact(folder)
+    if as_json:
+        click.echo(json.dumps({"ok": result.ok, "n_examples": result.n_examples, "largest_difference": result.largest_difference, "tolerance": result.tolerance}))
+    if not result.ok:
+        raise LilliputError(f"{folder}: the largest difference over {result.n_examples} examples is {result.largest_difference:.3g}; allowed {result.tolerance:.3g}")
+    if not as_json:
+        click.echo(f"{folder}: {result.n_examples} golden examples reproduced; largest difference {result.largest_difference:.3g}, allowed {result.tolerance:.3g}")

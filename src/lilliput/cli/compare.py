@@ -1,0 +1,80 @@
+"""`lilliput compare`: some recipes on one policy, on all measures."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from lilliput.cli import option, progress
+
+
+@click.command()
+@option.source
+@option.normalizer
+@option.environment
+@option.environment_kwargs
+@click.option("-r", "--recipe", "recipes", multiple=True, required=True, help="A recipe; give it several times.")
+@click.option("--format", "formats", multiple=True, type=click.Choice(["onnx", "c"]), help="What is exported and measured [default: c]; may be repeated.")
+@click.option("--episodes", default=100, show_default=True, type=click.IntRange(min=1), help="Episodes a candidate plays.")
+@click.option("--keep", default=0.95, show_default=True, type=click.FloatRange(0, 1, min_open=True), help="Share of the return to keep.")
+@option.seed
+@click.option("--workers", default=os.cpu_count() or 1, show_default="cores", type=click.IntRange(min=1), help="Processes that play.")
+@click.option("--no-timings", is_flag=True, help="Leave out inference time, memory and energy.")
+@option.output
+@option.force
+@option.as_json
+def compare(
+    source: Path,
+    normalizer: Path | None,
+    environment: str | None,
+    environment_kwargs: str,
+    recipes: tuple[str, ...],
+    formats: tuple[str, ...],
+    episodes: int,
+    keep: float,
+    seed: int,
+    workers: int,
+    no_timings: bool,
+    output: Path,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Compare what recipes do to the policy in SOURCE: return, size, inference time, memory, energy.
+
+    Every number is measured on the exported artifact. The baseline and all candidates play the same episodes. Artifacts and
+    records stay in the output folder, and the same command goes on where it was interrupted.
+
+    \b
+    Example:
+      lilliput compare ppo.zip --env HalfCheetah-v4 \\
+        -r "quantize()" -r "prune_units(ratio=0.3)" -o results/
+    """
+    from lilliput.load import load_policy
+    from lilliput.report import summary, table
+    from lilliput.study import folder
+    from lilliput.study.compare import Comparison
+    from lilliput.study.compare import compare as run
+    from lilliput.study.environment import resolve
+
+    policy = load_policy(source, normalizer=normalizer)
+    id_, kwargs = resolve(policy, environment, environment_kwargs)
+    comparison = Comparison(id_, recipes, formats or ("c",), episodes, seed, kwargs, not no_timings)
+    folder.enter(output, "comparison", force=force)
+    with progress.shown(quiet=as_json) as report:
+        records = run(policy, comparison, output, workers, report)
+    rows = summary.rows(records, keep)
+    notes = table.notes(rows)
+    (output / "table.md").write_text(table.markdown(rows) + "".join(f"\n{note}\n" for note in notes))
+    (output / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
+    if as_json:
+        click.echo(json.dumps({"environment": id_, "keep": keep, "rows": table.to_json(rows), "notes": notes}, indent=1))
+        return
+    click.echo(f"{policy.provenance.source} on {id_}, {episodes} episodes a candidate, keep {keep:g}\n")
+    click.echo(table.text(rows))
+    for row in rows:
+        if row.status != "done":
+            click.echo(f"{row.recipe}: {row.status.replace('_', ' ')}: {row.reason}")
+    for note in notes:
+        click.echo(f"not measured: {note}")
+    click.echo(f"\nartifacts, records and this table: {output}")

@@ -1,0 +1,64 @@
+"""`lilliput demo`: the main job on policies that the project contains."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import click
+
+from lilliput.cli import option, progress
+from lilliput.errors import LilliputError
+
+RECIPES = (
+    'quantize(scheme="dynamic", granularity="per_tensor")',
+    'quantize(scheme="static", granularity="per_channel", input="per_dimension")',
+    'quantize(scheme="weight_only", weight_bits=4, granularity="per_channel")',
+    "prune_units(ratio=0.2)",
+    "prune_weights(sparsity=0.5)",
+)
+"""The paper's two ways to quantize after training, a low-bit one, and two ways to prune."""
+
+
+@click.command()
+@click.option(
+    "--policies", default=Path("examples/policies"), show_default=True, type=click.Path(path_type=Path), help="A folder of folders, one a policy."
+)
+@click.option("--episodes", default=60, show_default=True, type=click.IntRange(min=1), help="Episodes a candidate plays.")
+@click.option("-o", "--output", default=Path("demo"), show_default=True, type=click.Path(path_type=Path), help="Where to write.")
+@option.as_json
+def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
+    """Compare five recipes on each policy of a folder, with the C format; about two minutes.
+
+    \b
+    Example: lilliput demo --policies examples/policies
+    """
+    from lilliput.load import load_policy
+    from lilliput.report import summary, table
+    from lilliput.study import folder
+    from lilliput.study.compare import Comparison
+    from lilliput.study.compare import compare as run
+    from lilliput.study.environment import resolve
+
+    sources = sorted(path for path in policies.iterdir() if path.is_dir()) if policies.is_dir() else []
+    if not sources:
+        raise LilliputError(f"{policies} holds no policies; run this where the project was cloned, or name a folder with --policies")
+    start = time.monotonic()
+    found = {}
+    for number, source in enumerate(sources, 1):
+        policy = load_policy(source)
+        id_, kwargs = resolve(policy, None, "{}")
+        target = output / source.name
+        folder.enter(target, "comparison", force=False)
+        click.echo(f"[{number}/{len(sources)}] {policy.provenance.algorithm} on {id_}, {policy.model_bytes:,} bytes", err=True)
+        with progress.shown(quiet=as_json) as report:
+            records = run(policy, Comparison(id_, RECIPES, ("c",), episodes, 0, kwargs), target, os.cpu_count() or 1, report)
+        rows = summary.rows(records, 0.95)
+        (target / "table.md").write_text(table.markdown(rows))
+        found[source.name] = table.to_json(rows)
+        if not as_json:
+            click.echo(f"\n{source.name}: {episodes} episodes each, on the compiled C\n\n{table.text(rows)}\n")
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        click.echo(f"{time.monotonic() - start:.0f} s; artifacts, records and tables stand in {output}/")

@@ -1,0 +1,35 @@
+"""`lilliput export`: a policy as something that runs."""
+
+import json
+from pathlib import Path
+
+import click
+
+from lilliput.cli import option
+
+
+@click.command()
+@option.source
+@option.normalizer
+@option.format_
+@option.output
+@option.force
+@option.as_json
+def export(source: Path, normalizer: Path | None, format_: str, output: Path, force: bool, as_json: bool) -> None:
+    """Export the policy in SOURCE as an artifact: ONNX, or C99 without dependencies.
+
+    The artifact takes the raw observation and gives the environment's action. It is opened and must reproduce its golden
+    examples, or nothing is written.
+
+    \b
+    Example: lilliput export small.lilliput --format c -o small-c/
+    """
+    from lilliput.export import export as export_policy
+    from lilliput.load import load_policy
+
+    artifact = export_policy(load_policy(source, normalizer=normalizer), format_, output, force=force)
+    if as_json:
+        click.echo(json.dumps({"folder": str(artifact.folder), "model_bytes": artifact.manifest.model_bytes, "files": artifact.manifest.files}))
+    else:
+        files = ", ".join(sorted(artifact.manifest.files))
+        click.echo(f"{artifact.folder}: {artifact.manifest.model_bytes:,} model bytes; it reproduces its golden examples\n{files}")

@@ -1,0 +1,65 @@
+"""Progress on stderr: a bar with an estimate on a terminal, a line now and then elsewhere, nothing under --json."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+Report = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+def silent(_what: str, _done: int, _total: int) -> None:
+    """Nothing."""
+
+
+@contextmanager
+def shown(quiet: bool) -> Iterator[Report]:
+    """A function to report progress to; it shows nothing in the first two seconds."""
+    if quiet:
+        yield silent
+    elif sys.stderr.isatty():
+        with _bar() as report:
+            yield report
+    else:
+        yield _lines()
+
+
+@contextmanager
+def _bar() -> Iterator[Report]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        tasks: dict[str, int] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                for task in tasks.values():
+                    progress.update(progress.task_ids[task], visible=False)
+                tasks[what] = len(progress.task_ids)
+                progress.add_task(what, total=total)
+            progress.update(progress.task_ids[tasks[what]], completed=done, total=total, visible=True)
+
+        yield report
+
+
+def _lines() -> Report:
+    started: dict[str, float] = {}
+    last = 0.0
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        begun = started.setdefault(what, now)
+        if now - max(last, begun) >= 2 and 0 < done:
+            last = now
+            left = (now - begun) / done * (total - done)
+            click.echo(f"{what}: {done} of {total}, about {left:.0f} s left", err=True)
+
+    return report

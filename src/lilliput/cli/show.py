@@ -1,0 +1,94 @@
+"""`lilliput show`: what a checkpoint holds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lilliput.affine import QuantizedTensor
+from lilliput.cli import option
+from lilliput.policy import Policy, layer_shapes
+
+
+@click.command()
+@option.source
+@option.normalizer
+@option.as_json
+def show(source: Path, normalizer: Path | None, as_json: bool) -> None:
+    """Show the policy in SOURCE: spaces, layers, sizes, and what had to be guessed.
+
+    SOURCE is a Stable-Baselines3 zip, an rl-zoo folder, a CleanRL state dict, an ONNX file or a .lilliput file.
+    Nothing in it is executed.
+
+    \b
+    Example: lilliput show ppo/HalfCheetah-v3_1
+    """
+    from lilliput.load import load_policy
+
+    policy = load_policy(source, normalizer=normalizer)
+    click.echo(json.dumps(summary(policy), indent=1) if as_json else text(policy))
+
+
+def summary(policy: Policy) -> dict[str, Any]:
+    """What `show --json` prints."""
+    from dataclasses import asdict
+
+    from lilliput import spaces
+
+    shapes = layer_shapes(policy)
+    return {
+        **asdict(policy.provenance),
+        "observation_space": spaces.to_json(policy.observation_space),
+        "action_space": spaces.to_json(policy.action_space),
+        "digest": policy.digest,
+        "n_parameters": policy.n_parameters,
+        "n_nonzero_parameters": policy.n_nonzero_parameters,
+        "n_macs": policy.n_macs,
+        "model_bytes": policy.model_bytes,
+        "weight_bits": list(policy.weight_bits),
+        "layers": [
+            {"kind": type(layer).__name__, "input_shape": list(before), "output_shape": list(after), "bytes": _layer_bytes(layer)}
+            for layer, before, after in zip(policy.layers, shapes, shapes[1:], strict=False)
+        ],
+    }
+
+
+def text(policy: Policy) -> str:
+    """What `show` prints, under 80 columns wide."""
+    from lilliput import layers, spaces
+
+    origin = policy.provenance
+    facts = [
+        ("source", origin.source),
+        ("algorithm", " ".join(filter(None, (origin.algorithm, f"({origin.framework})" if origin.framework else "")))),
+        ("environment", origin.environment),
+        ("wrappers", ", ".join(origin.wrappers)),
+        ("recipe", origin.recipe),
+        ("observation", spaces.describe(policy.observation_space)),
+        ("action", spaces.describe(policy.action_space)),
+        ("parameters", f"{policy.n_parameters:,} ({policy.n_nonzero_parameters:,} not zero)"),
+        ("model bytes", f"{policy.model_bytes:,}"),
+        ("digest", policy.digest[:16]),
+    ]
+    lines = [f"{name:<12} {value}" for name, value in facts if value]
+    lines += [f"{'guessed':<12} {guess}" for guess in origin.guesses]
+    lines += ["", f"{'layer':<16} {'input':>14} {'output':>12} {'weights':>9} {'bytes':>10}"]
+    shapes = layer_shapes(policy)
+    for layer, before, after in zip(policy.layers, shapes, shapes[1:], strict=False):
+        weights = ""
+        if isinstance(layer, layers.Linear):
+            weights = f"int{layer.weight.bits}" if isinstance(layer.weight, QuantizedTensor) else str(layer.weight.dtype)
+        row = f"{type(layer).__name__:<16} {_size(before):>14} {_size(after):>12} {weights:>9} {_layer_bytes(layer):>10,}"
+        lines.append(row)
+    return "\n".join(lines)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "1"
+
+
+def _layer_bytes(layer: Any) -> int:
+    from lilliput.constants import constants
+
+    return sum(array.nbytes for array in constants(layer).values())

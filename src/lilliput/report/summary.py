@@ -1,0 +1,176 @@
+"""From records to rows: what each candidate kept and cost, against the baseline on the same seeds."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from lilliput.record import RANDOM_POLICY, Cell, Record
+from lilliput.statistics import Retention, Verdict, retention, verdict, worst_decile
+
+@final
+@dataclass(frozen=True)
+class Latency:
+    """Seconds of one decision: median and tails; `ratio` is the baseline's median over this one's, in the same run."""
+
+    p50: float
+    p95: float
+    p99: float
+    ratio: float | None
+
+
+@final
+@dataclass(frozen=True)
+class Row:
+    """One candidate on one environment in one format; what was not measured is None, and `notes` say why.
+
+    Attributes:
+        smaller: the baseline's model_bytes over this one's.
+        file_smaller: the same of the files on disk.
+        memory_bytes: peak resident memory over that of the same runtime serving an identity policy.
+    """
+
+    policy: str
+    names: tuple[tuple[str, str], ...]
+    environment: str
+    recipe: str
+    format: str
+    target: str
+    compression_seed: int
+    status: str
+    reason: str
+    n_episodes: int
+    mean_return: float | None
+    sd_return: float | None
+    worst_decile: float | None
+    retention: Retention | None
+    verdict: Verdict | None
+    baseline_mean: float | None
+    random_mean: float | None
+    model_bytes: int | None
+    smaller: float | None
+    file_bytes: int | None
+    file_smaller: float | None
+    n_parameters: int | None
+    n_nonzero_parameters: int | None
+    n_macs: int | None
+    latency: Latency | None
+    memory_bytes: float | None
+    peak_memory_bytes: float | None
+    energy_j: float | None
+    episode_time_s: float | None
+    notes: tuple[str, ...]
+
+
+def rows(records: Iterable[Record], keep: float) -> tuple[Row, ...]:
+    """One row a candidate, the baseline of each group first and the others in the order of the records.
+
+    Args:
+        records: of return, size and timing cells, in any number; the two kinds of one candidate become one row.
+        keep: the share of the return above random that a candidate has to keep.
+    """
+    groups: dict[tuple[object, ...], dict[tuple[object, ...], list[Record]]] = defaultdict(lambda: defaultdict(list))
+    randoms: dict[tuple[object, ...], Record] = {}
+    for record in records:
+        if record.cell.policy == RANDOM_POLICY:
+            randoms[_task(record.cell), record.cell.episode_seeds] = record
+        else:
+            groups[record.cell.policy, _task(record.cell)][_candidate(record.cell)].append(record)
+    found: list[Row] = []
+    for (_, task), candidates in groups.items():
+        ordered = sorted(candidates, key=lambda candidate: candidate[0] != "")
+        for candidate in ordered:
+            baseline = candidates.get(("", *candidate[1:]), [])
+            found.append(_row(candidates[candidate], baseline, task, randoms, keep))
+    return tuple(found)
+
+
+def _task(cell: Cell) -> tuple[object, ...]:
+    return cell.environment, cell.environment_kwargs, cell.wrappers
+
+
+def _candidate(cell: Cell) -> tuple[object, ...]:
+    return cell.recipe, cell.format, cell.target, cell.compression_seed
+
+
+def _row(
+    records: list[Record],
+    baseline: list[Record],
+    task: tuple[object, ...],
+    randoms: dict[tuple[object, ...], Record],
+    keep: float,
+) -> Row:
+    cell = records[0].cell
+    failed = next((record for record in records if record.status != "done"), None)
+    played = next((record for record in records if record.values("episode_return")), None)
+    returns = np.array(_values(records, "episode_return"))
+    base_returns = np.array(_values(baseline, "episode_return"))
+    random = randoms.get((task, played.cell.episode_seeds)) if played else None
+    random_returns = np.array(random.values("episode_return")) if random else np.array([])
+    kept, decided = None, None
+    if len(returns) and len(returns) == len(base_returns) == len(random_returns) and cell.recipe:
+        kept = retention(returns, base_returns, random_returns, rng=np.random.default_rng(0))
+        decided = verdict(returns, base_returns, random_returns, keep, rng=np.random.default_rng(0))
+    model_bytes, base_bytes = _one(records, "model_bytes"), _one(baseline, "model_bytes")
+    file_bytes, base_file = _one(records, "file_bytes"), _one(baseline, "file_bytes")
+    peak, identity = _one(records, "peak_memory_bytes"), _one(records, "identity_memory_bytes")
+    absent = {f"{a.quantity}: {a.reason}": None for record in records for a in record.absent}
+    return Row(
+        policy=cell.policy,
+        names=records[0].names,
+        environment=cell.environment,
+        recipe=cell.recipe,
+        format=cell.format,
+        target=cell.target,
+        compression_seed=cell.compression_seed,
+        status=failed.status if failed else "done",
+        reason=failed.reason if failed else "",
+        n_episodes=len(returns),
+        mean_return=float(returns.mean()) if len(returns) else None,
+        sd_return=float(returns.std(ddof=1)) if len(returns) > 1 else None,
+        worst_decile=worst_decile(returns) if len(returns) else None,
+        retention=kept,
+        verdict=decided,
+        baseline_mean=float(base_returns.mean()) if len(base_returns) else None,
+        random_mean=float(random_returns.mean()) if len(random_returns) else None,
+        model_bytes=_int(model_bytes),
+        smaller=base_bytes / model_bytes if base_bytes and model_bytes else None,
+        file_bytes=_int(file_bytes),
+        file_smaller=base_file / file_bytes if base_file and file_bytes else None,
+        n_parameters=_int(_one(records, "n_parameters")),
+        n_nonzero_parameters=_int(_one(records, "n_nonzero_parameters")),
+        n_macs=_int(_one(records, "n_macs")),
+        latency=_latency(records),
+        memory_bytes=peak - identity if peak is not None and identity is not None else None,
+        peak_memory_bytes=peak,
+        energy_j=_median(_values(records, "energy_j")),
+        episode_time_s=_median(_values(records, "episode_time_s")),
+        notes=tuple(absent),
+    )
+
+
+def _values(records: list[Record], name: str) -> tuple[float, ...]:
+    return next((values for record in records if (values := record.values(name))), ())
+
+
+def _one(records: list[Record], name: str) -> float | None:
+    return _median(_values(records, name))
+
+
+def _median(values: tuple[float, ...]) -> float | None:
+    return float(np.median(values)) if values else None
+
+
+def _int(value: float | None) -> int | None:
+    return None if value is None else round(value)
+
+
+def _latency(records: list[Record]) -> Latency | None:
+    values = _values(records, "latency_s")
+    if not values:
+        return None
+    p50, p95, p99 = (float(q) for q in np.quantile(values, (0.5, 0.95, 0.99)))
+    baseline = _median(_values(records, "baseline_latency_s"))
+    return Latency(p50, p95, p99, baseline / p50 if baseline else None)

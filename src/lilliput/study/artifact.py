@@ -1,0 +1,36 @@
+"""Everything that can be measured on one artifact that was exported before."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lilliput.artifact import read_artifact, read_golden
+from lilliput.measurement import Absent, Measurement
+from lilliput.study.run import Progress
+
+
+def measure_artifact(
+    folder: Path, environment: str | None, environment_kwargs: Mapping[str, Any], n_episodes: int, seed: int, progress: Progress
+) -> tuple[Measurement | Absent, ...]:
+    """Sizes, inference time, memory and energy; with an environment also returns, on the seeds that `compare` plays.
+
+    Without an environment the artifact decides on its golden observations.
+    """
+    from lilliput.measure import energy, episode_return, latency, memory, size
+    from lilliput.rollout import SeedPlan
+
+    artifact = read_artifact(folder)
+    observations, _ = read_golden(artifact)
+    found: list[Measurement | Absent] = [*size(artifact)]
+    if environment is not None:
+        found += episode_return(
+            folder,
+            environment,
+            SeedPlan(seed).episodes("confirmation", n_episodes),
+            environment_kwargs=environment_kwargs,
+            progress=lambda done, total: progress("episodes", done, total),
+        )
+    found += latency([folder], observations)
+    found += [m for m in memory(folder, observations) if m.quantity != "identity_memory_bytes"]
+    found += energy(folder, observations)
+    return tuple(found)

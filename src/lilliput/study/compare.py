@@ -1,0 +1,115 @@
+"""A small study: one policy, some recipes, all measures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, final
+
+from lilliput.measurement import QUANTITIES
+from lilliput.policy import Policy
+from lilliput.record import RANDOM_POLICY, Cell, Record
+from lilliput.study import local, timing
+from lilliput.study.run import Progress, keep_policy
+
+SIZES = ("model_bytes", "file_bytes", "n_parameters", "n_nonzero_parameters", "n_macs")
+TIMINGS = (
+    "latency_s", "baseline_latency_s", "peak_memory_bytes", "identity_memory_bytes", "interpreter_memory_bytes",
+    "energy_j", "gross_energy_j", "episode_time_s",
+)  # fmt: skip
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared.
+
+    Attributes:
+        environment: a Gymnasium id; environment_kwargs: its arguments.
+        recipes: canonical texts, without the baseline.
+        formats: onnx, c or both.
+        n_episodes: how many, the same seeds for all.
+        seed: calibration, episodes and everything random follow from it.
+        timings: whether inference time, memory and energy are measured too.
+    """
+
+    environment: str
+    recipes: tuple[str, ...]
+    formats: tuple[str, ...] = ("c",)
+    n_episodes: int = 100
+    seed: int = 0
+    environment_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    timings: bool = True
+
+
+def compare(policy: Policy, comparison: Comparison, folder: Path, workers: int, progress: Progress) -> tuple[Record, ...]:
+    """The records of baseline, candidates and random policy; what the folder has already is not measured again.
+
+    Raises:
+        LilliputError: the environment cannot be made or does not fit the policy, or a recipe does not parse.
+    """
+    from lilliput.rollout import check_fit, make_environment
+
+    made = make_environment(
+        comparison.environment, wrappers=policy.provenance.wrappers, environment_kwargs=comparison.environment_kwargs
+    )
+    check_fit(policy.observation_space, policy.action_space, made)
+    made.close()
+    keep_policy(folder, policy)
+    played = cells(policy, comparison)
+    records = list(local.run_all(played, folder, workers, progress))
+    by_cell = {record.cell.digest: record for record in records}
+    ordered = [by_cell[cell.digest] for cell in played]
+    if comparison.timings:
+        timed = [timing.cell_of(record.cell, TIMINGS) for record in ordered if record.status == "done" and record.cell.policy != RANDOM_POLICY]
+        ordered += timing.run_all(timed, folder, progress)
+    return tuple(ordered)
+
+
+def cells(policy: Policy, comparison: Comparison) -> tuple[Cell, ...]:
+    """The cells of returns and sizes: the random policy, then each format's baseline and candidates."""
+    from lilliput.compress import format_recipe, parse
+    from lilliput.rollout import SeedPlan
+
+    recipes = dict.fromkeys(["", *(format_recipe(parse(text)) for text in comparison.recipes)])
+    seeds = SeedPlan(comparison.seed).episodes("confirmation", comparison.n_episodes)
+    quantities = ("episode_return", "episode_length", *SIZES)
+    common: dict[str, Any] = {
+        "environment": comparison.environment,
+        "environment_kwargs": json.dumps(dict(comparison.environment_kwargs), sort_keys=True),
+        "wrappers": policy.provenance.wrappers,
+        "episode_seeds": seeds,
+    }
+    found = [
+        Cell(RANDOM_POLICY, "", format="none", quantities=("episode_return",), versions=versions("", ("episode_return",)), **common)
+    ]
+    for format_ in comparison.formats:
+        for recipe in recipes:
+            found.append(
+                Cell(
+                    policy.digest,
+                    recipe,
+                    format=format_,
+                    compression_seed=comparison.seed,
+                    quantities=quantities,
+                    versions=versions(recipe, quantities),
+                    **common,
+                )
+            )
+    return tuple(found)
+
+
+def versions(recipe: str, quantities: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The versions that an outcome depends on: of the recipe's steps, the quantities and the environment's packages."""
+    from lilliput.compress import parse
+
+    steps = {f"step.{step.NAME}": str(step.VERSION) for step in parse(recipe)}
+    measured = {f"quantity.{name}": str(QUANTITIES[name].version) for name in quantities}
+    packages = {}
+    for package in ("gymnasium", "mujoco", "box2d", "ale-py", "panda-gym"):
+        try:
+            packages[f"package.{package}"] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return tuple(sorted({**steps, **measured, **packages}.items()))

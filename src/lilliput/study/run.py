@@ -1,0 +1,149 @@
+"""One cell: compress, export, open what was exported and measure it there. The outcome is always a Record."""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lilliput import policy as policy_file
+from lilliput import record as record_file
+from lilliput.artifact import read_artifact
+from lilliput.errors import LilliputError, NotApplicable
+from lilliput.measurement import Absent, Measurement
+from lilliput.policy import Policy
+from lilliput.record import RANDOM_POLICY, Cell, Record
+
+Progress = Callable[[str, int, int], None]
+
+POLICIES, ARTIFACTS, RECORDS = "policies", "artifacts", "records"
+
+
+def record_of(folder: Path, cell: Cell) -> Record | None:
+    """The cell's record where there is one; a damaged one counts as none."""
+    path = folder / RECORDS / f"{cell.digest}.json"
+    with contextlib.suppress(LilliputError, OSError):
+        return record_file.read(path)
+    return None
+
+
+def keep_policy(folder: Path, policy: Policy) -> None:
+    """Nothing; the policy stands in the folder under its digest."""
+    path = folder / POLICIES / f"{policy.digest}{policy_file.SUFFIX}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        policy_file.write(policy, path)
+
+
+def run(cell: Cell, folder: Path, progress: Progress) -> Record:
+    """The record of the cell, which also stands in the folder; a failure is one too.
+
+    Args:
+        cell: of returns and sizes; timings are taken by `timing.run`.
+        folder: the study's, with the policy under its digest.
+        progress: called with what is being done, how much is done, and of how much.
+    """
+    start = time.perf_counter()
+    names: tuple[tuple[str, str], ...] = ()
+    artifact = ""
+    try:
+        if cell.policy == RANDOM_POLICY:
+            measurements, absent = (_random_returns(cell, progress),), ()
+        else:
+            policy = policy_file.read(folder / POLICIES / f"{cell.policy}{policy_file.SUFFIX}")
+            names = names_of(policy)
+            built = build(cell, policy, folder, progress)
+            artifact = str(built.relative_to(folder))
+            measurements, absent = _measure(cell, built, progress)
+        record = Record(cell, "done", "", measurements, absent, names, artifact)
+    except NotApplicable as error:
+        record = Record(cell, "not_applicable", str(error), names=names)
+    except Exception as error:  # the one broad catch: a failed cell is a result, and the study goes on
+        reason = str(error) if isinstance(error, LilliputError) else f"{type(error).__name__}: {error}"
+        record = Record(cell, "failed", reason, names=names)
+    record = Record(**{**vars(record), "elapsed_s": round(time.perf_counter() - start, 3)})
+    record_file.write(record, folder / RECORDS)
+    return record
+
+
+def names_of(policy: Policy) -> tuple[tuple[str, str], ...]:
+    """What people call the policy, for tables."""
+    origin = policy.provenance
+    return (("source", origin.source), ("algorithm", origin.algorithm), ("trained_on", origin.environment))
+
+
+def artifact_name(cell: Cell) -> str:
+    """The name of the folder that the cell's artifact stands in: a digest of all that it is made from."""
+    steps = [pair for pair in cell.versions if pair[0].startswith("step.")]
+    # A recipe that calibrates plays the environment, so that is a part of what it is made from.
+    made_from = [cell.policy, cell.recipe, cell.format, cell.compression_seed, steps]
+    made_from += [cell.environment, cell.environment_kwargs, list(cell.wrappers)] if cell.recipe else []
+    return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]
+
+
+def build(cell: Cell, policy: Policy, folder: Path, progress: Progress) -> Path:
+    """The folder of the cell's artifact, made unless it is there already."""
+    from lilliput.compress import Context, compress, parse
+    from lilliput.export import check, export
+
+    path = folder / ARTIFACTS / artifact_name(cell)
+    if path.exists():
+        with contextlib.suppress(LilliputError):
+            if check(path).ok:
+                return path
+        shutil.rmtree(path)
+    small = policy
+    if cell.recipe:
+        context = Context.from_environment(
+            policy,
+            cell.environment,
+            environment_kwargs=json.loads(cell.environment_kwargs),
+            wrappers=cell.wrappers,
+            seed=cell.compression_seed,
+            progress=progress,
+        )
+        small = compress(policy, parse(cell.recipe), context)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    export(small, cell.format, path)
+    return path
+
+
+def _task(cell: Cell) -> dict[str, Any]:
+    kwargs: Mapping[str, Any] = json.loads(cell.environment_kwargs)
+    return {"wrappers": cell.wrappers, "environment_kwargs": kwargs}
+
+
+def _random_returns(cell: Cell, progress: Progress) -> Measurement:
+    from lilliput.measure import conditions
+    from lilliput.rollout import random_returns
+
+    returns = random_returns(
+        cell.environment, cell.episode_seeds, **task(cell), progress=lambda done, total: progress("random policy", done, total)
+    )
+    return Measurement("episode_return", tuple(returns), "measured: uniform-random actions", conditions())
+
+
+def _measure(cell: Cell, artifact: Path, progress: Progress) -> tuple[tuple[Measurement, ...], tuple[Absent, ...]]:
+    from lilliput.measure import episode_return, size
+
+    found: list[Measurement | Absent] = [*size(read_artifact(artifact))]
+    if "episode_return" in cell.quantities:
+        found += episode_return(
+            artifact,
+            cell.environment,
+            cell.episode_seeds,
+            **task(cell),
+            progress=lambda done, total: progress("episodes", done, total),
+        )
+    return split(found, cell.quantities)
+
+
+def split(
+    found: Iterable[Measurement | Absent], quantities: tuple[str, ...]
+) -> tuple[tuple[Measurement, ...], tuple[Absent, ...]]:
+    """What was measured and what was not, of the quantities that were asked for, in their order."""
+    asked = sorted((m for m in found if m.quantity in quantities), key=lambda m: quantities.index(m.quantity))
+    return tuple(m for m in asked if isinstance(m, Measurement)), tuple(m for m in asked if isinstance(m, Absent))

@@ -1,0 +1,69 @@
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lilliput import record
+from lilliput.errors import LilliputError
+from lilliput.measurement import Absent, Conditions, Measurement
+from lilliput.record import Cell, Record
+
+CELL = Cell(
+    "d" * 64, "quantize(weight_bits=4)", "HalfCheetah-v4", wrappers=("time_feature(max_steps=1000)",), episode_seeds=(3, 1),
+    quantities=("episode_return",), settings=(("n", "2"),), versions=(("step.quantize", "1"),),
+)  # fmt: skip
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(finite, min_size=1), st.text(), st.floats(0, 1e6))
+def test_a_record_survives_its_file_to_the_last_bit(values, reason, elapsed):
+    conditions = Conditions("cpu", "avx", 2, "Linux", "3.11", (("numpy", "2.4"),), 1, "2026-01-01")
+    written = Record(
+        CELL, "done", reason, (Measurement("episode_return", tuple(values), "measured: x", conditions),),
+        (Absent("energy_j", "no counter"),), (("source", "a.zip"),), "artifacts/x", elapsed,
+    )  # fmt: skip
+    read = record.from_json(json.loads(json.dumps(record.to_json(written))))
+    assert read == written
+    assert read.values("episode_return") == tuple(values)
+    assert read.values("latency_s") == ()
+
+
+def test_the_digest_changes_with_everything_that_is_asked():
+    changed = {
+        "policy": "e" * 64, "recipe": "half()", "environment": "Hopper-v4", "environment_kwargs": '{"a": 1}', "wrappers": (),
+        "format": "onnx", "target": "cortex-m4", "compression_seed": 1, "episode_seeds": (1, 3), "quantities": ("latency_s",),
+        "settings": (), "versions": (("step.quantize", "2"),),
+    }  # fmt: skip
+    digests = {CELL.digest, *(Cell(**{**vars(CELL), name: value}).digest for name, value in changed.items())}
+    assert len(digests) == len(changed) + 1
+    assert set(changed) == set(vars(CELL))
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    path = record.write(Record(CELL, "failed", "why"), tmp_path / "records")
+    assert path.name == f"{CELL.digest}.json"
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    assert json.loads(path.read_text())["recipe"] == CELL.recipe
+    assert list(record.read_all(path.parent)) == [Record(CELL, "failed", "why")]
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(LilliputError, match="is not a record"):
+        record.read(path)
+
+
+def test_a_newer_record_is_refused():
+    data = record.to_json(Record(CELL, "done"))
+    with pytest.raises(LilliputError, match="this version reads 1: update lilliput"):
+        record.from_json({**data, "record_format": 2})
+
+
+@pytest.mark.parametrize("values", [(), (math.nan,), (math.inf,)])
+def test_what_was_not_measured_is_never_a_measurement(values):
+    with pytest.raises(LilliputError, match="what was not measured is Absent"):
+        Measurement("latency_s", values, "measured: x")
+
+
+def test_a_method_says_how():
+    with pytest.raises(LilliputError, match="must begin with measured, counted, emulated or modelled"):
+        Measurement("latency_s", (1.0,), "estimated")
