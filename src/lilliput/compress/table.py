@@ -1,0 +1,13 @@
+"""The compression steps there are."""
+
+from lilliput.compress.half import Half
+from lilliput.compress.prune_units import PruneUnits
+from lilliput.compress.prune_weights import PruneWeights
+from lilliput.compress.quantize import Quantize
+from lilliput.compress.remove_dead_inputs import RemoveDeadInputs
+from lilliput.compress.step import Step
+
+STEPS: dict[str, type[Step]] = {
+    step.NAME: step for step in (Quantize, PruneUnits, PruneWeights, RemoveDeadInputs, Half)
+}
+"""By name, as recipes spell it."""
