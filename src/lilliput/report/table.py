@@ -117,7 +117,7 @@ def _retention(row: Row) -> str:
     return f"{100 * kept.estimate:.1f} % [{low}, {high}]"
 
 
-def _or_dash(value: float | None, pattern: str) -> str:
+def _or_dash(value: float | int | None, pattern: str) -> str:
     return "-" if value is None else pattern.format(value)
 
 
