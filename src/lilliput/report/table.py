@@ -13,33 +13,44 @@ from lilliput.report.summary import Row
 
 Cells = tuple[str, ...]
 
-HEADER: Cells = ("recipe", "bytes", "smaller", "return", "worst 10 %", "retention [95 %]", "verdict", "p50", "faster")
-_RECIPE_WIDTH = 26
+WIDTH = 100
+KEPT: Cells = ("recipe", "bytes", "smaller", "return", "worst 10%", "retention [95%]", "verdict")
+"""The first table: what a candidate is, and what it kept."""
+
+COSTS: Cells = ("recipe", "file", "weights", "nonzero", "MACs", "p50", "p95", "p99", "faster", "memory", "energy")
+"""The second: what it costs where it runs."""
 
 
 def text(rows: Sequence[Row]) -> str:
-    """The table in at most 100 columns; a long recipe takes several lines."""
-    blocks = [[HEADER]]
-    for row in rows:
-        first, *rest = cells(row)
-        folded = textwrap.wrap(first, _RECIPE_WIDTH, subsequent_indent="  ", break_on_hyphens=False) or [""]
-        blocks.append([(folded[0], *rest), *((line, *("",) * len(rest)) for line in folded[1:])])
-    widths = [max(len(line[i]) for block in blocks for line in block) for i in range(len(HEADER))]
-    lines = []
-    for block in blocks:
-        for line in block:
-            padded = [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
-            lines.append(" ".join(padded).rstrip())
-        if block is blocks[0]:
-            lines.append(" ".join("-" * width for width in widths))
-    return "\n".join(lines)
+    """Both tables in at most 100 columns; a long recipe takes several lines."""
+    tables = [_aligned(KEPT, [kept_cells(row) for row in rows])]
+    measured = [row for row in rows if row.status == "done" and row.model_bytes is not None]
+    if measured:
+        tables.append(_aligned(COSTS, [cost_cells(row) for row in measured]))
+    return "\n\n".join(tables)
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The table in GitHub's Markdown."""
-    lines = [HEADER, ("---", *("---:" for _ in HEADER[1:])), *(cells(row) for row in rows)]
+    """Both tables as one in GitHub's Markdown."""
+    header = (*KEPT, *COSTS[1:])
+    lines = [header, ("---", *("---:" for _ in header[1:])), *((*kept_cells(row), *cost_cells(row)[1:]) for row in rows)]
     escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in escaped) + "\n"
+
+
+def _aligned(header: Cells, body: Sequence[Cells]) -> str:
+    widths = [max(len(line[i]) for line in (header, *body)) for i in range(len(header))]
+    room = WIDTH - sum(widths[1:]) - len(widths[1:])
+    widths[0] = min(widths[0], room)
+    lines = [header, tuple("-" * width for width in widths)]
+    for first, *rest in body:
+        folded = textwrap.wrap(first, widths[0], subsequent_indent="  ", break_on_hyphens=False) or [""]
+        lines += [(folded[0], *rest), *((line, *("" for _ in rest)) for line in folded[1:])]
+    padded = [
+        " ".join([line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    ]
+    return "\n".join(line.rstrip() for line in padded)
 
 
 def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -52,22 +63,39 @@ def notes(rows: Sequence[Row]) -> list[str]:
     return list({note: None for row in rows for note in row.notes})
 
 
-def cells(row: Row) -> Cells:
-    """A row as text, in the order of HEADER; what is not there is a dash."""
-    recipe = row.recipe or "(baseline)"
+def kept_cells(row: Row) -> Cells:
+    """A row as text, in the order of KEPT; what is not there is a dash."""
     if row.status != "done":
-        return (recipe, "-", "-", "-", "-", "-", row.status.replace("_", " "), "-", "-")
+        return (_name(row), "-", "-", "-", "-", "-", {"not_applicable": "n/a"}.get(row.status, row.status))
     return (
-        recipe,
+        _name(row),
         _or_dash(row.model_bytes, "{:,}"),
         _or_dash(row.smaller, "{:.1f}x"),
         _mean(row),
         number(row.worst_decile),
         _retention(row),
         verdict_text(row),
-        seconds(row.latency.p50 if row.latency else None),
-        _or_dash(row.latency.ratio if row.latency else None, "{:.2f}x"),
     )
+
+
+def cost_cells(row: Row) -> Cells:
+    """A row as text, in the order of COSTS; what was not measured is a dash."""
+    time = row.latency
+    return (
+        _name(row),
+        _or_dash(row.file_bytes, "{:,}"),
+        _or_dash(row.n_parameters, "{:,}"),
+        _or_dash(row.n_nonzero_parameters, "{:,}"),
+        _or_dash(row.n_macs, "{:,}"),
+        *(seconds(value) for value in ((time.p50, time.p95, time.p99) if time else (None, None, None))),
+        _or_dash(time.ratio if time else None, "{:.1f}x"),
+        "-" if row.memory_bytes is None else f"{row.memory_bytes / 2**20:+.1f} MiB",
+        "-" if row.energy_j is None else f"{row.energy_j * 1e6:.3g} uJ",
+    )
+
+
+def _name(row: Row) -> str:
+    return row.recipe or "(baseline)"
 
 
 def verdict_text(row: Row) -> str:
@@ -95,14 +123,14 @@ def seconds(value: float | None) -> str:
     """A time with a prefix.
 
     >>> seconds(5.61e-07), seconds(0.0123), seconds(None)
-    ('0.56 us', '12.3 ms', '-')
+    ('0.56us', '12.3ms', '-')
     """
     if value is None:
         return "-"
     for unit, factor, digits in (("us", 1e6, 2), ("ms", 1e3, 1)):
         if value * factor < 1000:
-            return f"{value * factor:.{digits if value * factor < 10 else 1}f} {unit}"
-    return f"{value:.2f} s"
+            return f"{value * factor:.{digits if value * factor < 10 else 1}f}{unit}"
+    return f"{value:.2f}s"
 
 
 def _mean(row: Row) -> str:
@@ -114,7 +142,7 @@ def _retention(row: Row) -> str:
     if kept is None:
         return "" if not row.recipe else "-"
     low, high = (f"{100 * bound:.0f}" if math.isfinite(bound) else "inf" for bound in (kept.low, kept.high))
-    return f"{100 * kept.estimate:.1f} % [{low}, {high}]"
+    return f"{100 * kept.estimate:.1f}% [{low}, {high}]"
 
 
 def _or_dash(value: float | int | None, pattern: str) -> str:
