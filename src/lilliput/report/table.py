@@ -113,10 +113,11 @@ def number(value: float | None) -> str:
     >>> number(5877.7), number(-170.42), number(0.51234), number(None)
     ('5,878', '-170.4', '0.512', '-')
     """
-    if value is None:
-        return "-"
-    digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 3
-    return f"{value:,.{digits}f}"
+    return "-" if value is None else f"{value:,.{_digits(value)}f}"
+
+
+def _digits(value: float) -> int:
+    return 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 3
 
 
 def seconds(value: float | None) -> str:
@@ -134,7 +135,9 @@ def seconds(value: float | None) -> str:
 
 
 def _mean(row: Row) -> str:
-    return number(row.mean_return) + (f"±{number(row.sd_return)}" if row.sd_return is not None else "")
+    if row.mean_return is None or row.sd_return is None:
+        return number(row.mean_return)
+    return f"{number(row.mean_return)}±{row.sd_return:,.{_digits(row.mean_return)}f}"
 
 
 def _retention(row: Row) -> str:
