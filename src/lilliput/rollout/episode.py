@@ -7,7 +7,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self, final
+from typing import Any, final
 
 import numpy as np
 from jaxtyping import Float64
@@ -191,7 +191,7 @@ class Stage:
         self.environment, self.observation_space, self.max_steps = environment, observation_space, max_steps
         self._open: Any = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Stage":
         return self
 
     def __exit__(self, *_: object) -> None:

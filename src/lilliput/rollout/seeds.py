@@ -74,7 +74,7 @@ def _known(role: Role) -> Role:
 
 
 def _distinct(sequence: np.random.SeedSequence, bits: int) -> Iterator[int]:
-    """Endless different numbers of so many bits; unlike a Generator's, numpy promises a SeedSequence's never to change."""
+    """Endless different numbers of so many bits. Unlike a Generator's, a SeedSequence's never change."""
     found: set[int] = set()
     for block in itertools.count():
         child = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, block))

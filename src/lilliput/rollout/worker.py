@@ -1,5 +1,6 @@
 """One of several processes that play episodes: see `episode.play`."""
 
+import functools
 import multiprocessing
 import os
 import pickle
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
     from lilliput.rollout.episode import ActOfSeed, Episode, Stage
 
 _job = b""
-_opened: "tuple[Stage, ActOfSeed] | None" = None
 
 
 def start(job: bytes) -> None:
@@ -25,11 +25,13 @@ def start(job: bytes) -> None:
 
 def play(seed: int) -> "Episode":
     """The episode of that seed."""
-    global _opened
-    if _opened is None:
-        _opened = pickle.loads(_job)  # noqa: S301 (from the parent process)
-    stage, act_of_seed = _opened
+    stage, act_of_seed = _opened()
     return stage.play(seed, act_of_seed)
+
+
+@functools.cache
+def _opened() -> "tuple[Stage, ActOfSeed]":
+    return pickle.loads(_job)  # noqa: S301 (from the parent process)
 
 
 def _end_with_parent() -> None:

@@ -1,0 +1,60 @@
+"""Joules of one decision, by the processor's own counter: gross, and net of the idle machine around it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from lilliput.errors import LilliputError, MissingDependency
+from lilliput.measure.conditions import conditions
+from lilliput.measure.process import run_script
+from lilliput.measure.rapl import ROOT, UPDATES_PER_WINDOW, open_counter
+from lilliput.measurement import Absent, Measurement
+
+WINDOWS = 10
+WINDOW_S = 0.25
+"""At least; longer where the counter changes so seldom that this would be under `UPDATES_PER_WINDOW` updates."""
+
+
+def energy(
+    folder: Path,
+    observations: np.ndarray,
+    *,
+    windows: int = WINDOWS,
+    window_s: float = WINDOW_S,
+    root: Path = ROOT,
+) -> tuple[Measurement | Absent, ...]:
+    """energy_j (net) and gross_energy_j, one value a window; absent, with the reason, where no counter can be read.
+
+    In a fresh process the policy decides without pause in every second window, and in those between nothing does; net
+    leaves out what the idle machine takes in the two windows around.
+
+    Args:
+        folder: the artifact.
+        observations: what it decides on.
+        windows: busy ones.
+        window_s: the shortest window.
+        root: where the counters are; another one for a recorded counter.
+
+    Raises:
+        LilliputError: the artifact cannot be opened or fails.
+    """
+    if windows < 1:
+        raise LilliputError(f"windows is {windows}; it must be at least 1")
+    try:
+        counter = open_counter(root)
+    except MissingDependency as error:
+        return Absent("energy_j", str(error)), Absent("gross_energy_j", str(error))
+    here = conditions()
+    settings = {"root": str(root), "windows": windows, "window_s": window_s}
+    answer = run_script("energy_process.py", [folder], observations, settings)
+    if "absent" in answer:
+        return Absent("energy_j", answer["absent"]), Absent("gross_energy_j", answer["absent"])
+    names = ", ".join(domain.name for domain in counter.domains)
+    method = (
+        f"measured: RAPL {names} of {root}, {windows} windows of at least {answer['window_s']:.2g} s and "
+        f"{UPDATES_PER_WINDOW} counter updates, about {answer['decisions']} decisions each"
+    )
+    return (
+        Measurement("energy_j", tuple(answer["net"]), f"{method}, less the idle windows around each", here),
+        Measurement("gross_energy_j", tuple(answer["gross"]), method, here),
+    )

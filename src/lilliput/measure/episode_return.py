@@ -1,0 +1,82 @@
+"""The return of episodes that an artifact plays, and how long they are."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, final
+
+from lilliput.measure.conditions import conditions
+from lilliput.measurement import Absent, Measurement
+from lilliput.rollout import EnvironmentSpec, Progress, check_fit, episodes
+from lilliput.runtime import open_artifact
+
+
+def episode_return(
+    folder: Path,
+    environment: str,
+    seeds: Iterable[int],
+    *,
+    environment_kwargs: Mapping[str, Any] | None = None,
+    wrappers: tuple[str, ...] | None = None,
+    max_steps: int | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> tuple[Measurement | Absent, ...]:
+    """episode_return, episode_length and episode_time_s, one value a seed in the order of the seeds.
+
+    Args:
+        folder: the artifact.
+        environment: a Gymnasium id.
+        seeds: of the episodes.
+        environment_kwargs: arguments of the environment.
+        wrappers: what stands between it and the policy, where not what the manifest says.
+        max_steps: cuts episodes short.
+        workers: processes; with more than one, episodes are not timed.
+        progress: called after each episode.
+
+    Raises:
+        LilliputError: the artifact or the environment cannot be opened, or they do not fit.
+    """
+    act = ReopenedAct(folder)
+    manifest = act.actor.artifact.manifest
+    worn = manifest.wrappers if wrappers is None else tuple(wrappers)
+    made = EnvironmentSpec(environment, worn, dict(environment_kwargs or {})).make()
+    try:
+        check_fit(manifest.observation_space, manifest.action_space, made)
+    finally:
+        made.close()
+    played = episodes(
+        act.actor if workers == 1 else act,
+        environment,
+        seeds,
+        wrappers=worn,
+        environment_kwargs=environment_kwargs,
+        observation_space=manifest.observation_space,
+        max_steps=max_steps,
+        workers=workers,
+        progress=progress,
+    )
+    here = conditions()
+    runtime = "onnxruntime" if manifest.format == "onnx" else "compiled C"
+    task = " | ".join((environment, *worn))
+    method = f"measured: {task}, played by {runtime} at batch 1, one episode a seed"
+    return (
+        Measurement("episode_return", tuple(episode.episode_return for episode in played), method, here),
+        Measurement("episode_length", tuple(float(episode.length) for episode in played), method, here),
+        Measurement("episode_time_s", tuple(episode.wall_time_s for episode in played), method, here)
+        if workers == 1
+        else Absent("episode_time_s", f"{workers} processes played at once; use workers=1 to time episodes"),
+    )
+
+
+@final
+class ReopenedAct:
+    """A running artifact that another process opens for itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.actor = folder, open_artifact(folder)
+
+    def __call__(self, observation: Any) -> Any:
+        return self.actor(observation)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (ReopenedAct, (self.folder,))

@@ -1,0 +1,51 @@
+"""Peak resident memory of a process that only serves the policy, and of what it stands on."""
+
+from pathlib import Path
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.measure.conditions import conditions
+from lilliput.measure.process import run, run_script
+from lilliput.measurement import Absent, Measurement
+
+STATUS = Path("/proc/self/status")
+OBSERVATIONS = 64
+"""Enough to touch every page, too few to be seen themselves."""
+
+# VmHWM, not getrusage: ru_maxrss survives the exec, and would be the parent's peak.
+_BARE = "for line in open('/proc/self/status'):\n if line.startswith('VmHWM'): print(line.split()[1])"
+
+
+def memory(
+    folder: Path, observations: np.ndarray, *, identity: Path | None = None, repeats: int = 3
+) -> tuple[Measurement | Absent, ...]:
+    """peak_memory_bytes, identity_memory_bytes and interpreter_memory_bytes, one value a fresh process, taken in turns.
+
+    Args:
+        folder: the artifact.
+        observations: some are served.
+        identity: an artifact of the same format with next to no policy in it: what the runtime alone takes.
+        repeats: processes of each.
+    """
+    names = ("peak_memory_bytes", "identity_memory_bytes", "interpreter_memory_bytes")
+    if not STATUS.exists() or "VmHWM" not in STATUS.read_text():
+        return tuple(Absent(name, f"{STATUS} has no VmHWM here: peak memory is read on Linux only") for name in names)
+    if repeats < 1:
+        raise LilliputError(f"repeats is {repeats}; it must be at least 1")
+    here = conditions()
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(repeats):
+        found[names[0]].append(_peak(folder, observations))
+        if identity is not None:
+            found[names[1]].append(_peak(identity, observations))
+        found[names[2]].append(float(run(["-c", _BARE])) * 1024)
+    method = f"measured: VmHWM of {repeats} fresh processes"
+    return tuple(
+        Measurement(name, tuple(values), method, here) if values else Absent(name, "no identity artifact was given")
+        for name, values in found.items()
+    )
+
+
+def _peak(folder: Path, observations: np.ndarray) -> float:
+    return float(run_script("memory_process.py", [folder], observations[:OBSERVATIONS], {}))
