@@ -1,7 +1,7 @@
 """Open an artifact as a function from the raw observation to the environment's action, on the runtime that will run it."""
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from lilliput.artifact import Artifact, read_artifact
 from lilliput.errors import LilliputError
 
 
+@runtime_checkable
 class Actor(Protocol):
     """A running artifact."""
 
