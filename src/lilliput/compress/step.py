@@ -4,6 +4,7 @@ import difflib
 import types
 import typing
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
@@ -69,7 +70,7 @@ def check_integer(step: Step, name: str, value: int, low: int, high: int) -> Non
         raise LilliputError(f"{step.NAME}: {name} is {value}; it must be from {low} to {high}")
 
 
-def closest(word: str, known: typing.Iterable[str]) -> str:
+def closest(word: str, known: Iterable[str]) -> str:
     """`did you mean X? `, or nothing where no known word is like it."""
     found = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean {found[0]}? " if found else ""
