@@ -14,9 +14,9 @@ from lilliput.errors import LilliputError
 MIN_BITS, MAX_BITS = 2, 8
 
 
-def frozen(array: np.ndarray) -> np.ndarray:
+def frozen(array: np.ndarray | np.generic) -> np.ndarray:
     """A C-contiguous, read-only array with the same values; the argument itself where it already is one."""
-    if array.flags.c_contiguous and not array.flags.writeable:
+    if isinstance(array, np.ndarray) and array.flags.c_contiguous and not array.flags.writeable:
         return array
     result = np.array(array, order="C")
     result.flags.writeable = False
@@ -66,11 +66,15 @@ class QuantizedTensor:
         check_bits(self.bits, "bits")
         low, high = signed_range(self.bits)
         if self.values.dtype != np.int8 or self.values.ndim < 2:
-            raise LilliputError(f"quantized weights are {self.values.dtype}{list(self.values.shape)}; they must be int8, 2-d or more")
+            raise LilliputError(
+                f"quantized weights are {self.values.dtype}{list(self.values.shape)}; they must be int8, 2-d or more"
+            )
         if self.values.size and (int(self.values.min()) < low or int(self.values.max()) > high):
             raise LilliputError(f"a quantized weight is outside [{low}, {high}], the range of {self.bits} bits")
         if self.scale.shape not in ((), self.values.shape[:1]) or self.scale.dtype not in (np.float32, np.float16):
-            raise LilliputError(f"a weight scale is {self.scale.dtype}{list(self.scale.shape)}; it must be float32 or float16, one or one a row")
+            raise LilliputError(
+                f"a weight scale is {self.scale.dtype}{list(self.scale.shape)}; allowed: float32 or float16, one or one a row"
+            )
         object.__setattr__(self, "values", frozen(self.values))
         object.__setattr__(self, "scale", frozen(self.scale))
 
@@ -135,7 +139,7 @@ def packed_nbytes(count: int, bits: int) -> int:
 
 
 def pack(codes: Num[np.ndarray, "..."], bits: int) -> UInt8[np.ndarray, " nbytes"]:
-    """The codes as one little-endian bit stream in row-major order: code i takes the bits from i * bits on, two's complement.
+    """The codes, two's complement, as one little-endian bit stream in row-major order: code i starts at bit i * bits.
 
     >>> pack(np.int8([1, -1, -2]), 2).tolist()  # 01, 11, 10 from the lowest bit up
     [45]
@@ -152,7 +156,9 @@ def unpack(packed: UInt8[np.ndarray, " nbytes"], bits: int, count: int) -> Int8[
         LilliputError: the stream is not as long as `count` codes.
     """
     if packed.size != packed_nbytes(count, bits):
-        raise LilliputError(f"{packed.size} bytes of packed weights; {count} codes of {bits} bits take {packed_nbytes(count, bits)}")
+        raise LilliputError(
+            f"{packed.size} bytes of packed weights; {count} codes of {bits} bits take {packed_nbytes(count, bits)}"
+        )
     stream = np.unpackbits(packed, count=count * bits, bitorder="little").reshape(count, bits)
     fields = (stream.astype(np.int64) << np.arange(bits)).sum(axis=1)
     return (fields - ((fields >> (bits - 1)) << bits)).astype(np.int8)

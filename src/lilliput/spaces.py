@@ -26,13 +26,17 @@ class Box:
 
     def __post_init__(self) -> None:
         if any(size < 1 for size in self.shape) or int(np.prod(self.shape, dtype=object)) > MAX_ELEMENTS:
-            raise LilliputError(f"a Box has the shape {list(self.shape)}; sizes must be positive, at most {MAX_ELEMENTS} elements in all")
+            raise LilliputError(
+                f"a Box has the shape {list(self.shape)}; sizes must be positive, at most {MAX_ELEMENTS} numbers in all"
+            )
         if self.dtype not in DTYPES:
             raise LilliputError(f"a Box has the dtype {self.dtype!r}; supported: {', '.join(DTYPES)}")
         for name in ("low", "high"):
             bound = np.asarray(getattr(self, name), np.float64)
             if bound.shape not in ((), self.shape) or np.isnan(bound).any():
-                raise LilliputError(f"a Box of shape {list(self.shape)} has a bound of shape {list(bound.shape)} or with NaN in it")
+                raise LilliputError(
+                    f"a Box of shape {list(self.shape)} has a bound of shape {list(bound.shape)} or with NaN in it"
+                )
             # A view of one number where all are equal: an image's bounds cost nothing.
             one = bound.reshape(-1)[:1]
             uniform = bound.size > 1 and bool((bound == one).all())
@@ -102,6 +106,11 @@ def input_shape(space: ObservationSpace) -> tuple[int, ...]:
             assert_never(space)
 
 
+def input_dtype(space: ObservationSpace) -> str:
+    """What an artifact takes: uint8 where the space says so (images), else float32."""
+    return "uint8" if isinstance(space, Box) and space.dtype == "uint8" else "float32"
+
+
 def flatten(space: ObservationSpace, observations: Any) -> Num[np.ndarray, "n ..."]:
     """A batch of observations as the first layer sees it: (n, *input_shape(space)).
 
@@ -115,24 +124,79 @@ def flatten(space: ObservationSpace, observations: Any) -> Num[np.ndarray, "n ..
             missing = [key for key, _ in space.boxes if key not in observations]
             if missing or len(observations) != len(space.boxes):
                 keys = ", ".join(key for key, _ in space.boxes)
-                raise LilliputError(f"an observation has the keys {', '.join(map(str, observations))}; the policy takes {keys}")
+                raise LilliputError(
+                    f"an observation has the keys {', '.join(map(str, observations))}; the policy takes {keys}"
+                )
             parts = [_batch(observations[key], box.shape) for key, box in space.boxes]
+            if len({len(part) for part in parts}) > 1:
+                raise LilliputError(
+                    f"an observation's keys hold {', '.join(str(len(part)) for part in parts)} rows; all must be alike"
+                )
             return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
         case _:
             return _batch(observations, input_shape(space))
 
 
 def _batch(observations: Any, shape: tuple[int, ...]) -> Num[np.ndarray, "n ..."]:
-    array = np.asarray(observations)
+    try:
+        array = np.asarray(observations)
+    except ValueError as error:
+        raise LilliputError(f"observations are no array of numbers: {str(error)[:80]}") from error
     if array.dtype.kind not in "fiub" or array.shape[1:] != shape or array.ndim != len(shape) + 1:
         wanted = ", ".join(["n", *map(str, shape)])
-        raise LilliputError(f"observations are {array.dtype}{list(array.shape)}; the policy takes numbers of shape ({wanted})")
+        raise LilliputError(
+            f"observations are {array.dtype}{list(array.shape)}; the policy takes numbers of shape ({wanted})"
+        )
     return array
 
 
 def network_input(space: ObservationSpace, observations: Any) -> Float32[np.ndarray, "n ..."]:
     """A batch of observations as the float32 numbers that the first layer takes."""
     return np.ascontiguousarray(flatten(space, observations), np.float32)
+
+
+def artifact_input(space: ObservationSpace, observations: Any) -> Num[np.ndarray, "n ..."]:
+    """A batch of observations as an artifact takes them: flattened, of `input_dtype`, row-major.
+
+    Raises:
+        LilliputError: a wrong shape, or numbers that the dtype cannot hold.
+    """
+    array = flatten(space, observations)
+    if input_dtype(space) == "float32" or array.dtype == np.uint8:
+        return np.ascontiguousarray(array, input_dtype(space))
+    whole = np.clip(np.nan_to_num(array), 0, 255).astype(np.uint8)
+    if not np.array_equal(whole, array):
+        raise LilliputError(
+            f"observations are {array.dtype} with numbers other than 0, 1, ... 255; the policy takes uint8"
+        )
+    return np.ascontiguousarray(whole)
+
+
+def as_batch(observation: Any) -> Any:
+    """One observation as a batch of one."""
+    if isinstance(observation, Mapping):
+        return {key: _lifted(value) for key, value in observation.items()}
+    return _lifted(observation)
+
+
+def _lifted(value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)[None]
+    except ValueError as error:
+        raise LilliputError(f"an observation is no array of numbers: {str(error)[:80]}") from error
+
+
+def action_shape(space: ActionSpace) -> tuple[int, ...]:
+    """The shape of one action: () for a single choice."""
+    match space:
+        case Box():
+            return space.shape
+        case Discrete():
+            return ()
+        case MultiDiscrete():
+            return (len(space.sizes),)
+        case _:
+            assert_never(space)
 
 
 def describe(space: Space) -> str:
@@ -143,7 +207,9 @@ def describe(space: Space) -> str:
     """
     match space:
         case Box():
-            low, high = (f"{bound.min():g}" if bound.min() == bound.max() else "..." for bound in (space.low, space.high))
+            low, high = (
+                f"{bound.min():g}" if bound.min() == bound.max() else "..." for bound in (space.low, space.high)
+            )
             return f"Box({low}, {high}, {space.shape}, {space.dtype})"
         case Discrete():
             return f"Discrete({space.n})"
@@ -159,7 +225,13 @@ def to_json(space: Space) -> dict[str, Any]:
     """The space as JSON data; infinities are the strings "inf" and "-inf"."""
     match space:
         case Box():
-            return {"kind": "box", "shape": list(space.shape), "low": _bound_to_json(space.low), "high": _bound_to_json(space.high), "dtype": space.dtype}
+            return {
+                "kind": "box",
+                "shape": list(space.shape),
+                "low": _bound_to_json(space.low),
+                "high": _bound_to_json(space.high),
+                "dtype": space.dtype,
+            }
         case Discrete():
             return {"kind": "discrete", "n": space.n}
         case MultiDiscrete():
@@ -179,7 +251,12 @@ def from_json(data: Any) -> Space:
     try:
         match data["kind"]:
             case "box":
-                return Box(tuple(int(n) for n in data["shape"]), _bound_from_json(data["low"]), _bound_from_json(data["high"]), str(data["dtype"]))
+                return Box(
+                    tuple(int(n) for n in data["shape"]),
+                    _bound_from_json(data["low"]),
+                    _bound_from_json(data["high"]),
+                    str(data["dtype"]),
+                )
             case "discrete":
                 return Discrete(int(data["n"]))
             case "multi_discrete":
@@ -190,7 +267,9 @@ def from_json(data: Any) -> Space:
                     return Dict(tuple((key, box) for key, box in boxes if isinstance(box, Box)))
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise LilliputError(f"a space in the file is malformed: {error!r}") from error
-    raise LilliputError(f"a space in the file has the kind {str(data.get('kind'))[:40]!r}; allowed: box, discrete, multi_discrete, dict of boxes")
+    raise LilliputError(
+        f"a space in the file has the kind {str(data.get('kind'))[:40]!r}; allowed: box, discrete, multi_discrete, dict"
+    )
 
 
 def _bound_to_json(bound: np.ndarray) -> Any:
