@@ -1,0 +1,61 @@
+/* What every kernel stands on. */
+#if defined(__FAST_MATH__)
+#error "-ffast-math changes what a policy decides: compile without it"
+#endif
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Each rounding counts: a product and a sum are joined only where multiply_add says so. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#endif
+
+#if defined(__GNUC__)
+#define KERNEL static inline __attribute__((unused))
+#else
+#define KERNEL static inline
+#endif
+/* Vectors of 64 bytes are read fastest from where a cache line begins. */
+#if defined(__AVX2__)
+#define ALIGNED __attribute__((aligned(64)))
+#else
+#define ALIGNED
+#endif
+#if defined(__cplusplus)
+#define RESTRICT
+#else
+#define RESTRICT restrict
+#endif
+
+/* a * b + c, rounded once where the processor has an instruction for it. */
+KERNEL float multiply_add(float a, float b, float c)
+{
+#if defined(__FP_FAST_FMAF) || defined(FP_FAST_FMAF)
+    return fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+KERNEL uint32_t float_bits(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+KERNEL float float_from_bits(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* NaN becomes `low`. */
+KERNEL float clamp(float x, float low, float high)
+{
+    x = x > low ? x : low;
+    return x < high ? x : high;
+}

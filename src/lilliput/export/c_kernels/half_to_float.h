@@ -1,0 +1,24 @@
+#include "core.h"
+
+/* The value of an IEEE 754 half-precision number; every one is exact in float. */
+KERNEL float half_value(uint16_t half)
+{
+    uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
+    uint32_t magnitude = half & 0x7fffu;
+    float value;
+    if (magnitude >= 0x7c00u) { /* infinity and NaN */
+        return float_from_bits(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
+    }
+    /* Exponent 112 too small, put right by a multiplication that also normalizes subnormals. */
+    value = float_from_bits(magnitude << 13) * 5.192296858534828e+33f; /* 2^112 */
+    return float_from_bits(float_bits(value) | sign);
+}
+
+/* Decodes n half-precision numbers. */
+KERNEL void half_to_float(const uint16_t *RESTRICT halves, size_t n, float *RESTRICT values)
+{
+    size_t i;
+    for (i = 0; i < n; i++) {
+        values[i] = half_value(halves[i]);
+    }
+}
