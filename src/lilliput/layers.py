@@ -44,7 +44,7 @@ class StaticRange:
         _freeze_real(self, "inverse_scale")
         if self.zero_point.dtype != np.int32 or self.zero_point.shape != self.inverse_scale.shape:
             raise LilliputError("a zero point must be int32 and have the shape of its scale")
-        object.__setattr__(self, "zero_point", frozen(self.zero_point))
+        object.__setattr__(self, "zero_point", frozen(np.asarray(self.zero_point)))
 
 
 @final

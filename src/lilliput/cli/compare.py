@@ -64,17 +64,13 @@ def compare(
     with progress.shown(quiet=as_json) as report:
         records = run(policy, comparison, output, workers, report)
     rows = summary.rows(records, keep)
-    notes = table.notes(rows)
-    (output / "table.md").write_text(table.markdown(rows) + "".join(f"\n{note}\n" for note in notes))
+    remarks = table.remarks(rows)
+    (output / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in remarks) + "\n")
     (output / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
     if as_json:
-        click.echo(json.dumps({"environment": id_, "keep": keep, "rows": table.to_json(rows), "notes": notes}, indent=1))
+        click.echo(json.dumps({"environment": id_, "keep": keep, "rows": table.to_json(rows), "remarks": remarks}, indent=1))
         return
     click.echo(f"{policy.provenance.source} on {id_}, {episodes} episodes a candidate, keep {keep:g}\n")
     click.echo(table.text(rows))
-    for row in rows:
-        if row.status != "done":
-            click.echo(f"{row.recipe}: {row.status.replace('_', ' ')}: {row.reason}")
-    for note in notes:
-        click.echo(f"not measured: {note}")
+    click.echo("\n" + "\n".join(remarks))
     click.echo(f"\nartifacts, records and this table: {output}")

@@ -66,9 +66,10 @@ class RemoveDeadInputs(Step):
             value = np.where(constant, seen[0], value)
             moving = frozen & ~constant & ~unused
             if moving.any():
+                which = int(selected[np.argmax(moving)])
                 context.tell(
-                    f"remove_dead_inputs: {int(moving.sum())} inputs that did not move in training move now (the first is "
-                    f"input {int(selected[np.argmax(moving)])}); they are held at their training mean, which changes actions"
+                    f"remove_dead_inputs: {int(moving.sum())} inputs that did not move in training move now "
+                    f"(the first is input {which}); they are held at their training mean, which changes actions"
                 )
         else:
             context.tell("remove_dead_inputs: no observations to check on; weights and normalizer alone decide")

@@ -5,6 +5,7 @@ import types
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, ClassVar, Literal, get_args, get_origin
 

@@ -262,7 +262,7 @@ def rescale_head(scale: np.ndarray, offset: np.ndarray, name: str) -> list[Layer
 def _short(bound: np.ndarray) -> np.ndarray:
     """One number where all are the same, else one an action; float32."""
     flat = np.asarray(bound, np.float32).reshape(-1)
-    return flat[0].reshape(()) if (flat == flat[0]).all() else flat
+    return np.asarray(flat[0]) if (flat == flat[0]).all() else flat
 
 
 def scale_image() -> layers.Standardize:

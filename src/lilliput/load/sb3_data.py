@@ -146,7 +146,8 @@ def _from_text(entry: dict[str, Any], what: str, name: str) -> spaces.Space:
         case "Box":
             shape = _shape(entry.get("_shape", entry.get("shape")), where)
             low, high = (_bound(entry, bound, shape, where) for bound in ("low", "high"))
-            return spaces.Box(shape, low, high, str(entry.get("dtype")))
+            dtype = str(entry.get("dtype"))
+            return spaces.Box(shape, _as_stored(low, dtype), _as_stored(high, dtype), dtype)
         case "Discrete":
             return spaces.Discrete(_count(_numbers(str(entry.get("n")), where), where))
         case "MultiDiscrete":
@@ -182,7 +183,12 @@ def _dict_box(match: re.Match[str], where: str) -> tuple[str, spaces.Box]:
             "Stable-Baselines3"
         )
     low, high = (bound.reshape(shape if bound.size > 1 else ()) for bound in np.split(numbers, 2))
-    return key, spaces.Box(shape, low, high, dtype)
+    return key, spaces.Box(shape, _as_stored(low, dtype), _as_stored(high, dtype), dtype)
+
+
+def _as_stored(bound: np.ndarray, dtype: str) -> np.ndarray:
+    """The bound rounded to the space's own type, in which its text was the shortest."""
+    return bound.astype(dtype).astype(np.float64) if dtype in ("float16", "float32") else bound
 
 
 def _bound(entry: dict[str, Any], bound: str, shape: tuple[int, ...], where: str) -> np.ndarray:
@@ -192,9 +198,9 @@ def _bound(entry: dict[str, Any], bound: str, shape: tuple[int, ...], where: str
         raise LilliputError(f"{where} has no text for {bound}; it is damaged")
     numbers = _numbers(text.replace("...", " "), where)
     if "..." in text:
-        short = _numbers(str(entry.get(f"{bound}_repr", "")), where)
-        if short.size == 1:
-            return short.reshape(())
+        short = entry.get(f"{bound}_repr")
+        if isinstance(short, str) and (one := _numbers(short.replace("...", " "), where)).size == 1:
+            return one.reshape(())
         if numbers.size and (numbers == numbers[0]).all():
             return numbers[0].reshape(())
         raise LilliputError(
@@ -223,7 +229,7 @@ def _shape(value: Any, where: str) -> tuple[int, ...]:
     return tuple(value)
 
 
-def _count(value: np.ndarray, where: str) -> int:
+def _count(value: np.ndarray | np.number, where: str) -> int:
     if value.size != 1 or not float(value.reshape(-1)[0]).is_integer():
         raise LilliputError(f"{where} has a number of choices that is no whole number; it is damaged")
     return int(value.reshape(-1)[0])

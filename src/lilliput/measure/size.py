@@ -1,11 +1,20 @@
 """What an artifact takes and does, by counting."""
 
+import os
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+
 from lilliput.artifact import Artifact
 from lilliput.measure.conditions import conditions
-from lilliput.measurement import Measurement
+from lilliput.measurement import Absent, Measurement
+
+_FLAGS = ("-std=c99", "-O2", "-ffp-contract=off")
+"""The exported Makefile's."""
 
 
-def size(artifact: Artifact) -> tuple[Measurement, ...]:
+def size(artifact: Artifact) -> tuple[Measurement | Absent, ...]:
     """model_bytes, file_bytes, n_parameters, n_nonzero_parameters and n_macs: one value each."""
     here = conditions()
     manifest = artifact.manifest
@@ -15,12 +24,32 @@ def size(artifact: Artifact) -> tuple[Measurement, ...]:
         "n_nonzero_parameters": manifest.n_nonzero_parameters,
         "n_macs": manifest.n_macs,
     }
-    return (
-        *(Measurement(name, (float(n),), "counted: on the exported policy", here) for name, n in counted.items()),
-        Measurement("file_bytes", (float(_file_bytes(artifact)),), "counted: size of the model file", here),
-    )
+    found: list[Measurement | Absent] = [
+        Measurement(name, (float(n),), "counted: on the exported policy", here) for name, n in counted.items()
+    ]
+    return (*found, _file_bytes(artifact))
 
 
-def _file_bytes(artifact: Artifact) -> int:
+def _file_bytes(artifact: Artifact) -> Measurement | Absent:
     models = [name for name in artifact.manifest.files if name.endswith(".onnx")]
-    return sum((artifact.folder / name).stat().st_size for name in models)
+    if models:
+        n_bytes = sum((artifact.folder / name).stat().st_size for name in models)
+        return Measurement("file_bytes", (float(n_bytes),), f"counted: {', '.join(models)}", conditions())
+    return _object_bytes(artifact.folder)
+
+
+def _object_bytes(folder: Path) -> Measurement | Absent:
+    compiler = os.environ.get("CC", "cc")
+    with tempfile.TemporaryDirectory() as scratch:
+        target = Path(scratch, "policy.o")
+        command = [*shlex.split(compiler), *_FLAGS, "-c", str(folder / "policy.c"), "-o", str(target)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            return Absent("file_bytes", f"{compiler} cannot be run ({error.strerror}); install a C compiler or set CC")
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
+            return Absent("file_bytes", f"{compiler} cannot compile policy.c: {lines[0][:200]}")
+        n_bytes = target.stat().st_size
+    method = f"counted: policy.o, by {compiler} {' '.join(_FLAGS)}"
+    return Measurement("file_bytes", (float(n_bytes),), method, conditions())

@@ -53,6 +53,19 @@ def _aligned(header: Cells, body: Sequence[Cells]) -> str:
     return "\n".join(line.rstrip() for line in padded)
 
 
+def remarks(rows: Sequence[Row]) -> list[str]:
+    """What the tables leave out, a line each: why a candidate is not there, and how many episodes would decide."""
+    found = []
+    for row in rows:
+        if row.status != "done":
+            found.append(f"{_name(row)}: {row.status.replace('_', ' ')}: {row.reason}")
+        elif row.verdict is not None and row.verdict.status == "undecided":
+            needed = row.verdict.episodes_needed
+            plan = f"about {needed:,} episodes would decide" if needed else "no number of episodes would decide"
+            found.append(f"{_name(row)}: undecided after {row.n_episodes}; {plan}")
+    return [*found, *(f"not measured: {note}" for note in notes(rows))]
+
+
 def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows as JSON data; what is infinite or not measured is null."""
     return [_plain(dataclasses.asdict(row)) for row in rows]

@@ -1,6 +1,6 @@
 """Runs policies in environments: seeded episodes under an `act` function, and observations from them."""
 
-from lilliput.rollout.collect import NOISE, NoisyPolicy, Source, collect
+from lilliput.rollout.collect import NOISE, SOURCES, NoisyPolicy, Source, collect
 from lilliput.rollout.environment import (
     EnvironmentSpec,
     action_space_of,
@@ -38,6 +38,7 @@ from lilliput.rollout.wrappers import (
 __all__ = [
     "NOISE",
     "ROLES",
+    "SOURCES",
     "WRAPPERS",
     "Act",
     "ActOfSeed",

@@ -4,7 +4,7 @@ import copy
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, assert_never, final, get_args
+from typing import Any, Literal, final, get_args
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -25,6 +25,8 @@ from lilliput.rollout.episode import (
 )
 
 Source = Literal["policy", "noisy_policy", "random_policy", "first_steps", "gaussian"]
+
+SOURCES: tuple[Source, ...] = get_args(Source)
 """Whose observations: the policy's own; the policy's under action noise; the uniform-random policy's; the first ones of
 one episode of the policy; numbers from N(0, 1) that no environment gave."""
 
@@ -42,7 +44,7 @@ def collect(
     seeds: Iterable[int],
     rng: np.random.Generator,
     *,
-    source: Source = "policy",
+    source: str = "policy",
     wrappers: tuple[str, ...] = (),
     environment_kwargs: Mapping[str, Any] | None = None,
     observation_space: spaces.ObservationSpace | None = None,
@@ -58,8 +60,6 @@ def collect(
     Raises:
         LilliputError: as `episodes` does; or `first_steps` of an episode that ends sooner.
     """
-    if source not in get_args(Source):
-        raise LilliputError(f"calibration source {source!r} is not known; allowed: {', '.join(get_args(Source))}")
     if n_observations < 1:
         raise LilliputError(f"n_observations is {n_observations}; it must be at least 1")
     spec = EnvironmentSpec(environment, tuple(wrappers), dict(environment_kwargs or {}))
@@ -81,7 +81,7 @@ def collect(
         case "random_policy":
             act_of_seed = RandomPolicy()
         case _:
-            assert_never(source)
+            raise LilliputError(f"calibration source {source!r} is not known; allowed: {', '.join(SOURCES)}")
     return _sample(Stage(spec, policy_space, max_steps), act_of_seed, n_observations, seeds, rng, progress)
 
 

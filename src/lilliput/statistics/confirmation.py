@@ -197,9 +197,7 @@ def _differences(
 
 
 def _factors(differences: Float64[np.ndarray, " n"], loss: float) -> Float64[np.ndarray, "n fractions"]:
-    """1 + f * d / L for every fraction; where no loss is possible the bet is refused (factor 1)."""
-    if loss <= 0:
-        return np.ones((len(differences), len(FRACTIONS)))
+    """1 + f * d / L for every fraction."""
     return np.maximum(1 + differences[:, None] / loss * FRACTIONS, _RUIN)
 
 
@@ -221,7 +219,7 @@ def _lower_bound(
     for start in range(0, len(shares), block):
         some = shares[start : start + block, None]
         losses = np.array([[-plan.range.difference(float(share))[0]] for share in some[:, 0]])
-        scaled = _differences(candidate, baseline, random, some) / np.where(losses > 0, losses, math.inf)
+        scaled = _differences(candidate, baseline, random, some) / losses
         factors = np.maximum(1 + scaled[:, :, None] * FRACTIONS, _RUIN)
         # One logarithm a few episodes instead of one an episode: the products stay far inside the range of a double.
         products = np.multiply.reduceat(factors, np.arange(0, len(candidate), 8), axis=1)

@@ -36,11 +36,12 @@ class PlausibleRange:
     random_high: float
 
     def difference(self, keep: float) -> tuple[float, float]:
-        """Lowest and highest c - keep * b - (1 - keep) * r within the range, for keep >= 0."""
+        """Lowest and highest c - keep * b - (1 - keep) * r within the range, for keep >= 0; 0 lies strictly between."""
         random = sorted(((1 - keep) * self.random_low, (1 - keep) * self.random_high))
+        slack = 1e-6 * (self.candidate_high - self.candidate_low)
         return (
-            self.candidate_low - keep * self.baseline_high - random[1],
-            self.candidate_high - keep * self.baseline_low - random[0],
+            min(-slack, self.candidate_low - keep * self.baseline_high - random[1]),
+            max(slack, self.candidate_high - keep * self.baseline_low - random[0]),
         )
 
     @property

@@ -111,7 +111,8 @@ def build(cell: Cell, policy: Policy, folder: Path, progress: Progress) -> Path:
     return path
 
 
-def _task(cell: Cell) -> dict[str, Any]:
+def task(cell: Cell) -> dict[str, Any]:
+    """The cell's environment beside its id, as the functions of `rollout` and `measure` take it."""
     kwargs: Mapping[str, Any] = json.loads(cell.environment_kwargs)
     return {"wrappers": cell.wrappers, "environment_kwargs": kwargs}
 
