@@ -40,8 +40,8 @@ def retention(
 
     `fieller` (the default) describes the episodes that were played; simulated with 20 to 200 of them it covers in 93 to
     97 % where `bca`, which follows the skew but needs more episodes, covers in 81 to 95 %. Neither knows of rare falls
-    that the sample did not show: with one fall in 50 they cover in 61 to 65 % at 50 episodes. `worst_case` does (97 % and
-    more), is wider, and is what `verdict` decides by.
+    that the sample did not show: with one fall in 50 they cover in 61 to 65 % at 50 episodes. `worst_case` does (97 %
+    and more), is wider, and is what `verdict` decides by.
     """
     require_finite("retention", candidate, baseline, random)
     if not is_above_random(baseline, random, confidence=confidence, rng=rng, draws=draws):
