@@ -113,7 +113,7 @@ def quantize_unsigned(
     """The unsigned codes `saturate(round(x * inverse_scale) + zero_point)`, held in float64, where they are exact.
 
     >>> x = np.float32([[-1.0, 0.5, 1.5, 99.0]])
-    >>> quantize_unsigned(x, np.float32(1.0), np.int32(1), 2).tolist()  # ties go to even, then both ends saturate
+    >>> quantize_unsigned(x, np.float32([1]), np.int32([1]), 2).tolist()  # ties go to even, then both ends saturate
     [[0.0, 1.0, 3.0, 3.0]]
     """
     codes = np.rint(x * np.asarray(inverse_scale, np.float32)).astype(np.float64) + zero_point

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never, final
 
 import numpy as np
-from jaxtyping import Float32, Num
+from jaxtyping import Float32, Num, Shaped
 
 from lilliput.affine import frozen
 from lilliput.errors import LilliputError
@@ -111,7 +111,7 @@ def input_dtype(space: ObservationSpace) -> str:
     return "uint8" if isinstance(space, Box) and space.dtype == "uint8" else "float32"
 
 
-def flatten(space: ObservationSpace, observations: Any) -> Num[np.ndarray, "n ..."]:
+def flatten(space: ObservationSpace, observations: Any) -> Shaped[np.ndarray, "n ..."]:
     """A batch of observations as the first layer sees it: (n, *input_shape(space)).
 
     A Dict observation is a mapping from key to a batch, or already the concatenated batch.
@@ -137,7 +137,7 @@ def flatten(space: ObservationSpace, observations: Any) -> Num[np.ndarray, "n ..
             return _batch(observations, input_shape(space))
 
 
-def _batch(observations: Any, shape: tuple[int, ...]) -> Num[np.ndarray, "n ..."]:
+def _batch(observations: Any, shape: tuple[int, ...]) -> Shaped[np.ndarray, "n ..."]:
     try:
         array = np.asarray(observations)
     except ValueError as error:
@@ -202,7 +202,7 @@ def action_shape(space: ActionSpace) -> tuple[int, ...]:
 def describe(space: Space) -> str:
     """One short line, as Gymnasium prints it.
 
-    >>> describe(Box((3,), np.float64(-1), np.float64(1))), describe(Discrete(4))
+    >>> describe(Box((3,), np.array(-1.0), np.array(1.0))), describe(Discrete(4))
     ('Box(-1, 1, (3,), float32)', 'Discrete(4)')
     """
     match space:
