@@ -96,7 +96,7 @@ def policies(
             add(linear(outputs=size))
             low, high = -rng.uniform(0.5, 2, size).astype(np.float32), rng.uniform(0.5, 2, size).astype(np.float32)
             if draw(st.booleans()):
-                low, high = low[0].reshape(()), high[0].reshape(())
+                low, high = np.asarray(low[0]), np.asarray(high[0])
             for layer in draw(st.sampled_from(_heads(low, high))):
                 add(layer)
             bounds = [np.broadcast_to(bound, size).reshape(shape).astype(np.float64) for bound in (low, high)]
@@ -118,10 +118,11 @@ def vector_spaces(draw: st.DrawFn) -> spaces.ObservationSpace:
     """A Box of one axis, bounded or not, or a Dict of two boxes."""
     dtype = draw(st.sampled_from(["float32", "float64", "int64"]))
     bound = np.array(draw(st.sampled_from([5.0, np.inf])))
-    box = spaces.Box((draw(st.integers(1, 12)),), -bound, bound, dtype)
+    low = np.array(-bound)
+    box = spaces.Box((draw(st.integers(1, 12)),), low, bound, dtype)
     if draw(st.integers(0, 3)):
         return box
-    other = spaces.Box((2, draw(st.integers(1, 3))), -bound, bound)
+    other = spaces.Box((2, draw(st.integers(1, 3))), low, bound)
     return spaces.Dict((("goal", other), ("body", box)))
 
 
@@ -174,7 +175,7 @@ def random_linear(
         range_ = _calibrated(x, bits[1], per_dimension=per_channel and kernel is None)
         weight = weight / range_.inverse_scale
     top = np.abs(weight.reshape(outputs, -1)).max(axis=1) if per_channel else np.abs(weight).max()
-    scale = np.where(top == 0, 1, top / affine.signed_range(bits[0])[1]).astype(np.float32)
+    scale = np.asarray(np.where(top == 0, 1, top / affine.signed_range(bits[0])[1]), np.float32)
     tensor = affine.quantize_weights(weight, scale, bits[0], narrow=bool(rng.integers(2)))
     if isinstance(range_, layers.StaticRange):
         offsets = np.broadcast_to(
@@ -192,7 +193,7 @@ def _calibrated(x: np.ndarray, bits: int, *, per_dimension: bool) -> layers.Stat
     span = np.where(high > low, high - low, 1).astype(np.float32)
     inverse = (affine.unsigned_max(bits) / span).astype(np.float32)
     # The range need not hold 0: where it does not, the zero point lies outside the codes.
-    return layers.StaticRange(inverse, np.rint(-low * inverse).astype(np.int32), bits)
+    return layers.StaticRange(np.asarray(inverse), np.asarray(np.rint(-low * inverse).astype(np.int32)), bits)
 
 
 def _normalizer(size: int, clip: float, rng: np.random.Generator) -> layers.Standardize:
@@ -201,7 +202,7 @@ def _normalizer(size: int, clip: float, rng: np.random.Generator) -> layers.Stan
 
 
 def _heads(low: np.ndarray, high: np.ndarray) -> list[tuple[Layer, ...]]:
-    half, middle = ((high - low) / 2).astype(np.float32), ((high + low) / 2).astype(np.float32)
+    half, middle = np.asarray((high - low) / 2), np.asarray((high + low) / 2)
     rescale, clip = layers.RescaleAction(half, middle), layers.ClipAction(low, high)
     return [
         (),
