@@ -45,7 +45,7 @@ def write(
     """
     if not _PREFIX.fullmatch(prefix):
         raise LilliputError(
-            f"prefix is {prefix!r}; it must be a C name of at most 40 letters, digits and underscores, such as walker"
+            f"prefix is {prefix!r}; it must be a C name of at most 40 letters, digits and underscores"
         )
     source = generate(policy)
     sizes = _Sizes(policy)

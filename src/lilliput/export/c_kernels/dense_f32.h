@@ -5,8 +5,9 @@
 KERNEL void dense_f32(const float *RESTRICT weight, const float *RESTRICT bias, size_t rows, size_t width,
                       const float *RESTRICT x, float *RESTRICT y)
 {
-    size_t row = 0, i;
-    for (; row + 4 <= rows; row += 4) {
+    const size_t whole = rows - rows % 4;
+    size_t row, i;
+    for (row = 0; row < whole; row += 4) {
         const float *w0 = weight + row * width, *w1 = w0 + width, *w2 = w1 + width, *w3 = w2 + width;
         float s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
         for (i = 0; i < width; i++) {
@@ -20,7 +21,7 @@ KERNEL void dense_f32(const float *RESTRICT weight, const float *RESTRICT bias, 
         y[row + 2] = s2;
         y[row + 3] = s3;
     }
-    for (; row < rows; row++) {
+    for (row = whole; row < rows; row++) {
         const float *w = weight + row * width;
         float sum = 0.0f;
         for (i = 0; i < width; i++) {

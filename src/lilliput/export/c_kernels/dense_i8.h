@@ -6,8 +6,9 @@ KERNEL void dense_i8(const int8_t *RESTRICT weight, size_t rows, size_t width, c
                      int32_t zero_point, const float *RESTRICT scale, size_t scale_step, float input_scale,
                      const float *RESTRICT bias, float *RESTRICT y)
 {
-    size_t row = 0, i;
-    for (; row + 4 <= rows; row += 4) {
+    const size_t whole = rows - rows % 4;
+    size_t row, i;
+    for (row = 0; row < whole; row += 4) {
         const int8_t *w0 = weight + row * width, *w1 = w0 + width, *w2 = w1 + width, *w3 = w2 + width;
         int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
         for (i = 0; i < width; i++) {
@@ -22,7 +23,7 @@ KERNEL void dense_i8(const int8_t *RESTRICT weight, size_t rows, size_t width, c
         y[row + 2] = real_sum(s2, scale[(row + 2) * scale_step] * input_scale, bias, row + 2);
         y[row + 3] = real_sum(s3, scale[(row + 3) * scale_step] * input_scale, bias, row + 3);
     }
-    for (; row < rows; row++) {
+    for (row = whole; row < rows; row++) {
         const int8_t *w = weight + row * width;
         int32_t sum = 0;
         for (i = 0; i < width; i++) {

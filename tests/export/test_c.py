@@ -1,0 +1,209 @@
+"""The C format against the reference: compilers and sanitizers are the judges."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from lilliput import layers, reference, spaces
+from lilliput.errors import LilliputError
+from lilliput.export import c, c_kernels
+from lilliput.export.c_text import real
+from lilliput.export.golden import golden_examples
+from lilliput.policy import Policy
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from strategies import Form, policies, random_linear
+
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wdouble-promotion", "-Wfloat-conversion", "-pedantic", "-ffp-contract=off"]
+SANITIZERS = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def built_and_run(folder: Path, compiler: str, *flags: str) -> str:
+    if not shutil.which(compiler):
+        pytest.skip(f"{compiler} is not installed")
+    language = ["-x", "c++", "-std=c++11"] if compiler.endswith("++") else ["-std=c99"]
+    command = [compiler, *language, *WARNINGS, *flags, "policy.c", "selftest.c", "-lm", "-o", "selftest"]
+    built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr[:3000]
+    run = subprocess.run(["./selftest"], cwd=folder, capture_output=True, text=True)
+    assert not run.stderr, run.stderr[:3000]
+    assert run.returncode == 0, run.stdout
+    return run.stdout
+
+
+def check(policy: Policy, folder: Path, compiler: str, *flags: str) -> None:
+    try:
+        golden = golden_examples(policy)
+    except LilliputError:
+        assume(False)
+        raise
+    c.write(policy, folder, golden.observations, golden.actions, golden.tolerance)
+    assert "passed" in built_and_run(folder, compiler, *flags)
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "g++", "clang++"])
+def test_every_kind_of_policy_compiles_cleanly_and_does_what_the_reference_does(
+    compiler: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    @settings(parent=ANY, max_examples=10)
+    @given(policies())
+    def run(policy: Policy) -> None:
+        check(policy, tmp_path_factory.mktemp("c"), compiler, "-O2")
+
+    run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("flags", [[], ["-march=native"]], ids=["portable", "native"])
+def test_sanitizers_find_nothing(compiler: str, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    @settings(parent=ANY, max_examples=40)
+    @given(policies(max_width=40))
+    def run(policy: Policy) -> None:
+        check(policy, tmp_path_factory.mktemp("c"), compiler, *SANITIZERS, *flags)
+
+    run()
+
+
+def quantized_mlp(
+    form: Form, seed: int, bits: tuple[int, int], widths: tuple[int, ...], sparsity: float = 0.0
+) -> Policy:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(0, 1, (64, widths[0])).astype(np.float32)
+    stack: list[layers.Layer] = []
+    for width in widths[1:]:
+        for layer in (random_linear(x, form, rng, outputs=width, bits=bits, sparsity=sparsity), layers.Relu()):
+            stack.append(layer)
+            x = reference.apply(layer, x)
+    low, high = np.array(-np.inf), np.array(np.inf)
+    return Policy(spaces.Box((widths[0],), low, high), spaces.Box((widths[-1],), low, high), tuple(stack[:-1]))
+
+
+@pytest.mark.parametrize("flags", [["-O2"], ["-O3", "-march=native"]], ids=["portable", "native"])
+@pytest.mark.parametrize("form", ["static", "dynamic"])
+@pytest.mark.parametrize(
+    ("bits", "sparsity"), [((8, 8), 0.0), ((4, 8), 0.0), ((3, 5), 0.0), ((8, 8), 0.7), ((8, 8), 0.95), ((5, 8), 0.8)]
+)
+def test_integer_arithmetic_is_exact_to_the_bit(
+    form: Form, bits: tuple[int, int], sparsity: float, flags: list[str], tmp_path: Path
+) -> None:
+    policy = quantized_mlp(form, 0, bits, (70, 37, 130, 5), sparsity)
+    observations = np.random.default_rng(1).normal(0, 2, (64, 70)).astype(np.float32)
+    c.write(policy, tmp_path, observations, reference.act(policy, observations), 0.0)
+    assert "largest difference 0," in built_and_run(tmp_path, "gcc", *flags)
+
+
+def constant_bytes(folder: Path) -> int:
+    # Unoptimized, so that no array of one number is folded into the code.
+    subprocess.run(["gcc", "-std=c99", "-O0", "-c", "policy.c"], cwd=folder, check=True)
+    symbols = subprocess.run(["nm", "-S", "policy.o"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    return sum(int(line.split()[1], 16) for line in symbols.splitlines() if line.split()[-2] in ("r", "R"))
+
+
+def test_the_compiled_constants_are_model_bytes_and_nothing_else_is_kept(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    if not shutil.which("gcc") or not shutil.which("nm"):
+        pytest.skip("gcc and nm are not installed")
+
+    @settings(parent=ANY, max_examples=15)
+    @given(policies())
+    def run(policy: Policy) -> None:
+        folder = tmp_path_factory.mktemp("c")
+        x = np.zeros((1, *spaces.input_shape(policy.observation_space)), np.float32)
+        c.write(policy, folder, x, reference.act(policy, x), 1.0)
+        assert constant_bytes(folder) == policy.model_bytes
+        sizes = subprocess.run(["size", "-A", "policy.o"], cwd=folder, check=True, capture_output=True, text=True)
+        found = {line.split()[0]: int(line.split()[1]) for line in sizes.stdout.splitlines() if line.startswith(".")}
+        assert found[".data"] == found[".bss"] == 0
+
+    run()
+
+
+def test_two_policies_live_in_one_program(tmp_path: Path) -> None:
+    main = '#include "one/policy.h"\n#include "two/policy.h"\n'
+    main += "int main(void) { float x[9] = {0}, y[9]; one_act(x, y); two_act(x, y); return 0; }\n"
+    for seed, name in enumerate(("one", "two")):
+        policy = quantized_mlp("static", seed, (8, 8), (9, 8, 3))
+        x = np.zeros((1, 9), np.float32)
+        (tmp_path / name).mkdir()
+        c.write(policy, tmp_path / name, x, reference.act(policy, x), 0.0, prefix=name)
+    (tmp_path / "main.c").write_text(main)
+    command = ["gcc", "-std=c99", *WARNINGS, "main.c", "one/policy.c", "two/policy.c", "-lm", "-o", "main"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    subprocess.run(["./main"], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize("prefix", ["", "1st", "my-policy", "a" * 41, "int main;"])
+def test_a_prefix_that_is_no_name_is_refused(prefix: str, tmp_path: Path) -> None:
+    policy = quantized_mlp("static", 0, (8, 8), (3, 2))
+    with pytest.raises(LilliputError, match="must be a C name"):
+        c.write(policy, tmp_path, np.zeros((1, 3)), np.zeros((1, 2)), 0.0, prefix=prefix)
+    assert not list(tmp_path.iterdir())
+
+
+def test_sums_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    policy = quantized_mlp("static", 0, (8, 8), (66_000, 1))
+    with pytest.raises(LilliputError, match="do not fit 32 bits"):
+        c.write(policy, tmp_path, np.zeros((1, 66_000)), np.zeros((1, 1)), 0.0)
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_literals_read_back_as_the_same_float(value: float) -> None:
+    text = real(value)
+    assert text.endswith("f")
+    assert np.float32(text[:-1]).tobytes() == np.float32(value).tobytes()
+
+
+@pytest.mark.parametrize("name", sorted(c_kernels.names()))
+def test_each_kernel_compiles_alone(name: str, tmp_path: Path) -> None:
+    (tmp_path / "kernel.c").write_text(c_kernels.bundle([name]) + "int unused;\n")
+    for flags in (["-O2"], ["-O2", "-march=native"]):
+        command = ["gcc", "-std=c99", *WARNINGS, *flags, "-c", "kernel.c"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def every_float(step: int) -> np.ndarray:
+    return np.arange(0, 1 << 32, step, np.uint64).astype(np.uint32).view(np.float32)
+
+
+def applied(kernel: str, x: np.ndarray, folder: Path, extra: str = "", flags: tuple[str, ...] = ()) -> np.ndarray:
+    text = c_kernels.bundle([kernel])
+    text += f"#include <stdio.h>\nint main(void) {{ static float x[{x.size}];\n"
+    text += f"if (fread(x, 4, {x.size}, stdin) != {x.size}) return 1;\n{kernel}(x, {x.size}{extra});\n"
+    text += f"return fwrite(x, 4, {x.size}, stdout) != {x.size}; }}\n"
+    (folder / "apply.c").write_text(text)
+    subprocess.run(["gcc", "-std=c99", "-O2", *flags, "apply.c", "-lm", "-o", "apply"], cwd=folder, check=True)
+    done = subprocess.run(["./apply"], cwd=folder, input=x.tobytes(), capture_output=True, check=True)
+    return np.frombuffer(done.stdout, np.float32)
+
+
+@pytest.mark.parametrize("flags", [(), ("-O3", "-march=native")], ids=["portable", "native"])
+@pytest.mark.parametrize(
+    ("kernel", "extra", "exact", "bound"),
+    [
+        ("tanh_all", "", np.tanh, 3e-7),
+        ("sigmoid", "", lambda x: 0.5 + 0.5 * np.tanh(x / 2), 3e-7),
+        ("elu", ", 1.0f", lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))), 3e-7),
+    ],
+)
+def test_nonlinear_functions_keep_their_bound_over_all_floats(
+    kernel: str, extra: str, exact, bound: float, flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    x = every_float(1021)
+    y = applied(kernel, x, tmp_path, extra, flags)
+    real_x = x[~np.isnan(x)].astype(np.float64)
+    with np.errstate(all="ignore"):
+        wanted = exact(real_x)
+    found = y[~np.isnan(x)].astype(np.float64)
+    equal = found == wanted
+    assert np.abs(found - wanted)[~equal].max() <= bound
+    assert np.isnan(y[np.isnan(x)]).all()
