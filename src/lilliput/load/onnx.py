@@ -26,6 +26,9 @@ ACTION_NAMES = (
 )
 """Which of several outputs is the action, first match first."""
 
+Core = layers.Dense | layers.Conv2d | layers.LayerNorm
+"""What holds trained numbers, and can take up a scaling behind it."""
+
 _CORE = (layers.Dense, layers.Conv2d, layers.LayerNorm)
 
 
@@ -114,7 +117,7 @@ def _assemble(
     for layer in body:
         shape = layers.output_shape(layer, shape)
     rest = steps[cores[-1] + 1 :]
-    while rest and isinstance(rest[0], Affine) and isinstance(body[-1], layers.Dense | layers.Conv2d):
+    while rest and isinstance(rest[0], Affine) and isinstance(body[-1], _CORE):
         body[-1] = _fold_behind(body[-1], rest[0], shape, name)
         rest = rest[1:]
     head, action_space = _head(rest, shape, name, guesses)
@@ -168,19 +171,18 @@ def _body(steps: list[Step], shape: tuple[int, ...], name: str) -> tuple[list[La
     pending: Affine | None = None
     for step in steps:
         match step:
-            case Affine() if found and isinstance(found[-1], layers.Dense | layers.Conv2d):
+            case Affine() if found and pending is None and isinstance(found[-1], _CORE):
                 found[-1] = _fold_behind(found[-1], step, shape, name)
                 continue
             case Affine():
-                pending = (
-                    step
-                    if pending is None
-                    else Affine(pending.scale * step.scale, pending.shift * step.scale + step.shift)
-                )
+                scale, shift = _fitting(step.scale, shape, name), _fitting(step.shift, shape, name)
+                pending = Affine(scale, shift) if pending is None else _composed(pending, scale, shift)
                 continue
             case layers.Dense() if pending is not None:
                 new: Layer = _fold_before(step, pending, name)
                 pending = None
+            case layers.LayerNorm(weight=weight, bias=bias) if weight.size == 1 and len(shape) == 1:
+                new = layers.LayerNorm(np.repeat(weight, shape[0]), np.repeat(bias, shape[0]), step.epsilon)
             case Bounds(low=low, high=high) if low.size == 1 and high.size == 1:
                 new = layers.HardTanh(float(low.reshape(-1)[0]), float(high.reshape(-1)[0]))
             case layers.Flatten() if len(shape) == 1:
@@ -191,12 +193,15 @@ def _body(steps: list[Step], shape: tuple[int, ...], name: str) -> tuple[list[La
                 new = step
         if pending is not None:
             raise LilliputError(
-                f"{name}: a scaling stands before {type(new).__name__}; supported: before or behind Gemm, MatMul and "
-                "Conv"
+                f"{name}: a scaling stands before {type(new).__name__}; supported: beside Gemm, MatMul and Conv"
             )
         shape = layers.output_shape(new, shape)
         found.append(new)
     return found, pending
+
+
+def _composed(first: Affine, scale: np.ndarray, shift: np.ndarray) -> Affine:
+    return Affine(first.scale * scale, first.shift * scale + shift)
 
 
 def _head(
@@ -244,19 +249,20 @@ def _head(
     return found, spaces.Box(shape, low, high)
 
 
-def _fold_behind(
-    layer: layers.Dense | layers.Conv2d, affine: Affine, shape: tuple[int, ...], name: str
-) -> layers.Dense | layers.Conv2d:
+def _fold_behind(layer: Core, affine: Affine, shape: tuple[int, ...], name: str) -> Core:
     """The layer with a scaling of its outputs taken up."""
     scale, shift = (_by_channel(part, shape, name) for part in (affine.scale, affine.shift))
     rows = layer.weight.shape[0]
-    weight = (layer.weight * np.broadcast_to(scale, (rows,)).reshape((rows,) + (1,) * (layer.weight.ndim - 1))).astype(
-        np.float32
-    )
+    full = np.broadcast_to(scale, (rows,)).reshape((rows,) + (1,) * (layer.weight.ndim - 1))
+    weight = (layer.weight * full).astype(np.float32)
     bias = (np.broadcast_to(shift, (rows,)) + (0.0 if layer.bias is None else layer.bias * scale)).astype(np.float32)
-    if isinstance(layer, layers.Dense):
-        return layers.Dense(weight, bias)
-    return layers.Conv2d(weight, bias, layer.stride, layer.padding)
+    match layer:
+        case layers.Dense():
+            return layers.Dense(weight, bias)
+        case layers.LayerNorm():
+            return layers.LayerNorm(weight, bias, layer.epsilon)
+        case layers.Conv2d():
+            return layers.Conv2d(weight, bias, layer.stride, layer.padding)
 
 
 def _fold_before(layer: layers.Dense, affine: Affine, name: str) -> layers.Dense:

@@ -76,34 +76,58 @@ def chain(graph: Graph, output: str, source: str) -> list[Step]:
 def _step(graph: Graph, node: Any) -> tuple[str, list[Step]]:
     """Where the node's one variable input comes from, and what the node does to it."""
     variable = [key for key in node.input if key and graph.constant(key) is None]
-    if len(set(variable)) == 2 and node.op_type == "Mul":
-        return _product(graph, node)
+    if node.op_type == "Mul":
+        factors, factor = _factors(graph, node, 0)
+        if len(factors) == 2:
+            return _product(graph, factors[0], factors[1], factor)
+    if node.op_type == "Div" and len(set(variable)) == 2:
+        return _standardized(graph, node)
     if len(variable) != 1:
         raise LilliputError(
-            f"{graph.name}: node {node.op_type} joins {len(variable)} values; supported: one chain from observation "
-            "to action"
+            f"{graph.name}: node {node.op_type} joins {len(variable)} values; "
+            "supported: one chain from observation to action"
         )
     return variable[0], _unary(graph, node, variable[0])
 
 
-def _product(graph: Graph, node: Any) -> tuple[str, list[Step]]:
-    """The source of x * sigmoid(x), or of x * (1 + erf(x / sqrt 2)) / 2 in any order."""
-    factors, factor = _factors(graph, node, 0)
-    for index, key in enumerate(factors):
-        others = factors[:index] + factors[index + 1 :]
+def _product(graph: Graph, first: str, second: str, factor: np.ndarray) -> tuple[str, list[Step]]:
+    """The source of x * sigmoid(x), or of x * (1 + erf(x / sqrt 2)), which is twice a GELU, and its steps."""
+    rest: list[Step] = [] if np.all(factor == 1) else [Affine(factor, np.zeros(()))]
+    for key, other in ((first, second), (second, first)):
         inner = graph.producers.get(key)
-        if len(others) != 1 or inner is None:
-            continue
-        if inner.op_type == "Sigmoid" and inner.input[0] == others[0] and np.all(factor == 1):
-            return others[0], [layers.Silu()]
-        if (
-            inner.op_type == "Add"
-            and _is_erf_of(graph, inner, others[0])
-            and factor.size == 1
-            and math.isclose(float(factor.reshape(-1)[0]), 0.5)
-        ):
-            return others[0], [layers.Gelu()]
+        if inner is not None and inner.op_type == "Sigmoid" and inner.input[0] == other:
+            return other, [layers.Silu(), *rest]
+        if inner is not None and inner.op_type == "Add" and _is_erf_of(graph, inner, other):
+            return other, [layers.Gelu(), *([] if np.all(factor == 0.5) else [Affine(2 * factor, np.zeros(()))])]
     raise LilliputError(f"{graph.name}: node Mul joins two values; supported: SiLU (x * sigmoid(x)) and GELU")
+
+
+def _standardized(graph: Graph, node: Any) -> tuple[str, list[Step]]:
+    """The source of (x - mean(x)) / sqrt(mean((x - mean(x)) ** 2) + epsilon): a layer norm before opset 17."""
+    chain_of = [graph.producers.get(node.input[1])]
+    for wanted in ("Sqrt", "Add", "ReduceMean", "Pow"):
+        inner = chain_of[-1]
+        if inner is None or inner.op_type != wanted:
+            break
+        variable = next((key for key in inner.input if key and graph.constant(key) is None), "")
+        chain_of.append(graph.producers.get(variable))
+    centred = graph.producers.get(node.input[0])
+    epsilon = _constants_of(graph, chain_of[1]) if len(chain_of) > 1 and chain_of[1] is not None else []
+    if len(chain_of) == 5 and centred is not None and chain_of[4] is centred and centred.op_type == "Sub":
+        source = centred.input[0]
+        mean, power, spread = graph.producers.get(centred.input[1]), _constants_of(graph, chain_of[3]), chain_of[2]
+        if mean is not None and mean.op_type == "ReduceMean" and mean.input[0] == source and len(epsilon) == 1:
+            lasts = all(_is_over_last(graph, reduced) for reduced in (mean, spread))
+            if lasts and epsilon[0].size == 1 and len(power) == 1 and np.all(power[0] == 2):
+                one = np.ones(1, np.float32)
+                return source, [layers.LayerNorm(one, 0 * one, float(epsilon[0].reshape(-1)[0]))]
+    raise LilliputError(f"{graph.name}: node Div joins two values; supported: layer normalization")
+
+
+def _is_over_last(graph: Graph, node: Any) -> bool:
+    given = graph.constant(node.input[1]) if len(node.input) > 1 else None
+    axes = graph.attribute(node, "axes", []) if given is None else [int(axis) for axis in given.reshape(-1)]
+    return axes == [-1] and bool(graph.attribute(node, "keepdims", 1))
 
 
 def _factors(graph: Graph, node: Any, depth: int) -> tuple[list[str], np.ndarray]:
@@ -114,14 +138,22 @@ def _factors(graph: Graph, node: Any, depth: int) -> tuple[list[str], np.ndarray
         value = graph.constant(key)
         inner = graph.producers.get(key)
         if value is not None:
-            factor = factor * _real(value, graph.name)
+            factor = _multiplied(factor, _real(value, graph.name), graph.name)
         elif inner is not None and inner.op_type == "Mul" and depth < 4:
             deeper, scale = _factors(graph, inner, depth + 1)
             found += deeper
-            factor = factor * scale
+            factor = _multiplied(factor, scale, graph.name)
         else:
             found.append(key)
     return found, factor
+
+
+def _multiplied(one: np.ndarray, other: np.ndarray, name: str) -> np.ndarray:
+    if one.size != 1 and other.size != 1 and one.shape != other.shape:
+        raise LilliputError(
+            f"{name}: Mul of constants of the shapes {list(one.shape)} and {list(other.shape)}; fold them"
+        )
+    return one * other
 
 
 def _is_erf_of(graph: Graph, node: Any, key: str) -> bool:
@@ -192,11 +224,15 @@ def _unary(graph: Graph, node: Any, variable: str) -> list[Step]:
             return [layers.LayerNorm(_f32(weight), _f32(bias), graph.attribute(node, "epsilon", 1e-5))]
         case "BatchNormalization":
             gain, bias, mean, var = (_real(_needed(graph, constants, index, node), graph.name) for index in range(1, 5))
+            if gain.ndim != 1 or len({part.shape for part in (gain, bias, mean, var)}) != 1 or (var < 0).any():
+                raise LilliputError(
+                    f"{graph.name}: a BatchNormalization whose numbers do not fit each other; it is damaged"
+                )
             scale = gain / np.sqrt(var + graph.attribute(node, "epsilon", 1e-5))
             return [Affine(scale, bias - mean * scale)]
         case "Flatten" if graph.attribute(node, "axis", 1) == 1:
             return [layers.Flatten()]
-        case "Reshape" if constants[1] is not None and constants[1].size <= 2:
+        case "Reshape" if len(constants) > 1 and constants[1] is not None and constants[1].size <= 2:
             return [layers.Flatten()] if constants[1].size == 2 else []
         case "Squeeze" | "Unsqueeze":
             return []
@@ -303,8 +339,8 @@ def _bounds(graph: Graph, node: Any, constants: list[np.ndarray | None]) -> Boun
     low, high = np.asarray(-np.inf), np.asarray(np.inf)
     if node.op_type == "Clip":
         given = [*constants[1:], None, None][:2]
-        lows = given[0] if given[0] is not None else graph.attribute(node, "min", -np.inf)
-        highs = given[1] if given[1] is not None else graph.attribute(node, "max", np.inf)
+        lows = given[0] if given[0] is not None else graph.attribute(node, "min", -math.inf)
+        highs = given[1] if given[1] is not None else graph.attribute(node, "max", math.inf)
         return Bounds(_real(np.asarray(lows), graph.name), _real(np.asarray(highs), graph.name))
     (constant,) = [_real(value, graph.name) for value in constants if value is not None] or [None]
     if constant is None or len(constants) != 2:

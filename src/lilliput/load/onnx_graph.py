@@ -30,6 +30,8 @@ class Graph:
                 raise LilliputError(
                     f"{name} has the operator {node.domain[:40]}.{node.op_type[:40]}; supported: those of ONNX itself"
                 )
+            if not node.input and node.op_type != "Constant":
+                raise LilliputError(f"{name}: node {node.op_type[:40]!r} has no input; export the model again")
             for output in node.output:
                 self.producers[output] = node
         self.inputs = [value for value in graph.input if value.name not in self.constants]
@@ -109,21 +111,18 @@ class Graph:
             ) from error
 
     def attribute(self, node: Any, key: str, default: Any) -> Any:
-        """The node's attribute, a number, a text or a list of numbers."""
+        """The node's attribute, of the type of its default: a number, a text or (also where it is None) whole numbers."""
         for attribute in node.attribute:
-            if attribute.name == key:
-                match attribute.type:
-                    case attribute.FLOAT:
-                        return float(attribute.f)
-                    case attribute.INT:
-                        return int(attribute.i)
-                    case attribute.STRING:
-                        return attribute.s.decode("utf-8", "replace")
-                    case attribute.INTS:
-                        return [int(value) for value in attribute.ints]
-                    case attribute.FLOATS:
-                        return [float(value) for value in attribute.floats]
-                raise LilliputError(
-                    f"{self.name}: {node.op_type}.{key} is of an unexpected type; export the model again"
-                )
+            if attribute.name != key:
+                continue
+            match default:
+                case float() if attribute.type == attribute.FLOAT:
+                    return float(attribute.f)
+                case int() if attribute.type == attribute.INT:
+                    return int(attribute.i)
+                case str() if attribute.type == attribute.STRING:
+                    return attribute.s.decode("utf-8", "replace")
+                case list() | None if attribute.type == attribute.INTS:
+                    return [int(value) for value in attribute.ints]
+            raise LilliputError(f"{self.name}: {node.op_type}.{key} is of an unexpected type; export the model again")
         return default

@@ -175,14 +175,14 @@ def _unsupported(kind: str, what: str, name: str) -> LilliputError:
 def _dict_box(match: re.Match[str], where: str) -> tuple[str, spaces.Box]:
     key, bounds, size, dtype = match.groups()
     shape = _shape([int(n) for n in size.replace(" ", "").split(",") if n], where)
-    # The two bounds stand side by side, as numbers or bracketed lists.
-    numbers = _numbers(bounds, where)
-    if numbers.size not in (2, 2 * math.prod(shape)):
+    # Each bound is a number, or brackets with all of them; numbers in brackets have no commas between.
+    low, high, *rest = (_numbers(part, where) for part in [*bounds.split(","), "", ""])
+    if any(part.size for part in rest) or not {low.size, high.size} <= {1, math.prod(shape)}:
         raise LilliputError(
-            f"{where}: the bounds of {key[:40]!r} are not all in the text; save it again with this version of "
-            "Stable-Baselines3"
+            f"{where}: the bounds of {key[:40]!r} are not all in the text; "
+            "save it again with this version of Stable-Baselines3"
         )
-    low, high = (bound.reshape(shape if bound.size > 1 else ()) for bound in np.split(numbers, 2))
+    low, high = (bound.reshape(shape if bound.size > 1 else ()) for bound in (low, high))
     return key, spaces.Box(shape, _as_stored(low, dtype), _as_stored(high, dtype), dtype)
 
 
