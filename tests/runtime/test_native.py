@@ -126,6 +126,7 @@ def test_an_observation_of_another_shape_or_kind_is_refused(opened: Any) -> None
     for wrong in (np.zeros(4), np.zeros((1, 5)), np.zeros(5, complex), "abc", None, [[1], [2, 3]], 1.0):
         with pytest.raises(LilliputError, match="observation"):
             act(wrong)
+    for wrong in (np.zeros(5), np.zeros((2, 4)), np.zeros((2, 5), complex), "abc", None):
         with pytest.raises(LilliputError, match="observation"):
             act.batch(wrong)
 
@@ -220,10 +221,11 @@ def test_several_processes_may_compile_the_same_at_once(tmp_path: Path) -> None:
     assert not list((tmp_path / "cache").glob(".compiling-*"))
 
 
-def test_a_damaged_cache_is_built_again(tmp_path: Path) -> None:
+def test_an_empty_file_in_the_cache_is_built_again(tmp_path: Path) -> None:
     artifact = export(policy_of("box", seed=5), "c", tmp_path / "out")
     for path in compiler.cache_folder().glob("policy-*.so"):
-        path.write_bytes(path.read_bytes()[:100])
+        path.unlink()  # an actor may still have it mapped
+        path.touch()
     assert native.open_native(artifact)(np.zeros(5)).tolist() == [0.0] * 6
 
 

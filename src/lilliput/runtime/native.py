@@ -101,7 +101,7 @@ def _loadable(files: list[Path]) -> Path:
     library = shared_object(files, FLAGS, ("-lm",))
     try:
         ctypes.CDLL(str(library))
-    except OSError:  # cut short, as by a full disk: compiled again
+    except OSError:  # left empty by a crash of the machine: compiled again
         library.unlink()
         library = shared_object(files, FLAGS, ("-lm",))
     return library
