@@ -109,4 +109,4 @@ def weight_scale(
         scale = chosen
     # A subnormal scale has lost its digits, and its inverse overflows.
     scale = np.maximum(scale, np.finfo(np.float32).tiny).astype(np.float32)
-    return scale if per_channel else scale[0].reshape(())
+    return scale if per_channel else scale.reshape(())
