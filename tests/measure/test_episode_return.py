@@ -17,7 +17,7 @@ def by_hand(artifact: Artifact, seed: int) -> float:
     observation, _ = environment.reset(seed=seed)
     total, over = 0.0, False
     while not over:
-        observation, reward, terminated, over, _ = environment.step(act(observation))
+        observation, reward, _, over, _ = environment.step(act(observation))
         total += float(reward)
     return total
 

@@ -34,21 +34,21 @@ def test_a_long_decision_is_timed_alone_and_a_short_one_with_others() -> None:
 def test_samples_are_as_long_as_the_call(seconds: float) -> None:
     found = sampler(busy(seconds), ROWS, 1)(200)
     assert len(found) == 200
-    assert seconds <= min(found) / 1e9
-    assert np.median(found) / 1e9 < seconds * 1.2
+    # The shortest of many: a busy machine only ever adds.
+    assert seconds <= min(found) / 1e9 < seconds * 1.2
 
 
-def test_a_sample_of_several_calls_makes_them_on_the_next_observations() -> None:
-    for calls in (1, 3):
-        seen: list[float] = []
-        take = sampler(lambda row: seen.append(float(row[0])), ROWS, calls)
-        assert len(take(4) + take(2)) == 6
-        assert seen == [float(i % 7) for i in range(6 * calls)]
+@pytest.mark.parametrize("calls", [1, 3])
+def test_a_sample_makes_its_calls_on_the_next_observations(calls: int) -> None:
+    seen: list[float] = []
+    take = sampler(lambda row: seen.append(float(row[0])), ROWS, calls)
+    assert len(take(4) + take(2)) == 6
+    assert seen == [float(i % 7) for i in range(6 * calls)]
 
 
 def test_the_loop_costs_less_than_the_fastest_policies() -> None:
     """A call of nothing takes some 30 ns, most of it the call itself."""
-    assert np.median(sampler(lambda _: None, ROWS, 1000)(100)) / 1000 < 200
+    assert min(sampler(lambda _: None, ROWS, 1000)(100)) / 1000 < 200
 
 
 def test_warm_up_makes_a_few_calls_even_of_a_slow_policy() -> None:
