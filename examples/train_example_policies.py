@@ -20,7 +20,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
@@ -99,25 +99,22 @@ EXPERIMENTS = (
         },
     ),
     Experiment(
-        algorithm=DQN,
+        algorithm=PPO,
         environment="LunarLander-v3",
-        total_steps=400_000,
+        total_steps=1_000_000,
         seed=1,
-        n_envs=1,
-        checkpoint_every=10_000,
+        n_envs=16,
+        checkpoint_every=50_000,
         normalize=False,
         arguments={
-            "learning_rate": LinearSchedule(6.3e-4, 0.0, 1.0),
-            "buffer_size": 100_000,
-            "learning_starts": 1_000,
+            "n_steps": 1024,
             "batch_size": 128,
-            "gamma": 0.99,
-            "train_freq": 4,
-            "gradient_steps": 2,
-            "target_update_interval": 250,
-            "exploration_fraction": 0.2,
-            "exploration_final_eps": 0.05,
-            "policy_kwargs": {"net_arch": [128, 128]},
+            "n_epochs": 4,
+            "learning_rate": LinearSchedule(5e-4, 0.0, 1.0),
+            "gamma": 0.999,
+            "gae_lambda": 0.98,
+            "ent_coef": 0.01,
+            "policy_kwargs": {"net_arch": [64, 64]},
         },
     ),
 )
