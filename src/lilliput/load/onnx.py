@@ -127,42 +127,40 @@ def _assemble(
 def _prefix(steps: list[Step], shape: tuple[int, ...], name: str) -> list[Layer]:
     """What is done to the observation before the first layer: Standardize and Flatten."""
     found: list[Layer] = []
-    scale, shift = np.ones(()), np.zeros(())
-    changed = False
-
-    def close(clip: np.ndarray) -> None:
-        if changed or np.isfinite(clip).any():
-            if (scale == 0).any():
-                raise LilliputError(f"{name}: the observation is multiplied by zero; remove that input")
-            mean = np.broadcast_to(-shift / scale, np.broadcast_shapes(np.shape(shift), np.shape(scale)))
-            found.append(layers.Standardize(_sized(mean, shape), _sized(scale, shape), _sized(clip, shape)))
-
+    pending: Affine | None = None
+    unclipped = np.asarray(np.inf)
     for step in steps:
         match step:
             case Affine():
-                factor, term = _fitting(step.scale, shape, name), _fitting(step.shift, shape, name)
-                scale, shift, changed = scale * factor, shift * factor + term, True
+                scale, shift = _fitting(step.scale, shape, name), _fitting(step.shift, shape, name)
+                pending = Affine(scale, shift) if pending is None else _composed(pending, scale, shift)
             case Bounds():
                 low, high = _fitting(step.low, shape, name), _fitting(step.high, shape, name)
                 if not np.array_equal(low, -high) or not (high > 0).all():
                     raise LilliputError(
                         f"{name}: the observation is clipped to bounds that are not symmetric; supported: from -c to c"
                     )
-                close(high)
-                scale, shift, changed = np.ones(()), np.zeros(()), False
+                found.append(_standardize(pending or Affine(np.ones(()), np.zeros(())), high, shape, name))
+                pending = None
             case layers.Flatten():
-                close(np.asarray(np.inf))
-                scale, shift, changed = np.ones(()), np.zeros(()), False
                 if len(shape) != 1:
+                    found += [] if pending is None else [_standardize(pending, unclipped, shape, name)]
+                    pending = None
                     found.append(step)
                     shape = layers.output_shape(step, shape)
             case _:
                 raise LilliputError(
-                    f"{name}: {type(step).__name__} stands before the first layer; supported there: scaling, clipping, "
-                    "flattening"
+                    f"{name}: {type(step).__name__} stands before the first layer; "
+                    "supported there: scaling, clipping, flattening"
                 )
-    close(np.asarray(np.inf))
-    return found
+    return found + ([] if pending is None else [_standardize(pending, unclipped, shape, name)])
+
+
+def _standardize(affine: Affine, clip: np.ndarray, shape: tuple[int, ...], name: str) -> layers.Standardize:
+    if (affine.scale == 0).any():
+        raise LilliputError(f"{name}: the observation is multiplied by zero; remove that input")
+    mean = np.asarray(-affine.shift / affine.scale)
+    return layers.Standardize(_sized(mean, shape), _sized(affine.scale, shape), _sized(clip, shape))
 
 
 def _body(steps: list[Step], shape: tuple[int, ...], name: str) -> tuple[list[Layer], Affine | None]:
@@ -201,7 +199,7 @@ def _body(steps: list[Step], shape: tuple[int, ...], name: str) -> tuple[list[La
 
 
 def _composed(first: Affine, scale: np.ndarray, shift: np.ndarray) -> Affine:
-    return Affine(first.scale * scale, first.shift * scale + shift)
+    return Affine(np.asarray(first.scale * scale), np.asarray(first.shift * scale + shift))
 
 
 def _head(
@@ -224,12 +222,22 @@ def _head(
                 low, high = np.full(shape, -1.0), np.full(shape, 1.0)
             case Affine():
                 scale, shift = (_fitting(part, shape, name) for part in (step.scale, step.shift))
-                found.append(layers.RescaleAction(_sized(scale, shape), _sized(shift, shape)))
+                before = found[-1] if found else None
+                if isinstance(before, layers.RescaleAction):
+                    found.pop()
+                    whole = _composed(Affine(before.scale, before.offset), scale, shift)
+                else:
+                    whole = Affine(scale, shift)
+                found.append(layers.RescaleAction(_sized(whole.scale, shape), _sized(whole.shift, shape)))
                 ends = np.stack([low * scale + shift, high * scale + shift])
                 low, high = ends.min(axis=0), ends.max(axis=0)
             case Bounds():
                 bounds = [_fitting(part, shape, name) for part in (step.low, step.high)]
                 low, high = (np.clip(end, *bounds) for end in (low, high))
+                before = found[-1] if found else None
+                if isinstance(before, layers.ClipAction):
+                    found.pop()
+                    bounds = [np.asarray(np.clip(part, *bounds)) for part in (before.low, before.high)]
                 found.append(layers.ClipAction(*(_sized(part, shape) for part in bounds)))
             case layers.Flatten() if len(shape) == 1:
                 pass

@@ -98,7 +98,10 @@ def _product(graph: Graph, first: str, second: str, factor: np.ndarray) -> tuple
         if inner is not None and inner.op_type == "Sigmoid" and inner.input[0] == other:
             return other, [layers.Silu(), *rest]
         if inner is not None and inner.op_type == "Add" and _is_erf_of(graph, inner, other):
-            return other, [layers.Gelu(), *([] if np.all(factor == 0.5) else [Affine(2 * factor, np.zeros(()))])]
+            return other, [
+                layers.Gelu(),
+                *([] if np.all(factor == 0.5) else [Affine(np.asarray(2 * factor), np.zeros(()))]),
+            ]
     raise LilliputError(f"{graph.name}: node Mul joins two values; supported: SiLU (x * sigmoid(x)) and GELU")
 
 
@@ -153,7 +156,7 @@ def _multiplied(one: np.ndarray, other: np.ndarray, name: str) -> np.ndarray:
         raise LilliputError(
             f"{name}: Mul of constants of the shapes {list(one.shape)} and {list(other.shape)}; fold them"
         )
-    return one * other
+    return np.asarray(one * other)
 
 
 def _is_erf_of(graph: Graph, node: Any, key: str) -> bool:
@@ -319,20 +322,20 @@ def _conv(graph: Graph, node: Any, weight: np.ndarray, bias: np.ndarray | None) 
 def _affine(graph: Graph, node: Any, constants: list[np.ndarray | None]) -> Affine:
     one, zero = np.ones(()), np.zeros(())
     if node.op_type == "Neg":
-        return Affine(-one, zero)
+        return Affine(np.asarray(-one), zero)
     first = constants[0] is not None
     constant = _real(_needed(graph, constants, 0 if first else 1, node), graph.name)
     match node.op_type:
         case "Add":
             return Affine(one, constant)
         case "Sub":
-            return Affine(-one, constant) if first else Affine(one, -constant)
+            return Affine(np.asarray(-one), constant) if first else Affine(one, np.asarray(-constant))
         case "Mul":
             return Affine(constant, zero)
         case _:
             if first or (constant == 0).any():
                 raise LilliputError(f"{graph.name}: a Div by the observation or by zero; supported: by a constant")
-            return Affine(1 / constant, zero)
+            return Affine(np.asarray(1 / constant), zero)
 
 
 def _bounds(graph: Graph, node: Any, constants: list[np.ndarray | None]) -> Bounds:

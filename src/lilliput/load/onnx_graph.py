@@ -111,7 +111,7 @@ class Graph:
             ) from error
 
     def attribute(self, node: Any, key: str, default: Any) -> Any:
-        """The node's attribute, of the type of its default: a number, a text or (also where it is None) whole numbers."""
+        """The node's attribute, of the type of its default: a number, a text or (also for None) whole numbers."""
         for attribute in node.attribute:
             if attribute.name != key:
                 continue
