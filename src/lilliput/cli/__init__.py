@@ -9,6 +9,7 @@ from lilliput.cli.demo import demo
 from lilliput.cli.export import export
 from lilliput.cli.measure import measure
 from lilliput.cli.show import show
+from lilliput.cli.shrink import shrink
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -23,5 +24,5 @@ def cli() -> None:
     """
 
 
-for command in (show, compress, export, check, measure, compare, demo):
+for command in (show, compress, export, check, measure, compare, shrink, demo):
     cli.add_command(command)

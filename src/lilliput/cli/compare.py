@@ -52,7 +52,6 @@ def compare(
     """
     from lilliput.load import load_policy
     from lilliput.report import summary, table
-    from lilliput.study import folder
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run
     from lilliput.study.environment import resolve
@@ -60,9 +59,8 @@ def compare(
     policy = load_policy(source, normalizer=normalizer)
     id_, kwargs = resolve(policy, environment, environment_kwargs)
     comparison = Comparison(id_, recipes, formats or ("c",), episodes, seed, kwargs, not no_timings)
-    folder.enter(output, "comparison", force=force)
     with progress.shown(quiet=as_json) as report:
-        records = run(policy, comparison, output, workers, report)
+        records = run(policy, comparison, output, workers, report, force=force)
     rows = summary.rows(records, keep)
     remarks = table.remarks(rows)
     (output / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in remarks) + "\n")

@@ -37,18 +37,19 @@ def compress(
     \b
     Example: lilliput compress ppo.zip -r "half()" -o half.lilliput
     """
-    from lilliput import compress as verb
     from lilliput import policy as policy_file
+    from lilliput.compress import compress as apply
+    from lilliput.compress import parse
     from lilliput.load import load_policy
     from lilliput.study.environment import context_for
 
     if output.exists() and not force:
         raise LilliputError(f"{output} exists; choose another name or give --force")
-    steps = verb.parse(recipe)
+    steps = parse(recipe)
     policy = load_policy(source, normalizer=normalizer)
     with progress.shown(quiet=as_json) as report:
         context = context_for(policy, environment, environment_kwargs, seed, report)
-        small = verb.compress(policy, steps, context)
+        small = apply(policy, steps, context)
     if force:
         output.unlink(missing_ok=True)
     policy_file.write(small, output)

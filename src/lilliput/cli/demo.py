@@ -35,7 +35,6 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     """
     from lilliput.load import load_policy
     from lilliput.report import summary, table
-    from lilliput.study import folder
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run
     from lilliput.study.environment import resolve
@@ -49,7 +48,6 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
         policy = load_policy(source)
         id_, kwargs = resolve(policy, None, "{}")
         target = output / source.name
-        folder.enter(target, "comparison", force=False)
         click.echo(f"[{number}/{len(sources)}] {policy.provenance.algorithm} on {id_}, {policy.model_bytes:,} bytes", err=True)
         with progress.shown(quiet=as_json) as report:
             records = run(policy, Comparison(id_, RECIPES, ("c",), episodes, 0, kwargs), target, os.cpu_count() or 1, report)

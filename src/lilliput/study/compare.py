@@ -11,6 +11,7 @@ from lilliput.measurement import QUANTITIES
 from lilliput.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.study import local, timing
+from lilliput.study.folder import enter
 from lilliput.study.run import Progress, keep_policy
 
 SIZES = ("model_bytes", "file_bytes", "n_parameters", "n_nonzero_parameters", "n_macs")
@@ -43,11 +44,14 @@ class Comparison:
     timings: bool = True
 
 
-def compare(policy: Policy, comparison: Comparison, folder: Path, workers: int, progress: Progress) -> tuple[Record, ...]:
+def compare(
+    policy: Policy, comparison: Comparison, folder: Path, workers: int, progress: Progress, *, force: bool = False
+) -> tuple[Record, ...]:
     """The records of baseline, candidates and random policy; what the folder has already is not measured again.
 
     Raises:
-        LilliputError: the environment cannot be made or does not fit the policy, or a recipe does not parse.
+        LilliputError: the environment cannot be made or does not fit the policy, a recipe does not parse, or the folder holds
+            something else and `force` is not given. Then nothing was written.
     """
     from lilliput.rollout import check_fit, make_environment
 
@@ -56,8 +60,9 @@ def compare(policy: Policy, comparison: Comparison, folder: Path, workers: int, 
     )
     check_fit(policy.observation_space, policy.action_space, made)
     made.close()
-    keep_policy(folder, policy)
     played = cells(policy, comparison)
+    enter(folder, "comparison", force=force)
+    keep_policy(folder, policy)
     records = list(local.run_all(played, folder, workers, progress))
     by_cell = {record.cell.digest: record for record in records}
     ordered = [by_cell[cell.digest] for cell in played]

@@ -1,0 +1,161 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+
+from lilliput import layers, spaces
+from lilliput import policy as policy_file
+from lilliput.__main__ import main
+from lilliput.cli import cli
+from lilliput.policy import Policy, Provenance
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """The command line in this process: exit code, stdout, stderr."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lilliput", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return call
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    """A policy's file: random weights for CartPole."""
+    rng = np.random.default_rng(0)
+    space = spaces.Box((4,), np.array(-np.inf), np.array(np.inf))
+    stack = (
+        layers.Dense(rng.normal(size=(16, 4)).astype(np.float32), np.zeros(16, np.float32)),
+        layers.Tanh(),
+        layers.Dense(rng.normal(size=(2, 16)).astype(np.float32), np.zeros(2, np.float32)),
+        layers.ArgmaxAction((2,)),
+    )
+    path = tmp_path / "random.lilliput"
+    policy_file.write(Policy(space, spaces.Discrete(2), stack, Provenance(environment="CartPole-v1")), path)
+    return path
+
+
+def test_show_in_words_and_in_json(run, source):
+    code, out, _ = run("show", source)
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    code, out, _ = run("show", source, "--json")
+    found = json.loads(out)
+    assert found["n_parameters"] == 16 * 4 + 16 + 2 * 16 + 2
+    assert found["model_bytes"] == 4 * found["n_parameters"]
+    assert found["weight_bits"] == [32, 32]
+    assert [layer["kind"] for layer in found["layers"]] == ["Dense", "Tanh", "Dense", "ArgmaxAction"]
+    assert sum(layer["bytes"] for layer in found["layers"]) == found["model_bytes"]
+
+
+def test_compress_export_check_and_measure(run, source, tmp_path):
+    small, folder = tmp_path / "small.lilliput", tmp_path / "onnx"
+    code, out, _ = run("compress", source, "-r", "half()", "-o", small, "--json")
+    found = json.loads(out)
+    assert (code, found["recipe"], found["bytes"] * 2) == (0, "half()", found["baseline_bytes"])
+    assert run("export", small, "--format", "onnx", "-o", folder)[0] == 0
+    assert run("check", folder)[0] == 0
+    code, out, _ = run("measure", folder, "--env", "CartPole-v1", "--episodes", "10", "--json")
+    assert code == 0
+    returns = next(m for m in json.loads(out) if m["quantity"] == "episode_return")
+    assert len(returns["values"]) == 10
+    (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-1])
+    code, _, err = run("check", folder)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "is missing or was changed since the export" in err
+
+
+def test_a_recipe_that_calibrates_plays_the_environment_that_the_source_names(run, source, tmp_path):
+    code, _, _ = run("compress", source, "-r", 'quantize(scheme="static", observations=64)', "-o", tmp_path / "q.lilliput")
+    assert code == 0
+
+
+def test_nothing_is_overwritten_without_force(run, source, tmp_path):
+    out = tmp_path / "a.lilliput"
+    assert run("compress", source, "-r", "half()", "-o", out)[0] == 0
+    before = out.read_bytes()
+    code, _, err = run("compress", source, "-r", "half()", "-o", out)
+    assert (code, out.read_bytes()) == (1, before)
+    assert "exists; choose another name or give --force" in err
+    assert run("compress", source, "-r", "prune_weights(sparsity=0.5)", "-o", out, "--force")[0] == 0
+    assert out.read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["show", "nowhere.zip"], 2, "does not exist"),
+        (["show", "EMPTY"], 1, "EMPTY"),
+        (["show", "TEXT"], 1, "of no known format"),
+        (["show", "SOURCE", "--normalizer", "TEXT"], 1, "TEXT"),
+        (["compress", "SOURCE", "-r", "qantize()", "-o", "OUT"], 1, "did you mean quantize?"),
+        (["compress", "SOURCE", "-r", "prune_units(ratio=1.2)", "-o", "OUT"], 1, "prune_units: ratio is 1.2; it must be in [0, 1)"),
+        (["compress", "SOURCE", "-r", "prune_units(ratio=", "-o", "OUT"], 1, "recipe"),
+        (["compress", "SOURCE", "-r", "__import__('os')", "-o", "OUT"], 1, "__import__"),
+        (["compress", "SOURCE", "-r", "prune_units(ratio=0.01)", "-o", "OUT"], 1, "prune_units: "),
+        (["compress", "SOURCE", "-r", "half()", "-o", "nowhere/a.lilliput"], 1, "nowhere"),
+        (["compress", "SOURCE", "-r", "half()", "-o", "OUT", "--env-kwargs", "{"], 1, "must be a JSON object"),
+        (["compare", "SOURCE", "--env", "Nope-v0", "-r", "half()", "-o", "OUT"], 1, "Nope-v0"),
+        (["compare", "SOURCE", "--env", "Acrobot-v1", "-r", "half()", "-o", "OUT"], 1, "observation space"),
+        (["compare", "SOURCE", "-o", "OUT"], 2, "--recipe"),
+        (["compare", "SOURCE", "-r", "half()", "--keep", "1.5", "-o", "OUT"], 2, "--keep"),
+        (["compare", "SOURCE", "-r", "half()", "-o", "BUSY"], 1, "is not a comparison of lilliput"),
+        (["export", "SOURCE", "--format", "tflite", "-o", "OUT"], 2, "tflite"),
+        (["check", "BUSY"], 1, "it has no manifest.json"),
+        (["measure", "BUSY"], 1, "it has no manifest.json"),
+        (["bogus"], 2, "No such command"),
+    ],
+)  # fmt: skip
+def test_bad_input_ends_in_one_clear_line(run, source, tmp_path, monkeypatch, arguments, code, says):
+    monkeypatch.chdir(tmp_path)
+    Path("EMPTY").touch()
+    Path("TEXT").write_text("no policy at all\n")
+    Path("BUSY").mkdir()
+    Path("BUSY", "thesis.tex").touch()
+    before = sorted(tmp_path.rglob("*"))
+    got, out, err = run(*[str(source) if argument == "SOURCE" else argument for argument in arguments])
+    assert (got, out) == (code, "")
+    assert says in err
+    assert "Traceback" not in err
+    assert re.match(r"Error: .*\n\Z" if code == 1 else r"Usage: (.*\n)+Error: .*\n\Z", err)
+    assert [path for path in sorted(tmp_path.rglob("*")) if path.suffix != ".pkl"] == before
+
+
+def test_debug_shows_the_traceback(run, tmp_path):
+    (tmp_path / "empty").touch()
+    code, _, err = run("--debug", "show", tmp_path / "empty")
+    assert code == 1
+    assert "Traceback" in err
+
+
+def every_command(group=cli, prefix=()):
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from every_command(command, (*prefix, name))
+        else:
+            yield (*prefix, name), command
+
+
+@pytest.mark.parametrize(("path", "command"), [pytest.param(*found, id=" ".join(found[0])) for found in every_command()])
+def test_every_command_has_help_with_an_example(run, path, command):
+    code, out, _ = run(*path, "--help")
+    assert code == 0
+    assert f"lilliput {' '.join(path)} " in out or f"lilliput {' '.join(path)}\n" in out, "an example in the help"
+    assert all(parameter.help for parameter in command.params if isinstance(parameter, click.Option))
+
+
+def test_help_needs_nothing_heavy():
+    code = "import sys; sys.argv = ['lilliput', '--help']; import lilliput.__main__ as m\ntry: m.main()\nexcept SystemExit: pass\n"
+    code += "print([n for n in ('torch', 'onnx', 'onnxruntime', 'matplotlib', 'gymnasium', 'rich') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,130 @@
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from lilliput import policy as policy_file
+from lilliput import record
+from lilliput.compress import Context, compress
+from lilliput.errors import LilliputError
+from lilliput.report import summary
+from lilliput.rollout import SeedPlan, episode_returns
+from lilliput.study import folder
+from lilliput.study.compare import Comparison, cells, compare
+
+SILENT = lambda *_: None  # noqa: E731
+RECIPES = ('quantize(scheme="dynamic")', "prune_units(ratio=0.25)")
+
+
+def comparison(**changes):
+    return dataclasses.replace(Comparison("CartPole-v1", RECIPES, ("onnx",), 12, timings=False), **changes)
+
+
+def test_every_number_is_the_artifacts_own(balancer, tmp_path):
+    rows = summary.rows(compare(balancer, comparison(), tmp_path, 1, SILENT), 0.95)
+    assert [row.recipe for row in rows] == ["", 'quantize(scheme="dynamic")', "prune_units(ratio=0.25)"] or len(rows) == 3
+    seeds = SeedPlan(0).episodes("confirmation", 12)
+    played = episode_returns(balancer, "CartPole-v1", seeds)
+    assert rows[0].mean_return == played.mean() == 500
+    context = Context.from_environment(balancer, "CartPole-v1", 0)
+    for row in rows[1:]:
+        small = compress(balancer, row.recipe, context)
+        assert (row.model_bytes, row.n_parameters, row.n_macs) == (small.model_bytes, small.n_parameters, small.n_macs)
+        assert row.smaller == balancer.model_bytes / small.model_bytes
+        assert row.random_mean < 60
+
+
+def test_what_is_finished_is_never_done_again(balancer, tmp_path):
+    first = compare(balancer, comparison(), tmp_path, 1, SILENT)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").iterdir()}
+    again = compare(balancer, comparison(recipes=(*RECIPES, "half()")), tmp_path, 1, SILENT)
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert len(list((tmp_path / "records").iterdir())) == len(files) + 1
+    assert again[: len(first)] == first
+
+
+def test_two_processes_find_what_one_does(balancer, tmp_path):
+    one, two = (compare(balancer, comparison(), tmp_path / str(n), n, SILENT) for n in (1, 2))
+    assert [r.values("episode_return") for r in one] == [r.values("episode_return") for r in two]
+
+
+def test_a_recipe_that_fails_is_a_record_and_the_others_go_on(balancer, tmp_path):
+    asked = comparison(recipes=("remove_dead_inputs()", "prune_units(ratio=0.01)", "half()"))
+    records = compare(balancer, asked, tmp_path, 1, SILENT)
+    assert [r.status for r in records[1:]] == ["done", "not_applicable", "not_applicable", "done"]
+    assert "dead" in records[2].reason
+
+
+def test_timings_are_interleaved_with_the_baseline(balancer, tmp_path):
+    records = compare(balancer, comparison(recipes=RECIPES[:1], timings=True), tmp_path, 1, SILENT)
+    baseline, quantized = summary.rows(records, 0.95)
+    timed = [r for r in records if r.values("latency_s")]
+    assert len(timed) == 2
+    assert timed[0].values("baseline_latency_s") == timed[1].values("baseline_latency_s")
+    assert 0 < quantized.latency.p50 <= quantized.latency.p95 <= quantized.latency.p99
+    assert quantized.peak_memory_bytes > 10e6
+    assert quantized.episode_time_s > 0
+    assert quantized.energy_j is not None or any("energy_j" in note for note in quantized.notes)
+
+
+def test_a_damaged_record_is_done_again_and_a_damaged_artifact_made_anew(balancer, tmp_path):
+    first = compare(balancer, comparison(), tmp_path, 1, SILENT)
+    victim = tmp_path / "records" / f"{first[1].cell.digest}.json"
+    victim.write_text("{")
+    (tmp_path / first[1].artifact / "model.onnx").write_bytes(b"junk")
+    again = compare(balancer, comparison(), tmp_path, 1, SILENT)
+    assert again[1].values("episode_return") == first[1].values("episode_return")
+    assert record.read(victim).status == "done"
+
+
+def test_the_wrong_environment_is_refused_with_both_spaces(balancer, tmp_path):
+    with pytest.raises(LilliputError, match=r"observation space is Box\(.*Acrobot-v1 has Box"):
+        compare(balancer, comparison(environment="Acrobot-v1"), tmp_path, 1, SILENT)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    folder.enter(tmp_path / "new", "comparison", force=False)
+    folder.enter(tmp_path / "new", "comparison", force=False)
+    with pytest.raises(LilliputError, match="holds a comparison of format 1; this is a study"):
+        folder.enter(tmp_path / "new", "study", force=False)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    with pytest.raises(LilliputError, match="is not a comparison of lilliput"):
+        folder.enter(tmp_path / "other", "comparison", force=False)
+
+
+def test_the_seeds_of_a_comparison_are_those_of_confirmation(balancer):
+    found = cells(balancer, comparison())
+    assert {cell.episode_seeds for cell in found} == {SeedPlan(0).episodes("confirmation", 12)}
+    assert not set(found[0].episode_seeds) & set(SeedPlan(0).episodes("calibration", 1000))
+
+
+@pytest.mark.slow
+def test_killed_half_way_the_same_command_ends_in_the_same_table(balancer, tmp_path):
+    source = tmp_path / "balancer.lilliput"
+    policy_file.write(balancer, source)
+    recipes = [f"prune_weights(sparsity={s / 20})" for s in range(2, 8)]
+    command = [sys.executable, "-m", "lilliput", "compare", str(source), "--format", "onnx", "--episodes", "40", "--no-timings"]
+    command += ["--workers", "1", *(part for recipe in recipes for part in ("-r", recipe))]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    subprocess.run([*command, "-o", str(whole)], check=True, capture_output=True)
+    process = subprocess.Popen([*command, "-o", str(cut)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while len(list((cut / "records").glob("*.json"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    finished = {path: path.stat().st_mtime_ns for path in (cut / "records").glob("*.json")}
+    assert 3 <= len(finished) < len(recipes) + 2
+    subprocess.run([*command, "-o", str(cut)], check=True, capture_output=True)
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert (cut / "table.md").read_text() == (whole / "table.md").read_text()
+    assert not [path for path in cut.rglob(".*") if path.is_file()]
+
+
