@@ -1,5 +1,7 @@
 """The compression steps there are."""
 
+from lilliput.compress.distill import Distill
+from lilliput.compress.evolve import Evolve
 from lilliput.compress.half import Half
 from lilliput.compress.prune_units import PruneUnits
 from lilliput.compress.prune_weights import PruneWeights
@@ -8,6 +10,6 @@ from lilliput.compress.remove_dead_inputs import RemoveDeadInputs
 from lilliput.compress.step import Step
 
 STEPS: dict[str, type[Step]] = {
-    step.NAME: step for step in (Quantize, PruneUnits, PruneWeights, RemoveDeadInputs, Half)
+    step.NAME: step for step in (Quantize, PruneUnits, PruneWeights, RemoveDeadInputs, Half, Distill, Evolve)
 }
 """By name, as recipes spell it."""

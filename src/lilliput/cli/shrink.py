@@ -1,0 +1,118 @@
+"""`lilliput shrink`: the smallest artifact that keeps the return."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import click
+
+from lilliput.cli import option
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
+
+
+class _Duration(click.ParamType):
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value).strip())
+        if match is None or float(match[1]) * _UNITS[match[2]] < 1:
+            self.fail(f"{value!r} is no time of a second or more; write 90s, 10m or 1h", param, ctx)
+        return float(match[1]) * _UNITS[match[2]]
+
+
+@click.command()
+@option.source
+@option.normalizer
+@option.environment
+@option.environment_kwargs
+@click.option(
+    "--keep",
+    default=0.95,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of the return to keep.",
+)
+@click.option("--within", default="10m", show_default=True, type=_Duration(), help="Time for everything: 90s, 10m, 1h.")
+@click.option(
+    "--objective",
+    default="model_bytes",
+    show_default=True,
+    type=click.Choice(["model_bytes", "n_macs", "latency_s"]),
+    help="What is made small.",
+)
+@option.format_
+@option.seed
+@click.option(
+    "--workers", default=os.cpu_count() or 1, show_default="cores", type=click.IntRange(min=1), help="Processes."
+)
+@click.option(
+    "--no-training", is_flag=True, help="Only what needs no training: seconds instead of minutes, and no torch."
+)
+@option.output
+@option.force
+@option.as_json
+def shrink(
+    source: Path,
+    normalizer: Path | None,
+    environment: str | None,
+    environment_kwargs: str,
+    keep: float,
+    within: float,
+    objective: str,
+    format_: str,
+    seed: int,
+    workers: int,
+    no_training: bool,
+    output: Path,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Find the smallest policy that keeps the return of the one in SOURCE, and prove it.
+
+    It searches, exports the best candidates and confirms one on episodes that the search never saw. The output folder gets the
+    artifact, the policy and the records of all that was tried; interrupted, the same command goes on.
+
+    \b
+    Example: lilliput shrink ppo.zip --env HalfCheetah-v4 --keep 0.95 -o small/
+    """
+    import shutil
+
+    from lilliput.load import load_policy
+    from lilliput.shrink import Request
+    from lilliput.shrink import shrink as run
+    from lilliput.shrink.request import OBJECTIVES
+    from lilliput.shrink.result import table, to_json
+    from lilliput.study import folder
+    from lilliput.study.environment import resolve
+
+    policy = load_policy(source, normalizer=normalizer)
+    id_, kwargs = resolve(policy, environment, environment_kwargs)
+    chosen = next(name for name in OBJECTIVES if name == objective)
+    request = Request(id_, keep, within, chosen, format_, seed, workers, kwargs, not no_training)
+    if force and output.exists():
+        shutil.rmtree(output)
+    folder.enter(output, "shrink", force=force)
+
+    def say(sentence: str) -> None:
+        if not as_json:
+            click.echo(sentence, err=True)
+
+    try:
+        result = run(policy, request, output, say)
+    except KeyboardInterrupt:
+        say(f"\ninterrupted; what was tried is in {output}, and the same command goes on from there")
+        raise
+    if as_json:
+        click.echo(json.dumps(to_json(result), indent=1))
+        return
+    click.echo(table(result.frontier, result.baseline_bytes) + "\n")
+    for note in result.notes:
+        click.echo(f"note: {note}")
+    if result.recipe:
+        click.echo(
+            f"worst tenth of the episodes: {result.worst_decile:.6g}, the baseline's {result.baseline_worst_decile:.6g}"
+        )
+    click.echo(result.sentence)
+    click.echo(f"artifact, policy and records: {output}")

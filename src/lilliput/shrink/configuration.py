@@ -1,0 +1,183 @@
+"""The students that may be tried, and the moves from one to the next, whose effects are learned on the task itself."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, final
+
+from lilliput.affine import packed_nbytes
+from lilliput.compress import format_recipe, parse
+from lilliput.compress.distill import Distill
+from lilliput.compress.evolve import Evolve
+from lilliput.compress.step import Step
+
+InputRange = Literal["per_dimension", "per_tensor", "none"]
+Loss = Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"]
+
+
+@final
+@dataclass(frozen=True)
+class Student:
+    """A distilled student, and how long it is evolved afterwards (0: not at all)."""
+
+    hidden: tuple[int, ...]
+    weight_bits: int
+    loss: Loss
+    input_range: InputRange = "per_dimension"
+    disturbance: float = 0.5
+    steps: int = 9_000
+    evolve: int = 0
+    each: int = 1
+
+    @property
+    def recipe(self) -> str:
+        """Its text."""
+        steps: tuple[Step, ...] = (
+            Distill(
+                self.hidden, self.steps, self.weight_bits, input_range=self.input_range, loss=self.loss, disturbance=self.disturbance
+            ),
+        )
+        return format_recipe((*steps, Evolve(self.evolve, self.each)) if self.evolve else steps)
+
+    @property
+    def root(self) -> tuple[object, ...]:
+        """What its real student depends on: trained once for all that share it."""
+        return self.hidden, self.loss, self.disturbance, self.steps
+
+    def model_bytes(self, inputs: int, outputs: int, head: int) -> int:
+        """Its size, known before it is made."""
+        sizes = (inputs, *self.hidden, outputs)
+        total = head
+        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+            total += packed_nbytes(fan_in * fan_out, self.weight_bits) + 2 * fan_out + 2
+        ranges = {"per_dimension": 3 * inputs, "per_tensor": 3, "none": 0}[self.input_range]
+        return total + ranges + 3 * len(self.hidden)
+
+    def n_macs(self, inputs: int, outputs: int) -> int:
+        """Multiply-accumulates of a decision."""
+        sizes = (inputs, *self.hidden, outputs)
+        return sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+
+
+def student_of(recipe: str) -> Student | None:
+    """The student that a recipe makes; None where it makes something else."""
+    match parse(recipe):
+        case (Distill() as made,):
+            evolved = Evolve(1)
+        case (Distill() as made, Evolve() as evolved):
+            pass
+        case _:
+            return None
+    if not isinstance(made.weight_bits, int):
+        return None
+    student = Student(made.hidden, made.weight_bits, made.loss, made.input_range, made.disturbance, made.steps)
+    student = student if evolved.episodes == 1 else replace(student, evolve=evolved.episodes, each=evolved.each)
+    return student if student.recipe == recipe else None
+
+
+FEWER_BITS = {8: 6, 6: 5, 5: 4, 4: 3, 3: 2}
+MORE_BITS = {fewer: more for more, fewer in FEWER_BITS.items()}
+MOST_STEPS = 72_000
+
+EFFECTS: dict[str, tuple[float, float]] = {
+    "narrower": (-0.04, 0.06),
+    "much narrower": (-0.12, 0.12),
+    "linear": (-0.2, 0.25),
+    "wider": (0.04, 0.06),
+    "8 to 6 bits": (-0.005, 0.02),
+    "6 to 5 bits": (-0.01, 0.03),
+    "5 to 4 bits": (-0.03, 0.05),
+    "4 to 3 bits": (-0.1, 0.12),
+    "3 to 2 bits": (-0.25, 0.25),
+    "more bits": (0.03, 0.05),
+    "no ranges": (-0.05, 0.08),
+    "flatter": (0.0, 0.08),
+    "deeper": (0.0, 0.08),
+    "other loss": (0.0, 0.08),
+    "rougher": (0.0, 0.05),
+    "calmer": (-0.02, 0.05),
+    "longer": (0.03, 0.04),
+    "evolved": (0.08, 0.1),
+}
+"""What each move does to the retention before the task has told: mean and standard deviation."""
+
+
+def starts(discrete: bool) -> tuple[Student, ...]:
+    """Where the search begins: a middle size, a linear policy, and the other ways to learn."""
+    loss, other = _losses(discrete)[:2]
+    return (
+        Student((16,), 6, loss),
+        Student((), 6, loss),
+        Student((32,), 6, other),
+        Student((20, 20), 6, loss),
+    )
+
+
+def moves(student: Student, discrete: bool, evolutions: tuple[int, int]) -> Iterator[tuple[str, Student]]:
+    """Every neighbour, with the name of the way to it; `evolutions`: episodes that a spell of evolution plays, and of each member."""
+    hidden, bits = student.hidden, student.weight_bits
+    if hidden:
+        yield "narrower", replace(student, hidden=_scaled(hidden, 0.72))
+        yield "much narrower", replace(student, hidden=_scaled(hidden, 0.45))
+        if max(hidden) <= 12:
+            yield "linear", replace(student, hidden=())
+        yield "wider", replace(student, hidden=_scaled(hidden, 1.4))
+    else:
+        yield "wider", replace(student, hidden=(4,))
+    if bits in FEWER_BITS:
+        yield f"{bits} to {FEWER_BITS[bits]} bits", replace(student, weight_bits=FEWER_BITS[bits])
+    if bits in MORE_BITS:
+        yield "more bits", replace(student, weight_bits=MORE_BITS[bits])
+    if student.input_range == "per_dimension" and bits >= 3:
+        yield "no ranges", replace(student, input_range="none")
+    if len(hidden) == 2:
+        yield "flatter", replace(student, hidden=(round(1.6 * hidden[0]),))
+    if len(hidden) == 1 and hidden[0] >= 6:
+        yield "deeper", replace(student, hidden=(round(hidden[0] / 1.6),) * 2)
+    for loss in _losses(discrete):
+        if loss != student.loss:
+            yield "other loss", replace(student, loss=loss)
+    if student.disturbance < 1.5:
+        yield "rougher", replace(student, disturbance=1.5)
+    if student.disturbance > 0:
+        yield "calmer", replace(student, disturbance=0.0)
+    if student.steps < MOST_STEPS:
+        yield "longer", replace(student, steps=2 * student.steps)
+    if not student.evolve:
+        yield "evolved", replace(student, evolve=evolutions[0], each=evolutions[1])
+
+
+def _losses(discrete: bool) -> tuple[Loss, ...]:
+    return ("kl", "regret", "cross_entropy") if discrete else ("l2", "l1")
+
+
+def _scaled(hidden: tuple[int, ...], factor: float) -> tuple[int, ...]:
+    scaled = tuple(max(2, round(size * factor)) for size in hidden)
+    if scaled == hidden:
+        scaled = tuple(max(1, size + (1 if factor > 1 else -1)) for size in hidden)
+    return scaled
+
+
+@final
+class Effects:
+    """What moves do to the retention on this task: the priors, and what was seen."""
+
+    def __init__(self) -> None:
+        self._beliefs = dict(EFFECTS)
+
+    def predict(self, move: str) -> tuple[float, float]:
+        """Mean and standard deviation."""
+        return self._beliefs[move]
+
+    def learn(self, move: str, change: float) -> None:
+        """Nothing; a normal belief takes up one noisy observation."""
+        mean, spread = self._beliefs[move]
+        noise = 0.06
+        gain = spread**2 / (spread**2 + noise**2)
+        # What differs from student to student stays uncertain however often a move was seen.
+        self._beliefs[move] = (mean + gain * (change - mean), max(0.02, math.sqrt(1 - gain) * spread))
+
+
+def chance(mean: float, spread: float, bar: float) -> float:
+    """That a normal number is above the bar."""
+    return 0.5 * math.erfc((bar - mean) / (math.sqrt(2) * max(spread, 1e-6)))

@@ -1,0 +1,188 @@
+"""Confirmation: the exported artifacts of a few finalists, in an order fixed beforehand, each on episodes of its own."""
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Literal, final
+
+import numpy as np
+from jaxtyping import Float64
+
+from lilliput.record import RANDOM_POLICY, Cell, Record
+from lilliput.rollout import SeedPlan
+from lilliput.shrink.configuration import chance
+from lilliput.shrink.request import ALPHA, Place
+from lilliput.shrink.search import Searched
+from lilliput.shrink.trial import RACE, Bar, Trial
+from lilliput.statistics import Confirmation, ConfirmationPlan, alpha_split, confirm, plan_confirmation
+
+Play = Callable[[int, Sequence[int]], Float64[np.ndarray, "3 n"]]
+"""The returns of candidate, baseline and random policy on these seeds; the candidate by its place in the order."""
+
+BLOCK = 24
+MOST_EPISODES = 3_000
+SHOWN_EPISODES = 200
+"""Where time is left, an accepted candidate plays so many: the bound gets closer, and it stays valid."""
+
+_SEEDS_EACH = 100_000
+_CHANCES = (0.5, 0.75, 0.92, 0.98)
+
+Outcome = Literal["accepted", "rejected", "undecided"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Confirmed:
+    """How one finalist did.
+
+    Attributes:
+        low: the lower bound of the retention, valid for the whole chain at 95 % and whenever one stops.
+        returns: of candidate, baseline and random policy.
+        episodes_needed: that would decide, where it is undecided; None: none would, or it is decided.
+    """
+
+    outcome: Outcome
+    estimate: float
+    low: float
+    returns: Float64[np.ndarray, "3 n"]
+    episodes_needed: int | None
+
+
+def finalists(searched: Searched) -> tuple[Trial, ...]:
+    """The few trials to confirm, the smallest first, each later one safer; the order depends on selection episodes alone."""
+    bar = searched.bar
+    judged = []
+    for trial in searched.trials.values():
+        if trial.recipe and not trial.reason and len(trial.returns) >= RACE[0]:
+            estimate, error = bar.retention(trial.returns)
+            # Of many that look alike the luckiest looks best: half an error is taken off.
+            sure = chance(estimate - 0.5 * error - 0.01, max(error, 0.004), bar.keep)
+            judged.append((trial.value, sure, trial))
+    judged.sort(key=lambda item: item[0])
+    baseline = searched.trials[""].value if "" in searched.trials else float("inf")
+    chosen: list[Trial] = []
+    for wanted in _CHANCES:
+        found = next((trial for value, sure, trial in judged if sure >= wanted and value < baseline), None)
+        if found is not None and found not in chosen:
+            chosen.append(found)
+    return tuple(chosen)
+
+
+def plans(order: Sequence[Trial], bar: Bar) -> tuple[ConfirmationPlan, ...]:
+    """What is fixed before the first episode: alpha is split over the finalists in their order."""
+    return tuple(
+        plan_confirmation(
+            trial.returns, bar.baseline[: len(trial.returns)], bar.random[: len(trial.returns)], bar.keep,
+            max_episodes=MOST_EPISODES, alpha=alpha,
+        )
+        for trial, alpha in zip(order, alpha_split(len(order), ALPHA), strict=True)
+    )  # fmt: skip
+
+
+def chain(
+    order: Sequence[ConfirmationPlan], seeds: Callable[[int], Iterator[int]], play: Play, until: float, shown: int = SHOWN_EPISODES
+) -> Iterator[Confirmed]:
+    """Each finalist's confirmation in turn, up to the first that is accepted; what fails leaves the rest as it was.
+
+    Args:
+        order: of the plans.
+        seeds: of each place in the order; no two share one.
+        play: plays.
+        until: in `time.time()` seconds; each finalist but the last gets half of the time that is left.
+        shown: episodes that an accepted one plays on to.
+    """
+    for place, plan in enumerate(order):
+        last = place == len(order) - 1
+        stop = until if last else time.time() + (until - time.time()) / 2
+        result = one(plan, seeds(place), lambda block, place=place: play(place, block), stop, shown)
+        yield result
+        if result.outcome == "accepted":
+            return
+
+
+def one(
+    plan: ConfirmationPlan, seeds: Iterator[int], play: Callable[[Sequence[int]], Float64[np.ndarray, "3 n"]], until: float, shown: int
+) -> Confirmed:
+    """The confirmation of one candidate, block by block."""
+    returns = np.zeros((3, 0))
+    low, accepted = -np.inf, False
+    while True:
+        returns = np.concatenate([returns, play(tuple(itertools.islice(seeds, BLOCK)))], axis=1)
+        state = confirm(*returns, plan)
+        # The wealth may be looked at whenever one likes, so the best bound of all looks is a bound.
+        low = max(low, state.low)
+        accepted = accepted or state.decision == "accepted"
+        n, late = returns.shape[1], time.time() >= until
+        if accepted and (n >= shown or late):
+            return Confirmed("accepted", state.estimate, low, returns, None)
+        if not accepted and (state.decision != "continue" or late):
+            outcome: Outcome = "rejected" if state.decision == "rejected" else "undecided"
+            return Confirmed(outcome, state.estimate, low, returns, None if outcome == "rejected" else _needed(state))
+
+
+def _needed(state: Confirmation) -> int | None:
+    return state.episodes_needed
+
+
+def seeds_of(seed: int) -> Callable[[int], Iterator[int]]:
+    """For each place in the order its own part of the confirmation seeds."""
+    return lambda place: itertools.islice(SeedPlan(seed).stream("confirmation"), place * MOST_EPISODES * 2, (place + 1) * MOST_EPISODES * 2)
+
+
+def cells(place: Place, recipe: str, seeds: Sequence[int]) -> tuple[Cell, Cell, Cell]:
+    """The cells of candidate, baseline and random policy on these seeds."""
+    from lilliput.study.compare import versions
+
+    request = place.request
+    kwargs = json.dumps(dict(request.environment_kwargs), sort_keys=True)
+    quantities = ("episode_return", "model_bytes", "n_macs")
+
+    def cell(policy: str, text: str, format_: str, names: tuple[str, ...]) -> Cell:
+        return Cell(
+            policy, text, request.environment, kwargs, place.wrappers, format_, "host", request.seed, tuple(seeds), names,
+            (("role", "confirmation"),), versions(text, names),
+        )  # fmt: skip
+
+    return (
+        cell(place.policy_digest, recipe, request.format, quantities),
+        cell(place.policy_digest, "", request.format, quantities),
+        cell(RANDOM_POLICY, "", "none", ("episode_return",)),
+    )
+
+
+def player(place: Place, recipes: Sequence[str], executor: ProcessPoolExecutor) -> Play:
+    """Plays the exported artifacts in the worker processes, every block as study cells with records."""
+    from lilliput.errors import LilliputError
+    from lilliput.shrink import worker
+
+    def play(index: int, seeds: Sequence[int]) -> np.ndarray:
+        halves = [seeds[part :: place.request.workers] for part in range(place.request.workers)]
+        asked = [cells(place, recipes[index], half) for half in halves if half]
+        futures = [[executor.submit(worker.measure, cell, place.folder) for cell in trio] for trio in asked]
+        found = []
+        for trio in futures:
+            records: list[Record] = [future.result() for future in trio]
+            failed = next((record for record in records if record.status != "done"), None)
+            if failed is not None:
+                raise LilliputError(f"confirmation of {recipes[index]!r}: {failed.reason}")
+            found.append([record.values("episode_return") for record in records])
+        return np.concatenate([np.array(part, np.float64) for part in found], axis=1)
+
+    return play
+
+
+def fixed(place: Place, order: Sequence[Trial]) -> tuple[str, ...]:
+    """The order of the recipes; once written down it stays, whatever is found later."""
+    path = place.folder / "confirmation.json"
+    if path.exists():
+        return tuple(json.loads(path.read_text())["order"])
+    recipes = [trial.recipe for trial in order]
+    path.write_text(json.dumps({"order": recipes, "alpha": ALPHA, "keep": place.request.keep, "request": _plain(place)}, indent=1) + "\n")
+    return tuple(recipes)
+
+
+def _plain(place: Place) -> dict[str, object]:
+    return {name: dict(value) if isinstance(value, dict) else value for name, value in asdict(place.request).items()}

@@ -1,0 +1,70 @@
+"""What is asked of shrink, and where its files stand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, final, get_args
+
+from lilliput.errors import LilliputError
+
+Objective = Literal["model_bytes", "n_macs", "latency_s"]
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+
+ALPHA = 0.05
+"""False acceptance of the whole command, over all the candidates that it confirms."""
+
+
+@final
+@dataclass(frozen=True)
+class Request:
+    """What is asked.
+
+    Attributes:
+        environment: a Gymnasium id; environment_kwargs: its arguments.
+        keep: the share of the return above random that the result has to keep.
+        within_s: seconds for everything.
+        objective: what is made small.
+        format: of the artifact, c or onnx.
+        seed: everything random follows from it.
+        workers: processes.
+        train: whether students are trained; without it only the steps that need no training are tried.
+    """
+
+    environment: str
+    keep: float = 0.95
+    within_s: float = 600.0
+    objective: Objective = "model_bytes"
+    format: str = "c"
+    seed: int = 0
+    workers: int = 2
+    environment_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    train: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.keep <= 1:
+            raise LilliputError(f"keep is {self.keep:g}; it must be above 0, at most 1")
+        if self.objective not in OBJECTIVES:
+            raise LilliputError(f"objective {self.objective!r} is not known; allowed: {', '.join(OBJECTIVES)}")
+        if self.within_s < 1 or self.workers < 1:
+            raise LilliputError(f"within is {self.within_s:g} s and workers is {self.workers}; both must be at least 1")
+
+
+@final
+@dataclass(frozen=True)
+class Place:
+    """The folder of one shrink, as its worker processes need it."""
+
+    folder: Path
+    policy_digest: str
+    request: Request
+    wrappers: tuple[str, ...]
+
+    @property
+    def trials(self) -> Path:
+        """Where the policies that were tried stand, by their recipes."""
+        return self.folder / "trials"
+
+    @property
+    def work(self) -> Path:
+        """What long steps keep to go on after an interruption; removed at the end."""
+        return self.folder / "work"

@@ -1,0 +1,111 @@
+"""What shrink found, in numbers and in one sentence."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+from lilliput.shrink.search import Searched
+
+
+@final
+@dataclass(frozen=True)
+class Point:
+    """One trial on the frontier of size against retention, on selection episodes."""
+
+    recipe: str
+    bytes: int
+    retention: float
+    standard_error: float
+    n_episodes: int
+    outcome: str = ""
+
+
+@final
+@dataclass(frozen=True)
+class Result:
+    """What shrink found.
+
+    Attributes:
+        baseline_bytes, bytes: model_bytes before and after.
+        retention: on the confirmation episodes; low: its lower bound at 95 %, valid for the whole command; high: the upper end of
+            its interval.
+        recipe: what was done; empty: nothing smaller was confirmed and the result is the policy as it was.
+        worst_decile, baseline_worst_decile: means of the worst tenth of the confirmation episodes.
+        n_episodes: of the confirmation.
+        n_trials: recipes that were tried.
+        seconds: in all.
+        notes: what the user should read.
+        frontier: no other trial is both smaller and better.
+    """
+
+    baseline_bytes: int
+    bytes: int
+    retention: float
+    low: float
+    high: float
+    recipe: str
+    worst_decile: float
+    baseline_worst_decile: float
+    n_episodes: int
+    n_trials: int
+    seconds: float
+    notes: tuple[str, ...]
+    frontier: tuple[Point, ...]
+
+    @property
+    def factor(self) -> float:
+        """How much smaller."""
+        return self.baseline_bytes / self.bytes
+
+    @property
+    def sentence(self) -> str:
+        """The result for people."""
+        if not self.recipe:
+            return f"{self.bytes:,} bytes as before: nothing smaller was confirmed to keep the return"
+        return (
+            f"{self.bytes:,} bytes instead of {self.baseline_bytes:,} ({self.factor:.0f}x); keeps {100 * self.retention:.1f} % of the return "
+            f"(at least {100 * self.low:.1f} %, 95 % confidence) on {self.n_episodes} episodes that the search never saw."
+        )
+
+
+def to_json(result: Result) -> dict[str, Any]:
+    """The result as JSON data."""
+    data = asdict(result)
+    return {**data, "factor": result.factor, "sentence": result.sentence}
+
+
+def from_json(data: Mapping[str, Any]) -> Result:
+    """The result that `to_json` wrote."""
+    plain = {name: value for name, value in data.items() if name not in ("factor", "sentence")}
+    plain["notes"], plain["frontier"] = tuple(plain["notes"]), tuple(Point(**point) for point in plain["frontier"])
+    return Result(**plain)
+
+
+def frontier(searched: Searched, outcomes: Mapping[str, str]) -> tuple[Point, ...]:
+    """The trials that no other is both smaller and better than, the smallest first, and whatever was confirmed."""
+    points = []
+    for trial in searched.trials.values():
+        if trial.reason or not len(trial.returns):
+            continue
+        estimate, error = searched.bar.retention(trial.returns)
+        points.append(Point(trial.recipe, trial.model_bytes, estimate, error, len(trial.returns), outcomes.get(trial.recipe, "")))
+    points.sort(key=lambda point: (point.bytes, -point.retention))
+    kept: list[Point] = []
+    best = float("-inf")
+    for point in points:
+        if point.retention > best or point.outcome:
+            kept.append(point)
+            best = max(best, point.retention)
+    return tuple(kept)
+
+
+def table(points: Sequence[Point], baseline_bytes: int) -> str:
+    """The frontier as text."""
+    lines = [f"{'bytes':>9} {'factor':>8} {'kept %':>8} {'±':>5} {'episodes':>8}  recipe"]
+    for point in points:
+        outcome = f" ({point.outcome})" if point.outcome else ""
+        lines.append(
+            f"{point.bytes:>9,} {baseline_bytes / point.bytes:>7.1f}x {100 * point.retention:>8.1f} {200 * point.standard_error:>5.1f} "
+            f"{point.n_episodes:>8}  {point.recipe or 'baseline'}{outcome}"
+        )
+    return "\n".join(lines)

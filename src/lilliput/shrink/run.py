@@ -1,0 +1,191 @@
+"""The whole command: search, confirmation on unseen episodes, the artifact and its evidence."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from lilliput import policy as policy_file
+from lilliput.errors import LilliputError
+from lilliput.policy import Policy
+from lilliput.shrink import confirm
+from lilliput.shrink.request import Place, Request
+from lilliput.shrink.result import Result, from_json, frontier, to_json
+from lilliput.shrink.search import Searched, pool, search
+from lilliput.shrink.trial import MOST_EPISODES, RACE, Trial, attempt, made, policy_path
+from lilliput.statistics import is_above_random, retention, worst_decile
+
+Say = Callable[[str], None]
+
+RESULT, POLICY, ARTIFACT = "result.json", "policy.lilliput", "artifact"
+
+
+def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
+    """The smallest policy that was confirmed to keep its return; artifact, policy and records stand in the folder.
+
+    Interrupted, the same call goes on: finished trials are not repeated, and an order of confirmation once fixed stays.
+
+    Raises:
+        LilliputError: the environment does not fit the policy, or the policy is not better than random there.
+    """
+    from lilliput.study.run import keep_policy
+
+    started = time.time()
+    if (folder / RESULT).exists():
+        return from_json(json.loads((folder / RESULT).read_text()))
+    _check_fit(policy, request)
+    keep_policy(folder, policy)
+    place = Place(folder, policy.digest, request, policy.provenance.wrappers)
+    notes: list[str] = []
+    if request.train and not _has_torch():
+        notes.append("without the torch extra only what needs no training was tried: pip install 'lilliput[torch]'")
+        request = Request(**{**vars(request), "train": False})
+        place = Place(folder, policy.digest, request, policy.provenance.wrappers)
+    finished = started + request.within_s - 3
+    closed = (folder / "confirmation.json").exists()
+    searched = search(policy, place, started if closed else finished - _reserve(request), say)
+    rng = np.random.default_rng(request.seed)
+    if not is_above_random(searched.bar.baseline, searched.bar.random, confidence=0.95, rng=rng):
+        raise LilliputError(
+            f"the policy returns {searched.bar.baseline.mean():.6g} in {request.environment} and a random one {searched.bar.random.mean():.6g}: "
+            "there is no return to keep; is it the environment that it was trained on?"
+        )
+    with pool(request.workers) as executor:
+        if not closed:
+            searched = _played_on(searched, place, executor, finished - 0.75 * _reserve(request))
+        order = confirm.fixed(place, confirm.finalists(searched))
+        trials = [searched.trials[recipe] for recipe in order]
+        for recipe in (*order, ""):
+            _export(place, recipe)
+        outcomes: dict[str, str] = {}
+        confirmed = None
+        play = confirm.player(place, order, executor)
+        plans = confirm.plans(trials, searched.bar) if trials else ()
+        for trial, found in zip(
+            trials, confirm.chain(plans, confirm.seeds_of(request.seed), play, finished), strict=False
+        ):
+            outcomes[trial.recipe] = found.outcome
+            say(
+                f"{trial.model_bytes:,} bytes {found.outcome}: {100 * found.estimate:.1f} % on {found.returns.shape[1]} unseen episodes, "
+                f"at least {100 * found.low:.1f} %: {trial.recipe}"
+            )
+            if found.outcome == "undecided" and found.episodes_needed is not None:
+                notes.append(f"undecided after {found.returns.shape[1]} episodes, {found.episodes_needed} would decide: {trial.recipe}")
+            if found.outcome == "accepted":
+                confirmed = (trial, found)
+    result = _result(policy, searched, confirmed, outcomes, notes, time.time() - started)
+    _finish(place, policy, result)
+    return result
+
+
+def _reserve(request: Request) -> float:
+    """Seconds kept for the confirmation."""
+    return 0.22 * request.within_s
+
+
+def _has_torch() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("torch") is not None
+
+
+def _check_fit(policy: Policy, request: Request) -> None:
+    from lilliput.rollout import check_fit, make_environment
+
+    made_ = make_environment(request.environment, wrappers=policy.provenance.wrappers, environment_kwargs=request.environment_kwargs)
+    try:
+        check_fit(policy.observation_space, policy.action_space, made_)
+    finally:
+        made_.close()
+
+
+def _played_on(searched: Searched, place: Place, executor: "confirm.ProcessPoolExecutor", until: float) -> Searched:
+    """The same with more selection episodes for those that may become finalists: of many, the luckiest looks best."""
+    from lilliput.shrink.configuration import chance
+
+    bar, trials = searched.bar, dict(searched.trials)
+    for _ in range(2):
+        hopeful = []
+        for trial in trials.values():
+            if not trial.recipe or trial.reason or not RACE[0] <= len(trial.returns) < MOST_EPISODES:
+                continue
+            estimate, error = bar.retention(trial.returns)
+            if chance(estimate, max(error, 0.004), bar.keep) > 0.3:
+                hopeful.append(trial)
+        hopeful.sort(key=lambda trial: trial.value)
+        if time.time() >= until or not hopeful:
+            break
+        futures = {
+            trial.recipe: executor.submit(attempt, place, trial.recipe, until, bar, MOST_EPISODES)
+            for trial in hopeful[: 2 * place.request.workers]
+        }
+        for recipe, future in futures.items():
+            again: Trial = future.result()
+            trials[recipe] = again
+    return Searched(trials, bar, searched.students)
+
+
+def _export(place: Place, recipe: str) -> None:
+    """Nothing; the artifact stands where the study's cells look for it."""
+    from lilliput.export import export
+    from lilliput.study.run import ARTIFACTS, artifact_name
+
+    cell = confirm.cells(place, recipe, (0,))[0]
+    path = place.folder / ARTIFACTS / artifact_name(cell)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        export(made(place, recipe, None), place.request.format, path)
+
+
+def _result(
+    policy: Policy,
+    searched: Searched,
+    confirmed: "tuple[Trial, confirm.Confirmed] | None",
+    outcomes: dict[str, str],
+    notes: list[str],
+    seconds: float,
+) -> Result:
+    points = frontier(searched, outcomes)
+    n_trials = sum(1 for trial in searched.trials.values() if trial.recipe)
+    if confirmed is None:
+        baseline = searched.bar.baseline
+        worst = worst_decile(baseline)
+        return Result(
+            policy.model_bytes, policy.model_bytes, 1.0, 1.0, 1.0, "", worst, worst, 0, n_trials, seconds, tuple(notes), points
+        )
+    trial, found = confirmed
+    interval = retention(*found.returns, rng=np.random.default_rng(0))
+    return Result(
+        baseline_bytes=policy.model_bytes,
+        bytes=trial.model_bytes,
+        retention=found.estimate,
+        low=found.low,
+        high=interval.high if interval is not None else found.estimate,
+        recipe=trial.recipe,
+        worst_decile=worst_decile(found.returns[0]),
+        baseline_worst_decile=worst_decile(found.returns[1]),
+        n_episodes=found.returns.shape[1],
+        n_trials=n_trials,
+        seconds=seconds,
+        notes=tuple(notes),
+        frontier=points,
+    )
+
+
+def _finish(place: Place, policy: Policy, result: Result) -> None:
+    """Nothing; artifact, policy and result stand in the folder, and what was only needed on the way is gone."""
+    from lilliput.study.run import ARTIFACTS, artifact_name
+
+    cell = confirm.cells(place, result.recipe, (0,))[0]
+    shutil.rmtree(place.folder / ARTIFACT, ignore_errors=True)
+    shutil.copytree(place.folder / ARTIFACTS / artifact_name(cell), place.folder / ARTIFACT)
+    (place.folder / POLICY).unlink(missing_ok=True)
+    small = policy_file.read(policy_path(place, result.recipe)) if result.recipe else policy
+    policy_file.write(small, place.folder / POLICY)
+    shutil.rmtree(place.work, ignore_errors=True)
+    part = place.folder / f".{RESULT}"
+    part.write_text(json.dumps(to_json(result), indent=1) + "\n")
+    part.replace(place.folder / RESULT)

@@ -1,0 +1,240 @@
+"""The search: what costs seconds first, then students, each next one where size, chance and cost promise most."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from typing import Any, final
+
+import numpy as np
+
+from lilliput import spaces
+from lilliput.compress import STEPS, format_recipe, parse
+from lilliput.compress.distill_play import small_head, split_head
+from lilliput.constants import constants
+from lilliput.errors import LilliputError
+from lilliput.policy import Policy
+from lilliput.shrink import worker
+from lilliput.shrink.configuration import Effects, Student, chance, moves, starts, student_of
+from lilliput.shrink.request import Place
+from lilliput.shrink.trial import MOST_EPISODES, RACE, Bar, Trial, attempt, known, play_random
+
+Say = Callable[[str], None]
+
+LADDER = (
+    "fold_inputs() | quantize(weight_bits=8, scheme=\"static\", granularity=\"per_channel\", input=\"per_dimension\")",
+    "quantize(weight_bits=8, scheme=\"static\", granularity=\"per_channel\", input=\"per_dimension\")",
+    "quantize(weight_bits=6, method=\"gptq\", scheme=\"static\", granularity=\"per_channel\", input=\"per_dimension\", bias_correction=True)",
+    "quantize(weight_bits=4, method=\"gptq\", scheme=\"static\", granularity=\"per_channel\", input=\"per_dimension\", bias_correction=True)",
+    "prune_units(ratio=0.5, importance=\"optimal_brain_surgeon\") | "
+    "quantize(weight_bits=8, scheme=\"static\", granularity=\"per_channel\", input=\"per_dimension\")",
+    "prune_units(ratio=0.7, importance=\"optimal_brain_surgeon\") | "
+    "quantize(weight_bits=6, method=\"gptq\", scheme=\"static\", granularity=\"per_channel\", input=\"per_dimension\", bias_correction=True)",
+    "prune_units(ratio=0.8, importance=\"optimal_brain_surgeon\") | "
+    "quantize(weight_bits=4, method=\"gptq\", scheme=\"static\", granularity=\"per_channel\", input=\"per_dimension\", bias_correction=True)",
+)
+"""Without training; what a policy or this version does not support is left out."""
+
+_MARGIN = 0.01
+_OVERHEAD_S = 4.0
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """All trials by recipe, and what they are held against."""
+
+    trials: Mapping[str, Trial]
+    bar: Bar
+    students: Mapping[str, Student] = field(default_factory=dict)
+
+
+def search(policy: Policy, place: Place, until: float, say: Say) -> Searched:
+    """What was tried until then (in `time.time()` seconds); trials that the records tell of are not repeated."""
+    with pool(place.request.workers) as executor:
+        bar = _bar(place, executor, until)
+        run = _Run(policy, place, bar, executor, until, say)
+        run.all()
+    return Searched(run.trials, bar, run.students)
+
+
+@contextmanager
+def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes; they are ended, not waited for, where something goes wrong or the user interrupts."""
+    executor = ProcessPoolExecutor(workers, get_context("spawn"), worker.start)
+    try:
+        yield executor
+    except BaseException:
+        processes = list((executor._processes or {}).values())
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        raise
+    executor.shutdown()
+
+
+def _bar(place: Place, executor: ProcessPoolExecutor, until: float) -> Bar:
+    trials, random = known(place)
+    if "" not in trials or len(random) < MOST_EPISODES:
+        baseline = executor.submit(attempt, place, "", until, None, MOST_EPISODES)
+        random = _result(executor.submit(play_random, place, MOST_EPISODES))
+        played = _result(baseline).returns
+    else:
+        played = trials[""].returns
+    return Bar(played, random, place.request.keep)
+
+
+def _result(future: "Future[Any]") -> Any:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise LilliputError(f"a worker process ended ({error}); run the same command to go on") from error
+
+
+@final
+class _Run:
+    """The search while it goes on."""
+
+    def __init__(self, policy: Policy, place: Place, bar: Bar, executor: ProcessPoolExecutor, until: float, say: Say) -> None:
+        self.place, self.bar, self.executor, self.until, self.say = place, bar, executor, until, say
+        self.trials: dict[str, Trial] = dict(known(place)[0])
+        found = {recipe: student_of(recipe) for recipe in self.trials}
+        self.students: dict[str, Student] = {recipe: student for recipe, student in found.items() if student is not None}
+        self._discrete = policy.is_discrete
+        self._effects = Effects()
+        self._inputs = int(np.prod(spaces.input_shape(policy.observation_space)))
+        self._trainable = place.request.train and len(spaces.input_shape(policy.observation_space)) == 1
+        self._outputs, self._head = (0, 0)
+        if self._trainable:
+            _, head = split_head(policy)
+            self._outputs = sum(head[-1].sizes) if self._discrete else policy.action_space.size  # type: ignore[union-attr]
+            self._head = sum(array.nbytes for layer in small_head(head) for array in constants(layer).values())
+        self._came_from: dict[str, tuple[str, str]] = {}
+        self._running: dict[Future[Trial], tuple[str, float]] = {}
+        self._seconds_per_step = 0.002
+        self._seconds_per_episode = max(0.001, self.trials[""].seconds / MOST_EPISODES) if "" in self.trials else 0.1
+        self._starts = [s for s in starts(self._discrete) if s.recipe not in self.trials] if self._trainable else []
+
+    def all(self) -> None:
+        """Nothing; tries until the time is over or nothing is left that promises anything."""
+        todo = [recipe for recipe in _ladder() if recipe not in self.trials]
+        while True:
+            while len(self._running) < self.place.request.workers and time.time() < self.until - 2:
+                recipe = todo.pop(0) if todo else self._next()
+                if recipe is None:
+                    break
+                future = self.executor.submit(attempt, self.place, recipe, self.until, self.bar)
+                self._running[future] = (recipe, time.time())
+            if not self._running:
+                return
+            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+            for future in done:
+                recipe, _ = self._running.pop(future)
+                self._take(recipe, _result(future))
+
+    def _take(self, recipe: str, trial: Trial) -> None:
+        self.trials[recipe] = trial
+        if trial.reason:
+            self.say(f"{recipe}: {trial.reason}")
+            return
+        estimate, error = self.bar.retention(trial.returns)
+        student = self.students.get(recipe)
+        if student is not None and not student.evolve:
+            part = trial.seconds / student.steps
+            self._seconds_per_step += 0.4 * (part - self._seconds_per_step)
+        if recipe in self._came_from:
+            move, parent = self._came_from[recipe]
+            before = self.bar.retention(self.trials[parent].returns)[0]
+            self._effects.learn(move, min(estimate, 1.1) - min(before, 1.1))
+        self.say(
+            f"{trial.model_bytes:,} bytes keep {100 * estimate:.1f} % (±{200 * error:.1f}) of the return "
+            f"on {len(trial.returns)} episodes: {recipe}"
+        )
+
+    def _next(self) -> str | None:
+        """The recipe to try now; None where nothing is worth it."""
+        if self._starts:
+            return self._register(self._starts.pop(0), None)
+        if not self._trainable:
+            return None
+        best_value = min((t.value for t in self.trials.values() if t.recipe and self._holds(t)), default=self.trials[""].value)
+        if "" in self.trials:
+            best_value = min(best_value, self.trials[""].value)
+        busy = {self.students[r].root for r, _ in self._running.values() if r in self.students}
+        promising: tuple[float, Student, tuple[str, str]] | None = None
+        evolutions = self._evolutions()
+        left = self.until - time.time()
+        for recipe, parent in list(self.students.items()):
+            trial = self.trials.get(recipe)
+            if trial is None or trial.reason or not len(trial.returns):
+                continue
+            estimate, error = self.bar.retention(trial.returns)
+            for move, child in moves(parent, self._discrete, evolutions):
+                if child.recipe in self.trials or child.recipe in self.students:
+                    continue
+                value = self._value(child)
+                cost = _OVERHEAD_S + self._cost(parent, child)
+                if value >= 0.97 * best_value or cost > left:
+                    continue
+                if child.root in busy and child.root != parent.root:
+                    continue
+                mean, spread = self._effects.predict(move)
+                if move == "evolved":
+                    mean, spread = mean * min(1.0, max(0.0, 1.05 - estimate) / 0.15), spread
+                sure = chance(min(estimate, 1.15) + mean, math.hypot(spread, error), self.place.request.keep + _MARGIN)
+                worth = sure * math.log(best_value / value) / cost
+                if promising is None or worth > promising[0]:
+                    promising = (worth, child, (move, recipe))
+        if promising is None:
+            return None
+        return self._register(promising[1], promising[2])
+
+    def _holds(self, trial: Trial) -> bool:
+        if trial.reason or len(trial.returns) < RACE[0]:
+            return False
+        estimate, error = self.bar.retention(trial.returns)
+        return estimate - error >= self.place.request.keep
+
+    def _register(self, student: Student, origin: tuple[str, str] | None) -> str:
+        recipe = student.recipe
+        self.students[recipe] = student
+        if origin is not None:
+            self._came_from[recipe] = origin
+        return recipe
+
+    def _value(self, student: Student) -> float:
+        if self.place.request.objective == "model_bytes":
+            return student.model_bytes(self._inputs, self._outputs, self._head)
+        macs = student.n_macs(self._inputs, self._outputs)
+        base = self.trials[""]
+        return macs if self.place.request.objective == "n_macs" else base.value * min(1.0, macs / 50_000)
+
+    def _cost(self, parent: Student, child: Student) -> float:
+        shared = child.root == parent.root and child.root[0] == parent.root[0]
+        if child.evolve and not parent.evolve:
+            return child.evolve * self._seconds_per_episode
+        training = child.steps * self._seconds_per_step * (1 / 3 if shared else 1.0)
+        return training + child.evolve * self._seconds_per_episode
+
+    def _evolutions(self) -> tuple[int, int]:
+        """Episodes of a spell of evolution, about a sixth of the time, and how many each member plays."""
+        budget = self.place.request.within_s / 6 / self._seconds_per_episode
+        spread = float(self.bar.baseline.std()) / max(1e-9, float(self.bar.baseline.mean() - self.bar.random.mean()))
+        each = 1 if spread < 0.05 else 2 if spread < 0.12 else 4
+        return max(200, 1 << round(math.log2(max(budget, 200)))), each
+
+
+def _ladder() -> list[str]:
+    """The recipes of the ladder that this version reads."""
+    found = []
+    for recipe in LADDER:
+        try:
+            found.append(format_recipe(parse(recipe)))
+        except LilliputError:
+            continue
+    assert "quantize" in STEPS
+    return found

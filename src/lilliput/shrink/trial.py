@@ -1,0 +1,261 @@
+"""One trial: a recipe applied, its policy kept, and its return on selection episodes, of which a loser plays few."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from jaxtyping import Float64
+
+from lilliput import policy as policy_file
+from lilliput import record as record_file
+from lilliput import reference
+from lilliput.compress import Context, compress, format_recipe, parse
+from lilliput.compress.distill_play import Lockstep, Teacher, returns, split_head
+from lilliput.errors import LilliputError, NotApplicable
+from lilliput.measurement import Measurement
+from lilliput.policy import Policy
+from lilliput.record import RANDOM_POLICY, Cell, Record
+from lilliput.rollout import EnvironmentSpec, PolicyAct, SeedPlan, episode_returns, random_returns
+from lilliput.shrink.request import Place
+
+SELECTION = "selection"
+_FIRST_SEED = 4_096
+"""Selection seeds from here on judge trials; those before choose among restarts within a step."""
+
+BLOCK = 16
+RACE = (16, 32, 64)
+MOST_EPISODES = 128
+"""Selection episodes that the baseline plays, and at most a trial."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What came out of one recipe.
+
+    Attributes:
+        value: of the objective; returns: on the first selection seeds, in order.
+        seconds: that it took; reason: why it failed, empty where it did not.
+    """
+
+    recipe: str
+    value: float
+    model_bytes: int
+    returns: Float64[np.ndarray, " n"]
+    seconds: float
+    reason: str = ""
+
+
+def seeds(seed: int, n: int) -> tuple[int, ...]:
+    """The seeds that trials are judged on."""
+    return SeedPlan(seed).episodes("selection", _FIRST_SEED + n)[_FIRST_SEED:]
+
+
+def policy_path(place: Place, recipe: str) -> Path:
+    """Where the policy of that recipe stands."""
+    return place.trials / f"{hashlib.sha256(recipe.encode()).hexdigest()[:24]}{policy_file.SUFFIX}"
+
+
+def attempt(place: Place, recipe: str, until: float, bar: "Bar | None", episodes: int = RACE[-1]) -> Trial:
+    """The trial of that recipe, also as a record; steps stop at `until` (in `time.time()` seconds) with what they have.
+
+    Args:
+        place: where everything stands.
+        recipe: its canonical text.
+        until: when to stop.
+        bar: what the trial has to reach, so that a loser is dropped early; None: it plays all episodes.
+        episodes: to play at most.
+    """
+    start = time.monotonic()
+    try:
+        policy = made(place, recipe, start + until - time.time())
+    except (LilliputError, NotApplicable) as error:
+        status = "not_applicable" if isinstance(error, NotApplicable) else "failed"
+        seconds = time.monotonic() - start
+        record_file.write(Record(_cell(place, recipe, 1), status, str(error), elapsed_s=round(seconds, 3)), place.folder / "records")
+        return Trial(recipe, np.inf, 0, np.zeros(0), seconds, str(error))
+    played = play(place, policy, bar, episodes)
+    seconds = time.monotonic() - start
+    _keep(place, recipe, policy, played, seconds)
+    return Trial(recipe, value_of(place, policy), policy.model_bytes, played, seconds)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Bar:
+    """The returns of baseline and random policy on the selection seeds, and the share to keep."""
+
+    baseline: Float64[np.ndarray, " n"]
+    random: Float64[np.ndarray, " n"]
+    keep: float
+
+    def differences(self, candidate: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """c - keep * b - (1 - keep) * r, as a part of the return to keep."""
+        n = len(candidate)
+        gap = float(self.baseline.mean() - self.random.mean())
+        return (candidate - self.keep * self.baseline[:n] - (1 - self.keep) * self.random[:n]) / gap
+
+    def retention(self, candidate: Float64[np.ndarray, " n"]) -> tuple[float, float]:
+        """The estimate on these episodes and its standard error."""
+        d = self.differences(candidate)
+        error = float(d.std(ddof=1) / np.sqrt(len(d))) if len(d) > 1 else 1.0
+        return self.keep + float(d.mean()), error
+
+    def hopeless(self, candidate: Float64[np.ndarray, " n"]) -> bool:
+        """Whether more episodes are a waste."""
+        estimate, error = self.retention(candidate)
+        return estimate + 2 * error + 0.02 < self.keep
+
+
+def made(place: Place, recipe: str, deadline: float | None) -> Policy:
+    """The policy of the recipe; each step's result is kept, so that recipes that begin alike share their beginning.
+
+    Raises:
+        LilliputError: a step cannot be honoured.
+    """
+    source = policy_file.read(place.folder / "policies" / f"{place.policy_digest}{policy_file.SUFFIX}")
+    request = place.request
+    context = Context.from_environment(
+        source,
+        request.environment,
+        request.seed,
+        wrappers=place.wrappers,
+        environment_kwargs=request.environment_kwargs,
+        work_folder=place.work,
+        deadline=deadline,
+    )
+    steps = parse(recipe)
+    policy, done = source, 0
+    for n in range(len(steps), 0, -1):
+        path = policy_path(place, format_recipe(steps[:n]))
+        if path.exists():
+            policy, done = policy_file.read(path), n
+            break
+    for n in range(done, len(steps)):
+        policy = compress(policy, steps[n : n + 1], context)
+        if context.seconds_left > 0 or n == len(steps) - 1:
+            _write(policy, policy_path(place, format_recipe(steps[: n + 1])))
+    return policy
+
+
+def _write(policy: Policy, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{time.time_ns()}{policy_file.SUFFIX}")
+    policy_file.write(policy, part)
+    part.replace(path)
+
+
+def play(place: Place, policy: Policy, bar: Bar | None, episodes: int) -> Float64[np.ndarray, " n"]:
+    """The returns on the first selection seeds, so many; fewer where the bar is out of reach."""
+    request = place.request
+    environment = EnvironmentSpec(request.environment, place.wrappers, request.environment_kwargs)
+    every = seeds(request.seed, episodes)
+    try:
+        split_head(policy)
+    except LilliputError:
+        kwargs = request.environment_kwargs
+        return episode_returns(PolicyAct(policy), request.environment, every, wrappers=place.wrappers, environment_kwargs=kwargs)
+    small = policy.n_macs < 20_000
+    lockstep = Lockstep(environment, policy.observation_space, min(BLOCK, episodes), iter(every))
+    played: list[np.ndarray] = []
+    try:
+        for at in range(0, episodes, BLOCK):
+            act = (lambda x: reference.act(policy, x)) if small else Teacher(policy).act
+            played.append(returns(lockstep, act, every[at : at + BLOCK]))
+            found = np.concatenate(played)
+            if bar is not None and bar.hopeless(found):
+                break
+    finally:
+        lockstep.close()
+    return np.concatenate(played)
+
+
+def play_random(place: Place, episodes: int) -> Float64[np.ndarray, " n"]:
+    """The random policy's returns on the selection seeds."""
+    request = place.request
+    found = random_returns(
+        request.environment, seeds(request.seed, episodes), wrappers=place.wrappers, environment_kwargs=request.environment_kwargs
+    )
+    cell = _cell(place, "", episodes, RANDOM_POLICY)
+    method = "measured: uniform-random actions"
+    record_file.write(Record(cell, "done", measurements=(Measurement("episode_return", tuple(found), method),)), place.folder / "records")
+    return found
+
+
+def value_of(place: Place, policy: Policy) -> float:
+    """The objective's value."""
+    match place.request.objective:
+        case "model_bytes":
+            return float(policy.model_bytes)
+        case "n_macs":
+            return float(policy.n_macs)
+        case "latency_s":
+            return _latency(place, policy)
+
+
+def _latency(place: Place, policy: Policy) -> float:
+    import tempfile
+
+    from lilliput.artifact import read_golden
+    from lilliput.export import export
+    from lilliput.measure import latency
+
+    with tempfile.TemporaryDirectory() as scratch:
+        artifact = export(policy, place.request.format, Path(scratch, "artifact"))
+        found = latency([artifact.folder], read_golden(artifact)[0])
+    values = next((m.values for m in found if isinstance(m, Measurement) and m.quantity == "latency_s"), ())
+    if not values:
+        raise LilliputError("the inference time could not be measured; choose another objective")
+    return float(np.median(values))
+
+
+def _cell(place: Place, recipe: str, n: int, policy: str = "") -> Cell:
+    request = place.request
+    return Cell(
+        policy or place.policy_digest,
+        recipe,
+        request.environment,
+        json.dumps(dict(request.environment_kwargs), sort_keys=True),
+        place.wrappers,
+        format="reference",
+        compression_seed=request.seed,
+        episode_seeds=seeds(request.seed, n),
+        quantities=("episode_return", "model_bytes", "n_macs"),
+        settings=(("role", SELECTION),),
+    )
+
+
+def _keep(place: Place, recipe: str, policy: Policy, played: Sequence[float] | np.ndarray, seconds: float) -> None:
+    method = f"measured: {place.request.environment}, played by the reference, one episode a seed"
+    measurements = (
+        Measurement("episode_return", tuple(played), method),
+        Measurement("model_bytes", (float(policy.model_bytes),), "counted: on the policy"),
+        Measurement("n_macs", (float(policy.n_macs),), "counted: on the policy"),
+    )
+    cell = _cell(place, recipe, len(played))
+    record_file.write(Record(cell, "done", measurements=measurements, elapsed_s=round(seconds, 3)), place.folder / "records")
+
+
+def known(place: Place) -> tuple[dict[str, Trial], np.ndarray]:
+    """The trials that the records tell of, by recipe, and the random policy's returns; the longest of each."""
+    trials: dict[str, Trial] = {}
+    random = np.zeros(0)
+    folder = place.folder / "records"
+    for record in record_file.read_all(folder) if folder.exists() else ():
+        if ("role", SELECTION) not in record.cell.settings:
+            continue
+        played = np.array(record.values("episode_return"))
+        recipe = record.cell.recipe
+        if record.cell.policy == RANDOM_POLICY:
+            random = played if len(played) > len(random) else random
+        elif record.status != "done":
+            trials.setdefault(recipe, Trial(recipe, np.inf, 0, played, record.elapsed_s, record.reason))
+        elif recipe not in trials or len(trials[recipe].returns) < len(played):
+            value = record.values(place.request.objective) or (np.inf,)
+            trials[recipe] = Trial(recipe, value[0], int(record.values("model_bytes")[0]), played, record.elapsed_s)
+    return trials, random
