@@ -11,9 +11,15 @@ from lilliput.measurement import Absent, Conditions, Measurement
 from lilliput.record import Cell, Record
 
 CELL = Cell(
-    "d" * 64, "quantize(weight_bits=4)", "HalfCheetah-v4", wrappers=("time_feature(max_steps=1000)",), episode_seeds=(3, 1),
-    quantities=("episode_return",), settings=(("n", "2"),), versions=(("step.quantize", "1"),),
-)  # fmt: skip
+    policy="d" * 64,
+    recipe="quantize(weight_bits=4)",
+    environment="HalfCheetah-v4",
+    wrappers=("time_feature(max_steps=1000)",),
+    episode_seeds=(3, 1),
+    quantities=("episode_return",),
+    settings=(("n", "2"),),
+    versions=(("step.quantize", "1"),),
+)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -32,10 +38,19 @@ def test_a_record_survives_its_file_to_the_last_bit(values, reason, elapsed):
 
 def test_the_digest_changes_with_everything_that_is_asked():
     changed = {
-        "policy": "e" * 64, "recipe": "half()", "environment": "Hopper-v4", "environment_kwargs": '{"a": 1}', "wrappers": (),
-        "format": "onnx", "target": "cortex-m4", "compression_seed": 1, "episode_seeds": (1, 3), "quantities": ("latency_s",),
-        "settings": (), "versions": (("step.quantize", "2"),),
-    }  # fmt: skip
+        "policy": "e" * 64,
+        "recipe": "half()",
+        "environment": "Hopper-v4",
+        "environment_kwargs": '{"a": 1}',
+        "wrappers": (),
+        "format": "onnx",
+        "target": "cortex-m4",
+        "compression_seed": 1,
+        "episode_seeds": (1, 3),
+        "quantities": ("latency_s",),
+        "settings": (),
+        "versions": (("step.quantize", "2"),),
+    }
     digests = {CELL.digest, *(Cell(**{**vars(CELL), name: value}).digest for name, value in changed.items())}
     assert len(digests) == len(changed) + 1
     assert set(changed) == set(vars(CELL))

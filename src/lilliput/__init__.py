@@ -9,4 +9,14 @@ from lilliput.reference import act
 from lilliput.rollout import episode_returns
 from lilliput.runtime import open_artifact
 
-__all__ = ["Context", "LilliputError", "Policy", "act", "compress", "episode_returns", "export", "load_policy", "open_artifact"]
+__all__ = [
+    "Context",
+    "LilliputError",
+    "Policy",
+    "act",
+    "compress",
+    "episode_returns",
+    "export",
+    "load_policy",
+    "open_artifact",
+]

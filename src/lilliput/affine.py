@@ -73,7 +73,8 @@ class QuantizedTensor:
             raise LilliputError(f"a quantized weight is outside [{low}, {high}], the range of {self.bits} bits")
         if self.scale.shape not in ((), self.values.shape[:1]) or self.scale.dtype not in (np.float32, np.float16):
             raise LilliputError(
-                f"a weight scale is {self.scale.dtype}{list(self.scale.shape)}; allowed: float32 or float16, one or one a row"
+                f"a weight scale is {self.scale.dtype}{list(self.scale.shape)}; allowed: float32 or float16, "
+                f"one or one a row"
             )
         object.__setattr__(self, "values", frozen(self.values))
         object.__setattr__(self, "scale", frozen(self.scale))

@@ -1,11 +1,15 @@
-"""An artifact: a folder with manifest.json, the model or the C files, and golden examples that it must reproduce anywhere."""
+"""An artifact: a folder with manifest.json, the model or the C files, and golden examples that it has to reproduce."""
 
 import dataclasses
 import hashlib
+import io
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from types import UnionType
+from typing import Any, final, get_origin, get_type_hints
 
 import numpy as np
 
@@ -30,7 +34,7 @@ class Manifest:
         input_dtype: what the model takes: float32 or uint8.
         wrappers: what the environment side must do, from the closed list of `rollout`, in order.
         environment: the id that the policy was trained on, as its source spells it.
-        policy_digest: digest of the exported policy; recipe: the text that made it; source, source_sha256: the checkpoint.
+        policy_digest: of the exported policy; recipe: the text that made it; source, source_sha256: its checkpoint.
         n_parameters, n_nonzero_parameters, n_macs, model_bytes: counted on the policy.
         tolerance: how far a golden action may be off, in action units; 0 for choices.
         files: sha256 of every other file of the folder, by name.
@@ -88,20 +92,30 @@ def read_artifact(folder: str | Path) -> Artifact:
         data: dict[str, Any] = json.loads(path.read_text())
         version = data.pop("artifact_format")
         if version != FORMAT:
-            raise LilliputError(f"{folder} is an artifact of format {version!r}; this version reads {FORMAT}: update lilliput")
+            raise LilliputError(
+                f"{folder} is an artifact of format {version!r}; this version reads {FORMAT}: update lilliput"
+            )
         data["observation_space"] = spaces.from_json(data["observation_space"])
         data["action_space"] = spaces.from_json(data["action_space"])
-        data["wrappers"] = tuple(data["wrappers"])
-        manifest = Manifest(**data)
+        data["wrappers"] = tuple(map(str, data["wrappers"]))
+        _check_types(data)
+        manifest = Manifest(**{**data, "tolerance": float(data["tolerance"])})
         named = [(str(name), str(digest)) for name, digest in manifest.files.items()]
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise LilliputError(f"{path} is malformed: {str(error)[:120]}") from error
+        raise LilliputError(f"{path} is malformed: {' '.join(str(error).split())[:120]}") from error
     for name, digest in named:
         if Path(name).name != name:
             raise LilliputError(f"{path} names the file {name!r} outside the artifact")
         if not (folder / name).is_file() or file_sha256(folder / name) != digest:
             raise LilliputError(f"{folder / name} is missing or was changed since the export; export again")
     return Artifact(folder, manifest)
+
+
+def _check_types(data: dict[str, Any]) -> None:
+    for name, hint in get_type_hints(Manifest).items():
+        kind = hint if isinstance(hint, UnionType) else get_origin(hint) or hint
+        if isinstance(data[name], bool) or not isinstance(data[name], int | float if kind is float else kind):
+            raise TypeError(f"{name} is {type(data[name]).__name__}")
 
 
 def file_sha256(path: Path) -> str:
@@ -122,7 +136,9 @@ def read_golden(artifact: Artifact) -> tuple[np.ndarray, np.ndarray]:
         LilliputError: they are damaged.
     """
     try:
-        with np.load(artifact.folder / GOLDEN, allow_pickle=False) as data:
+        with np.load(io.BytesIO((artifact.folder / GOLDEN).read_bytes()), allow_pickle=False) as data:
             return data["observations"], data["actions"]
-    except (OSError, KeyError, ValueError, EOFError) as error:
-        raise LilliputError(f"{artifact.folder / GOLDEN} is damaged: {str(error)[:80]}") from error
+    except (
+        OSError, KeyError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
+        raise LilliputError(f"{artifact.folder / GOLDEN} is damaged: {' '.join(str(error).split())[:80]}") from error

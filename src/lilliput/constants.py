@@ -1,7 +1,7 @@
 """Every constant that a decision reads, byte for byte as the C format stores it: what `model_bytes` counts.
 
-Weights are stored dense, or without their zeros where that is smaller; low-bit codes are packed. The C exporter writes these
-arrays and no others, and a test holds the compiled constant section to their sum.
+Weights are stored dense, or without their zeros where that is smaller; low-bit codes are packed. The C exporter writes
+these arrays and no others, and a test holds the compiled constant section to their sum.
 """
 
 from dataclasses import dataclass
@@ -21,8 +21,9 @@ class StoredWeight:
     """A weight as the C format stores it.
 
     Attributes:
-        encoding: `dense`: all values in row-major order. `bitmask`: the values that are not zero, and one bit a weight, in
-            row-major order, lowest bit first. `indexed`: the values that are not zero, the column of each, and how many a row has.
+        encoding: `dense`: all values in row-major order. `bitmask`: the values that are not zero, and one bit a weight,
+            in row-major order, lowest bit first. `indexed`: the values that are not zero, the column of each, and how
+            many a row has.
         values: float32, float16, int8 (8-bit codes) or uint8 (a bit stream of codes of fewer bits).
         mask: uint8, empty unless `bitmask`.
         columns: uint8 or uint16, empty unless `indexed`.
@@ -74,7 +75,12 @@ def constants(layer: layers.Layer) -> dict[str, np.ndarray]:
         case layers.Dense() | layers.Conv2d():
             found = {**_weight(layer.weight), "bias": layer.bias}
         case layers.QuantizedDense() | layers.QuantizedConv2d():
-            found = {**_range(layer.input), **_weight(layer.weight), "weight_scale": layer.weight.scale, "bias": layer.bias}
+            found = {
+                **_range(layer.input),
+                **_weight(layer.weight),
+                "weight_scale": layer.weight.scale,
+                "bias": layer.bias,
+            }
         case layers.SelectInputs(indices=indices):
             found = {"indices": indices.astype(np.uint8) if indices[-1] < 256 else indices}
         case layers.Standardize():

@@ -1,6 +1,6 @@
 """The closed set of layers: everything between the raw observation and the environment's action, as frozen data.
 
-What a layer computes is said in `reference.py`. Real arrays are float32, or float16 where a recipe halved their storage;
+What a layer computes is said in `reference.py`. Real arrays are float32, or float16 where a recipe halved them;
 arithmetic always reads them as float32. Adding a layer: one class here, then wherever the type checker complains.
 """
 
@@ -11,6 +11,9 @@ import numpy as np
 
 from lilliput.affine import QuantizedTensor, check_bits, frozen
 from lilliput.errors import LilliputError
+
+MAX_OUTPUTS = 1 << 24
+"""Numbers that a layer may give: a file that asks for more is damaged."""
 
 
 def _freeze_real(layer: object, *names: str) -> None:
@@ -92,8 +95,8 @@ class Dense:
 class QuantizedDense:
     """A Dense layer on integer codes.
 
-    Static input: (weight.values @ codes) * weight.scale + bias, where weight.scale and bias have already taken up the input's
-    scale and zero point. Dynamic: (weight.values @ (codes - zero_point)) * (weight.scale * input scale) + bias.
+    Static input: (weight.values @ codes) * weight.scale + bias, where weight.scale and bias have already taken up the
+    input's scale and zero point. Dynamic: (weight.values @ (codes - zero_point)) * (weight.scale * input scale) + bias.
     Weight only: (weight.values @ x) * weight.scale + bias.
     """
 
@@ -109,7 +112,7 @@ class QuantizedDense:
 @final
 @dataclass(frozen=True, eq=False)
 class Conv2d:
-    """Cross-correlation of (channels, height, width); weight (outputs, channels, kernel, kernel), zero padding on all sides."""
+    """Cross-correlation of (channels, height, width) with zero padding; weight (outputs, channels, kernel, kernel)."""
 
     weight: np.ndarray
     bias: np.ndarray | None
@@ -147,6 +150,8 @@ class LayerNorm:
 
     def __post_init__(self) -> None:
         _freeze_real(self, "weight", "bias")
+        if not self.epsilon > 0:
+            raise LilliputError(f"a layer norm has the epsilon {self.epsilon}; it must be larger than 0")
 
 
 @final
@@ -162,7 +167,9 @@ class SelectInputs:
 
     def __post_init__(self) -> None:
         if self.indices.dtype != np.uint16 or self.indices.ndim != 1 or not self.indices.size:
-            raise LilliputError(f"input indices are {self.indices.dtype}{list(self.indices.shape)}; they must be uint16, one or more")
+            raise LilliputError(
+                f"input indices are {self.indices.dtype}{list(self.indices.shape)}; they must be uint16, one or more"
+            )
         if (np.diff(self.indices.astype(np.int64)) <= 0).any():
             raise LilliputError("input indices must ascend, each index once")
         object.__setattr__(self, "indices", frozen(self.indices))
@@ -262,7 +269,7 @@ class ClipAction:
 @final
 @dataclass(frozen=True)
 class ArgmaxAction:
-    """The index of the largest of each group of values, the first where several are; `sizes` has one group for Discrete."""
+    """The index of the largest of each group of values, the first of equals; `sizes` has one group for Discrete."""
 
     sizes: tuple[int, ...]
     INTEGER: ClassVar[bool] = True
@@ -276,8 +283,8 @@ Layer = SelectInputs | Standardize | Linear | LayerNorm | Flatten | Activation |
 KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        SelectInputs, Standardize, Dense, QuantizedDense, Conv2d, QuantizedConv2d, LayerNorm, Flatten, Relu, Tanh, Sigmoid, Elu, LeakyRelu,
-        Silu, Gelu, HardTanh, SquashAction, RescaleAction, ClipAction, ArgmaxAction,
+        SelectInputs, Standardize, Dense, QuantizedDense, Conv2d, QuantizedConv2d, LayerNorm, Flatten, Relu, Tanh,
+        Sigmoid, Elu, LeakyRelu, Silu, Gelu, HardTanh, SquashAction, RescaleAction, ClipAction, ArgmaxAction,
     )
 }  # fmt: skip
 """The closed set by name, as files spell it."""
@@ -310,7 +317,13 @@ def output_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
                 for n, kernel, stride, pad in zip(shape[1:], weight.shape[2:], layer.stride, layer.padding, strict=True)
             ]
             if min(size) < 1:
-                raise LilliputError(f"a convolution of shape {list(weight.shape)} is larger than its input {list(shape)}")
+                raise LilliputError(
+                    f"a convolution of shape {list(weight.shape)} is larger than its input {list(shape)}"
+                )
+            if weight.shape[0] * size[0] * size[1] > MAX_OUTPUTS:
+                raise LilliputError(
+                    f"a convolution gives {[weight.shape[0], *size]}; at most {MAX_OUTPUTS} numbers are allowed"
+                )
             return (weight.shape[0], *size)
         case SelectInputs(indices=indices):
             if len(shape) != 1 or int(indices[-1]) >= shape[0]:
@@ -326,7 +339,9 @@ def output_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
             arrays = (layer.mean, layer.scale, layer.clip)
         case LayerNorm():
             if layer.weight.shape != shape or layer.bias.shape != shape or len(shape) != 1:
-                raise LilliputError(f"a layer norm of shape {list(layer.weight.shape)} gets an input of shape {list(shape)}")
+                raise LilliputError(
+                    f"a layer norm of shape {list(layer.weight.shape)} gets an input of shape {list(shape)}"
+                )
             return shape
         case RescaleAction():
             arrays = (layer.scale, layer.offset)
@@ -336,7 +351,9 @@ def output_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
             return shape
     for array in arrays:
         if array.shape not in ((), shape):
-            raise LilliputError(f"{type(layer).__name__} has {list(array.shape)} numbers for an input of shape {list(shape)}")
+            raise LilliputError(
+                f"{type(layer).__name__} has {list(array.shape)} numbers for an input of shape {list(shape)}"
+            )
     return shape
 
 
@@ -347,7 +364,9 @@ def _check_bias(bias: np.ndarray | None, rows: int) -> None:
 
 def _check_range(range_: InputRange, shape: tuple[int, ...]) -> None:
     if isinstance(range_, StaticRange) and range_.inverse_scale.shape not in ((), shape):
-        raise LilliputError(f"an input range of shape {list(range_.inverse_scale.shape)} for an input of shape {list(shape)}")
+        raise LilliputError(
+            f"an input range of shape {list(range_.inverse_scale.shape)} for an input of shape {list(shape)}"
+        )
 
 
 def real_arrays(layer: Layer) -> tuple[np.ndarray, ...]:

@@ -1,4 +1,7 @@
-"""What is measured, in which unit and how: quantities, raw values, conditions. Medians, intervals and percent exist only in `report`."""
+"""What is measured, in which unit and how: quantities, raw values, conditions.
+
+Medians, intervals and percent exist only in `report`.
+"""
 
 import math
 from dataclasses import asdict, dataclass
@@ -32,18 +35,35 @@ class Quantity:
 
 
 _ROWS = (
-    Quantity("episode_return", "return", "higher", False, 1, "the undiscounted return of one episode, one value a seed"),
+    Quantity(
+        "episode_return", "return", "higher", False, 1, "the undiscounted return of one episode, one value a seed"
+    ),
     Quantity("episode_length", "1", "higher", False, 1, "the steps of one episode, one value a seed"),
-    Quantity("episode_time_s", "s", "lower", True, 1, "wall time of one episode with the environment's own, as arXiv 2407.04803"),
-    Quantity("model_bytes", "byte", "lower", False, 1, "every constant that a decision reads, as the C format stores it"),
+    Quantity(
+        "episode_time_s",
+        "s",
+        "lower",
+        True,
+        1,
+        "wall time of one episode with the environment's own, as arXiv 2407.04803",
+    ),
+    Quantity(
+        "model_bytes", "byte", "lower", False, 1, "every constant that a decision reads, as the C format stores it"
+    ),
     Quantity("file_bytes", "byte", "lower", False, 1, "the model file (onnx) or the compiled object (c) on disk"),
     Quantity("n_parameters", "1", "lower", False, 1, "weights and biases"),
     Quantity("n_nonzero_parameters", "1", "lower", False, 1, "weights and biases that are not zero"),
     Quantity("n_macs", "1", "lower", False, 1, "multiply-accumulates of one decision"),
     Quantity("latency_s", "s", "lower", True, 1, "one decision at batch 1 on one thread, the environment left out"),
-    Quantity("baseline_latency_s", "s", "lower", True, 1, "the same of the uncompressed policy, interleaved in the same run"),
-    Quantity("peak_memory_bytes", "byte", "lower", True, 1, "peak resident memory of a process that only serves the policy"),
-    Quantity("identity_memory_bytes", "byte", "lower", True, 1, "the same of the same runtime serving an identity policy"),
+    Quantity(
+        "baseline_latency_s", "s", "lower", True, 1, "the same of the uncompressed policy, interleaved in the same run"
+    ),
+    Quantity(
+        "peak_memory_bytes", "byte", "lower", True, 1, "peak resident memory of a process that only serves the policy"
+    ),
+    Quantity(
+        "identity_memory_bytes", "byte", "lower", True, 1, "the same of the same runtime serving an identity policy"
+    ),
     Quantity("interpreter_memory_bytes", "byte", "lower", True, 1, "the same of a bare interpreter"),
     Quantity("energy_j", "J", "lower", True, 1, "energy of one decision, net of the idle machine's"),
     Quantity("gross_energy_j", "J", "lower", True, 1, "energy of one decision, the idle machine's included"),
@@ -104,9 +124,13 @@ class Measurement:
         quantity(self.quantity)
         object.__setattr__(self, "values", tuple(float(value) for value in self.values))
         if not self.values or not all(math.isfinite(value) for value in self.values):
-            raise LilliputError(f"{self.quantity}: no values, or one that is not finite; what was not measured is Absent")
+            raise LilliputError(
+                f"{self.quantity}: no values, or one that is not finite; what was not measured is Absent"
+            )
         if self.method.split(":")[0] not in ("measured", "counted", "emulated", "modelled"):
-            raise LilliputError(f"{self.quantity}: the method {self.method!r} must begin with measured, counted, emulated or modelled")
+            raise LilliputError(
+                f"{self.quantity}: the method {self.method!r} must begin with measured, counted, emulated or modelled"
+            )
 
 
 @final

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, final
+from types import UnionType
+from typing import Any, final, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -100,7 +101,10 @@ class Policy:
     def weight_bits(self) -> tuple[int, ...]:
         """Bits a weight of each linear layer takes."""
         linear = [layer for layer in self.layers if isinstance(layer, layers.Linear)]
-        return tuple(layer.weight.bits if isinstance(layer.weight, QuantizedTensor) else layer.weight.itemsize * 8 for layer in linear)
+        return tuple(
+            layer.weight.bits if isinstance(layer.weight, QuantizedTensor) else layer.weight.itemsize * 8
+            for layer in linear
+        )
 
     @property
     def is_discrete(self) -> bool:
@@ -116,7 +120,10 @@ def replace_layers(policy: Policy, new_layers: tuple[Layer, ...]) -> Policy:
 def with_recipe(policy: Policy, recipe: str) -> Policy:
     """The policy with the text of the recipe that made it."""
     return Policy(
-        policy.observation_space, policy.action_space, policy.layers, dataclasses.replace(policy.provenance, recipe=recipe)
+        policy.observation_space,
+        policy.action_space,
+        policy.layers,
+        dataclasses.replace(policy.provenance, recipe=recipe),
     )
 
 
@@ -148,7 +155,9 @@ def check(policy: Policy) -> None:
     match policy.action_space:
         case spaces.Box(shape=shape):
             if integer or int(np.prod(output)) != int(np.prod(shape)):
-                raise LilliputError(f"the last layer gives {list(output)}; the action space is {spaces.describe(policy.action_space)}")
+                raise LilliputError(
+                    f"the last layer gives {list(output)}; the action space is {spaces.describe(policy.action_space)}"
+                )
         case spaces.Discrete(n=n):
             _check_choices(policy, (n,))
         case spaces.MultiDiscrete(sizes=sizes):
@@ -158,7 +167,9 @@ def check(policy: Policy) -> None:
             layers.ClipAction: ("low", "high"),
             layers.Standardize: ("clip",),
         }.get(type(layer), ())
-        finite = all(bool(np.isfinite(array).all()) for array in layers.real_arrays(layer))
+        numbers = (getattr(layer, f.name) for f in dataclasses.fields(layer))
+        reals = (*layers.real_arrays(layer), *(number for number in numbers if isinstance(number, float)))
+        finite = all(bool(np.isfinite(array).all()) for array in reals)
         if not finite or any(bool(np.isnan(getattr(layer, name)).any()) for name in bounds):
             raise LilliputError(f"layer {index} ({type(layer).__name__}) holds a number that is not finite")
 
@@ -166,7 +177,9 @@ def check(policy: Policy) -> None:
 def _check_choices(policy: Policy, sizes: tuple[int, ...]) -> None:
     last = policy.layers[-1]
     if not isinstance(last, layers.ArgmaxAction) or last.sizes != sizes:
-        raise LilliputError(f"the action space is {spaces.describe(policy.action_space)}; the last layer must be an argmax over it")
+        raise LilliputError(
+            f"the action space is {spaces.describe(policy.action_space)}; the last layer must be an argmax over it"
+        )
 
 
 def _parameters(policy: Policy) -> list[np.ndarray]:
@@ -249,6 +262,8 @@ def read(path: str | Path) -> Policy:
         LilliputError: the file is something else, damaged or newer than this program.
     """
     path = Path(path)
+    if not path.is_file():
+        raise LilliputError(f"there is no file {str(path)!r}")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise LilliputError(f"{path.name!r} has {path.stat().st_size} bytes; at most {MAX_FILE_BYTES} are read")
     return from_bytes(path.read_bytes(), path.name)
@@ -269,9 +284,9 @@ def from_bytes(data: bytes, name: str) -> Policy:
         observation_space = spaces.from_json(header["observation_space"])
         action_space = spaces.from_json(header["action_space"])
         decoded = tuple(_decode(layer, arrays) for layer in header["layers"])
-        provenance = Provenance(**{k: tuple(v) if isinstance(v, list) else v for k, v in header["provenance"].items()})
+        provenance = _decode({**header["provenance"], "kind": "Provenance"}, arrays)
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
-        raise LilliputError(f"{name!r} is not a lilliput policy: {str(error)[:120] or type(error).__name__}") from error
+        raise LilliputError(f"{name!r} is not a lilliput policy: {' '.join(str(error).split())[:120]}") from error
     if not isinstance(observation_space, spaces.Box | spaces.Dict) or isinstance(action_space, spaces.Dict):
         raise LilliputError(f"{name!r}: spaces of a kind that a policy cannot have")
     if not all(isinstance(layer, layers.Layer) for layer in decoded):
@@ -279,7 +294,18 @@ def from_bytes(data: bytes, name: str) -> Policy:
     return Policy(observation_space, action_space, decoded, provenance)
 
 
-_PARTS = {kind.__name__: kind for kind in (QuantizedTensor, layers.StaticRange, layers.DynamicRange)}
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a decoded value is what the field of a layer holds."""
+    if isinstance(hint, UnionType):
+        return any(_fits(value, option) for option in get_args(hint))
+    if get_origin(hint) is tuple:
+        kinds = get_args(hint)
+        kinds = kinds[:1] * len(value) if isinstance(value, tuple) and kinds[-1] is Ellipsis else kinds
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
+    return type(value) is hint
+
+
+_PARTS = {kind.__name__: kind for kind in (QuantizedTensor, layers.StaticRange, layers.DynamicRange, Provenance)}
 
 
 def _decode(data: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -290,7 +316,14 @@ def _decode(data: Any, arrays: dict[str, np.ndarray]) -> Any:
             known = {**layers.KINDS, **_PARTS}
             if kind not in known:
                 raise LilliputError(f"a layer is {kind[:40]!r}; supported: {', '.join(layers.KINDS)}")
-            return known[kind](**{name: _decode(value, arrays) for name, value in fields.items()})
+            decoded = {name: _decode(value, arrays) for name, value in fields.items()}
+            hints = get_type_hints(known[kind])
+            for name, value in decoded.items():
+                if name not in hints or not _fits(value, hints[name]):
+                    raise LilliputError(
+                        f"the file holds {kind} with {name[:40]!r} of {type(value).__name__}; it is damaged"
+                    )
+            return known[kind](**decoded)
         case list():
             return tuple(_decode(value, arrays) for value in data)
         case _:

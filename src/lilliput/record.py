@@ -103,7 +103,9 @@ def from_json(data: dict[str, Any]) -> Record:
     """
     try:
         if data["record_format"] != FORMAT:
-            raise LilliputError(f"a record of format {data['record_format']!r}; this version reads {FORMAT}: update lilliput")
+            raise LilliputError(
+                f"a record of format {data['record_format']!r}; this version reads {FORMAT}: update lilliput"
+            )
         cell = Cell(**{name: _tuples(value) for name, value in data["cell"].items()})
         return Record(
             cell=cell,

@@ -1,4 +1,7 @@
-"""What every layer means, in numpy: the oracle for the ONNX and C formats. Batch first; a row's result never depends on the others."""
+"""What every layer means, in numpy: the oracle for the ONNX and C formats. Batch first.
+
+A row's result never depends on the others.
+"""
 
 import math
 from typing import Any, assert_never
@@ -127,7 +130,9 @@ def _sigmoid(x: Float32[np.ndarray, "n ..."]) -> Float32[np.ndarray, "n ..."]:
     return np.where(x >= 0, one / (one + small), small / (one + small))
 
 
-def _matmul(weight: Float32[np.ndarray, "outputs inputs"], x: Float32[np.ndarray, "n inputs"]) -> Float32[np.ndarray, "n outputs"]:
+def _matmul(
+    weight: Float32[np.ndarray, "outputs inputs"], x: Float32[np.ndarray, "n inputs"]
+) -> Float32[np.ndarray, "n outputs"]:
     # One matrix-vector product a row: a matrix-matrix product would sum in an order that depends on the batch.
     return np.matmul(weight, x[:, :, None])[:, :, 0]
 
@@ -181,7 +186,9 @@ def _channels_first(y: np.ndarray, n: int, height: int, width: int) -> np.ndarra
     return np.ascontiguousarray(y.reshape(n, height, width, -1).transpose(0, 3, 1, 2))
 
 
-def _quantized_conv2d(layer: layers.QuantizedConv2d, x: Float32[np.ndarray, "n c h w"]) -> Float32[np.ndarray, "n o y x"]:
+def _quantized_conv2d(
+    layer: layers.QuantizedConv2d, x: Float32[np.ndarray, "n c h w"]
+) -> Float32[np.ndarray, "n o y x"]:
     n, height, width = _output_size(layer, x)
     rows = layer.weight.values.reshape(len(layer.weight.values), -1)
     if isinstance(layer.input, layers.DynamicRange):

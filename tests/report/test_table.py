@@ -17,7 +17,10 @@ def record(recipe, returns, *, policy="p", model_bytes=1000, latency=None, statu
     if model_bytes:
         measured.append(Measurement("model_bytes", (float(model_bytes),), "counted: x"))
     if latency:
-        measured += [Measurement("latency_s", latency, "measured: x"), Measurement("baseline_latency_s", (2e-6,), "measured: x")]
+        measured += [
+            Measurement("latency_s", latency, "measured: x"),
+            Measurement("baseline_latency_s", (2e-6,), "measured: x"),
+        ]
     cell = Cell(policy, recipe, "Env-v0", format="none" if policy == RANDOM_POLICY else "c", episode_seeds=SEEDS)
     return Record(cell, "done", "", tuple(measured), (Absent("energy_j", "no counter"),))
 
@@ -56,14 +59,19 @@ def test_a_candidate_without_its_baseline_gets_no_retention(records):
 
 
 def test_returns_on_other_seeds_are_never_paired(records):
-    elsewhere = Record(Cell("p", "half()", "Env-v0", episode_seeds=tuple(range(50, 150))), "done", "", records[2].measurements)
+    elsewhere = Record(
+        Cell("p", "half()", "Env-v0", episode_seeds=tuple(range(50, 150))), "done", "", records[2].measurements
+    )
     row = next(row for row in summary.rows([*records, elsewhere], 0.95) if row.recipe == "half()")
     assert row.retention is None
     assert table.verdict_text(row) == "-"
 
 
 def test_the_table_fits_and_says_what_it_must(records):
-    long = record('prune_units(ratio=0.5, importance="activation") | quantize(scheme="weight_only", weight_bits=4)', np.full(100, 900.0))
+    long = record(
+        'prune_units(ratio=0.5, importance="activation") | quantize(scheme="weight_only", weight_bits=4)',
+        np.full(100, 900.0),
+    )
     rows = summary.rows([*records, long], 0.95)
     printed = table.text(rows)
     assert max(map(len, printed.splitlines())) <= 100
@@ -82,7 +90,11 @@ def test_markdown_escapes_the_bar_of_a_recipe(records):
 
 
 def test_json_holds_no_number_that_json_lacks(records):
-    same = [record("", np.full(100, 10.0), policy=RANDOM_POLICY), record("", np.full(100, 10.0)), record("half()", np.full(100, 10.0))]
+    same = [
+        record("", np.full(100, 10.0), policy=RANDOM_POLICY),
+        record("", np.full(100, 10.0)),
+        record("half()", np.full(100, 10.0)),
+    ]
     for rows in (summary.rows(records, 0.95), summary.rows(same, 0.95)):
         assert json.loads(json.dumps(table.to_json(rows), allow_nan=False))
 

@@ -1,12 +1,10 @@
 import dataclasses
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 
 from lilliput import policy as policy_file
@@ -28,7 +26,9 @@ def comparison(**changes):
 
 def test_every_number_is_the_artifacts_own(balancer, tmp_path):
     rows = summary.rows(compare(balancer, comparison(), tmp_path, 1, SILENT), 0.95)
-    assert [row.recipe for row in rows] == ["", 'quantize(scheme="dynamic")', "prune_units(ratio=0.25)"] or len(rows) == 3
+    assert [row.recipe for row in rows] == ["", 'quantize(scheme="dynamic")', "prune_units(ratio=0.25)"] or len(
+        rows
+    ) == 3
     seeds = SeedPlan(0).episodes("confirmation", 12)
     played = episode_returns(balancer, "CartPole-v1", seeds)
     assert rows[0].mean_return == played.mean() == 500
@@ -110,7 +110,18 @@ def test_killed_half_way_the_same_command_ends_in_the_same_table(balancer, tmp_p
     source = tmp_path / "balancer.lilliput"
     policy_file.write(balancer, source)
     recipes = [f"prune_weights(sparsity={s / 20})" for s in range(2, 8)]
-    command = [sys.executable, "-m", "lilliput", "compare", str(source), "--format", "onnx", "--episodes", "40", "--no-timings"]
+    command = [
+        sys.executable,
+        "-m",
+        "lilliput",
+        "compare",
+        str(source),
+        "--format",
+        "onnx",
+        "--episodes",
+        "40",
+        "--no-timings",
+    ]
     command += ["--workers", "1", *(part for recipe in recipes for part in ("-r", recipe))]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     subprocess.run([*command, "-o", str(whole)], check=True, capture_output=True)
@@ -126,5 +137,3 @@ def test_killed_half_way_the_same_command_ends_in_the_same_table(balancer, tmp_p
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert (cut / "table.md").read_text() == (whole / "table.md").read_text()
     assert not [path for path in cut.rglob(".*") if path.is_file()]
-
-

@@ -22,8 +22,23 @@ def check(folder: Path, as_json: bool) -> None:
 
     result = check_artifact(folder)
     if as_json:
-        click.echo(json.dumps({"ok": result.ok, "n_examples": result.n_examples, "largest_difference": result.largest_difference, "tolerance": result.tolerance}))
+        click.echo(
+            json.dumps(
+                {
+                    "ok": result.ok,
+                    "n_examples": result.n_examples,
+                    "largest_difference": result.largest_difference,
+                    "tolerance": result.tolerance,
+                }
+            )
+        )
     if not result.ok:
-        raise LilliputError(f"{folder}: the largest difference over {result.n_examples} examples is {result.largest_difference:.3g}; allowed {result.tolerance:.3g}")
+        raise LilliputError(
+            f"{folder}: the largest difference over {result.n_examples} examples is "
+            f"{result.largest_difference:.3g}; allowed {result.tolerance:.3g}"
+        )
     if not as_json:
-        click.echo(f"{folder}: {result.n_examples} golden examples reproduced; largest difference {result.largest_difference:.3g}, allowed {result.tolerance:.3g}")
+        click.echo(
+            f"{folder}: {result.n_examples} golden examples reproduced; largest difference "
+            f"{result.largest_difference:.3g}, allowed {result.tolerance:.3g}"
+        )

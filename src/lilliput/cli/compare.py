@@ -15,11 +15,31 @@ from lilliput.cli import option, progress
 @option.environment
 @option.environment_kwargs
 @click.option("-r", "--recipe", "recipes", multiple=True, required=True, help="A recipe; give it several times.")
-@click.option("--format", "formats", multiple=True, type=click.Choice(["onnx", "c"]), help="What is exported and measured [default: c]; may be repeated.")
-@click.option("--episodes", default=100, show_default=True, type=click.IntRange(min=1), help="Episodes a candidate plays.")
-@click.option("--keep", default=0.95, show_default=True, type=click.FloatRange(0, 1, min_open=True), help="Share of the return to keep.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["onnx", "c"]),
+    help="What is exported and measured [default: c]; may be repeated.",
+)
+@click.option(
+    "--episodes", default=100, show_default=True, type=click.IntRange(min=1), help="Episodes a candidate plays."
+)
+@click.option(
+    "--keep",
+    default=0.95,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of the return to keep.",
+)
 @option.seed
-@click.option("--workers", default=os.cpu_count() or 1, show_default="cores", type=click.IntRange(min=1), help="Processes that play.")
+@click.option(
+    "--workers",
+    default=os.cpu_count() or 1,
+    show_default="cores",
+    type=click.IntRange(min=1),
+    help="Processes that play.",
+)
 @click.option("--no-timings", is_flag=True, help="Leave out inference time, memory and energy.")
 @option.output
 @option.force
@@ -42,7 +62,8 @@ def compare(
 ) -> None:
     """Compare what recipes do to the policy in SOURCE: return, size, inference time, memory, energy.
 
-    Every number is measured on the exported artifact. The baseline and all candidates play the same episodes. Artifacts and
+    Every number is measured on the exported artifact. The baseline and all candidates play the same episodes. Artifacts
+    and
     records stay in the output folder, and the same command goes on where it was interrupted.
 
     \b
@@ -66,7 +87,9 @@ def compare(
     (output / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in remarks) + "\n")
     (output / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
     if as_json:
-        click.echo(json.dumps({"environment": id_, "keep": keep, "rows": table.to_json(rows), "remarks": remarks}, indent=1))
+        click.echo(
+            json.dumps({"environment": id_, "keep": keep, "rows": table.to_json(rows), "remarks": remarks}, indent=1)
+        )
         return
     click.echo(f"{policy.provenance.source} on {id_}, {episodes} episodes a candidate, keep {keep:g}\n")
     click.echo(table.text(rows))

@@ -12,7 +12,9 @@ from lilliput.errors import LilliputError
 @click.command()
 @option.source
 @option.normalizer
-@click.option("-r", "--recipe", required=True, help="The recipe text, such as 'prune_units(ratio=0.3) | quantize(weight_bits=8)'.")
+@click.option(
+    "-r", "--recipe", required=True, help="The recipe text, such as 'prune_units(ratio=0.3) | quantize(weight_bits=8)'."
+)
 @option.environment
 @option.environment_kwargs
 @option.seed
@@ -54,7 +56,12 @@ def compress(
         output.unlink(missing_ok=True)
     policy_file.write(small, output)
     if as_json:
-        found = {"recipe": small.provenance.recipe, "baseline_bytes": policy.model_bytes, "bytes": small.model_bytes, "output": str(output)}
+        found = {
+            "recipe": small.provenance.recipe,
+            "baseline_bytes": policy.model_bytes,
+            "bytes": small.model_bytes,
+            "output": str(output),
+        }
         click.echo(json.dumps(found))
     else:
         ratio = policy.model_bytes / small.model_bytes

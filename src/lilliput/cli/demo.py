@@ -22,10 +22,18 @@ RECIPES = (
 
 @click.command()
 @click.option(
-    "--policies", default=Path("examples/policies"), show_default=True, type=click.Path(path_type=Path), help="A folder of folders, one a policy."
+    "--policies",
+    default=Path("examples/policies"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="A folder of folders, one a policy.",
 )
-@click.option("--episodes", default=60, show_default=True, type=click.IntRange(min=1), help="Episodes a candidate plays.")
-@click.option("-o", "--output", default=Path("demo"), show_default=True, type=click.Path(path_type=Path), help="Where to write.")
+@click.option(
+    "--episodes", default=60, show_default=True, type=click.IntRange(min=1), help="Episodes a candidate plays."
+)
+@click.option(
+    "-o", "--output", default=Path("demo"), show_default=True, type=click.Path(path_type=Path), help="Where to write."
+)
 @option.as_json
 def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     """Compare five recipes on each policy of a folder, with the C format; about two minutes.
@@ -41,16 +49,22 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
 
     sources = sorted(path for path in policies.iterdir() if path.is_dir()) if policies.is_dir() else []
     if not sources:
-        raise LilliputError(f"{policies} holds no policies; run this where the project was cloned, or name a folder with --policies")
+        raise LilliputError(
+            f"{policies} holds no policies; run this where the project was cloned, or name a folder with --policies"
+        )
     start = time.monotonic()
     found = {}
     for number, source in enumerate(sources, 1):
         policy = load_policy(source)
         id_, kwargs = resolve(policy, None, "{}")
         target = output / source.name
-        click.echo(f"[{number}/{len(sources)}] {policy.provenance.algorithm} on {id_}, {policy.model_bytes:,} bytes", err=True)
+        click.echo(
+            f"[{number}/{len(sources)}] {policy.provenance.algorithm} on {id_}, {policy.model_bytes:,} bytes", err=True
+        )
         with progress.shown(quiet=as_json) as report:
-            records = run(policy, Comparison(id_, RECIPES, ("c",), episodes, 0, kwargs), target, os.cpu_count() or 1, report)
+            records = run(
+                policy, Comparison(id_, RECIPES, ("c",), episodes, 0, kwargs), target, os.cpu_count() or 1, report
+            )
         rows = summary.rows(records, 0.95)
         (target / "table.md").write_text(table.markdown(rows))
         found[source.name] = table.to_json(rows)

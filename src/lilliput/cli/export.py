@@ -18,7 +18,8 @@ from lilliput.cli import option
 def export(source: Path, normalizer: Path | None, format_: str, output: Path, force: bool, as_json: bool) -> None:
     """Export the policy in SOURCE as an artifact: ONNX, or C99 without dependencies.
 
-    The artifact takes the raw observation and gives the environment's action. It is opened and must reproduce its golden
+    The artifact takes the raw observation and gives the environment's action. It is opened and must reproduce its
+    golden
     examples, or nothing is written.
 
     \b
@@ -29,7 +30,18 @@ def export(source: Path, normalizer: Path | None, format_: str, output: Path, fo
 
     artifact = export_policy(load_policy(source, normalizer=normalizer), format_, output, force=force)
     if as_json:
-        click.echo(json.dumps({"folder": str(artifact.folder), "model_bytes": artifact.manifest.model_bytes, "files": artifact.manifest.files}))
+        click.echo(
+            json.dumps(
+                {
+                    "folder": str(artifact.folder),
+                    "model_bytes": artifact.manifest.model_bytes,
+                    "files": artifact.manifest.files,
+                }
+            )
+        )
     else:
         files = ", ".join(sorted(artifact.manifest.files))
-        click.echo(f"{artifact.folder}: {artifact.manifest.model_bytes:,} model bytes; it reproduces its golden examples\n{files}")
+        click.echo(
+            f"{artifact.folder}: {artifact.manifest.model_bytes:,} model bytes; it reproduces its golden "
+            f"examples\n{files}"
+        )

@@ -16,7 +16,9 @@ from lilliput.cli import option, progress
 @click.option("--episodes", default=20, show_default=True, type=click.IntRange(min=1), help="Episodes to play.")
 @option.seed
 @option.as_json
-def measure(folder: Path, environment: str | None, environment_kwargs: str, episodes: int, seed: int, as_json: bool) -> None:
+def measure(
+    folder: Path, environment: str | None, environment_kwargs: str, episodes: int, seed: int, as_json: bool
+) -> None:
     """Measure the artifact in FOLDER: size, inference time, memory, energy and, with --env, the return of its episodes.
 
     \b

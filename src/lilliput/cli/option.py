@@ -12,8 +12,16 @@ normalizer = click.option(
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 force = click.option("--force", is_flag=True, help="Replace an output that exists.")
-seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Everything random follows from it.")
+seed = click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Everything random follows from it."
+)
 output = click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Where to write.")
-environment = click.option("--env", "environment", help="The Gymnasium id, such as HalfCheetah-v4; default: what the source names.")
-environment_kwargs = click.option("--env-kwargs", "environment_kwargs", default="{}", show_default=True, help="Its arguments, as JSON.")
-format_ = click.option("--format", "format_", type=click.Choice(["onnx", "c"]), default="c", show_default=True, help="What is exported.")
+environment = click.option(
+    "--env", "environment", help="The Gymnasium id, such as HalfCheetah-v4; default: what the source names."
+)
+environment_kwargs = click.option(
+    "--env-kwargs", "environment_kwargs", default="{}", show_default=True, help="Its arguments, as JSON."
+)
+format_ = click.option(
+    "--format", "format_", type=click.Choice(["onnx", "c"]), default="c", show_default=True, help="What is exported."
+)

@@ -30,11 +30,17 @@ def shown(quiet: bool) -> Iterator[Report]:
 @contextmanager
 def _bar() -> Iterator[Report]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
-    )  # fmt: skip
+    spent, left = TimeElapsedColumn(), TimeRemainingColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), spent, TextColumn("left"), left)
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         tasks: dict[str, int] = {}
 
@@ -57,7 +63,7 @@ def _lines() -> Report:
         nonlocal last
         now = time.monotonic()
         begun = started.setdefault(what, now)
-        if now - max(last, begun) >= 2 and 0 < done:
+        if now - max(last, begun) >= 2 and done > 0:
             last = now
             left = (now - begun) / done * (total - done)
             click.echo(f"{what}: {done} of {total}, about {left:.0f} s left", err=True)

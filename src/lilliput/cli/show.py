@@ -48,7 +48,12 @@ def summary(policy: Policy) -> dict[str, Any]:
         "model_bytes": policy.model_bytes,
         "weight_bits": list(policy.weight_bits),
         "layers": [
-            {"kind": type(layer).__name__, "input_shape": list(before), "output_shape": list(after), "bytes": _layer_bytes(layer)}
+            {
+                "kind": type(layer).__name__,
+                "input_shape": list(before),
+                "output_shape": list(after),
+                "bytes": _layer_bytes(layer),
+            }
             for layer, before, after in zip(policy.layers, shapes, shapes[1:], strict=False)
         ],
     }
@@ -78,8 +83,12 @@ def text(policy: Policy) -> str:
     for layer, before, after in zip(policy.layers, shapes, shapes[1:], strict=False):
         weights = ""
         if isinstance(layer, layers.Linear):
-            weights = f"int{layer.weight.bits}" if isinstance(layer.weight, QuantizedTensor) else str(layer.weight.dtype)
-        row = f"{type(layer).__name__:<16} {_size(before):>14} {_size(after):>12} {weights:>9} {_layer_bytes(layer):>10,}"
+            weights = (
+                f"int{layer.weight.bits}" if isinstance(layer.weight, QuantizedTensor) else str(layer.weight.dtype)
+            )
+        row = (
+            f"{type(layer).__name__:<16} {_size(before):>14} {_size(after):>12} {weights:>9} {_layer_bytes(layer):>10,}"
+        )
         lines.append(row)
     return "\n".join(lines)
 

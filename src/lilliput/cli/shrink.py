@@ -71,7 +71,8 @@ def shrink(
 ) -> None:
     """Find the smallest policy that keeps the return of the one in SOURCE, and prove it.
 
-    It searches, exports the best candidates and confirms one on episodes that the search never saw. The output folder gets the
+    It searches, exports the best candidates and confirms one on episodes that the search never saw. The output folder
+    gets the
     artifact, the policy and the records of all that was tried; interrupted, the same command goes on.
 
     \b
@@ -89,7 +90,7 @@ def shrink(
 
     policy = load_policy(source, normalizer=normalizer)
     id_, kwargs = resolve(policy, environment, environment_kwargs)
-    chosen = next(name for name in OBJECTIVES if name == objective)
+    chosen = next(known for known in OBJECTIVES if known == objective)
     request = Request(id_, keep, within, chosen, format_, seed, workers, kwargs, not no_training)
     if force and output.exists():
         shutil.rmtree(output)

@@ -10,6 +10,7 @@ import numpy as np
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.statistics import Retention, Verdict, retention, verdict, worst_decile
 
+
 @final
 @dataclass(frozen=True)
 class Latency:

@@ -33,7 +33,11 @@ def text(rows: Sequence[Row]) -> str:
 def markdown(rows: Sequence[Row]) -> str:
     """Both tables as one in GitHub's Markdown."""
     header = (*KEPT, *COSTS[1:])
-    lines = [header, ("---", *("---:" for _ in header[1:])), *((*kept_cells(row), *cost_cells(row)[1:]) for row in rows)]
+    lines = [
+        header,
+        ("---", *("---:" for _ in header[1:])),
+        *((*kept_cells(row), *cost_cells(row)[1:]) for row in rows),
+    ]
     escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in escaped) + "\n"
 
@@ -47,7 +51,9 @@ def _aligned(header: Cells, body: Sequence[Cells]) -> str:
         folded = textwrap.wrap(first, widths[0], subsequent_indent="  ", break_on_hyphens=False) or [""]
         lines += [(folded[0], *rest), *((line, *("" for _ in rest)) for line in folded[1:])]
     padded = [
-        " ".join([line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))])
+        " ".join(
+            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+        )
         for line in lines
     ]
     return "\n".join(line.rstrip() for line in padded)
@@ -187,7 +193,9 @@ def measurement_line(measurement: Measurement | Absent) -> str:
     if len(values) == 1:
         shown = show(float(values[0]))
     elif unit == "s":
-        shown = ", ".join(f"{name} {show(float(np.quantile(values, q)))}" for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)))
+        shown = ", ".join(
+            f"{name} {show(float(np.quantile(values, q)))}" for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+        )
     else:
         shown = f"mean {show(float(values.mean()))}, from {show(float(values.min()))} to {show(float(values.max()))}"
     return f"{measurement.quantity:<24} {shown}  ({len(values)} values; {measurement.method})"

@@ -10,7 +10,12 @@ from lilliput.study.run import Progress
 
 
 def measure_artifact(
-    folder: Path, environment: str | None, environment_kwargs: Mapping[str, Any], n_episodes: int, seed: int, progress: Progress
+    folder: Path,
+    environment: str | None,
+    environment_kwargs: Mapping[str, Any],
+    n_episodes: int,
+    seed: int,
+    progress: Progress,
 ) -> tuple[Measurement | Absent, ...]:
     """Sizes, inference time, memory and energy; with an environment also returns, on the seeds that `compare` plays.
 

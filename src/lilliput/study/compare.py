@@ -50,8 +50,8 @@ def compare(
     """The records of baseline, candidates and random policy; what the folder has already is not measured again.
 
     Raises:
-        LilliputError: the environment cannot be made or does not fit the policy, a recipe does not parse, or the folder holds
-            something else and `force` is not given. Then nothing was written.
+        LilliputError: the environment cannot be made or does not fit the policy, a recipe does not parse, or the folder
+            holds something else and `force` is not given. Then nothing was written.
     """
     from lilliput.rollout import check_fit, make_environment
 
@@ -67,7 +67,11 @@ def compare(
     by_cell = {record.cell.digest: record for record in records}
     ordered = [by_cell[cell.digest] for cell in played]
     if comparison.timings:
-        timed = [timing.cell_of(record.cell, TIMINGS) for record in ordered if record.status == "done" and record.cell.policy != RANDOM_POLICY]
+        timed = [
+            timing.cell_of(record.cell, TIMINGS)
+            for record in ordered
+            if record.status == "done" and record.cell.policy != RANDOM_POLICY
+        ]
         ordered += timing.run_all(timed, folder, progress)
     return tuple(ordered)
 
@@ -87,7 +91,14 @@ def cells(policy: Policy, comparison: Comparison) -> tuple[Cell, ...]:
         "episode_seeds": seeds,
     }
     found = [
-        Cell(RANDOM_POLICY, "", format="none", quantities=("episode_return",), versions=versions("", ("episode_return",)), **common)
+        Cell(
+            RANDOM_POLICY,
+            "",
+            format="none",
+            quantities=("episode_return",),
+            versions=versions("", ("episode_return",)),
+            **common,
+        )
     ]
     for format_ in comparison.formats:
         for recipe in recipes:

@@ -26,12 +26,17 @@ def resolve(policy: Policy, environment: str | None, environment_kwargs: str) ->
     from lilliput.rollout import successor
 
     if (newer := successor(trained_on)) is not None:
-        raise LilliputError(f"the policy was trained on {trained_on}, which does not run here; name the environment with --env, such as --env {newer}")
+        raise LilliputError(
+            f"the policy was trained on {trained_on}, which does not run here; name the environment with --env, "
+            f"such as --env {newer}"
+        )
     return trained_on, kwargs
 
 
-def context_for(policy: Policy, environment: str | None, environment_kwargs: str, seed: int, progress: Progress) -> Context:
-    """What a recipe may use: the named environment, else the one that the source names where it runs here, else none."""
+def context_for(
+    policy: Policy, environment: str | None, environment_kwargs: str, seed: int, progress: Progress
+) -> Context:
+    """What a recipe may use: the named environment, else the one of the source where it runs here, else none."""
     from lilliput.rollout import successor
 
     kwargs = _kwargs(environment_kwargs)

@@ -26,7 +26,8 @@ def enter(folder: Path, kind: str, *, force: bool) -> None:
             return
         if not force:
             raise LilliputError(
-                f"{folder} holds a {found.get('kind', 'damaged')} of format {found.get('format')}; this is a {kind} of format {FORMAT}: "
+                f"{folder} holds a {found.get('kind', 'damaged')} of format {found.get('format')}; this is a "
+                f"{kind} of format {FORMAT}: "
                 "choose another folder or give --force"
             )
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not force:

@@ -38,7 +38,9 @@ def run_all(cells: Sequence[Cell], folder: Path, workers: int, progress: Progres
             for future in finished:
                 error = future.exception()
                 if error is not None:
-                    raise LilliputError(f"a worker process ended ({error or type(error).__name__}); run the same command to go on") from error
+                    raise LilliputError(
+                        f"a worker process ended ({error or type(error).__name__}); run the same command to go on"
+                    ) from error
                 counts["done"] += 1
                 progress("cells", counts["done"], len(todo))
                 yield future.result()

@@ -61,7 +61,7 @@ def run(cell: Cell, folder: Path, progress: Progress) -> Record:
         record = Record(cell, "done", "", measurements, absent, names, artifact)
     except NotApplicable as error:
         record = Record(cell, "not_applicable", str(error), names=names)
-    except Exception as error:  # the one broad catch: a failed cell is a result, and the study goes on
+    except Exception as error:  # noqa: BLE001  the one broad catch: a failed cell is a result, the study goes on
         reason = str(error) if isinstance(error, LilliputError) else f"{type(error).__name__}: {error}"
         record = Record(cell, "failed", reason, names=names)
     record = Record(**{**vars(record), "elapsed_s": round(time.perf_counter() - start, 3)})
@@ -122,7 +122,10 @@ def _random_returns(cell: Cell, progress: Progress) -> Measurement:
     from lilliput.rollout import random_returns
 
     returns = random_returns(
-        cell.environment, cell.episode_seeds, **task(cell), progress=lambda done, total: progress("random policy", done, total)
+        cell.environment,
+        cell.episode_seeds,
+        **task(cell),
+        progress=lambda done, total: progress("random policy", done, total),
     )
     return Measurement("episode_return", tuple(returns), "measured: uniform-random actions", conditions())
 

@@ -1,4 +1,7 @@
-"""Inference time, memory and energy of artifacts that stand in a study: measured alone, and interleaved with each other."""
+"""Inference time, memory and energy of artifacts that stand in a study.
+
+Measured alone, and interleaved with each other.
+"""
 
 import dataclasses
 import tempfile
@@ -56,7 +59,9 @@ def _measure(cells: list[Cell], folder: Path, progress: Progress) -> dict[Cell, 
     settings = task(first)
     context = Context.from_environment(policy, first.environment, seed=first.compression_seed, **settings)
     observations = context.observations(OBSERVATIONS)
-    baseline = dataclasses.replace(first, recipe="", versions=tuple(v for v in first.versions if not v[0].startswith("step.")))
+    baseline = dataclasses.replace(
+        first, recipe="", versions=tuple(v for v in first.versions if not v[0].startswith("step."))
+    )
     artifacts = [build(cell, policy, folder, progress) for cell in (baseline, *cells)]
     found: dict[Cell, Record | None] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -76,7 +81,9 @@ def _measure(cells: list[Cell], folder: Path, progress: Progress) -> dict[Cell, 
             ]
             done, absent = split(measured, cell.quantities)
             elapsed = round(spent + time.perf_counter() - start, 3)
-            record = Record(cell, "done", "", done, absent, names_of(policy), str(artifact.relative_to(folder)), elapsed)
+            record = Record(
+                cell, "done", "", done, absent, names_of(policy), str(artifact.relative_to(folder)), elapsed
+            )
             record_file.write(record, folder / RECORDS)
             found[cell] = record
     progress("timing", len(cells), len(cells))
