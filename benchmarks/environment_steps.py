@@ -1,8 +1,8 @@
 """Environment steps a second: the compiled C policy in Lilliput's episodes against Stable-Baselines3's evaluate_policy.
 
-The same policy, environment, seeds, one environment, torch at one thread, one core; all ways take turns, and ratios
-are taken within a round. The policy is the public SAC policy for HalfCheetah (256-256) where LILLIPUT_POLICIES names the
-folder of the public ones, else an untrained one of that shape.
+Same policy, environment and seeds, one environment, torch at one thread, one core; all ways take turns, and ratios
+are taken within a round. The policy is the public SAC policy for HalfCheetah (256-256) where LILLIPUT_POLICIES names
+the folder of the public ones, else an untrained one of that shape.
 
     python benchmarks/environment_steps.py [--rounds 15] [--environment HalfCheetah-v4]
 """

@@ -12,7 +12,7 @@ import pytest
 
 from lilliput.artifact import Artifact
 from lilliput.errors import MissingDependency
-from lilliput.measure import energy, latency
+from lilliput.measure import energy, episode_energy, episode_return, latency
 from lilliput.measure.energy_process import measure
 from lilliput.measure.rapl import Counter, Domain, open_counter, update_interval_s, watch
 from lilliput.measurement import Absent, Measurement
@@ -75,6 +75,17 @@ def test_energy_of_a_known_power_is_that_power_times_the_decisions_time(
     assert 0.5 < np.median(gross.values) / expected < 20
     # The machine takes no more for deciding, so net of idle nothing is left.
     assert abs(np.median(net.values)) < 0.15 * np.median(gross.values)
+
+
+def test_energy_of_an_episode_is_the_power_times_its_time(machine: Path, small: Artifact) -> None:
+    found = episode_energy(small.folder, "Pendulum-v1", range(60), root=machine, window_s=0.2)
+    assert isinstance(found, Measurement), found
+    seconds = episode_return(small.folder, "Pendulum-v1", range(20))[2]
+    assert isinstance(seconds, Measurement)
+    assert len(found.values) >= 1
+    assert 0.2 < np.median(found.values) / (20.0 * np.median(seconds.values)) < 20
+    none = episode_energy(small.folder, "Pendulum-v1", [0], root=machine / "none")
+    assert isinstance(none, Absent)
 
 
 class Simulated:

@@ -232,6 +232,7 @@ def test_an_error_in_a_worker_is_the_same_error() -> None:
         episodes(Constant(np.nan), "Hopper-v4", [4, 5, 6], workers=2)
 
 
+@pytest.mark.slow
 def test_a_killed_parent_takes_its_workers_along(tmp_path: Path) -> None:
     """The workers hold the pipe's other end: it closes when the last of them has ended."""
     script = tmp_path / "script.py"

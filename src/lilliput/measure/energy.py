@@ -1,14 +1,19 @@
 """Joules of one decision, by the processor's own counter: gross, and net of the idle machine around it."""
 
+import itertools
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lilliput.errors import LilliputError, MissingDependency
 from lilliput.measure.conditions import conditions
 from lilliput.measure.process import run_script
-from lilliput.measure.rapl import ROOT, UPDATES_PER_WINDOW, open_counter
+from lilliput.measure.rapl import ROOT, UPDATES_PER_WINDOW, open_counter, update_interval_s, watch
 from lilliput.measurement import Absent, Measurement
+from lilliput.rollout import EnvironmentSpec, SameAct, Stage
+from lilliput.runtime import open_artifact
 
 WINDOWS = 10
 WINDOW_S = 0.25
@@ -58,3 +63,47 @@ def energy(
         Measurement("energy_j", tuple(answer["net"]), f"{method}, less the idle windows around each", here),
         Measurement("gross_energy_j", tuple(answer["gross"]), method, here),
     )
+
+
+def episode_energy(
+    folder: Path,
+    environment: str,
+    seeds: Iterable[int],
+    *,
+    environment_kwargs: Mapping[str, Any] | None = None,
+    max_steps: int | None = None,
+    window_s: float = WINDOW_S,
+    root: Path = ROOT,
+) -> Measurement | Absent:
+    """episode_energy_j: joules of one episode, policy and environment and idle machine together, one value a window.
+
+    A window is as many whole episodes as it takes to be long enough; each seed is played at least once.
+
+    Raises:
+        LilliputError: the artifact or the environment cannot be opened, or they do not fit.
+    """
+    try:
+        counter = open_counter(root)
+        window_s = max(window_s, UPDATES_PER_WINDOW * update_interval_s(counter))
+    except MissingDependency as error:
+        return Absent("episode_energy_j", str(error))
+    here = conditions()
+    actor, order = open_artifact(folder), tuple(seeds)
+    manifest = actor.artifact.manifest
+    spec = EnvironmentSpec(environment, manifest.wrappers, dict(environment_kwargs or {}))
+    source, values, n_played = itertools.cycle(order), [], 0
+    with Stage(spec, manifest.observation_space, max_steps) as stage:
+
+        def play_one() -> int:
+            stage.play(next(source), SameAct(actor))
+            return 1
+
+        # The first episode also makes the environment.
+        play_one()
+        while n_played < len(order):
+            window = watch(counter, play_one, window_s)
+            values.append(window.joules / window.count)
+            n_played += window.count
+    names = ", ".join(domain.name for domain in counter.domains)
+    method = f"measured: RAPL {names} of {root}, {n_played} episodes of {environment}, windows of at least {window_s:.2g} s"
+    return Measurement("episode_energy_j", tuple(values), method, here)
