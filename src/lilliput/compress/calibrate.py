@@ -46,7 +46,7 @@ def input_range(
         low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
     if calibration == "mse":
         low, high = _least_error(columns, low, high, bits, keep_zero=not per_dimension)
-    return (low, high) if per_dimension else (low[0], high[0])
+    return (low, high) if per_dimension else (low.reshape(()), high.reshape(()))
 
 
 def _least_error(
@@ -75,7 +75,9 @@ def static_range(low: Num[np.ndarray, "..."], high: Num[np.ndarray, "..."], bits
     size = np.maximum(np.abs(low), np.abs(high)).astype(np.float64)
     width = np.maximum(high.astype(np.float64) - low, size / _MAX_OFFSET)
     top = unsigned_max(bits)
-    inverse = _round_down(top / np.where(width > 0, width, float(top)))
+    inverse = _round_down(
+        np.asarray(top / np.maximum(width, np.where(width > 0, np.finfo(np.float32).tiny, float(top))))
+    )
     zero_point = np.rint(-low * inverse)
     return layers.StaticRange(np.asarray(inverse), np.asarray(zero_point).astype(np.int32), bits)
 

@@ -9,7 +9,7 @@ import json
 import warnings
 from typing import Any, cast
 
-from lilliput.compress.step import Step, closest
+from lilliput.compress.step import Step, checked_arguments, closest
 from lilliput.compress.table import STEPS
 from lilliput.errors import LilliputError
 
@@ -109,7 +109,7 @@ def _step(node: ast.expr) -> Step:
     for parameter, field in fields.items():
         if parameter not in arguments and field.default is dataclasses.MISSING:
             raise LilliputError(f"{name}: {parameter} is missing; write {name}({parameter}=...)")
-    return kind(**arguments)
+    return kind(**checked_arguments(kind, arguments))
 
 
 def _value(step: str, parameter: str, node: ast.expr) -> Any:

@@ -4,10 +4,9 @@ import difflib
 import types
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import Any, ClassVar, Literal, get_args, get_origin
+from typing import Any, ClassVar, Literal, cast, get_args, get_origin
 
 from lilliput.compress.context import Context
 from lilliput.errors import LilliputError
@@ -35,20 +34,33 @@ class Step(ABC):
         """
 
 
-def check_fields(step: Step) -> None:
-    """Nothing, where every parameter has its declared type; an integer given for a real number becomes one.
+def checked_arguments(kind: type[Step], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, each of its declared type; an integer given for a real number becomes one.
 
     Raises:
-        LilliputError: one has not.
+        LilliputError: one is of another type.
     """
-    hints = typing.get_type_hints(type(step))
-    for field in fields(step):  # pyright: ignore[reportArgumentType]  # every step is a dataclass
-        value, hint = getattr(step, field.name), hints[field.name]
-        if hint is float and type(value) is int and abs(value) < 1 << 63:
-            object.__setattr__(step, field.name, float(value))
-        elif not _fits(value, hint):
+    hints = typing.get_type_hints(kind)
+    checked = {}
+    for name, value in arguments.items():
+        if hints[name] is float and type(value) is int and abs(value) < 1 << 63:
+            value = float(value)
+        if not _fits(value, hints[name]):
             shown = repr(value) if len(repr(value)) <= 40 else repr(value)[:37] + "..."
-            raise LilliputError(f"{step.NAME}: {field.name} is {shown}; {_allowed(value, hint)}")
+            raise LilliputError(f"{kind.NAME}: {name} is {shown}; {_allowed(value, hints[name])}")
+        checked[name] = value
+    return checked
+
+
+def check_fields(step: Step) -> None:
+    """Nothing; the fields of a step under construction are put in their declared types.
+
+    Raises:
+        LilliputError: one is of another type.
+    """
+    values = {field.name: getattr(step, field.name) for field in fields(cast(Any, step))}
+    for name, value in checked_arguments(type(step), values).items():
+        object.__setattr__(step, name, value)
 
 
 def check_ratio(step: Step, name: str, value: float) -> None:
