@@ -101,7 +101,7 @@ def apply(layer: Layer, x: Float32[np.ndarray, "n ..."]) -> np.ndarray:
             return x * _sigmoid(x)
         case layers.Gelu():
             half = np.float32(0.5)
-            return half * x * (one + _ERF(x * np.float32(math.sqrt(0.5))).astype(np.float32))
+            return half * x * (one + np.asarray(_ERF(x * np.float32(math.sqrt(0.5))), np.float32))
         case layers.HardTanh():
             return np.clip(x, np.float32(layer.low), np.float32(layer.high))
         case layers.RescaleAction():
