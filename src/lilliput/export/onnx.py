@@ -1,4 +1,4 @@
-"""A policy as one ONNX file of standard operators: raw observation in, environment action out, integers where it has any.
+"""A policy as one ONNX file of standard operators: from raw observation to environment action, in integers if it can.
 
 Integer products run as uint8 x uint8 (the weights shifted by half their range): onnxruntime's uint8 x int8 kernels
 saturate on x86 processors without VNNI. Weights of fewer than 8 bits, float16 and weight-only codes are stored packed
@@ -134,7 +134,7 @@ class _Graph:
 
         return self.node("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
-    def clip(self, value: str, low: np.ndarray, high: np.ndarray) -> str:
+    def clip(self, value: str, low: np.ndarray | np.generic, high: np.ndarray | np.generic) -> str:
         """min(max(value, low), high), nothing where both are infinite."""
         low, high = (np.asarray(bound, np.float32) for bound in (low, high))
         if (low == low.flat[0]).all() and (high == high.flat[0]).all():
@@ -327,10 +327,7 @@ def _border(layer: layers.QuantizedConv2d, shape: tuple[int, ...]) -> np.ndarray
     inside = reference.apply(window, np.ones((1, *shape), np.float32))
     full = layer.weight.values.astype(np.int64).sum(axis=(1, 2, 3))[:, None, None]
     border = (full - np.rint(inside).astype(np.int64)) * int(layer.input.zero_point)
-    if np.abs(border).max() >= 1 << 31:
-        raise LilliputError(
-            f"padding with the zero point {int(layer.input.zero_point)} leaves int32; calibrate a range that holds 0"
-        )
+    _check_int32(layer.weight, int(np.abs(border).max()))
     return border.astype(np.int32)
 
 
@@ -377,7 +374,8 @@ def _dequantized(graph: _Graph, weight: QuantizedTensor) -> str:
     return graph.node("Mul", centred, graph.real(scale))
 
 
-def _check_int32(weight: QuantizedTensor) -> None:
-    largest = int(np.abs(weight.values.astype(np.int64)).reshape(len(weight.values), -1).sum(axis=1).max()) * 255
+def _check_int32(weight: QuantizedTensor, border: int = 0) -> None:
+    rows = np.abs(weight.values.astype(np.int64)).reshape(len(weight.values), -1).sum(axis=1)
+    largest = int(rows.max()) * 255 + border
     if largest >= 1 << 31:
         raise LilliputError(f"a sum of products may reach {largest}, beyond int32; quantize weights only")
