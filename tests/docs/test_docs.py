@@ -1,0 +1,86 @@
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+import lilliput
+from lilliput.cli import cli
+from lilliput.compress import STEPS, parse
+from lilliput.measurement import QUANTITIES
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def generator():
+    spec = importlib.util.spec_from_file_location("docs_cli", ROOT / "docs" / "cli.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"^```(?:console|sh|bash)?\n(.*?)^```$", page.read_text(), re.S | re.M)
+
+
+def commands() -> list[tuple[str, str]]:
+    """Every `lilliput ...` line of the pages that people copy from, continuation lines joined."""
+    found = []
+    for page in PAGES:
+        if page.name == "cli.md":
+            continue
+        for block in blocks(page):
+            joined = re.sub(r"\\\n\s*", " ", block)
+            found += [(page.name, line) for line in joined.splitlines() if line.startswith("lilliput ")]
+    return found
+
+
+def test_the_command_line_page_is_what_help_prints():
+    assert (ROOT / "docs" / "cli.md").read_text() == generator().text(), "run: python docs/cli.py > docs/cli.md"
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_every_command_in_the_docs_parses(page, line, monkeypatch):
+    words = shlex.split(line, comments=True)[1:]
+    command, rest = cli, words
+    while isinstance(command, click.Group):
+        command, rest = command.commands[rest[0]], rest[1:]
+    # Paths need not exist for the line to be well formed.
+    for parameter in command.params:
+        if isinstance(parameter.type, click.Path):
+            monkeypatch.setattr(parameter, "type", click.Path(path_type=Path))
+    command.make_context("x", list(rest))
+    for recipe in re.findall(r"-r (?:'([^']*)'|\"([^\"]*)\")", line):
+        parse("".join(recipe))
+
+
+def test_there_are_commands_to_check():
+    assert len(commands()) >= 6
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_every_step_is_explained(name):
+    assert f"`{name}(" in "".join(page.read_text() for page in PAGES if page.name != "cli.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_layer_of_the_house_is_on_the_architecture_page():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    package = Path(lilliput.__file__).parent
+    modules = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    missing = [name for name in sorted(modules - {"__init__", "__main__"}) if f"`{name}`" not in page]
+    assert missing == []
+
+
+def test_the_quantities_have_units():
+    assert {quantity.unit for quantity in QUANTITIES.values()} <= {"s", "J", "byte", "1", "return"}
