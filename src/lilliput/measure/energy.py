@@ -105,5 +105,5 @@ def episode_energy(
             values.append(window.joules / window.count)
             n_played += window.count
     names = ", ".join(domain.name for domain in counter.domains)
-    method = f"measured: RAPL {names} of {root}, {n_played} episodes of {environment}, windows of at least {window_s:.2g} s"
+    method = f"measured: RAPL {names} of {root}, {n_played} episodes of {environment}, windows of {window_s:.2g} s up"
     return Measurement("episode_energy_j", tuple(values), method, here)
