@@ -1,4 +1,4 @@
-"""Untrained policies of the real frameworks, with random numbers in every weight: what the loaders are compared with."""
+"""Untrained policies of the real frameworks, random numbers in every weight: what the loaders are compared with."""
 
 import io
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def vector(size: int = 5, low: float = -np.inf, high: float = np.inf) -> spaces.
     return spaces.Box(low, high, (size,), np.float32)
 
 
-ACTIONS = spaces.Box(np.float32([-2.0, 0.1, -1.0]), np.float32([2.0, 0.3, 1.0]))
+ACTIONS = spaces.Box(np.array([-2.0, 0.1, -1.0], np.float32), np.array([2.0, 0.3, 1.0], np.float32))
 IMAGE = spaces.Box(0, 255, (36, 40, 3), np.uint8)
 
 
@@ -61,9 +61,9 @@ def observations(space: spaces.Space, seed: int = 1, n: int = N_OBSERVATIONS) ->
         case spaces.Dict():
             return {key: observations(inner, seed + i, n) for i, (key, inner) in enumerate(space.spaces.items())}
         case spaces.Box() if space.dtype == np.uint8:
-            return rng.integers(0, 256, (n, *space.shape)).astype(np.uint8)
+            return rng.integers(0, 256, (n, *(space.shape or ()))).astype(np.uint8)
         case _:
-            return rng.normal(scale=2.0, size=(n, *space.shape)).astype(np.float32)
+            return rng.normal(scale=2.0, size=(n, *(space.shape or ()))).astype(np.float32)
 
 
 def predicted(model: Any, batch: Any) -> np.ndarray:

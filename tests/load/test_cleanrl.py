@@ -1,5 +1,6 @@
-"""Networks laid out as CleanRL's scripts lay them out, saved by torch as they save them; the oracle is torch's own forward pass."""
+"""Networks laid out and saved as CleanRL's scripts do; the oracle is torch's own forward pass."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lilliput import layers, reference
+from lilliput import layers, reference, spaces
 from lilliput.errors import LilliputError
 from lilliput.load import load_policy
 
@@ -23,7 +24,7 @@ N_OBSERVATIONS = 1000
 
 def mlp(sizes: list[int], activation: type) -> Any:
     modules: list[Any] = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in itertools.pairwise(sizes):
         modules += [nn.Linear(inputs, outputs), activation()]
     return nn.Sequential(*modules[:-1])
 
@@ -76,9 +77,17 @@ class Squashed(nn.Module):
 
 def nature(*rest: Any) -> Any:
     return nn.Sequential(
-        nn.Conv2d(4, 32, 8, 4), nn.ReLU(), nn.Conv2d(32, 64, 4, 2), nn.ReLU(), nn.Conv2d(64, 64, 3, 1), nn.ReLU(),
-        nn.Flatten(), nn.Linear(3136, 512), nn.ReLU(), *rest,
-    )  # fmt: skip
+        nn.Conv2d(4, 32, 8, 4),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 4, 2),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, 3, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(3136, 512),
+        nn.ReLU(),
+        *rest,
+    )
 
 
 class AtariPpo(nn.Module):
@@ -139,7 +148,7 @@ def test_a_script_s_network_acts_as_in_torch(
     policy = load_policy(path)
     assert (policy.provenance.framework, policy.provenance.algorithm) == ("cleanrl", algorithm)
 
-    image = policy.observation_space.shape != (6,)
+    image = spaces.input_shape(policy.observation_space) != (6,)
     rng = np.random.default_rng(0)
     batch = rng.integers(0, 256, (32, 4, 84, 84)).astype(np.uint8) if image else rng.normal(size=(N_OBSERVATIONS, 6))
     with torch.no_grad():
@@ -155,6 +164,7 @@ def test_a_script_s_network_acts_as_in_torch(
 def test_the_action_bounds_come_from_the_buffers(tmp_path: Path) -> None:
     (tmp_path / "sac.pt").write_bytes(torch_bytes(sac().state_dict()))
     space = load_policy(tmp_path / "sac.pt").action_space
+    assert isinstance(space, spaces.Box)
     np.testing.assert_allclose(space.low, [-2.0, 0.5])
     np.testing.assert_allclose(space.high, [2.0, 1.5])
 

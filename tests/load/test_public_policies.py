@@ -1,4 +1,4 @@
-"""Every public policy in reach acts as its framework says: the framework loads it with a `gym` alias, Lilliput without."""
+"""Every public policy acts as its framework says: the framework loads it with a `gym` alias, Lilliput without."""
 
 import os
 import pickle
@@ -42,19 +42,27 @@ def framework_model(run: Path) -> Any:
     sb3 = pytest.importorskip("stable_baselines3")
     contrib = pytest.importorskip("sb3_contrib")
     algorithms = {
-        "a2c": sb3.A2C, "ppo": sb3.PPO, "sac": sb3.SAC, "td3": sb3.TD3, "ddpg": sb3.DDPG, "dqn": sb3.DQN,
-        "qrdqn": contrib.QRDQN, "tqc": contrib.TQC, "trpo": contrib.TRPO, "ars": contrib.ARS,
-    }  # fmt: skip
+        "a2c": sb3.A2C,
+        "ppo": sb3.PPO,
+        "sac": sb3.SAC,
+        "td3": sb3.TD3,
+        "ddpg": sb3.DDPG,
+        "dqn": sb3.DQN,
+        "qrdqn": contrib.QRDQN,
+        "tqc": contrib.TQC,
+        "trpo": contrib.TRPO,
+        "ars": contrib.ARS,
+    }
     unneeded = {"learning_rate": 0.0, "lr_schedule": lambda _: 0.0, "clip_range": lambda _: 0.0, "buffer_size": 1}
     unneeded |= {"exploration_schedule": lambda _: 0.0, "replay_buffer_class": None, "replay_buffer_kwargs": {}}
     return algorithms[run.parent.name].load(next(run.glob("*.zip")), device="cpu", custom_objects=unneeded)
 
 
 def batch_of(box: Box, rng: np.random.Generator, statistics: Any) -> np.ndarray:
-    """Raw observations: a third as in training, a third far out, so that the normalizer's clip counts, a third normal."""
+    """Raw observations: a third as in training, a third far out (so that the normalizer clips), a third normal."""
     noise = rng.normal(size=(N_OBSERVATIONS, *box.shape))
     if statistics is not None:
-        # Inputs that never moved in training (Humanoid's masses) stay: float32 does not hold how little they would move.
+        # Inputs that never moved in training (Humanoid's masses) stay: float32 does not hold so little movement.
         deviation = np.sqrt(statistics.var)
         deviation = np.where(deviation > np.abs(statistics.mean) * 2.0**-16, deviation, 0.0)
         noise[::3] = noise[::3] * deviation + statistics.mean
