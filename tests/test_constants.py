@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.arrays import f32, i8
 from tests.strategies import policies
@@ -80,6 +80,7 @@ def test_a_stored_weight_comes_back_from_its_smallest_encoding(
     assert stored.nbytes == by_hand(weight, bits)
 
 
+@settings(max_examples=40)
 @given(policies())
 def test_model_bytes_are_counted_by_hand(policy: Policy) -> None:
     total = 0

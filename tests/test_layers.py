@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from tests.arrays import f32, i8, i32
 from tests.strategies import N_CALIBRATION, plausible_observations, policies
 
@@ -17,6 +17,7 @@ from lilliput.layers import Layer
 from lilliput.policy import Policy, layer_shapes
 
 
+@settings(max_examples=40)
 @given(policies())
 def test_shapes_are_those_of_what_is_computed(policy: Policy) -> None:
     observations = plausible_observations(policy.observation_space, N_CALIBRATION, np.random.default_rng(0))
@@ -29,6 +30,7 @@ def test_every_kind_is_listed_by_its_name() -> None:
     assert all(kind.__name__ == name for name, kind in layers.KINDS.items())
 
 
+@settings(max_examples=40)
 @given(policies())
 def test_arrays_are_read_only(policy: Policy) -> None:
     def arrays(value: Any) -> list[np.ndarray]:

@@ -33,7 +33,7 @@ def small_policy(weight: float = 0.5, provenance: Provenance = PROVENANCE) -> Po
     return Policy(spaces.Box((2,), np.array(-np.inf), np.array(np.inf)), spaces.Discrete(2), stack, provenance)
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(policies())
 def test_a_file_gives_the_policy_back(tmp_path_factory: pytest.TempPathFactory, policy_: Policy) -> None:
     path = tmp_path_factory.mktemp("policy") / "a.lilliput"

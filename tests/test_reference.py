@@ -186,6 +186,7 @@ def test_large_sums_are_exact(bits: int) -> None:
     assert reference.apply(layer, x)[0, 0] == np.float32(low * (255 * k - 1))
 
 
+@settings(max_examples=60)
 @given(policies(), st.integers(0, 1000))
 def test_a_row_does_not_depend_on_the_others(policy: Policy, seed: int) -> None:
     observations = plausible_observations(policy.observation_space, 19, np.random.default_rng(seed))

@@ -24,7 +24,7 @@ SPACE = spaces.Box((40,), np.array(-np.inf), np.array(np.inf))
 ACTIONS = spaces.Box((6,), np.array(-1.0), np.array(1.0))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(policies(), st.integers(0, 1000))
 def test_what_runs_is_what_the_policy_means(
     tmp_path_factory: pytest.TempPathFactory, policy: Policy, seed: int
@@ -39,7 +39,7 @@ def test_what_runs_is_what_the_policy_means(
     assert off.sum() <= 1
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(policies())
 def test_the_onnx_packages_own_evaluator_agrees(policy: Policy) -> None:
     model = build(policy)
@@ -54,6 +54,7 @@ def test_the_onnx_packages_own_evaluator_agrees(policy: Policy) -> None:
     assert off.sum() <= 1
 
 
+@settings(max_examples=40)
 @given(policies())
 def test_the_file_is_of_the_closed_kind_that_is_opened(policy: Policy) -> None:
     model = build(policy)

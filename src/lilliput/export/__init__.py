@@ -3,7 +3,7 @@
 import platform
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -39,7 +39,7 @@ def _write_c(policy: Policy, folder: Path, golden: Golden) -> dict[str, str]:
     return {}
 
 
-FORMATS: Mapping[str, Callable[[Policy, Path, Golden], dict[str, str]]] = {"onnx": _write_onnx, "c": _write_c}
+FORMATS: dict[str, Callable[[Policy, Path, Golden], dict[str, str]]] = {"onnx": _write_onnx, "c": _write_c}
 """What writes a policy's files into a folder and says by which versions."""
 
 

@@ -1,5 +1,6 @@
 """Golden examples: observations with the reference's actions, which every artifact of the policy must reproduce."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -19,7 +20,7 @@ TOLERANCE = 1e-5
 WORST_TOLERANCE = 0.05
 """Where a policy rounds so coarsely that its examples would need more, they prove nothing."""
 
-SHAKE = 1e-6
+SHAKE, N_SHAKES = 1e-6, 4
 """Relative change of every number between two layers that an example has to bear: several float32 rounding errors."""
 
 
@@ -47,12 +48,13 @@ def golden_examples(policy: Policy, observations: Any = None) -> Golden:
     space = policy.observation_space
     one = int(np.prod(spaces.input_shape(space))) * np.dtype(spaces.input_dtype(space)).itemsize
     n = int(np.clip(MAX_BYTES // one, 16, N_EXAMPLES))
-    if observations is None:
-        ordinary = _drawn(policy, 4 * n, rng)
-    else:
-        ordinary = spaces.artifact_input(space, observations)
-        ordinary = ordinary[rng.choice(len(ordinary), min(4 * n, len(ordinary)), replace=False)]
-    extreme = _extremes(policy)
+    n_candidates = 4 * n if n == N_EXAMPLES else 2 * n
+    ordinary = _drawn(policy, n_candidates, rng)
+    if observations is not None:
+        seen = spaces.artifact_input(space, observations)
+        seen = _distinct(seen[rng.permutation(len(seen))[:n_candidates]])
+        ordinary = np.concatenate([seen, ordinary[len(seen) :]])
+    extreme = _distinct(_extremes(policy))
     candidates = np.concatenate([extreme, ordinary])
     actions = reference.act(policy, candidates)
     movement = np.where(_finite(candidates, actions), _movement(policy, candidates, actions, rng), np.inf)
@@ -77,6 +79,10 @@ def golden_examples(policy: Policy, observations: Any = None) -> Golden:
     return Golden(candidates[chosen], actions[chosen], tolerance)
 
 
+def _distinct(observations: np.ndarray) -> np.ndarray:
+    return observations[np.sort(np.unique(observations, axis=0, return_index=True)[1])]
+
+
 def _finite(observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
     pairs = zip(observations, actions, strict=True)
     return np.array([bool(np.isfinite(x).all() and np.isfinite(a).all()) for x, a in pairs])
@@ -95,10 +101,12 @@ def _scale(policy: Policy, actions: np.ndarray) -> float:
 def _movement(policy: Policy, observations: np.ndarray, actions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """How far each action moves when all numbers between the layers are shaken; infinite for another choice."""
     worst = np.zeros(len(observations))
-    for _ in range(3):
+    for seed, sign in itertools.product(rng.integers(1 << 32, size=N_SHAKES), (-SHAKE, SHAKE)):
+        # There and back: of two sides of a tie, one is another.
+        noise = np.random.default_rng(seed)
         x = spaces.network_input(policy.observation_space, observations)
         for layer in policy.layers:
-            x = reference.apply(layer, x * (1 + SHAKE * rng.uniform(-1, 1, x.shape)).astype(np.float32))
+            x = reference.apply(layer, x * (1 + sign * noise.uniform(-1, 1, x.shape)).astype(np.float32))
         moved = np.abs(x.reshape(actions.shape).astype(np.float64) - actions).reshape(len(x), -1).max(axis=1)
         worst = np.maximum(worst, np.where(moved > 0, np.inf, 0) if policy.is_discrete else moved)
     return worst
