@@ -139,7 +139,8 @@ def test_a_window_has_whole_updates_at_both_ends(monkeypatch: pytest.MonkeyPatch
 
 
 def test_updates_are_timed_and_a_counter_that_stands_still_is_absent(machine: Path, tmp_path: Path) -> None:
-    assert 0.5e-3 < update_interval_s(open_counter(machine)) < 20e-3
+    # The thread that plays the counter waits where the machine is busy.
+    assert 0.5e-3 < update_interval_s(open_counter(machine)) < 0.2
     write_domain(tmp_path / "still", "intel-rapl:0", "package-0", 7)
     with pytest.raises(MissingDependency, match="does not change"):
         update_interval_s(open_counter(tmp_path / "still"), timeout_s=0.05)
