@@ -127,28 +127,28 @@ def test_confirmation_accepts_as_often_as_planned_an_equal_candidate(scenario: s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", [scenarios.normal, scenarios.skewed, scenarios.both_fall])
-@pytest.mark.parametrize("n", [20, 50, 100, 200])
+@pytest.mark.parametrize("n", [20, 100])
 def test_retention_intervals_cover_at_every_size(scenario: scenarios.Scenario, n: int):
-    assert count_misses(scenario, n, "fieller", 1000) <= most_errors(1000, 0.09)
-    assert count_misses(scenario, n, "worst_case", 1000) <= most_errors(1000)
+    assert count_misses(scenario, n, "fieller", 300) <= most_errors(300, 0.08)
+    assert count_misses(scenario, n, "worst_case", 300) <= most_errors(300)
     if n >= 100:
-        assert count_misses(scenario, n, "bca", 1000) <= most_errors(1000, 0.09)
+        assert count_misses(scenario, n, "bca", 300) <= most_errors(300, 0.08)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", ALL)
-@pytest.mark.parametrize("n", [10, 20, 50, 100, 200])
+@pytest.mark.parametrize("n", [20, 200])
 def test_verdicts_are_rarely_false_at_every_size(scenario: scenarios.Scenario, n: int):
-    kept, lost = count_false_verdicts(scenario, n, 2000)
-    assert kept <= most_errors(2000)
-    assert lost <= most_errors(2000)
+    kept, lost = count_false_verdicts(scenario, n, 300)
+    assert kept <= most_errors(300)
+    assert lost <= most_errors(300)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", ALL)
 @pytest.mark.parametrize("pilot", [20, 100])
 def test_confirmation_rarely_accepts_falsely_in_many_episodes(scenario: scenarios.Scenario, pilot: int):
-    assert count_ever_accepted(scenario, pilot, 1000, 4000) <= most_errors(4000)
+    assert count_ever_accepted(scenario, pilot, 1000, 1000) <= most_errors(1000)
 
 
 @pytest.mark.slow
@@ -157,14 +157,14 @@ def test_a_chain_of_fallbacks_rarely_accepts_falsely(scenario: scenarios.Scenari
     """Three marginal candidates one after the other, each on fresh seeds, looked at every 40 episodes."""
     rng = np.random.default_rng(0)
     accepted = too_high = 0
-    for _ in range(150):
+    for _ in range(60):
         results = [last_confirmation(scenario, alpha, rng) for alpha in alpha_split(3)]
         # The command stops at the first acceptance; its bound is the only one that is printed.
         printed = [result for result in results if result.decision == "accepted"][:1]
         accepted += len(printed)
         too_high += any(result.low > KEEP for result in results)
-    assert accepted <= most_errors(150)
-    assert too_high <= most_errors(150)
+    assert accepted <= most_errors(60)
+    assert too_high <= most_errors(60)
 
 
 def last_confirmation(scenario: scenarios.Scenario, alpha: float, rng: np.random.Generator) -> Confirmation:
