@@ -42,10 +42,37 @@ class StoredWeight:
         return self.values.nbytes + self.mask.nbytes + self.columns.nbytes + self.row_lengths.nbytes
 
 
-def store_weight(weight: np.ndarray | QuantizedTensor) -> StoredWeight:
-    """The weight in the smallest of the encodings, the simplest among equals."""
+@final
+@dataclass(frozen=True)
+class Layout:
+    """The order of a dense weight: blocks of rows; in a block, groups of columns; in a group, row after row.
+
+    The last block and the last group are smaller where they have to be: nothing is padded. So a processor multiplies
+    as many rows at once as its vectors are wide, and adds up nothing across a vector. One and one is row-major.
+    """
+
+    rows: int = 1
+    columns: int = 1
+
+
+ROW_MAJOR = Layout()
+
+
+def layout(layer: layers.Linear) -> Layout:
+    """The order in which the layer's weight is stored."""
+    codes_meet_codes = isinstance(layer, layers.QuantizedDense | layers.QuantizedConv2d) and layer.input is not None
+    if isinstance(layer, layers.Conv2d | layers.QuantizedConv2d):
+        # What has to be decoded first is decoded one output at a time: a block of them would take much working memory.
+        plain = codes_meet_codes and layer.weight.bits == 8 if isinstance(layer, layers.QuantizedConv2d) else layer.weight.dtype == np.float32
+        if not plain:
+            return ROW_MAJOR
+    return Layout(16, 4 if codes_meet_codes else 1)
+
+
+def store_weight(weight: np.ndarray | QuantizedTensor, order: Layout = ROW_MAJOR) -> StoredWeight:
+    """The weight in the smallest of the encodings, the simplest among equals; a convolution's channels come last."""
     codes = weight.values if isinstance(weight, QuantizedTensor) else weight
-    rows = codes.reshape(len(codes), -1)
+    rows = (codes.transpose(0, 2, 3, 1) if codes.ndim == 4 else codes).reshape(len(codes), -1)
     bits = weight.bits if isinstance(weight, QuantizedTensor) else None
 
     def stored(values: np.ndarray) -> np.ndarray:
@@ -54,7 +81,7 @@ def store_weight(weight: np.ndarray | QuantizedTensor) -> StoredWeight:
         return affine.pack(values, bits)
 
     none = np.zeros(0, np.uint8)
-    dense = StoredWeight("dense", stored(rows), none, none, none)
+    dense = StoredWeight("dense", stored(_ordered(rows, order)), none, none, none)
     kept = rows != 0
     if kept.all() or rows.shape[1] > 1 << 16:
         return dense
@@ -69,15 +96,30 @@ def store_weight(weight: np.ndarray | QuantizedTensor) -> StoredWeight:
     return min(dense, bitmask, indexed, key=lambda candidate: candidate.nbytes)
 
 
+def _ordered(rows: np.ndarray, order: Layout) -> np.ndarray:
+    """All values in the layout's order.
+
+    >>> _ordered(np.arange(15).reshape(3, 5), Layout(2, 4)).tolist()
+    [0, 1, 2, 3, 5, 6, 7, 8, 4, 9, 10, 11, 12, 13, 14]
+    """
+    parts = []
+    whole = rows.shape[1] // order.columns * order.columns
+    for start in range(0, len(rows), order.rows):
+        block = rows[start : start + order.rows]
+        groups = block[:, :whole].reshape(len(block), -1, order.columns).transpose(1, 0, 2)
+        parts += [groups.reshape(-1), block[:, whole:].reshape(-1)]
+    return np.concatenate(parts)
+
+
 def constants(layer: layers.Layer) -> dict[str, np.ndarray]:
     """The layer's constants by name, in the order in which the C format writes them; empty arrays are left out."""
     match layer:
         case layers.Dense() | layers.Conv2d():
-            found = {**_weight(layer.weight), "bias": layer.bias}
+            found = {**_weight(layer), "bias": layer.bias}
         case layers.QuantizedDense() | layers.QuantizedConv2d():
             found = {
                 **_range(layer.input),
-                **_weight(layer.weight),
+                **_weight(layer),
                 "weight_scale": layer.weight.scale,
                 "bias": layer.bias,
             }
@@ -102,8 +144,8 @@ def constants(layer: layers.Layer) -> dict[str, np.ndarray]:
     return {name: array for name, array in found.items() if array is not None and array.size}
 
 
-def _weight(weight: np.ndarray | QuantizedTensor) -> dict[str, np.ndarray]:
-    stored = store_weight(weight)
+def _weight(layer: layers.Linear) -> dict[str, np.ndarray]:
+    stored = store_weight(layer.weight, layout(layer))
     return {"weight": stored.values, "mask": stored.mask, "columns": stored.columns, "row_lengths": stored.row_lengths}
 
 

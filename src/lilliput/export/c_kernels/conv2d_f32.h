@@ -1,28 +1,97 @@
+#include "block_sums_f32.h"
 #include "conv2d_shape.h"
 
-/* y = the cross-correlation of x with weight, plus bias (which may be NULL); zeros around x. */
+#if defined(__SSE2__) || defined(__ARM_NEON)
+#if defined(__AVX512F__)
+#define CONV_PIXELS 10 /* as many sums of 16 as there are registers for, and as pointers */
+#else
+#define CONV_PIXELS 4
+#endif
+/* The 16 outputs of a block at several pixels at once, so that each weight is read once for all of them. */
+KERNEL void conv2d_pixels_f32(const conv2d_shape *s, const float *RESTRICT weight, const float *const *corners,
+                              float sums[CONV_PIXELS][BLOCK_ROWS])
+{
+    const size_t run = s->kernel_width * s->channels, line = s->width * s->channels;
+    size_t i, k, p, row;
+    float t[CONV_PIXELS][BLOCK_ROWS];
+    UNROLL for (p = 0; p < CONV_PIXELS; p++) {
+        for (row = 0; row < BLOCK_ROWS; row++) {
+            t[p][row] = 0.0f;
+        }
+    }
+    for (i = 0; i < s->kernel_height; i++) {
+        const float *x[CONV_PIXELS];
+        UNROLL for (p = 0; p < CONV_PIXELS; p++) {
+            x[p] = corners[p] + i * line;
+        }
+        for (k = 0; k < run; k++, weight += BLOCK_ROWS) {
+            UNROLL for (p = 0; p < CONV_PIXELS; p++) {
+                for (row = 0; row < BLOCK_ROWS; row++) {
+                    t[p][row] = multiply_add(weight[row], x[p][k], t[p][row]);
+                }
+            }
+        }
+    }
+    UNROLL for (p = 0; p < CONV_PIXELS; p++) {
+        for (row = 0; row < BLOCK_ROWS; row++) {
+            sums[p][row] = t[p][row];
+        }
+    }
+}
+#endif
+
+/* y = the cross-correlation of x with weight, plus bias (which may be NULL); zeros around x; channels last. */
 KERNEL void conv2d_f32(const conv2d_shape *s, const float *RESTRICT weight, const float *RESTRICT bias,
                        const float *RESTRICT x, float *RESTRICT y)
 {
-    size_t output, row, column, channel, i, j;
-    for (output = 0; output < s->outputs; output++) {
+    const size_t taps = s->kernel_height * s->kernel_width * s->channels;
+    size_t output, row, column, i, k;
+    for (output = 0; output < s->outputs; output += BLOCK_ROWS, weight += BLOCK_ROWS * taps) {
+        const size_t height = s->outputs - output < BLOCK_ROWS ? s->outputs - output : BLOCK_ROWS;
+#if defined(CONV_PIXELS)
+        if (height == BLOCK_ROWS && s->pad_x == 0 && s->pad_y == 0) {
+            const size_t pixels = s->out_height * s->out_width;
+            size_t pixel, p;
+            for (pixel = 0; pixel < pixels; pixel += CONV_PIXELS) {
+                const float *corners[CONV_PIXELS];
+                float sums[CONV_PIXELS][BLOCK_ROWS];
+                for (p = 0; p < CONV_PIXELS; p++) { /* beyond the last pixel: the last again */
+                    const size_t at = pixel + p < pixels ? pixel + p : pixels - 1;
+                    corners[p] = x + (at / s->out_width * s->stride_y * s->width + at % s->out_width * s->stride_x) * s->channels;
+                }
+                conv2d_pixels_f32(s, weight, corners, sums);
+                for (p = 0; p < CONV_PIXELS && pixel + p < pixels; p++) {
+                    float *to = y + (pixel + p) * s->out_step + output;
+                    for (k = 0; k < BLOCK_ROWS; k++) {
+                        to[k] = bias ? sums[p][k] + bias[output + k] : sums[p][k];
+                    }
+                }
+            }
+            continue;
+        }
+#endif
         for (row = 0; row < s->out_height; row++) {
             for (column = 0; column < s->out_width; column++) {
-                const float *w = weight + output * s->channels * s->kernel_height * s->kernel_width;
-                float sum = 0.0f;
-                for (channel = 0; channel < s->channels; channel++) {
-                    for (i = 0; i < s->kernel_height; i++) {
-                        size_t from_y = row * s->stride_y + i - s->pad_y; /* wraps to a large number above the image */
-                        size_t line = (channel * s->height + from_y) * s->width;
-                        for (j = 0; j < s->kernel_width; j++, w++) {
-                            size_t from_x = column * s->stride_x + j - s->pad_x;
-                            if (from_y < s->height && from_x < s->width) {
-                                sum = multiply_add(*w, x[line + from_x], sum);
-                            }
+                float *to = y + (row * s->out_width + column) * s->out_step + output;
+                float sums[BLOCK_ROWS] = {0.0f};
+                size_t first, end;
+                columns_inside(s, column, &first, &end);
+                for (i = 0; i < s->kernel_height; i++) {
+                    const size_t from_y = row * s->stride_y + i - s->pad_y; /* wraps to a large number above the image */
+                    const float *w = weight + (i * s->kernel_width + first) * s->channels * height;
+                    const size_t run = (end - first) * s->channels;
+                    if (from_y < s->height && run) {
+                        const float *line = x + (from_y * s->width + column * s->stride_x + first - s->pad_x) * s->channels;
+                        if (height == BLOCK_ROWS) {
+                            block_sums_f32(BLOCK_ROWS, w, BLOCK_ROWS, run, line, sums);
+                        } else {
+                            last_sums_f32(w, height, run, line, sums);
                         }
                     }
                 }
-                *y++ = bias ? sum + bias[output] : sum;
+                for (k = 0; k < height; k++) {
+                    to[k] = bias ? sums[k] + bias[output + k] : sums[k];
+                }
             }
         }
     }

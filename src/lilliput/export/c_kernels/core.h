@@ -14,9 +14,14 @@
 
 #if defined(__GNUC__)
 #define KERNEL static inline __attribute__((unused))
+#define ALWAYS_INLINE static inline __attribute__((always_inline, unused))
 #else
 #define KERNEL static inline
+#define ALWAYS_INLINE static inline
 #endif
+
+/* Weights are stored in blocks of 16 rows: a column of a block is one vector of a large processor. */
+#define BLOCK_ROWS 16
 /* Vectors of 64 bytes are read fastest from where a cache line begins. */
 #if defined(__AVX2__)
 #define ALIGNED __attribute__((aligned(64)))
@@ -52,6 +57,15 @@ KERNEL float float_from_bits(uint32_t bits)
     memcpy(&x, &bits, sizeof x);
     return x;
 }
+
+/* Spells the next loop out, so that an array of a fixed size stays in registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#elif defined(__GNUC__)
+#define UNROLL _Pragma("GCC unroll 16")
+#else
+#define UNROLL
+#endif
 
 /* NaN becomes `low`. */
 KERNEL float clamp(float x, float low, float high)

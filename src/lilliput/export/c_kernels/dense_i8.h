@@ -1,4 +1,5 @@
-#include "real_sum.h"
+#include "block_sums_i8.h"
+#include "real_sums.h"
 
 /* y = (weight (codes - zero_point)) * (scale * input_scale) + bias; exact up to the two last roundings.
    A scale step of 0 means one scale for all rows; bias may be NULL. */
@@ -6,29 +7,16 @@ KERNEL void dense_i8(const int8_t *RESTRICT weight, size_t rows, size_t width, c
                      int32_t zero_point, const float *RESTRICT scale, size_t scale_step, float input_scale,
                      const float *RESTRICT bias, float *RESTRICT y)
 {
-    const size_t whole = rows - rows % 4;
-    size_t row, i;
-    for (row = 0; row < whole; row += 4) {
-        const int8_t *w0 = weight + row * width, *w1 = w0 + width, *w2 = w1 + width, *w3 = w2 + width;
-        int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-        for (i = 0; i < width; i++) {
-            int32_t code = codes[i] - zero_point;
-            s0 += w0[i] * code;
-            s1 += w1[i] * code;
-            s2 += w2[i] * code;
-            s3 += w3[i] * code;
-        }
-        y[row] = real_sum(s0, scale[row * scale_step] * input_scale, bias, row);
-        y[row + 1] = real_sum(s1, scale[(row + 1) * scale_step] * input_scale, bias, row + 1);
-        y[row + 2] = real_sum(s2, scale[(row + 2) * scale_step] * input_scale, bias, row + 2);
-        y[row + 3] = real_sum(s3, scale[(row + 3) * scale_step] * input_scale, bias, row + 3);
+    const size_t whole = rows - rows % BLOCK_ROWS;
+    int32_t sums[BLOCK_ROWS];
+    size_t row;
+    for (row = 0; row < whole; row += BLOCK_ROWS, weight += BLOCK_ROWS * width) {
+        block_sums_i8(weight, BLOCK_ROWS, width, codes, zero_point, sums);
+        real_sums(sums, BLOCK_ROWS, scale + row * scale_step, scale_step, input_scale, bias ? bias + row : bias, y + row);
     }
-    for (row = whole; row < rows; row++) {
-        const int8_t *w = weight + row * width;
-        int32_t sum = 0;
-        for (i = 0; i < width; i++) {
-            sum += w[i] * (codes[i] - zero_point);
-        }
-        y[row] = real_sum(sum, scale[row * scale_step] * input_scale, bias, row);
+    if (whole < rows) {
+        block_sums_i8(weight, rows - whole, width, codes, zero_point, sums);
+        real_sums(sums, rows - whole, scale + whole * scale_step, scale_step, input_scale, bias ? bias + whole : bias,
+                  y + whole);
     }
 }

@@ -1,0 +1,98 @@
+#include "core.h"
+
+/* Adds the products of R rows (a constant: 16, 8, 4, 2 or 1) and x to sums; the R weights of a column stand side by side,
+   those of the next column `stride` further. Rows never meet, so compilers make vectors of this without reordering. */
+ALWAYS_INLINE void block_sums_f32(const size_t R, const float *RESTRICT weight, size_t stride, size_t width,
+                                  const float *RESTRICT x, float *RESTRICT sums)
+{
+    size_t i, row;
+#if defined(__SSE2__) || defined(__ARM_NEON)
+    /* Four sums side by side: a processor with vectors would wait for each addition. */
+    const size_t whole = width - width % 4;
+    float s0[BLOCK_ROWS], s1[BLOCK_ROWS], s2[BLOCK_ROWS], s3[BLOCK_ROWS];
+    for (row = 0; row < R; row++) {
+        s0[row] = sums[row];
+        s1[row] = s2[row] = s3[row] = 0.0f;
+    }
+    for (i = 0; i < whole; i += 4, weight += 4 * stride) {
+        for (row = 0; row < R; row++) {
+            s0[row] = multiply_add(weight[row], x[i], s0[row]);
+        }
+        for (row = 0; row < R; row++) {
+            s1[row] = multiply_add(weight[stride + row], x[i + 1], s1[row]);
+        }
+        for (row = 0; row < R; row++) {
+            s2[row] = multiply_add(weight[2 * stride + row], x[i + 2], s2[row]);
+        }
+        for (row = 0; row < R; row++) {
+            s3[row] = multiply_add(weight[3 * stride + row], x[i + 3], s3[row]);
+        }
+    }
+    for (i = whole; i < width; i++, weight += stride) {
+        for (row = 0; row < R; row++) {
+            s0[row] = multiply_add(weight[row], x[i], s0[row]);
+        }
+    }
+    for (row = 0; row < R; row++) {
+        sums[row] = (s0[row] + s1[row]) + (s2[row] + s3[row]);
+    }
+#else
+    float s[BLOCK_ROWS];
+    UNROLL for (row = 0; row < R; row++) {
+        s[row] = sums[row];
+    }
+    for (i = 0; i < width; i++, weight += stride) {
+        const float value = x[i];
+        UNROLL for (row = 0; row < R; row++) {
+            s[row] = multiply_add(weight[row], value, s[row]);
+        }
+    }
+    UNROLL for (row = 0; row < R; row++) {
+        sums[row] = s[row];
+    }
+#endif
+}
+
+/* The same for the `rows` (fewer than 16) of a last block. */
+#if defined(__AVX512F__)
+#include <immintrin.h>
+KERNEL void last_sums_f32(const float *RESTRICT weight, size_t rows, size_t width, const float *RESTRICT x,
+                          float *RESTRICT sums)
+{
+    const __mmask16 mask = (__mmask16)((1u << rows) - 1u);
+    const size_t whole = width - width % 4;
+    __m512 s0 = _mm512_maskz_loadu_ps(mask, sums), s1 = _mm512_setzero_ps(), s2 = s1, s3 = s1;
+    size_t i;
+    for (i = 0; i < whole; i += 4, weight += 4 * rows) {
+        s0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, weight), _mm512_set1_ps(x[i]), s0);
+        s1 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, weight + rows), _mm512_set1_ps(x[i + 1]), s1);
+        s2 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, weight + 2 * rows), _mm512_set1_ps(x[i + 2]), s2);
+        s3 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, weight + 3 * rows), _mm512_set1_ps(x[i + 3]), s3);
+    }
+    for (i = whole; i < width; i++, weight += rows) {
+        s0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, weight), _mm512_set1_ps(x[i]), s0);
+    }
+    _mm512_mask_storeu_ps(sums, mask, _mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)));
+}
+#else
+KERNEL void last_sums_f32(const float *RESTRICT weight, size_t rows, size_t width, const float *RESTRICT x,
+                          float *RESTRICT sums)
+{
+    size_t row = 0;
+    if (rows & 8) {
+        block_sums_f32(8, weight, rows, width, x, sums);
+        row = 8;
+    }
+    if (rows & 4) {
+        block_sums_f32(4, weight + row, rows, width, x, sums + row);
+        row += 4;
+    }
+    if (rows & 2) {
+        block_sums_f32(2, weight + row, rows, width, x, sums + row);
+        row += 2;
+    }
+    if (rows & 1) {
+        block_sums_f32(1, weight + row, rows, width, x, sums + row);
+    }
+}
+#endif

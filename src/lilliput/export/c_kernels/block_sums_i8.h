@@ -1,0 +1,155 @@
+#include "core.h"
+
+/* Integer sums of products of codes. In a block of weights the rows of four columns stand side by side, four codes each;
+   the last group may have fewer columns. */
+
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VBMI2__)
+#include <immintrin.h>
+#define BLOCK_SUMS_I8_VECTOR
+/* Four unsigned by four signed products a lane, 16 rows at once; `rows` may be fewer than 16. */
+ALWAYS_INLINE void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t width,
+                                 const uint8_t *RESTRICT codes, int32_t zero_point, int32_t *RESTRICT sums)
+{
+    const __mmask16 mask = (__mmask16)((1u << rows) - 1u);
+    __m512i s0 = _mm512_setzero_si512(), s1 = s0, s2 = s0, s3 = s0, all0 = s0, all1 = s0, all2 = s0, all3 = s0;
+    const __m512i ones = _mm512_set1_epi8(1);
+    const size_t stride = 4 * rows;
+    size_t i = 0;
+    int32_t four[4];
+    if (zero_point == 0) {
+        for (; i + 16 <= width; i += 16, weight += 4 * stride) {
+            memcpy(four, codes + i, 16);
+            s0 = _mm512_dpbusd_epi32(s0, _mm512_set1_epi32(four[0]), _mm512_maskz_loadu_epi32(mask, weight));
+            s1 = _mm512_dpbusd_epi32(s1, _mm512_set1_epi32(four[1]), _mm512_maskz_loadu_epi32(mask, weight + stride));
+            s2 = _mm512_dpbusd_epi32(s2, _mm512_set1_epi32(four[2]), _mm512_maskz_loadu_epi32(mask, weight + 2 * stride));
+            s3 = _mm512_dpbusd_epi32(s3, _mm512_set1_epi32(four[3]), _mm512_maskz_loadu_epi32(mask, weight + 3 * stride));
+        }
+    }
+    for (; i + 16 <= width; i += 16, weight += 4 * stride) {
+        const __m512i w0 = _mm512_maskz_loadu_epi32(mask, weight), w1 = _mm512_maskz_loadu_epi32(mask, weight + stride);
+        const __m512i w2 = _mm512_maskz_loadu_epi32(mask, weight + 2 * stride);
+        const __m512i w3 = _mm512_maskz_loadu_epi32(mask, weight + 3 * stride);
+        memcpy(four, codes + i, 16);
+        s0 = _mm512_dpbusd_epi32(s0, _mm512_set1_epi32(four[0]), w0);
+        s1 = _mm512_dpbusd_epi32(s1, _mm512_set1_epi32(four[1]), w1);
+        s2 = _mm512_dpbusd_epi32(s2, _mm512_set1_epi32(four[2]), w2);
+        s3 = _mm512_dpbusd_epi32(s3, _mm512_set1_epi32(four[3]), w3);
+        all0 = _mm512_dpbusd_epi32(all0, ones, w0);
+        all1 = _mm512_dpbusd_epi32(all1, ones, w1);
+        all2 = _mm512_dpbusd_epi32(all2, ones, w2);
+        all3 = _mm512_dpbusd_epi32(all3, ones, w3);
+    }
+    for (; i + 4 <= width; i += 4, weight += stride) {
+        __m512i w = _mm512_maskz_loadu_epi32(mask, weight);
+        memcpy(four, codes + i, 4);
+        s0 = _mm512_dpbusd_epi32(s0, _mm512_set1_epi32(four[0]), w);
+        all0 = _mm512_dpbusd_epi32(all0, ones, w);
+    }
+    if (i < width) { /* fewer than four columns: spread to four */
+        const unsigned columns = (unsigned)(width - i);
+        const __mmask64 kept = _cvtu64_mask64(0x1111111111111111u * ((1u << columns) - 1u) & (~(uint64_t)0 >> (64 - stride)));
+        const __mmask64 stored = _cvtu64_mask64(~(uint64_t)0 >> (64 - rows * columns));
+        __m512i w = _mm512_maskz_expand_epi8(kept, _mm512_maskz_loadu_epi8(stored, weight));
+        four[0] = 0;
+        memcpy(four, codes + i, columns);
+        s1 = _mm512_dpbusd_epi32(s1, _mm512_set1_epi32(four[0]), w);
+        all1 = _mm512_dpbusd_epi32(all1, ones, w);
+    }
+    s0 = _mm512_add_epi32(_mm512_add_epi32(s0, s1), _mm512_add_epi32(s2, s3));
+    if (zero_point != 0) {
+        __m512i all = _mm512_add_epi32(_mm512_add_epi32(all0, all1), _mm512_add_epi32(all2, all3));
+        s0 = _mm512_sub_epi32(s0, _mm512_mullo_epi32(all, _mm512_set1_epi32(zero_point)));
+    }
+    _mm512_mask_storeu_epi32(sums, mask, s0);
+}
+#elif defined(__ARM_FEATURE_DSP) && !defined(__aarch64__)
+#define BLOCK_SUMS_I8_VECTOR
+#include <arm_acle.h>
+/* Two products an instruction, on pairs of 16-bit numbers; four rows at a time. */
+KERNEL void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
+                          int32_t zero_point, int32_t *RESTRICT sums)
+{
+    const uint32_t zero_pair = ((uint32_t)zero_point & 0xffffu) * 0x10001u;
+    const size_t whole = width - width % 4, stride = 4 * rows;
+    size_t row, i, k;
+    for (row = 0; row + 4 <= rows; row += 4) {
+        const int8_t *w = weight + 4 * row;
+        int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+        for (i = 0; i < whole; i += 4, w += stride) {
+            uint32_t word, w0, w1, w2, w3;
+            int16x2_t even, odd;
+            memcpy(&word, codes + i, 4);
+            memcpy(&w0, w, 4);
+            memcpy(&w1, w + 4, 4);
+            memcpy(&w2, w + 8, 4);
+            memcpy(&w3, w + 12, 4);
+            even = (int16x2_t)__uxtb16(word);
+            odd = (int16x2_t)__uxtb16(word >> 8 | word << 24);
+            if (zero_pair) {
+                even = __ssub16(even, (int16x2_t)zero_pair);
+                odd = __ssub16(odd, (int16x2_t)zero_pair);
+            }
+            s0 = __smlad(__sxtb16((int8x4_t)(w0 >> 8 | w0 << 24)), odd, __smlad(__sxtb16((int8x4_t)w0), even, s0));
+            s1 = __smlad(__sxtb16((int8x4_t)(w1 >> 8 | w1 << 24)), odd, __smlad(__sxtb16((int8x4_t)w1), even, s1));
+            s2 = __smlad(__sxtb16((int8x4_t)(w2 >> 8 | w2 << 24)), odd, __smlad(__sxtb16((int8x4_t)w2), even, s2));
+            s3 = __smlad(__sxtb16((int8x4_t)(w3 >> 8 | w3 << 24)), odd, __smlad(__sxtb16((int8x4_t)w3), even, s3));
+        }
+        sums[row] = s0;
+        sums[row + 1] = s1;
+        sums[row + 2] = s2;
+        sums[row + 3] = s3;
+    }
+    for (; row < rows; row++) {
+        const int8_t *w = weight + 4 * row;
+        sums[row] = 0;
+        for (i = 0; i < whole; i += 4, w += stride) {
+            for (k = 0; k < 4; k++) {
+                sums[row] += w[k] * (codes[i + k] - zero_point);
+            }
+        }
+    }
+    weight += whole * rows;
+    for (row = 0; row < rows; row++) {
+        for (i = whole; i < width; i++) {
+            sums[row] += *weight++ * (codes[i] - zero_point);
+        }
+    }
+}
+#endif
+
+#if !defined(BLOCK_SUMS_I8_VECTOR)
+/* Two rows at a time: as many sums as a small processor has registers for. */
+KERNEL void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
+                          int32_t zero_point, int32_t *RESTRICT sums)
+{
+    const size_t whole = width - width % 4, stride = 4 * rows;
+    size_t row, i;
+    for (row = 0; row + 2 <= rows; row += 2) {
+        const int8_t *w = weight + 4 * row;
+        int32_t s0 = 0, s1 = 0;
+        for (i = 0; i < whole; i += 4, w += stride) {
+            const int32_t x0 = codes[i] - zero_point, x1 = codes[i + 1] - zero_point;
+            const int32_t x2 = codes[i + 2] - zero_point, x3 = codes[i + 3] - zero_point;
+            s0 += w[0] * x0 + w[1] * x1 + w[2] * x2 + w[3] * x3;
+            s1 += w[4] * x0 + w[5] * x1 + w[6] * x2 + w[7] * x3;
+        }
+        sums[row] = s0;
+        sums[row + 1] = s1;
+    }
+    if (row < rows) {
+        const int8_t *w = weight + 4 * row;
+        int32_t s = 0;
+        for (i = 0; i < whole; i += 4, w += stride) {
+            s += w[0] * (codes[i] - zero_point) + w[1] * (codes[i + 1] - zero_point);
+            s += w[2] * (codes[i + 2] - zero_point) + w[3] * (codes[i + 3] - zero_point);
+        }
+        sums[row] = s;
+    }
+    weight += whole * rows;
+    for (row = 0; row < rows; row++) {
+        for (i = whole; i < width; i++) {
+            sums[row] += *weight++ * (codes[i] - zero_point);
+        }
+    }
+}
+#endif
