@@ -33,8 +33,11 @@ BATCH = 256
 LEARNING_RATE = 1e-2
 QUANTIZED_LEARNING_RATE = 4e-3
 ROUND_STEPS = 1_500
-ROUND_STATES = 13_000
+ROUNDS = 6
+"""Of a short course; longer ones have rounds of ROUND_STEPS."""
+STATES_A_STEP = 9
 TEACHER_STATES = 40_000
+TEACHER_STATES_A_STEP = 3
 _ENVIRONMENTS = 32
 
 
@@ -82,7 +85,9 @@ class Distill(Step):
             check_bits(bits, "distill: weight_bits")
         check_bits(self.activation_bits, "distill: activation_bits")
         if isinstance(self.weight_bits, tuple) and len(self.weight_bits) != len(self.hidden) + 1:
-            raise LilliputError(f"distill: weight_bits has {len(self.weight_bits)} numbers; the student has {len(self.hidden) + 1} layers")
+            raise LilliputError(
+                f"distill: weight_bits has {len(self.weight_bits)} numbers; the student has {len(self.hidden) + 1} layers"
+            )
         if not 0 <= self.disturbance <= 2:
             raise LilliputError(f"distill: disturbance is {self.disturbance:g}; it must be from 0 to 2")
 
@@ -91,7 +96,9 @@ class Distill(Step):
         try:
             from lilliput import torch_bridge
         except ModuleNotFoundError as error:
-            raise MissingDependency(f"distill needs {error.name}; install it with: pip install 'lilliput[torch]'") from error
+            raise MissingDependency(
+                f"distill needs {error.name}; install it with: pip install 'lilliput[torch]'"
+            ) from error
         with torch_bridge.one_thread():
             return _Course(self, context).run()
 
@@ -136,10 +143,15 @@ class _Course:
         lockstep = Lockstep(self.context.environment, self.context.teacher.observation_space, n, self.seeds)
         try:
             disturbance = Disturbance(self.step.disturbance, lockstep, self.rng)
-            first = collect(lockstep, self.teacher.act, disturbance, TEACHER_STATES)
+            first = collect(
+                lockstep,
+                self.teacher.act,
+                disturbance,
+                min(TEACHER_STATES, 4_000 + TEACHER_STATES_A_STEP * self.real_steps),
+            )
             replay = torch_bridge.Replay(first.shape[1], self.teacher.targets(first[:1]).shape[1])
             replay.add(first, self.teacher.targets(first))
-            inputs = torch_bridge.students.Inputs.of(first)
+            inputs = torch_bridge.Inputs.of(first)
             sizes = (first.shape[1], *self.step.hidden, self.teacher.targets(first[:1]).shape[1])
             students = torch_bridge.Students(sizes, self.step.activation, restarts, inputs, self.rng)
             self._real(students, replay, lockstep, disturbance)
@@ -160,7 +172,10 @@ class _Course:
                 students.restore({name: saved[name] for name in saved.files if name.startswith("matrix")})
                 replay.add(saved["x"], saved["y"])
             return
-        if self._rounds(students, replay, lockstep, disturbance, self.real_steps, LEARNING_RATE, 0) and path is not None:
+        if (
+            self._rounds(students, replay, lockstep, disturbance, self.real_steps, LEARNING_RATE, 0)
+            and path is not None
+        ):
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".part.npz")
             np.savez(part, x=replay.observations.numpy(), y=replay.targets.numpy(), **students.state())  # pyright: ignore[reportArgumentType]
@@ -175,22 +190,31 @@ class _Course:
         quantization = torch_bridge.Quantization(each, self.step.activation_bits, self.step.input_range)
         sample = replay.observations[self.rng.integers(0, len(replay), 4096)]
         students.quantize(quantization, sample)
-        self._rounds(students, replay, lockstep, disturbance, self.quantized_steps, QUANTIZED_LEARNING_RATE, self.real_steps)
+        self._rounds(
+            students, replay, lockstep, disturbance, self.quantized_steps, QUANTIZED_LEARNING_RATE, self.real_steps
+        )
 
     def _rounds(
-        self, students: "Students", replay: "Replay", lockstep: Lockstep, disturbance: Disturbance, steps: int, rate: float, before: int
+        self,
+        students: "Students",
+        replay: "Replay",
+        lockstep: Lockstep,
+        disturbance: Disturbance,
+        steps: int,
+        rate: float,
+        before: int,
     ) -> bool:
         """Whether all of the steps were made before the deadline."""
         from lilliput import torch_bridge
 
         trainer = torch_bridge.Trainer(students, self.head, self.loss, replay.targets, int(self.rng.integers(1 << 31)))
         act = self._act(students)
-        done = 0
+        done, each = 0, max(1, min(ROUND_STEPS, steps // ROUNDS))
         while done < steps:
+            n = min(each, steps - done)
             if done or before:
-                x = collect(lockstep, act, disturbance, ROUND_STATES)
+                x = collect(lockstep, act, disturbance, STATES_A_STEP * n)
                 replay.add(x, self.teacher.targets(x))
-            n = min(ROUND_STEPS, steps - done)
             trainer.run(replay, n, batch=BATCH, done=done, total=steps, learning_rate=rate)
             done += n
             if self.context.progress is not None:

@@ -28,7 +28,9 @@ def split_head(policy: Policy) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
         LilliputError: the observation is no vector.
     """
     if len(spaces.input_shape(policy.observation_space)) != 1:
-        raise LilliputError("distill: the observation is an image; students are made for vectors: use prune_units and quantize")
+        raise LilliputError(
+            "distill: the observation is an image; students are made for vectors: use prune_units and quantize"
+        )
     end = len(policy.layers)
     while end and isinstance(policy.layers[end - 1], layers.Head):
         end -= 1
@@ -52,7 +54,7 @@ def small_head(head: Sequence[Layer]) -> tuple[Layer, ...]:
 
 def _short(array: np.ndarray) -> np.ndarray:
     if array.ndim and (array == array.reshape(-1)[0]).all():
-        array = array.reshape(-1)[0].reshape(())
+        array = np.asarray(array.reshape(-1)[0])
     with np.errstate(over="ignore"):
         half = array.astype(np.float16)
     return half if np.array_equal(half.astype(np.float32), array.astype(np.float32)) else array
@@ -92,7 +94,9 @@ class Teacher:
 class Lockstep:
     """Environments that step together; an episode that ends is followed by another."""
 
-    def __init__(self, environment: "EnvironmentSpec", space: spaces.ObservationSpace, n: int, seeds: Iterator[int]) -> None:
+    def __init__(
+        self, environment: "EnvironmentSpec", space: spaces.ObservationSpace, n: int, seeds: Iterator[int]
+    ) -> None:
         from gymnasium.spaces import Box
 
         self._spec, self._space, self._seeds = environment, space, seeds
@@ -167,8 +171,9 @@ class Disturbance:
         self._burst = np.where(starts, rng.integers(1, _BURST_STEPS + 1, self._n), np.maximum(self._burst - 1, 0))
         if self._bounds is None:
             random = self._restless & ((self._burst > 0) | (rng.random(self._n) < 0.3 * self._strength))
-            # A Discrete's choices; the groups of a MultiDiscrete are redrawn together.
-            drawn = np.stack([self._drawn() for _ in range(self._n)])
+            # The groups of a MultiDiscrete are redrawn together.
+            sizes = getattr(self._space, "nvec", getattr(self._space, "n", 1))
+            drawn = rng.integers(0, sizes, actions.shape)
             return np.where(random.reshape(-1, *(1,) * (actions.ndim - 1)), drawn, actions)
         low, high = self._bounds
         half = (high - low) / 2
@@ -176,11 +181,6 @@ class Disturbance:
         noise = rng.standard_normal(flat.shape) * (0.4 * self._strength * half) * rng.random((self._n, 1))
         noisy = np.where(self._burst[:, None] > 0, rng.uniform(low, high, flat.shape), flat + noise)
         return np.where(self._restless[:, None], np.clip(noisy, low, high), flat).reshape(actions.shape)
-
-    def _drawn(self) -> np.ndarray:
-        sizes = np.atleast_1d(getattr(self._space, "nvec", getattr(self._space, "n", 1)))
-        drawn = self._rng.integers(0, sizes)
-        return drawn if hasattr(self._space, "nvec") else drawn[0]
 
 
 def _bounds(space: Any) -> tuple[np.ndarray, np.ndarray] | None:
@@ -192,7 +192,9 @@ def _bounds(space: Any) -> tuple[np.ndarray, np.ndarray] | None:
     return np.where(finite, space.low, -1.0).reshape(-1), np.where(finite, space.high, 1.0).reshape(-1)
 
 
-def collect(lockstep: Lockstep, act: BatchAct, disturbance: Disturbance, n_states: int) -> Float32[np.ndarray, "n inputs"]:
+def collect(
+    lockstep: Lockstep, act: BatchAct, disturbance: Disturbance, n_states: int
+) -> Float32[np.ndarray, "n inputs"]:
     """At least so many observations of the episodes as they go on under `act`."""
     seen = []
     for _ in range(-(-n_states // len(lockstep))):

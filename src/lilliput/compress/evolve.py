@@ -1,12 +1,11 @@
 """Evolution of the last weights: not what the teacher does, but the return itself decides.
 
 The covariance matrix adaptation evolution strategy (Hansen 2016, arXiv:1604.00772) on the codes that are stored, so that
-what is played is what is kept. Of many parameters only the diagonal is adapted (Ros and Hansen 2008).
+what is played is what is kept. Of many parameters only the diagonal is adapted (Ros, Hansen 2008).
 """
 
 import itertools
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, assert_never, final
@@ -87,7 +86,9 @@ def _search(
     for generation in range(1, generations + 1):
         members = strategy.ask()
         shared = list(itertools.islice(seeds, step.each))
-        found = returns(lockstep, genome.act(members, step.each), shared * len(members)).reshape(len(members), step.each)
+        found = returns(lockstep, genome.act(members, step.each), shared * len(members)).reshape(
+            len(members), step.each
+        )
         strategy.tell(found.mean(axis=1))
         if context.progress is not None:
             context.progress("evolution", generation, generations)
@@ -143,7 +144,9 @@ class Genome:
                 case layers.Sigmoid() | layers.Elu() | layers.LeakyRelu() | layers.Gelu() | layers.HardTanh():
                     continue
                 case _:
-                    raise LilliputError(f"evolve: {type(layer).__name__} is not supported; give a network of dense layers")
+                    raise LilliputError(
+                        f"evolve: {type(layer).__name__} is not supported; give a network of dense layers"
+                    )
         self._units = np.concatenate(units)
         self.n = len(self._units)
 
@@ -184,7 +187,9 @@ class Genome:
         for layer, arrays in self._built(member[None]):
             match layer:
                 case layers.QuantizedDense(weight=weight):
-                    tensor = QuantizedTensor(arrays[0][0].astype(np.int8), arrays[1][0].reshape(weight.scale.shape), weight.bits)
+                    tensor = QuantizedTensor(
+                        arrays[0][0].astype(np.int8), np.asarray(arrays[1][0]).reshape(weight.scale.shape), weight.bits
+                    )
                     new.append(replace(layer, weight=tensor, bias=arrays[2][0] if len(arrays) > 2 else None))
                 case layers.Dense():
                     new.append(replace(layer, weight=arrays[0][0], bias=arrays[1][0] if len(arrays) > 1 else None))
@@ -224,7 +229,10 @@ class _Act:
                     y = total * arrays[1].astype(np.float32)[:, None]
                     y = y + arrays[2].astype(np.float32)[:, None] if len(arrays) > 2 else y
                 case layers.QuantizedDense(input=None):
-                    y = np.matmul(y, arrays[0].astype(np.float32).transpose(0, 2, 1)) * arrays[1].astype(np.float32)[:, None]
+                    y = (
+                        np.matmul(y, arrays[0].astype(np.float32).transpose(0, 2, 1))
+                        * arrays[1].astype(np.float32)[:, None]
+                    )
                     y = y + arrays[2].astype(np.float32)[:, None] if len(arrays) > 2 else y
                 case layers.Dense():
                     y = np.matmul(y, arrays[0].transpose(0, 2, 1))
@@ -232,7 +240,9 @@ class _Act:
                 case layers.Silu():
                     y = y / (one + np.exp(np.clip(-y, -80, 80)))
                 case layers.QuantizedDense():
-                    raise LilliputError("evolve: ranges of each observation are not supported; quantize(scheme=\"static\")")
+                    raise LilliputError(
+                        'evolve: ranges of each observation are not supported; quantize(scheme="static")'
+                    )
                 case _:
                     flat = reference.apply(layer, y.reshape(len(x), -1))
                     y = flat.reshape(self.members, self.each, -1)

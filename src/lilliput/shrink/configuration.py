@@ -1,5 +1,6 @@
 """The students that may be tried, and the moves from one to the next, whose effects are learned on the task itself."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ class Student:
     loss: Loss
     input_range: InputRange = "per_dimension"
     disturbance: float = 0.5
-    steps: int = 9_000
+    steps: int = 6_000
     evolve: int = 0
     each: int = 1
 
@@ -34,7 +35,12 @@ class Student:
         """Its text."""
         steps: tuple[Step, ...] = (
             Distill(
-                self.hidden, self.steps, self.weight_bits, input_range=self.input_range, loss=self.loss, disturbance=self.disturbance
+                self.hidden,
+                self.steps,
+                self.weight_bits,
+                input_range=self.input_range,
+                loss=self.loss,
+                disturbance=self.disturbance,
             ),
         )
         return format_recipe((*steps, Evolve(self.evolve, self.each)) if self.evolve else steps)
@@ -48,7 +54,7 @@ class Student:
         """Its size, known before it is made."""
         sizes = (inputs, *self.hidden, outputs)
         total = head
-        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for fan_in, fan_out in itertools.pairwise(sizes):
             total += packed_nbytes(fan_in * fan_out, self.weight_bits) + 2 * fan_out + 2
         ranges = {"per_dimension": 3 * inputs, "per_tensor": 3, "none": 0}[self.input_range]
         return total + ranges + 3 * len(self.hidden)
@@ -56,7 +62,7 @@ class Student:
     def n_macs(self, inputs: int, outputs: int) -> int:
         """Multiply-accumulates of a decision."""
         sizes = (inputs, *self.hidden, outputs)
-        return sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        return sum(a * b for a, b in itertools.pairwise(sizes))
 
 
 def student_of(recipe: str) -> Student | None:
@@ -77,7 +83,7 @@ def student_of(recipe: str) -> Student | None:
 
 FEWER_BITS = {8: 6, 6: 5, 5: 4, 4: 3, 3: 2}
 MORE_BITS = {fewer: more for more, fewer in FEWER_BITS.items()}
-MOST_STEPS = 72_000
+MOST_STEPS = 48_000
 
 EFFECTS: dict[str, tuple[float, float]] = {
     "narrower": (-0.04, 0.06),

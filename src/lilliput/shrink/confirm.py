@@ -1,4 +1,4 @@
-"""Confirmation: the exported artifacts of a few finalists, in an order fixed beforehand, each on episodes of its own."""
+"""Confirmation: the exported artifacts of a few finalists, in an order fixed beforehand, each on its own episodes."""
 
 import itertools
 import json
@@ -27,7 +27,7 @@ MOST_EPISODES = 3_000
 SHOWN_EPISODES = 200
 """Where time is left, an accepted candidate plays so many: the bound gets closer, and it stays valid."""
 
-_SEEDS_EACH = 100_000
+_SEEDS_EACH = 2 * MOST_EPISODES
 _CHANCES = (0.5, 0.75, 0.92, 0.98)
 
 Outcome = Literal["accepted", "rejected", "undecided"]
@@ -52,7 +52,7 @@ class Confirmed:
 
 
 def finalists(searched: Searched) -> tuple[Trial, ...]:
-    """The few trials to confirm, the smallest first, each later one safer; the order depends on selection episodes alone."""
+    """The few trials to confirm, the smallest first, later ones safer; only selection episodes decide on the order."""
     bar = searched.bar
     judged = []
     for trial in searched.trials.values():
@@ -68,22 +68,33 @@ def finalists(searched: Searched) -> tuple[Trial, ...]:
         found = next((trial for value, sure, trial in judged if sure >= wanted and value < baseline), None)
         if found is not None and found not in chosen:
             chosen.append(found)
+    if chosen:
+        largest = chosen[-1].value
+        fallback = max((j for j in judged if 1.2 * largest <= j[0] < baseline), key=lambda j: j[1], default=None)
+        if fallback is not None and fallback[1] >= _CHANCES[1]:
+            chosen.append(fallback[2])
     return tuple(chosen)
 
 
-def plans(order: Sequence[Trial], bar: Bar) -> tuple[ConfirmationPlan, ...]:
+def plans(order: Sequence[Trial], bar: Bar, most: int = MOST_EPISODES) -> tuple[ConfirmationPlan, ...]:
     """What is fixed before the first episode: alpha is split over the finalists in their order."""
+    if not order:
+        return ()
     return tuple(
         plan_confirmation(
             trial.returns, bar.baseline[: len(trial.returns)], bar.random[: len(trial.returns)], bar.keep,
-            max_episodes=MOST_EPISODES, alpha=alpha,
+            max_episodes=most, alpha=alpha,
         )
         for trial, alpha in zip(order, alpha_split(len(order), ALPHA), strict=True)
     )  # fmt: skip
 
 
 def chain(
-    order: Sequence[ConfirmationPlan], seeds: Callable[[int], Iterator[int]], play: Play, until: float, shown: int = SHOWN_EPISODES
+    order: Sequence[ConfirmationPlan],
+    seeds: Callable[[int], Iterator[int]],
+    play: Play,
+    until: float,
+    shown: int = SHOWN_EPISODES,
 ) -> Iterator[Confirmed]:
     """Each finalist's confirmation in turn, up to the first that is accepted; what fails leaves the rest as it was.
 
@@ -104,13 +115,18 @@ def chain(
 
 
 def one(
-    plan: ConfirmationPlan, seeds: Iterator[int], play: Callable[[Sequence[int]], Float64[np.ndarray, "3 n"]], until: float, shown: int
+    plan: ConfirmationPlan,
+    seeds: Iterator[int],
+    play: Callable[[Sequence[int]], Float64[np.ndarray, "3 n"]],
+    until: float,
+    shown: int,
 ) -> Confirmed:
     """The confirmation of one candidate, block by block."""
     returns = np.zeros((3, 0))
     low, accepted = -np.inf, False
     while True:
-        returns = np.concatenate([returns, play(tuple(itertools.islice(seeds, BLOCK)))], axis=1)
+        size = max(BLOCK, returns.shape[1] // 5)
+        returns = np.concatenate([returns, play(tuple(itertools.islice(seeds, size)))], axis=1)
         state = confirm(*returns, plan)
         # The wealth may be looked at whenever one likes, so the best bound of all looks is a bound.
         low = max(low, state.low)
@@ -129,7 +145,9 @@ def _needed(state: Confirmation) -> int | None:
 
 def seeds_of(seed: int) -> Callable[[int], Iterator[int]]:
     """For each place in the order its own part of the confirmation seeds."""
-    return lambda place: itertools.islice(SeedPlan(seed).stream("confirmation"), place * MOST_EPISODES * 2, (place + 1) * MOST_EPISODES * 2)
+    return lambda place: itertools.islice(
+        SeedPlan(seed).stream("confirmation"), place * _SEEDS_EACH, (place + 1) * _SEEDS_EACH
+    )
 
 
 def cells(place: Place, recipe: str, seeds: Sequence[int]) -> tuple[Cell, Cell, Cell]:
@@ -180,7 +198,10 @@ def fixed(place: Place, order: Sequence[Trial]) -> tuple[str, ...]:
     if path.exists():
         return tuple(json.loads(path.read_text())["order"])
     recipes = [trial.recipe for trial in order]
-    path.write_text(json.dumps({"order": recipes, "alpha": ALPHA, "keep": place.request.keep, "request": _plain(place)}, indent=1) + "\n")
+    path.write_text(
+        json.dumps({"order": recipes, "alpha": ALPHA, "keep": place.request.keep, "request": _plain(place)}, indent=1)
+        + "\n"
+    )
     return tuple(recipes)
 
 

@@ -88,7 +88,9 @@ def frontier(searched: Searched, outcomes: Mapping[str, str]) -> tuple[Point, ..
         if trial.reason or not len(trial.returns):
             continue
         estimate, error = searched.bar.retention(trial.returns)
-        points.append(Point(trial.recipe, trial.model_bytes, estimate, error, len(trial.returns), outcomes.get(trial.recipe, "")))
+        points.append(
+            Point(trial.recipe, trial.model_bytes, estimate, error, len(trial.returns), outcomes.get(trial.recipe, ""))
+        )
     points.sort(key=lambda point: (point.bytes, -point.retention))
     kept: list[Point] = []
     best = float("-inf")

@@ -14,9 +14,9 @@ from lilliput.policy import Policy
 from lilliput.shrink import confirm
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.result import Result, from_json, frontier, to_json
-from lilliput.shrink.search import Searched, pool, search
-from lilliput.shrink.trial import MOST_EPISODES, RACE, Trial, attempt, made, policy_path
-from lilliput.statistics import is_above_random, retention, worst_decile
+from lilliput.shrink.search import Searched, bar_of, pool, search
+from lilliput.shrink.trial import MOST_EPISODES, RACE, Bar, Trial, attempt, made, policy_path
+from lilliput.statistics import is_above_random, plan_confirmation, retention, worst_decile
 
 Say = Callable[[str], None]
 
@@ -45,17 +45,19 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
         request = Request(**{**vars(request), "train": False})
         place = Place(folder, policy.digest, request, policy.provenance.wrappers)
     finished = started + request.within_s - 3
-    closed = (folder / "confirmation.json").exists()
-    searched = search(policy, place, started if closed else finished - _reserve(request), say)
-    rng = np.random.default_rng(request.seed)
-    if not is_above_random(searched.bar.baseline, searched.bar.random, confidence=0.95, rng=rng):
-        raise LilliputError(
-            f"the policy returns {searched.bar.baseline.mean():.6g} in {request.environment} and a random one {searched.bar.random.mean():.6g}: "
-            "there is no return to keep; is it the environment that it was trained on?"
-        )
     with pool(request.workers) as executor:
+        bar, episode_s = bar_of(place, executor)
+        rng = np.random.default_rng(request.seed)
+        if not is_above_random(bar.baseline, bar.random, confidence=0.95, rng=rng):
+            raise LilliputError(
+                f"the policy returns {bar.baseline.mean():.6g} in {request.environment} and a random one {bar.random.mean():.6g}: "
+                "there is no return to keep; is it the environment that it was trained on?"
+            )
+        closed = (folder / "confirmation.json").exists()
+        confirming, playing_on = _reserves(request, bar, episode_s)
+        searched = search(policy, place, bar, executor, started if closed else finished - confirming - playing_on, say)
         if not closed:
-            searched = _played_on(searched, place, executor, finished - 0.75 * _reserve(request))
+            searched = _played_on(searched, place, executor, finished - confirming)
         order = confirm.fixed(place, confirm.finalists(searched))
         trials = [searched.trials[recipe] for recipe in order]
         for recipe in (*order, ""):
@@ -63,7 +65,7 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
         outcomes: dict[str, str] = {}
         confirmed = None
         play = confirm.player(place, order, executor)
-        plans = confirm.plans(trials, searched.bar) if trials else ()
+        plans = confirm.plans(trials, searched.bar)
         for trial, found in zip(
             trials, confirm.chain(plans, confirm.seeds_of(request.seed), play, finished), strict=False
         ):
@@ -73,7 +75,9 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
                 f"at least {100 * found.low:.1f} %: {trial.recipe}"
             )
             if found.outcome == "undecided" and found.episodes_needed is not None:
-                notes.append(f"undecided after {found.returns.shape[1]} episodes, {found.episodes_needed} would decide: {trial.recipe}")
+                notes.append(
+                    f"undecided after {found.returns.shape[1]} episodes, {found.episodes_needed} would decide: {trial.recipe}"
+                )
             if found.outcome == "accepted":
                 confirmed = (trial, found)
     result = _result(policy, searched, confirmed, outcomes, notes, time.time() - started)
@@ -81,9 +85,21 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
     return result
 
 
-def _reserve(request: Request) -> float:
-    """Seconds kept for the confirmation."""
-    return 0.22 * request.within_s
+def _reserves(request: Request, bar: Bar, episode_s: float) -> tuple[float, float]:
+    """Seconds kept for the confirmation of two finalists, and for more selection episodes before it."""
+    plan = plan_confirmation(
+        bar.baseline,
+        bar.baseline,
+        bar.random,
+        request.keep,
+        max_episodes=confirm.MOST_EPISODES,
+        alpha=confirm.ALPHA / 3,
+    )
+    episodes = 3 * (plan.episodes_needed or confirm.MOST_EPISODES) + 60
+    confirming = 10 + 1.3 * 3 * episodes * episode_s / request.workers
+    playing_on = 2 + 4 * MOST_EPISODES * episode_s / request.workers
+    most = request.within_s
+    return min(max(confirming, 0.08 * most), 0.4 * most), min(playing_on, 0.1 * most)
 
 
 def _has_torch() -> bool:
@@ -95,7 +111,9 @@ def _has_torch() -> bool:
 def _check_fit(policy: Policy, request: Request) -> None:
     from lilliput.rollout import check_fit, make_environment
 
-    made_ = make_environment(request.environment, wrappers=policy.provenance.wrappers, environment_kwargs=request.environment_kwargs)
+    made_ = make_environment(
+        request.environment, wrappers=policy.provenance.wrappers, environment_kwargs=request.environment_kwargs
+    )
     try:
         check_fit(policy.observation_space, policy.action_space, made_)
     finally:
@@ -154,7 +172,19 @@ def _result(
         baseline = searched.bar.baseline
         worst = worst_decile(baseline)
         return Result(
-            policy.model_bytes, policy.model_bytes, 1.0, 1.0, 1.0, "", worst, worst, 0, n_trials, seconds, tuple(notes), points
+            policy.model_bytes,
+            policy.model_bytes,
+            1.0,
+            1.0,
+            1.0,
+            "",
+            worst,
+            worst,
+            0,
+            n_trials,
+            seconds,
+            tuple(notes),
+            points,
         )
     trial, found = confirmed
     interval = retention(*found.returns, rng=np.random.default_rng(0))

@@ -26,16 +26,16 @@ from lilliput.shrink.trial import MOST_EPISODES, RACE, Bar, Trial, attempt, know
 Say = Callable[[str], None]
 
 LADDER = (
-    "fold_inputs() | quantize(weight_bits=8, scheme=\"static\", granularity=\"per_channel\", input=\"per_dimension\")",
-    "quantize(weight_bits=8, scheme=\"static\", granularity=\"per_channel\", input=\"per_dimension\")",
-    "quantize(weight_bits=6, method=\"gptq\", scheme=\"static\", granularity=\"per_channel\", input=\"per_dimension\", bias_correction=True)",
-    "quantize(weight_bits=4, method=\"gptq\", scheme=\"static\", granularity=\"per_channel\", input=\"per_dimension\", bias_correction=True)",
-    "prune_units(ratio=0.5, importance=\"optimal_brain_surgeon\") | "
-    "quantize(weight_bits=8, scheme=\"static\", granularity=\"per_channel\", input=\"per_dimension\")",
-    "prune_units(ratio=0.7, importance=\"optimal_brain_surgeon\") | "
-    "quantize(weight_bits=6, method=\"gptq\", scheme=\"static\", granularity=\"per_channel\", input=\"per_dimension\", bias_correction=True)",
-    "prune_units(ratio=0.8, importance=\"optimal_brain_surgeon\") | "
-    "quantize(weight_bits=4, method=\"gptq\", scheme=\"static\", granularity=\"per_channel\", input=\"per_dimension\", bias_correction=True)",
+    'fold_inputs() | quantize(weight_bits=8, scheme="static", granularity="per_channel", input="per_dimension")',
+    'quantize(weight_bits=8, scheme="static", granularity="per_channel", input="per_dimension")',
+    'quantize(weight_bits=6, method="gptq", scheme="static", granularity="per_channel", input="per_dimension", bias_correction=True)',
+    'quantize(weight_bits=4, method="gptq", scheme="static", granularity="per_channel", input="per_dimension", bias_correction=True)',
+    'prune_units(ratio=0.5, importance="optimal_brain_surgeon") | '
+    'quantize(weight_bits=8, scheme="static", granularity="per_channel", input="per_dimension")',
+    'prune_units(ratio=0.7, importance="optimal_brain_surgeon") | '
+    'quantize(weight_bits=6, method="gptq", scheme="static", granularity="per_channel", input="per_dimension", bias_correction=True)',
+    'prune_units(ratio=0.8, importance="optimal_brain_surgeon") | '
+    'quantize(weight_bits=4, method="gptq", scheme="static", granularity="per_channel", input="per_dimension", bias_correction=True)',
 )
 """Without training; what a policy or this version does not support is left out."""
 
@@ -53,12 +53,10 @@ class Searched:
     students: Mapping[str, Student] = field(default_factory=dict)
 
 
-def search(policy: Policy, place: Place, until: float, say: Say) -> Searched:
+def search(policy: Policy, place: Place, bar: Bar, executor: ProcessPoolExecutor, until: float, say: Say) -> Searched:
     """What was tried until then (in `time.time()` seconds); trials that the records tell of are not repeated."""
-    with pool(place.request.workers) as executor:
-        bar = _bar(place, executor, until)
-        run = _Run(policy, place, bar, executor, until, say)
-        run.all()
+    run = _Run(policy, place, bar, executor, until, say)
+    run.all()
     return Searched(run.trials, bar, run.students)
 
 
@@ -77,15 +75,16 @@ def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     executor.shutdown()
 
 
-def _bar(place: Place, executor: ProcessPoolExecutor, until: float) -> Bar:
+def bar_of(place: Place, executor: ProcessPoolExecutor) -> tuple[Bar, float]:
+    """What trials are held against, and the seconds that an episode takes."""
     trials, random = known(place)
-    if "" not in trials or len(random) < MOST_EPISODES:
-        baseline = executor.submit(attempt, place, "", until, None, MOST_EPISODES)
-        random = _result(executor.submit(play_random, place, MOST_EPISODES))
-        played = _result(baseline).returns
+    if "" in trials and len(random) >= MOST_EPISODES:
+        baseline = trials[""]
     else:
-        played = trials[""].returns
-    return Bar(played, random, place.request.keep)
+        playing = executor.submit(attempt, place, "", time.time() + 1e6, None, MOST_EPISODES)
+        random = _result(executor.submit(play_random, place, MOST_EPISODES))
+        baseline = _result(playing)
+    return Bar(baseline.returns, random, place.request.keep), baseline.seconds / MOST_EPISODES
 
 
 def _result(future: "Future[Any]") -> Any:
@@ -99,11 +98,15 @@ def _result(future: "Future[Any]") -> Any:
 class _Run:
     """The search while it goes on."""
 
-    def __init__(self, policy: Policy, place: Place, bar: Bar, executor: ProcessPoolExecutor, until: float, say: Say) -> None:
+    def __init__(
+        self, policy: Policy, place: Place, bar: Bar, executor: ProcessPoolExecutor, until: float, say: Say
+    ) -> None:
         self.place, self.bar, self.executor, self.until, self.say = place, bar, executor, until, say
         self.trials: dict[str, Trial] = dict(known(place)[0])
         found = {recipe: student_of(recipe) for recipe in self.trials}
-        self.students: dict[str, Student] = {recipe: student for recipe, student in found.items() if student is not None}
+        self.students: dict[str, Student] = {
+            recipe: student for recipe, student in found.items() if student is not None
+        }
         self._discrete = policy.is_discrete
         self._effects = Effects()
         self._inputs = int(np.prod(spaces.input_shape(policy.observation_space)))
@@ -161,7 +164,9 @@ class _Run:
             return self._register(self._starts.pop(0), None)
         if not self._trainable:
             return None
-        best_value = min((t.value for t in self.trials.values() if t.recipe and self._holds(t)), default=self.trials[""].value)
+        best_value = min(
+            (t.value for t in self.trials.values() if t.recipe and self._holds(t)), default=self.trials[""].value
+        )
         if "" in self.trials:
             best_value = min(best_value, self.trials[""].value)
         busy = {self.students[r].root for r, _ in self._running.values() if r in self.students}

@@ -77,7 +77,9 @@ def attempt(place: Place, recipe: str, until: float, bar: "Bar | None", episodes
     except (LilliputError, NotApplicable) as error:
         status = "not_applicable" if isinstance(error, NotApplicable) else "failed"
         seconds = time.monotonic() - start
-        record_file.write(Record(_cell(place, recipe, 1), status, str(error), elapsed_s=round(seconds, 3)), place.folder / "records")
+        record_file.write(
+            Record(_cell(place, recipe, 1), status, str(error), elapsed_s=round(seconds, 3)), place.folder / "records"
+        )
         return Trial(recipe, np.inf, 0, np.zeros(0), seconds, str(error))
     played = play(place, policy, bar, episodes)
     seconds = time.monotonic() - start
@@ -95,7 +97,7 @@ class Bar:
     keep: float
 
     def differences(self, candidate: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-        """c - keep * b - (1 - keep) * r, as a part of the return to keep."""
+        """Episode by episode c - keep * b - (1 - keep) * r, as a part of the return above random."""
         n = len(candidate)
         gap = float(self.baseline.mean() - self.random.mean())
         return (candidate - self.keep * self.baseline[:n] - (1 - self.keep) * self.random[:n]) / gap
@@ -159,7 +161,9 @@ def play(place: Place, policy: Policy, bar: Bar | None, episodes: int) -> Float6
         split_head(policy)
     except LilliputError:
         kwargs = request.environment_kwargs
-        return episode_returns(PolicyAct(policy), request.environment, every, wrappers=place.wrappers, environment_kwargs=kwargs)
+        return episode_returns(
+            PolicyAct(policy), request.environment, every, wrappers=place.wrappers, environment_kwargs=kwargs
+        )
     small = policy.n_macs < 20_000
     lockstep = Lockstep(environment, policy.observation_space, min(BLOCK, episodes), iter(every))
     played: list[np.ndarray] = []
@@ -179,11 +183,17 @@ def play_random(place: Place, episodes: int) -> Float64[np.ndarray, " n"]:
     """The random policy's returns on the selection seeds."""
     request = place.request
     found = random_returns(
-        request.environment, seeds(request.seed, episodes), wrappers=place.wrappers, environment_kwargs=request.environment_kwargs
+        request.environment,
+        seeds(request.seed, episodes),
+        wrappers=place.wrappers,
+        environment_kwargs=request.environment_kwargs,
     )
     cell = _cell(place, "", episodes, RANDOM_POLICY)
     method = "measured: uniform-random actions"
-    record_file.write(Record(cell, "done", measurements=(Measurement("episode_return", tuple(found), method),)), place.folder / "records")
+    record_file.write(
+        Record(cell, "done", measurements=(Measurement("episode_return", tuple(found), method),)),
+        place.folder / "records",
+    )
     return found
 
 
@@ -238,7 +248,9 @@ def _keep(place: Place, recipe: str, policy: Policy, played: Sequence[float] | n
         Measurement("n_macs", (float(policy.n_macs),), "counted: on the policy"),
     )
     cell = _cell(place, recipe, len(played))
-    record_file.write(Record(cell, "done", measurements=measurements, elapsed_s=round(seconds, 3)), place.folder / "records")
+    record_file.write(
+        Record(cell, "done", measurements=measurements, elapsed_s=round(seconds, 3)), place.folder / "records"
+    )
 
 
 def known(place: Place) -> tuple[dict[str, Trial], np.ndarray]:

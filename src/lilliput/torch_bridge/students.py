@@ -19,6 +19,7 @@ InputRange = Literal["per_dimension", "per_tensor", "none"]
 
 _SMALLEST_SCALE = 2.0**-14
 """The smallest float16 of full precision; scales are stored in it."""
+_FAR = 6.0
 
 
 @final
@@ -204,14 +205,16 @@ class Students:
             self.log_steps.append(torch.log(step).clone().requires_grad_(True))
 
     def _first_range(self, quantization: Quantization, top: int) -> tuple[Tensor, Tensor]:
-        """The first layer's inverse scales (restarts or 1, 1, inputs or 1) and zero points, uint8 so that they take a byte."""
-        # Zero is always a code: that costs a little resolution and saves a byte an input.
-        low = torch.tensor(np.minimum(self.inputs.low, 0), dtype=torch.float32)
-        high = torch.tensor(np.maximum(self.inputs.high, 0), dtype=torch.float32)
+        """The first layer's inverse scales (restarts, 1, inputs or 1) and zero points, of a byte each where that costs little."""
+        below, above = np.minimum(self.inputs.low, 0), np.maximum(self.inputs.high, 0)
+        # A range with zero in it has a zero point among its codes; one that is far from zero would be left with few codes.
+        far = above - below > _FAR * (self.inputs.high - self.inputs.low)
+        low = torch.tensor(np.where(far, self.inputs.low, below), dtype=torch.float32)
+        high = torch.tensor(np.where(far, self.inputs.high, above), dtype=torch.float32)
         alive = self._scale > 0
         low, high = torch.where(alive, low, 0.0), torch.where(alive, high, 1.0)
         if quantization.input_range == "per_tensor":
-            low, high = low.min().reshape(1), high.max().reshape(1)
+            low, high = low.min().clamp(max=0).reshape(1), high.max().clamp(min=0).reshape(1)
         inverse = (top / (high - low)).clamp(max=60000.0)
         restarts = self.restarts
         inverse = inverse.expand(restarts, 1, -1).clone()
@@ -220,8 +223,7 @@ class Students:
             weight = (self.matrices[0][:, :, :-1] * self._scale / inverse).abs().amax(dim=1, keepdim=True)
             relative = weight / weight.amax(dim=2, keepdim=True).clamp(min=1e-12)
             inverse = inverse * relative.clamp(1 / 12, 1.0)
-        zero = torch.clamp(torch.round(-low * inverse), 0, top)
-        return inverse, zero
+        return inverse, torch.round(-low * inverse)
 
     @torch.no_grad()
     def network(self, restart: int) -> tuple[Layer, ...]:
@@ -263,7 +265,7 @@ class Students:
         scale = step[restart, :, 0].numpy().astype(np.float16)
         weight = QuantizedTensor(
             codes[restart].numpy().astype(np.int8),
-            scale if quantization.per_channel else scale[0],
+            scale if quantization.per_channel else np.asarray(scale[0]),
             quantization.weight_bits[index],
         )
         return layers.QuantizedDense(weight, bias.numpy().astype(np.float16), range_)

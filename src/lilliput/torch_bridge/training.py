@@ -73,7 +73,8 @@ class Trainer:
     """Trains students on a replay; one for the real ones, another for the quantized ones."""
 
     def __init__(self, students: Students, head: Sequence[Layer], loss: Loss, targets: Tensor, seed: int) -> None:
-        self.students, self._loss = students, loss
+        self.students = students
+        self._loss: Loss = loss
         self._head = tuple(_torch_head(layer) for layer in head)
         self._generator = torch.Generator().manual_seed(seed)
         discrete = isinstance(head[-1], layers.ArgmaxAction) if head else False
@@ -82,7 +83,7 @@ class Trainer:
         if discrete:
             assert isinstance(head[-1], layers.ArgmaxAction)
             self._sizes: tuple[int, ...] = head[-1].sizes
-            gaps = torch.cat([_gap(group) for group in torch.split(targets, self._sizes, dim=-1)])
+            gaps = torch.cat([_gap(group) for group in torch.split(targets, list(self._sizes), dim=-1)])
             self._unit = gaps.median().clamp(min=1e-6)
         else:
             self._sizes = ()
@@ -124,7 +125,11 @@ class Trainer:
                 outputs = head(outputs)
             return _distance(self._loss, (outputs - targets) / self._unit)
         total = torch.zeros(outputs.shape[0])
-        groups = zip(torch.split(outputs, self._sizes, dim=-1), torch.split(targets, self._sizes, dim=-1), strict=True)
+        groups = zip(
+            torch.split(outputs, list(self._sizes), dim=-1),
+            torch.split(targets, list(self._sizes), dim=-1),
+            strict=True,
+        )
         for student, teacher in groups:
             total = total + self._choice(student, teacher / self._unit)
         return total

@@ -1,0 +1,168 @@
+"""Held against `reference`, `rollout` and the teacher's own return."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lilliput import layers, reference, spaces
+from lilliput.compress import Context, compress, format_recipe, parse
+from lilliput.compress.distill import Distill
+from lilliput.compress.distill_play import Disturbance, Lockstep, Teacher, collect, returns, small_head
+from lilliput.errors import LilliputError
+from lilliput.policy import Policy
+from lilliput.rollout import EnvironmentSpec, episode_returns
+
+
+def cartpole() -> Policy:
+    """A linear policy that balances the pole for all 500 steps."""
+    gain = np.array([0.1, 0.5, 3.0, 1.5], np.float32)
+    return Policy(
+        spaces.Box((4,), np.full(4, -np.inf), np.full(4, np.inf)),
+        spaces.Discrete(2),
+        (layers.Dense(np.stack([-gain, gain]), np.zeros(2, np.float32)), layers.ArgmaxAction((2,))),
+    )
+
+
+def pendulum(rng: np.random.Generator) -> Policy:
+    """Some policy of Pendulum's shape; nothing here needs it to swing the pendulum up."""
+    return Policy(
+        spaces.Box((3,), np.array([-1.0, -1, -8]), np.array([1.0, 1, 8])),
+        spaces.Box((1,), np.array([-2.0]), np.array([2.0])),
+        (
+            layers.Dense(rng.standard_normal((8, 3)).astype(np.float32), rng.standard_normal(8).astype(np.float32)),
+            layers.Tanh(),
+            layers.Dense(rng.standard_normal((1, 8)).astype(np.float32), None),
+            layers.SquashAction(),
+            layers.RescaleAction(np.array(2.0, np.float32), np.array(0.0, np.float32)),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("distill(steps=3)", "distill: steps is 3; it must be from 10"),
+        ("distill(hidden=(24, 0))", "distill: hidden is 0; it must be from 1"),
+        ("distill(weight_bits=9)", "weight_bits is 9; it must be from 2 to 8"),
+        ("distill(hidden=(8,), weight_bits=(8, 4, 4))", "weight_bits has 3 numbers; the student has 2 layers"),
+        ("distill(disturbance=-1)", "disturbance is -1; it must be from 0 to 2"),
+        ('distill(loss="l3")', "distill: loss is 'l3'"),
+    ],
+)
+def test_what_cannot_be_is_said(text: str, message: str) -> None:
+    with pytest.raises(LilliputError, match=message.replace("(", r"\(").replace(")", r"\)")):
+        parse(text)
+
+
+def test_the_text_of_a_distillation_round_trips() -> None:
+    text = 'distill(hidden=(8, 8), steps=6000, weight_bits=(8, 4, 6), loss="l1", disturbance=1.5)'
+    assert format_recipe(parse(text)) == text
+
+
+def test_images_and_missing_environments_are_refused() -> None:
+    pytest.importorskip("torch")
+    with pytest.raises(LilliputError, match="name it"):
+        Distill().apply(cartpole(), Context(cartpole()))
+
+
+def test_episodes_in_lockstep_are_those_of_rollout() -> None:
+    policy = pendulum(np.random.default_rng(0))
+    seeds = (3, 7, 11, 900)
+    lockstep = Lockstep(EnvironmentSpec("Pendulum-v1"), policy.observation_space, 4, itertools.count())
+    found = returns(lockstep, lambda x: reference.act(policy, x), seeds)
+    again = returns(lockstep, lambda x: reference.act(policy, x), seeds)
+    np.testing.assert_array_equal(found, episode_returns(policy, "Pendulum-v1", seeds))
+    np.testing.assert_array_equal(found, again)
+
+
+def test_box2d_episodes_in_lockstep_do_not_depend_on_those_before() -> None:
+    pytest.importorskip("Box2D")
+    rng = np.random.default_rng(0)
+    infinite = np.full(8, np.inf)
+    network = layers.Dense(rng.standard_normal((4, 8)).astype(np.float32), None)
+    policy = Policy(spaces.Box((8,), -infinite, infinite), spaces.Discrete(4), (network, layers.ArgmaxAction((4,))))
+    lockstep = Lockstep(EnvironmentSpec("LunarLander-v3"), policy.observation_space, 2, itertools.count())
+    returns(lockstep, lambda x: reference.act(policy, x), (5, 6))
+    found = returns(lockstep, lambda x: reference.act(policy, x), (7, 8))
+    np.testing.assert_array_equal(found, episode_returns(policy, "LunarLander-v3", (7, 8)))
+
+
+def test_the_teacher_says_what_the_reference_does() -> None:
+    policy = pendulum(np.random.default_rng(1))
+    x = np.random.default_rng(2).standard_normal((500, 3)).astype(np.float32)
+    np.testing.assert_allclose(Teacher(policy).targets(x), reference.act(policy, x), atol=1e-6)
+    choices = Teacher(cartpole()).act(np.random.default_rng(3).standard_normal((500, 4)).astype(np.float32))
+    expected = reference.act(cartpole(), np.random.default_rng(3).standard_normal((500, 4)).astype(np.float32))
+    np.testing.assert_array_equal(choices, expected)
+
+
+def test_a_smaller_head_does_the_same() -> None:
+    x = np.linspace(-3, 3, 40, dtype=np.float32).reshape(-1, 2)
+    head = (
+        layers.RescaleAction(np.full(2, 2.0, np.float32), np.zeros(2, np.float32)),
+        layers.ClipAction(np.array([-1.0, -1.0], np.float32), np.array([1.0, 0.1], np.float32)),
+    )
+    small = small_head(head)
+    expected, found = x, x
+    for one in head:
+        expected = reference.apply(one, expected)
+    for one in small:
+        found = reference.apply(one, found)
+    np.testing.assert_array_equal(found, expected)
+    assert isinstance(small[1], layers.ClipAction)
+    assert small[1].low.dtype == np.float16
+    assert small[1].high.dtype == np.float32  # 0.1 is no float16
+
+
+def test_every_second_environment_is_disturbed_and_no_action_leaves_its_bounds() -> None:
+    policy = pendulum(np.random.default_rng(0))
+    lockstep = Lockstep(EnvironmentSpec("Pendulum-v1"), policy.observation_space, 8, itertools.count())
+    calm = Disturbance(0.0, lockstep, np.random.default_rng(0))
+    rough = Disturbance(1.0, lockstep, np.random.default_rng(0))
+    actions = np.full((8, 1), 1.9, np.float32)
+    np.testing.assert_array_equal(calm(actions), actions)
+    played = np.stack([rough(actions) for _ in range(200)])
+    changed = (played != np.float32(1.9)).any(axis=(0, 2))
+    assert changed.tolist() == [False, False, True, True, False, False, True, True]
+    assert np.abs(played).max() <= 2.0
+    assert len(collect(lockstep, Teacher(policy).act, rough, 20)) == 24
+
+
+def test_a_student_of_two_bits_does_what_its_teacher_does(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    teacher = cartpole()
+    context = Context.from_environment(teacher, "CartPole-v1", seed=1, work_folder=tmp_path)
+    recipe = 'distill(hidden=(), steps=300, weight_bits=4, input_range="none", restarts=2)'
+    small = compress(teacher, recipe, context)
+    assert small.weight_bits == (4,)
+    assert small.model_bytes <= 4 + 4 + 2
+    assert small.provenance.recipe == recipe
+    assert episode_returns(small, "CartPole-v1", range(900, 910)).mean() >= 475
+    # The real students of the first run are taken up again, and all else follows from the seed.
+    assert list(tmp_path.glob("distill-*.npz"))
+    again = compress(teacher, recipe, context)
+    fresh = compress(teacher, recipe, Context.from_environment(teacher, "CartPole-v1", seed=1))
+    assert again.weight_bits == fresh.weight_bits
+    assert fresh.digest == small.digest
+
+
+def test_a_real_student_has_no_normalizer_left() -> None:
+    pytest.importorskip("torch")
+    teacher = cartpole()
+    context = Context.from_environment(teacher, "CartPole-v1", seed=2)
+    small = compress(teacher, "distill(hidden=(3,), steps=60, restarts=1)", context)
+    kinds = [type(layer).__name__ for layer in small.layers]
+    assert kinds == ["Dense", "Silu", "Dense", "ArgmaxAction"]
+
+
+def test_a_course_stops_at_its_deadline(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    import time
+
+    teacher = cartpole()
+    context = Context.from_environment(teacher, "CartPole-v1", seed=2, work_folder=tmp_path, deadline=time.monotonic())
+    small = compress(teacher, "distill(hidden=(), steps=1000000, weight_bits=8, restarts=1)", context)
+    assert small.weight_bits == (8,)
+    assert not list(tmp_path.glob("distill-*.npz"))  # half a training is not taken for a whole one

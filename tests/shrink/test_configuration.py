@@ -1,0 +1,65 @@
+"""Sizes foretold against sizes made; texts against the recipes that they are."""
+
+import numpy as np
+import pytest
+
+from lilliput.compress import format_recipe, parse
+from lilliput.shrink.configuration import EFFECTS, Effects, Student, chance, moves, starts, student_of
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_every_move_leads_to_a_recipe_that_says_what_it_is(discrete: bool) -> None:
+    seen = list(starts(discrete))
+    for _ in range(2):
+        seen += [child for student in seen[:40] for _, child in moves(student, discrete, (512, 2))]
+    assert len({student.recipe for student in seen}) > 50
+    for student in seen:
+        assert format_recipe(parse(student.recipe)) == student.recipe
+        assert student_of(student.recipe) == student
+
+
+def test_every_move_has_an_effect_to_begin_with() -> None:
+    for discrete in (False, True):
+        for student in (Student((8,), bits, "l2") for bits in (2, 3, 4, 5, 6, 8)):
+            assert {name for name, _ in moves(student, discrete, (512, 1))} <= EFFECTS.keys()
+
+
+@pytest.mark.parametrize(
+    "student",
+    [
+        Student((), 4, "kl"),
+        Student((5,), 3, "kl"),
+        Student((4, 3), 6, "kl", "none"),
+        Student((7,), 8, "kl", "per_tensor"),
+    ],
+)
+def test_the_size_is_known_before_the_student_is_made(student: Student) -> None:
+    torch = pytest.importorskip("torch")
+    from lilliput import layers, spaces, torch_bridge
+    from lilliput.policy import Policy
+
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((500, 6)).astype(np.float32)
+    made = torch_bridge.Students((6, *student.hidden, 3), "silu", 1, torch_bridge.Inputs.of(x), rng)
+    bits = (student.weight_bits,) * (len(student.hidden) + 1)
+    made.quantize(torch_bridge.Quantization(bits, 8, student.input_range), torch.tensor(x))
+    box = spaces.Box((6,), np.full(6, -np.inf), np.full(6, np.inf))
+    policy = Policy(box, spaces.Discrete(3), (*made.network(0), layers.ArgmaxAction((3,))))
+    # Weights that came out as zeros may be stored in less.
+    assert 0.9 * student.model_bytes(6, 3, 0) <= policy.model_bytes <= student.model_bytes(6, 3, 0)
+    assert policy.n_macs == student.n_macs(6, 3)
+
+
+def test_effects_move_towards_what_is_seen_and_get_surer() -> None:
+    effects = Effects()
+    prior, spread = effects.predict("linear")
+    for _ in range(5):
+        effects.learn("linear", 0.0)
+    mean, later = effects.predict("linear")
+    assert prior < mean < 0
+    assert later < spread
+
+
+def test_a_chance_is_a_normal_tail() -> None:
+    assert chance(1.0, 0.1, 1.0) == pytest.approx(0.5)
+    assert chance(1.0, 0.1, 0.9) == pytest.approx(0.8413, abs=1e-3)

@@ -1,0 +1,128 @@
+"""The whole chain with its fallbacks, by simulation: how often it accepts what keeps too little, or what keeps all."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from lilliput.errors import LilliputError
+from lilliput.rollout import check_disjoint
+from lilliput.shrink.confirm import chain, finalists, plans, seeds_of
+from lilliput.shrink.search import Searched
+from lilliput.shrink.trial import Bar, Trial
+
+KEEP = 0.95
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+
+
+def baseline(rng: np.random.Generator, n: int) -> np.ndarray:
+    return 1000 + 30 * rng.standard_normal(n)
+
+
+def falling(rng: np.random.Generator, n: int) -> np.ndarray:
+    """At the margin by rare falls: 1 episode in 20 returns nothing, the others what the baseline does."""
+    return np.where(rng.random(n) < 0.05, 0.0, 1000.0)
+
+
+def rarely_falling(rng: np.random.Generator, n: int) -> np.ndarray:
+    """At the margin: one fall in 50 episodes, the others a little less than the baseline."""
+    return np.where(rng.random(n) < 0.02, 0.0, 950 / 0.98)
+
+
+def evenly_worse(rng: np.random.Generator, n: int) -> np.ndarray:
+    return 950 + 30 * rng.standard_normal(n)
+
+
+def searched(rng: np.random.Generator, candidates: dict[str, tuple[int, Draw]], lucky: int) -> Searched:
+    """Trials of which each is the luckiest of several draws, as a search that looks often finds them."""
+    base, random = baseline(rng, 128), np.zeros(128)
+    trials = {"": Trial("", 10_000.0, 10_000, base, 1.0)}
+    for name, (size, draw) in candidates.items():
+        tried = [draw(rng, 128) for _ in range(lucky)]
+        trials[name] = Trial(name, float(size), size, max(tried, key=lambda returns: float(returns.mean())), 1.0)
+    return Searched(trials, Bar(base, random, KEEP))
+
+
+def accepted(rng: np.random.Generator, found: Searched, draws: dict[str, tuple[int, Draw]]) -> str | None:
+    order = finalists(found)
+
+    def play(place: int, seeds: "tuple[int, ...]") -> np.ndarray:
+        n = len(seeds)
+        return np.stack([draws[order[place].recipe][1](rng, n), baseline(rng, n), np.zeros(n)])
+
+    def endless(_: int) -> Iterator[int]:
+        return itertools.count()
+
+    for trial, result in zip(order, chain(plans(order, found.bar, 400), endless, play, time.time() + 60, 0), strict=False):
+        if result.outcome == "accepted":
+            assert result.low >= KEEP
+            return trial.recipe
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("draw", [falling, rarely_falling, evenly_worse])
+def test_the_whole_chain_accepts_falsely_in_at_most_one_case_in_twenty(draw: Draw) -> None:
+    candidates = {f"tiny {i}": (100 * 2**i, draw) for i in range(4)}
+    rng = np.random.default_rng(5)
+    n_runs = 120
+    false = sum(accepted(rng, searched(rng, candidates, lucky=8), candidates) is not None for _ in range(n_runs))
+    # 5 % of 120 is 6; 13 or more has a chance of 1 % at exactly 5 %.
+    assert false <= 12
+
+
+@pytest.mark.slow
+def test_a_good_candidate_is_accepted_even_behind_two_bad_ones() -> None:
+    candidates = {"tiny": (100, falling), "small": (200, rarely_falling), "good": (400, baseline)}
+    rng = np.random.default_rng(6)
+    found = [accepted(rng, searched(rng, candidates, lucky=8), candidates) for _ in range(40)]
+    assert found.count("good") + found.count(None) >= 36
+    assert found.count("good") >= 28
+
+
+def test_equal_returns_are_accepted_and_the_bound_is_below_the_estimate() -> None:
+    rng = np.random.default_rng(0)
+    found = searched(rng, {"same": (100, baseline)}, lucky=1)
+    order = finalists(found)
+
+    def play(_: int, seeds: "tuple[int, ...]") -> np.ndarray:
+        returns = baseline(rng, len(seeds))
+        return np.stack([returns, returns, np.zeros(len(seeds))])
+
+    (result,) = chain(plans(order, found.bar), lambda _: itertools.count(), play, time.time() + 60, 200)
+    assert result.outcome == "accepted"
+    assert KEEP <= result.low < result.estimate == pytest.approx(1.0)
+    assert result.returns.shape[1] >= 200
+
+
+def test_time_out_is_undecided_with_the_number_needed() -> None:
+    rng = np.random.default_rng(0)
+    found = searched(rng, {"same": (100, baseline)}, lucky=1)
+    order = finalists(found)
+
+    def play(_: int, seeds: "tuple[int, ...]") -> np.ndarray:
+        return np.stack([baseline(rng, len(seeds)), baseline(rng, len(seeds)), np.zeros(len(seeds))])
+
+    (result,) = chain(plans(order, found.bar), lambda _: itertools.count(), play, 0.0, 200)
+    assert result.outcome == "undecided"
+    assert result.episodes_needed is not None
+    assert result.episodes_needed > result.returns.shape[1]
+
+
+def test_nothing_that_failed_or_is_larger_than_the_baseline_is_a_finalist() -> None:
+    rng = np.random.default_rng(0)
+    found = searched(
+        rng, {"larger": (20_000, baseline), "poor": (100, lambda rng, n: 500 + 0 * baseline(rng, n))}, lucky=1
+    )
+    trials = {**found.trials, "failed": Trial("failed", np.inf, 0, np.zeros(0), 1.0, "no")}
+    assert finalists(Searched(trials, found.bar)) == ()
+
+
+def test_places_in_the_order_share_no_seed() -> None:
+    seeds = seeds_of(3)
+    first, second, third = (tuple(itertools.islice(seeds(place), 6000)) for place in range(3))
+    check_disjoint(first=first, second=second, third=third)
+    with pytest.raises(LilliputError):
+        check_disjoint(first=first, again=tuple(itertools.islice(seeds(0), 5)))
