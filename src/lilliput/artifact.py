@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, final, get_origin, get_type_hints
+from typing import Any, Protocol, final, get_origin, get_type_hints, runtime_checkable
 
 import numpy as np
 
@@ -67,6 +67,16 @@ class Artifact:
 
     folder: Path
     manifest: Manifest
+
+
+@runtime_checkable
+class Running(Protocol):
+    """What runs an artifact."""
+
+    @property
+    def artifact(self) -> Artifact:
+        """What is running."""
+        ...
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Artifact:

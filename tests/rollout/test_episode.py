@@ -315,3 +315,23 @@ def test_a_stage_keeps_only_what_resets_cleanly() -> None:
             stage.play(0, SameAct(linear_for(name)))
             assert (stage._open is not None) is kept
         assert stage._open is None
+
+
+def test_a_policy_brings_its_own_wrappers(tmp_path):
+    from lilliput import layers
+    from lilliput.export import export
+    from lilliput.policy import Policy, Provenance
+    from lilliput.runtime import open_artifact
+
+    space = spaces.Box((4,), np.array(-np.inf), np.array(np.inf))
+    weight = np.float32([[0.1, 0, 1, 0.5, 0.2]])
+    wider = spaces.Box((5,), np.array(-np.inf), np.array(np.inf))
+    stack = (layers.Dense(np.concatenate([-weight, weight]), None), layers.ArgmaxAction((2,)))
+    policy = Policy(wider, spaces.Discrete(2), stack, Provenance(wrappers=("time_feature",)))
+    assert policy.observation_space.size == space.size + 1
+    expected = episode_returns(policy, "CartPole-v1", range(3), wrappers=("time_feature",))
+    assert np.array_equal(episode_returns(policy, "CartPole-v1", range(3)), expected)
+    act = open_artifact(export(policy, "onnx", tmp_path / "a").folder)
+    assert np.array_equal(episode_returns(act, "CartPole-v1", range(3)), expected)
+    with pytest.raises(LilliputError, match="observation space"):
+        episode_returns(act, "CartPole-v1", range(3), wrappers=())

@@ -26,7 +26,7 @@ RECIPES = (
     default=Path("examples/policies"),
     show_default=True,
     type=click.Path(path_type=Path),
-    help="A folder of folders, one a policy.",
+    help="A folder of folders named ALGORITHM-ENVIRONMENT, one a policy.",
 )
 @click.option(
     "--episodes", default=60, show_default=True, type=click.IntRange(min=1), help="Episodes a candidate plays."
@@ -45,7 +45,6 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     from lilliput.report import summary, table
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run
-    from lilliput.study.environment import resolve
 
     sources = sorted(path for path in policies.iterdir() if path.is_dir()) if policies.is_dir() else []
     if not sources:
@@ -56,15 +55,13 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     found = {}
     for number, source in enumerate(sources, 1):
         policy = load_policy(source)
-        id_, kwargs = resolve(policy, None, "{}")
+        id_ = source.name.partition("-")[2]
         target = output / source.name
         click.echo(
             f"[{number}/{len(sources)}] {policy.provenance.algorithm} on {id_}, {policy.model_bytes:,} bytes", err=True
         )
         with progress.shown(quiet=as_json) as report:
-            records = run(
-                policy, Comparison(id_, RECIPES, ("c",), episodes, 0, kwargs), target, os.cpu_count() or 1, report
-            )
+            records = run(policy, Comparison(id_, RECIPES, ("c",), episodes, 0), target, os.cpu_count() or 1, report)
         rows = summary.rows(records, 0.95)
         (target / "table.md").write_text(table.markdown(rows))
         found[source.name] = table.to_json(rows)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from lilliput import reference, spaces
+from lilliput.artifact import Running
 from lilliput.errors import LilliputError
 from lilliput.policy import Policy
 from lilliput.rollout.environment import EnvironmentSpec, check_fit
@@ -64,7 +65,7 @@ def episode_returns(
     environment: str,
     seeds: Iterable[int],
     *,
-    wrappers: tuple[str, ...] = (),
+    wrappers: tuple[str, ...] | None = None,
     environment_kwargs: Mapping[str, Any] | None = None,
     observation_space: spaces.ObservationSpace | None = None,
     max_steps: int | None = None,
@@ -91,7 +92,7 @@ def episodes(
     environment: str,
     seeds: Iterable[int],
     *,
-    wrappers: tuple[str, ...] = (),
+    wrappers: tuple[str, ...] | None = None,
     environment_kwargs: Mapping[str, Any] | None = None,
     observation_space: spaces.ObservationSpace | None = None,
     max_steps: int | None = None,
@@ -105,7 +106,8 @@ def episodes(
             the environment gives that); a Dict observation arrives as one vector.
         environment: a Gymnasium id.
         seeds: the environment's reset gets them.
-        wrappers: texts from the closed list `WRAPPERS`, the innermost first.
+        wrappers: texts from the closed list `WRAPPERS`, the innermost first; where not given, those that the policy or
+            the running artifact names.
         environment_kwargs: arguments of the environment.
         observation_space: the policy's; its order of keys is that of a Dict's vector (else the environment's).
         max_steps: cuts episodes short, on top of the environment's own limit.
@@ -115,23 +117,39 @@ def episodes(
     Raises:
         LilliputError: the environment cannot be made or does not fit, or an action is not one of its actions.
     """
-    spec = EnvironmentSpec(environment, tuple(wrappers), dict(environment_kwargs or {}))
+    worn = _wrappers_of(act) if wrappers is None else tuple(wrappers)
+    spec = EnvironmentSpec(environment, worn, dict(environment_kwargs or {}))
     plain, space = act_and_space(act, spec, observation_space)
     return play(Stage(spec, space, max_steps), SameAct(plain), seeds, workers, progress)
+
+
+def _wrappers_of(act: Act | Policy) -> tuple[str, ...]:
+    match act:
+        case Policy():
+            return act.provenance.wrappers
+        case Running():
+            return act.artifact.manifest.wrappers
+        case _:
+            return ()
 
 
 def act_and_space(
     act: Act | Policy, environment: EnvironmentSpec, observation_space: spaces.ObservationSpace | None
 ) -> tuple[Act, spaces.ObservationSpace | None]:
-    """A plain act and the space that it observes; a Policy is first held against the environment."""
-    if not isinstance(act, Policy):
-        return act, observation_space
+    """A plain act and the space that it observes; a policy or an artifact is first held against the environment."""
+    match act:
+        case Policy():
+            known, plain = act, PolicyAct(act)
+        case Running():
+            known, plain = act.artifact.manifest, act
+        case _:
+            return act, observation_space
     made = environment.make()
     try:
-        check_fit(act.observation_space, act.action_space, made)
+        check_fit(known.observation_space, known.action_space, made)
     finally:
         made.close()
-    return PolicyAct(act), act.observation_space
+    return plain, known.observation_space
 
 
 def random_returns(

@@ -5,18 +5,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from lilliput.artifact import Artifact, read_artifact
+from lilliput.artifact import Running, read_artifact
 from lilliput.errors import LilliputError
 
 
 @runtime_checkable
-class Actor(Protocol):
+class Actor(Running, Protocol):
     """A running artifact."""
-
-    @property
-    def artifact(self) -> Artifact:
-        """What is running."""
-        ...
 
     def __call__(self, observation: Any) -> Any:
         """The environment's action for one raw observation: an array of the action's shape, or an int for Discrete."""

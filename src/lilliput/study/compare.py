@@ -17,7 +17,7 @@ from lilliput.study.run import Progress, keep_policy
 SIZES = ("model_bytes", "file_bytes", "n_parameters", "n_nonzero_parameters", "n_macs")
 TIMINGS = (
     "latency_s", "baseline_latency_s", "peak_memory_bytes", "identity_memory_bytes", "interpreter_memory_bytes",
-    "energy_j", "gross_energy_j", "episode_time_s",
+    "energy_j", "gross_energy_j", "episode_energy_j", "episode_time_s",
 )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def run_all(cells: Sequence[Cell], folder: Path, progress: Progress) -> Iterator
 
 def _measure(cells: list[Cell], folder: Path, progress: Progress) -> dict[Cell, Record | None]:
     from lilliput.compress import Context
-    from lilliput.measure import energy, episode_return, latency, memory
+    from lilliput.measure import energy, episode_energy, episode_return, latency, memory
 
     first = cells[0]
     policy = policy_file.read(folder / POLICIES / f"{first.policy}{policy_file.SUFFIX}")
@@ -77,6 +77,9 @@ def _measure(cells: list[Cell], folder: Path, progress: Progress) -> dict[Cell, 
                 dataclasses.replace(baseline_times, quantity="baseline_latency_s"),
                 *memory(artifact, observations, identity=identity),
                 *energy(artifact, observations),
+                episode_energy(
+                    artifact, cell.environment, cell.episode_seeds, environment_kwargs=settings["environment_kwargs"]
+                ),
                 *episode_return(artifact, cell.environment, cell.episode_seeds, **settings),
             ]
             done, absent = split(measured, cell.quantities)
