@@ -17,7 +17,7 @@ nn = torch.nn
 
 from tests.load.frameworks import torch_bytes  # noqa: E402
 
-pytestmark = pytest.mark.frameworks
+pytestmark = [pytest.mark.frameworks, pytest.mark.slow]
 
 N_OBSERVATIONS = 1000
 
@@ -128,7 +128,7 @@ def td3() -> Any:
         (td3, "TD3 or DDPG", None),
         (td3, "TD3 or DDPG", 2),
         (td3, "TD3 or DDPG", 3),
-        pytest.param(AtariPpo, "PPO", None, marks=pytest.mark.slow),
+        pytest.param(AtariPpo, "PPO", None),
         (AtariQ, "DQN", None),
     ],
 )

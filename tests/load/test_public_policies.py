@@ -15,6 +15,7 @@ from lilliput.spaces import Box, Dict
 
 pytestmark = [
     pytest.mark.frameworks,
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore"),  # what frameworks say of files of other versions is not our subject
 ]
 

@@ -33,7 +33,7 @@ from tests.load.frameworks import (  # noqa: E402
     vector,
 )
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.filterwarnings("ignore::UserWarning")]
+pytestmark = [pytest.mark.frameworks, pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 DISCRETE = spaces.Discrete(5)
 SEVERAL = spaces.MultiDiscrete([3, 2, 4])
@@ -81,7 +81,6 @@ def test_every_family_acts_as_its_framework(algorithm: Any, action_space: Any, o
     assert any("activation" in guess for guess in policy.provenance.guesses)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "activation", ["Tanh", "ReLU", "ELU", "LeakyReLU", "SiLU", "GELU", "Sigmoid", "ReLU6", "CELU", "Hardtanh"]
 )
@@ -103,7 +102,6 @@ def test_an_unknown_activation_is_named(tmp_path: Path) -> None:
         load_policy(save(model, tmp_path))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("net_arch", [[], [7], [16, 9, 4], {"pi": [6], "vf": [8, 8]}, {"pi": [], "vf": [4]}], ids=str)
 @pytest.mark.parametrize("algorithm", [sb3.PPO, sb3.A2C], ids=lambda a: a.__name__)
 def test_any_widths_of_an_actor_critic(algorithm: Any, net_arch: Any, tmp_path: Path) -> None:
@@ -116,7 +114,6 @@ def test_any_widths_of_an_actor_critic(algorithm: Any, net_arch: Any, tmp_path: 
     assert widths == [*hidden, 3]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("net_arch", [[], [7], [16, 9, 4]], ids=str)
 @pytest.mark.parametrize("algorithm", ["SAC", "TD3", "TQC", "CrossQ", "DQN", "QRDQN"])
 def test_any_widths_of_an_off_policy_actor(algorithm: str, net_arch: Any, tmp_path: Path) -> None:
@@ -168,7 +165,6 @@ def test_gsde_clips_the_mean(algorithm: str, kwargs: dict, tmp_path: Path) -> No
     assert clipped == ([] if kwargs.get("clip_mean") == 0.0 else [kwargs.get("clip_mean", 2.0)])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("algorithm", ["PPO", "DQN", "QRDQN", "SAC", "TD3"])
 def test_nature_cnn(algorithm: str, share: bool, tmp_path: Path) -> None:

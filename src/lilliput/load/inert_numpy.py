@@ -4,11 +4,15 @@ from typing import Any
 
 import numpy as np
 
+from lilliput.affine import frozen
 from lilliput.errors import LilliputError
 from lilliput.load.inert_pickle import Global, Record, is_call
 
 MAX_DIMENSIONS = 8
-_CODES = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
+NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
+"""Plain number types, as numpy spells them without their byte order."""
+
+_CODES = frozenset({*NUMBERS, "b1"})
 _ORDERS = {"<": "<", "|": "|", "=": "<", ">": ">"}
 
 # numpy 2 moved numpy.core to numpy._core.
@@ -17,6 +21,7 @@ _FROM_BUFFER = (Global("numpy.core.numeric", "_frombuffer"), Global("numpy._core
 _SCALAR = (Global("numpy.core.multiarray", "scalar"), Global("numpy._core.multiarray", "scalar"))
 _DTYPE = Global("numpy", "dtype")
 _ENCODE = Global("_codecs", "encode")
+_BYTES = Global("builtins", "bytes")
 
 
 def array_of(value: Any, name: str) -> np.ndarray:
@@ -64,6 +69,8 @@ def _build(data: Any, dtype: np.dtype, shape: tuple[Any, ...], order: str, name:
             pass
         case Record(args=(str(text), "latin1")) if is_call(data, _ENCODE):
             raw = text.encode("latin-1", "replace")
+        case Record(args=()) if is_call(data, _BYTES):  # how protocols 0 to 2 spell no bytes
+            raw = b""
         case _:
             raise LilliputError(f"{name} holds no bytes; it is damaged")
     count = 1
@@ -73,7 +80,6 @@ def _build(data: Any, dtype: np.dtype, shape: tuple[Any, ...], order: str, name:
         count *= size
     if len(raw) != count * dtype.itemsize:
         raise LilliputError(f"{name} has {len(raw)} bytes for {count} numbers of {dtype.itemsize}; it is damaged")
-    flat = np.frombuffer(raw, dtype)
-    if dtype.kind == "b":
-        flat = np.frombuffer(raw, np.uint8) != 0
+    # A bool has the values 0 and 1 only; bytes of a file have more.
+    flat = frozen(np.frombuffer(raw, np.uint8) != 0) if dtype.kind == "b" else np.frombuffer(raw, dtype)
     return flat.reshape(shape, order="F" if order == "F" else "C")

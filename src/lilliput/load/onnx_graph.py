@@ -1,6 +1,7 @@
 """An ONNX graph's nodes, attributes and constants, with sizes checked; nothing is executed."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ class Graph:
         self.constants: dict[str, np.ndarray] = {}
         if len(graph.node) > MAX_NODES:
             raise LilliputError(f"{name} has {len(graph.node)} nodes; at most {MAX_NODES} are read")
+        if not all(isinstance(text, str) for text in _texts(graph)):
+            raise LilliputError(f"{name} has a name that is not UTF-8; export the model again")
         for tensor in graph.initializer:
             self.constants[tensor.name] = self._array(tensor)
         if graph.sparse_initializer:
@@ -126,3 +129,12 @@ class Graph:
                     return [int(value) for value in attribute.ints]
             raise LilliputError(f"{self.name}: {node.op_type}.{key} is of an unexpected type; export the model again")
         return default
+
+
+def _texts(graph: Any) -> Iterator[Any]:
+    """Every name in the graph; protobuf gives bytes where one is not UTF-8."""
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        yield value.name
+    for node in graph.node:
+        yield from (node.op_type, node.domain, *node.input, *node.output, *(part.name for part in node.attribute))
+        yield from (part.t.name for part in node.attribute)
