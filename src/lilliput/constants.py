@@ -63,8 +63,11 @@ def layout(layer: layers.Linear) -> Layout:
     codes_meet_codes = isinstance(layer, layers.QuantizedDense | layers.QuantizedConv2d) and layer.input is not None
     if isinstance(layer, layers.Conv2d | layers.QuantizedConv2d):
         # What has to be decoded first is decoded one output at a time: a block of them would take much working memory.
-        plain = codes_meet_codes and layer.weight.bits == 8 if isinstance(layer, layers.QuantizedConv2d) else layer.weight.dtype == np.float32
-        if not plain:
+        if isinstance(layer, layers.Conv2d):
+            is_plain = layer.weight.dtype == np.float32
+        else:
+            is_plain = codes_meet_codes and layer.weight.bits == 8
+        if not is_plain:
             return ROW_MAJOR
     return Layout(16, 4 if codes_meet_codes else 1)
 

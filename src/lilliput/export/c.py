@@ -44,9 +44,7 @@ def write(
         LilliputError: a prefix that is no C name, or a policy that the C format cannot hold.
     """
     if not _PREFIX.fullmatch(prefix):
-        raise LilliputError(
-            f"prefix is {prefix!r}; it must be a C name of at most 40 letters, digits and underscores"
-        )
+        raise LilliputError(f"prefix is {prefix!r}; it must be a C name of at most 40 letters, digits and underscores")
     source = generate(policy)
     sizes = _Sizes(policy)
     texts = {
@@ -83,8 +81,8 @@ def _header(policy: Policy, source: Source, sizes: _Sizes, prefix: str) -> str:
     choice = "" if not policy.is_discrete else " Each number of the action is a choice, counted from 0."
     return f"""\
 /* {spaces.describe(policy.observation_space)} -> {spaces.describe(policy.action_space)}
-   {policy.n_parameters} parameters, {policy.n_macs} multiply-accumulates a decision, {policy.model_bytes} bytes of constants.
-   Policy {policy.digest[:16]}{f", {policy.provenance.recipe}" if policy.provenance.recipe else ""} */
+   {policy.n_parameters} parameters, {policy.n_macs} multiply-accumulates a decision,
+   {policy.model_bytes} bytes of constants. Policy {policy.digest[:16]}{f", {policy.provenance.recipe}" if policy.provenance.recipe else ""} */
 #ifndef {upper}_POLICY_H
 #define {upper}_POLICY_H
 

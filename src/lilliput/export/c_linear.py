@@ -174,7 +174,8 @@ def _products(writer: Writer, layer: layers.Linear, stored: StoredWeight, produc
         writer.lines.append(product.write(name, False))
         return
     if stored.values.size == 0:
-        kind, row = ("int8_t", writer.need("row_codes", width)) if codes_wanted else ("float", writer.need("row", width))
+        kind, buffer = ("int8_t", "row_codes") if codes_wanted else ("float", "row")
+        row = writer.need(buffer, width)
         unread = "mask" if stored.encoding == "bitmask" else "row_lengths"
         writer.lines.append(f"(void){writer.name}_{unread}; /* all weights are zero */")
         writer.call(f"memset({row}, 0, {width} * sizeof({kind}))")

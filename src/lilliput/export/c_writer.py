@@ -1,4 +1,4 @@
-"""The statements of one decision as they are written: which buffer holds the current values, what working memory is needed."""
+"""The statements of one decision as they are written: the buffer of the current values, and the working memory."""
 
 from dataclasses import dataclass, field
 

@@ -54,25 +54,42 @@ ALWAYS_INLINE void block_sums_f32(const size_t R, const float *RESTRICT weight, 
 }
 
 /* The same for the `rows` (fewer than 16) of a last block. */
-#if defined(__AVX512F__)
+#if defined(__AVX512VL__)
 #include <immintrin.h>
+/* sums has room for 16. Vectors of 8 where they suffice: a load that reaches into the next cache line takes twice as
+   long, masked or not. */
 KERNEL void last_sums_f32(const float *RESTRICT weight, size_t rows, size_t width, const float *RESTRICT x,
                           float *RESTRICT sums)
 {
-    const __mmask16 mask = (__mmask16)((1u << rows) - 1u);
     const size_t whole = width - width % 4;
-    __m512 s0 = _mm512_maskz_loadu_ps(mask, sums), s1 = _mm512_setzero_ps(), s2 = s1, s3 = s1;
     size_t i;
-    for (i = 0; i < whole; i += 4, weight += 4 * rows) {
-        s0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, weight), _mm512_set1_ps(x[i]), s0);
-        s1 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, weight + rows), _mm512_set1_ps(x[i + 1]), s1);
-        s2 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, weight + 2 * rows), _mm512_set1_ps(x[i + 2]), s2);
-        s3 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, weight + 3 * rows), _mm512_set1_ps(x[i + 3]), s3);
+    if (rows <= 8) {
+        const __mmask8 mask = (__mmask8)((1u << rows) - 1u);
+        __m256 s0 = _mm256_loadu_ps(sums), s1 = _mm256_setzero_ps(), s2 = s1, s3 = s1;
+        for (i = 0; i < whole; i += 4, weight += 4 * rows) {
+            s0 = _mm256_fmadd_ps(_mm256_maskz_loadu_ps(mask, weight), _mm256_set1_ps(x[i]), s0);
+            s1 = _mm256_fmadd_ps(_mm256_maskz_loadu_ps(mask, weight + rows), _mm256_set1_ps(x[i + 1]), s1);
+            s2 = _mm256_fmadd_ps(_mm256_maskz_loadu_ps(mask, weight + 2 * rows), _mm256_set1_ps(x[i + 2]), s2);
+            s3 = _mm256_fmadd_ps(_mm256_maskz_loadu_ps(mask, weight + 3 * rows), _mm256_set1_ps(x[i + 3]), s3);
+        }
+        for (i = whole; i < width; i++, weight += rows) {
+            s0 = _mm256_fmadd_ps(_mm256_maskz_loadu_ps(mask, weight), _mm256_set1_ps(x[i]), s0);
+        }
+        _mm256_storeu_ps(sums, _mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3)));
+    } else {
+        const __mmask16 mask = (__mmask16)((1u << rows) - 1u);
+        __m512 s0 = _mm512_loadu_ps(sums), s1 = _mm512_setzero_ps(), s2 = s1, s3 = s1;
+        for (i = 0; i < whole; i += 4, weight += 4 * rows) {
+            s0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, weight), _mm512_set1_ps(x[i]), s0);
+            s1 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, weight + rows), _mm512_set1_ps(x[i + 1]), s1);
+            s2 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, weight + 2 * rows), _mm512_set1_ps(x[i + 2]), s2);
+            s3 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, weight + 3 * rows), _mm512_set1_ps(x[i + 3]), s3);
+        }
+        for (i = whole; i < width; i++, weight += rows) {
+            s0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, weight), _mm512_set1_ps(x[i]), s0);
+        }
+        _mm512_storeu_ps(sums, _mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)));
     }
-    for (i = whole; i < width; i++, weight += rows) {
-        s0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, weight), _mm512_set1_ps(x[i]), s0);
-    }
-    _mm512_mask_storeu_ps(sums, mask, _mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)));
 }
 #else
 KERNEL void last_sums_f32(const float *RESTRICT weight, size_t rows, size_t width, const float *RESTRICT x,

@@ -6,6 +6,13 @@
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VBMI2__)
 #include <immintrin.h>
 #define BLOCK_SUMS_I8_VECTOR
+KERNEL __m512i four_codes(const uint8_t *codes) /* in every lane */
+{
+    int32_t four;
+    memcpy(&four, codes, 4);
+    return _mm512_set1_epi32(four);
+}
+
 /* Four unsigned by four signed products a lane, 16 rows at once; `rows` may be fewer than 16. */
 ALWAYS_INLINE void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t width,
                                  const uint8_t *RESTRICT codes, int32_t zero_point, int32_t *RESTRICT sums)
@@ -15,25 +22,22 @@ ALWAYS_INLINE void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, siz
     const __m512i ones = _mm512_set1_epi8(1);
     const size_t stride = 4 * rows;
     size_t i = 0;
-    int32_t four[4];
     if (zero_point == 0) {
         for (; i + 16 <= width; i += 16, weight += 4 * stride) {
-            memcpy(four, codes + i, 16);
-            s0 = _mm512_dpbusd_epi32(s0, _mm512_set1_epi32(four[0]), _mm512_maskz_loadu_epi32(mask, weight));
-            s1 = _mm512_dpbusd_epi32(s1, _mm512_set1_epi32(four[1]), _mm512_maskz_loadu_epi32(mask, weight + stride));
-            s2 = _mm512_dpbusd_epi32(s2, _mm512_set1_epi32(four[2]), _mm512_maskz_loadu_epi32(mask, weight + 2 * stride));
-            s3 = _mm512_dpbusd_epi32(s3, _mm512_set1_epi32(four[3]), _mm512_maskz_loadu_epi32(mask, weight + 3 * stride));
+            s0 = _mm512_dpbusd_epi32(s0, four_codes(codes + i), _mm512_maskz_loadu_epi32(mask, weight));
+            s1 = _mm512_dpbusd_epi32(s1, four_codes(codes + i + 4), _mm512_maskz_loadu_epi32(mask, weight + stride));
+            s2 = _mm512_dpbusd_epi32(s2, four_codes(codes + i + 8), _mm512_maskz_loadu_epi32(mask, weight + 2 * stride));
+            s3 = _mm512_dpbusd_epi32(s3, four_codes(codes + i + 12), _mm512_maskz_loadu_epi32(mask, weight + 3 * stride));
         }
     }
     for (; i + 16 <= width; i += 16, weight += 4 * stride) {
         const __m512i w0 = _mm512_maskz_loadu_epi32(mask, weight), w1 = _mm512_maskz_loadu_epi32(mask, weight + stride);
         const __m512i w2 = _mm512_maskz_loadu_epi32(mask, weight + 2 * stride);
         const __m512i w3 = _mm512_maskz_loadu_epi32(mask, weight + 3 * stride);
-        memcpy(four, codes + i, 16);
-        s0 = _mm512_dpbusd_epi32(s0, _mm512_set1_epi32(four[0]), w0);
-        s1 = _mm512_dpbusd_epi32(s1, _mm512_set1_epi32(four[1]), w1);
-        s2 = _mm512_dpbusd_epi32(s2, _mm512_set1_epi32(four[2]), w2);
-        s3 = _mm512_dpbusd_epi32(s3, _mm512_set1_epi32(four[3]), w3);
+        s0 = _mm512_dpbusd_epi32(s0, four_codes(codes + i), w0);
+        s1 = _mm512_dpbusd_epi32(s1, four_codes(codes + i + 4), w1);
+        s2 = _mm512_dpbusd_epi32(s2, four_codes(codes + i + 8), w2);
+        s3 = _mm512_dpbusd_epi32(s3, four_codes(codes + i + 12), w3);
         all0 = _mm512_dpbusd_epi32(all0, ones, w0);
         all1 = _mm512_dpbusd_epi32(all1, ones, w1);
         all2 = _mm512_dpbusd_epi32(all2, ones, w2);
@@ -41,8 +45,7 @@ ALWAYS_INLINE void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, siz
     }
     for (; i + 4 <= width; i += 4, weight += stride) {
         __m512i w = _mm512_maskz_loadu_epi32(mask, weight);
-        memcpy(four, codes + i, 4);
-        s0 = _mm512_dpbusd_epi32(s0, _mm512_set1_epi32(four[0]), w);
+        s0 = _mm512_dpbusd_epi32(s0, four_codes(codes + i), w);
         all0 = _mm512_dpbusd_epi32(all0, ones, w);
     }
     if (i < width) { /* fewer than four columns: spread to four */
@@ -50,9 +53,9 @@ ALWAYS_INLINE void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, siz
         const __mmask64 kept = _cvtu64_mask64(0x1111111111111111u * ((1u << columns) - 1u) & (~(uint64_t)0 >> (64 - stride)));
         const __mmask64 stored = _cvtu64_mask64(~(uint64_t)0 >> (64 - rows * columns));
         __m512i w = _mm512_maskz_expand_epi8(kept, _mm512_maskz_loadu_epi8(stored, weight));
-        four[0] = 0;
-        memcpy(four, codes + i, columns);
-        s1 = _mm512_dpbusd_epi32(s1, _mm512_set1_epi32(four[0]), w);
+        const unsigned second = columns > 1 ? codes[i + 1] : 0u, third = columns > 2 ? codes[i + 2] : 0u;
+        const __m512i last = _mm512_set1_epi32((int32_t)(codes[i] | second << 8 | third << 16));
+        s1 = _mm512_dpbusd_epi32(s1, last, w);
         all1 = _mm512_dpbusd_epi32(all1, ones, w);
     }
     s0 = _mm512_add_epi32(_mm512_add_epi32(s0, s1), _mm512_add_epi32(s2, s3));

@@ -1,23 +1,18 @@
 #include "block_sums_f32.h"
 #include "conv2d_shape.h"
 
-#if defined(__SSE2__) || defined(__ARM_NEON)
 #if defined(__AVX512F__)
-#define CONV_PIXELS 10 /* as many sums of 16 as there are registers for, and as pointers */
-#else
-#define CONV_PIXELS 4
-#endif
+#include <immintrin.h>
+#define CONV_PIXELS 10 /* as many sums, and pointers, as there are registers for */
 /* The 16 outputs of a block at several pixels at once, so that each weight is read once for all of them. */
 KERNEL void conv2d_pixels_f32(const conv2d_shape *s, const float *RESTRICT weight, const float *const *corners,
                               float sums[CONV_PIXELS][BLOCK_ROWS])
 {
     const size_t run = s->kernel_width * s->channels, line = s->width * s->channels;
-    size_t i, k, p, row;
-    float t[CONV_PIXELS][BLOCK_ROWS];
+    __m512 t[CONV_PIXELS];
+    size_t i, k, p;
     UNROLL for (p = 0; p < CONV_PIXELS; p++) {
-        for (row = 0; row < BLOCK_ROWS; row++) {
-            t[p][row] = 0.0f;
-        }
+        t[p] = _mm512_setzero_ps();
     }
     for (i = 0; i < s->kernel_height; i++) {
         const float *x[CONV_PIXELS];
@@ -25,17 +20,14 @@ KERNEL void conv2d_pixels_f32(const conv2d_shape *s, const float *RESTRICT weigh
             x[p] = corners[p] + i * line;
         }
         for (k = 0; k < run; k++, weight += BLOCK_ROWS) {
+            const __m512 w = _mm512_loadu_ps(weight);
             UNROLL for (p = 0; p < CONV_PIXELS; p++) {
-                for (row = 0; row < BLOCK_ROWS; row++) {
-                    t[p][row] = multiply_add(weight[row], x[p][k], t[p][row]);
-                }
+                t[p] = _mm512_fmadd_ps(w, _mm512_set1_ps(x[p][k]), t[p]);
             }
         }
     }
     UNROLL for (p = 0; p < CONV_PIXELS; p++) {
-        for (row = 0; row < BLOCK_ROWS; row++) {
-            sums[p][row] = t[p][row];
-        }
+        _mm512_storeu_ps(sums[p], t[p]);
     }
 }
 #endif

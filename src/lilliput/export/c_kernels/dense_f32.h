@@ -17,7 +17,7 @@ KERNEL void dense_f32(const float *RESTRICT weight, const float *RESTRICT bias, 
         }
     }
     if (whole < rows) {
-        for (i = 0; i < rows - whole; i++) {
+        for (i = 0; i < BLOCK_ROWS; i++) {
             sums[i] = 0.0f;
         }
         last_sums_f32(weight, rows - whole, width, x, sums);
