@@ -29,10 +29,15 @@ RECIPES = (
     help="A folder of folders named ALGORITHM-ENVIRONMENT, one a policy.",
 )
 @click.option(
-    "--episodes", default=60, show_default=True, type=click.IntRange(min=1), help="Episodes a candidate plays."
+    "--episodes", default=100, show_default=True, type=click.IntRange(min=1), help="Episodes a candidate plays."
 )
 @click.option(
-    "-o", "--output", default=Path("demo"), show_default=True, type=click.Path(path_type=Path), help="Where to write."
+    "-o",
+    "--output",
+    default=Path("demo-output"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Where to write.",
 )
 @option.as_json
 def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
