@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.load.checkpoints import FILES, FOLDER, copied, expected
+from tests.load.checkpoints import FILES, FOLDER, copied, expected, source
 
 from lilliput import policy as policy_file
 from lilliput import reference
@@ -114,6 +114,20 @@ def test_a_path_that_is_no_file(tmp_path: Path) -> None:
         load_policy("/dev/null")
     with pytest.raises(LilliputError, match="does not exist"):
         load_policy("a\0b")
+
+
+def test_what_a_file_says_cannot_reach_the_terminal_raw(tmp_path: Path) -> None:
+    data = source("cleanrl_td3").read_bytes()
+    (tmp_path / "x.pt").write_bytes(data.replace(b"action_bias", b"action\x1b[2J\n"[:10] + b"s"))
+    with pytest.raises(LilliputError, match="has no 'action_bias'; it has action") as caught:
+        load_policy(tmp_path / "x.pt")
+    assert str(caught.value).isprintable()
+
+
+def test_a_run_of_cleanrl_names_its_environment(tmp_path: Path) -> None:
+    folder = tmp_path / "CartPole-v1__ppo__1__1700000000"
+    folder.mkdir()
+    assert load_policy(copied("cleanrl_ppo", folder)).provenance.environment == "CartPole-v1"
 
 
 def test_a_normalizer_that_does_not_exist(tmp_path: Path) -> None:

@@ -103,6 +103,9 @@ def load_policy(source: str | os.PathLike[str], *, normalizer: str | os.PathLike
             )
     if _is_lilliput(data):
         return policy
+    run = path.parent.name.split("__")
+    if policy.provenance.framework == "cleanrl" and len(run) == 4:  # environment, script, seed, time
+        side = rl_zoo.Side(environment=run[0])
     return _with_side(
         policy,
         side,
@@ -117,9 +120,15 @@ def _dispatch(data: bytes, name: str) -> Policy:
             try:
                 return kind.read(data, name)
             except LilliputError as error:
-                # What the nouns refuse does not name the file.
-                raise error if name in str(error) else LilliputError(f"{name}: {error}") from error
+                # What the nouns refuse does not name the file; what a file says may hold terminal codes.
+                message = _printable(str(error))
+                raise LilliputError(message if name in message else f"{name}: {message}") from error
     raise LilliputError(f"{name} is {'empty' if not data else 'of no known format'}; supported: {_SUPPORTED}")
+
+
+def _printable(text: str) -> str:
+    """The text as one line, its control characters replaced."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _read_file(path: Path) -> bytes:
@@ -168,8 +177,8 @@ def _with_side(policy: Policy, side: rl_zoo.Side, source: Provenance, *, given: 
         found,
         source=source.source,
         source_sha256=source.source_sha256,
-        environment=side.environment or found.environment,
+        environment=_printable(side.environment),
         wrappers=wrappers,
-        guesses=(*guesses, *notes),
+        guesses=tuple(_printable(guess) for guess in (*guesses, *notes)),
     )
     return Policy(policy.observation_space, policy.action_space, policy.layers, provenance)
