@@ -1,15 +1,19 @@
 """Golden examples: steady, repeatable, of the input's kind, and none where nothing could be compared."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from tests.arrays import f32, i32
-from tests.strategies import plausible_observations, policies, random_linear
+from tests.strategies import Form, plausible_observations, policies, random_linear
 
 from lilliput import layers, reference, spaces
 from lilliput.affine import QuantizedTensor
 from lilliput.errors import LilliputError
+from lilliput.export import export
 from lilliput.export.golden import N_EXAMPLES, golden_examples
+from lilliput.layers import Layer
 from lilliput.policy import Policy
 
 SPACE = spaces.Box((2,), np.array(-np.inf), np.array(np.inf))
@@ -140,3 +144,27 @@ def test_images_are_fewer() -> None:
     golden = golden_examples(policy)
     assert 16 <= len(golden.observations) <= 20
     assert {0, 255} <= {int(image.flat[0]) for image in golden.observations if image.min() == image.max()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["float16", "static", "dynamic", "weight_only"])
+@pytest.mark.parametrize("activation", [layers.Tanh(), layers.Relu()], ids=["tanh", "relu"])
+def test_networks_as_wide_as_real_ones_reproduce_theirs(tmp_path: Path, activation: Layer, form: Form) -> None:
+    # Saturated units of a dynamic range lie just where two codes meet: examples that hang on one are none.
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        space = spaces.Box((17,), np.array(-np.inf), np.array(np.inf))
+        x = f32(rng.normal(size=(64, 17)) * 4)
+        stack: list[Layer] = []
+        for width in (256, 256):
+            linear = random_linear(x, form, rng, outputs=width, bits=(8, 8 - 3 * (seed == 1)))
+            stack += [linear, activation]
+            x = reference.apply(activation, reference.apply(linear, x))
+        last = random_linear(x, form, rng, outputs=6)
+        box = spaces.Box((6,), np.array(-1.0), np.array(1.0))
+        for policy in (
+            Policy(space, box, (*stack, last, layers.SquashAction())),
+            Policy(space, spaces.Discrete(6), (*stack, last, layers.ArgmaxAction((6,)))),
+        ):
+            made = export(policy, "onnx", tmp_path / f"{seed}-{policy.is_discrete}")
+            assert made.manifest.tolerance == (0 if policy.is_discrete else pytest.approx(1e-5))

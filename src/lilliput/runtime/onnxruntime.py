@@ -146,9 +146,12 @@ def _open(artifact: Artifact) -> "InferenceSession":
 def _check_ports(
     artifact: Artifact, session: "InferenceSession", expected: dict[str, tuple[str, tuple[int, ...]]]
 ) -> None:
-    ports = [*session.get_inputs(), *session.get_outputs()]
-    found = {port.name: (port.type, tuple(port.shape[1:])) for port in ports}
-    free = all(port.shape and not isinstance(port.shape[0], int) for port in ports)
+    try:
+        ports = [*session.get_inputs(), *session.get_outputs()]
+        found = {port.name: (port.type, tuple(port.shape[1:])) for port in ports}
+        free = all(port.shape and not isinstance(port.shape[0], int) for port in ports)
+    except UnicodeDecodeError:
+        raise LilliputError(f"{artifact.folder / MODEL} has a name that is no text: export again") from None
     if found != expected or len(ports) != 2 or not free:
         raise LilliputError(
             f"{artifact.folder / MODEL} takes and gives {found}; its manifest says {expected}: export again"
