@@ -301,6 +301,61 @@ def test_torch_s_own_exports(tmp_path: Path) -> None:
         check(stream.getvalue(), tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.frameworks
+def test_stable_baselines3_s_documented_export(tmp_path: Path) -> None:
+    """Its guide exports policy(observation, deterministic=True), with distributions whose shapes ONNX works out."""
+    torch = pytest.importorskip("torch")
+    sb3 = pytest.importorskip("stable_baselines3")
+    import io
+    import warnings
+
+    from gymnasium.spaces import Box, Discrete
+    from tests.load.frameworks import ACTIONS, Still, observations, predicted, shaken, vector
+
+    class Deterministic(torch.nn.Module):
+        def __init__(self, network: Any) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, observation: Any) -> Any:
+            return self.network(observation, deterministic=True)
+
+    torch.manual_seed(0)
+    small = {"buffer_size": 10}
+    for algorithm, space, options in (
+        (sb3.PPO, ACTIONS, {"n_steps": 8}),
+        (sb3.PPO, Discrete(3), {"n_steps": 8}),
+        (sb3.DQN, Discrete(3), small),
+        (sb3.SAC, ACTIONS, small),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = shaken(algorithm("MlpPolicy", Still(vector(5), space), device="cpu", **options))
+            stream = io.BytesIO()
+            network = model.policy.actor if algorithm is sb3.SAC else model.policy
+            torch.onnx.export(
+                Deterministic(network),
+                torch.zeros(1, 5),
+                stream,
+                dynamo=False,
+                opset_version=17,
+                input_names=["obs"],
+                dynamic_axes={"obs": {0: "n"}},
+            )
+        policy = loaded(stream.getvalue(), tmp_path)
+        batch = observations(vector(5))
+        actions = reference.act(policy, batch)
+        if isinstance(space, Box):
+            # What the framework's predict does behind its network, the guide leaves to the user.
+            actions = (
+                model.policy.unscale_action(actions)
+                if algorithm is sb3.SAC
+                else np.clip(actions, space.low, space.high)
+            )
+        np.testing.assert_allclose(actions, predicted(model, batch), atol=2e-5)
+
+
 SIMPLE = [node("Gemm", "obs w0 b0", "h"), node("Relu", "h", "a"), node("Gemm", "a w1 b1", "action", transB=1)]
 
 

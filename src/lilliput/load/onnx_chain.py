@@ -82,12 +82,29 @@ def _step(graph: Graph, node: Any) -> tuple[str, list[Step]]:
             return _product(graph, factors[0], factors[1], factor)
     if node.op_type == "Div" and len(set(variable)) == 2:
         return _standardized(graph, node)
+    if node.op_type == "Expand" and _is_made_by(graph, node, 1, "Shape"):
+        # torch's distributions broadcast their mean to a shape that it has already.
+        return node.input[0], []
+    if node.op_type == "Sub" and _is_made_by(graph, node, 1, "ReduceLogSumExp"):
+        return _log_softmax(graph, node)
     if len(variable) != 1:
         raise LilliputError(
             f"{graph.name}: node {node.op_type} joins {len(variable)} values; "
             "supported: one chain from observation to action"
         )
     return variable[0], _unary(graph, node, variable[0])
+
+
+def _log_softmax(graph: Graph, node: Any) -> tuple[str, list[Step]]:
+    """The source of x - log(sum(exp(x)))."""
+    if graph.producers[node.input[1]].input[0] != node.input[0]:
+        raise LilliputError(f"{graph.name}: node Sub joins two values; supported: log-probabilities")
+    return node.input[0], [Softmax()]
+
+
+def _is_made_by(graph: Graph, node: Any, index: int, kind: str) -> bool:
+    inner = graph.producers.get(node.input[index]) if len(node.input) > index else None
+    return inner is not None and inner.op_type == kind
 
 
 def _product(graph: Graph, first: str, second: str, factor: np.ndarray) -> tuple[str, list[Step]]:
