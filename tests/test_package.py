@@ -26,8 +26,8 @@ def test_importing_lilliput_loads_no_heavy_package():
 
 
 def test_importing_lilliput_is_quick():
-    clock = "import time; start = time.perf_counter(); import lilliput; print(time.perf_counter() - start)"
-    # The best of several: a busy machine makes an import slow, nothing makes it quick.
+    clock = "import time; start = time.process_time(); import lilliput; print(time.process_time() - start)"
+    # Processor time, the best of several: waiting for a busy machine is not the import's doing.
     assert min(float(run_python(clock)) for _ in range(5)) < 0.3
 
 
