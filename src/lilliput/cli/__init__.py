@@ -10,6 +10,7 @@ from lilliput.cli.export import export
 from lilliput.cli.measure import measure
 from lilliput.cli.show import show
 from lilliput.cli.shrink import shrink
+from lilliput.cli.study import study
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -24,5 +25,5 @@ def cli() -> None:
     """
 
 
-for command in (show, compress, export, check, measure, compare, shrink, demo):
+for command in (show, compress, export, check, measure, compare, shrink, study, demo):
     cli.add_command(command)

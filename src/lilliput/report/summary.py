@@ -31,6 +31,8 @@ class Row:
         smaller: the baseline's model_bytes over this one's.
         file_smaller: the same of the files on disk.
         memory_bytes: peak resident memory over that of the same runtime serving an identity policy.
+        environment: the id, with its arguments where there are any.
+        digests: of the cells that the row is made of: the names of their record files.
     """
 
     policy: str
@@ -63,6 +65,7 @@ class Row:
     energy_j: float | None
     episode_time_s: float | None
     notes: tuple[str, ...]
+    digests: tuple[str, ...] = ()
 
 
 def rows(records: Iterable[Record], keep: float) -> tuple[Row, ...]:
@@ -83,7 +86,7 @@ def rows(records: Iterable[Record], keep: float) -> tuple[Row, ...]:
     for (_, task), candidates in groups.items():
         ordered = sorted(candidates, key=lambda candidate: candidate[0] != "")
         for candidate in ordered:
-            baseline = candidates.get(("", *candidate[1:]), [])
+            baseline = candidates.get(("", *candidate[1:])) or _any_seed(candidates, candidate)
             found.append(_row(candidates[candidate], baseline, task, randoms, keep))
     return tuple(found)
 
@@ -94,6 +97,11 @@ def _task(cell: Cell) -> tuple[object, ...]:
 
 def _candidate(cell: Cell) -> tuple[object, ...]:
     return cell.recipe, cell.format, cell.target, cell.compression_seed
+
+
+def _any_seed(candidates: dict[tuple[object, ...], list[Record]], candidate: tuple[object, ...]) -> list[Record]:
+    """The baseline of that format and target under another compression seed: nothing in a baseline is random."""
+    return next((found for key, found in candidates.items() if key[0] == "" and key[1:3] == candidate[1:3]), [])
 
 
 def _row(
@@ -121,7 +129,7 @@ def _row(
     return Row(
         policy=cell.policy,
         names=records[0].names,
-        environment=cell.environment,
+        environment=cell.environment + ("" if cell.environment_kwargs == "{}" else f" {cell.environment_kwargs}"),
         recipe=cell.recipe,
         format=cell.format,
         target=cell.target,
@@ -149,6 +157,7 @@ def _row(
         energy_j=_median(_values(records, "energy_j")),
         episode_time_s=_median(_values(records, "episode_time_s")),
         notes=tuple(absent),
+        digests=tuple(record.cell.digest for record in records),
     )
 
 

@@ -63,7 +63,8 @@ def compare(
     played = cells(policy, comparison)
     enter(folder, "comparison", force=force)
     keep_policy(folder, policy)
-    records = list(local.run_all(played, folder, workers, progress))
+    finished, missing = local.split(played, folder, retry_failed=True)
+    records = [*finished, *local.Local(workers if len(missing) > 1 else 1).run_all(missing, folder, progress)]
     by_cell = {record.cell.digest: record for record in records}
     ordered = [by_cell[cell.digest] for cell in played]
     if comparison.timings:

@@ -1,14 +1,16 @@
 """Which environment a policy is judged in: the one that was named, or the one that its source names."""
 
+import fnmatch
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from lilliput.compress import Context
 from lilliput.errors import LilliputError
 from lilliput.policy import Policy
 
 Progress = Callable[[str, int, int], None]
+T = TypeVar("T")
 
 
 def resolve(policy: Policy, environment: str | None, environment_kwargs: str) -> tuple[str, Mapping[str, Any]]:
@@ -45,6 +47,22 @@ def context_for(
     if id_ is None:
         return Context(policy, seed=seed, progress=progress)
     return Context.from_environment(policy, id_, seed, environment_kwargs=kwargs, progress=progress)
+
+
+def matching(named: Sequence[tuple[str, T]], path: str, trained_on: str) -> T | None:
+    """What the first pattern names that is like the policy's path, a tail of it, or what the policy was trained on.
+
+    >>> matching([("ppo/*", 1), ("Hopper-v3", 2)], "zoo/ppo/Walker2d-v3_1", "Walker2d-v3")
+    1
+    >>> matching([("ppo/*", 1), ("Hopper-v3", 2)], "zoo/sac/Hopper-v3_1", "Hopper-v3")
+    2
+    """
+    parts = path.split("/")
+    tails = ["/".join(parts[n:]) for n in range(len(parts))]
+    for pattern, value in named:
+        if any(fnmatch.fnmatchcase(tail, pattern.strip("/")) for tail in (trained_on, *tails)):
+            return value
+    return None
 
 
 def _kwargs(text: str) -> dict[str, Any]:

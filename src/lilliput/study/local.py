@@ -1,72 +1,58 @@
 """Cells on this machine's cores: as many processes as asked, each record kept as soon as it is there."""
 
-import contextlib
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
-from lilliput.errors import LilliputError
 from lilliput.record import Cell, Record
+from lilliput.study import timing
+from lilliput.study.executor import Executor
+from lilliput.study.processes import Job, run_jobs
 from lilliput.study.run import Progress, record_of, run
 
 
-def run_all(cells: Sequence[Cell], folder: Path, workers: int, progress: Progress) -> Iterator[Record]:
-    """The records of the cells, those that are there already first, the others as they come.
+@final
+@dataclass(frozen=True)
+class Local(Executor):
+    """Processes of this machine.
 
-    Raises:
-        LilliputError: a worker process was killed; what was finished is kept.
+    Attributes:
+        workers: how many at once; one without a time limit needs no process of its own.
+        timeout: seconds a cell.
     """
-    todo = []
+
+    workers: int = 1
+    timeout: float | None = None
+
+    def run_all(self, cells: Sequence[Cell], folder: Path, progress: Progress) -> Iterator[Record]:
+        """The records of the cells as they come; see `Executor.run_all`."""
+        if self.workers <= 1 and self.timeout is None:
+            for cell in cells:
+                yield run(cell, folder, progress)
+            return
+        jobs = [Job((cell,)) for cell in cells]
+        for done, (record,) in enumerate(run_jobs(jobs, folder, self.workers, self.timeout), 1):
+            progress("cells", done, len(jobs))
+            yield record
+
+
+def time_all(
+    cells: Sequence[Cell], folder: Path, timeout: float | None
+) -> Iterator[Record]:
+    """The records of timing cells: one group after the other, nothing beside them, in a process that may be ended."""
+    jobs = [Job(group, timed=True) for group in timing.groups(cells)]
+    for records in run_jobs(jobs, folder, 1, timeout):
+        yield from records
+
+
+def split(cells: Sequence[Cell], folder: Path, *, retry_failed: bool) -> tuple[list[Record], list[Cell]]:
+    """The records that are there already, and the cells that are still to run."""
+    finished, missing = [], []
     for cell in cells:
         record = record_of(folder, cell)
-        if record is not None and record.status != "failed":
-            yield record
+        if record is None or (record.status == "failed" and retry_failed):
+            missing.append(cell)
         else:
-            todo.append(cell)
-    if workers <= 1 or len(todo) <= 1:
-        for cell in todo:
-            yield run(cell, folder, progress)
-        return
-    context = multiprocessing.get_context("spawn")
-    counts = {"done": 0}
-    with _pool(ProcessPoolExecutor(min(workers, len(todo)), mp_context=context, initializer=_one_thread)) as pool:
-        pending = {pool.submit(_run_quietly, cell, folder) for cell in todo}
-        while pending:
-            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in finished:
-                error = future.exception()
-                if error is not None:
-                    raise LilliputError(
-                        f"a worker process ended ({error or type(error).__name__}); run the same command to go on"
-                    ) from error
-                counts["done"] += 1
-                progress("cells", counts["done"], len(todo))
-                yield future.result()
-
-
-@contextlib.contextmanager
-def _pool(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
-    try:
-        yield pool
-    except BaseException:
-        # Interrupted: do not wait for cells that would take minutes; their records are written whole or not at all.
-        processes = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-        raise
-    pool.shutdown()
-
-
-def _one_thread() -> None:
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
-
-
-def _run_quietly(cell: Cell, folder: Path) -> Record:
-    return run(cell, folder, _silent)
-
-
-_silent: Callable[[str, int, int], None] = lambda _what, _done, _total: None  # noqa: E731
+            finished.append(record)
+    return finished, missing

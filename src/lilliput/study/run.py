@@ -1,8 +1,11 @@
 """One cell: compress, export, open what was exported and measure it there. The outcome is always a Record."""
 
 import contextlib
+import dataclasses
+import errno
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -59,14 +62,26 @@ def run(cell: Cell, folder: Path, progress: Progress) -> Record:
             artifact = str(built.relative_to(folder))
             measurements, absent = _measure(cell, built, progress)
         record = Record(cell, "done", "", measurements, absent, names, artifact)
-    except NotApplicable as error:
-        record = Record(cell, "not_applicable", str(error), names=names)
-    except Exception as error:  # noqa: BLE001  the one broad catch: a failed cell is a result, the study goes on
-        reason = str(error) if isinstance(error, LilliputError) else f"{type(error).__name__}: {error}"
-        record = Record(cell, "failed", reason, names=names)
-    record = Record(**{**vars(record), "elapsed_s": round(time.perf_counter() - start, 3)})
+    except Exception as error:  # noqa: BLE001  the broad catch: a failed cell is a result, the study goes on
+        record = failure(cell, error, names)
+    record = dataclasses.replace(record, elapsed_s=round(time.perf_counter() - start, 3))
     record_file.write(record, folder / RECORDS)
     return record
+
+
+def failure(cell: Cell, error: Exception, names: tuple[tuple[str, str], ...] = ()) -> Record:
+    """The record of a cell that ended in an error.
+
+    Raises:
+        LilliputError: the disk is full: that is no result of the cell's.
+    """
+    full = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)]
+    if any(text in str(error) for text in full):  # in a compiler's words, too
+        raise LilliputError(f"{error}; free some space and run the same command to go on") from error
+    if isinstance(error, NotApplicable):
+        return Record(cell, "not_applicable", str(error), names=names)
+    reason = str(error) if isinstance(error, LilliputError) else f"{type(error).__name__}: {error}"
+    return Record(cell, "failed", reason, names=names)
 
 
 def names_of(policy: Policy) -> tuple[tuple[str, str], ...]:
@@ -106,8 +121,12 @@ def build(cell: Cell, policy: Policy, folder: Path, progress: Progress) -> Path:
             progress=progress,
         )
         small = compress(policy, parse(cell.recipe), context)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    export(small, cell.format, path)
+    try:
+        export(small, cell.format, path)
+    except (LilliputError, OSError):
+        # Another process may have put the same one there meanwhile: a baseline serves several environments.
+        if not path.exists():
+            raise
     return path
 
 

@@ -18,10 +18,27 @@ from lilliput import record as record_file
 from lilliput.measurement import QUANTITIES, Absent, Measurement
 from lilliput.policy import Policy
 from lilliput.record import Cell, Record
-from lilliput.study.run import POLICIES, RECORDS, Progress, build, names_of, record_of, split, task
+from lilliput.study.run import POLICIES, RECORDS, Progress, build, failure, names_of, record_of, split, task
 
 OBSERVATIONS = 1024
 TIMED_EPISODES = 5
+
+IN_TURNS = 12
+"""Artifacts that are timed in one run beside their baseline: more would spread a ratio's two sides over minutes."""
+
+_TOGETHER = {
+    "latency_s": ("latency_s", "baseline_latency_s"),
+    "peak_memory_bytes": ("peak_memory_bytes", "identity_memory_bytes", "interpreter_memory_bytes"),
+    "energy_j": ("energy_j", "gross_energy_j"),
+    "gross_energy_j": ("energy_j", "gross_energy_j"),
+}
+"""What is measured with a quantity because it says nothing alone."""
+
+
+def asked(quantities: Sequence[str]) -> tuple[str, ...]:
+    """Those that must be measured alone, with what belongs to them, in the order of QUANTITIES."""
+    wanted = {q for name in quantities if QUANTITIES[name].timing for q in _TOGETHER.get(name, (name,))}
+    return tuple(name for name in QUANTITIES if name in wanted)
 
 
 def cell_of(cell: Cell, quantities: tuple[str, ...]) -> Cell:
@@ -34,63 +51,91 @@ def cell_of(cell: Cell, quantities: tuple[str, ...]) -> Cell:
     )
 
 
+def groups(cells: Sequence[Cell]) -> tuple[tuple[Cell, ...], ...]:
+    """The cells that are measured in one run: of one policy, environment, format and set of quantities."""
+    found: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        found[
+            cell.policy, cell.environment, cell.environment_kwargs, cell.wrappers, cell.format, cell.quantities
+        ].append(cell)
+    return tuple(
+        tuple(group[n : n + IN_TURNS]) for group in found.values() for n in range(0, len(group), IN_TURNS)
+    )
+
+
 def run_all(cells: Sequence[Cell], folder: Path, progress: Progress) -> Iterator[Record]:
     """The records of timing cells, in order; those of one policy and format that are missing are measured in one run.
 
     Each of them is interleaved with the baseline of its policy and format, which is what its ratio is taken against.
     """
-    groups: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
-    for cell in cells:
-        groups[cell.policy, cell.environment, cell.format].append(cell)
-    for group in groups.values():
-        found = {cell: record_of(folder, cell) for cell in group}
-        missing = [cell for cell in group if (record := found[cell]) is None or record.status == "failed"]
-        if missing:
-            found |= _measure(missing, folder, progress)
-        yield from (record for record in found.values() if record is not None)
+    found = {cell: record_of(folder, cell) for cell in cells}
+    missing = [cell for cell, record in found.items() if record is None or record.status == "failed"]
+    for group in groups(missing):
+        found |= {record.cell: record for record in measure(group, folder, progress)}
+    yield from (record for record in found.values() if record is not None)
 
 
-def _measure(cells: list[Cell], folder: Path, progress: Progress) -> dict[Cell, Record | None]:
+def measure_or_record(cells: Sequence[Cell], folder: Path, progress: Progress) -> tuple[Record, ...]:
+    """The records of one group; where it fails, each cell's says so."""
+    try:
+        return measure(cells, folder, progress)
+    except Exception as error:  # noqa: BLE001  as in `run`: a failed cell is a result, the study goes on
+        found = tuple(failure(cell, error) for cell in cells)
+    for record in found:
+        record_file.write(record, folder / RECORDS)
+    return found
+
+
+def measure(cells: Sequence[Cell], folder: Path, progress: Progress) -> tuple[Record, ...]:
+    """The records of one group of cells, measured in turns with their baseline; they stand in the folder too."""
     from lilliput.compress import Context
-    from lilliput.measure import energy, episode_energy, episode_return, latency, memory
+    from lilliput.measure import latency
 
     first = cells[0]
     policy = policy_file.read(folder / POLICIES / f"{first.policy}{policy_file.SUFFIX}")
-    settings = task(first)
-    context = Context.from_environment(policy, first.environment, seed=first.compression_seed, **settings)
+    context = Context.from_environment(policy, first.environment, seed=first.compression_seed, **task(first))
     observations = context.observations(OBSERVATIONS)
-    baseline = dataclasses.replace(
-        first, recipe="", versions=tuple(v for v in first.versions if not v[0].startswith("step."))
-    )
+    unpressed = tuple(pair for pair in first.versions if not pair[0].startswith("step."))
+    baseline = dataclasses.replace(first, recipe="", compression_seed=0, versions=unpressed)
     artifacts = [build(cell, policy, folder, progress) for cell in (baseline, *cells)]
-    found: dict[Cell, Record | None] = {}
+    found = []
     with tempfile.TemporaryDirectory() as scratch:
-        identity = _identity(policy, first.format, Path(scratch))
+        identity = _identity(policy, first.format, Path(scratch)) if "peak_memory_bytes" in first.quantities else None
         start = time.perf_counter()
-        baseline_times, *times = latency(artifacts, observations)
+        times = latency(artifacts, observations) if "latency_s" in first.quantities else ()
         spent = (time.perf_counter() - start) / len(cells)
-        for number, (cell, artifact, seconds) in enumerate(zip(cells, artifacts[1:], times, strict=True)):
+        for number, (cell, artifact) in enumerate(zip(cells, artifacts[1:], strict=True)):
             progress("timing", number, len(cells))
             start = time.perf_counter()
-            measured: list[Measurement | Absent] = [
-                seconds,
-                dataclasses.replace(baseline_times, quantity="baseline_latency_s"),
-                *memory(artifact, observations, identity=identity),
-                *energy(artifact, observations),
-                episode_energy(
-                    artifact, cell.environment, cell.episode_seeds, environment_kwargs=settings["environment_kwargs"]
-                ),
-                *episode_return(artifact, cell.environment, cell.episode_seeds, **settings),
-            ]
+            measured = list(_alone(cell, artifact, observations, identity))
+            if times:
+                measured += [times[number + 1], dataclasses.replace(times[0], quantity="baseline_latency_s")]
             done, absent = split(measured, cell.quantities)
             elapsed = round(spent + time.perf_counter() - start, 3)
-            record = Record(
-                cell, "done", "", done, absent, names_of(policy), str(artifact.relative_to(folder)), elapsed
-            )
+            place = str(artifact.relative_to(folder))
+            record = Record(cell, "done", "", done, absent, names_of(policy), place, elapsed)
             record_file.write(record, folder / RECORDS)
-            found[cell] = record
+            found.append(record)
     progress("timing", len(cells), len(cells))
-    return found
+    return tuple(found)
+
+
+def _alone(
+    cell: Cell, artifact: Path, observations: np.ndarray, identity: Path | None
+) -> Iterator[Measurement | Absent]:
+    """What is asked for and not taken in turns: memory, energy, the time and energy of whole episodes."""
+    from lilliput.measure import energy, episode_energy, episode_return, memory
+
+    settings = task(cell)
+    if identity is not None:
+        yield from memory(artifact, observations, identity=identity)
+    if "energy_j" in cell.quantities:
+        yield from energy(artifact, observations)
+    if "episode_energy_j" in cell.quantities:
+        kwargs = settings["environment_kwargs"]
+        yield episode_energy(artifact, cell.environment, cell.episode_seeds, environment_kwargs=kwargs)
+    if "episode_time_s" in cell.quantities:
+        yield from episode_return(artifact, cell.environment, cell.episode_seeds, **settings)
 
 
 def _identity(policy: Policy, format_: str, scratch: Path) -> Path:

@@ -1,0 +1,209 @@
+"""`lilliput study`: many policies through many recipes, from one TOML file to one page."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lilliput.cli import option
+
+if TYPE_CHECKING:
+    from lilliput.record import Record
+    from lilliput.study.conduct import Tally
+
+folder_argument = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+
+
+@click.group()
+def study() -> None:
+    """Run what a study file asks for, see how far it is, and write its report.
+
+    \b
+    Example: lilliput study run study.toml -o results/
+    """
+
+
+@study.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@option.output
+@click.option(
+    "--workers", default=os.cpu_count() or 1, show_default="cores", type=click.IntRange(min=1), help="Cells at once."
+)
+@click.option(
+    "--executor", default="local", show_default=True, type=click.Choice(["local", "ray"]), help="What runs the cells."
+)
+@click.option("--address", help="Of the Ray cluster, such as auto or ray://host:10001; default: a new one here.")
+@click.option("--dry-run", is_flag=True, help="Only say what would run: cells, time, disk.")
+@click.option("--retry-failed", is_flag=True, help="Run cells again that failed.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@option.force
+@option.as_json
+def run(
+    file: Path,
+    output: Path,
+    workers: int,
+    executor: str,
+    address: str | None,
+    dry_run: bool,
+    retry_failed: bool,
+    quiet: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Run what is missing of the study in FILE, and write its report.
+
+    Interrupted as often as you like, the same command goes on; a changed file runs only what is new. A cell that fails
+    is a result with its reason, and the others go on.
+
+    \b
+    Examples:
+      lilliput study run study.toml -o results/ --dry-run
+      lilliput study run study.toml -o results/
+      lilliput study run study.toml -o results/ --executor ray --address auto
+    """
+    from lilliput.study.cluster import Ray
+    from lilliput.study.conduct import conduct
+    from lilliput.study.document import read
+    from lilliput.study.estimate import estimate
+    from lilliput.study.local import Local
+    from lilliput.study.plan import plan
+
+    if address is not None and executor != "ray":
+        raise click.UsageError("--address is of a Ray cluster; give --executor ray with it")
+    asked = read(file)
+    planned = plan(asked)
+    for note in planned.notes:
+        click.echo(f"note: {note}", err=True)
+    if dry_run:
+        expected = estimate(planned, output, workers, retry_failed=retry_failed)
+        click.echo(json.dumps(expected.to_json(), indent=1) if as_json else _expected(expected, workers))
+        return
+    at_once = click.get_current_context().get_parameter_source("workers")
+    given = workers if at_once is not click.core.ParameterSource.DEFAULT else 0
+    chosen = (
+        Ray(given, asked.cell_timeout, address) if executor == "ray" else Local(workers, asked.cell_timeout)
+    )
+    text = file.read_text(encoding="utf-8")
+    report = _reporter(quiet=quiet, as_json=as_json)
+    tally = conduct(asked, planned, output, chosen, report, retry_failed=retry_failed, force=force, text=text)
+    written = _write(output)
+    if as_json:
+        click.echo(json.dumps({**tally.to_json(), **written}, indent=1))
+        return
+    click.echo(_counts(tally))
+    for path in written.values():
+        click.echo(path)
+
+
+@study.command()
+@folder_argument
+@option.as_json
+def status(folder: Path, as_json: bool) -> None:
+    """Show how far the study in FOLDER is, what failed, and the smallest so far that kept the return.
+
+    \b
+    Example: lilliput study status results/
+    """
+    from lilliput.report import summary
+    from lilliput.report.answers import label, smallest
+    from lilliput.study.conduct import read_plan, records, tally_of
+
+    tally = tally_of(folder)
+    rows = summary.rows(records(folder), read_plan(folder)["keep"])
+    best = [row for row in smallest(rows) if row is not None]
+    failures = {f"{label(row)}: {row.recipe or 'baseline'}": row.reason for row in rows if row.status == "failed"}
+    if as_json:
+        shown: list[dict[str, Any]] = [
+            {"policy": label(row), "recipe": row.recipe, "format": row.format, "bytes": row.model_bytes} for row in best
+        ]
+        click.echo(json.dumps({**tally.to_json(), "best": shown, "failures": failures}, indent=1))
+        return
+    click.echo(_counts(tally))
+    for row in best:
+        click.echo(f"best so far: {label(row)}: {row.recipe} ({row.model_bytes:,} bytes, {row.smaller or 0:.1f}x)")
+    for name, reason in failures.items():
+        click.echo(f"failed: {name}: {reason}")
+
+
+@study.command()
+@folder_argument
+@option.as_json
+def report(folder: Path, as_json: bool) -> None:
+    """Write the report of what the study in FOLDER has so far: report.html, report.csv, guidelines.md.
+
+    \b
+    Example: lilliput study report results/
+    """
+    written = _write(folder)
+    if as_json:
+        click.echo(json.dumps(written, indent=1))
+        return
+    for path in written.values():
+        click.echo(path)
+
+
+def _write(folder: Path) -> dict[str, str]:
+    """The files of the report by kind."""
+    from lilliput.report.files import write_all
+    from lilliput.study.conduct import read_plan, records
+
+    found = read_plan(folder)
+    written = write_all(
+        list(records(folder)), found["keep"], folder, found["title"], study=found["study"], notes=found["notes"]
+    )
+    for reason in written.left_out:
+        click.echo(f"note: {reason}", err=True)
+    return {kind: str(path) for kind, path in written.files.items()}
+
+
+def _expected(expected: Any, workers: int) -> str:
+    return (
+        f"{expected.cells} cells and {expected.timings} timings, {expected.missing} to go: about "
+        f"{_time(expected.seconds)} with {workers} workers, {expected.disk_bytes / 2**20:.1f} MiB of disk"
+    )
+
+
+def _counts(tally: "Tally") -> str:
+    left = tally.seconds_left
+    parts = [f"{tally.done} of {tally.total} cells done"]
+    parts += [f"{tally.not_applicable} not applicable"] if tally.not_applicable else []
+    parts += [f"{tally.failed} failed"] if tally.failed else []
+    parts += [f"{tally.to_go} to go"] if tally.to_go else []
+    parts += [f"about {_time(left)} left"] if tally.to_go and left is not None else []
+    return ", ".join(parts)
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _reporter(*, quiet: bool, as_json: bool) -> "Callable[[Tally, Record | None], None]":
+    """What follows a study on stderr: one line that is rewritten on a terminal, else one now and then; JSON for logs."""
+    on_terminal = sys.stderr.isatty()
+    last = 0.0
+
+    def show(tally: "Tally", record: "Record | None") -> None:
+        nonlocal last
+        if quiet:
+            return
+        if as_json:
+            event = {"recipe": record.cell.recipe, "status": record.status} if record is not None else {}
+            click.echo(json.dumps({**tally.to_json(), **event}), err=True)
+            return
+        if record is not None and record.status == "failed":
+            click.echo(f"{chr(13) if on_terminal else ''}failed: {record.cell.recipe}: {record.reason}", err=True)
+        now = time.monotonic()
+        if on_terminal:
+            click.echo(f"\r{_counts(tally):<78}", err=True, nl=tally.to_go == 0)
+        elif now - last >= 5 or tally.to_go == 0:
+            last = now
+            click.echo(_counts(tally), err=True)
+
+    return show

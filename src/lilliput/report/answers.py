@@ -1,0 +1,114 @@
+"""What one wants to know first: the smallest that kept the return, what each method cost, what failed."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from lilliput.report.recipe_text import method
+from lilliput.report.summary import Row
+from lilliput.statistics import Interval, interquartile_mean, stratified_bootstrap
+
+
+@final
+@dataclass(frozen=True)
+class MethodCost:
+    """What one method did over all policies.
+
+    Attributes:
+        retention: interquartile mean over all its cells, with the stratified bootstrap interval; policies are strata.
+        smaller, faster: medians of the factors.
+    """
+
+    method: str
+    n_policies: int
+    n_cells: int
+    statuses: Counter[str]
+    retention: Interval | None
+    smaller: float | None
+    faster: float | None
+
+
+def algorithm(row: Row) -> str:
+    """The algorithm that trained the policy, as its source says."""
+    return dict(row.names).get("algorithm") or "unknown"
+
+
+def label(row: Row) -> str:
+    """The policy and where it plays, in words."""
+    names = dict(row.names)
+    who = names.get("algorithm") or names.get("source") or row.policy[:8]
+    return f"{who} {row.environment}"
+
+
+def labels(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
+    """A label for each policy and environment, told apart by the digest where two would read alike."""
+    found: dict[tuple[str, str], str] = {}
+    for row in rows:
+        if row.names or (row.policy, row.environment) not in found:
+            found[row.policy, row.environment] = label(row)
+    taken = Counter(found.values())
+    return {key: text if taken[text] == 1 else f"{text} ({key[0][:6]})" for key, text in found.items()}
+
+
+def by_policy(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
+    """The rows of each policy in each environment."""
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.policy, row.environment].append(row)
+    return dict(groups)
+
+
+def smallest(rows: Sequence[Row]) -> list[Row | None]:
+    """Of each policy the candidate of the fewest model bytes whose verdict is kept; None where there is none."""
+    found: list[Row | None] = []
+    for group in by_policy(rows).values():
+        kept = [row for row in group if verdict_of(row) == "kept" and row.model_bytes is not None]
+        found.append(min(kept, key=lambda row: row.model_bytes or 0, default=None))
+    return found
+
+
+def verdict_of(row: Row) -> str:
+    """kept, lost, undecided, no baseline, failed, not applicable, or nothing for a baseline."""
+    if row.status != "done":
+        return row.status.replace("_", " ")
+    if not row.recipe:
+        return ""
+    if row.verdict is None:
+        return "not played"
+    return "no baseline" if row.verdict.status == "baseline not better than random" else row.verdict.status
+
+
+def costs(rows: Sequence[Row]) -> tuple[MethodCost, ...]:
+    """What each method did, the one that kept the most first."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.recipe:
+            groups[method(row.recipe)].append(row)
+    found = [_cost(name, group) for name, group in groups.items()]
+    return tuple(sorted(found, key=lambda cost: -(cost.retention.estimate if cost.retention else -np.inf)))
+
+
+def _cost(name: str, group: Sequence[Row]) -> MethodCost:
+    strata = [
+        np.array([row.retention.estimate for row in rows if row.retention is not None])
+        for rows in by_policy(group).values()
+    ]
+    strata = [stratum for stratum in strata if len(stratum)]
+    return MethodCost(
+        name,
+        n_policies=len(by_policy(group)),
+        n_cells=len(group),
+        statuses=Counter(verdict_of(row) for row in group),
+        retention=stratified_bootstrap(strata, interquartile_mean, rng=np.random.default_rng(0), draws=1000)
+        if strata
+        else None,
+        smaller=_median([row.smaller for row in group if row.smaller is not None]),
+        faster=_median([row.latency.ratio for row in group if row.latency is not None and row.latency.ratio]),
+    )
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None

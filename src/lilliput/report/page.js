@@ -1,0 +1,233 @@
+"use strict";
+const data = JSON.parse(document.getElementById("data").textContent);
+const byId = (id) => document.getElementById(id);
+const FILTERS = ["algorithm", "environment", "method", "format", "verdict"];
+const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#7F7F7F", "#B8860B", "#20B2AA"];
+const SYMBOLS = { kept: "circle", lost: "x", undecided: "diamond-open", baseline: "star", "no baseline": "square-open" };
+const PAGE = 100;
+const COSTS = { bytes: "model bytes", latency: "seconds of a decision", energy: "joules of a decision", file: "file bytes" };
+const number = (value, digits = 3) => (value === null || value === undefined ? "-" : Number(value.toPrecision(digits)).toLocaleString("en"));
+const percent = (value) => (value === null || value === undefined ? "-" : (100 * value).toFixed(1) + " %");
+const interval = (row) => (row.retention === null ? "-" : `${percent(row.retention)} [${row.low === null ? "-inf" : (100 * row.low).toFixed(0)}, ${row.high === null ? "inf" : (100 * row.high).toFixed(0)}]`);
+const prefixed = (value, unit) => {
+  if (value === null) return "-";
+  const [factor, prefix] = [[1, ""], [1e3, "m"], [1e6, "u"], [1e9, "n"]].find(([f]) => value * f >= 1) || [1e9, "n"];
+  return `${number(value * factor)} ${prefix}${unit}`;
+};
+
+const COLUMNS = [
+  ["policy", "policy", (r) => r.policy],
+  ["recipe", "recipe", (r) => r.recipe],
+  ["format", "format", (r) => r.format],
+  ["verdict", "verdict", (r) => r.verdict],
+  ["retention", "retention [95 %]", interval],
+  ["mean", "return", (r) => number(r.mean, 5)],
+  ["worst", "worst 10 %", (r) => number(r.worst, 4)],
+  ["bytes", "bytes", (r) => (r.bytes === null ? "-" : r.bytes.toLocaleString("en"))],
+  ["smaller", "smaller", (r) => (r.smaller === null ? "-" : r.smaller.toFixed(1) + "x")],
+  ["latency", "a decision", (r) => prefixed(r.latency, "s")],
+  ["faster", "faster", (r) => (r.faster === null ? "-" : r.faster.toFixed(1) + "x")],
+  ["energy", "energy", (r) => prefixed(r.energy, "J")],
+  ["seed", "seed", (r) => String(r.seed)],
+];
+const TEXT = new Set(["policy", "recipe", "format", "verdict"]);
+let sorted = { key: null, up: true }, page = 0;
+
+function unique(key) { return [...new Set(data.rows.map((row) => row[key]))].sort(); }
+function chosen() {
+  const wanted = Object.fromEntries(FILTERS.map((key) => [key, byId("filter-" + key).value]));
+  return data.rows.filter((row) => FILTERS.every((key) => !wanted[key] || row[key] === wanted[key]));
+}
+function style(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); }
+function draw(element, traces, layout) {
+  const axis = { gridcolor: style("--line"), zerolinecolor: style("--line"), linecolor: style("--line"), automargin: true };
+  const narrow = innerWidth < 640;
+  const base = { paper_bgcolor: style("--back"), plot_bgcolor: style("--back"), font: { color: style("--text"), family: "system-ui, sans-serif", size: narrow ? 11 : 13 }, margin: { l: 60, r: 12, t: 42, b: 50 }, hoverlabel: { align: "left" }, legend: narrow ? { orientation: "h", y: -0.25, font: { size: 10 } } : {} };
+  const full = { ...base, ...layout, xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis } };
+  return Plotly.react(element, traces, full, { responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover" });
+}
+function none(element, text) {
+  Plotly.purge(element);
+  element.innerHTML = "";
+  element.style.height = "auto";
+  const p = document.createElement("p");
+  p.className = "empty"; p.textContent = text;
+  element.append(p);
+}
+function fresh(element) { if (element.querySelector(".empty")) element.innerHTML = ""; element.style.height = ""; }
+function wrapped(text) { return text.replace(/(.{40,60}?[ ,|])/g, "$1<br>").replace(/</g, (c, at, all) => (all.startsWith("<br>", at) ? c : "&lt;")); }
+function groups(rows, of) {
+  const found = new Map();
+  for (const row of rows) { const key = of(row); if (!found.has(key)) found.set(key, []); found.get(key).push(row); }
+  return [...found.entries()];
+}
+function colourOf(key, value) { return COLOURS[unique(key).indexOf(value) % COLOURS.length]; }
+function bars(rows) {
+  const ends = rows.map((r) => [r.high === null ? 0 : r.high - r.retention, r.low === null ? 0 : r.retention - r.low]);
+  return { type: "data", symmetric: false, array: ends.map((e) => 100 * e[0]), arrayminus: ends.map((e) => 100 * e[1]), thickness: 1, width: 2, color: "rgba(128,128,128,.45)" };
+}
+function hover(row) { return `<b>${wrapped(row.recipe)}</b><br>${wrapped(row.policy)}, ${row.format}<br>${row.verdict}, retention ${interval(row)}, n=${row.n}<br>${row.bytes === null ? "-" : row.bytes.toLocaleString("en")} bytes, ${row.smaller === null ? "-" : row.smaller.toFixed(1)}x smaller`; }
+function clip(rows) {
+  const low = Math.min(-0.05, ...rows.map((r) => Math.max(r.retention, -0.5)));
+  const high = Math.max(1.1, ...rows.map((r) => Math.min(r.retention, 1.6)));
+  return [100 * low - 3, 100 * high + 5];
+}
+function keepLine() { return [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: 100 * data.keep, y1: 100 * data.keep, line: { dash: "dash", width: 1, color: style("--soft") } }]; }
+
+function frontier(rows) {
+  const element = byId("plot-frontier"), cost = byId("cost").value, colour = byId("colour").value;
+  const shown = rows.filter((row) => row.retention !== null && row[cost] !== null);
+  if (!shown.length) return none(element, `No cell here has both a retention and its ${COSTS[cost]}.`);
+  fresh(element);
+  const traces = groups(shown, (row) => row[colour]).map(([name, own]) => ({
+    type: "scatter", mode: "markers", name: wrapped(name), x: own.map((r) => r[cost]), y: own.map((r) => 100 * r.retention), error_y: bars(own),
+    marker: { size: 9, color: colourOf(colour, name), symbol: own.map((r) => SYMBOLS[r.verdict] || "circle-open") },
+    text: own.map(hover), hovertemplate: "%{text}<extra></extra>", customdata: own,
+  }));
+  if (new Set(shown.map((r) => r.policy + r.format)).size === 1) {
+    let top = -Infinity;
+    const edge = [...shown].sort((a, b) => a[cost] - b[cost]).filter((r) => r.retention > top && (top = r.retention, true));
+    traces.push({ type: "scatter", mode: "lines", name: "frontier", x: edge.map((r) => r[cost]), y: edge.map((r) => 100 * r.retention), line: { shape: "hv", width: 1, color: style("--soft") }, hoverinfo: "skip" });
+  }
+  draw(element, traces, { title: { text: "circle: kept, x: lost, open diamond: undecided", font: { size: 12 } }, xaxis: { title: { text: COSTS[cost] }, type: "log" }, yaxis: { title: { text: "retention, %" }, range: clip(shown) }, shapes: keepLine() });
+  if (!element.dataset.click) { element.dataset.click = "1"; element.on("plotly_click", (event) => event.points[0].customdata && detail(event.points[0].customdata)); }
+}
+
+const CURVES = { ratio: "Units removed", sparsity: "Weights set to zero", weight_bits: "Bits of a weight", hidden: "Hidden units" };
+function curves(rows) {
+  const holder = byId("plots-curves");
+  const points = rows.filter((row) => row.curve && row.retention !== null);
+  const kinds = groups(points, (row) => row.curve[1]).filter(([, own]) => new Set(own.map((r) => r.curve[2])).size > 1);
+  holder.innerHTML = "";
+  if (!kinds.length) { const p = document.createElement("p"); p.className = "empty"; p.textContent = "No recipe here goes through several ratios or bits."; holder.append(p); return; }
+  for (const [kind, own] of kinds) {
+    const element = document.createElement("div");
+    element.className = "plot tall"; element.setAttribute("role", "img"); element.setAttribute("aria-label", `${CURVES[kind] || kind} against retention`);
+    holder.append(element);
+    const names = [...new Set(own.map((r) => r.curve[0]))], policies = [...new Set(own.map((r) => r.policy))];
+    const traces = groups(own, (row) => JSON.stringify([row.policy, row.curve[0], row.format])).map(([key, line]) => {
+      const [policy, name, format] = JSON.parse(key);
+      const spots = groups(line, (r) => r.curve[2]).sort((a, b) => a[0] - b[0]).map(([x, same]) => ({ x, retention: same.reduce((sum, r) => sum + r.retention, 0) / same.length, low: same.length === 1 ? same[0].low : Math.min(...same.map((r) => r.retention)), high: same.length === 1 ? same[0].high : Math.max(...same.map((r) => r.retention)), text: same.length === 1 ? hover(same[0]) : `${wrapped(policy)}<br>${name}, ${same.length} seeds; bars are their range` }));
+      const byName = policies.length === 1;
+      return { type: "scatter", mode: "lines+markers", name: wrapped(byName ? `${name}, ${format}` : `${policy}, ${name}`), x: spots.map((s) => s.x), y: spots.map((s) => 100 * s.retention), error_y: { ...bars(spots), color: undefined }, line: { color: COLOURS[(byName ? names.indexOf(name) : policies.indexOf(policy)) % COLOURS.length], dash: ["solid", "dash", "dot", "dashdot"][(byName ? 0 : names.indexOf(name)) % 4] }, text: spots.map((s) => s.text), hovertemplate: "%{text}<extra></extra>" };
+    });
+    draw(element, traces, { title: { text: CURVES[kind] || kind }, xaxis: { title: { text: kind } }, yaxis: { title: { text: "retention, %" }, range: clip(own) }, shapes: keepLine(), showlegend: true });
+  }
+}
+
+function heat(rows) {
+  const element = byId("plot-heat"), shown = rows.filter((row) => row.retention !== null);
+  if (!shown.length) return none(element, "No cell here has a retention.");
+  fresh(element);
+  const xs = [...new Set(shown.map((r) => r.method))].sort(), ys = [...new Set(shown.map((r) => r.algorithm))].sort().reverse();
+  const at = (y, x) => shown.filter((r) => r.algorithm === y && r.method === x);
+  const mean = (own) => own.reduce((sum, r) => sum + r.retention, 0) / own.length;
+  const z = ys.map((y) => xs.map((x) => { const own = at(y, x); return own.length ? 100 * mean(own) : null; }));
+  const text = ys.map((y) => xs.map((x) => { const own = at(y, x); return own.length ? `${(100 * mean(own)).toFixed(0)} %<br>n=${own.length}` : ""; }));
+  element.style.height = Math.max(300, 150 + 46 * ys.length) + "px";
+  draw(element, [{ type: "heatmap", x: xs.map(wrapped), y: ys, z, text, texttemplate: xs.length < 14 ? "%{text}" : "", hovertemplate: "%{y}, %{x}<br>%{text}<extra></extra>", zmin: 0, zmax: 100, colorscale: "Cividis", xgap: 2, ygap: 2, colorbar: { title: { text: "%" }, thickness: 12 } }], { title: { text: "Mean retention over all cells" }, xaxis: { tickangle: xs.length > 4 ? -35 : 0 } });
+}
+
+function profile() {
+  const element = byId("plot-profile");
+  if (!data.profiles.length) return none(element, "Performance profiles need at least two cells of a method.");
+  fresh(element);
+  const traces = data.profiles.flatMap((line, n) => [
+    { type: "scatter", mode: "lines", x: [...line.thresholds, ...[...line.thresholds].reverse()].map((t) => 100 * t), y: [...line.high, ...[...line.low].reverse()], fill: "toself", fillcolor: COLOURS[n % COLOURS.length] + "22", line: { width: 0 }, hoverinfo: "skip", showlegend: false, legendgroup: line.method },
+    { type: "scatter", mode: "lines", name: wrapped(line.method), legendgroup: line.method, x: line.thresholds.map((t) => 100 * t), y: line.estimate, line: { color: COLOURS[n % COLOURS.length] } },
+  ]);
+  draw(element, traces, { title: { text: "Share of cells that keep more than x (all cells)" }, xaxis: { title: { text: "retention, %" } }, yaxis: { title: { text: "share of cells" }, range: [0, 1.02] }, showlegend: true });
+}
+
+function calibrationSpread(rows) {
+  const element = byId("plot-calibration"), shown = rows.filter((row) => row.calibration && row.retention !== null);
+  const kinds = groups(shown, (r) => JSON.stringify(r.calibration));
+  if (kinds.length < 2) return none(element, "One kind of calibration data at most: no spread to show.");
+  fresh(element);
+  const traces = groups(shown, (r) => r.calibration[0]).map(([name, own], n) => ({ type: "box", name: wrapped(name), x: own.map((r) => `${r.calibration[1]}, ${r.calibration[2]}`), y: own.map((r) => 100 * r.retention), boxpoints: "all", pointpos: 0, jitter: 0.3, marker: { color: COLOURS[n % COLOURS.length], size: 4 }, text: own.map(hover), hoverinfo: "text" }));
+  draw(element, traces, { title: { text: "Spread over calibration data: source, observations" }, boxmode: "group", yaxis: { title: { text: "retention, %" }, range: clip(shown) }, xaxis: { tickangle: -30 } });
+}
+
+function table(rows) {
+  const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+  let shown = rows.filter((row) => { const text = `${row.policy} ${row.recipe} ${row.method} ${row.format} ${row.verdict} ${row.reason}`.toLowerCase(); return words.every((word) => text.includes(word)); });
+  if (sorted.key !== null) {
+    const sign = sorted.up ? 1 : -1, key = sorted.key;
+    const missing = (value) => value === null || value === undefined;
+    shown = [...shown].sort((a, b) => missing(a[key]) ? (missing(b[key]) ? 0 : 1) : missing(b[key]) ? -1 : sign * (TEXT.has(key) ? a[key].localeCompare(b[key]) : a[key] - b[key]));
+  }
+  const pages = Math.max(1, Math.ceil(shown.length / PAGE));
+  page = Math.min(page, pages - 1);
+  const body = byId("table").tBodies[0];
+  body.replaceChildren(...shown.slice(page * PAGE, (page + 1) * PAGE).map((row) => {
+    const line = document.createElement("tr");
+    COLUMNS.forEach(([key, , show]) => {
+      const cell = line.insertCell();
+      cell.textContent = show(row);
+      if (key === "recipe") cell.className = "recipe";
+      else if (key === "verdict") { cell.className = row.verdict; if (row.reason) cell.title = row.reason; }
+      else if (!TEXT.has(key)) cell.className = "number";
+    });
+    const button = document.createElement("button");
+    button.type = "button"; button.textContent = "Record"; button.setAttribute("aria-label", `Record of ${row.recipe}, ${row.policy}`);
+    button.onclick = () => detail(row);
+    line.insertCell().append(button);
+    return line;
+  }));
+  byId("page").textContent = `${shown.length.toLocaleString("en")} cells, page ${page + 1} of ${pages}`;
+  byId("previous").disabled = page === 0;
+  byId("next").disabled = page === pages - 1;
+}
+
+function heading() {
+  const row = document.createElement("tr");
+  for (const [key, title] of COLUMNS) {
+    const cell = document.createElement("th"), button = document.createElement("button");
+    cell.scope = "col"; button.type = "button"; button.textContent = title; button.dataset.key = key;
+    if (!TEXT.has(key)) cell.className = "number";
+    button.onclick = () => {
+      sorted = { key, up: sorted.key === key ? !sorted.up : true };
+      for (const other of row.cells) other.removeAttribute("aria-sort");
+      cell.setAttribute("aria-sort", sorted.up ? "ascending" : "descending");
+      page = 0; table(chosen());
+    };
+    cell.append(button); row.append(cell);
+  }
+  const last = document.createElement("th");
+  last.scope = "col"; last.textContent = "more"; row.append(last);
+  byId("table").tHead.append(row);
+}
+
+function detail(row) {
+  byId("detail-title").textContent = row.recipe;
+  const list = document.createElement("dl");
+  const facts = [["policy", row.policy], ["format", row.format], ["verdict", row.verdict + (row.reason ? ": " + row.reason : "")], ["retention [95 %]", interval(row)], ["episodes", String(row.n)], ["episodes needed", row.needed === null ? "-" : row.needed.toLocaleString("en")], ["return", `${number(row.mean, 6)}, sd ${number(row.sd, 4)}, worst tenth ${number(row.worst, 5)}`], ["baseline, random", `${number(row.baseline, 6)}, ${number(row.random, 6)}`], ["model bytes", row.bytes === null ? "-" : `${row.bytes.toLocaleString("en")} (${row.smaller === null ? "-" : row.smaller.toFixed(2)}x smaller)`], ["file bytes", row.file === null ? "-" : row.file.toLocaleString("en")], ["multiply-accumulates", row.macs === null ? "-" : row.macs.toLocaleString("en")], ["a decision", `${prefixed(row.latency, "s")} (p99 ${prefixed(row.p99, "s")})`], ["memory", row.memory === null ? "-" : `${(row.memory / 2 ** 20).toFixed(2)} MiB over an identity policy`], ["energy", prefixed(row.energy, "J")], ["compression seed", String(row.seed)], ...row.notes.map((note) => ["not measured", note])];
+  for (const [name, value] of facts) { const dt = document.createElement("dt"), dd = document.createElement("dd"); dt.textContent = name; dd.textContent = value; list.append(dt, dd); }
+  for (const digest of row.records) { const dt = document.createElement("dt"), dd = document.createElement("dd"), a = document.createElement("a"); dt.textContent = "record"; a.href = `records/${digest}.json`; a.textContent = digest.slice(0, 16); dd.append(a); list.append(dt, dd); }
+  byId("detail-body").replaceChildren(list);
+  byId("detail").showModal();
+}
+
+function update() {
+  const rows = chosen();
+  byId("count").textContent = `${rows.length.toLocaleString("en")} of ${data.rows.length.toLocaleString("en")} cells`;
+  frontier(rows); curves(rows); heat(rows); calibrationSpread(rows); page = 0; table(rows);
+}
+function theme(name) {
+  document.documentElement.dataset.theme = name;
+  byId("theme").textContent = name === "dark" ? "Light" : "Dark";
+}
+theme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+for (const key of FILTERS) {
+  const select = byId("filter-" + key);
+  select.append(new Option("all", ""), ...unique(key).map((value) => new Option(value, value)));
+  select.onchange = update;
+}
+byId("theme").onclick = () => { theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"); update(); profile(); };
+byId("filters").addEventListener("reset", () => setTimeout(update));
+byId("cost").onchange = byId("colour").onchange = () => frontier(chosen());
+byId("search").oninput = () => { page = 0; table(chosen()); };
+byId("previous").onclick = () => { page -= 1; table(chosen()); };
+byId("next").onclick = () => { page += 1; table(chosen()); };
+byId("close").onclick = () => byId("detail").close();
+heading(); update(); profile();

@@ -1,0 +1,301 @@
+"""The report as one self-contained HTML file: nothing is loaded from anywhere."""
+
+import dataclasses
+import html
+import json
+import math
+from collections.abc import Sequence
+from importlib import metadata, resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from lilliput.errors import MissingDependency
+from lilliput.measurement import QUANTITIES
+from lilliput.record import Record
+from lilliput.report import guidelines, summary, table
+from lilliput.report.answers import algorithm, by_policy, costs, labels, smallest, verdict_of
+from lilliput.report.recipe_text import axis, calibration, method
+from lilliput.report.summary import Row
+from lilliput.statistics import performance_profile
+
+_PROFILES = 8
+"""Methods in the performance profile; more lines than that cannot be told apart."""
+
+
+def write(records: Sequence[Record], keep: float, path: Path, title: str) -> Path:
+    """The page of some records, written to `path`.
+
+    Raises:
+        MissingDependency: plotly is not installed.
+    """
+    return write_rows(summary.rows(records, keep), records, keep, path, title)
+
+
+def write_rows(
+    rows: Sequence[Row],
+    records: Sequence[Record],
+    keep: float,
+    path: Path,
+    title: str,
+    *,
+    study: str = "",
+    notes: Sequence[str] = (),
+) -> Path:
+    """The same, of rows that were computed already; `study` is the text of the study file.
+
+    Raises:
+        MissingDependency: plotly is not installed.
+    """
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise MissingDependency(
+            "report.html needs plotly; install it with: pip install 'lilliput[report]'"
+        ) from error
+    assets = resources.files("lilliput.report")
+    data = {"keep": keep, "rows": _data(rows), "profiles": _profiles(rows)}
+    filled = Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
+        title=html.escape(title),
+        css=(assets / "page.css").read_text(encoding="utf-8"),
+        plotly=get_plotlyjs(),
+        js=(assets / "page.js").read_text(encoding="utf-8"),
+        data=_embedded(data),
+        summary=_summary(rows, keep),
+        smallest=_smallest(rows),
+        methods=_methods(rows),
+        failures=_failures(rows),
+        best=_best(rows, keep),
+        claims=_claims(rows),
+        conditions=_conditions(records),
+        repeat=_repeat(study, notes),
+        version=html.escape(metadata.version("lilliput")),
+    )
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(filled, encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def _embedded(data: Any) -> str:
+    """JSON that no text inside can end or break the script element with."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _data(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    names = labels(rows)
+    return [_row(row, names[row.policy, row.environment]) for row in rows]
+
+
+def _row(row: Row, label: str) -> dict[str, Any]:
+    kept, time, curve = row.retention, row.latency, axis(row.recipe)
+    plain = {
+        "policy": label,
+        "algorithm": algorithm(row),
+        "environment": row.environment,
+        "recipe": row.recipe or "(baseline)",
+        "method": method(row.recipe),
+        "format": row.format,
+        "seed": row.compression_seed,
+        "verdict": verdict_of(row) or "baseline",
+        "reason": row.reason,
+        "n": row.n_episodes,
+        "mean": row.mean_return,
+        "sd": row.sd_return,
+        "worst": row.worst_decile,
+        "baseline": row.baseline_mean,
+        "random": row.random_mean,
+        "retention": kept.estimate if kept else None,
+        "low": kept.low if kept else None,
+        "high": kept.high if kept else None,
+        "needed": row.verdict.episodes_needed if row.verdict else None,
+        "bytes": row.model_bytes,
+        "smaller": row.smaller,
+        "file": row.file_bytes,
+        "macs": row.n_macs,
+        "latency": time.p50 if time else None,
+        "p99": time.p99 if time else None,
+        "faster": time.ratio if time else None,
+        "memory": row.memory_bytes,
+        "energy": row.energy_j,
+        "curve": list(curve) if curve else None,
+        "calibration": calibration(row.recipe),
+        "records": list(row.digests),
+        "notes": list(row.notes),
+    }
+    return {key: _finite(value) for key, value in plain.items()}
+
+
+def _finite(value: Any) -> Any:
+    """A number as 6 digits, which is more than a page shows; None for what is infinite."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
+
+
+def _profiles(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """For each method the share of its cells above each retention, policies counting equally."""
+    thresholds = np.linspace(0, 1.1, 45)
+    found = []
+    for cost in costs(rows)[:_PROFILES]:
+        group = [row for row in rows if row.recipe and method(row.recipe) == cost.method]
+        strata = [
+            np.array([row.retention.estimate for row in same if row.retention is not None])
+            for same in by_policy(group).values()
+        ]
+        strata = [stratum for stratum in strata if len(stratum)]
+        if strata and sum(map(len, strata)) > 1:
+            profile = performance_profile(strata, thresholds, rng=np.random.default_rng(0), draws=400)
+            line = {field.name: getattr(profile, field.name) for field in dataclasses.fields(profile)}
+            found.append({"method": cost.method, **{key: np.round(value, 4).tolist() for key, value in line.items()}})
+    return found
+
+
+def _summary(rows: Sequence[Row], keep: float) -> str:
+    candidates = [row for row in rows if row.recipe]
+    verdicts = [verdict_of(row) for row in candidates]
+    best = [row for row in smallest(rows) if row is not None]
+    factor = max((row.smaller or 0 for row in best), default=0)
+    policies = len(by_policy(rows))
+    cards = [
+        ("Kept the return", f"{verdicts.count('kept')} of {len(candidates)}", f"at least {keep:.0%} of it, 95 % sure"),
+        ("Lost it", str(verdicts.count("lost")), f"{verdicts.count('undecided')} undecided"),
+        ("Smallest that kept it", f"{factor:.1f}x smaller" if factor else "none", f"{len(best)} of {policies} policies have one"),
+        ("Failed", str(verdicts.count("failed")), f"{verdicts.count('not applicable')} had nothing to do"),
+    ]
+    return "".join(
+        f'<div class="card"><span>{html.escape(name)}</span><b>{html.escape(value)}</b>'
+        f"<small>{html.escape(more)}</small></div>"
+        for name, value, more in cards
+    )
+
+
+def _table(header: Sequence[str], body: Sequence[Sequence[str]], caption: str, *, text_columns: int = 1) -> str:
+    """A table of texts, which are escaped; columns after the first `text_columns` are numbers."""
+    if not body:
+        return f"<p>{html.escape(caption)}: none.</p>"
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        found = []
+        for number, cell in enumerate(cells):
+            kind = "" if number < text_columns else ' class="number"'
+            scope = ' scope="col"' if tag == "th" else ""
+            found.append(f"<{tag}{scope}{kind}>{html.escape(cell)}</{tag}>")
+        return f"<tr>{''.join(found)}</tr>"
+
+    return (
+        f'<div class="scroll" tabindex="0"><table><caption>{html.escape(caption)}</caption>'
+        f"<thead>{row(header, 'th')}</thead><tbody>{''.join(row(cells, 'td') for cells in body)}</tbody></table></div>"
+    )
+
+
+def _smallest(rows: Sequence[Row]) -> str:
+    names = labels(rows)
+    body = []
+    for (key, group), row in zip(by_policy(rows).items(), smallest(rows), strict=True):
+        if row is None:
+            tried = sum(bool(r.recipe) for r in group)
+            body.append([names[key], f"none of {tried} surely kept it", "", "", "", "", ""])
+            continue
+        time = row.latency
+        body.append(
+            [
+                names[key],
+                row.recipe,
+                f"{row.model_bytes:,}",
+                f"{row.smaller or 0:.1f}x",
+                table.kept_cells(row)[5],
+                f"{table.number(row.mean_return)} / {table.number(row.baseline_mean)}",
+                f"{table.seconds(time.p50)}, {time.ratio:.1f}x faster" if time and time.ratio else "-",
+            ]
+        )
+    header = ("policy", "smallest that kept the return", "bytes", "smaller", "retention [95 %]", "return / baseline", "a decision")
+    return _table(header, body, "The smallest of each policy", text_columns=2)
+
+
+def _methods(rows: Sequence[Row]) -> str:
+    body = []
+    for cost in costs(rows):
+        share = cost.retention
+        counts = [str(cost.statuses[name]) for name in ("kept", "lost", "undecided", "failed")]
+        body.append(
+            [
+                cost.method,
+                f"{share.estimate:.1%} [{share.low:.1%}, {share.high:.1%}]" if share else "-",
+                "-" if cost.smaller is None else f"{cost.smaller:.1f}x",
+                "-" if cost.faster is None else f"{cost.faster:.1f}x",
+                str(cost.n_policies),
+                str(cost.n_cells),
+                *counts,
+            ]
+        )
+    header = ("method", "retention (IQM) [95 %]", "smaller", "faster", "policies", "cells", "kept", "lost", "undecided", "failed")
+    return _table(header, body, "What each method did: interquartile mean over its cells, median factors")
+
+
+def _failures(rows: Sequence[Row]) -> str:
+    names = labels(rows)
+    found = [row for row in rows if row.status == "failed"]
+    if not found:
+        return "<p>Nothing failed.</p>"
+    body = [[names[row.policy, row.environment], row.recipe or "(baseline)", row.format, row.reason] for row in found[:200]]
+    more = f" (the first 200 of {len(found)})" if len(found) > len(body) else ""
+    return _table(("policy", "recipe", "format", "reason"), body, f"What failed{more}", text_columns=4)
+
+
+def _best(rows: Sequence[Row], keep: float) -> str:
+    body = [
+        [
+            found.algorithm,
+            found.environment,
+            guidelines.described(found.by_paper).replace("`", "") if found.paper_applies else "undefined: baseline is not above 0",
+            guidelines.described(found.by_verdict).replace("`", ""),
+            table.number(found.baseline),
+            str(found.n_methods),
+        ]
+        for found in guidelines.best(rows)
+    ]
+    header = ("algorithm", "environment", f"by the paper's rule (mean at least {guidelines.PAPERS_SHARE:.0%})", f"by our verdict (keep {keep:g})", "baseline", "candidates")
+    return _table(header, body, "The method of the highest compression that kept the return", text_columns=4)
+
+
+def _claims(rows: Sequence[Row]) -> str:
+    body = [
+        [claim.text, claim.answer, f"{claim.measure}; {claim.note}", guidelines.interval_text(claim.interval), str(claim.n_policies)]
+        for claim in guidelines.claims(rows)
+    ]
+    header = ("claim of arXiv 2407.04803", "here it", "measured as", "mean [95 %]", "policies")
+    return _table(header, body, "Published claims, answered by these rows", text_columns=3)
+
+
+def _conditions(records: Sequence[Record]) -> str:
+    seen: dict[tuple[str, ...], int] = {}
+    methods: dict[str, str] = {}
+    for record in records:
+        for measurement in record.measurements:
+            here = measurement.conditions
+            packages = ", ".join(f"{name} {version}" for name, version in here.packages)
+            key = (here.processor, here.instruction_set, str(here.n_cores), here.operating_system, here.python, packages)
+            seen[key] = seen.get(key, 0) + 1
+            methods.setdefault(measurement.quantity, measurement.method)
+    header = ("processor", "instruction set", "cores", "operating system", "Python", "packages", "measurements")
+    body = [[*key, f"{n:,}"] for key, n in seen.items()]
+    how = [[name, QUANTITIES[name].description, text] for name, text in methods.items()]
+    return _table(header, body, "Where it was measured", text_columns=6) + _table(
+        ("quantity", "what it is", "how it was measured"), how, "How", text_columns=3
+    )
+
+
+def _repeat(study: str, notes: Sequence[str]) -> str:
+    parts = [f"<li>{html.escape(note)}</li>" for note in notes]
+    listed = f"<p>Left out:</p><ul>{''.join(parts)}</ul>" if parts else ""
+    if not study:
+        return listed + "<p>The records beside this page hold every seed, version and setting; the same command repeats it.</p>"
+    return (
+        f"{listed}<p>Save this as <code>study.toml</code> beside its policies and run "
+        f"<code>lilliput study run study.toml -o DIR</code>; every seed follows from its <code>seed</code>.</p>"
+        f'<pre tabindex="0">{html.escape(study)}</pre>'
+    )

@@ -1,0 +1,202 @@
+"""A whole study: what is missing is run, then what is timed; and what stands in its folder at any moment."""
+
+import contextlib
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from lilliput import record as record_file
+from lilliput.errors import LilliputError
+from lilliput.record import Record
+from lilliput.study import local
+from lilliput.study.document import Study
+from lilliput.study.executor import Executor
+from lilliput.study.folder import enter
+from lilliput.study.plan import Plan
+from lilliput.study.run import ARTIFACTS, RECORDS, keep_policy
+
+PLAN = "plan.json"
+FORMAT = 1
+"""Version of the plan's file. 1: title, keep, the digests of all cells and timings, notes, the study file's text."""
+
+
+@final
+@dataclass
+class Tally:
+    """How far a study is."""
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    not_applicable: int = 0
+    began: float = field(default_factory=time.monotonic)
+    ran: int = 0
+
+    @property
+    def to_go(self) -> int:
+        """Cells without a record."""
+        return self.total - self.done - self.failed - self.not_applicable
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the pace of this run; None before its first record."""
+        return (time.monotonic() - self.began) / self.ran * self.to_go if self.ran else None
+
+    def count(self, record: Record) -> None:
+        """Nothing; one record more."""
+        match record.status:
+            case "done":
+                self.done += 1
+            case "failed":
+                self.failed += 1
+            case "not_applicable":
+                self.not_applicable += 1
+
+    def to_json(self) -> dict[str, Any]:
+        """The counts as JSON data."""
+        left = self.seconds_left
+        return {
+            "cells": self.total,
+            "done": self.done,
+            "failed": self.failed,
+            "not_applicable": self.not_applicable,
+            "to_go": self.to_go,
+            "seconds_left": None if left is None else round(left, 1),
+        }
+
+
+def conduct(
+    study: Study,
+    plan: Plan,
+    folder: Path,
+    executor: Executor,
+    report: Callable[[Tally, Record | None], None],
+    *,
+    retry_failed: bool = False,
+    force: bool = False,
+    text: str = "",
+) -> Tally:
+    """The tally at the end; each record stands in the folder as soon as it is there.
+
+    Args:
+        study: what was asked; plan: its cells.
+        folder: new, or of this study or an earlier one: finished cells never run again.
+        executor: runs the cells of returns and sizes; timings run on this machine, alone.
+        report: called at the start and after each record.
+        retry_failed: run cells again that failed.
+        force: go on in a folder of something else.
+        text: of the study file, kept beside the records.
+
+    Raises:
+        LilliputError: another run is at work in the folder, or nothing can go on (a full disk).
+    """
+    enter(folder, "study", force=force)
+    with _locked(folder):
+        _clear(folder)
+        _write_plan(study, plan, folder, text)
+        for policy in plan.policies.values():
+            keep_policy(folder, policy)
+        tally = Tally(len(plan.cells) + len(plan.timings))
+        finished, missing = local.split(plan.cells, folder, retry_failed=retry_failed)
+        done = {record.cell for record in finished if record.status == "done"}
+        timed_before, _ = local.split([timed for _, timed in plan.timings], folder, retry_failed=retry_failed)
+        for record in (*finished, *timed_before):
+            tally.count(record)
+        report(tally, None)
+        for record in executor.run_all(missing, folder, _silent):
+            tally.ran += 1
+            tally.count(record)
+            if record.status == "done":
+                done.add(record.cell)
+            report(tally, record)
+        to_time = [timed for cell, timed in plan.timings if cell in done]
+        tally.total -= len(plan.timings) - len(to_time)
+        _, missing = local.split(to_time, folder, retry_failed=retry_failed)
+        for record in local.time_all(missing, folder, study.cell_timeout):
+            tally.ran += 1
+            tally.count(record)
+            report(tally, record)
+    return tally
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """What the study in the folder consists of.
+
+    Raises:
+        LilliputError: there is no study.
+    """
+    path = folder / PLAN
+    if not path.is_file():
+        raise LilliputError(f"{folder} holds no study; run one: lilliput study run study.toml -o {folder}")
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise LilliputError(f"{path} is damaged ({error}); run the study again, which keeps its records") from error
+    if found.get("plan_format") != FORMAT:
+        raise LilliputError(f"{path} is of format {found.get('plan_format')!r}; this version reads {FORMAT}")
+    return found
+
+
+def records(folder: Path) -> Iterator[Record]:
+    """The records of the study as it was last asked for, in its order; those of earlier recipes are left out."""
+    found = read_plan(folder)
+    for digest in (*found["cells"], *found["timings"]):
+        path = folder / RECORDS / f"{digest}.json"
+        if path.is_file():
+            yield record_file.read(path)
+
+
+def tally_of(folder: Path) -> Tally:
+    """How far the study in the folder is; timings of cells that were not done are not counted."""
+    found = read_plan(folder)
+    tally = Tally(len(found["cells"]) + len(found["timings"]))
+    statuses = {}
+    for record in records(folder):
+        tally.count(record)
+        statuses[record.cell.digest] = record.status
+    tally.total -= sum(statuses.get(base, "done") != "done" for base in found["timings"].values())
+    return tally
+
+
+def _write_plan(study: Study, plan: Plan, folder: Path, text: str) -> None:
+    data = {
+        "plan_format": FORMAT,
+        "title": study.title,
+        "keep": study.keep,
+        "cells": [cell.digest for cell in plan.cells],
+        "timings": {timed.digest: cell.digest for cell, timed in plan.timings},
+        "notes": list(plan.notes),
+        "study": text,
+    }
+    temporary = folder / f".{PLAN}"
+    temporary.write_text(json.dumps(data, indent=1) + "\n")
+    temporary.replace(folder / PLAN)
+
+
+def _clear(folder: Path) -> None:
+    """Nothing; what a killed run left half-written is gone."""
+    for path in (*(folder / RECORDS).glob(".*"), *(folder / ARTIFACTS).glob(".*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The folder for one run at a time; a killed run's lock is gone with it."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LilliputError(f"another run is at work in {folder}; wait for it, or end it") from error
+        yield
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    pass

@@ -1,0 +1,259 @@
+"""A study as its TOML file says it: read, checked, and every error with its line."""
+
+import fnmatch
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from lilliput.errors import LilliputError
+from lilliput.measurement import QUANTITIES
+from lilliput.study.expand import expand
+
+DEFAULT_QUANTITIES = (
+    "episode_return", "episode_length", "model_bytes", "file_bytes", "n_parameters", "n_nonzero_parameters", "n_macs",
+)  # fmt: skip
+
+FORMATS = ("onnx", "c")
+TARGETS = ("host",)
+PATTERNS = ("policy", "algorithm", "environment", "recipe", "format")
+"""What an exclusion may name; each is a pattern with * and ?."""
+
+
+@final
+@dataclass(frozen=True)
+class Place:
+    """An environment as a study names it: the id, and its arguments as sorted JSON text."""
+
+    id: str
+    kwargs: str = "{}"
+
+
+@final
+@dataclass(frozen=True)
+class Exclusion:
+    """Cells that are left out: those that match all of the patterns."""
+
+    patterns: tuple[tuple[str, str], ...]
+
+    def matches(self, names: Mapping[str, str]) -> bool:
+        """Whether a cell of these names is left out."""
+        return all(
+            fnmatch.fnmatchcase(names[key].casefold(), pattern.casefold()) for key, pattern in self.patterns
+        )
+
+
+@final
+@dataclass(frozen=True)
+class Study:
+    """What a study file asks for.
+
+    Attributes:
+        folder: what relative paths start from.
+        policies: paths and globs.
+        environments: pattern of a policy's path or of the environment that it was trained on -> where it plays; a list
+            of environments for all policies stands under the pattern "*". Empty: where its source says.
+        recipes: expanded and canonical, without the baseline, which is always there.
+        cell_timeout: seconds after which a cell is given up; None: never.
+        lines: where each key stands in the file, for errors.
+    """
+
+    title: str
+    folder: Path
+    policies: tuple[str, ...]
+    recipes: tuple[str, ...]
+    environments: tuple[tuple[str, tuple[Place, ...]], ...] = ()
+    formats: tuple[str, ...] = ("c",)
+    targets: tuple[str, ...] = ("host",)
+    compression_seeds: tuple[int, ...] = (0,)
+    episodes: int = 100
+    seed: int = 0
+    keep: float = 0.95
+    quantities: tuple[str, ...] = DEFAULT_QUANTITIES
+    cell_timeout: float | None = 3600.0
+    exclude: tuple[Exclusion, ...] = ()
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+    def at(self, key: str) -> str:
+        """`study.toml:3: key`, as errors about it begin."""
+        return f"line {self.lines.get(key, 1)}: {key}"
+
+
+KEYS = (
+    "title", "policies", "environments", "recipes", "formats", "targets", "compression_seeds", "episodes", "seed",
+    "keep", "quantities", "cell_timeout", "exclude",
+)  # fmt: skip
+
+
+def read(path: Path) -> Study:
+    """The study in a TOML file.
+
+    Raises:
+        LilliputError: it is not TOML, or asks for something that there is not; with the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise LilliputError(f"{path}: not TOML: {error}") from error
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise LilliputError(f"{path} is not a study file: {error}") from error
+    return _Reader(path, text, data).study()
+
+
+class _Reader:
+    """The file under way: its text, to find lines in, beside its data."""
+
+    def __init__(self, path: Path, text: str, data: dict[str, Any]) -> None:
+        self.path, self.data = path, data
+        self.lines = text.splitlines()
+
+    def study(self) -> Study:
+        for key in self.data:
+            if key not in KEYS:
+                raise self.error(key, f"unknown key {key!r}; {_closest(key, KEYS)}allowed: {', '.join(KEYS)}")
+        for key in ("policies", "recipes"):
+            if key not in self.data:
+                raise LilliputError(f"{self.path}: {key} is missing; write {key} = [\"...\"]")
+        return Study(
+            title=self.of(str, "title", self.path.stem),
+            folder=self.path.parent,
+            policies=self.strings("policies"),
+            recipes=self.recipes(),
+            environments=self.environments(),
+            formats=self.choices("formats", ("c",), FORMATS),
+            targets=self.choices("targets", ("host",), TARGETS),
+            compression_seeds=self.seeds(),
+            episodes=self.integer("episodes", 100, 1),
+            seed=self.integer("seed", 0, 0),
+            keep=self.share(),
+            quantities=self.choices("quantities", DEFAULT_QUANTITIES, tuple(QUANTITIES)),
+            cell_timeout=self.timeout(),
+            exclude=self.exclusions(),
+            lines={key: self.line(key) for key in self.data},
+        )
+
+    def line(self, key: str, within: str | None = None) -> int:
+        """The line of a key; of the first string like `within` from there on, where one is there."""
+        name = rf"(?:{re.escape(key)}|\"{re.escape(key)}\")"
+        start = re.compile(rf"\s*(?:{name}\s*[.=]|\[+\s*{name}\s*[\].])")
+        first = next((n for n, line in enumerate(self.lines, 1) if start.match(line)), 1)
+        if within is None:
+            return first
+        escaped = within.replace("\\", "\\\\").replace('"', '\\"')
+        after = enumerate(self.lines[first - 1 :], first)
+        return next((n for n, line in after if within in line or escaped in line), first)
+
+    def error(self, key: str, what: str, within: str | None = None) -> LilliputError:
+        return LilliputError(f"{self.path}, line {self.line(key, within)}: {what}")
+
+    def of(self, kind: type, key: str, default: Any) -> Any:
+        value = self.data.get(key, default)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise self.error(key, f"{key} is {value!r}; it must be {_WORDS[kind]}")
+        return value
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        value = self.of(list, key, [])
+        for item in value:
+            if not isinstance(item, str) or not item.strip():
+                raise self.error(key, f"{key} holds {item!r}; it must be a list of texts")
+        if not value:
+            raise self.error(key, f'{key} is empty; write {key} = ["..."]')
+        return tuple(dict.fromkeys(value))
+
+    def choices(self, key: str, default: tuple[str, ...], allowed: tuple[str, ...]) -> tuple[str, ...]:
+        if key not in self.data:
+            return default
+        found = self.strings(key)
+        for item in found:
+            if item not in allowed:
+                raise self.error(key, f"{key}: {item!r}; {_closest(item, allowed)}allowed: {', '.join(allowed)}", item)
+        return found
+
+    def integer(self, key: str, default: int, low: int) -> int:
+        value = self.of(int, key, default)
+        if value < low:
+            raise self.error(key, f"{key} is {value}; it must be an integer from {low}")
+        return value
+
+    def share(self) -> float:
+        value = float(self.of((int | float), "keep", 0.95))  # type: ignore[arg-type]
+        if not 0 < value <= 1:
+            raise self.error("keep", f"keep is {value:g}; it must be in (0, 1]")
+        return value
+
+    def timeout(self) -> float | None:
+        value = float(self.of((int | float), "cell_timeout", 3600.0))  # type: ignore[arg-type]
+        if value < 0:
+            raise self.error("cell_timeout", f"cell_timeout is {value:g}; it must be seconds above 0, or 0 for none")
+        return value or None
+
+    def seeds(self) -> tuple[int, ...]:
+        value = self.of(list, "compression_seeds", [0])
+        if not value or not all(type(item) is int and item >= 0 for item in value):
+            raise self.error("compression_seeds", f"compression_seeds is {value}; it must be a list of integers from 0")
+        return tuple(dict.fromkeys(value))
+
+    def recipes(self) -> tuple[str, ...]:
+        from lilliput.compress import format_recipe, parse
+
+        value = self.of(list, "recipes", [])
+        found: dict[str, None] = {}
+        for text in value:
+            if not isinstance(text, str):
+                raise self.error("recipes", f"recipes holds {text!r}; it must be a list of recipe texts")
+            try:
+                found |= {format_recipe(parse(one)): None for one in expand(text)}
+            except LilliputError as error:
+                raise self.error("recipes", str(error), text) from error
+        found.pop("", None)
+        if not found:
+            raise self.error("recipes", 'recipes is empty; write recipes = ["quantize()"]')
+        return tuple(found)
+
+    def environments(self) -> tuple[tuple[str, tuple[Place, ...]], ...]:
+        value = self.data.get("environments", {})
+        if not isinstance(value, dict):
+            return (("*", self.places(value, "environments")),)
+        return tuple((pattern, self.places(places, pattern)) for pattern, places in value.items())
+
+    def places(self, value: Any, pattern: str) -> tuple[Place, ...]:
+        items = value if isinstance(value, list) else [value]
+        if not items:
+            raise self.error("environments", f"environments: {pattern!r} names none", pattern)
+        return tuple(self.place(item, pattern) for item in items)
+
+    def place(self, value: Any, pattern: str) -> Place:
+        match value:
+            case str() if value:
+                return Place(value)
+            case {"id": str(id_), "kwargs": dict(kwargs), **rest} if not rest:
+                return Place(id_, json.dumps(kwargs, sort_keys=True))
+            case {"id": str(id_), **rest} if not rest:
+                return Place(id_)
+            case _:
+                shown = f'environments: {value!r}; write an id such as "Hopper-v4", or {{ id = "...", kwargs = {{ }} }}'
+                raise self.error("environments", shown, pattern)
+
+    def exclusions(self) -> tuple[Exclusion, ...]:
+        value = self.of(list, "exclude", [])
+        found = []
+        for item in value:
+            valid = isinstance(item, dict) and item and all(isinstance(text, str) for text in item.values())
+            if not valid or not set(item) <= set(PATTERNS):
+                raise self.error("exclude", f"exclude: {item!r}; write {{ {' | '.join(PATTERNS)} = \"pattern\" }}")
+            found.append(Exclusion(tuple(sorted(item.items()))))
+        return tuple(found)
+
+
+_WORDS: dict[Any, str] = {str: "a text", list: "a list", int: "an integer", int | float: "a number"}
+
+
+def _closest(word: str, known: tuple[str, ...]) -> str:
+    from lilliput.compress.step import closest
+
+    return closest(word, known)

@@ -1,0 +1,92 @@
+"""What a study will cost, before it runs: time from one episode of each policy, disk from what there is already."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from lilliput.record import RANDOM_POLICY, Cell
+from lilliput.study import local
+from lilliput.study.plan import Plan
+
+BUILD_S = 4.0
+"""Compressing without training, exporting and checking one artifact, in C; measured on two cores."""
+
+TIMING_S = 45.0
+"""Inference time, memory and energy of one artifact where all are asked for."""
+
+TRAINED_S = 300.0
+"""A recipe that trains (distill, finetune, evolve) with the usual number of steps."""
+
+RECORD_BYTES = 6_000
+BYTES_AN_EPISODE = 60
+BYTES_A_TIMING = 90_000
+ARTIFACT_BYTES = 60_000
+BYTES_A_PARAMETER = 9
+"""Of the constants of a C artifact, as text and as an object, and of its golden examples."""
+
+_TRAINING = ("distill(", "finetune(", "evolve(")
+
+
+@final
+@dataclass(frozen=True)
+class Estimate:
+    """What is to run: `seconds` with so many workers, and what it adds to the disk."""
+
+    cells: int
+    timings: int
+    missing: int
+    seconds: float
+    disk_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The estimate as JSON data."""
+        return {
+            "cells": self.cells + self.timings,
+            "timings": self.timings,
+            "to_go": self.missing,
+            "seconds": round(self.seconds),
+            "disk_bytes": self.disk_bytes,
+        }
+
+
+def estimate(plan: Plan, folder: Path, workers: int, *, retry_failed: bool) -> Estimate:
+    """Cells, time and disk of what is missing; it plays one episode of each policy in each environment."""
+    finished, missing = local.split(plan.cells, folder, retry_failed=retry_failed)
+    _, timed = local.split([cell for _, cell in plan.timings], folder, retry_failed=retry_failed)
+    known = {_episode_key(r.cell): r.elapsed_s for r in finished if r.status == "done" and r.cell.recipe}
+    episode: dict[tuple[str, str, str], float] = {}
+    seconds = 0.0
+    disk = 0
+    for cell in missing:
+        key = _episode_key(cell)
+        if key not in episode:
+            episode[key] = _episode_s(plan, cell)
+        trains = TRAINED_S if any(step in cell.recipe for step in _TRAINING) else 0.0
+        alike = known.get(key) if not trains else None
+        seconds += alike if alike is not None else episode[key] * len(cell.episode_seeds) + BUILD_S + trains
+        disk += RECORD_BYTES + BYTES_AN_EPISODE * len(cell.episode_seeds)
+        if cell.policy != RANDOM_POLICY:
+            disk += ARTIFACT_BYTES + BYTES_A_PARAMETER * plan.policies[cell.policy].n_parameters
+    seconds = seconds / max(1, workers) + TIMING_S * len(timed)
+    disk += len(timed) * BYTES_A_TIMING
+    return Estimate(len(plan.cells), len(plan.timings), len(missing) + len(timed), seconds, disk)
+
+
+def _episode_key(cell: Cell) -> tuple[str, str, str]:
+    return cell.policy, cell.environment, cell.environment_kwargs
+
+
+def _episode_s(plan: Plan, cell: Cell) -> float:
+    """Wall seconds of one episode, the environment's construction included."""
+    from lilliput.rollout import episode_returns, random_returns
+
+    settings: dict[str, Any] = {"environment_kwargs": json.loads(cell.environment_kwargs)}
+    start = time.perf_counter()
+    seeds = cell.episode_seeds[:1]
+    if cell.policy == RANDOM_POLICY:
+        random_returns(cell.environment, seeds, wrappers=cell.wrappers, **settings)
+    else:
+        episode_returns(plan.policies[cell.policy], cell.environment, seeds, wrappers=cell.wrappers, **settings)
+    return time.perf_counter() - start

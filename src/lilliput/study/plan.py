@@ -1,0 +1,187 @@
+"""From a study to its cells: policies found and loaded, environments named, every combination that is not excluded."""
+
+import dataclasses
+import glob
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from lilliput.errors import LilliputError
+from lilliput.measurement import QUANTITIES
+from lilliput.policy import Policy
+from lilliput.record import RANDOM_POLICY, Cell
+from lilliput.study import timing
+from lilliput.study.compare import versions
+from lilliput.study.document import Place, Study
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """What a study will do.
+
+    Attributes:
+        policies: by digest.
+        cells: of returns and sizes: random policies and baselines first.
+        timings: pairs of a cell and the one that times its artifact, which runs alone, after all others.
+        notes: what was left out, and why.
+    """
+
+    policies: dict[str, Policy]
+    cells: tuple[Cell, ...]
+    timings: tuple[tuple[Cell, Cell], ...]
+    notes: tuple[str, ...]
+
+
+def plan(study: Study) -> Plan:
+    """The cells of a study, each combination once.
+
+    Raises:
+        LilliputError: a policy that cannot be loaded, one whose environment nobody names, or one that does not fit it.
+    """
+    notes: list[str] = []
+    policies: dict[str, Policy] = {}
+    random: dict[Cell, None] = {}
+    baselines: dict[Cell, None] = {}
+    candidates: dict[Cell, None] = {}
+    for path, policy in _loaded(study, notes):
+        for place in _places(study, path, policy):
+            if policy.digest in policies and any(
+                cell.policy == policy.digest and (cell.environment, cell.environment_kwargs) == (place.id, place.kwargs)
+                for cell in baselines
+            ):
+                notes.append(f"{path}: the same policy as another file; studied once")
+                continue
+            found = list(_candidates(study, path, policy, place))
+            if not found:
+                notes.append(f"{path} on {place.id}: everything is excluded")
+                continue
+            policies[policy.digest] = policy
+            common = _common(study, policy, place)
+            asked = ("episode_return",)
+            random[Cell(RANDOM_POLICY, "", format="none", quantities=asked, versions=versions("", asked), **common)] = (
+                None
+            )
+            for cell in found:
+                baselines[_baseline(cell)] = None
+                candidates[cell] = None
+    cells = (*random, *baselines, *candidates)
+    if not candidates:
+        raise LilliputError(f"{study.at('recipes')}: nothing to do; " + ("; ".join(notes) or "everything is excluded"))
+    asked = timing.asked(study.quantities)
+    timed = [(cell, timing.cell_of(cell, asked)) for cell in (*baselines, *candidates)] if asked else []
+    return Plan(policies, cells, tuple(timed), tuple(notes))
+
+
+def _loaded(study: Study, notes: list[str]) -> Iterator[tuple[str, Policy]]:
+    """Each policy with its path as the study's patterns see it; what only a glob found and cannot be read is noted."""
+    from lilliput.load import load_policy
+
+    for text in study.policies:
+        named = os.path.expandvars(text)
+        if "$" in named:
+            raise LilliputError(f"{study.at('policies')}: {text}: the environment variable is not set; export it first")
+        full = Path(named).expanduser()
+        full = full if full.is_absolute() else study.folder / full
+        is_glob = any(character in named for character in "*?[")
+        found = sorted(glob.glob(str(full), recursive=True)) if is_glob else [str(full)]
+        if not found or not is_glob and not full.exists():
+            raise LilliputError(f"{study.at('policies')}: nothing there is named {text} (looked in {study.folder})")
+        for name in found:
+            try:
+                yield _short(name), load_policy(name)
+            except LilliputError as error:
+                if not is_glob:
+                    raise LilliputError(f"{study.at('policies')}: {error}") from error
+                notes.append(f"{_short(name)} is left out: {error}")
+
+
+def _short(name: str) -> str:
+    """The last three parts of a path: what tells policies apart, wherever they lie."""
+    return "/".join(Path(name).parts[-3:])
+
+
+def _places(study: Study, path: str, policy: Policy) -> list[Place]:
+    """Where the policy plays; several environments for all policies are a choice: those that it fits."""
+    from lilliput.rollout import check_fit, make_environment, successor
+    from lilliput.study.environment import matching
+
+    trained_on = policy.provenance.environment
+    named = matching(study.environments, path, trained_on)
+    places = list(named or ())
+    if not places:
+        if not trained_on:
+            raise LilliputError(
+                f"{study.at('environments')}: the source of {path} does not say which environment it plays; "
+                f'name it: environments = {{ "{path}" = "ID" }}'
+            )
+        if (newer := successor(trained_on)) is not None:
+            raise LilliputError(
+                f"{study.at('environments')}: {path} was trained on {trained_on}, which does not run here; "
+                f'name the one to play: environments = {{ "{trained_on}" = "{newer}" }}'
+            )
+        places = [Place(trained_on)]
+    fitting, reasons = [], []
+    for place in places:
+        wrappers = policy.provenance.wrappers
+        made = make_environment(place.id, wrappers=wrappers, environment_kwargs=_kwargs(place))
+        try:
+            check_fit(policy.observation_space, policy.action_space, made)
+            fitting.append(place)
+        except LilliputError as error:
+            reasons.append(str(error))
+        finally:
+            made.close()
+    if not fitting or (reasons and len(places) == 1):
+        raise LilliputError(f"{study.at('environments')}: {path}: {'; '.join(reasons)}")
+    return fitting
+
+
+def _kwargs(place: Place) -> dict[str, Any]:
+    return json.loads(place.kwargs)
+
+
+def _common(study: Study, policy: Policy, place: Place) -> dict[str, Any]:
+    from lilliput.rollout import SeedPlan
+
+    return {
+        "environment": place.id,
+        "environment_kwargs": place.kwargs,
+        "wrappers": policy.provenance.wrappers,
+        "episode_seeds": SeedPlan(study.seed).episodes("confirmation", study.episodes),
+    }
+
+
+def _candidates(study: Study, path: str, policy: Policy, place: Place) -> Iterator[Cell]:
+    quantities = tuple(name for name in study.quantities if not QUANTITIES[name].timing)
+    common = _common(study, policy, place)
+    for format_ in study.formats:
+        for recipe in study.recipes:
+            names = {
+                "policy": path,
+                "algorithm": policy.provenance.algorithm,
+                "environment": place.id,
+                "recipe": recipe,
+                "format": format_,
+            }
+            if any(exclusion.matches(names) for exclusion in study.exclude):
+                continue
+            known = versions(recipe, quantities)
+            for seed in study.compression_seeds:
+                yield Cell(
+                    policy.digest,
+                    recipe,
+                    format=format_,
+                    compression_seed=seed,
+                    quantities=quantities,
+                    versions=known,
+                    **common,
+                )
+
+
+def _baseline(cell: Cell) -> Cell:
+    """The one that a candidate is held against: nothing in it is random, so one does for all compression seeds."""
+    return dataclasses.replace(cell, recipe="", compression_seed=0, versions=versions("", cell.quantities))

@@ -1,0 +1,174 @@
+"""Worker processes that may hang or be killed without taking anything but their own job along."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import final
+
+from lilliput import record as record_file
+from lilliput.errors import LilliputError
+from lilliput.record import Cell, Record
+from lilliput.study import run as cell_runner
+from lilliput.study import timing
+
+ATTEMPTS = 2
+"""A job whose worker was killed is tried once more: the next worker may find more memory."""
+
+_POLL_S = 3600.0
+
+
+@final
+@dataclass(frozen=True)
+class Job:
+    """Cells that run together: one of returns and sizes, or a group that is timed in turns."""
+
+    cells: tuple[Cell, ...]
+    timed: bool = False
+
+    def run(self, folder: Path) -> tuple[Record, ...]:
+        """The cells' records, which stand in the folder too."""
+        if self.timed:
+            return timing.measure_or_record(self.cells, folder, _silent)
+        return tuple(cell_runner.run(cell, folder, _silent) for cell in self.cells)
+
+
+def run_jobs(jobs: Sequence[Job], folder: Path, workers: int, timeout: float | None) -> Iterator[tuple[Record, ...]]:
+    """The records of each job, as they come.
+
+    Raises:
+        LilliputError: a worker could not write its record, say because the disk is full.
+    """
+    waiting = deque((job, 1) for job in jobs)
+    team = [_Worker(folder) for _ in range(min(workers, len(jobs)))]
+    try:
+        while waiting or any(worker.job for worker in team):
+            for worker in team:
+                if worker.job is None and waiting:
+                    worker.hand(*waiting.popleft(), timeout)
+            busy = [worker for worker in team if worker.job is not None]
+            until = min(worker.deadline for worker in busy) - time.monotonic()
+            wait([w.pipe for w in busy] + [w.process.sentinel for w in busy], max(0.0, min(until, _POLL_S)))
+            for worker in busy:
+                answer = worker.answer()
+                if answer == "killed" and worker.attempt < ATTEMPTS:
+                    waiting.append((worker.release(folder), worker.attempt + 1))
+                elif answer == "killed":
+                    reason = f"its worker process was ended {ATTEMPTS} times ({worker.ending()}); out of memory?"
+                    yield _failed(worker.release(folder), reason, folder)
+                elif answer == "late":
+                    yield _failed(worker.release(folder), f"stopped after its time of {timeout:g} s a cell", folder)
+                elif isinstance(answer, str):
+                    raise LilliputError(answer)
+                elif answer is not None:
+                    worker.job = None
+                    yield answer
+    finally:
+        for worker in team:
+            worker.end()
+
+
+class _Worker:
+    """One process and the job that it has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.job: Job | None = None
+        self.attempt = 0
+        self.deadline = float("inf")
+        self.pipe, self.process = _started(folder)
+
+    def hand(self, job: Job, attempt: int, timeout: float | None) -> None:
+        self.job, self.attempt = job, attempt
+        self.deadline = float("inf") if timeout is None else time.monotonic() + timeout * len(job.cells)
+        with contextlib.suppress(BrokenPipeError):  # it was killed while idle: `answer` will say so
+            self.pipe.send(job)
+
+    def answer(self) -> tuple[Record, ...] | str | None:
+        """Records, "killed", "late", any other text for what stops the study, or None for nothing yet."""
+        if self.pipe.poll():
+            with contextlib.suppress(EOFError, ConnectionResetError):
+                return self.pipe.recv()
+            return "killed"
+        if not self.process.is_alive():
+            return "killed"
+        return "late" if time.monotonic() >= self.deadline else None
+
+    def ending(self) -> str:
+        self.process.join(5)
+        code = self.process.exitcode or 0
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def release(self, folder: Path) -> Job:
+        """The job that it had; another process stands ready for the next."""
+        job = self.job
+        assert job is not None
+        self.end()
+        self.job, (self.pipe, self.process) = None, _started(folder)
+        return job
+
+    def end(self) -> None:
+        if self.job is not None:
+            # Its own group: compilers and timing processes under it go too.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid or 0, signal.SIGKILL)
+            self.process.kill()
+        self.pipe.close()
+        self.process.join(10)
+
+
+def _started(folder: Path) -> tuple[Connection, BaseProcess]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, folder), daemon=False)
+    process.start()
+    theirs.close()
+    return ours, process
+
+
+def _work(pipe: Connection, folder: Path) -> None:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    # A group of its own: Ctrl-C reaches the parent alone, and whoever ends this process ends what it started.
+    os.setsid()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        try:
+            job = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            answer: tuple[Record, ...] | str = job.run(folder)
+        except (LilliputError, OSError) as error:
+            answer = f"{folder}: {error}"
+        pipe.send(answer)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.killpg(0, signal.SIGKILL)
+
+
+def _failed(job: Job, reason: str, folder: Path) -> tuple[Record, ...]:
+    """Records of failure for those cells of the job that have no other."""
+    found = []
+    for cell in job.cells:
+        record = cell_runner.record_of(folder, cell)
+        if record is None or record.status == "failed":
+            record = Record(cell, "failed", reason)
+            record_file.write(record, folder / cell_runner.RECORDS)
+        found.append(record)
+    return tuple(found)
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    pass
