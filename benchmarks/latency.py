@@ -1,4 +1,4 @@
-"""Time of one decision from Python, batch 1, one thread, numpy in and out: Lilliput's C beside other runtimes, interleaved.
+"""Time of one decision from Python, batch 1, one thread, numpy in and out: Lilliput's C beside its peers.
 
 python benchmarks/latency.py [mlp17 mlp376 cnn pruned] [--rounds N]. What is not installed is named and left out.
 """

@@ -2,13 +2,13 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from tests.strategies import Form, policies, random_linear
 
 from lilliput import layers, reference, spaces
 from lilliput.errors import LilliputError
@@ -17,12 +17,11 @@ from lilliput.export.c_text import real
 from lilliput.export.golden import golden_examples
 from lilliput.policy import Policy
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from strategies import Form, policies, random_linear
-
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wdouble-promotion", "-Wfloat-conversion", "-pedantic", "-ffp-contract=off"]
 SANITIZERS = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(
+    deadline=None, suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
+)
 
 
 def built_and_run(folder: Path, compiler: str, *flags: str) -> str:
@@ -172,7 +171,7 @@ def test_each_kernel_compiles_alone(name: str, tmp_path: Path) -> None:
 
 
 def every_float(step: int) -> np.ndarray:
-    return np.arange(0, 1 << 32, step, np.uint64).astype(np.uint32).view(np.float32)
+    return np.arange(0, 1 << 32, step, dtype=np.uint64).astype(np.uint32).view(np.float32)
 
 
 def applied(kernel: str, x: np.ndarray, folder: Path, extra: str = "", flags: tuple[str, ...] = ()) -> np.ndarray:

@@ -79,10 +79,11 @@ def _header(policy: Policy, source: Source, sizes: _Sizes, prefix: str) -> str:
     upper = prefix.upper()
     fields = "\n".join(f"    {kind} {name}[{length}];" for kind, name, length in _scratch_fields(source))
     choice = "" if not policy.is_discrete else " Each number of the action is a choice, counted from 0."
+    recipe = f", {policy.provenance.recipe}" if policy.provenance.recipe else ""
     return f"""\
 /* {spaces.describe(policy.observation_space)} -> {spaces.describe(policy.action_space)}
    {policy.n_parameters} parameters, {policy.n_macs} multiply-accumulates a decision,
-   {policy.model_bytes} bytes of constants. Policy {policy.digest[:16]}{f", {policy.provenance.recipe}" if policy.provenance.recipe else ""} */
+   {policy.model_bytes} bytes of constants. Policy {policy.digest[:16]}{recipe} */
 #ifndef {upper}_POLICY_H
 #define {upper}_POLICY_H
 

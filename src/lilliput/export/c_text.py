@@ -23,7 +23,7 @@ def c_type(dtype: np.dtype) -> str:
 def real(value: float | np.float32) -> str:
     """A float literal that reads back as the same float.
 
-    >>> real(0.1), real(-2), real(np.float32(1e-30)), real(float("inf"))
+    >>> real(0.1), real(-2.0), real(np.float32(1e-30)), real(float("inf"))
     ('0.1f', '-2.0f', '1e-30f', 'INFINITY')
     """
     return _reals(np.array([value], np.float32))[0]

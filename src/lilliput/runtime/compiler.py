@@ -75,7 +75,7 @@ def _identity(compiler: tuple[str, ...]) -> str:
 
 @lru_cache
 def cache_folder() -> Path:
-    """Where compiled files are kept: $LILLIPUT_CACHE, else lilliput in the user's cache folder, else a temporary one."""
+    """Where compiled files are kept: $LILLIPUT_CACHE, else the user's cache folder, else a temporary one."""
     chosen = os.environ.get("LILLIPUT_CACHE")
     folder = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lilliput"
     try:

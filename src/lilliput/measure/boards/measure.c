@@ -1,0 +1,79 @@
+/* Runs the self-test, then counts the clock between 1 and 1 + CALLS decisions, and the stack of one. */
+#include <stdint.h>
+#include <stdio.h>
+#include "board.h"
+#include "policy.h"
+
+extern uint32_t stack_bottom;
+int selftest_main(void);
+
+#define PAINT 0x5ca1ab1eu
+
+int printf(const char *format, ...) /* the self-test's: its verdict is what it returns */
+{
+    (void)format;
+    return 0;
+}
+
+static void print_number(const char *name, uint64_t number)
+{
+    char text[24];
+    int i = (int)sizeof text - 1;
+    text[i] = 0;
+    do {
+        text[--i] = (char)('0' + (int)(number % 10));
+        number /= 10;
+    } while (number);
+    board_print(name);
+    board_print(" ");
+    board_print(text + i);
+    board_print("\n");
+}
+
+static INPUT observation[SIZE_OF_OBSERVATION];
+static OUTPUT action[SIZE_OF_ACTION];
+
+static uint64_t clock_of(uint32_t calls)
+{
+    uint64_t before = board_clock();
+    for (; calls; calls--) {
+        DECIDE(observation, action);
+    }
+    return board_clock() - before;
+}
+
+/* Exactly two instructions a round. */
+static uint64_t clock_of_rounds(uint32_t rounds)
+{
+    uint64_t before = board_clock();
+#if defined(__arm__)
+    __asm__ volatile(".syntax unified\n1: subs %0, #1\n bne 1b" : "+l"(rounds) : : "cc");
+#else
+    __asm__ volatile("1: addi %0, %0, -1\n bnez %0, 1b" : "+r"(rounds));
+#endif
+    return board_clock() - before;
+}
+
+static __attribute__((noinline)) uint32_t stack_used(void)
+{
+    uint32_t here, *p;
+    uint32_t *const top = &here - 32;
+    for (p = &stack_bottom; p < top; p++) {
+        *p = PAINT;
+    }
+    DECIDE(observation, action);
+    for (p = &stack_bottom; p < top && *p == PAINT; p++) {
+    }
+    return (uint32_t)((char *)&here - (char *)p);
+}
+
+int main(void)
+{
+    board_print(selftest_main() ? "selftest failed\n" : "selftest passed\n");
+    board_start_clock();
+    print_number("rounds_clock", clock_of_rounds(1000001) - clock_of_rounds(1));
+    print_number("one", clock_of(1));
+    print_number("many", clock_of(1 + CALLS));
+    print_number("stack", stack_used());
+    return 0;
+}

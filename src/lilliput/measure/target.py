@@ -1,0 +1,250 @@
+"""A C artifact on a microcontroller: cross-compiled, self-tested and counted in an emulator.
+
+A count is the slope between one call and many: exact and repeatable. Instructions are not cycles.
+"""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from lilliput import spaces
+from lilliput.artifact import Artifact
+from lilliput.errors import LilliputError, MissingDependency
+from lilliput.measurement import Measurement
+
+_BOARDS = Path(__file__).parent / "boards"
+_FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections")
+_CALLS = 1000
+_MAX_INSTRUCTIONS = 2_000_000_000
+"""What the emulator runs in a minute or so; a decision that takes more is called fewer times."""
+
+
+@final
+@dataclass(frozen=True)
+class Target:
+    """A processor that an artifact is measured for.
+
+    Attributes:
+        name: as the command line spells it.
+        compiler: its command; package: what Debian calls it.
+        flags: what chooses the processor.
+        board: stem of the start-up code and linker script.
+        code, data, data_size: addresses of the emulated memory.
+        emulator: command without the program; emulator_package: what Debian calls it.
+        note: what a reader of the count has to know.
+    """
+
+    name: str
+    compiler: str
+    package: str
+    flags: tuple[str, ...]
+    board: str
+    code: int
+    data: int
+    data_size: int
+    emulator: tuple[str, ...]
+    emulator_package: str
+    note: str = ""
+
+
+def _cortex(
+    name: str, machine: str, flags: tuple[str, ...], *, code: int = 0, data: int = 0x20000000, note: str = ""
+) -> Target:
+    emulator = ("qemu-system-arm", "-machine", machine, "-semihosting-config", "enable=on,target=native")
+    return Target(
+        name, "arm-none-eabi-gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi", ("-mthumb", *flags), "cortex_m",
+        code, data, 0x200000, emulator, "qemu-system-arm", note,
+    )  # fmt: skip
+
+
+def _riscv(name: str, architecture: str, abi: str) -> Target:
+    emulator = ("qemu-system-riscv32", "-machine", "virt", "-bios", "none")
+    flags = ("-misa-spec=2.2", f"-march={architecture}", f"-mabi={abi}", "-mcmodel=medany", "--specs=picolibc.specs")
+    return Target(
+        name, "riscv64-unknown-elf-gcc", "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf", flags, "riscv32",
+        0x80000000, 0, 0x4000000, emulator, "qemu-system-misc",
+    )  # fmt: skip
+
+
+_ALL = (
+    _cortex("cortex-m0plus", "mps2-an385", ("-mcpu=cortex-m0plus",), note="ARMv6-M code counted on a Cortex-M3"),
+    _cortex("cortex-m3", "mps2-an385", ("-mcpu=cortex-m3",)),
+    _cortex("cortex-m4", "mps2-an386", ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")),
+    _cortex("cortex-m7", "mps2-an500", ("-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard")),
+    _cortex(
+        "cortex-m33", "mps2-an505", ("-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
+        code=0x10000000, data=0x38000000,
+    ),
+    _riscv("riscv32", "rv32imc", "ilp32"),
+    _riscv("riscv32f", "rv32imfc", "ilp32f"),
+)  # fmt: skip
+
+TARGETS: dict[str, Target] = {target.name: target for target in _ALL}
+"""Every processor by name."""
+
+
+@final
+@dataclass(frozen=True)
+class Counts:
+    """What an artifact takes of a target.
+
+    Attributes:
+        target: which.
+        flash_bytes: code and constants, without what any program needs.
+        ram_bytes: static data and the stack of one decision.
+        stack_bytes: of one decision, as the emulator saw it used.
+        instructions: of one decision.
+        passes_selftest: whether the golden examples came out right in the emulator.
+    """
+
+    target: Target
+    flash_bytes: int
+    ram_bytes: int
+    stack_bytes: int
+    instructions: int
+    passes_selftest: bool
+
+
+def target_named(name: str) -> Target:
+    """The target of that name.
+
+    Raises:
+        LilliputError: there is none.
+    """
+    if name not in TARGETS:
+        raise LilliputError(f"the target is {name!r}; known: host, {', '.join(TARGETS)}")
+    return TARGETS[name]
+
+
+def count(artifact: Artifact, target: Target) -> Counts:
+    """Flash, RAM, stack and instructions of one decision, and the self-test, in the emulator.
+
+    Raises:
+        MissingDependency: no cross compiler or emulator.
+        LilliputError: no C artifact, or one that the target's compiler or memory does not take.
+    """
+    if artifact.manifest.format != "c":
+        raise LilliputError(f"{artifact.folder} is of the format {artifact.manifest.format}; a microcontroller needs c")
+    for command, package in ((target.compiler, target.package), (target.emulator[0], target.emulator_package)):
+        if not shutil.which(command):
+            raise MissingDependency(f"{target.name}: {command} is not installed; apt install {package}")
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        selftest = _compiled(
+            artifact, target, artifact.folder / "selftest.c", work, "-Dmain=selftest_main", "-fno-builtin-printf"
+        )
+        policy = _compiled(artifact, target, artifact.folder / "policy.c", work)
+        board = _compiled(artifact, target, _BOARDS / f"{target.board}.c", work)
+        probe = _linked(
+            target,
+            [_compiled(artifact, target, _BOARDS / "measure.c", work, "-DCALLS=1u"), board, policy, selftest],
+            work / "probe",
+        )
+        instructions = _slope(_emulated(target, probe), 1)
+        calls = max(1, min(_CALLS, _MAX_INSTRUCTIONS // max(instructions, 1)))
+        main = _compiled(artifact, target, _BOARDS / "measure.c", work, f"-DCALLS={calls}u")
+        found = _emulated(target, _linked(target, [main, board, policy, selftest], work / "measure"))
+        sizes = []
+        for option in ("-DWITH_POLICY", "-DWITHOUT_POLICY"):
+            small = _compiled(artifact, target, _BOARDS / "flash.c", work, option)
+            sizes.append(_sections(target, _linked(target, [small, board, policy], work / "flash")))
+    stack = found["stack"]
+    return Counts(
+        target=target,
+        flash_bytes=sizes[0][0] - sizes[1][0],
+        ram_bytes=sizes[0][1] - sizes[1][1] + stack,
+        stack_bytes=stack,
+        instructions=_slope(found, calls),
+        passes_selftest=bool(found["selftest"]),
+    )
+
+
+def measurements(counts: Counts) -> tuple[Measurement, ...]:
+    """The counts as measurements."""
+    target = counts.target
+    emulated = f"emulated: QEMU {target.emulator[2]}, {target.name}{f' ({target.note})' if target.note else ''}"
+    flags = f"{target.compiler} {' '.join((*_FLAGS[1:3], *target.flags))}"
+    return (
+        Measurement("flash_bytes", (float(counts.flash_bytes),), f"counted: sections of the linked program, {flags}"),
+        Measurement("ram_bytes", (float(counts.ram_bytes),), f"{emulated}: static data and stack, {flags}"),
+        Measurement("instructions", (float(counts.instructions),), f"{emulated}: instructions a call, {flags}"),
+    )
+
+
+def _compiled(artifact: Artifact, target: Target, source: Path, work: Path, *options: str) -> Path:
+    manifest = artifact.manifest
+    header = (artifact.folder / "policy.h").read_text()
+    symbol = re.search(r"^void (\w+_act)\(const ", header, re.MULTILINE)
+    if not symbol:
+        raise LilliputError(f"{artifact.folder / 'policy.h'} declares no function that decides; export again")
+    is_choice = not isinstance(manifest.action_space, spaces.Box)
+    defined = (
+        f"-DDECIDE={symbol[1]}",
+        f"-DINPUT={'uint8_t' if spaces.input_dtype(manifest.observation_space) == 'uint8' else 'float'}",
+        f"-DOUTPUT={'int32_t' if is_choice else 'float'}",
+        f"-DSIZE_OF_OBSERVATION={int(np.prod(spaces.input_shape(manifest.observation_space)))}",
+        f"-DSIZE_OF_ACTION={int(np.prod(spaces.action_shape(manifest.action_space)))}",
+    )
+    output = work / f"{source.stem}.o"
+    include = ("-I", str(artifact.folder), "-I", str(_BOARDS))
+    _run(
+        target,
+        [target.compiler, *target.flags, *_FLAGS, *defined, *include, *options, "-c", str(source), "-o", str(output)],
+    )
+    return output
+
+
+def _linked(target: Target, objects: list[Path], output: Path) -> Path:
+    memory = (("CODE", target.code), ("DATA", target.data), ("DATA_SIZE", target.data_size))
+    defined = [f"-Wl,--defsym={name}={value:#x}" for name, value in memory]
+    script = str(_BOARDS / f"{target.board}.ld")
+    command = [target.compiler, *target.flags, "-nostartfiles", "-Wl,--gc-sections", *defined, "-T", script]
+    if target.board == "cortex_m":
+        command.append("--specs=nosys.specs")
+    _run(target, [*command, "-Wl,--no-warn-rwx-segments", *map(str, objects), "-lm", "-o", str(output)])
+    return output
+
+
+def _run(target: Target, command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = next(
+            (line for line in done.stderr.splitlines() if "error" in line or "overflow" in line), done.stderr[-200:]
+        )
+        raise LilliputError(f"{target.name}: {reason.strip()}")
+    return done.stdout
+
+
+def _emulated(target: Target, program: Path) -> dict[str, int]:
+    command = [*target.emulator, "-kernel", str(program), "-icount", "shift=0", "-nographic", "-monitor", "none"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=300, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        raise LilliputError(f"{target.name}: the emulator did not end in 300 s") from None
+    found = dict(line.split(maxsplit=1) for line in (done.stdout + done.stderr).splitlines() if len(line.split()) == 2)
+    if "stack" not in found:
+        raise LilliputError(f"{target.name}: the emulator stopped: {(done.stdout + done.stderr).strip()[-200:]}")
+    numbers = {name: int(found[name]) for name in ("rounds_clock", "one", "many", "stack")}
+    return {**numbers, "selftest": int(found.get("selftest") == "passed")}
+
+
+def _slope(found: dict[str, int], calls: int) -> int:
+    """Instructions of a call: the clock is calibrated by a loop of two million instructions."""
+    per_tick = round(2_000_000 / found["rounds_clock"])
+    return round((found["many"] - found["one"]) * per_tick / calls)
+
+
+def _sections(target: Target, program: Path) -> tuple[int, int]:
+    """Bytes of flash and of static memory."""
+    listed = _run(target, [target.compiler.replace("gcc", "size"), "-A", str(program)])
+    sizes = {line.split()[0]: int(line.split()[1]) for line in listed.splitlines() if line.startswith(".")}
+    data = sizes.get(".data", 0)
+    return sizes.get(".text", 0) + sizes.get(".ARM.exidx", 0) + data, data + sizes.get(".bss", 0)
