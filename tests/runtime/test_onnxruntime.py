@@ -175,12 +175,16 @@ def test_a_batch_is_its_rows(tmp_path_factory: pytest.TempPathFactory, policy: P
         assert batch.tobytes() == rows[:n].astype(batch.dtype).tobytes()
 
 
-def test_ranges_of_each_observation_do_not_mix_in_a_batch(tmp_path: Path) -> None:
-    policy = policy_of(VECTOR, BOX, "dynamic")
+@pytest.mark.parametrize("action_space", [BOX, spaces.Discrete(4)])
+def test_ranges_of_each_observation_do_not_mix_in_a_batch(tmp_path: Path, action_space: spaces.ActionSpace) -> None:
+    policy = policy_of(VECTOR, action_space, "dynamic")
     act = opened(tmp_path, policy)
     # One range for all would leave nothing of the small ones.
-    observations = f32(np.random.default_rng(0).normal(size=(40, 3)) * np.logspace(-3, 3, 40)[:, None])
-    np.testing.assert_allclose(act.batch(observations), reference.act(policy, observations), atol=0.02)
+    observations = f32(np.random.default_rng(0).normal(size=(200, 3)) * np.logspace(-3, 3, 200)[:, None])
+    batch = act.batch(observations)
+    assert batch.tobytes() == np.array([act(row) for row in observations]).tobytes()
+    off = np.abs(batch - reference.act(policy, observations)).reshape(200, -1).max(axis=1) > 0.02
+    assert off.sum() <= 2
     assert not act._blocks_are_exact
 
 
