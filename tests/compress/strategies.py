@@ -1,14 +1,25 @@
 """Random recipes, and policies whose every layer compression understands."""
 
 import itertools
-from typing import get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
 from lilliput import layers, spaces
-from lilliput.compress import Half, PruneUnits, PruneWeights, Quantize, Recipe, RemoveDeadInputs, Source, Step
+from lilliput.compress import (
+    Equalize,
+    FoldInputs,
+    Half,
+    PruneUnits,
+    PruneWeights,
+    Quantize,
+    Recipe,
+    RemoveDeadInputs,
+    Source,
+    Step,
+)
 from lilliput.compress.prune_units import Importance
 from lilliput.layers import Layer
 from lilliput.policy import Policy
@@ -24,6 +35,7 @@ def quantizations(draw: st.DrawFn, *, sources: st.SearchStrategy[Source] = SOURC
         "scheme": draw(st.sampled_from(["dynamic", "static", "weight_only"])),
         "granularity": draw(st.sampled_from(["per_tensor", "per_channel"])),
         "calibration": draw(st.sampled_from(["minmax", "mse"])),
+        "method": draw(st.sampled_from(["nearest", "gptq"])),
         "bias_correction": draw(st.booleans()),
     }
     if fields["scheme"] != "weight_only":
@@ -31,7 +43,7 @@ def quantizations(draw: st.DrawFn, *, sources: st.SearchStrategy[Source] = SOURC
     if fields["scheme"] == "static":
         fields["calibration"] = draw(st.sampled_from(["minmax", "percentile", "mse"]))
         fields["input"] = draw(st.sampled_from(["per_tensor", "per_dimension", "every_dimension"]))
-    if fields["scheme"] == "static" or fields["bias_correction"]:
+    if fields["scheme"] == "static" or fields["bias_correction"] or fields["method"] == "gptq":
         fields["source"] = draw(sources)
         fields["observations"] = draw(st.integers(1, 5000))
     return Quantize(**fields)
@@ -42,19 +54,33 @@ def unit_prunings(draw: st.DrawFn, *, sources: st.SearchStrategy[Source] = SOURC
     """Any prune_units step."""
     ratio = draw(st.floats(0, 1, exclude_max=True))
     importance: Importance = draw(st.sampled_from(get_args(Importance)))
-    return PruneUnits(ratio, importance, draw(sources) if importance == "activation" else "on_policy")
+    return PruneUnits(
+        ratio, importance, draw(sources) if importance in ("activation", "optimal_brain_surgeon") else "on_policy"
+    )
 
 
-def weight_prunings() -> st.SearchStrategy[PruneWeights]:
+@st.composite
+def weight_prunings(
+    draw: st.DrawFn, *, importances: tuple[str, ...] = ("magnitude", "wanda", "sparsegpt")
+) -> PruneWeights:
     """Any prune_weights step."""
-    return st.builds(PruneWeights, st.floats(0, 1, exclude_max=True), st.sampled_from(["layer", "global"]))
+    importance = draw(st.sampled_from(importances))
+    scope = "layer" if importance == "sparsegpt" else draw(st.sampled_from(["layer", "global", "output"]))
+    sparsity = draw(st.floats(0, 1, exclude_max=True))
+    return PruneWeights(sparsity, cast(Any, scope), cast(Any, importance))
 
 
 @st.composite
 def recipes(draw: st.DrawFn) -> Recipe:
     """Any recipe, also one that makes no sense."""
     steps: st.SearchStrategy[Step] = st.one_of(
-        quantizations(), unit_prunings(), weight_prunings(), st.builds(RemoveDeadInputs), st.just(Half())
+        quantizations(),
+        unit_prunings(),
+        weight_prunings(),
+        st.builds(RemoveDeadInputs),
+        st.builds(FoldInputs, st.floats(0, 1)),
+        st.just(Equalize()),
+        st.just(Half()),
     )
     return tuple(draw(st.lists(steps, max_size=4)))
 

@@ -67,8 +67,10 @@ def test_an_input_that_training_never_moved_is_held_at_its_mean_and_said_when_it
     held[:, 3] = first.mean[3]
     np.testing.assert_allclose(reference.act(small, x), reference.act(policy, held), atol=1e-5)
     assert told == [
-        ("remove_dead_inputs: 1 inputs that did not move in training move now (the first is input 3); "
-        "they are held at their training mean, which changes actions")
+        (
+            "remove_dead_inputs: 1 inputs that did not move in training move now (the first is input 3); "
+            "they are held at their training mean, which changes actions"
+        )
     ]
 
 

@@ -4,6 +4,8 @@ import numpy as np
 
 from lilliput import reference, spaces
 from lilliput.compress.context import DEFAULT_OBSERVATIONS, Context, Source
+from lilliput.compress.equalize import Equalize
+from lilliput.compress.fold_inputs import FoldInputs
 from lilliput.compress.half import Half
 from lilliput.compress.prune_units import PruneUnits
 from lilliput.compress.prune_weights import PruneWeights
@@ -19,6 +21,8 @@ __all__ = [
     "DEFAULT_OBSERVATIONS",
     "STEPS",
     "Context",
+    "Equalize",
+    "FoldInputs",
     "Half",
     "PruneUnits",
     "PruneWeights",

@@ -1,5 +1,6 @@
 """Structured pruning: whole hidden units and channels are taken out, and the network is smaller."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, assert_never, final
@@ -8,13 +9,18 @@ import numpy as np
 from jaxtyping import Float64
 
 from lilliput import reference
+from lilliput.compress.brain_surgeon import eliminated
 from lilliput.compress.chain import Hidden, check_real, hidden_layers, keep_units, real_linear
-from lilliput.compress.context import DEFAULT_OBSERVATIONS, MAX_OBSERVATIONS, Context, Source
+from lilliput.compress.context import MAX_OBSERVATIONS, Context, Source
+from lilliput.compress.regression import moments, outputs, refitted, samples
 from lilliput.compress.step import Step, check_fields, check_integer, check_ratio
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.policy import Policy, replace_layers
 
-Importance = Literal["l1", "l2", "random", "activation"]
+Importance = Literal["l1", "l2", "random", "activation", "optimal_brain_surgeon"]
+
+DEFAULT_OBSERVATIONS = 8192
+"""More than for ranges: the next layer is refitted on them."""
 
 
 @final
@@ -26,7 +32,8 @@ class PruneUnits(Step):
         ratio: of each hidden layer's units, in [0, 1).
         importance: `l1`, `l2`: the norm of a unit's incoming weights (Torch-Pruning's MagnitudeImportance over the
             first layer of a group, layer after layer from the front). `random`. `activation`: the mean absolute
-            output of the unit on calibration observations.
+            output of the unit on calibration observations. `optimal_brain_surgeon`: how much the next layer's outputs
+            change on those observations once its weights are refitted, one unit after another; and refitted they are.
         source: of calibration observations.
         observations: how many.
     """
@@ -43,7 +50,10 @@ class PruneUnits(Step):
         check_fields(self)
         check_ratio(self, "ratio", self.ratio)
         check_integer(self, "observations", self.observations, 1, MAX_OBSERVATIONS)
-        if self.importance != "activation" and (self.source, self.observations) != ("on_policy", DEFAULT_OBSERVATIONS):
+        if self.importance not in ("activation", "optimal_brain_surgeon") and (self.source, self.observations) != (
+            "on_policy",
+            DEFAULT_OBSERVATIONS,
+        ):
             raise LilliputError(
                 f"prune_units: importance {self.importance!r} uses no observations; drop source and observations"
             )
@@ -59,18 +69,19 @@ class PruneUnits(Step):
             raise NotApplicable(
                 f"prune_units: a ratio of {self.ratio:g} removes none of {', '.join(map(str, sizes))} hidden units"
             )
+        if self.importance == "optimal_brain_surgeon":
+            return _by_second_order(policy, found, self.ratio, context.observations(self.observations, self.source))
         inputs = []
         if self.importance == "activation":
             inputs = reference.layer_inputs(policy, context.observations(self.observations, self.source))
         rng = context.rng(self.NAME)
         for hidden in found:
-            scores = self._importance(policy, hidden, inputs, rng)
-            removed = n_removed(self.ratio, hidden.size)
-            kept = np.sort(np.argsort(scores, kind="stable")[removed:])
+            scores = self._scores(policy, hidden, inputs, rng)
+            kept = np.sort(np.argsort(scores, kind="stable")[n_removed(self.ratio, hidden.size) :])
             policy = replace_layers(policy, keep_units(policy, hidden, kept))
         return policy
 
-    def _importance(
+    def _scores(
         self, policy: Policy, hidden: Hidden, inputs: list[np.ndarray], rng: np.random.Generator
     ) -> Float64[np.ndarray, " units"]:
         rows = real_linear(policy, hidden.producer).weight.astype(np.float64).reshape(hidden.size, -1)
@@ -84,8 +95,39 @@ class PruneUnits(Step):
             case "activation":
                 outputs = inputs[hidden.consumer].astype(np.float64)
                 return np.abs(outputs).reshape(len(outputs), hidden.size, -1).mean(axis=(0, 2))
+            case "optimal_brain_surgeon":
+                raise AssertionError("units are chosen one after another, not by a score")
             case _:
                 assert_never(self.importance)
+
+
+def _by_second_order(policy: Policy, found: tuple[Hidden, ...], ratio: float, observations: np.ndarray) -> Policy:
+    """From the front, units out of each hidden layer; the layer that reads them refitted to what it gave at first."""
+    wanted = reference.layer_inputs(policy, observations)
+    for hidden in found:
+        removed = n_removed(ratio, hidden.size)
+        for n_out in (removed, 0):
+            # Once more without a removal: a layer norm's means, and what was rounded, are those of the narrower policy.
+            consumer = real_linear(policy, hidden.consumer)
+            x = samples(consumer, reference.layer_inputs(policy, observations)[hidden.consumer])
+            y = outputs(consumer, wanted[hidden.consumer + 1])
+            weight = consumer.weight.astype(np.float64).reshape(len(consumer.weight), -1)
+            found_moments = moments(x, y, weight, centred=True)
+            new, bias = refitted(found_moments, weight)
+            if n_out:
+                block = hidden.block * int(np.prod(consumer.weight.shape[2:]))
+                gone = eliminated(new, found_moments.hessian, block, n_out)
+                kept = np.setdiff1d(np.arange(hidden.size), gone)
+                policy = replace_layers(policy, keep_units(policy, hidden, kept))
+                hidden = dataclasses.replace(hidden, size=len(kept))
+            else:
+                layer = dataclasses.replace(
+                    consumer, weight=new.reshape(consumer.weight.shape).astype(np.float32), bias=bias.astype(np.float32)
+                )
+                policy = replace_layers(
+                    policy, (*policy.layers[: hidden.consumer], layer, *policy.layers[hidden.consumer + 1 :])
+                )
+    return policy
 
 
 def n_removed(ratio: float, size: int) -> int:

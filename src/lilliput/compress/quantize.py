@@ -8,9 +8,11 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from lilliput import layers, reference
-from lilliput.affine import QuantizedTensor, check_bits, quantize_weights, unsigned_max
+from lilliput.affine import QuantizedTensor, check_bits, quantize_unsigned, quantize_weights, unsigned_max
 from lilliput.compress.calibrate import Calibration, input_range, static_range, weight_scale
 from lilliput.compress.context import DEFAULT_OBSERVATIONS, MAX_OBSERVATIONS, Context, Source
+from lilliput.compress.gptq import gptq
+from lilliput.compress.regression import moments, outputs, refitted, samples
 from lilliput.compress.step import Step, check_fields, check_integer
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.policy import Policy, replace_layers
@@ -24,7 +26,7 @@ QuantizedLinear = layers.QuantizedDense | layers.QuantizedConv2d
 class Quantize(Step):
     """Quantizes every linear layer that still has real weights.
 
-    Weights are symmetric signed codes, rounded to the nearest. What is quantized of the first layer's input is the
+    Weights are symmetric signed codes. What is quantized of the first layer's input is the
     normalized observation.
 
     Attributes:
@@ -38,6 +40,8 @@ class Quantize(Step):
         input: of a static range: `per_tensor`, or `per_dimension`: the first layer has a range for each of its
             inputs, since the numbers of an observation differ in kind; `every_dimension`: every Dense layer.
             Convolutions have one for all.
+        method: `nearest`: each weight to the nearest code; `gptq`: one after another, those that follow making good
+            what was lost on calibration observations (with `mse`, scales are chosen by the error of the outputs).
         bias_correction: adds to each bias what quantization changed in the mean of the output on calibration
             observations.
         source: of calibration observations.
@@ -54,6 +58,7 @@ class Quantize(Step):
     granularity: Literal["per_tensor", "per_channel"] = "per_tensor"
     calibration: Calibration = "minmax"
     input: Literal["per_tensor", "per_dimension", "every_dimension"] = "per_tensor"
+    method: Literal["nearest", "gptq"] = "nearest"
     bias_correction: bool = False
     source: Source = "on_policy"
     observations: int = DEFAULT_OBSERVATIONS
@@ -79,7 +84,7 @@ class Quantize(Step):
 
     @property
     def _needs_observations(self) -> bool:
-        return self.scheme == "static" or self.bias_correction
+        return self.scheme == "static" or self.method == "gptq" or self.bias_correction
 
     def apply(self, policy: Policy, context: Context) -> Policy:
         """The policy with quantized linear layers."""
@@ -96,19 +101,20 @@ class Quantize(Step):
             inputs = reference.layer_inputs(policy, observations)
         first = next(index for index, layer in enumerate(policy.layers) if isinstance(layer, layers.Linear))
         new = list(policy.layers)
-        x = inputs[0] if inputs else np.zeros(0, np.float32)
+        # What each layer gets once those before it are quantized: errors are then made good instead of adding up.
+        follow = self.bias_correction or self.method == "gptq"
+        x = inputs[0] if inputs else None
         for index, layer in enumerate(policy.layers):
             if isinstance(layer, layers.Dense | layers.Conv2d):
                 separate = self.input == "every_dimension" or (self.input == "per_dimension" and index == first)
-                range_ = self._range(layer, inputs[index] if inputs else x, per_dimension=separate)
-                quantized = self._quantized(layer, range_, inputs[index] if inputs else None)
-                new[index] = self._corrected(quantized, x, inputs[index + 1]) if self.bias_correction else quantized
-            if self.bias_correction:
+                range_ = self._range(layer, inputs[index] if inputs else None, per_dimension=separate)
+                new[index] = self._quantized(layer, range_, x, inputs[index : index + 2])
+            if follow and x is not None:
                 x = reference.apply(new[index], x)
         return replace_layers(policy, tuple(new))
 
     def _range(
-        self, layer: layers.Dense | layers.Conv2d, x: Float32[np.ndarray, "n ..."], *, per_dimension: bool
+        self, layer: layers.Dense | layers.Conv2d, x: Float32[np.ndarray, "n ..."] | None, *, per_dimension: bool
     ) -> layers.InputRange:
         match self.scheme:
             case "weight_only":
@@ -116,6 +122,7 @@ class Quantize(Step):
             case "dynamic":
                 return layers.DynamicRange(self.activation_bits)
             case "static":
+                assert x is not None
                 separate = per_dimension and isinstance(layer, layers.Dense)
                 low, high = input_range(x, self.activation_bits, self.calibration, per_dimension=separate)
                 return static_range(low, high, self.activation_bits)
@@ -123,18 +130,44 @@ class Quantize(Step):
                 assert_never(self.scheme)
 
     def _quantized(
-        self, layer: layers.Dense | layers.Conv2d, range_: layers.InputRange, x: np.ndarray | None
+        self,
+        layer: layers.Dense | layers.Conv2d,
+        range_: layers.InputRange,
+        x: np.ndarray | None,
+        real: list[np.ndarray],
     ) -> QuantizedLinear:
-        rows, bias = absorbed(layer, range_, x)
-        scale = weight_scale(rows, self.weight_bits, self.calibration, per_channel=self.granularity == "per_channel")
-        return assembled(layer, range_, quantize_weights(rows, scale, self.weight_bits), rows, bias)
+        """The layer, quantized, where it gets `x`; `real`: what it got and gave before (empty: no observations)."""
+        rows, bias = absorbed(layer, range_, real[0] if real else None)
+        per_channel = self.granularity == "per_channel"
+        if self.method == "gptq":
+            assert x is not None
+            seen, wanted = samples(layer, x).astype(np.float64), outputs(layer, real[1]) - bias
+            if isinstance(range_, layers.StaticRange):
+                near = _nearest_to_zero(range_, rows.shape[1])
+                codes = quantize_unsigned(x, range_.inverse_scale, range_.zero_point, range_.bits)
+                padding = float(range_.zero_point) if range_.zero_point.shape == () else 0.0
+                seen = samples(layer, codes, padding) - near
+                wanted = wanted - rows @ (near - range_.zero_point)
+            found = moments(seen, wanted, rows, centred=self.bias_correction)
+            aimed, _ = refitted(found, rows)
+            aimed = np.where(np.any(rows, axis=0), aimed, 0.0)
+            codes = gptq(aimed, found.hessian, self.weight_bits, self.calibration, per_channel=per_channel)
+        else:
+            scale = weight_scale(rows, self.weight_bits, self.calibration, per_channel=per_channel)
+            codes = quantize_weights(rows, scale, self.weight_bits)
+        quantized = assembled(layer, range_, codes, rows, bias)
+        if not self.bias_correction:
+            return quantized
+        assert x is not None
+        missing = (real[1].astype(np.float64) - reference.apply(quantized, x)).mean(axis=(0, *range(2, real[1].ndim)))
+        corrected = missing if quantized.bias is None else quantized.bias + missing
+        return dataclasses.replace(quantized, bias=corrected.astype(np.float32))
 
-    def _corrected(self, layer: QuantizedLinear, x: np.ndarray, target: np.ndarray) -> QuantizedLinear:
-        """The layer with the bias at which its mean output is the target's."""
-        error = target.astype(np.float64) - reference.apply(layer, x)
-        missing = error.mean(axis=(0, *range(2, error.ndim)))
-        bias = missing if layer.bias is None else layer.bias + missing
-        return dataclasses.replace(layer, bias=bias.astype(np.float32))
+
+def _nearest_to_zero(range_: layers.StaticRange, n: int) -> Float64[np.ndarray, " n"]:
+    """The code nearest to zero that there is: what a far-off input always adds goes through unrounded weights."""
+    near = np.clip(range_.zero_point, 0, unsigned_max(range_.bits)).astype(np.float64)
+    return np.broadcast_to(near, (n,))
 
 
 def absorbed(
@@ -167,16 +200,9 @@ def assembled(
     weight = QuantizedTensor(codes.values.reshape(layer.weight.shape), codes.scale, codes.bits)
     keep_none = layer.bias is None and not bias.any()
     if isinstance(range_, layers.StaticRange):
-        # The code nearest to zero that there is: what an input of a far-off range always adds goes through unrounded
-        # weights.
-        near = np.clip(range_.zero_point, 0, unsigned_max(range_.bits)).astype(np.float64)
+        near = _nearest_to_zero(range_, rows.shape[1])
         integers = codes.values.astype(np.float64).reshape(len(rows), -1)
-        ones = np.ones(rows.shape[1])
-        bias = (
-            bias
-            + rows @ ((near - range_.zero_point) * ones)
-            - codes.scale.astype(np.float64) * (integers @ (near * ones))
-        )
+        bias = bias + rows @ (near - range_.zero_point) - codes.scale.astype(np.float64) * (integers @ near)
         keep_none = keep_none and not bias.any()
     new_bias = None if keep_none else bias.astype(np.float32)
     match layer:
