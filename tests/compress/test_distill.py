@@ -1,6 +1,7 @@
 """Held against `reference`, `rollout` and the teacher's own return."""
 
 import itertools
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,8 @@ def test_every_second_environment_is_disturbed_and_no_action_leaves_its_bounds()
     assert len(collect(lockstep, Teacher(policy).act, rough, 20)) == 24
 
 
-def test_a_student_of_two_bits_does_what_its_teacher_does(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_student_of_four_bits_does_what_its_teacher_does(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     teacher = cartpole()
     context = Context.from_environment(teacher, "CartPole-v1", seed=1, work_folder=tmp_path)
@@ -155,6 +157,26 @@ def test_a_real_student_has_no_normalizer_left() -> None:
     small = compress(teacher, "distill(hidden=(3,), steps=60, restarts=1)", context)
     kinds = [type(layer).__name__ for layer in small.layers]
     assert kinds == ["Dense", "Silu", "Dense", "ArgmaxAction"]
+
+
+def test_a_course_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    teacher = cartpole()
+    seen: list[int] = []
+
+    def stop_half_way(_: str, done: int, total: int) -> None:
+        seen.append(done)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    recipe = "distill(hidden=(), steps=60, restarts=1)"
+    context = Context.from_environment(teacher, "CartPole-v1", seed=3, work_folder=tmp_path, progress=stop_half_way)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["lilliput.compress.distill_course"], "_SAVE_EVERY_S", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            compress(teacher, recipe, context)
+        compress(teacher, recipe, context)
+    assert seen == [10, 20, 30, 30, 40, 50, 60]
 
 
 def test_a_course_stops_at_its_deadline(tmp_path: Path) -> None:

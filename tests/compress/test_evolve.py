@@ -17,9 +17,9 @@ from lilliput.rollout import episode_returns
 def quantized(rng: np.random.Generator, input_range: layers.InputRange, bias: float = 1.0) -> Policy:
     def tensor(rows: int, columns: int) -> QuantizedTensor:
         codes = rng.integers(-8, 8, (rows, columns)).astype(np.int8)
-        return QuantizedTensor(codes, np.float16([0.01]).reshape(()), 4)
+        return QuantizedTensor(codes, np.array(0.01, np.float16), 4)
 
-    hidden = layers.StaticRange(np.float16([40]).reshape(()), np.array(12, np.int32))
+    hidden = layers.StaticRange(np.array(40, np.float16), np.array(12, np.int32))
     return Policy(
         spaces.Box((4,), np.full(4, -np.inf), np.full(4, np.inf)),
         spaces.Discrete(2),
@@ -34,8 +34,8 @@ def quantized(rng: np.random.Generator, input_range: layers.InputRange, bias: fl
 
 RANGES = [
     None,
-    layers.StaticRange(np.float16([30]).reshape(()), np.array(128, np.int32)),
-    layers.StaticRange(np.float16([20, 30, 40, 50]), np.array([100, 120, 130, 90], np.int32)),
+    layers.StaticRange(np.array(30, np.float16), np.array(128, np.int32)),
+    layers.StaticRange(np.array([20, 30, 40, 50], np.float16), np.array([100, 120, 130, 90], np.int32)),
 ]
 
 

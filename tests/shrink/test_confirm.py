@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -48,14 +48,16 @@ def searched(rng: np.random.Generator, candidates: dict[str, tuple[int, Draw]], 
 def accepted(rng: np.random.Generator, found: Searched, draws: dict[str, tuple[int, Draw]]) -> str | None:
     order = finalists(found)
 
-    def play(place: int, seeds: "tuple[int, ...]") -> np.ndarray:
+    def play(place: int, seeds: Sequence[int]) -> np.ndarray:
         n = len(seeds)
         return np.stack([draws[order[place].recipe][1](rng, n), baseline(rng, n), np.zeros(n)])
 
     def endless(_: int) -> Iterator[int]:
         return itertools.count()
 
-    for trial, result in zip(order, chain(plans(order, found.bar, 400), endless, play, time.time() + 60, 0), strict=False):
+    for trial, result in zip(
+        order, chain(plans(order, found.bar, 400), endless, play, time.time() + 60, 0), strict=False
+    ):
         if result.outcome == "accepted":
             assert result.low >= KEEP
             return trial.recipe
@@ -87,7 +89,7 @@ def test_equal_returns_are_accepted_and_the_bound_is_below_the_estimate() -> Non
     found = searched(rng, {"same": (100, baseline)}, lucky=1)
     order = finalists(found)
 
-    def play(_: int, seeds: "tuple[int, ...]") -> np.ndarray:
+    def play(_: int, seeds: Sequence[int]) -> np.ndarray:
         returns = baseline(rng, len(seeds))
         return np.stack([returns, returns, np.zeros(len(seeds))])
 
@@ -102,7 +104,7 @@ def test_time_out_is_undecided_with_the_number_needed() -> None:
     found = searched(rng, {"same": (100, baseline)}, lucky=1)
     order = finalists(found)
 
-    def play(_: int, seeds: "tuple[int, ...]") -> np.ndarray:
+    def play(_: int, seeds: Sequence[int]) -> np.ndarray:
         return np.stack([baseline(rng, len(seeds)), baseline(rng, len(seeds)), np.zeros(len(seeds))])
 
     (result,) = chain(plans(order, found.bar), lambda _: itertools.count(), play, 0.0, 200)

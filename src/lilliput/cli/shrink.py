@@ -72,8 +72,7 @@ def shrink(
     """Find the smallest policy that keeps the return of the one in SOURCE, and prove it.
 
     It searches, exports the best candidates and confirms one on episodes that the search never saw. The output folder
-    gets the
-    artifact, the policy and the records of all that was tried; interrupted, the same command goes on.
+    gets the artifact, the policy and the records of all that was tried; interrupted, the same command goes on.
 
     \b
     Example: lilliput shrink ppo.zip --env HalfCheetah-v4 --keep 0.95 -o small/
@@ -90,8 +89,7 @@ def shrink(
 
     policy = load_policy(source, normalizer=normalizer)
     id_, kwargs = resolve(policy, environment, environment_kwargs)
-    chosen = next(known for known in OBJECTIVES if known == objective)
-    request = Request(id_, keep, within, chosen, format_, seed, workers, kwargs, not no_training)
+    request = Request(id_, keep, within, OBJECTIVES[objective], format_, seed, workers, kwargs, not no_training)
     if force and output.exists():
         shutil.rmtree(output)
     folder.enter(output, "shrink", force=force)

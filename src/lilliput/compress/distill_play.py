@@ -1,4 +1,4 @@
-"""Students and teacher in the environment: many episodes in lockstep, so that one batch of inferences serves them all."""
+"""Students and teacher in the environment: many episodes in lockstep, so that one batch of inferences serves all."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -152,7 +152,7 @@ def _choice(action: Any) -> Any:
 
 @final
 class Disturbance:
-    """Unrest while states are collected, in every second environment: noise on actions, and now and then some random ones."""
+    """Unrest while states are collected, in half of the environments: noise, and now and then random actions."""
 
     def __init__(self, strength: float, lockstep: Lockstep, rng: np.random.Generator) -> None:
         self._strength, self._rng = strength, rng

@@ -1,6 +1,6 @@
 """Evolution of the last weights: not what the teacher does, but the return itself decides.
 
-The covariance matrix adaptation evolution strategy (Hansen 2016, arXiv:1604.00772) on the codes that are stored, so that
+The covariance matrix adaptation evolution strategy (Hansen 2016, arXiv:1604.00772) on the codes that are stored:
 what is played is what is kept. Of many parameters only the diagonal is adapted (Ros, Hansen 2008).
 """
 

@@ -26,7 +26,7 @@ class Student:
     loss: Loss
     input_range: InputRange = "per_dimension"
     disturbance: float = 0.5
-    steps: int = 6_000
+    steps: int = 2_000
     evolve: int = 0
     each: int = 1
 
@@ -90,6 +90,7 @@ EFFECTS: dict[str, tuple[float, float]] = {
     "much narrower": (-0.12, 0.12),
     "linear": (-0.2, 0.25),
     "wider": (0.04, 0.06),
+    "much wider": (0.09, 0.09),
     "8 to 6 bits": (-0.005, 0.02),
     "6 to 5 bits": (-0.01, 0.03),
     "5 to 4 bits": (-0.03, 0.05),
@@ -102,25 +103,22 @@ EFFECTS: dict[str, tuple[float, float]] = {
     "other loss": (0.0, 0.08),
     "rougher": (0.0, 0.05),
     "calmer": (-0.02, 0.05),
-    "longer": (0.03, 0.04),
+    "longer": (0.05, 0.06),
+    "wider and longer": (0.1, 0.1),
+    "much longer": (0.1, 0.1),
     "evolved": (0.08, 0.1),
 }
 """What each move does to the retention before the task has told: mean and standard deviation."""
 
 
 def starts(discrete: bool) -> tuple[Student, ...]:
-    """Where the search begins: a middle size, a linear policy, and the other ways to learn."""
+    """Where the search begins: a middle size, a linear policy, and the other ways to learn, all of them briefly."""
     loss, other = _losses(discrete)[:2]
-    return (
-        Student((16,), 6, loss),
-        Student((), 6, loss),
-        Student((32,), 6, other),
-        Student((20, 20), 6, loss),
-    )
+    return (Student((16,), 6, loss), Student((), 6, loss), Student((32,), 6, other), Student((24, 24), 6, loss))
 
 
 def moves(student: Student, discrete: bool, evolutions: tuple[int, int]) -> Iterator[tuple[str, Student]]:
-    """Every neighbour, with the name of the way to it; `evolutions`: episodes that a spell of evolution plays, and of each member."""
+    """Each neighbour, after the name of the move; `evolutions`: episodes of a spell of evolution, and of a member."""
     hidden, bits = student.hidden, student.weight_bits
     if hidden:
         yield "narrower", replace(student, hidden=_scaled(hidden, 0.72))
@@ -128,6 +126,9 @@ def moves(student: Student, discrete: bool, evolutions: tuple[int, int]) -> Iter
         if max(hidden) <= 12:
             yield "linear", replace(student, hidden=())
         yield "wider", replace(student, hidden=_scaled(hidden, 1.4))
+        yield "much wider", replace(student, hidden=_scaled(hidden, 2.0))
+        if 2 * student.steps <= MOST_STEPS:
+            yield "wider and longer", replace(student, hidden=_scaled(hidden, 1.5), steps=2 * student.steps)
     else:
         yield "wider", replace(student, hidden=(4,))
     if bits in FEWER_BITS:
@@ -147,8 +148,10 @@ def moves(student: Student, discrete: bool, evolutions: tuple[int, int]) -> Iter
         yield "rougher", replace(student, disturbance=1.5)
     if student.disturbance > 0:
         yield "calmer", replace(student, disturbance=0.0)
-    if student.steps < MOST_STEPS:
+    if 2 * student.steps <= MOST_STEPS:
         yield "longer", replace(student, steps=2 * student.steps)
+    if 4 * student.steps <= MOST_STEPS:
+        yield "much longer", replace(student, steps=4 * student.steps)
     if not student.evolve:
         yield "evolved", replace(student, evolve=evolutions[0], each=evolutions[1])
 

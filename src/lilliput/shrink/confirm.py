@@ -125,9 +125,11 @@ def one(
     returns = np.zeros((3, 0))
     low, accepted = -np.inf, False
     while True:
-        size = max(BLOCK, returns.shape[1] // 5)
+        # The first look comes when about half of the episodes foreseen are played; to look costs time as well.
+        first = 0 if returns.shape[1] else min(plan.episodes_needed or 0, 2 * SHOWN_EPISODES) // 2
+        size = max(BLOCK, first, returns.shape[1] // 5)
         returns = np.concatenate([returns, play(tuple(itertools.islice(seeds, size)))], axis=1)
-        state = confirm(*returns, plan)
+        state = confirm(returns[0], returns[1], returns[2], plan)
         # The wealth may be looked at whenever one likes, so the best bound of all looks is a bound.
         low = max(low, state.low)
         accepted = accepted or state.decision == "accepted"
@@ -160,8 +162,8 @@ def cells(place: Place, recipe: str, seeds: Sequence[int]) -> tuple[Cell, Cell, 
 
     def cell(policy: str, text: str, format_: str, names: tuple[str, ...]) -> Cell:
         return Cell(
-            policy, text, request.environment, kwargs, place.wrappers, format_, "host", request.seed, tuple(seeds), names,
-            (("role", "confirmation"),), versions(text, names),
+            policy, text, request.environment, kwargs, place.wrappers, format_, "host", request.seed, tuple(seeds),
+            names, (("role", "confirmation"),), versions(text, names),
         )  # fmt: skip
 
     return (

@@ -8,7 +8,7 @@ from typing import Any, Literal, final, get_args
 from lilliput.errors import LilliputError
 
 Objective = Literal["model_bytes", "n_macs", "latency_s"]
-OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+OBJECTIVES: dict[str, Objective] = {name: name for name in get_args(Objective)}
 
 ALPHA = 0.05
 """False acceptance of the whole command, over all the candidates that it confirms."""

@@ -27,8 +27,8 @@ class Result:
 
     Attributes:
         baseline_bytes, bytes: model_bytes before and after.
-        retention: on the confirmation episodes; low: its lower bound at 95 %, valid for the whole command; high: the upper end of
-            its interval.
+        retention: on the confirmation episodes; low: its lower bound at 95 %, valid for the whole command; high: the
+            upper end of its interval.
         recipe: what was done; empty: nothing smaller was confirmed and the result is the policy as it was.
         worst_decile, baseline_worst_decile: means of the worst tenth of the confirmation episodes.
         n_episodes: of the confirmation.
@@ -63,8 +63,9 @@ class Result:
         if not self.recipe:
             return f"{self.bytes:,} bytes as before: nothing smaller was confirmed to keep the return"
         return (
-            f"{self.bytes:,} bytes instead of {self.baseline_bytes:,} ({self.factor:.0f}x); keeps {100 * self.retention:.1f} % of the return "
-            f"(at least {100 * self.low:.1f} %, 95 % confidence) on {self.n_episodes} episodes that the search never saw."
+            f"{self.bytes:,} bytes instead of {self.baseline_bytes:,} ({self.factor:.0f}x); "
+            f"keeps {100 * self.retention:.1f} % of the return (at least {100 * self.low:.1f} %, 95 % confidence) "
+            f"on {self.n_episodes} episodes that the search never saw."
         )
 
 
@@ -107,7 +108,7 @@ def table(points: Sequence[Point], baseline_bytes: int) -> str:
     for point in points:
         outcome = f" ({point.outcome})" if point.outcome else ""
         lines.append(
-            f"{point.bytes:>9,} {baseline_bytes / point.bytes:>7.1f}x {100 * point.retention:>8.1f} {200 * point.standard_error:>5.1f} "
-            f"{point.n_episodes:>8}  {point.recipe or 'baseline'}{outcome}"
+            f"{point.bytes:>9,} {baseline_bytes / point.bytes:>7.1f}x {100 * point.retention:>8.1f} "
+            f"{200 * point.standard_error:>5.1f} {point.n_episodes:>8}  {point.recipe or 'baseline'}{outcome}"
         )
     return "\n".join(lines)

@@ -50,7 +50,8 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
         rng = np.random.default_rng(request.seed)
         if not is_above_random(bar.baseline, bar.random, confidence=0.95, rng=rng):
             raise LilliputError(
-                f"the policy returns {bar.baseline.mean():.6g} in {request.environment} and a random one {bar.random.mean():.6g}: "
+                f"the policy returns {bar.baseline.mean():.6g} in {request.environment} "
+                f"and a random one {bar.random.mean():.6g}: "
                 "there is no return to keep; is it the environment that it was trained on?"
             )
         closed = (folder / "confirmation.json").exists()
@@ -71,12 +72,13 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
         ):
             outcomes[trial.recipe] = found.outcome
             say(
-                f"{trial.model_bytes:,} bytes {found.outcome}: {100 * found.estimate:.1f} % on {found.returns.shape[1]} unseen episodes, "
-                f"at least {100 * found.low:.1f} %: {trial.recipe}"
+                f"{trial.model_bytes:,} bytes {found.outcome}: {100 * found.estimate:.1f} % "
+                f"on {found.returns.shape[1]} unseen episodes, at least {100 * found.low:.1f} %: {trial.recipe}"
             )
             if found.outcome == "undecided" and found.episodes_needed is not None:
                 notes.append(
-                    f"undecided after {found.returns.shape[1]} episodes, {found.episodes_needed} would decide: {trial.recipe}"
+                    f"undecided after {found.returns.shape[1]} episodes, "
+                    f"{found.episodes_needed} would decide: {trial.recipe}"
                 )
             if found.outcome == "accepted":
                 confirmed = (trial, found)
@@ -96,7 +98,7 @@ def _reserves(request: Request, bar: Bar, episode_s: float) -> tuple[float, floa
         alpha=confirm.ALPHA / 3,
     )
     episodes = 3 * (plan.episodes_needed or confirm.MOST_EPISODES) + 60
-    confirming = 10 + 1.3 * 3 * episodes * episode_s / request.workers
+    confirming = 15 + 1.6 * 3 * episodes * episode_s / request.workers
     playing_on = 2 + 4 * MOST_EPISODES * episode_s / request.workers
     most = request.within_s
     return min(max(confirming, 0.08 * most), 0.4 * most), min(playing_on, 0.1 * most)
@@ -187,7 +189,8 @@ def _result(
             points,
         )
     trial, found = confirmed
-    interval = retention(*found.returns, rng=np.random.default_rng(0))
+    candidate, baseline, random = found.returns
+    interval = retention(candidate, baseline, random, rng=np.random.default_rng(0))
     return Result(
         baseline_bytes=policy.model_bytes,
         bytes=trial.model_bytes,

@@ -12,8 +12,8 @@ from typing import Any, final
 
 import numpy as np
 
-from lilliput import spaces
-from lilliput.compress import STEPS, format_recipe, parse
+from lilliput import layers, spaces
+from lilliput.compress import format_recipe, parse
 from lilliput.compress.distill_play import small_head, split_head
 from lilliput.constants import constants
 from lilliput.errors import LilliputError
@@ -25,19 +25,25 @@ from lilliput.shrink.trial import MOST_EPISODES, RACE, Bar, Trial, attempt, know
 
 Say = Callable[[str], None]
 
-LADDER = (
-    'fold_inputs() | quantize(weight_bits=8, scheme="static", granularity="per_channel", input="per_dimension")',
-    'quantize(weight_bits=8, scheme="static", granularity="per_channel", input="per_dimension")',
-    'quantize(weight_bits=6, method="gptq", scheme="static", granularity="per_channel", input="per_dimension", bias_correction=True)',
-    'quantize(weight_bits=4, method="gptq", scheme="static", granularity="per_channel", input="per_dimension", bias_correction=True)',
-    'prune_units(ratio=0.5, importance="optimal_brain_surgeon") | '
-    'quantize(weight_bits=8, scheme="static", granularity="per_channel", input="per_dimension")',
-    'prune_units(ratio=0.7, importance="optimal_brain_surgeon") | '
-    'quantize(weight_bits=6, method="gptq", scheme="static", granularity="per_channel", input="per_dimension", bias_correction=True)',
-    'prune_units(ratio=0.8, importance="optimal_brain_surgeon") | '
-    'quantize(weight_bits=4, method="gptq", scheme="static", granularity="per_channel", input="per_dimension", bias_correction=True)',
+_EIGHT = 'quantize(weight_bits=8, scheme="static", granularity="per_channel", input="per_dimension"'
+_GPTQ = (
+    'quantize(weight_bits={bits}, method="gptq", scheme="static", granularity="per_channel", input="per_dimension", '
+    "bias_correction=True)"
 )
-"""Without training; what a policy or this version does not support is left out."""
+_SURGEON = 'prune_units(ratio={ratio}, importance="optimal_brain_surgeon") | '
+LADDER = (
+    f"{_EIGHT})",
+    _SURGEON.format(ratio=0.5) + _GPTQ.format(bits=8),
+    _GPTQ.format(bits=6),
+    _SURGEON.format(ratio=0.7) + _GPTQ.format(bits=6),
+    _GPTQ.format(bits=4),
+    _SURGEON.format(ratio=0.8) + _GPTQ.format(bits=6),
+    _SURGEON.format(ratio=0.8) + _GPTQ.format(bits=4),
+)
+"""Without training, the safest first; what a policy does not support is left out."""
+
+_WORTH_A_LADDER = 0.03
+"""A student that holds and is smaller than this part of the baseline leaves nothing to find without training."""
 
 _MARGIN = 0.01
 _OVERHEAD_S = 4.0
@@ -120,14 +126,16 @@ class _Run:
         self._running: dict[Future[Trial], tuple[str, float]] = {}
         self._seconds_per_step = 0.002
         self._seconds_per_episode = max(0.001, self.trials[""].seconds / MOST_EPISODES) if "" in self.trials else 0.1
-        self._starts = [s for s in starts(self._discrete) if s.recipe not in self.trials] if self._trainable else []
+        every = starts(self._discrete) if self._trainable else ()
+        self._starts = [student for student in every if student.recipe not in self.trials]
+        self._ladder = [recipe for recipe in _ladder(policy) if recipe not in self.trials]
+        self._n_starts, self._n_ladder, self._turn = len(every), len(_ladder(policy)), 0
 
     def all(self) -> None:
         """Nothing; tries until the time is over or nothing is left that promises anything."""
-        todo = [recipe for recipe in _ladder() if recipe not in self.trials]
         while True:
             while len(self._running) < self.place.request.workers and time.time() < self.until - 2:
-                recipe = todo.pop(0) if todo else self._next()
+                recipe = self._next()
                 if recipe is None:
                     break
                 future = self.executor.submit(attempt, self.place, recipe, self.until, self.bar)
@@ -160,6 +168,16 @@ class _Run:
 
     def _next(self) -> str | None:
         """The recipe to try now; None where nothing is worth it."""
+        # First of all something small and something safe, at the same time.
+        if len(self._starts) == self._n_starts and self._starts:
+            return self._register(self._starts.pop(0), None)
+        smallest = min((t.value for t in self.trials.values() if t.recipe and self._holds(t)), default=math.inf)
+        climbing = not self._trainable or smallest > _WORTH_A_LADDER * self.trials[""].value
+        self._turn += 1
+        if self._ladder and (
+            len(self._ladder) == self._n_ladder or (climbing and (self._turn % 2 or not self._starts))
+        ):
+            return self._ladder.pop(0)
         if self._starts:
             return self._register(self._starts.pop(0), None)
         if not self._trainable:
@@ -233,13 +251,8 @@ class _Run:
         return max(200, 1 << round(math.log2(max(budget, 200)))), each
 
 
-def _ladder() -> list[str]:
-    """The recipes of the ladder that this version reads."""
-    found = []
-    for recipe in LADDER:
-        try:
-            found.append(format_recipe(parse(recipe)))
-        except LilliputError:
-            continue
-    assert "quantize" in STEPS
-    return found
+def _ladder(policy: Policy) -> list[str]:
+    """The recipes of the ladder for this policy."""
+    normalized = any(isinstance(layer, layers.Standardize) for layer in policy.layers)
+    small = "fold_inputs() | " if normalized else ""
+    return [format_recipe(parse(small + recipe)) for recipe in LADDER]

@@ -1,4 +1,4 @@
-"""SOAP: Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al. 2024, arXiv:2409.11321), for many small networks at once."""
+"""SOAP: Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al. 2024, arXiv:2409.11321), of many networks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Soap:
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """Nothing; one step down the gradients, which are then forgotten. The very first only looks at the curvature."""
+        """Nothing; one step down the gradients, which are then forgotten. The first only looks at the curvature."""
         gradients = [_gradient(parameter) for parameter in self.parameters]
         if not self._states:
             self._states = [_first_state(gradient) for gradient in gradients]
@@ -74,7 +74,7 @@ def _first_state(gradient: Tensor) -> _State:
 
 
 def _turn(state: _State) -> None:
-    """Nothing; one power iteration and a QR turn each basis towards the eigenvectors; what is kept in it turns along."""
+    """Nothing; one power iteration turns each basis towards the eigenvectors; the second moment is sorted along."""
     state.left_basis, order = _improved(state.left, state.left_basis)
     state.second = torch.take_along_dim(state.second, order[:, :, None], dim=1)
     state.right_basis, order = _improved(state.right, state.right_basis)

@@ -1,4 +1,4 @@
-"""Several students of one shape trained together: their graph in torch is what `reference` computes, and they become layers."""
+"""Several students of one shape trained together; torch computes for them what `reference` does for their layers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Quantization:
     Attributes:
         weight_bits: of each linear layer.
         activation_bits: of every quantized input.
-        input_range: of the first layer: one a dimension, one for all, or none (real observations times integer weights).
+        input_range: of the first layer: one a dimension, one for all, or none (real observations, integer weights).
         per_channel: a weight scale for every output instead of one a layer.
     """
 
@@ -60,7 +60,7 @@ class Quantization:
 @final
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What is known of the raw observations: their middle, the inverse of their spread (0: always the same) and their ends."""
+    """What is known of the raw observations: middle, inverse spread (0: always the same) and ends."""
 
     centre: np.ndarray
     scale: np.ndarray
@@ -180,8 +180,8 @@ class Students:
         """
         if len(quantization.weight_bits) != len(self.matrices):
             raise LilliputError(
-                f"weight_bits has {len(quantization.weight_bits)} numbers; the student has {len(self.matrices)} layers: "
-                "give one for all or one each"
+                f"weight_bits has {len(quantization.weight_bits)} numbers; "
+                f"the student has {len(self.matrices)} layers: give one for all or one each"
             )
         kind, top = ACTIVATIONS[self.activation], unsigned_max(quantization.activation_bits)
         ends = []
@@ -205,9 +205,9 @@ class Students:
             self.log_steps.append(torch.log(step).clone().requires_grad_(True))
 
     def _first_range(self, quantization: Quantization, top: int) -> tuple[Tensor, Tensor]:
-        """The first layer's inverse scales (restarts, 1, inputs or 1) and zero points, of a byte each where that costs little."""
+        """The first layer's inverse scales (restarts, 1, inputs or 1), and zero points of a byte where cheap."""
         below, above = np.minimum(self.inputs.low, 0), np.maximum(self.inputs.high, 0)
-        # A range with zero in it has a zero point among its codes; one that is far from zero would be left with few codes.
+        # A range with zero in it has a zero point among its codes; one far from zero would be left with few codes.
         far = above - below > _FAR * (self.inputs.high - self.inputs.low)
         low = torch.tensor(np.where(far, self.inputs.low, below), dtype=torch.float32)
         high = torch.tensor(np.where(far, self.inputs.high, above), dtype=torch.float32)
@@ -269,6 +269,26 @@ class Students:
             quantization.weight_bits[index],
         )
         return layers.QuantizedDense(weight, bias.numpy().astype(np.float16), range_)
+
+    @torch.no_grad()
+    def outputs(self, x: Float32[np.ndarray, "n inputs"]) -> Float32[np.ndarray, "n outputs"]:
+        """What the students give before the head: the first observations are the first student's, and so on."""
+        y = self.forward(torch.from_numpy(x.reshape(self.restarts, -1, x.shape[1])))
+        return y.reshape(len(x), -1).numpy()
+
+    @torch.no_grad()
+    def begin(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], rng: np.random.Generator) -> None:
+        """Nothing; the students start from weights on raw observations, all but the first a little off."""
+        for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            real, offset = weight.astype(np.float64), bias.astype(np.float64)
+            if index == 0:
+                scale = self.inputs.scale
+                offset = offset + real @ self.inputs.centre
+                real = np.where(scale > 0, real / np.where(scale > 0, scale, 1), 0)
+            start = np.concatenate([real, offset[:, None]], axis=1)[None].repeat(self.restarts, axis=0)
+            noise = 0.02 * np.sqrt((real**2).mean()) * rng.standard_normal(start.shape)
+            noise[0] = 0
+            self.matrices[index] = torch.tensor((start + noise).astype(np.float32), requires_grad=True)
 
     def state(self) -> dict[str, np.ndarray]:
         """The real students as arrays, to go on from later."""

@@ -17,9 +17,9 @@ from lilliput.torch_bridge.soap import Soap
 from lilliput.torch_bridge.students import Students
 
 Loss = Literal["l2", "l1", "kl", "cross_entropy", "regret"]
-"""`l2`, `l1`: of actions in units of half their range, or of the values behind a choice in units of their spread; of a choice
-also `kl`: the distance of the softmaxes; `cross_entropy`: of the teacher's choice; `regret`: what the student's softmax loses of the
-teacher's values."""
+"""`l2`, `l1`: of actions in units of their spread, or of the values behind a choice in units of the usual gap between
+the two best; of a choice also `kl`: the distance of the softmaxes; `cross_entropy`: of the teacher's choice; `regret`:
+what the student's softmax loses of the teacher's values."""
 
 _SCALE_RATE = 0.1
 """The learning rate of step sizes and ranges over that of weights; they are logarithms."""
@@ -186,7 +186,7 @@ class _Clip:
         self._low, self._high = _tensor(layer.low), _tensor(layer.high)
 
     def __call__(self, x: Tensor) -> Tensor:
-        # The gradient passes: where both sides clip there is no difference to learn from, elsewhere it leads back inside.
+        # The gradient passes: where both sides clip there is nothing to learn, elsewhere it leads back inside.
         return x + (torch.clamp(x, self._low, self._high) - x).detach()
 
 

@@ -1,0 +1,140 @@
+"""Distillation at the policy's present shape: what pruning or quantization cost is learned back from the teacher."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+import numpy as np
+
+from lilliput import layers
+from lilliput.affine import check_bits
+from lilliput.compress.context import Context
+from lilliput.compress.distill_course import Course, Settings, Start
+from lilliput.compress.distill_play import split_head
+from lilliput.compress.step import Step, check_fields, check_integer
+from lilliput.errors import LilliputError
+from lilliput.policy import Policy
+
+LEARNING_RATE = 2e-3
+
+_ACTIVATIONS: dict[type, Literal["silu", "relu", "tanh"]] = {
+    layers.Silu: "silu",
+    layers.Relu: "relu",
+    layers.Tanh: "tanh",
+}
+
+
+@final
+@dataclass(frozen=True)
+class Finetune(Step):
+    """Trains the policy as it is now on what the teacher does in the states that it gets itself into; see `distill`.
+
+    A normalizer in front goes into the first layer, whose input range then does its clipping.
+
+    Attributes:
+        steps: optimizer steps in all.
+        weight_bits: 2 to 8; None: as many as the policy has now, and real weights stay real.
+        activation_bits, loss, disturbance, restarts: as for `distill`.
+    """
+
+    NAME: ClassVar[str] = "finetune"
+    VERSION: ClassVar[int] = 1
+
+    steps: int = 12_000
+    weight_bits: int | None = None
+    activation_bits: int = 8
+    loss: Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"] = "auto"
+    disturbance: float = 0.5
+    restarts: int = 4
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_integer(self, "steps", self.steps, 10, 100_000_000)
+        check_integer(self, "restarts", self.restarts, 1, 32)
+        check_bits(self.weight_bits or 8, "finetune: weight_bits")
+        check_bits(self.activation_bits, "finetune: activation_bits")
+        if not 0 <= self.disturbance <= 2:
+            raise LilliputError(f"finetune: disturbance is {self.disturbance:g}; it must be from 0 to 2")
+
+    def apply(self, policy: Policy, context: Context) -> Policy:
+        """The policy with better weights."""
+        start, activation = start_of(policy)
+        hidden = tuple(len(bias) for bias in start.biases[:-1])
+        bits = self._bits(policy)
+        quantized_already = any(isinstance(layer, layers.QuantizedDense) for layer in policy.layers)
+        real_steps = 0 if quantized_already else self.steps if bits is None else self.steps - self.steps // 2
+        settings = Settings(
+            name=f"finetune {self.VERSION}",
+            hidden=hidden,
+            activation=activation,
+            real_steps=real_steps,
+            quantized_steps=self.steps - real_steps,
+            weight_bits=bits,
+            activation_bits=self.activation_bits,
+            input_range=_input_range(policy),
+            loss=self.loss,
+            disturbance=self.disturbance,
+            restarts=self.restarts,
+            learning_rate=LEARNING_RATE,
+        )
+        return Course(settings, context, start).run()
+
+    def _bits(self, policy: Policy) -> tuple[int, ...] | None:
+        linear = [layer for layer in policy.layers if isinstance(layer, layers.Dense | layers.QuantizedDense)]
+        if self.weight_bits is not None:
+            return (self.weight_bits,) * len(linear)
+        now = tuple(layer.weight.bits for layer in linear if isinstance(layer, layers.QuantizedDense))
+        return now if len(now) == len(linear) else None
+
+
+def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
+    """The weights and biases of the policy's layers on raw observations, and the activation between them.
+
+    Raises:
+        LilliputError: the network is no chain of dense layers with one kind of activation.
+    """
+    weights: list[np.ndarray] = []
+    biases: list[np.ndarray] = []
+    activations: set[Literal["silu", "relu", "tanh"]] = set()
+    select: layers.SelectInputs | None = None
+    scale, shift = np.ones(()), np.zeros(())
+    for index, layer in enumerate(split_head(policy)[0]):
+        match layer:
+            case layers.SelectInputs() if not index:
+                select = layer
+            case layers.Standardize() if not weights:
+                scale = layer.scale.astype(np.float64)
+                shift = -layer.mean.astype(np.float64) * scale
+            case layers.Dense() | layers.QuantizedDense():
+                weight, bias = _affine(layer)
+                weights.append(weight * scale)
+                biases.append(bias + (weight * shift).sum(axis=1))
+                scale, shift = np.ones(()), np.zeros(())
+            case layers.Relu() | layers.Tanh() | layers.Silu():
+                activations.add(_ACTIVATIONS[type(layer)])
+            case _:
+                raise LilliputError(
+                    f"finetune: layer {index} is {type(layer).__name__}; "
+                    "supported: dense layers with ReLU, tanh or SiLU"
+                )
+    if len(activations) > 1:
+        raise LilliputError(f"finetune: the activations are {', '.join(sorted(activations))}; they must be of one kind")
+    return Start(tuple(weights), tuple(biases), select, policy.digest), activations.pop() if activations else "silu"
+
+
+def _affine(layer: layers.Dense | layers.QuantizedDense) -> tuple[np.ndarray, np.ndarray]:
+    """The layer as weights and biases on its real input, its rounding left out."""
+    bias = np.zeros(layer.weight.shape[0]) if layer.bias is None else layer.bias.astype(np.float64)
+    if isinstance(layer, layers.Dense):
+        return layer.weight.astype(np.float64), bias
+    weight = layer.weight.dequantize().astype(np.float64)
+    if isinstance(layer.input, layers.StaticRange):
+        bias = bias + (weight * layer.input.zero_point).sum(axis=1)
+        weight = weight * layer.input.inverse_scale.astype(np.float64)
+    return weight, bias
+
+
+def _input_range(policy: Policy) -> Literal["per_dimension", "per_tensor", "none"]:
+    first = next(layer for layer in policy.layers if isinstance(layer, layers.Dense | layers.QuantizedDense))
+    if isinstance(first, layers.QuantizedDense) and isinstance(first.input, layers.StaticRange):
+        return "per_dimension" if first.input.inverse_scale.shape else "per_tensor"
+    return "none" if isinstance(first, layers.QuantizedDense) and first.input is None else "per_dimension"

@@ -1,0 +1,83 @@
+"""Held against `reference` and the teacher's own choices."""
+
+import numpy as np
+import pytest
+
+from lilliput import layers, reference, spaces
+from lilliput.compress import Context, compress, parse
+from lilliput.compress.finetune import start_of
+from lilliput.errors import LilliputError
+from lilliput.policy import Policy, replace_layers
+
+
+def normalized(rng: np.random.Generator) -> Policy:
+    """A policy of CartPole's shape with a normalizer and two hidden layers."""
+
+    def dense(rows: int, columns: int) -> layers.Dense:
+        weight = rng.standard_normal((rows, columns)) / np.sqrt(columns)
+        return layers.Dense(weight.astype(np.float32), rng.standard_normal(rows).astype(np.float32))
+
+    mean, scale = rng.standard_normal(4).astype(np.float32), rng.uniform(0.5, 2, 4).astype(np.float32)
+    return Policy(
+        spaces.Box((4,), np.full(4, -np.inf), np.full(4, np.inf)),
+        spaces.Discrete(2),
+        (
+            layers.Standardize(mean, scale, np.array(np.inf, np.float32)),
+            dense(12, 4), layers.Tanh(), dense(9, 12), layers.Tanh(), dense(2, 9), layers.ArgmaxAction((2,)),
+        ),
+    )  # fmt: skip
+
+
+def values(policy: Policy, x: np.ndarray) -> np.ndarray:
+    for layer in policy.layers[:-1]:
+        x = reference.apply(layer, x)
+    return x
+
+
+@pytest.mark.parametrize(
+    "recipe", ["", 'quantize(scheme="static")', 'quantize(scheme="static", input="per_dimension")']
+)
+def test_the_start_is_the_policy_without_its_rounding(recipe: str) -> None:
+    policy = normalized(np.random.default_rng(0))
+    x = np.random.default_rng(1).standard_normal((400, 4)).astype(np.float32)
+    quantized = compress(policy, recipe, Context.from_observations(policy, x)) if recipe else policy
+    start, activation = start_of(quantized)
+    assert activation == "tanh"
+    y = x.astype(np.float64)
+    for index, (weight, bias) in enumerate(zip(start.weights, start.biases, strict=True)):
+        y = np.tanh(y) if index else y
+        y = y @ weight.T + bias
+    expected = values(quantized, x)
+    assert np.abs(y - expected).mean() < (0.03 * expected.std() if recipe else 1e-5)
+
+
+def test_finetuning_brings_the_teacher_s_choices_back() -> None:
+    pytest.importorskip("torch")
+    teacher = normalized(np.random.default_rng(TEACHER))
+    context = Context.from_environment(teacher, "CartPole-v1", seed=0)
+    rough = compress(teacher, 'quantize(weight_bits=2, scheme="static", input="per_dimension")', context)
+    tuned = compress(rough, "finetune(steps=400, restarts=1)", context)
+    assert tuned.weight_bits == (2, 2, 2)
+    x = context.observations(1500, "noisy_policy")
+    before, after = (np.mean(reference.act(p, x) == reference.act(teacher, x)) for p in (rough, tuned))
+    assert after > max(before, 0.9)
+
+
+def test_a_real_policy_stays_real_and_bits_make_it_quantized() -> None:
+    pytest.importorskip("torch")
+    teacher = normalized(np.random.default_rng(4))
+    context = Context.from_environment(teacher, "CartPole-v1", seed=0)
+    assert compress(teacher, "finetune(steps=12, restarts=1)", context).weight_bits == (32, 32, 32)
+    assert compress(teacher, "finetune(steps=12, restarts=1, weight_bits=5)", context).weight_bits == (5, 5, 5)
+
+
+def test_mixed_activations_are_refused() -> None:
+    policy = normalized(np.random.default_rng(0))
+    mixed = replace_layers(policy, (*policy.layers[:2], layers.Relu(), *policy.layers[3:]))
+    with pytest.raises(LilliputError, match="the activations are relu, tanh; they must be of one kind"):
+        start_of(mixed)
+
+
+def test_what_cannot_be_is_said() -> None:
+    with pytest.raises(LilliputError, match="finetune: weight_bits is 9"):
+        parse("finetune(weight_bits=9)")

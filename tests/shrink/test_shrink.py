@@ -1,0 +1,114 @@
+"""The command from end to end, on a small game; what it says is held against what stands in its folder."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from lilliput import layers, record, spaces
+from lilliput import policy as policy_file
+from lilliput.cli import cli
+from lilliput.errors import LilliputError
+from lilliput.policy import Policy
+from lilliput.rollout import check_disjoint, episode_returns
+from lilliput.shrink import Request, shrink
+
+
+def cartpole(width: int = 64) -> Policy:
+    """A wide network that balances the pole for all 500 steps: pairs of units whose difference is linear."""
+    rng = np.random.default_rng(0)
+    gain = np.array([0.1, 0.5, 3.0, 1.5])
+    half = rng.standard_normal((width // 2, 4)) * 0.5
+    weight = np.concatenate([half, -half]).astype(np.float32)
+    # relu(w x) - relu(-w x) = w x, so this least-squares solution gives the linear controller exactly.
+    mix = np.linalg.lstsq(half.T, gain, rcond=None)[0]
+    last = np.stack([np.concatenate([-mix, mix]), np.concatenate([mix, -mix])]).astype(np.float32)
+    return Policy(
+        spaces.Box((4,), np.full(4, -np.inf), np.full(4, np.inf)),
+        spaces.Discrete(2),
+        (
+            layers.Dense(weight, np.zeros(width, np.float32)),
+            layers.Relu(),
+            layers.Dense(last, np.zeros(2, np.float32)),
+            layers.ArgmaxAction((2,)),
+        ),
+    )
+
+
+@pytest.mark.slow
+def test_without_training_it_ends_with_an_artifact_and_its_evidence(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    source, folder = tmp_path / "wide.lilliput", tmp_path / "small"
+    policy_file.write(cartpole(), source)
+    command = [
+        "shrink", str(source), "--env", "CartPole-v1", "--within", "60s", "--no-training", "--format", "onnx", "--json",
+        "-o", str(folder),
+    ]  # fmt: skip
+    done = CliRunner().invoke(cli, command, catch_exceptions=False)
+    found = json.loads(done.stdout)
+    assert found["baseline_bytes"] == cartpole().model_bytes
+    assert found["bytes"] < found["baseline_bytes"] / 3
+    assert found["low"] >= 0.95
+    assert found["low"] <= found["retention"] <= found["high"]
+    small = policy_file.read(folder / "policy.lilliput")
+    assert small.model_bytes == found["bytes"]
+    assert small.provenance.recipe == found["recipe"]
+    assert json.loads((folder / "artifact" / "manifest.json").read_text())["policy_digest"] == small.digest
+    assert episode_returns(small, "CartPole-v1", range(40)).mean() > 0.95 * 500
+    records = list(record.read_all(folder / "records"))
+    roles = {role: [r for r in records if ("role", role) in r.cell.settings] for role in ("selection", "confirmation")}
+    check_disjoint(
+        selection={seed for r in roles["selection"] for seed in r.cell.episode_seeds},
+        confirmation={seed for r in roles["confirmation"] for seed in r.cell.episode_seeds},
+    )
+    assert {r.cell.recipe for r in roles["selection"]} >= {found["recipe"], ""}
+    confirming = [r for r in roles["confirmation"] if r.cell.recipe == found["recipe"]]
+    assert sum(len(r.cell.episode_seeds) for r in confirming) == found["n_episodes"]
+    assert {r.cell.format for r in confirming} == {"onnx"}
+    again = CliRunner().invoke(cli, command, catch_exceptions=False)
+    assert json.loads(again.stdout) == found
+
+
+@pytest.mark.slow
+def test_a_student_is_found_and_confirmed(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime")
+    request = Request("CartPole-v1", within_s=90.0, format="onnx")
+    said: list[str] = []
+    result = shrink(cartpole(), request, tmp_path, said.append)
+    assert result.recipe.startswith("distill(")
+    assert result.factor > 20
+    assert result.low >= 0.95
+    assert f"{result.bytes:,} bytes instead of {result.baseline_bytes:,}" in result.sentence
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_policy_that_is_not_better_than_random_is_refused(tmp_path: Path) -> None:
+    flat = Policy(
+        spaces.Box((4,), np.full(4, -np.inf), np.full(4, np.inf)),
+        spaces.Discrete(2),
+        (layers.Dense(np.zeros((2, 4), np.float32), np.zeros(2, np.float32)), layers.ArgmaxAction((2,))),
+    )
+    with pytest.raises(LilliputError, match="there is no return to keep"):
+        shrink(flat, Request("CartPole-v1", within_s=30.0, train=False), tmp_path, lambda _: None)
+
+
+def test_another_environment_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(LilliputError, match="Pendulum-v1 has"):
+        shrink(cartpole(), Request("Pendulum-v1"), tmp_path, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"keep": 0.0}, "keep is 0"), ({"within_s": 0.5}, "within is 0.5 s"), ({"workers": 0}, "workers is 0")],
+)
+def test_what_cannot_be_is_said(change: dict[str, float], message: str) -> None:
+    with pytest.raises(LilliputError, match=message):
+        Request("CartPole-v1", **change)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_time_is_read_with_its_unit() -> None:
+    done = CliRunner().invoke(cli, ["shrink", "x", "--within", "soon", "-o", "y"])
+    assert done.exit_code == 2
