@@ -180,14 +180,20 @@ class _Reader:
             raise self.error(key, f"{key} is {value}; it must be an integer from {low}")
         return value
 
+    def real(self, key: str, default: float) -> float:
+        value = self.data.get(key, default)
+        if type(value) not in (int, float):
+            raise self.error(key, f"{key} is {value!r}; it must be a number")
+        return float(value)
+
     def share(self) -> float:
-        value = float(self.of((int | float), "keep", 0.95))  # type: ignore[arg-type]
+        value = self.real("keep", 0.95)
         if not 0 < value <= 1:
             raise self.error("keep", f"keep is {value:g}; it must be in (0, 1]")
         return value
 
     def timeout(self) -> float | None:
-        value = float(self.of((int | float), "cell_timeout", 3600.0))  # type: ignore[arg-type]
+        value = self.real("cell_timeout", 3600.0)
         if value < 0:
             raise self.error("cell_timeout", f"cell_timeout is {value:g}; it must be seconds above 0, or 0 for none")
         return value or None
@@ -250,7 +256,7 @@ class _Reader:
         return tuple(found)
 
 
-_WORDS: dict[Any, str] = {str: "a text", list: "a list", int: "an integer", int | float: "a number"}
+_WORDS: dict[type, str] = {str: "a text", list: "a list", int: "an integer"}
 
 
 def _closest(word: str, known: tuple[str, ...]) -> str:

@@ -1,0 +1,67 @@
+import pytest
+
+from lilliput.errors import LilliputError
+from lilliput.study.document import Place, read
+
+GOOD = """\
+policies = ["a.zip"]
+recipes = [
+  "quantize()",
+  'prune_units(ratio=0.1..0.3 step 0.1, importance=["l1", "l2"])',
+]
+"""
+
+
+def written(tmp_path, text):
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    return path
+
+
+def test_what_is_left_out_has_its_default(tmp_path):
+    study = read(written(tmp_path, GOOD))
+    assert (study.title, study.folder, study.formats, study.episodes, study.seed) == ("study", tmp_path, ("c",), 100, 0)
+    assert len(study.recipes) == 7
+    assert study.recipes[:2] == ("quantize()", "prune_units(ratio=0.1)")
+
+
+def test_environments_as_a_text_a_list_and_a_table(tmp_path):
+    assert read(written(tmp_path, GOOD + 'environments = "Hopper-v4"')).environments == (("*", (Place("Hopper-v4"),)),)
+    table = GOOD + '[environments]\n"*/Hopper*" = ["Hopper-v4", { id = "Hopper-v5", kwargs = { b = 1, a = 2 } }]\n'
+    (pattern, places), *_ = read(written(tmp_path, table)).environments
+    assert pattern == "*/Hopper*"
+    assert places == (Place("Hopper-v4"), Place("Hopper-v5", '{"a": 2, "b": 1}'))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "episode = 3", r"line 6: unknown key 'episode'; did you mean episodes\?"),
+        (GOOD + "\n\nepisodes = 0", "line 8: episodes is 0; it must be an integer from 1"),
+        (GOOD + 'episodes = "many"', "line 6: episodes is 'many'; it must be an integer"),
+        (GOOD + "episodes = true", "line 6: episodes is True"),
+        (GOOD.replace("quantize()", "quantise()"), "line 3: recipe: unknown step 'quantise'; did you mean quantize"),
+        (GOOD.replace("ratio=0.1..0.3 step 0.1", "ratio=1.5"), "line 4: prune_units: ratio is 1.5"),
+        (GOOD + 'formats = [\n "onnx",\n "tflite"]', "line 8: formats: 'tflite'; allowed: onnx, c"),
+        (GOOD + 'quantities = ["latency"]', "line 6: quantities: 'latency'; did you mean latency_s"),
+        (GOOD + 'targets = ["cortex-m4"]', "line 6: targets: 'cortex-m4'; allowed: host"),
+        (GOOD + "keep = 1.5", r"line 6: keep is 1.5; it must be in \(0, 1\]"),
+        (GOOD + "compression_seeds = [-1]", "line 6: compression_seeds"),
+        (GOOD + '[[exclude]]\nalgo = "SAC"', "line 6: exclude"),
+        (GOOD + "[environments]\n'Hopper-v3' = 4", "environments: 4; write an id"),
+        ('recipes = ["quantize()"]', "policies is missing"),
+        ("policies = []\nrecipes = []", "line 1: policies is empty"),
+        ('policies = ["a"]\nrecipes = [""]', "line 2: recipes is empty"),
+        ("policies = [", "not TOML"),
+    ],
+)
+def test_errors_name_the_line(tmp_path, text, message):
+    with pytest.raises(LilliputError, match=message):
+        read(written(tmp_path, text))
+
+
+def test_a_binary_file_is_no_study(tmp_path):
+    path = tmp_path / "policy.zip"
+    path.write_bytes(b"PK\x03\x04\xff\xfe")
+    with pytest.raises(LilliputError, match="is not a study file"):
+        read(path)

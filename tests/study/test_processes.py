@@ -1,0 +1,107 @@
+import multiprocessing
+import os
+import signal
+import textwrap
+import threading
+import time
+
+import pytest
+
+from lilliput.errors import LilliputError
+from lilliput.record import Cell
+from lilliput.study import local
+from lilliput.study.run import keep_policy
+
+SILENT = lambda *_: None  # noqa: E731
+
+HOSTILE = """
+    import os, signal, time
+    import gymnasium
+    from gymnasium.envs.classic_control.cartpole import CartPoleEnv
+
+    class Hangs(CartPoleEnv):
+        def step(self, action):
+            time.sleep(1000)
+
+    class Kills(CartPoleEnv):
+        def step(self, action):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    gymnasium.register("Hangs-v0", Hangs)
+    gymnasium.register("Kills-v0", Kills)
+"""
+
+
+@pytest.fixture
+def folder(balancer, tmp_path, monkeypatch):
+    (tmp_path / "hostile.py").write_text(textwrap.dedent(HOSTILE))
+    monkeypatch.syspath_prepend(tmp_path)
+    keep_policy(tmp_path, balancer)
+    return tmp_path
+
+
+def cell(policy, recipe="", environment="CartPole-v1", episodes=3):
+    quantities = ("episode_return", "model_bytes")
+    return Cell(
+        policy.digest, recipe, environment, format="onnx", episode_seeds=tuple(range(episodes)), quantities=quantities
+    )
+
+
+@pytest.mark.slow
+def test_a_cell_that_hangs_or_kills_its_worker_ends_as_a_record_and_the_others_go_on(balancer, folder):
+    cells = [
+        cell(balancer, environment="hostile:Hangs-v0"),
+        cell(balancer, environment="hostile:Kills-v0"),
+        cell(balancer),
+        cell(balancer, "half()"),
+    ]
+    found = {r.cell: r for r in local.Local(2, timeout=30).run_all(cells, folder, SILENT)}
+    assert [found[c].status for c in cells] == ["failed", "failed", "done", "done"]
+    assert found[cells[0]].reason == "stopped after its time of 30 s a cell"
+    assert "ended 2 times (signal 9)" in found[cells[1]].reason
+    finished, missing = local.split(cells, folder, retry_failed=False)
+    assert (len(finished), missing) == (4, [])
+    assert local.split(cells, folder, retry_failed=True)[1] == cells[:2]
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.slow
+def test_a_worker_killed_from_outside_costs_its_cell_nothing(balancer, folder):
+    cells = [cell(balancer, f"prune_weights(sparsity={k / 10})", episodes=20) for k in range(2, 6)]
+    killed = []
+
+    def kill_one():
+        while not killed:
+            for child in multiprocessing.active_children():
+                if child.pid:
+                    os.kill(child.pid, signal.SIGKILL)
+                    killed.append(child.pid)
+                    return
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=kill_one)
+    thread.start()
+    records = list(local.Local(2).run_all(cells, folder, SILENT))
+    thread.join()
+    assert killed
+    assert sorted(r.cell.recipe for r in records) == [c.recipe for c in cells]
+    assert {r.status for r in records} == {"done"}
+
+
+@pytest.mark.slow
+def test_what_cannot_be_written_stops_the_study_in_one_line(balancer, folder):
+    (folder / "records").write_text("in the way")
+    with pytest.raises(LilliputError, match="records"):
+        list(local.Local(2).run_all([cell(balancer), cell(balancer, "half()")], folder, SILENT))
+
+
+@pytest.mark.slow
+def test_leaving_early_ends_the_workers(balancer, folder):
+    cells = [cell(balancer), cell(balancer, environment="hostile:Hangs-v0")]
+    for record in local.Local(2).run_all(cells, folder, SILENT):
+        assert record.status == "done"
+        break
+    deadline = time.monotonic() + 10
+    while multiprocessing.active_children() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not multiprocessing.active_children()
