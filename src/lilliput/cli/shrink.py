@@ -77,8 +77,6 @@ def shrink(
     \b
     Example: lilliput shrink ppo.zip --env HalfCheetah-v4 --keep 0.95 -o small/
     """
-    import shutil
-
     from lilliput.load import load_policy
     from lilliput.shrink import Request
     from lilliput.shrink import shrink as run
@@ -90,8 +88,6 @@ def shrink(
     policy = load_policy(source, normalizer=normalizer)
     id_, kwargs = resolve(policy, environment, environment_kwargs)
     request = Request(id_, keep, within, OBJECTIVES[objective], format_, seed, workers, kwargs, not no_training)
-    if force and output.exists():
-        shutil.rmtree(output)
     folder.enter(output, "shrink", force=force)
 
     def say(sentence: str) -> None:
