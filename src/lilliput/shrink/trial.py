@@ -113,6 +113,11 @@ class Bar:
         estimate, error = self.retention(candidate)
         return estimate + 2 * error + 0.02 < self.keep
 
+    def settled(self, candidate: Float64[np.ndarray, " n"]) -> bool:
+        """Whether it holds so clearly that the search need not know more."""
+        estimate, error = self.retention(candidate)
+        return len(candidate) >= RACE[1] and estimate - 4 * error > self.keep + 0.01
+
 
 def made(place: Place, recipe: str, deadline: float | None) -> Policy:
     """The policy of the recipe; each step's result is kept, so that recipes that begin alike share their beginning.
@@ -172,7 +177,7 @@ def play(place: Place, policy: Policy, bar: Bar | None, episodes: int) -> Float6
             act = (lambda x: reference.act(policy, x)) if small else Teacher(policy).act
             played.append(returns(lockstep, act, every[at : at + BLOCK]))
             found = np.concatenate(played)
-            if bar is not None and bar.hopeless(found):
+            if bar is not None and (bar.hopeless(found) or (episodes <= RACE[-1] and bar.settled(found))):
                 break
     finally:
         lockstep.close()
