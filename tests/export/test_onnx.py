@@ -111,7 +111,7 @@ def exact_layer(
 @pytest.mark.parametrize("weight_bits", [2, 3, 4, 6, 7, 8])
 def test_sums_of_extreme_products_are_exact(tmp_path: Path, form: Form, input_bits: int, weight_bits: int) -> None:
     # Where a kernel adds two products in 16 bits, two of 255 x -128 do not fit.
-    for k in (2, 17, 256, 1025):
+    for k in (3, 1025):
         layer, x, sums = exact_layer(k, weight_bits, input_bits, form)
         space = spaces.Box((k,), np.array(0.0), np.array(255.0))
         policy = Policy(space, spaces.Box((5,), np.array(-1e9), np.array(1e9)), (layer,))
