@@ -4,14 +4,14 @@ import subprocess
 import sys
 
 import pytest
+from tests.study.test_processes import HOSTILE
+from tests.study.test_study import study_file
 
 from lilliput.study import local
 from lilliput.study.cluster import Ray
 from lilliput.study.conduct import conduct, records
 from lilliput.study.document import read
 from lilliput.study.plan import plan
-from tests.study.test_processes import HOSTILE
-from tests.study.test_study import study_file
 
 IGNORE = lambda *_: None  # noqa: E731
 
@@ -48,7 +48,7 @@ def test_ray_finds_what_local_processes_find(balancer, tmp_path):
 def test_a_cell_that_hangs_or_kills_its_ray_worker_is_a_record(balancer, tmp_path):
     lines = ["cell_timeout = 25", "environments = ['CartPole-v1', 'hostile:Hangs-v0', 'hostile:Kills-v0']"]
     study = read(study_file(tmp_path, balancer, *lines, recipes=('"half()"',)))
-    tally = conduct(study, plan(study), tmp_path / "out", Ray(2, study.cell_timeout), IGNORE)
+    tally = conduct(study, plan(study), tmp_path / "out", Ray(2, 25.0), IGNORE)
     assert (tally.done, tally.failed) == (3, 6)
     reasons = {r.cell.environment: r.reason for r in records(tmp_path / "out") if r.status == "failed"}
     assert "stopped after its time of 25 s" in reasons["hostile:Hangs-v0"]

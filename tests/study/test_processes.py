@@ -55,7 +55,7 @@ def test_a_cell_that_hangs_or_kills_its_worker_ends_as_a_record_and_the_others_g
         cell(balancer),
         cell(balancer, "half()"),
     ]
-    found = {r.cell: r for r in local.Local(2, timeout=30).run_all(cells, folder, SILENT)}
+    found = {r.cell: r for r in local.Local(2, timeout=30.0).run_all(cells, folder, SILENT)}
     assert [found[c].status for c in cells] == ["failed", "failed", "done", "done"]
     assert found[cells[0]].reason == "stopped after its time of 30 s a cell"
     assert "ended 2 times (signal 9)" in found[cells[1]].reason

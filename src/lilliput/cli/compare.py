@@ -71,8 +71,9 @@ def compare(
       lilliput compare ppo.zip --env HalfCheetah-v4 \\
         -r "quantize()" -r "prune_units(ratio=0.3)" -o results/
     """
+    from lilliput.errors import MissingDependency
     from lilliput.load import load_policy
-    from lilliput.report import summary, table
+    from lilliput.report import page, summary, table
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run
     from lilliput.study.environment import resolve
@@ -86,6 +87,11 @@ def compare(
     remarks = table.remarks(rows)
     (output / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in remarks) + "\n")
     (output / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
+    title = f"{policy.provenance.source} on {id_}"
+    try:
+        page.write_rows(rows, records, keep, output / "report.html", title)
+    except MissingDependency as error:
+        click.echo(f"note: {error}", err=True)
     if as_json:
         click.echo(
             json.dumps({"environment": id_, "keep": keep, "rows": table.to_json(rows), "remarks": remarks}, indent=1)
@@ -94,4 +100,4 @@ def compare(
     click.echo(f"{policy.provenance.source} on {id_}, {episodes} episodes a candidate, keep {keep:g}\n")
     click.echo(table.text(rows))
     click.echo("\n" + "\n".join(remarks))
-    click.echo(f"\nartifacts, records and this table: {output}")
+    click.echo(f"\nartifacts, records, this table and report.html: {output}")

@@ -85,9 +85,7 @@ def run(
         return
     at_once = click.get_current_context().get_parameter_source("workers")
     given = workers if at_once is not click.core.ParameterSource.DEFAULT else 0
-    chosen = (
-        Ray(given, asked.cell_timeout, address) if executor == "ray" else Local(workers, asked.cell_timeout)
-    )
+    chosen = Ray(given, asked.cell_timeout, address) if executor == "ray" else Local(workers, asked.cell_timeout)
     text = file.read_text(encoding="utf-8")
     report = _reporter(quiet=quiet, as_json=as_json)
     tally = conduct(asked, planned, output, chosen, report, retry_failed=retry_failed, force=force, text=text)

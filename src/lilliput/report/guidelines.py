@@ -133,9 +133,7 @@ def claims(rows: Sequence[Row]) -> tuple[Claim, ...]:
     )
 
 
-def _claim(
-    text: str, measure: str, rows: Sequence[Row], value: Callable[[Sequence[Row]], float | None]
-) -> Claim:
+def _claim(text: str, measure: str, rows: Sequence[Row], value: Callable[[Sequence[Row]], float | None]) -> Claim:
     values = [found for group in by_policy(rows).values() if (found := value(group)) is not None]
     if len(values) < MIN_POLICIES:
         note = f"{len(values)} policies with what it needs; at least {MIN_POLICIES} are needed"
@@ -176,7 +174,9 @@ def _paired(group: Sequence[Row], ours: tuple[str, str, str], theirs: tuple[str,
             if found[0].name == name and found[0].get(parameter) == choice:
                 others = tuple(pair for pair in found[0].arguments if pair[0] != parameter)
                 side.setdefault((others, row.format), []).append(row.retention.estimate)
-    differences = [float(np.mean(values) - np.mean(sides[1][key])) for key, values in sides[0].items() if key in sides[1]]
+    differences = [
+        float(np.mean(values) - np.mean(sides[1][key])) for key, values in sides[0].items() if key in sides[1]
+    ]
     return float(np.mean(differences)) if differences else None
 
 
@@ -215,10 +215,16 @@ def markdown(rows: Sequence[Row], keep: float) -> str:
         mean = "-" if found.baseline is None else f"{found.baseline:,.1f}"
         cells = (found.algorithm, found.environment, mean, paper, described(found.by_verdict), str(found.n_methods))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    lines += ["", "| claim of arXiv 2407.04803 | answer | mean [95 %] | policies | measured as |", "|---|---|---|---:|---|"]
+    lines += [
+        "",
+        "| claim of arXiv 2407.04803 | answer | mean [95 %] | policies | measured as |",
+        "|---|---|---|---:|---|",
+    ]
     for claim in claims(rows):
         cells = (claim.text, claim.answer, interval_text(claim.interval), str(claim.n_policies), claim.measure)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells[:4], f"{cells[4]}; {claim.note}")) + " |")
+        lines.append(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells[:4], f"{cells[4]}; {claim.note}")) + " |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -52,9 +52,7 @@ def write_rows(
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
-        raise MissingDependency(
-            "report.html needs plotly; install it with: pip install 'lilliput[report]'"
-        ) from error
+        raise MissingDependency("report.html needs plotly; install it with: pip install 'lilliput[report]'") from error
     assets = resources.files("lilliput.report")
     data = {"keep": keep, "rows": _data(rows), "profiles": _profiles(rows)}
     filled = Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
@@ -163,7 +161,11 @@ def _summary(rows: Sequence[Row], keep: float) -> str:
     cards = [
         ("Kept the return", f"{verdicts.count('kept')} of {len(candidates)}", f"at least {keep:.0%} of it, 95 % sure"),
         ("Lost it", str(verdicts.count("lost")), f"{verdicts.count('undecided')} undecided"),
-        ("Smallest that kept it", f"{factor:.1f}x smaller" if factor else "none", f"{len(best)} of {policies} policies have one"),
+        (
+            "Smallest that kept it",
+            f"{factor:.1f}x smaller" if factor else "none",
+            f"{len(best)} of {policies} policies have one",
+        ),
         ("Failed", str(verdicts.count("failed")), f"{verdicts.count('not applicable')} had nothing to do"),
     ]
     return "".join(
@@ -212,7 +214,15 @@ def _smallest(rows: Sequence[Row]) -> str:
                 f"{table.seconds(time.p50)}, {time.ratio:.1f}x faster" if time and time.ratio else "-",
             ]
         )
-    header = ("policy", "smallest that kept the return", "bytes", "smaller", "retention [95 %]", "return / baseline", "a decision")
+    header = (
+        "policy",
+        "smallest that kept the return",
+        "bytes",
+        "smaller",
+        "retention [95 %]",
+        "return / baseline",
+        "a decision",
+    )
     return _table(header, body, "The smallest of each policy", text_columns=2)
 
 
@@ -232,7 +242,18 @@ def _methods(rows: Sequence[Row]) -> str:
                 *counts,
             ]
         )
-    header = ("method", "retention (IQM) [95 %]", "smaller", "faster", "policies", "cells", "kept", "lost", "undecided", "failed")
+    header = (
+        "method",
+        "retention (IQM) [95 %]",
+        "smaller",
+        "faster",
+        "policies",
+        "cells",
+        "kept",
+        "lost",
+        "undecided",
+        "failed",
+    )
     return _table(header, body, "What each method did: interquartile mean over its cells, median factors")
 
 
@@ -241,7 +262,9 @@ def _failures(rows: Sequence[Row]) -> str:
     found = [row for row in rows if row.status == "failed"]
     if not found:
         return "<p>Nothing failed.</p>"
-    body = [[names[row.policy, row.environment], row.recipe or "(baseline)", row.format, row.reason] for row in found[:200]]
+    body = [
+        [names[row.policy, row.environment], row.recipe or "(baseline)", row.format, row.reason] for row in found[:200]
+    ]
     more = f" (the first 200 of {len(found)})" if len(found) > len(body) else ""
     return _table(("policy", "recipe", "format", "reason"), body, f"What failed{more}", text_columns=4)
 
@@ -251,20 +274,35 @@ def _best(rows: Sequence[Row], keep: float) -> str:
         [
             found.algorithm,
             found.environment,
-            guidelines.described(found.by_paper).replace("`", "") if found.paper_applies else "undefined: baseline is not above 0",
+            guidelines.described(found.by_paper).replace("`", "")
+            if found.paper_applies
+            else "undefined: baseline is not above 0",
             guidelines.described(found.by_verdict).replace("`", ""),
             table.number(found.baseline),
             str(found.n_methods),
         ]
         for found in guidelines.best(rows)
     ]
-    header = ("algorithm", "environment", f"by the paper's rule (mean at least {guidelines.PAPERS_SHARE:.0%})", f"by our verdict (keep {keep:g})", "baseline", "candidates")
+    header = (
+        "algorithm",
+        "environment",
+        f"by the paper's rule (mean at least {guidelines.PAPERS_SHARE:.0%})",
+        f"by our verdict (keep {keep:g})",
+        "baseline",
+        "candidates",
+    )
     return _table(header, body, "The method of the highest compression that kept the return", text_columns=4)
 
 
 def _claims(rows: Sequence[Row]) -> str:
     body = [
-        [claim.text, claim.answer, f"{claim.measure}; {claim.note}", guidelines.interval_text(claim.interval), str(claim.n_policies)]
+        [
+            claim.text,
+            claim.answer,
+            f"{claim.measure}; {claim.note}",
+            guidelines.interval_text(claim.interval),
+            str(claim.n_policies),
+        ]
         for claim in guidelines.claims(rows)
     ]
     header = ("claim of arXiv 2407.04803", "here it", "measured as", "mean [95 %]", "policies")
@@ -278,7 +316,14 @@ def _conditions(records: Sequence[Record]) -> str:
         for measurement in record.measurements:
             here = measurement.conditions
             packages = ", ".join(f"{name} {version}" for name, version in here.packages)
-            key = (here.processor, here.instruction_set, str(here.n_cores), here.operating_system, here.python, packages)
+            key = (
+                here.processor,
+                here.instruction_set,
+                str(here.n_cores),
+                here.operating_system,
+                here.python,
+                packages,
+            )
             seen[key] = seen.get(key, 0) + 1
             methods.setdefault(measurement.quantity, measurement.method)
     header = ("processor", "instruction set", "cores", "operating system", "Python", "packages", "measurements")
@@ -293,7 +338,10 @@ def _repeat(study: str, notes: Sequence[str]) -> str:
     parts = [f"<li>{html.escape(note)}</li>" for note in notes]
     listed = f"<p>Left out:</p><ul>{''.join(parts)}</ul>" if parts else ""
     if not study:
-        return listed + "<p>The records beside this page hold every seed, version and setting; the same command repeats it.</p>"
+        return (
+            listed
+            + "<p>The records beside this page hold every seed, version and setting; the same command repeats it.</p>"
+        )
     return (
         f"{listed}<p>Save this as <code>study.toml</code> beside its policies and run "
         f"<code>lilliput study run study.toml -o DIR</code>; every seed follows from its <code>seed</code>.</p>"

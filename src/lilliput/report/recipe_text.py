@@ -73,9 +73,7 @@ def axis(recipe: str) -> tuple[str, str, float] | None:
     value = found[0].get(parameter)
     if not isinstance(value, int | float):
         return None
-    others = [
-        str(v) if isinstance(v, str) else f"{name}={v}" for name, v in found[0].arguments if name != parameter
-    ]
+    others = [str(v) if isinstance(v, str) else f"{name}={v}" for name, v in found[0].arguments if name != parameter]
     return " ".join([found[0].name, *others]), parameter, float(value)
 
 

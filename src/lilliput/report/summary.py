@@ -75,7 +75,9 @@ def rows(records: Iterable[Record], keep: float) -> tuple[Row, ...]:
         records: of return, size and timing cells, in any number; the two kinds of one candidate become one row.
         keep: the share of the return above random that a candidate has to keep.
     """
-    groups: dict[tuple[str, tuple[object, ...]], dict[tuple[object, ...], list[Record]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[str, tuple[object, ...]], dict[tuple[object, ...], list[Record]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     randoms: dict[tuple[object, ...], Record] = {}
     for record in records:
         if record.cell.policy == RANDOM_POLICY:

@@ -41,9 +41,7 @@ class Exclusion:
 
     def matches(self, names: Mapping[str, str]) -> bool:
         """Whether a cell of these names is left out."""
-        return all(
-            fnmatch.fnmatchcase(names[key].casefold(), pattern.casefold()) for key, pattern in self.patterns
-        )
+        return all(fnmatch.fnmatchcase(names[key].casefold(), pattern.casefold()) for key, pattern in self.patterns)
 
 
 @final
@@ -117,7 +115,7 @@ class _Reader:
                 raise self.error(key, f"unknown key {key!r}; {_closest(key, KEYS)}allowed: {', '.join(KEYS)}")
         for key in ("policies", "recipes"):
             if key not in self.data:
-                raise LilliputError(f"{self.path}: {key} is missing; write {key} = [\"...\"]")
+                raise LilliputError(f'{self.path}: {key} is missing; write {key} = ["..."]')
         return Study(
             title=self.of(str, "title", self.path.stem),
             folder=self.path.parent,
@@ -251,7 +249,7 @@ class _Reader:
         for item in value:
             valid = isinstance(item, dict) and item and all(isinstance(text, str) for text in item.values())
             if not valid or not set(item) <= set(PATTERNS):
-                raise self.error("exclude", f"exclude: {item!r}; write {{ {' | '.join(PATTERNS)} = \"pattern\" }}")
+                raise self.error("exclude", f'exclude: {item!r}; write {{ {" | ".join(PATTERNS)} = "pattern" }}')
             found.append(Exclusion(tuple(sorted(item.items()))))
         return tuple(found)
 

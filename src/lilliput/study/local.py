@@ -37,9 +37,7 @@ class Local(Executor):
             yield record
 
 
-def time_all(
-    cells: Sequence[Cell], folder: Path, timeout: float | None
-) -> Iterator[Record]:
+def time_all(cells: Sequence[Cell], folder: Path, timeout: float | None) -> Iterator[Record]:
     """The records of timing cells: one group after the other, nothing beside them, in a process that may be ended."""
     jobs = [Job(group, timed=True) for group in timing.groups(cells)]
     for records in run_jobs(jobs, folder, 1, timeout):

@@ -88,7 +88,7 @@ def _loaded(study: Study, notes: list[str]) -> Iterator[tuple[str, Policy]]:
         full = full if full.is_absolute() else study.folder / full
         is_glob = any(character in named for character in "*?[")
         found = sorted(glob.glob(str(full), recursive=True)) if is_glob else [str(full)]
-        if not found or not is_glob and not full.exists():
+        if not found or (not is_glob and not full.exists()):
             raise LilliputError(f"{study.at('policies')}: nothing there is named {text} (looked in {study.folder})")
         for name in found:
             try:

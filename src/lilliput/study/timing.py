@@ -58,9 +58,7 @@ def groups(cells: Sequence[Cell]) -> tuple[tuple[Cell, ...], ...]:
         found[
             cell.policy, cell.environment, cell.environment_kwargs, cell.wrappers, cell.format, cell.quantities
         ].append(cell)
-    return tuple(
-        tuple(group[n : n + IN_TURNS]) for group in found.values() for n in range(0, len(group), IN_TURNS)
-    )
+    return tuple(tuple(group[n : n + IN_TURNS]) for group in found.values() for n in range(0, len(group), IN_TURNS))
 
 
 def run_all(cells: Sequence[Cell], folder: Path, progress: Progress) -> Iterator[Record]:
