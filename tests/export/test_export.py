@@ -114,6 +114,13 @@ def test_what_exists_is_refused_and_only_an_artifact_is_replaced(tmp_path: Path)
     assert files(tmp_path) == ["file", "mine", "out"]
 
 
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(LilliputError, match="cannot be written: Not a directory"):
+        export(continuous(), "onnx", tmp_path / "file" / "out")
+    assert files(tmp_path) == ["file"]
+
+
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LilliputError, match="the format is 'tflite'; allowed: onnx, c"):
         export(continuous(), "tflite", tmp_path / "out")

@@ -93,11 +93,10 @@ def export(
         raise LilliputError(f"the format is {format!r}; allowed: {', '.join(FORMATS)}")
     _check_free(folder, force)
     golden = golden_examples(policy, observations)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside its final place, so that one rename puts it there whole.
     work = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
-    work.mkdir()
     try:
+        work.mkdir(parents=True)
         versions = FORMATS[format](policy, work, golden)
         write_golden(work, golden.observations, golden.actions)
         artifact = write_manifest(work, _manifest(policy, format, work, golden.tolerance, versions))
@@ -107,6 +106,8 @@ def export(
                 f"the {format} artifact does not do what the policy does and was not written: {describe(result)}"
             )
         _put(work, folder)
+    except OSError as error:
+        raise LilliputError(f"{folder} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Artifact(folder, artifact.manifest)
