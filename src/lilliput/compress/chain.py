@@ -8,12 +8,15 @@ from typing import final
 import numpy as np
 from jaxtyping import Int64
 
-from lilliput import layers, reference
+from lilliput import layers, reference, spaces
 from lilliput.errors import LilliputError
 from lilliput.layers import Layer
 from lilliput.policy import Policy
 
 RealLinear = layers.Dense | layers.Conv2d
+
+_IMAGES_AT_ONCE = 64
+"""A convolution's windows take far more memory than its inputs."""
 
 
 @final
@@ -37,6 +40,24 @@ def real_linear(policy: Policy, index: int) -> RealLinear:
     layer = policy.layers[index]
     assert isinstance(layer, layers.Dense | layers.Conv2d)
     return layer
+
+
+def forward(stack: tuple[Layer, ...], x: np.ndarray) -> np.ndarray:
+    """The outputs of the layers, one after another, for many inputs in little memory."""
+    for layer in stack:
+        step = _IMAGES_AT_ONCE if x.ndim > 2 else len(x)
+        x = np.concatenate([reference.apply(layer, x[i : i + step]) for i in range(0, len(x), step)])
+    return x
+
+
+def layer_inputs(policy: Policy, observations: np.ndarray) -> list[np.ndarray]:
+    """The input of every layer for raw observations, in order, and last the action."""
+    x = spaces.network_input(policy.observation_space, observations)
+    inputs = [x]
+    for layer in policy.layers:
+        x = forward((layer,), x)
+        inputs.append(x)
+    return inputs
 
 
 def check_real(policy: Policy, name: str, verb: str) -> None:

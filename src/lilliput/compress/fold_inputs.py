@@ -7,8 +7,9 @@ from typing import ClassVar, final
 import numpy as np
 from jaxtyping import Float64
 
-from lilliput import layers, reference
+from lilliput import layers, spaces
 from lilliput.affine import unsigned_max
+from lilliput.compress.chain import forward
 from lilliput.compress.context import DEFAULT_OBSERVATIONS, MAX_OBSERVATIONS, Context, Source
 from lilliput.compress.step import Step, check_fields, check_integer
 from lilliput.errors import LilliputError, NotApplicable
@@ -79,7 +80,8 @@ class FoldInputs(Step):
                 "fold_inputs: the normalizer's clip is lost, unchecked; name the environment to have it checked"
             )
             return
-        seen = reference.layer_inputs(policy, context.observations(self.observations, self.source))[at + 1]
+        observations = context.observations(self.observations, self.source)
+        seen = forward(policy.layers[: at + 1], spaces.network_input(policy.observation_space, observations))
         touched = np.abs(seen) >= normalizer.clip.astype(np.float32)
         part = float(touched.any(axis=tuple(range(1, seen.ndim))).mean())
         if part > self.max_clipped:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, assert_never, final
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 
-from lilliput import reference
 from lilliput.compress.brain_surgeon import eliminated
-from lilliput.compress.chain import Hidden, check_real, hidden_layers, keep_units, real_linear
+from lilliput.compress.chain import Hidden, check_real, forward, hidden_layers, keep_units, layer_inputs, real_linear
 from lilliput.compress.context import MAX_OBSERVATIONS, Context, Source
-from lilliput.compress.regression import moments, outputs, refitted, samples
+from lilliput.compress.regression import Moments, moments, outputs, refitted, samples
 from lilliput.compress.step import Step, check_fields, check_integer, check_ratio
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.policy import Policy, replace_layers
@@ -73,7 +72,7 @@ class PruneUnits(Step):
             return _by_second_order(policy, found, self.ratio, context.observations(self.observations, self.source))
         inputs = []
         if self.importance == "activation":
-            inputs = reference.layer_inputs(policy, context.observations(self.observations, self.source))
+            inputs = layer_inputs(policy, context.observations(self.observations, self.source))
         rng = context.rng(self.NAME)
         for hidden in found:
             scores = self._scores(policy, hidden, inputs, rng)
@@ -103,31 +102,39 @@ class PruneUnits(Step):
 
 def _by_second_order(policy: Policy, found: tuple[Hidden, ...], ratio: float, observations: np.ndarray) -> Policy:
     """From the front, units out of each hidden layer; the layer that reads them refitted to what it gave at first."""
-    wanted = reference.layer_inputs(policy, observations)
+    wanted = layer_inputs(policy, observations)
+    x = wanted[0]
+    done = 0
     for hidden in found:
+        x = forward(policy.layers[done : hidden.producer], x)
+        done = hidden.producer
+        y = outputs(real_linear(policy, hidden.consumer), wanted[hidden.consumer + 1])
         removed = n_removed(ratio, hidden.size)
-        for n_out in (removed, 0):
-            # Once more without a removal: a layer norm's means, and what was rounded, are those of the narrower policy.
-            consumer = real_linear(policy, hidden.consumer)
-            x = samples(consumer, reference.layer_inputs(policy, observations)[hidden.consumer])
-            y = outputs(consumer, wanted[hidden.consumer + 1])
-            weight = consumer.weight.astype(np.float64).reshape(len(consumer.weight), -1)
-            found_moments = moments(x, y, weight, centred=True)
-            new, bias = refitted(found_moments, weight)
-            if n_out:
-                block = hidden.block * int(np.prod(consumer.weight.shape[2:]))
-                gone = eliminated(new, found_moments.hessian, block, n_out)
-                kept = np.setdiff1d(np.arange(hidden.size), gone)
-                policy = replace_layers(policy, keep_units(policy, hidden, kept))
-                hidden = dataclasses.replace(hidden, size=len(kept))
-            else:
-                layer = dataclasses.replace(
-                    consumer, weight=new.reshape(consumer.weight.shape).astype(np.float32), bias=bias.astype(np.float32)
-                )
-                policy = replace_layers(
-                    policy, (*policy.layers[: hidden.consumer], layer, *policy.layers[hidden.consumer + 1 :])
-                )
+        if removed:
+            weight, _, found_moments = _fitted(policy, hidden, x, y)
+            gone = eliminated(weight, found_moments.hessian, weight.shape[1] // hidden.size, removed)
+            policy = replace_layers(policy, keep_units(policy, hidden, np.setdiff1d(np.arange(hidden.size), gone)))
+        # Fitted anew: a layer norm's means, and the float32 of what is left, are those of the narrower policy.
+        weight, bias, _ = _fitted(policy, hidden, x, y)
+        layer = real_linear(policy, hidden.consumer)
+        layer = dataclasses.replace(
+            layer, weight=weight.reshape(layer.weight.shape).astype(np.float32), bias=bias.astype(np.float32)
+        )
+        policy = replace_layers(
+            policy, (*policy.layers[: hidden.consumer], layer, *policy.layers[hidden.consumer + 1 :])
+        )
     return policy
+
+
+def _fitted(
+    policy: Policy, hidden: Hidden, x: np.ndarray, y: Float[np.ndarray, "samples rows"]
+) -> tuple[Float64[np.ndarray, "rows columns"], Float64[np.ndarray, " rows"], Moments]:
+    """Weights and bias with which the reading layer comes nearest to `y`, where the making layer gets `x`."""
+    consumer = real_linear(policy, hidden.consumer)
+    seen = samples(consumer, forward(policy.layers[hidden.producer : hidden.consumer], x))
+    weight = consumer.weight.astype(np.float64).reshape(len(consumer.weight), -1)
+    found = moments(seen, y, weight)
+    return *refitted(found, weight), found
 
 
 def n_removed(ratio: float, size: int) -> int:

@@ -8,9 +8,8 @@ from typing import ClassVar, Literal, final
 import numpy as np
 from jaxtyping import Float64
 
-from lilliput import reference
 from lilliput.compress.brain_surgeon import sparse
-from lilliput.compress.chain import RealLinear, check_real, linear_indices, real_linear
+from lilliput.compress.chain import RealLinear, check_real, forward, layer_inputs, linear_indices, real_linear
 from lilliput.compress.context import MAX_OBSERVATIONS, Context, Source
 from lilliput.compress.prune_units import DEFAULT_OBSERVATIONS
 from lilliput.compress.regression import moments, outputs, refitted, samples
@@ -69,7 +68,7 @@ class PruneWeights(Step):
             return _by_second_order(policy, self.sparsity, context.observations(self.observations, self.source))
         inputs = []
         if self.importance == "wanda":
-            inputs = reference.layer_inputs(policy, context.observations(self.observations, self.source))
+            inputs = layer_inputs(policy, context.observations(self.observations, self.source))
         scores = [
             _scores(real_linear(policy, index), inputs[index] if inputs else None).reshape(len(weight), -1)
             for index, weight in zip(indices, weights, strict=True)
@@ -117,7 +116,7 @@ def _kept(scores: Float64[np.ndarray, "groups n"], sparsity: float) -> np.ndarra
 
 def _by_second_order(policy: Policy, sparsity: float, observations: np.ndarray) -> Policy:
     """From the front, each layer sparse and refitted to what it gave at first, for what it gets now."""
-    wanted = reference.layer_inputs(policy, observations)
+    wanted = layer_inputs(policy, observations)
     x = wanted[0]
     new = list(policy.layers)
     for index, layer in enumerate(policy.layers):
@@ -130,5 +129,5 @@ def _by_second_order(policy: Policy, sparsity: float, observations: np.ndarray) 
             new[index] = dataclasses.replace(
                 layer, weight=pruned.reshape(layer.weight.shape).astype(np.float32), bias=bias.astype(np.float32)
             )
-        x = reference.apply(new[index], x)
+        x = forward((new[index],), x)
     return replace_layers(policy, tuple(new))

@@ -7,9 +7,10 @@ from typing import ClassVar, Literal, assert_never, final
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from lilliput import layers, reference
+from lilliput import layers
 from lilliput.affine import QuantizedTensor, check_bits, quantize_unsigned, quantize_weights, unsigned_max
 from lilliput.compress.calibrate import Calibration, input_range, static_range, weight_scale
+from lilliput.compress.chain import forward, layer_inputs
 from lilliput.compress.context import DEFAULT_OBSERVATIONS, MAX_OBSERVATIONS, Context, Source
 from lilliput.compress.gptq import gptq
 from lilliput.compress.regression import moments, outputs, refitted, samples
@@ -98,7 +99,7 @@ class Quantize(Step):
         inputs: list[np.ndarray] = []
         if self._needs_observations:
             observations = context.observations(self.observations, self.source, self.draw)
-            inputs = reference.layer_inputs(policy, observations)
+            inputs = layer_inputs(policy, observations)
         first = next(index for index, layer in enumerate(policy.layers) if isinstance(layer, layers.Linear))
         new = list(policy.layers)
         # What each layer gets once those before it are quantized: errors are then made good instead of adding up.
@@ -110,7 +111,7 @@ class Quantize(Step):
                 range_ = self._range(layer, inputs[index] if inputs else None, per_dimension=separate)
                 new[index] = self._quantized(layer, range_, x, inputs[index : index + 2])
             if follow and x is not None:
-                x = reference.apply(new[index], x)
+                x = forward((new[index],), x)
         return replace_layers(policy, tuple(new))
 
     def _range(
@@ -159,7 +160,7 @@ class Quantize(Step):
         if not self.bias_correction:
             return quantized
         assert x is not None
-        missing = (real[1].astype(np.float64) - reference.apply(quantized, x)).mean(axis=(0, *range(2, real[1].ndim)))
+        missing = (real[1].astype(np.float64) - forward((quantized,), x)).mean(axis=(0, *range(2, real[1].ndim)))
         corrected = missing if quantized.bias is None else quantized.bias + missing
         return dataclasses.replace(quantized, bias=corrected.astype(np.float32))
 
