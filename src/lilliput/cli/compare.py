@@ -73,7 +73,7 @@ def compare(
     """
     from lilliput.errors import MissingDependency
     from lilliput.load import load_policy
-    from lilliput.report import page, summary, table
+    from lilliput.report import files, page, summary, table
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run
     from lilliput.study.environment import resolve
@@ -87,6 +87,7 @@ def compare(
     remarks = table.remarks(rows)
     (output / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in remarks) + "\n")
     (output / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
+    (output / "report.csv").write_text(files.csv_text(rows), encoding="utf-8")
     title = f"{policy.provenance.source} on {id_}"
     try:
         page.write_rows(rows, records, keep, output / "report.html", title)

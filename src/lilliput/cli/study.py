@@ -183,7 +183,7 @@ def _time(seconds: float) -> str:
 
 
 def _reporter(*, quiet: bool, as_json: bool) -> "Callable[[Tally, Record | None], None]":
-    """What follows a study on stderr: one line that is rewritten on a terminal, else one now and then; JSON for logs."""
+    """What follows a study on stderr: a line that is rewritten on a terminal, else one now and then; JSON for logs."""
     on_terminal = sys.stderr.isatty()
     last = 0.0
 

@@ -1,7 +1,7 @@
 """Guidelines, computed from the rows and never written by hand: the best method a policy, and published claims.
 
-The claims are those of Lu et al. 2024 (arXiv 2407.04803). Each is a number a policy, positive where the policy speaks for
-it; the mean over the policies with its t-interval decides. Fewer than three policies decide nothing.
+The claims are those of Lu et al. 2024 (arXiv 2407.04803). Each is a number a policy, positive where the policy speaks
+for it; the mean over the policies with its t-interval decides. Fewer than three policies decide nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -205,11 +205,8 @@ def _trained(group: Sequence[Row]) -> float | None:
 
 def markdown(rows: Sequence[Row], keep: float) -> str:
     """Both tables as text for a page of results."""
-    lines = [
-        f"| algorithm | environment | baseline | best by the paper's rule (>= {PAPERS_SHARE:.0%} of its return) "
-        f"| best by our verdict (keep {keep:g}) | candidates |",
-        "|---|---|---:|---|---|---:|",
-    ]
+    rules = f"best by the paper's rule (>= {PAPERS_SHARE:.0%} of its return) | best by our verdict (keep {keep:g})"
+    lines = [f"| algorithm | environment | baseline | {rules} | candidates |", "|---|---|---:|---|---|---:|"]
     for found in best(rows):
         paper = described(found.by_paper) if found.paper_applies else "undefined: baseline <= 0"
         mean = "-" if found.baseline is None else f"{found.baseline:,.1f}"

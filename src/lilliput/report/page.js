@@ -42,7 +42,7 @@ function style(name) { return getComputedStyle(document.documentElement).getProp
 function draw(element, traces, layout) {
   const axis = { gridcolor: style("--line"), zerolinecolor: style("--line"), linecolor: style("--line"), automargin: true };
   const narrow = innerWidth < 640;
-  const base = { paper_bgcolor: style("--back"), plot_bgcolor: style("--back"), font: { color: style("--text"), family: "system-ui, sans-serif", size: narrow ? 11 : 13 }, margin: { l: 60, r: 12, t: 42, b: 50 }, hoverlabel: { align: "left" }, legend: narrow ? { orientation: "h", y: -0.25, font: { size: 10 } } : {} };
+  const base = { paper_bgcolor: style("--back"), plot_bgcolor: style("--back"), font: { color: style("--text"), family: "system-ui, sans-serif", size: narrow ? 11 : 13 }, margin: { l: 60, r: 12, t: 42, b: 50 }, hoverlabel: { align: "left" }, legend: narrow ? { orientation: "h", y: -0.32, font: { size: 10 } } : {}, showlegend: traces.length > 1 && !(narrow && traces.length > 9) };
   const full = { ...base, ...layout, xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis } };
   return Plotly.react(element, traces, full, { responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover" });
 }
@@ -96,8 +96,9 @@ function frontier(rows) {
 const CURVES = { ratio: "Units removed", sparsity: "Weights set to zero", weight_bits: "Bits of a weight", hidden: "Hidden units" };
 function curves(rows) {
   const holder = byId("plots-curves");
-  const points = rows.filter((row) => row.curve && row.retention !== null);
-  const kinds = groups(points, (row) => row.curve[1]).filter(([, own]) => new Set(own.map((r) => r.curve[2])).size > 1);
+  const line = (row) => JSON.stringify([row.policy, row.curve[0], row.format]);
+  const points = groups(rows.filter((row) => row.curve && row.retention !== null), (row) => line(row) + row.curve[1]).flatMap(([, own]) => (new Set(own.map((r) => r.curve[2])).size > 1 ? own : []));
+  const kinds = groups(points, (row) => row.curve[1]);
   holder.innerHTML = "";
   if (!kinds.length) { const p = document.createElement("p"); p.className = "empty"; p.textContent = "No recipe here goes through several ratios or bits."; holder.append(p); return; }
   for (const [kind, own] of kinds) {
@@ -105,13 +106,13 @@ function curves(rows) {
     element.className = "plot tall"; element.setAttribute("role", "img"); element.setAttribute("aria-label", `${CURVES[kind] || kind} against retention`);
     holder.append(element);
     const names = [...new Set(own.map((r) => r.curve[0]))], policies = [...new Set(own.map((r) => r.policy))];
-    const traces = groups(own, (row) => JSON.stringify([row.policy, row.curve[0], row.format])).map(([key, line]) => {
+    const traces = groups(own, line).map(([key, same]) => {
       const [policy, name, format] = JSON.parse(key);
-      const spots = groups(line, (r) => r.curve[2]).sort((a, b) => a[0] - b[0]).map(([x, same]) => ({ x, retention: same.reduce((sum, r) => sum + r.retention, 0) / same.length, low: same.length === 1 ? same[0].low : Math.min(...same.map((r) => r.retention)), high: same.length === 1 ? same[0].high : Math.max(...same.map((r) => r.retention)), text: same.length === 1 ? hover(same[0]) : `${wrapped(policy)}<br>${name}, ${same.length} seeds; bars are their range` }));
+      const spots = groups(same, (r) => r.curve[2]).sort((a, b) => a[0] - b[0]).map(([x, same]) => ({ x, retention: same.reduce((sum, r) => sum + r.retention, 0) / same.length, low: same.length === 1 ? same[0].low : Math.min(...same.map((r) => r.retention)), high: same.length === 1 ? same[0].high : Math.max(...same.map((r) => r.retention)), text: same.length === 1 ? hover(same[0]) : `${wrapped(policy)}<br>${name}, ${same.length} seeds; bars are their range` }));
       const byName = policies.length === 1;
       return { type: "scatter", mode: "lines+markers", name: wrapped(byName ? `${name}, ${format}` : `${policy}, ${name}`), x: spots.map((s) => s.x), y: spots.map((s) => 100 * s.retention), error_y: { ...bars(spots), color: undefined }, line: { color: COLOURS[(byName ? names.indexOf(name) : policies.indexOf(policy)) % COLOURS.length], dash: ["solid", "dash", "dot", "dashdot"][(byName ? 0 : names.indexOf(name)) % 4] }, text: spots.map((s) => s.text), hovertemplate: "%{text}<extra></extra>" };
     });
-    draw(element, traces, { title: { text: CURVES[kind] || kind }, xaxis: { title: { text: kind } }, yaxis: { title: { text: "retention, %" }, range: clip(own) }, shapes: keepLine(), showlegend: true });
+    draw(element, traces, { title: { text: CURVES[kind] || kind }, xaxis: { title: { text: kind } }, yaxis: { title: { text: "retention, %" }, range: clip(own) }, shapes: keepLine() });
   }
 }
 
@@ -136,7 +137,7 @@ function profile() {
     { type: "scatter", mode: "lines", x: [...line.thresholds, ...[...line.thresholds].reverse()].map((t) => 100 * t), y: [...line.high, ...[...line.low].reverse()], fill: "toself", fillcolor: COLOURS[n % COLOURS.length] + "22", line: { width: 0 }, hoverinfo: "skip", showlegend: false, legendgroup: line.method },
     { type: "scatter", mode: "lines", name: wrapped(line.method), legendgroup: line.method, x: line.thresholds.map((t) => 100 * t), y: line.estimate, line: { color: COLOURS[n % COLOURS.length] } },
   ]);
-  draw(element, traces, { title: { text: "Share of cells that keep more than x (all cells)" }, xaxis: { title: { text: "retention, %" } }, yaxis: { title: { text: "share of cells" }, range: [0, 1.02] }, showlegend: true });
+  draw(element, traces, { title: { text: "Share of cells that keep more than x (all cells)" }, xaxis: { title: { text: "retention, %" } }, yaxis: { title: { text: "share of cells" }, range: [0, 1.02] } });
 }
 
 function calibrationSpread(rows) {

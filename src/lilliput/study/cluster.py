@@ -1,6 +1,9 @@
 """Cells on a Ray cluster: policies go out and records and artifacts come back through Ray; no disk is shared."""
 
+import importlib
 import io
+import re
+import socket
 import tarfile
 import tempfile
 import time
@@ -42,12 +45,13 @@ class Ray(Executor):
     def run_all(self, cells: Sequence[Cell], folder: Path, progress: Progress) -> Iterator[Record]:
         """The records of the cells as they come; see `Executor.run_all`."""
         try:
-            import ray
+            ray: Any = importlib.import_module("ray")
         except ImportError as error:
             raise MissingDependency(
                 "--executor ray needs the package ray; install it with: pip install 'lilliput[ray]'"
             ) from error
         here = self.address is None
+        _check_reachable(self.address)
         try:
             ray.init(
                 address=self.address,
@@ -157,6 +161,21 @@ def run_remotely(cell: Cell, policy: bytes) -> Answer:
             with tarfile.open(fileobj=packed, mode="w:gz") as archive:
                 archive.add(folder / record.artifact, arcname=Path(record.artifact).relative_to(ARTIFACTS))
         return record, packed.getvalue()
+
+
+def _check_reachable(address: str | None) -> None:
+    """Nothing; Ray itself tries for minutes to reach an address where nobody listens.
+
+    Raises:
+        LilliputError: nobody does.
+    """
+    found = re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address or "")
+    if found is None:
+        return
+    try:
+        socket.create_connection((found[1], int(found[2])), timeout=10).close()
+    except OSError as error:
+        raise LilliputError(f"no Ray cluster at {address}: {error}; start one: ray start --head") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -84,7 +84,8 @@ def conduct(
     """The tally at the end; each record stands in the folder as soon as it is there.
 
     Args:
-        study: what was asked; plan: its cells.
+        study: what was asked.
+        plan: its cells.
         folder: new, or of this study or an earlier one: finished cells never run again.
         executor: runs the cells of returns and sizes; timings run on this machine, alone.
         report: called at the start and after each record.

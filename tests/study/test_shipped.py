@@ -1,0 +1,34 @@
+"""The studies that ship are well formed, and with the public policies they can be planned."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lilliput.study.document import read
+from lilliput.study.plan import plan
+
+STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
+
+
+def test_there_are_studies():
+    assert {path.stem for path in STUDIES} >= {"lu2024", "calibration", "robustness", "order", "bits"}
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_has_its_section_in_the_docs(path):
+    study = read(path)
+    assert study.title.startswith(path.stem)
+    page = Path(__file__).parents[2] / "docs" / "studies.md"
+    assert f"## {path.stem}" in page.read_text()
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_can_be_planned(path):
+    if not os.environ.get("LILLIPUT_POLICIES"):
+        pytest.skip("needs the public policies: set LILLIPUT_POLICIES")
+    pytest.importorskip("mujoco")
+    planned = plan(read(path))
+    assert planned.notes == ()
+    assert len(planned.policies) >= 6
+    assert len(planned.cells) > 50
