@@ -39,8 +39,14 @@ class _Duration(click.ParamType):
     "--objective",
     default="model_bytes",
     show_default=True,
-    type=click.Choice(["model_bytes", "n_macs", "latency_s"]),
+    type=click.Choice(["model_bytes", "n_macs", "latency_s", "instructions"]),
     help="What is made small.",
+)
+@click.option("--target", default="host", show_default=True, help="What it is to run on: host, cortex-m4, ...")
+@click.option("--max-flash", type=click.IntRange(min=1), help="Bytes of flash that it may take on the target.")
+@click.option("--max-ram", type=click.IntRange(min=1), help="Bytes of RAM that it may take on the target.")
+@click.option(
+    "--deadline", type=click.FloatRange(0, min_open=True), help="Seconds that a decision may take on the host."
 )
 @option.format_
 @option.seed
@@ -61,6 +67,10 @@ def shrink(
     keep: float,
     within: float,
     objective: str,
+    target: str,
+    max_flash: int | None,
+    max_ram: int | None,
+    deadline: float | None,
     format_: str,
     seed: int,
     workers: int,
@@ -82,12 +92,27 @@ def shrink(
     from lilliput.shrink import shrink as run
     from lilliput.shrink.request import OBJECTIVES
     from lilliput.shrink.result import table, to_json
+    from lilliput.shrink.run import so_far
     from lilliput.study import folder
     from lilliput.study.environment import resolve
 
     policy = load_policy(source, normalizer=normalizer)
     id_, kwargs = resolve(policy, environment, environment_kwargs)
-    request = Request(id_, keep, within, OBJECTIVES[objective], format_, seed, workers, kwargs, not no_training)
+    request = Request(
+        id_,
+        keep,
+        within,
+        OBJECTIVES[objective],
+        format_,
+        seed,
+        workers,
+        kwargs,
+        not no_training,
+        target,
+        max_flash,
+        max_ram,
+        deadline,
+    )
     folder.enter(output, "shrink", force=force)
 
     def say(sentence: str) -> None:
@@ -97,7 +122,8 @@ def shrink(
     try:
         result = run(policy, request, output, say)
     except KeyboardInterrupt:
-        say(f"\ninterrupted; what was tried is in {output}, and the same command goes on from there")
+        say("\n" + so_far(policy, request, output))
+        say(f"interrupted; all of this is in {output}, and the same command goes on from there")
         raise
     if as_json:
         click.echo(json.dumps(to_json(result), indent=1))

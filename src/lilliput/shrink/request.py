@@ -7,7 +7,7 @@ from typing import Any, Literal, final, get_args
 
 from lilliput.errors import LilliputError
 
-Objective = Literal["model_bytes", "n_macs", "latency_s"]
+Objective = Literal["model_bytes", "n_macs", "latency_s", "instructions"]
 OBJECTIVES: dict[str, Objective] = {name: name for name in get_args(Objective)}
 
 ALPHA = 0.05
@@ -27,6 +27,9 @@ class Request:
         format: of the artifact, c or onnx.
         seed: everything random follows from it.
         workers: processes.
+        target: what it is to run on: host, or a processor that is emulated.
+        max_flash, max_ram: bytes that it may take on that processor.
+        deadline_s: seconds that a decision may take on the host.
         train: whether students are trained; without it only the steps that need no training are tried.
     """
 
@@ -39,12 +42,26 @@ class Request:
     workers: int = 2
     environment_kwargs: Mapping[str, Any] = field(default_factory=dict)
     train: bool = True
+    target: str = "host"
+    max_flash: int | None = None
+    max_ram: int | None = None
+    deadline_s: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:
             raise LilliputError(f"keep is {self.keep:g}; it must be above 0, at most 1")
         if self.objective not in OBJECTIVES:
             raise LilliputError(f"objective {self.objective!r} is not known; allowed: {', '.join(OBJECTIVES)}")
+        on_host = self.target == "host"
+        if on_host and (self.objective == "instructions" or self.max_flash is not None or self.max_ram is not None):
+            raise LilliputError(
+                "instructions, flash and RAM are those of a processor; name it, such as --target cortex-m4"
+            )
+        if not on_host and (self.format != "c" or self.deadline_s is not None or self.objective == "latency_s"):
+            raise LilliputError(
+                f"target {self.target!r} is emulated: it takes the format c, and has no time; "
+                "use --objective instructions"
+            )
         if self.within_s < 1 or self.workers < 1:
             raise LilliputError(f"within is {self.within_s:g} s and workers is {self.workers}; both must be at least 1")
 

@@ -13,14 +13,14 @@ from lilliput.errors import LilliputError
 from lilliput.policy import Policy
 from lilliput.shrink import confirm
 from lilliput.shrink.request import Place, Request
-from lilliput.shrink.result import Result, from_json, frontier, to_json
+from lilliput.shrink.result import Result, from_json, frontier, table, to_json
 from lilliput.shrink.search import Searched, bar_of, pool, search
-from lilliput.shrink.trial import MOST_EPISODES, RACE, Bar, Trial, attempt, made, policy_path
+from lilliput.shrink.trial import RACE, Bar, Trial, attempt, known, made, policy_path
 from lilliput.statistics import is_above_random, plan_confirmation, retention, worst_decile
 
 Say = Callable[[str], None]
 
-RESULT, POLICY, ARTIFACT = "result.json", "policy.lilliput", "artifact"
+RESULT, REQUEST, POLICY, ARTIFACT = "result.json", "request.json", "policy.lilliput", "artifact"
 
 
 def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
@@ -34,6 +34,7 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
     from lilliput.study.run import keep_policy
 
     started = time.time()
+    _enter(folder, policy, request)
     if (folder / RESULT).exists():
         return from_json(json.loads((folder / RESULT).read_text()))
     _check_fit(policy, request)
@@ -87,6 +88,46 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
     return result
 
 
+def _enter(folder: Path, policy: Policy, request: Request) -> None:
+    """Nothing; the folder is for this request, which may take another time and other workers.
+
+    Raises:
+        LilliputError: it holds the results of another request.
+    """
+    asked = {
+        "policy": policy.digest,
+        "environment": request.environment,
+        "environment_kwargs": dict(request.environment_kwargs),
+        "keep": request.keep,
+        "objective": request.objective,
+        "format": request.format,
+        "seed": request.seed,
+        "target": request.target,
+        "limits": [request.max_flash, request.max_ram, request.deadline_s],
+    }
+    path = folder / REQUEST
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asked, indent=1) + "\n")
+        return
+    found = json.loads(path.read_text())
+    different = [name for name, value in asked.items() if found.get(name) != value]
+    if different:
+        what = ", ".join(f"{name} {found.get(name)!r}" for name in different)
+        raise LilliputError(f"{folder} holds a shrink of {what}; choose another folder or give --force")
+
+
+def so_far(policy: Policy, request: Request, folder: Path) -> str:
+    """The frontier of what was tried until now, as text."""
+    place = Place(folder, policy.digest, request, policy.provenance.wrappers)
+    trials, random = known(place)
+    if "" not in trials or not len(random):
+        return "nothing was tried yet"
+    n = min(len(random), len(trials[""].returns))
+    bar = Bar(trials[""].returns[:n], random[:n], request.keep)
+    return table(frontier(Searched(trials, bar), {}), policy.model_bytes)
+
+
 def _reserves(request: Request, bar: Bar, episode_s: float) -> tuple[float, float]:
     """Seconds kept for the confirmation of two finalists, and for more selection episodes before it."""
     plan = plan_confirmation(
@@ -99,7 +140,7 @@ def _reserves(request: Request, bar: Bar, episode_s: float) -> tuple[float, floa
     )
     episodes = 3 * (plan.episodes_needed or confirm.MOST_EPISODES) + 60
     confirming = 15 + 1.6 * 3 * episodes * episode_s / request.workers
-    playing_on = 2 + 4 * MOST_EPISODES * episode_s / request.workers
+    playing_on = 2 + 4 * len(bar.baseline) * episode_s / request.workers
     most = request.within_s
     return min(max(confirming, 0.08 * most), 0.4 * most), min(playing_on, 0.1 * most)
 
@@ -130,7 +171,7 @@ def _played_on(searched: Searched, place: Place, executor: "confirm.ProcessPoolE
     for _ in range(2):
         hopeful = []
         for trial in trials.values():
-            if not trial.recipe or trial.reason or not RACE[0] <= len(trial.returns) < MOST_EPISODES:
+            if not trial.recipe or trial.reason or not RACE[0] <= len(trial.returns) < len(bar.baseline):
                 continue
             estimate, error = bar.retention(trial.returns)
             if chance(estimate, max(error, 0.004), bar.keep) > 0.3:
@@ -139,7 +180,7 @@ def _played_on(searched: Searched, place: Place, executor: "confirm.ProcessPoolE
         if time.time() >= until or not hopeful:
             break
         futures = {
-            trial.recipe: executor.submit(attempt, place, trial.recipe, until, bar, MOST_EPISODES)
+            trial.recipe: executor.submit(attempt, place, trial.recipe, until, bar, len(bar.baseline))
             for trial in hopeful[: 2 * place.request.workers]
         }
         for recipe, future in futures.items():

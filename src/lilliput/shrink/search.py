@@ -21,7 +21,7 @@ from lilliput.policy import Policy
 from lilliput.shrink import worker
 from lilliput.shrink.configuration import Effects, Student, chance, moves, starts, student_of
 from lilliput.shrink.request import Place
-from lilliput.shrink.trial import MOST_EPISODES, RACE, Bar, Trial, attempt, known, play_random
+from lilliput.shrink.trial import FEW_EPISODES, MOST_EPISODES, RACE, Bar, Trial, attempt, known, play_random
 
 Say = Callable[[str], None]
 
@@ -45,6 +45,7 @@ LADDER = (
 _WORTH_A_LADDER = 0.03
 """A student that holds and is smaller than this part of the baseline leaves nothing to find without training."""
 
+_BAR_PART = 0.06
 _MARGIN = 0.01
 _OVERHEAD_S = 4.0
 
@@ -82,15 +83,22 @@ def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def bar_of(place: Place, executor: ProcessPoolExecutor) -> tuple[Bar, float]:
-    """What trials are held against, and the seconds that an episode takes."""
+    """What trials are held against, and the seconds that an episode takes: fewer episodes where they are slow."""
     trials, random = known(place)
-    if "" in trials and len(random) >= MOST_EPISODES:
+    if "" in trials and len(random) >= FEW_EPISODES:
         baseline = trials[""]
     else:
-        playing = executor.submit(attempt, place, "", time.time() + 1e6, None, MOST_EPISODES)
-        random = _result(executor.submit(play_random, place, MOST_EPISODES))
-        baseline = _result(playing)
-    return Bar(baseline.returns, random, place.request.keep), baseline.seconds / MOST_EPISODES
+        baseline, random = _played(place, executor, FEW_EPISODES)
+        if baseline.seconds / FEW_EPISODES * MOST_EPISODES < _BAR_PART * place.request.within_s:
+            baseline, random = _played(place, executor, MOST_EPISODES)
+    n = min(len(baseline.returns), len(random))
+    return Bar(baseline.returns[:n], random[:n], place.request.keep), baseline.seconds / len(baseline.returns)
+
+
+def _played(place: Place, executor: ProcessPoolExecutor, episodes: int) -> tuple[Trial, np.ndarray]:
+    playing = executor.submit(attempt, place, "", math.inf, None, episodes)
+    random = _result(executor.submit(play_random, place, episodes))
+    return _result(playing), random
 
 
 def _result(future: "Future[Any]") -> Any:
@@ -113,7 +121,7 @@ class _Run:
         self.students: dict[str, Student] = {
             recipe: student for recipe, student in found.items() if student is not None
         }
-        self._discrete = policy.is_discrete
+        self._discrete, self._macs = policy.is_discrete, policy.n_macs
         self._effects = Effects()
         self._inputs = int(np.prod(spaces.input_shape(policy.observation_space)))
         self._trainable = place.request.train and len(spaces.input_shape(policy.observation_space)) == 1
@@ -125,7 +133,7 @@ class _Run:
         self._came_from: dict[str, tuple[str, str]] = {}
         self._running: dict[Future[Trial], tuple[str, float]] = {}
         self._seconds_per_step = 0.002
-        self._seconds_per_episode = max(0.001, self.trials[""].seconds / MOST_EPISODES) if "" in self.trials else 0.1
+        self._seconds_per_episode = max(0.001, self.trials[""].seconds / len(self.trials[""].returns))
         every = starts(self._discrete) if self._trainable else ()
         self._starts = [student for student in every if student.recipe not in self.trials]
         self._ladder = [recipe for recipe in _ladder(policy) if recipe not in self.trials]
@@ -138,7 +146,9 @@ class _Run:
                 recipe = self._next()
                 if recipe is None:
                     break
-                future = self.executor.submit(attempt, self.place, recipe, self.until, self.bar)
+                future = self.executor.submit(
+                    attempt, self.place, recipe, self.until, self.bar, min(RACE[-1], len(self.bar.baseline))
+                )
                 self._running[future] = (recipe, time.time())
             if not self._running:
                 return
@@ -234,7 +244,7 @@ class _Run:
             return student.model_bytes(self._inputs, self._outputs, self._head)
         macs = student.n_macs(self._inputs, self._outputs)
         base = self.trials[""]
-        return macs if self.place.request.objective == "n_macs" else base.value * min(1.0, macs / 50_000)
+        return macs if self.place.request.objective == "n_macs" else base.value * min(1.0, macs / max(1, self._macs))
 
     def _cost(self, parent: Student, child: Student) -> float:
         shared = child.root == parent.root and child.root[0] == parent.root[0]

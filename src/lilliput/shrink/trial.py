@@ -1,9 +1,11 @@
 """One trial: a recipe applied, its policy kept, and its return on selection episodes, of which a loser plays few."""
 
+import contextlib
 import hashlib
 import json
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -14,6 +16,7 @@ from jaxtyping import Float64
 from lilliput import policy as policy_file
 from lilliput import record as record_file
 from lilliput import reference
+from lilliput.artifact import Artifact
 from lilliput.compress import Context, compress, format_recipe, parse
 from lilliput.compress.distill_play import Lockstep, Teacher, returns, split_head
 from lilliput.errors import LilliputError, NotApplicable
@@ -29,8 +32,8 @@ _FIRST_SEED = 4_096
 
 BLOCK = 16
 RACE = (16, 32, 64)
-MOST_EPISODES = 128
-"""Selection episodes that the baseline plays, and at most a trial."""
+FEW_EPISODES, MOST_EPISODES = 32, 128
+"""Selection episodes that the baseline plays, as time allows; a trial plays no more."""
 
 
 @final
@@ -82,9 +85,10 @@ def attempt(place: Place, recipe: str, until: float, bar: "Bar | None", episodes
         )
         return Trial(recipe, np.inf, 0, np.zeros(0), seconds, str(error))
     played = play(place, policy, bar, episodes)
+    value, broken = judged(place, policy) if bar is None or not bar.hopeless(played) else (np.inf, "")
     seconds = time.monotonic() - start
-    _keep(place, recipe, policy, played, seconds)
-    return Trial(recipe, value_of(place, policy), policy.model_bytes, played, seconds)
+    _keep(place, recipe, policy, played, value, broken if recipe else "", seconds)
+    return Trial(recipe, value, policy.model_bytes, played, seconds, broken if recipe else "")
 
 
 @final
@@ -202,26 +206,44 @@ def play_random(place: Place, episodes: int) -> Float64[np.ndarray, " n"]:
     return found
 
 
-def value_of(place: Place, policy: Policy) -> float:
-    """The objective's value."""
-    match place.request.objective:
-        case "model_bytes":
-            return float(policy.model_bytes)
-        case "n_macs":
-            return float(policy.n_macs)
-        case "latency_s":
-            return _latency(place, policy)
+def judged(place: Place, policy: Policy) -> tuple[float, str]:
+    """The objective's value, and which limit the policy breaks; empty where it keeps to all of them."""
+    request = place.request
+    limits: list[tuple[str, float, float | None]] = []
+    value = float(policy.model_bytes if request.objective == "model_bytes" else policy.n_macs)
+    if request.objective == "latency_s" or request.deadline_s is not None:
+        seconds = _latency(place, policy)
+        value = seconds if request.objective == "latency_s" else value
+        limits.append(("latency_s", seconds, request.deadline_s))
+    if request.target != "host" and (request.objective == "instructions" or request.max_flash or request.max_ram):
+        from lilliput.measure.target import count, target_named
+
+        with _exported(place, policy) as artifact:
+            counts = count(artifact, target_named(request.target))
+        value = float(counts.instructions) if request.objective == "instructions" else value
+        limits += [
+            ("flash_bytes", counts.flash_bytes, request.max_flash),
+            ("ram_bytes", counts.ram_bytes, request.max_ram),
+        ]
+    broken = (
+        f"{name} is {found:g}; the limit is {limit:g}" for name, found, limit in limits if limit and found > limit
+    )
+    return value, "; ".join(broken)
+
+
+@contextlib.contextmanager
+def _exported(place: Place, policy: Policy) -> "Iterator[Artifact]":
+    from lilliput.export import export
+
+    with tempfile.TemporaryDirectory() as scratch:
+        yield export(policy, place.request.format, Path(scratch, "artifact"))
 
 
 def _latency(place: Place, policy: Policy) -> float:
-    import tempfile
-
     from lilliput.artifact import read_golden
-    from lilliput.export import export
     from lilliput.measure import latency
 
-    with tempfile.TemporaryDirectory() as scratch:
-        artifact = export(policy, place.request.format, Path(scratch, "artifact"))
+    with _exported(place, policy) as artifact:
         found = latency([artifact.folder], read_golden(artifact)[0])
     values = next((m.values for m in found if isinstance(m, Measurement) and m.quantity == "latency_s"), ())
     if not values:
@@ -245,7 +267,9 @@ def _cell(place: Place, recipe: str, n: int, policy: str = "") -> Cell:
     )
 
 
-def _keep(place: Place, recipe: str, policy: Policy, played: Sequence[float] | np.ndarray, seconds: float) -> None:
+def _keep(
+    place: Place, recipe: str, policy: Policy, played: np.ndarray, value: float, broken: str, seconds: float
+) -> None:
     method = f"measured: {place.request.environment}, played by the reference, one episode a seed"
     measurements = (
         Measurement("episode_return", tuple(played), method),
@@ -274,5 +298,6 @@ def known(place: Place) -> tuple[dict[str, Trial], np.ndarray]:
             trials.setdefault(recipe, Trial(recipe, np.inf, 0, played, record.elapsed_s, record.reason))
         elif recipe not in trials or len(trials[recipe].returns) < len(played):
             value = record.values(place.request.objective) or (np.inf,)
-            trials[recipe] = Trial(recipe, value[0], int(record.values("model_bytes")[0]), played, record.elapsed_s)
+            size = int(record.values("model_bytes")[0])
+            trials[recipe] = Trial(recipe, value[0], size, played, record.elapsed_s, record.reason)
     return trials, random
