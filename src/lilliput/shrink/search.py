@@ -1,6 +1,7 @@
 """The search: what costs seconds first, then students, each next one where size, chance and cost promise most."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -71,6 +72,9 @@ def search(policy: Policy, place: Place, bar: Bar, executor: ProcessPoolExecutor
 def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Worker processes; they are ended, not waited for, where something goes wrong or the user interrupts."""
     executor = ProcessPoolExecutor(workers, get_context("spawn"), worker.start)
+    # Inherited: a worker loads numpy before it runs any of our code, and then its threads are made already.
+    before = {name: os.environ.get(name) for name in worker.THREADS}
+    os.environ.update(dict.fromkeys(worker.THREADS, "1"))
     try:
         yield executor
     except BaseException:
@@ -79,6 +83,12 @@ def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         for process in processes:
             process.terminate()
         raise
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
     executor.shutdown()
 
 

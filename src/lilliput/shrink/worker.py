@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from lilliput.record import Cell, Record
 
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Set to 1 for the workers: matrices here are too small to share between cores."""
+
+
 def start() -> None:
-    """Nothing; sets the process up before anything heavy is imported in it."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
+    """Nothing; sets the process up."""
     # Ctrl-C reaches every process of the terminal; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
