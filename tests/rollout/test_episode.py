@@ -324,7 +324,7 @@ def test_a_policy_brings_its_own_wrappers(tmp_path):
     from lilliput.runtime import open_artifact
 
     space = spaces.Box((4,), np.array(-np.inf), np.array(np.inf))
-    weight = np.float32([[0.1, 0, 1, 0.5, 0.2]])
+    weight = np.array([[0.1, 0, 1, 0.5, 0.2]], np.float32)
     wider = spaces.Box((5,), np.array(-np.inf), np.array(np.inf))
     stack = (layers.Dense(np.concatenate([-weight, weight]), None), layers.ArgmaxAction((2,)))
     policy = Policy(wider, spaces.Discrete(2), stack, Provenance(wrappers=("time_feature",)))

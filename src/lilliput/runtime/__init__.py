@@ -1,4 +1,4 @@
-"""Open an artifact as a function from the raw observation to the environment's action, on the runtime that will run it."""
+"""Open an artifact as a function from the raw observation to the environment's action, on the runtime that runs it."""
 
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
