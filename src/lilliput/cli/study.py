@@ -109,10 +109,14 @@ def status(folder: Path, as_json: bool) -> None:
     """
     from lilliput.report import summary
     from lilliput.report.answers import label, smallest
+    from lilliput.report.decisions import Decisions
+    from lilliput.report.files import DECISIONS
     from lilliput.study.conduct import read_plan, records, tally_of
 
     tally = tally_of(folder)
-    rows = summary.rows(records(folder), read_plan(folder)["keep"])
+    decisions = Decisions(folder / DECISIONS)
+    rows = summary.rows(records(folder), read_plan(folder)["keep"], decisions)
+    decisions.save()
     best = [row for row in smallest(rows) if row is not None]
     failures = {f"{label(row)}: {row.recipe or 'baseline'}": row.reason for row in rows if row.status == "failed"}
     if as_json:

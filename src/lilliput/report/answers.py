@@ -70,6 +70,20 @@ def smallest(rows: Sequence[Row]) -> list[Row | None]:
     return found
 
 
+def promising(group: Sequence[Row], keep: float) -> Row | None:
+    """The smallest undecided candidate that looks as if it kept the return and that more episodes would decide."""
+    found = [
+        row
+        for row in group
+        if verdict_of(row) == "undecided"
+        and row.retention is not None
+        and row.retention.estimate >= keep
+        and row.verdict is not None
+        and row.verdict.episodes_needed
+    ]
+    return min(found, key=lambda row: row.model_bytes or 0, default=None)
+
+
 def verdict_of(row: Row) -> str:
     """kept, lost, undecided, no baseline, failed, not applicable, or nothing for a baseline."""
     if row.status != "done":

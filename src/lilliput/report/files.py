@@ -12,8 +12,12 @@ from lilliput.errors import MissingDependency
 from lilliput.record import Record
 from lilliput.report import guidelines, page, summary
 from lilliput.report.answers import labels, verdict_of
+from lilliput.report.decisions import Decisions
 from lilliput.report.recipe_text import method
 from lilliput.report.summary import Row
+
+DECISIONS = "decisions.json"
+"""What later reports and `study status` need not compute again."""
 
 
 @final
@@ -29,7 +33,9 @@ def write_all(
     records: Sequence[Record], keep: float, folder: Path, title: str, *, study: str = "", notes: Sequence[str] = ()
 ) -> Written:
     """The files of the report; the page is left out where plotly is not installed."""
-    rows = summary.rows(records, keep)
+    decisions = Decisions(folder / DECISIONS)
+    rows = summary.rows(records, keep, decisions)
+    decisions.save()
     written = {"csv": folder / "report.csv", "guidelines": folder / "guidelines.md"}
     written["csv"].write_text(csv_text(rows), encoding="utf-8")
     written["guidelines"].write_text(guidelines.markdown(rows, keep), encoding="utf-8")

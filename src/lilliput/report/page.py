@@ -16,7 +16,7 @@ from lilliput.errors import MissingDependency
 from lilliput.measurement import QUANTITIES
 from lilliput.record import Record
 from lilliput.report import guidelines, summary, table
-from lilliput.report.answers import algorithm, by_policy, costs, labels, smallest, verdict_of
+from lilliput.report.answers import algorithm, by_policy, costs, labels, promising, smallest, verdict_of
 from lilliput.report.recipe_text import axis, calibration, method
 from lilliput.report.summary import Row
 from lilliput.statistics import performance_profile
@@ -62,7 +62,7 @@ def write_rows(
         js=(assets / "page.js").read_text(encoding="utf-8"),
         data=_embedded(data),
         summary=_summary(rows, keep),
-        smallest=_smallest(rows),
+        smallest=_smallest(rows, keep),
         methods=_methods(rows),
         failures=_failures(rows),
         best=_best(rows, keep),
@@ -194,19 +194,24 @@ def _table(header: Sequence[str], body: Sequence[Sequence[str]], caption: str, *
     )
 
 
-def _smallest(rows: Sequence[Row]) -> str:
+def _smallest(rows: Sequence[Row], keep: float) -> str:
     names = labels(rows)
     body = []
     for (key, group), row in zip(by_policy(rows).items(), smallest(rows), strict=True):
         if row is None:
-            tried = sum(bool(r.recipe) for r in group)
-            body.append([names[key], f"none of {tried} surely kept it", "", "", "", "", ""])
-            continue
+            text = f"none of {sum(bool(r.recipe) for r in group)} surely kept it"
+            row = promising(group, keep)
+            if row is None or row.verdict is None:
+                body.append([names[key], text, "", "", "", "", ""])
+                continue
+            what = f"{text}; about {row.verdict.episodes_needed:,} episodes would decide on {row.recipe}"
+        else:
+            what = row.recipe
         time = row.latency
         body.append(
             [
                 names[key],
-                row.recipe,
+                what,
                 f"{row.model_bytes:,}",
                 f"{row.smaller or 0:.1f}x",
                 table.kept_cells(row)[5],

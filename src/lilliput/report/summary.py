@@ -8,7 +8,8 @@ from typing import final
 import numpy as np
 
 from lilliput.record import RANDOM_POLICY, Cell, Record
-from lilliput.statistics import Retention, Verdict, retention, verdict, worst_decile
+from lilliput.report.decisions import Decisions
+from lilliput.statistics import Retention, Verdict, worst_decile
 
 
 @final
@@ -68,13 +69,15 @@ class Row:
     digests: tuple[str, ...] = ()
 
 
-def rows(records: Iterable[Record], keep: float) -> tuple[Row, ...]:
+def rows(records: Iterable[Record], keep: float, decisions: Decisions | None = None) -> tuple[Row, ...]:
     """One row a candidate, the baseline of each group first and the others in the order of the records.
 
     Args:
         records: of return, size and timing cells, in any number; the two kinds of one candidate become one row.
         keep: the share of the return above random that a candidate has to keep.
+        decisions: what was decided before; new ones are added to it.
     """
+    decisions = decisions or Decisions()
     groups: dict[tuple[str, tuple[object, ...]], dict[tuple[object, ...], list[Record]]] = defaultdict(
         lambda: defaultdict(list)
     )
@@ -89,7 +92,7 @@ def rows(records: Iterable[Record], keep: float) -> tuple[Row, ...]:
         ordered = sorted(candidates, key=lambda candidate: candidate[0] != "")
         for candidate in ordered:
             baseline = candidates.get(("", *candidate[1:])) or _any_seed(candidates, candidate)
-            found.append(_row(candidates[candidate], baseline, task, randoms, keep))
+            found.append(_row(candidates[candidate], baseline, task, randoms, keep, decisions))
     return tuple(found)
 
 
@@ -112,6 +115,7 @@ def _row(
     task: tuple[object, ...],
     randoms: dict[tuple[object, ...], Record],
     keep: float,
+    decisions: Decisions,
 ) -> Row:
     cell = records[0].cell
     failed = next((record for record in records if record.status != "done"), None)
@@ -122,8 +126,7 @@ def _row(
     random_returns = np.array(random.values("episode_return")) if random else np.array([])
     kept, decided = None, None
     if len(returns) and len(returns) == len(base_returns) == len(random_returns) and cell.recipe:
-        kept = retention(returns, base_returns, random_returns, rng=np.random.default_rng(0))
-        decided = verdict(returns, base_returns, random_returns, keep, rng=np.random.default_rng(0))
+        kept, decided = decisions.decide(returns, base_returns, random_returns, keep)
     model_bytes, base_bytes = _one(records, "model_bytes"), _one(baseline, "model_bytes")
     file_bytes, base_file = _one(records, "file_bytes"), _one(baseline, "file_bytes")
     peak, identity = _one(records, "peak_memory_bytes"), _one(records, "identity_memory_bytes")

@@ -1,11 +1,13 @@
 """What a study will cost, before it runs: time from one episode of each policy, disk from what there is already."""
 
+import contextlib
 import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from lilliput.errors import MissingDependency
 from lilliput.record import RANDOM_POLICY, Cell
 from lilliput.study import local
 from lilliput.study.plan import Plan
@@ -13,8 +15,9 @@ from lilliput.study.plan import Plan
 BUILD_S = 4.0
 """Compressing without training, exporting and checking one artifact, in C; measured on two cores."""
 
-TIMING_S = 45.0
-"""Inference time, memory and energy of one artifact where all are asked for."""
+TIMING_S = {"latency_s": 2.0, "peak_memory_bytes": 3.0, "energy_j": 30.0, "episode_energy_j": 30.0}
+"""One artifact's; energy only where a counter can be read, without which it takes no time. Times of episodes come from
+the pilot."""
 
 TRAINED_S = 300.0
 """A recipe that trains (distill, finetune, evolve) with the usual number of steps."""
@@ -69,9 +72,24 @@ def estimate(plan: Plan, folder: Path, workers: int, *, retry_failed: bool) -> E
         disk += RECORD_BYTES + BYTES_AN_EPISODE * len(cell.episode_seeds)
         if cell.policy != RANDOM_POLICY:
             disk += ARTIFACT_BYTES + BYTES_A_PARAMETER * plan.policies[cell.policy].n_parameters
-    seconds = seconds / max(1, workers) + TIMING_S * len(timed)
+    seconds /= max(1, workers)
+    counted = _has_counter()
+    for cell in timed:
+        asked = [name for name in cell.quantities if counted or not name.endswith("energy_j")]
+        seconds += sum(TIMING_S.get(name, 0.0) for name in asked)
+        if "episode_time_s" in asked:
+            seconds += episode.get(_episode_key(cell), 0.0) * len(cell.episode_seeds)
     disk += len(timed) * BYTES_A_TIMING
     return Estimate(len(plan.cells), len(plan.timings), len(missing) + len(timed), seconds, disk)
+
+
+def _has_counter() -> bool:
+    from lilliput.measure.rapl import open_counter
+
+    with contextlib.suppress(MissingDependency):
+        open_counter()
+        return True
+    return False
 
 
 def _episode_key(cell: Cell) -> tuple[str, str, str]:

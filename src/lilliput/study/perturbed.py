@@ -1,7 +1,8 @@
 """Any Gymnasium environment with something wrong: noisy observations, late actions, other masses and friction.
 
-Registered as `lilliput.study.perturbed:Perturbed-v0`, so that a study file names it like any other environment, with the
-one that it disturbs as an argument. Recipes that calibrate would calibrate on the disturbed one; study those that do not.
+Registered as `lilliput.study.perturbed:Perturbed-v0`, so that a study file names it like any other environment, with
+the one that it disturbs as an argument. Recipes that calibrate would calibrate on the disturbed one; study those that
+do not.
 """
 
 from collections import deque

@@ -1,7 +1,6 @@
 """From a study to its cells: policies found and loaded, environments named, every combination that is not excluded."""
 
 import dataclasses
-import glob
 import json
 import os
 from collections.abc import Iterator
@@ -87,7 +86,10 @@ def _loaded(study: Study, notes: list[str]) -> Iterator[tuple[str, Policy]]:
         full = Path(named).expanduser()
         full = full if full.is_absolute() else study.folder / full
         is_glob = any(character in named for character in "*?[")
-        found = sorted(glob.glob(str(full), recursive=True)) if is_glob else [str(full)]
+        whole = full.absolute()
+        found = (
+            sorted(map(str, Path(whole.anchor).glob(str(whole.relative_to(whole.anchor))))) if is_glob else [str(full)]
+        )
         if not found or (not is_glob and not full.exists()):
             raise LilliputError(f"{study.at('policies')}: nothing there is named {text} (looked in {study.folder})")
         for name in found:
