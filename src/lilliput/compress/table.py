@@ -14,6 +14,17 @@ from lilliput.compress.step import Step
 
 STEPS: dict[str, type[Step]] = {
     step.NAME: step
-    for step in (Quantize, PruneUnits, PruneWeights, RemoveDeadInputs, FoldInputs, Equalize, Half, Distill, Finetune, Evolve)
+    for step in (
+        Quantize,
+        PruneUnits,
+        PruneWeights,
+        RemoveDeadInputs,
+        FoldInputs,
+        Equalize,
+        Half,
+        Distill,
+        Finetune,
+        Evolve,
+    )
 }
 """By name, as recipes spell it."""
