@@ -65,12 +65,12 @@ def policy_path(place: Place, recipe: str) -> Path:
 
 
 def attempt(place: Place, recipe: str, until: float, bar: "Bar | None", episodes: int = RACE[-1]) -> Trial:
-    """The trial of that recipe, also as a record; steps stop at `until` (in `time.time()` seconds) with what they have.
+    """The trial of that recipe, also as a record, unless the time was over before its policy was made.
 
     Args:
         place: where everything stands.
         recipe: its canonical text.
-        until: when to stop.
+        until: when to stop making it, in `time.time()` seconds.
         bar: what the trial has to reach, so that a loser is dropped early; None: it plays all episodes.
         episodes: to play at most.
     """
@@ -84,6 +84,8 @@ def attempt(place: Place, recipe: str, until: float, bar: "Bar | None", episodes
             Record(_cell(place, recipe, 1), status, str(error), elapsed_s=round(seconds, 3)), place.folder / "records"
         )
         return Trial(recipe, np.inf, 0, np.zeros(0), seconds, str(error))
+    if time.time() > until:
+        return Trial(recipe, np.inf, 0, np.zeros(0), time.monotonic() - start, "the time was over before it was made")
     played = play(place, policy, bar, episodes)
     value, broken = judged(place, policy) if bar is None or not bar.hopeless(played) else (np.inf, "")
     seconds = time.monotonic() - start
@@ -149,7 +151,7 @@ def made(place: Place, recipe: str, deadline: float | None) -> Policy:
             break
     for n in range(done, len(steps)):
         policy = compress(policy, steps[n : n + 1], context)
-        if context.seconds_left > 0 or n == len(steps) - 1:
+        if context.seconds_left > 0:  # what the deadline cut short is not what the recipe makes
             _write(policy, policy_path(place, format_recipe(steps[: n + 1])))
     return policy
 
