@@ -179,6 +179,7 @@ def test_a_course_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     assert seen == [10, 20, 30, 30, 40, 50, 60]
 
 
+@pytest.mark.slow
 def test_a_course_stops_at_its_deadline(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     import time

@@ -82,6 +82,7 @@ def test_the_strategy_learns_a_rotated_valley() -> None:
     np.testing.assert_allclose(strategy.mean, np.ones(6), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_evolution_raises_the_return() -> None:
     policy = quantized(np.random.default_rng(1), None, bias=0.01)
     before = episode_returns(policy, "CartPole-v1", range(50)).mean()

@@ -52,6 +52,7 @@ def test_more_episodes_are_played_where_it_takes_more() -> None:
         collect(still, "CartPole-v1", len(everything) + 1, range(40), np.random.default_rng(0))
 
 
+@pytest.mark.slow
 def test_every_observation_is_as_likely() -> None:
     n_all = len(seen_by_loop(range(MIN_EPISODES), still))
     where = {row.tobytes(): i for i, row in enumerate(seen_by_loop(range(MIN_EPISODES), still))}

@@ -61,6 +61,7 @@ def test_a_recipe_that_fails_is_a_record_and_the_others_go_on(balancer, tmp_path
     assert "dead" in records[2].reason
 
 
+@pytest.mark.slow
 def test_timings_are_interleaved_with_the_baseline(balancer, tmp_path):
     records = compare(balancer, comparison(recipes=RECIPES[:1], timings=True), tmp_path, 1, SILENT)
     _, quantized = summary.rows(records, 0.95)
