@@ -1,10 +1,10 @@
 import math
 
 import numpy as np
+from tests.report.rows import study
 
 from lilliput.report import summary
 from lilliput.report.decisions import Decisions
-from tests.report.rows import study
 
 SHARES = {"half()": (0.99, 2000), "quantize()": (0.5, 1000)}
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -50,8 +52,8 @@ def test_masses_are_for_mujoco():
 def test_masses_and_friction_reach_the_model():
     pytest.importorskip("mujoco")
     kwargs = {"of": "Hopper-v4", "mass": 1.5, "friction": 0.5}
-    heavy = make_environment(ID, environment_kwargs=kwargs).unwrapped
-    plain = make_environment("Hopper-v4").unwrapped
+    heavy: Any = make_environment(ID, environment_kwargs=kwargs).unwrapped
+    plain: Any = make_environment("Hopper-v4").unwrapped
     assert np.allclose(heavy.model.body_mass, 1.5 * plain.model.body_mass)
     assert np.allclose(heavy.model.geom_friction[:, 0], 0.5 * plain.model.geom_friction[:, 0])
     assert np.array_equal(heavy.model.geom_friction[:, 1:], plain.model.geom_friction[:, 1:])

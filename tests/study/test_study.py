@@ -166,3 +166,29 @@ def test_the_driver_killed_half_way_loses_nothing_and_ends_in_the_same_table(bal
     subprocess.run([*command, str(whole)], check=True, capture_output=True)
     assert {p: p.stat().st_mtime_ns for p in finished} == finished
     assert (cut / "report.csv").read_text() == (whole / "report.csv").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to mount a small disk, as root")
+def test_a_full_disk_stops_in_one_line_and_makes_no_cell_fail(balancer, tmp_path):
+    disk, whole = tmp_path / "disk", tmp_path / "whole"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120k", "tmpfs", disk], check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        recipes = ("'prune_weights(sparsity=0.1..0.8 step 0.1)'",)
+        path = study_file(tmp_path, balancer, "cell_timeout = 100", recipes=recipes)
+        command = [sys.executable, "-m", "lilliput", "study", "run", str(path), "--workers", "2", "-o"]
+        full = subprocess.run([*command, str(disk / "out")], capture_output=True, text=True, check=False)
+        assert full.returncode == 1
+        assert "No space left on device" in full.stderr.splitlines()[-1]
+        assert "Traceback" not in full.stderr
+        finished = list((disk / "out" / "records").glob("*.json"))
+        assert 0 < len(finished) < 10
+        assert {json.loads(file.read_text())["status"] for file in finished} == {"done"}
+        subprocess.run(["mount", "-o", "remount,size=30M", disk], check=True)
+        subprocess.run([*command, str(disk / "out")], check=True, capture_output=True)
+        subprocess.run([*command, str(whole)], check=True, capture_output=True)
+        assert (disk / "out" / "report.csv").read_text() == (whole / "report.csv").read_text()
+    finally:
+        subprocess.run(["umount", disk], check=True)

@@ -39,23 +39,49 @@ def write_all(
     written = {"csv": folder / "report.csv", "guidelines": folder / "guidelines.md"}
     written["csv"].write_text(csv_text(rows), encoding="utf-8")
     written["guidelines"].write_text(guidelines.markdown(rows, keep), encoding="utf-8")
+    left_out = []
+    try:
+        written["parquet"] = write_parquet(rows, folder / "report.parquet")
+    except MissingDependency as error:
+        left_out.append(str(error))
     try:
         written["html"] = page.write_rows(rows, records, keep, folder / "report.html", title, study=study, notes=notes)
     except MissingDependency as error:
-        return Written(written, (str(error),))
-    return Written(written, ())
+        left_out.append(str(error))
+    return Written(written, tuple(left_out))
+
+
+def write_parquet(rows: Sequence[Row], path: Path) -> Path:
+    """The file that the rows were written to, with the columns of the CSV.
+
+    Raises:
+        MissingDependency: pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingDependency(
+            "report.parquet needs pyarrow; install it with: pip install 'lilliput[report]'"
+        ) from error
+    parquet.write_table(pyarrow.Table.from_pylist(_lines(rows)), path)
+    return path
 
 
 def csv_text(rows: Sequence[Row]) -> str:
     """The rows as CSV, one line a candidate, numbers in SI units; what was not measured is empty."""
-    names = labels(rows)
-    lines = [_flat(row, names[row.policy, row.environment]) for row in rows]
+    lines = _lines(rows)
     buffer = io.StringIO()
     header = list(dict.fromkeys(key for line in lines for key in line)) or ["policy"]
     writer = csv.DictWriter(buffer, header, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return buffer.getvalue()
+
+
+def _lines(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    names = labels(rows)
+    return [_flat(row, names[row.policy, row.environment]) for row in rows]
 
 
 def _flat(row: Row, label: str) -> dict[str, Any]:

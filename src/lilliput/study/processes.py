@@ -146,8 +146,10 @@ def _work(pipe: Connection, folder: Path) -> None:
             return
         try:
             answer: tuple[Record, ...] | str = job.run(folder)
-        except (LilliputError, OSError) as error:
-            answer = f"{folder}: {error}"
+        except LilliputError as error:
+            answer = str(error)
+        except OSError as error:
+            answer = f"{error.filename or folder}: {error.strerror}; put it right and run the same command to go on"
         pipe.send(answer)
 
 
