@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo test test-frameworks check lint types bench wheel clean
+.PHONY: demo test test-frameworks test-embedded check lint types bench wheel clean
 
 demo: $(STAMPS)/runtime
 	$(BIN)/lilliput demo
@@ -21,6 +21,10 @@ test: $(STAMPS)/test
 
 test-frameworks: $(STAMPS)/frameworks $(STAMPS)/test
 	$(PYTEST) -m "not embedded"
+
+# Needs gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm; skips, saying so, without them.
+test-embedded: $(STAMPS)/test
+	$(PYTEST) -m embedded -rs
 
 check: lint types
 
