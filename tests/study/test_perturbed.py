@@ -32,7 +32,7 @@ def test_noise_has_its_size_and_follows_the_seed_alone():
     assert 0.3 < noise[:, 1].std() < 0.7
     assert 0.7 < noise[:, 3].std() < 1.3
     again = made(observation_noise=0.5, scale=[0, 1, 0, 2])
-    played(again, seeds=[99])
+    played(again, seeds=range(99, 100))
     assert np.array_equal(played(again), one)
 
 
