@@ -133,7 +133,7 @@ def _row(
     absent = {f"{a.quantity}: {a.reason}": None for record in records for a in record.absent}
     return Row(
         policy=cell.policy,
-        names=records[0].names,
+        names=records[0].names or (baseline[0].names if baseline else ()),
         environment=cell.environment + ("" if cell.environment_kwargs == "{}" else f" {cell.environment_kwargs}"),
         recipe=cell.recipe,
         format=cell.format,
