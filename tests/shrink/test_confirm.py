@@ -32,7 +32,7 @@ def rarely_falling(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def evenly_worse(rng: np.random.Generator, n: int) -> np.ndarray:
-    return 950 + 30 * rng.standard_normal(n)
+    return 950 + 150 * rng.standard_normal(n)
 
 
 def searched(rng: np.random.Generator, candidates: dict[str, tuple[int, Draw]], lucky: int) -> Searched:
