@@ -69,7 +69,7 @@ $(STAMPS)/dev: $(STAMPS)/runtime
 
 # Torch first and alone, so that its version is decided by nothing else.
 $(STAMPS)/frameworks: $(STAMPS)/runtime
-	@echo "Installing torch and Stable-Baselines3"
+	@echo "Installing torch, Stable-Baselines3 and Ray"
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
-	$(PIP) --editable '.[train]'
+	$(PIP) --editable '.[train,ray]'
 	@touch $@
