@@ -251,8 +251,8 @@ class _Run:
 
     def _value(self, student: Student) -> float:
         if self.place.request.objective == "model_bytes":
-            return student.model_bytes(self._inputs, self._outputs, self._head)
-        macs = student.n_macs(self._inputs, self._outputs)
+            return float(student.model_bytes(self._inputs, self._outputs, self._head))
+        macs = float(student.n_macs(self._inputs, self._outputs))
         base = self.trials[""]
         return macs if self.place.request.objective == "n_macs" else base.value * min(1.0, macs / max(1, self._macs))
 
