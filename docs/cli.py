@@ -10,7 +10,7 @@ def text() -> str:
     parts = ["# Command line", "", "Made from `--help` by `python docs/cli.py > docs/cli.md`."]
     for path, command in [((), cli), *_commands(cli, ())]:
         name = " ".join(("lilliput", *path))
-        context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
+        context = click.Context(command, info_name=name, terminal_width=100, **cli.context_settings)
         parts += ["", f"## {name}", "", "```", command.get_help(context).rstrip(), "```"]
     return "\n".join(parts) + "\n"
 
