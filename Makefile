@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo test test-frameworks test-embedded check lint types bench wheel clean
+.PHONY: demo test test-frameworks test-slow test-embedded check lint types bench wheel clean
 
 demo: $(STAMPS)/runtime
 	$(BIN)/lilliput demo
@@ -19,8 +19,14 @@ demo: $(STAMPS)/runtime
 test: $(STAMPS)/test
 	$(PYTEST) -m "not slow and not embedded"
 
+# What torch, Stable-Baselines3 and the public policies are the oracle of, its slow tests included.
 test-frameworks: $(STAMPS)/frameworks $(STAMPS)/test
-	$(PYTEST) -m "not embedded"
+	$(PYTEST) -m "not embedded" tests/load tests/test_torch_bridge.py tests/test_examples.py tests/test_reference.py
+	$(PYTEST) -m "not embedded" tests/compress/test_distill.py tests/compress/test_finetune.py tests/shrink/test_shrink.py
+
+# Everything slow: simulations, sanitizers, kills. A quarter of an hour and more.
+test-slow: $(STAMPS)/frameworks $(STAMPS)/test
+	$(PYTEST) -m "slow and not embedded"
 
 # Needs gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm; skips, saying so, without them.
 test-embedded: $(STAMPS)/test
