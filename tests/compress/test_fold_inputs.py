@@ -78,6 +78,23 @@ def test_a_static_range_takes_up_the_normalizer_and_its_clip(input_: str, bits: 
     assert errors[1] < 1.3 * errors[0] + 1e-6
 
 
+def test_an_input_that_never_changed_costs_no_digits() -> None:
+    rng = np.random.default_rng(5)
+    policy = normalized(rng, clip=20.0)
+    x = real(rng, 300, 5)
+    x[:, 3] = 0.99984
+    context = Context.from_observations(policy, x)
+    quantized = compress(policy, "quantize(scheme='static', input='per_dimension')", context)
+    folded = compress(quantized, "fold_inputs()", context)
+    first = folded.layers[0]
+    assert isinstance(first, layers.QuantizedDense)
+    assert isinstance(first.input, layers.StaticRange)
+    assert (first.input.inverse_scale[3], first.input.zero_point[3]) == (1, 0)
+    assert np.abs(first.input.zero_point).max() < 2**15
+    errors = [np.abs(reference.act(small, x) - reference.act(policy, x)).mean() for small in (quantized, folded)]
+    assert errors[1] < 1.3 * errors[0] + 1e-6
+
+
 def test_a_plain_scale_of_an_image_goes_into_the_first_convolution() -> None:
     rng = np.random.default_rng(3)
     policy = image_policy(rng, padding=1)

@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from lilliput import layers, reference
 from lilliput.affine import unsigned_max
 from lilliput.compress import Context, Quantize, compress
 from lilliput.errors import LilliputError, NotApplicable
+from lilliput.layers import Layer
 from lilliput.policy import Policy, replace_layers
 
 
@@ -18,40 +20,43 @@ def given_observations(policy: Policy, x: np.ndarray) -> Context:
     return Context.from_observations(policy, x)
 
 
-def test_dynamic_int8_is_onnxruntimes_quantize_dynamic(tmp_path) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
+def onnxruntime_dynamic(network: tuple[Layer, ...], x: np.ndarray, folder: Path) -> np.ndarray:
+    """The outputs of Dense and Relu layers after onnxruntime's quantize_dynamic, one observation at a time."""
     import onnx
+    import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    rng = np.random.default_rng(0)
-    policy = mlp((17, 64, 64, 6), rng, activation=layers.Relu())
     nodes, initializers, name = [], [], "x"
-    for index, layer in enumerate(policy.layers):
+    for index, layer in enumerate(network):
         if isinstance(layer, layers.Dense):
             assert layer.bias is not None
-            initializers += [
-                numpy_helper.from_array(layer.weight.T.copy(), f"w{index}"),
-                numpy_helper.from_array(layer.bias, f"b{index}"),
-            ]
-            nodes += [
-                helper.make_node("MatMul", [name, f"w{index}"], [f"m{index}"]),
-                helper.make_node("Add", [f"m{index}", f"b{index}"], [f"y{index}"]),
-            ]
+            arrays = {f"w{index}": layer.weight.T.copy(), f"b{index}": layer.bias}
+            initializers += [numpy_helper.from_array(array, key) for key, array in arrays.items()]
+            nodes.append(helper.make_node("MatMul", [name, f"w{index}"], [f"m{index}"]))
+            nodes.append(helper.make_node("Add", [f"m{index}", f"b{index}"], [f"y{index}"]))
         else:
+            assert isinstance(layer, layers.Relu)
             nodes.append(helper.make_node("Relu", [name], [f"y{index}"]))
         name = f"y{index}"
-    shape = [helper.make_tensor_value_info(n, TensorProto.FLOAT, (1, k)) for n, k in (("x", 17), (name, 6))]
-    graph = helper.make_graph(nodes, "policy", shape[:1], shape[1:], initializers)
+    inputs = helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, x.shape[1]))
+    outputs = helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, None))
+    graph = helper.make_graph(nodes, "policy", [inputs], [outputs], initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(model, tmp_path / "float.onnx")
-    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "int8.onnx", weight_type=QuantType.QInt8)
-    session = onnxruntime.InferenceSession(str(tmp_path / "int8.onnx"), providers=["CPUExecutionProvider"])
+    onnx.save(model, folder / "float.onnx")
+    quantize_dynamic(folder / "float.onnx", folder / "int8.onnx", weight_type=QuantType.QInt8)
+    session = onnxruntime.InferenceSession(str(folder / "int8.onnx"), providers=["CPUExecutionProvider"])
+    return np.concatenate([np.asarray(session.run(None, {"x": row[None]})[0]) for row in x])
+
+
+def test_dynamic_int8_is_onnxruntimes_quantize_dynamic(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    rng = np.random.default_rng(0)
+    policy = mlp((17, 64, 64, 6), rng, activation=layers.Relu())
     x = real(rng, 200, 17)
-    theirs = np.concatenate([session.run(None, {"x": row[None]})[0] for row in x])
+    theirs = onnxruntime_dynamic(policy.layers, x, tmp_path)
     ours = reference.act(compress(policy, (Quantize(),)), x)
-    exact = reference.act(policy, x)
-    quantum = np.abs(theirs - exact).mean()
+    quantum = np.abs(theirs - reference.act(policy, x)).mean()
     assert quantum > 1e-3  # it did quantize
     # A hidden activation on the border of two codes may fall to either side; it moves an action by less than a quantum.
     assert np.abs(ours - theirs).mean() < 0.02 * quantum
@@ -195,6 +200,7 @@ def test_image_policies_keep_their_choices(scheme: str, padding: int) -> None:
         )
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_eight_bits_are_close_on_any_policy_and_every_recipe_is_finite(data: st.DataObject) -> None:
     policy = data.draw(policies(forms=("float32", "float16"), actions=("box",)))

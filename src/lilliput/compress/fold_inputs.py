@@ -58,7 +58,7 @@ class FoldInputs(Step):
                 self._check_clip(policy, at, normalizer, context)
                 folded: Layer = _in_weights(normalizer, first)
             case layers.QuantizedDense(input=layers.StaticRange() as range_):
-                if not _inside_clip(normalizer, range_):
+                if not _inside_clip(normalizer, first, range_):
                     self._check_clip(policy, at, normalizer, context)
                 folded = _in_range(normalizer, first, range_)
             case layers.Conv2d() if not normalizer.mean.any() and normalizer.scale.shape == ():
@@ -104,14 +104,15 @@ def _in_weights(normalizer: layers.Standardize, first: layers.Dense) -> layers.D
     return layers.Dense(weight.astype(np.float32), (bias - weight @ mean).astype(np.float32))
 
 
-def _inside_clip(normalizer: layers.Standardize, range_: layers.StaticRange) -> bool:
+def _inside_clip(normalizer: layers.Standardize, first: layers.QuantizedDense, range_: layers.StaticRange) -> bool:
     """Whether every number beyond the clip saturates anyway."""
     inverse = range_.inverse_scale.astype(np.float64)
     clip = normalizer.clip.astype(np.float64)
+    read = first.weight.values.any(axis=0)
     beyond = (-clip * inverse + range_.zero_point <= 0) & (
         clip * inverse + range_.zero_point >= unsigned_max(range_.bits)
     )
-    return bool(np.all(beyond))
+    return bool(np.all(beyond | ~read))
 
 
 def _in_range(
@@ -123,8 +124,9 @@ def _in_range(
     def each(array: np.ndarray) -> Float64[np.ndarray, " n"]:
         return np.broadcast_to(array.astype(np.float64), (n,))
 
-    inverse = (each(range_.inverse_scale) * each(normalizer.scale)).astype(np.float32)
-    exact = each(range_.zero_point) - each(normalizer.mean) * inverse.astype(np.float64)
+    read = first.weight.values.any(axis=0)
+    inverse = np.where(read, each(range_.inverse_scale) * each(normalizer.scale), 1.0).astype(np.float32)
+    exact = np.where(read, each(range_.zero_point) - each(normalizer.mean) * inverse.astype(np.float64), 0.0)
     if np.abs(exact).max() > 2**23:
         worst = int(np.argmax(np.abs(exact)))
         raise LilliputError(
