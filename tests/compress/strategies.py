@@ -28,8 +28,8 @@ SOURCES: st.SearchStrategy[Source] = st.sampled_from(get_args(Source))
 
 
 @st.composite
-def quantizations(draw: st.DrawFn, *, sources: st.SearchStrategy[Source] = SOURCES) -> Quantize:
-    """Any quantize step."""
+def quantizations(draw: st.DrawFn, *, sources: st.SearchStrategy[Source] = SOURCES, auto: bool = False) -> Quantize:
+    """Any quantize step, with `auto` also one that gives out bits."""
     fields = {
         "weight_bits": draw(st.integers(2, 8)),
         "scheme": draw(st.sampled_from(["dynamic", "static", "weight_only"])),
@@ -43,6 +43,8 @@ def quantizations(draw: st.DrawFn, *, sources: st.SearchStrategy[Source] = SOURC
     if fields["scheme"] == "static":
         fields["calibration"] = draw(st.sampled_from(["minmax", "percentile", "mse"]))
         fields["input"] = draw(st.sampled_from(["per_tensor", "per_dimension", "every_dimension"]))
+    if auto and draw(st.booleans()):
+        fields |= {"weight_bits": "auto", "max_bytes": draw(st.integers(1, 20_000))}
     if fields["scheme"] == "static" or fields["bias_correction"] or fields["method"] == "gptq":
         fields["source"] = draw(sources)
         fields["observations"] = draw(st.integers(1, 5000))
@@ -74,7 +76,7 @@ def weight_prunings(
 def recipes(draw: st.DrawFn) -> Recipe:
     """Any recipe, also one that makes no sense."""
     steps: st.SearchStrategy[Step] = st.one_of(
-        quantizations(),
+        quantizations(auto=True),
         unit_prunings(),
         weight_prunings(),
         st.builds(RemoveDeadInputs),

@@ -14,8 +14,8 @@ from lilliput.report.summary import Row
 Cells = tuple[str, ...]
 
 WIDTH = 100
-KEPT: Cells = ("recipe", "bytes", "smaller", "return", "worst 10%", "retention [95%]", "verdict")
-"""The first table: what a candidate is, and what it kept."""
+KEPT: Cells = ("recipe", "bytes", "smaller", "return", "worst 10%", "retention [95%]", "at least", "verdict")
+"""The first table: what a candidate is, and what it kept; the verdict stands on the bound before it."""
 
 COSTS: Cells = ("recipe", "file", "weights", "nonzero", "MACs", "p50", "p95", "p99", "faster", "memory", "energy")
 """The second: what it costs where it runs."""
@@ -85,7 +85,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
 def kept_cells(row: Row) -> Cells:
     """A row as text, in the order of KEPT; what is not there is a dash."""
     if row.status != "done":
-        return (_name(row), "-", "-", "-", "-", "-", {"not_applicable": "n/a"}.get(row.status, row.status))
+        return (_name(row), *("-" for _ in KEPT[2:]), {"not_applicable": "n/a"}.get(row.status, row.status))
     return (
         _name(row),
         _or_dash(row.model_bytes, "{:,}"),
@@ -93,6 +93,7 @@ def kept_cells(row: Row) -> Cells:
         _mean(row),
         number(row.worst_decile),
         _retention(row),
+        _at_least(row),
         verdict_text(row),
     )
 
@@ -165,6 +166,13 @@ def _retention(row: Row) -> str:
         return "" if not row.recipe else "-"
     low, high = (f"{100 * bound:.0f}" if math.isfinite(bound) else "inf" for bound in (kept.low, kept.high))
     return f"{100 * kept.estimate:.1f}% [{low}, {high}]"
+
+
+def _at_least(row: Row) -> str:
+    if row.verdict is None:
+        return "" if not row.recipe else "-"
+    low = row.verdict.retention_low
+    return f"{100 * low:.1f}%" if math.isfinite(low) else "-"
 
 
 def _or_dash(value: float | int | None, pattern: str) -> str:

@@ -59,7 +59,7 @@ def finalists(searched: Searched) -> tuple[Trial, ...]:
         if trial.recipe and not trial.reason and len(trial.returns) >= RACE[0]:
             estimate, error = bar.retention(trial.returns)
             # Of many that look alike the luckiest looks best: half an error is taken off.
-            sure = chance(estimate - 0.5 * error - 0.01, max(error, 0.004), bar.keep)
+            sure = chance(estimate - 0.5 * error, max(error, 0.004), bar.keep + bar.margin(trial.returns))
             judged.append((trial.value, sure, trial))
     judged.sort(key=lambda item: item[0])
     baseline = searched.trials[""].value if "" in searched.trials else float("inf")

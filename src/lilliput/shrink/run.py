@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,10 @@ from lilliput.shrink.trial import RACE, Bar, Trial, attempt, known, made, policy
 from lilliput.statistics import is_above_random, plan_confirmation, retention, worst_decile
 
 Say = Callable[[str], None]
+
+_STARTING_S = 15.0
+_CONFIRMING = 1.6 * 3
+"""Seconds of a confirmed episode over those of a selection episode: baseline and random policy play each as well."""
 
 RESULT, REQUEST, POLICY, ARTIFACT = "result.json", "request.json", "policy.lilliput", "artifact"
 
@@ -57,6 +62,7 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
             )
         closed = (folder / "confirmation.json").exists()
         confirming, playing_on = _reserves(request, bar, episode_s)
+        bar = replace(bar, episodes=_affordable(confirming, request, episode_s))
         searched = search(policy, place, bar, executor, started if closed else finished - confirming - playing_on, say)
         if not closed:
             searched = _played_on(searched, place, executor, finished - confirming)
@@ -139,10 +145,16 @@ def _reserves(request: Request, bar: Bar, episode_s: float) -> tuple[float, floa
         alpha=confirm.ALPHA / 3,
     )
     episodes = 3 * (plan.episodes_needed or confirm.MOST_EPISODES) + 60
-    confirming = 15 + 1.6 * 3 * episodes * episode_s / request.workers
+    confirming = _STARTING_S + _CONFIRMING * episodes * episode_s / request.workers
     playing_on = 2 + 4 * len(bar.baseline) * episode_s / request.workers
     most = request.within_s
     return min(max(confirming, 0.08 * most), 0.4 * most), min(playing_on, 0.1 * most)
+
+
+def _affordable(confirming: float, request: Request, episode_s: float) -> int:
+    """Episodes that the first finalist can play: half of the time is its own."""
+    episodes = (confirming - _STARTING_S) / 2 * request.workers / (_CONFIRMING * episode_s)
+    return int(min(max(episodes, 4 * confirm.BLOCK), confirm.MOST_EPISODES))
 
 
 def _has_torch() -> bool:

@@ -47,7 +47,6 @@ _WORTH_A_LADDER = 0.03
 """A student that holds and is smaller than this part of the baseline leaves nothing to find without training."""
 
 _BAR_PART = 0.06
-_MARGIN = 0.01
 _OVERHEAD_S = 4.0
 
 
@@ -216,6 +215,7 @@ class _Run:
             if trial is None or trial.reason or not len(trial.returns):
                 continue
             estimate, error = self.bar.retention(trial.returns)
+            bar = self.bar.keep + self.bar.margin(trial.returns)
             for move, child in moves(parent, self._discrete, evolutions):
                 if child.recipe in self.trials or child.recipe in self.students:
                     continue
@@ -228,7 +228,7 @@ class _Run:
                 mean, spread = self._effects.predict(move)
                 if move == "evolved":
                     mean, spread = mean * min(1.0, max(0.0, 1.05 - estimate) / 0.15), spread
-                sure = chance(min(estimate, 1.15) + mean, math.hypot(spread, error), self.place.request.keep + _MARGIN)
+                sure = chance(min(estimate, 1.15) + mean, math.hypot(spread, error), bar)
                 worth = sure * math.log(best_value / value) / cost
                 if promising is None or worth > promising[0]:
                     promising = (worth, child, (move, recipe))
@@ -240,7 +240,7 @@ class _Run:
         if trial.reason or len(trial.returns) < RACE[0]:
             return False
         estimate, error = self.bar.retention(trial.returns)
-        return estimate - error >= self.place.request.keep
+        return estimate - 0.5 * error >= self.bar.keep + self.bar.margin(trial.returns)
 
     def _register(self, student: Student, origin: tuple[str, str] | None) -> str:
         recipe = student.recipe

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import tempfile
 import time
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ BLOCK = 16
 RACE = (16, 32, 64)
 FEW_EPISODES, MOST_EPISODES = 32, 128
 """Selection episodes that the baseline plays, as time allows; a trial plays no more."""
+_LOG_WEALTH = 6.0
+"""That an acceptance takes: the logarithm of 3 / ALPHA, and what mixing the bets and a misjudged one cost."""
 
 
 @final
@@ -96,11 +99,18 @@ def attempt(place: Place, recipe: str, until: float, bar: "Bar | None", episodes
 @final
 @dataclass(frozen=True, eq=False)
 class Bar:
-    """The returns of baseline and random policy on the selection seeds, and the share to keep."""
+    """What a trial is held against.
+
+    Attributes:
+        baseline, random: returns of the baseline and of the random policy on the selection seeds.
+        keep: the share of the return to keep.
+        episodes: that the confirmation of one finalist can afford.
+    """
 
     baseline: Float64[np.ndarray, " n"]
     random: Float64[np.ndarray, " n"]
     keep: float
+    episodes: int = 500
 
     def differences(self, candidate: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         """Episode by episode c - keep * b - (1 - keep) * r, as a part of the return above random."""
@@ -114,6 +124,16 @@ class Bar:
         error = float(d.std(ddof=1) / np.sqrt(len(d))) if len(d) > 1 else 1.0
         return self.keep + float(d.mean()), error
 
+    def margin(self, candidate: Float64[np.ndarray, " n"]) -> float:
+        """How far above `keep` the truth has to be to be confirmed within the episodes that can be afforded.
+
+        The best bet on differences of mean m and deviation s grows the logarithm of the wealth by m^2 / 2 s^2 an
+        episode (Kelly 1956); it has to reach that of the inverse of alpha, of which a finalist has a part.
+        """
+        d = self.differences(candidate)
+        spread = float(d.std(ddof=1)) if len(d) > 1 else 1.0
+        return max(0.005, spread * math.sqrt(2 * _LOG_WEALTH / self.episodes))
+
     def hopeless(self, candidate: Float64[np.ndarray, " n"]) -> bool:
         """Whether more episodes are a waste."""
         estimate, error = self.retention(candidate)
@@ -122,7 +142,7 @@ class Bar:
     def settled(self, candidate: Float64[np.ndarray, " n"]) -> bool:
         """Whether it holds so clearly that the search need not know more."""
         estimate, error = self.retention(candidate)
-        return len(candidate) >= RACE[1] and estimate - 4 * error > self.keep + 0.01
+        return len(candidate) >= RACE[1] and estimate - 4 * error > self.keep + self.margin(candidate)
 
 
 def made(place: Place, recipe: str, deadline: float | None) -> Policy:
