@@ -56,7 +56,7 @@ class Cell:
     @property
     def digest(self) -> str:
         """sha256 of what is asked: the name of the record's file."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(vars(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -6,6 +6,7 @@ from tests.statistics import scenarios
 
 from lilliput.errors import LilliputError
 from lilliput.statistics import Verdict, episodes_needed, verdict
+from lilliput.statistics.verdict import order_statistic
 
 
 def judged(candidate: np.ndarray, baseline: np.ndarray, random: np.ndarray, keep: float = 0.95, **settings) -> Verdict:
@@ -96,3 +97,12 @@ def test_episodes_needed_of_much_noise_is_the_textbook_number():
 @pytest.mark.parametrize(("effect", "lowest"), [(0.0, -1.0), (-1.0, -1.0), (1e-9, -1.0), (1.0, -np.inf)])
 def test_no_number_of_episodes_decides_without_an_effect(effect: float, lowest: float):
     assert episodes_needed(np.array([0.0, 1.0, 2.0]), effect, lowest=lowest) is None
+
+
+@given(values=st.lists(st.integers(-5, 5), min_size=1, max_size=300), share=st.floats(0, 1))
+def test_an_order_statistic_is_that_of_numpy(values: list[int], share: float):
+    numbers = np.array(values, np.float64)
+    for side in ("lower", "higher"):
+        expected = np.quantile(numbers, share, method=side)
+        near = np.quantile(numbers, np.clip([share - 1e-9, share + 1e-9], 0, 1), method=side)
+        assert order_statistic(numbers, share, side) in (expected, *near)

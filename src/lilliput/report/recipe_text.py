@@ -1,6 +1,7 @@
 """What a report reads off a recipe's text; the steps themselves are none of its business."""
 
 import ast
+import functools
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -31,6 +32,7 @@ class StepText:
         return dict(self.arguments).get(parameter)
 
 
+@functools.cache
 def steps(recipe: str) -> tuple[StepText, ...]:
     """The steps of a canonical recipe text.
 
@@ -47,6 +49,7 @@ def steps(recipe: str) -> tuple[StepText, ...]:
     return tuple(_step(call) for call in [node, *reversed(calls)] if isinstance(call, ast.Call))
 
 
+@functools.cache
 def method(recipe: str) -> str:
     """What kind of recipe it is: its steps and their choices, without how far they go.
 

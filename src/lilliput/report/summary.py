@@ -1,14 +1,16 @@
 """From records to rows: what each candidate kept and cost, against the baseline on the same seeds."""
 
+import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from jaxtyping import Float64
 
 from lilliput.record import RANDOM_POLICY, Cell, Record
-from lilliput.report.decisions import Decisions
+from lilliput.report.decisions import Decisions, Episodes
 from lilliput.statistics import Retention, Verdict, worst_decile
 
 
@@ -87,13 +89,49 @@ def rows(records: Iterable[Record], keep: float, decisions: Decisions | None = N
             randoms[_task(record.cell), record.cell.episode_seeds] = record
         else:
             groups[record.cell.policy, _task(record.cell)][_candidate(record.cell)].append(record)
-    found: list[Row] = []
+    parts: list[tuple[list[Record], list[Record], _Returns]] = []
     for (_, task), candidates in groups.items():
         ordered = sorted(candidates, key=lambda candidate: candidate[0] != "")
         for candidate in ordered:
             baseline = candidates.get(("", *candidate[1:])) or _any_seed(candidates, candidate)
-            found.append(_row(candidates[candidate], baseline, task, randoms, keep, decisions))
-    return tuple(found)
+            parts.append((candidates[candidate], baseline, _returns(candidates[candidate], baseline, task, randoms)))
+    decidable = [number for number, (own, _, returns) in enumerate(parts) if own[0].cell.recipe and returns.complete]
+    decided = decisions.decide([parts[number][2].episodes for number in decidable], keep)
+    known = dict(zip(decidable, decided, strict=True))
+    return tuple(_row(*part, *known.get(number, (None, None))) for number, part in enumerate(parts))
+
+
+@final
+@dataclass(frozen=True)
+class _Returns:
+    """What a candidate, its baseline and the random policy returned; empty where there is nothing."""
+
+    candidate: Float64[np.ndarray, " n"]
+    baseline: Float64[np.ndarray, " m"]
+    random: Float64[np.ndarray, " k"]
+
+    @property
+    def complete(self) -> bool:
+        return 0 < len(self.candidate) == len(self.baseline) == len(self.random)
+
+    @property
+    def episodes(self) -> Episodes:
+        return self.candidate, self.baseline, self.random
+
+
+def _returns(
+    records: list[Record],
+    baseline: list[Record],
+    task: tuple[object, ...],
+    randoms: dict[tuple[object, ...], Record],
+) -> _Returns:
+    played = next((record for record in records if record.values("episode_return")), None)
+    random = randoms.get((task, played.cell.episode_seeds)) if played else None
+    return _Returns(
+        np.array(_values(records, "episode_return"), np.float64),
+        np.array(_values(baseline, "episode_return"), np.float64),
+        np.array(random.values("episode_return") if random else (), np.float64),
+    )
 
 
 def _task(cell: Cell) -> tuple[object, ...]:
@@ -112,21 +150,13 @@ def _any_seed(candidates: dict[tuple[object, ...], list[Record]], candidate: tup
 def _row(
     records: list[Record],
     baseline: list[Record],
-    task: tuple[object, ...],
-    randoms: dict[tuple[object, ...], Record],
-    keep: float,
-    decisions: Decisions,
+    played: _Returns,
+    kept: Retention | None,
+    decided: Verdict | None,
 ) -> Row:
     cell = records[0].cell
     failed = next((record for record in records if record.status != "done"), None)
-    played = next((record for record in records if record.values("episode_return")), None)
-    returns = np.array(_values(records, "episode_return"))
-    base_returns = np.array(_values(baseline, "episode_return"))
-    random = randoms.get((task, played.cell.episode_seeds)) if played else None
-    random_returns = np.array(random.values("episode_return")) if random else np.array([])
-    kept, decided = None, None
-    if len(returns) and len(returns) == len(base_returns) == len(random_returns) and cell.recipe:
-        kept, decided = decisions.decide(returns, base_returns, random_returns, keep)
+    returns, base_returns, random_returns = played.episodes
     model_bytes, base_bytes = _one(records, "model_bytes"), _one(baseline, "model_bytes")
     file_bytes, base_file = _one(records, "file_bytes"), _one(baseline, "file_bytes")
     peak, identity = _one(records, "peak_memory_bytes"), _one(records, "identity_memory_bytes")
@@ -175,7 +205,7 @@ def _one(records: list[Record], name: str) -> float | None:
 
 
 def _median(values: tuple[float, ...]) -> float | None:
-    return float(np.median(values)) if values else None
+    return float(statistics.median(values)) if values else None
 
 
 def _int(value: float | None) -> int | None:

@@ -24,8 +24,8 @@ from lilliput.statistics.quantile import (
     student_t_quantile,
     worst_decile,
 )
-from lilliput.statistics.retention import Retention, fieller, retention
-from lilliput.statistics.verdict import MIN_EPISODES, Verdict, episodes_needed, verdict
+from lilliput.statistics.retention import Retention, fieller, retention, share_kept
+from lilliput.statistics.verdict import MIN_EPISODES, Verdict, episodes_needed, verdict, verdicts
 from lilliput.statistics.worst_case import (
     PlausibleRange,
     is_above_random,
@@ -59,8 +59,10 @@ __all__ = [
     "probability_of_improvement",
     "quantile_interval",
     "retention",
+    "share_kept",
     "stratified_bootstrap",
     "student_t_quantile",
     "verdict",
+    "verdicts",
     "worst_decile",
 ]

@@ -1,5 +1,6 @@
 """Quantiles: Student's t, order statistics with distribution-free intervals, and the mean of the worst episodes."""
 
+import functools
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -71,6 +72,7 @@ def normal_quantile(probability: float) -> float:
     return NormalDist().inv_cdf(probability)
 
 
+@functools.cache
 def student_t_quantile(probability: float, degrees: int) -> float:
     """Quantile of Student's t with an integer number of degrees of freedom, by bisection on the exact cdf."""
     if not 0 < probability < 1 or degrees < 1:

@@ -46,6 +46,20 @@ def retention(
     require_finite("retention", candidate, baseline, random)
     if not is_above_random(baseline, random, confidence=confidence, rng=rng, draws=draws):
         return None
+    return share_kept(candidate, baseline, random, rng, confidence, method, worst, draws)
+
+
+def share_kept(
+    candidate: Float64[np.ndarray, " n"],
+    baseline: Float64[np.ndarray, " n"],
+    random: Float64[np.ndarray, " n"],
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+    method: Method = "fieller",
+    worst: float | None = None,
+    draws: int = 5_000,
+) -> Retention:
+    """The retention where the baseline is known to be above random."""
     above = np.column_stack((candidate - random, baseline - random))
     estimate = float(above[:, 0].mean() / above[:, 1].mean())
     if len(candidate) < 2:
@@ -75,7 +89,8 @@ def fieller(
     n = len(numerator)
     t = student_t_quantile((1 + confidence) / 2, n - 1)
     x, y = float(numerator.mean()), float(denominator.mean())
-    covariance = np.cov(numerator, denominator) / n
+    left, right = numerator - x, denominator - y
+    covariance = np.array([[left @ left, left @ right], [left @ right, right @ right]]) / ((n - 1) * n)
     square = y * y - t * t * float(covariance[1, 1])
     if square <= 0:
         return -math.inf, math.inf
@@ -87,13 +102,13 @@ def fieller(
 
 def ratio_low(means: Float64[np.ndarray, "draws 3"], tail: float) -> float:
     """Lower bound of the retention from weighted means (c, b, r): Gaffke's bound of d = 0 solved for `keep`."""
-    ratios = _ratio(means[:, :2] - means[:, 2:], when_unbounded=-math.inf)
+    ratios = ratio(*(means[:, :2] - means[:, 2:]).T, when_unbounded=-math.inf)
     return float(np.quantile(ratios, tail, method="lower"))
 
 
 def ratio_high(means: Float64[np.ndarray, "draws 3"], tail: float) -> float:
     """Upper bound of the retention from weighted means (c, b, r)."""
-    ratios = _ratio(means[:, :2] - means[:, 2:], when_unbounded=math.inf)
+    ratios = ratio(*(means[:, :2] - means[:, 2:]).T, when_unbounded=math.inf)
     return float(np.quantile(ratios, 1 - tail, method="higher"))
 
 
@@ -116,7 +131,7 @@ def _bca(
 ) -> tuple[float, float]:
     """Bias-corrected and accelerated bootstrap interval of the ratio (Efron 1987), resampling paired episodes."""
     estimate = float(above[:, 0].mean() / above[:, 1].mean())
-    replicates = np.sort(_ratio(resampled_means(above, rng, draws), when_unbounded=math.inf))
+    replicates = np.sort(ratio(*resampled_means(above, rng, draws).T, when_unbounded=math.inf))
     tolerance = 1e-12 * max(1.0, abs(estimate))
     below = np.mean(replicates < estimate - tolerance) + np.mean(np.abs(replicates - estimate) <= tolerance) / 2
     bias = normal_quantile(float(np.clip(below, 1 / (draws + 1), draws / (draws + 1))))
@@ -131,7 +146,7 @@ def _bca(
 
 def _acceleration(above: Float64[np.ndarray, "n 2"]) -> float:
     """Skewness of the jackknife over six, Efron's acceleration; 0 where the jackknife says nothing."""
-    left_out = _ratio(above.sum(axis=0) - above, when_unbounded=math.nan)
+    left_out = ratio(*(above.sum(axis=0) - above).T, when_unbounded=math.nan)
     if not np.isfinite(left_out).all():
         return 0.0
     deviations = left_out.mean() - left_out
@@ -139,10 +154,14 @@ def _acceleration(above: Float64[np.ndarray, "n 2"]) -> float:
     return float((deviations**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
 
 
-def _ratio(means: Float64[np.ndarray, "draws 2"], *, when_unbounded: float) -> Float64[np.ndarray, " draws"]:
-    """First over second column; a value of its own where the second is not positive and the ratio means nothing."""
-    positive = means[:, 1] > 0
-    return np.where(positive, means[:, 0] / np.where(positive, means[:, 1], 1.0), when_unbounded)
+def ratio(
+    numerator: Float64[np.ndarray, " draws"], denominator: Float64[np.ndarray, " draws"], *, when_unbounded: float
+) -> Float64[np.ndarray, " draws"]:
+    """The quotients; a value of its own where the denominator is not positive and the quotient means nothing."""
+    positive = denominator > 0
+    if positive.all():
+        return numerator / denominator
+    return np.where(positive, numerator / np.where(positive, denominator, 1.0), when_unbounded)
 
 
 def _normal_cdf(z: float) -> float:

@@ -97,6 +97,24 @@ def dirichlet_means(
     return means
 
 
+def shared_dirichlet_means(
+    columns: Float64[np.ndarray, "columns n"], rng: np.random.Generator, draws: int
+) -> tuple[Float64[np.ndarray, "columns draws"], Float64[np.ndarray, " draws"]]:
+    """Weighted sums of many columns under one set of Dirichlet weights, and the weight that is left for an extreme.
+
+    A column's means with one more observation at `extreme` are `sums + left * extreme`.
+    """
+    n = columns.shape[1]
+    sums, left = np.empty((len(columns), draws)), np.empty(draws)
+    step = max(1, _CHUNK // (n + 1))
+    for start in range(0, draws, step):
+        weights = rng.standard_exponential((min(step, draws - start), n + 1))
+        weights /= weights.sum(axis=1, keepdims=True)
+        sums[:, start : start + step] = columns @ weights[:, :-1].T
+        left[start : start + step] = weights[:, -1]
+    return sums, left
+
+
 def mean_lower_bound(
     values: Float64[np.ndarray, " n"],
     lowest: float,
