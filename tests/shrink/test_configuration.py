@@ -52,12 +52,20 @@ def test_the_size_is_known_before_the_student_is_made(student: Student) -> None:
 
 def test_effects_move_towards_what_is_seen_and_get_surer() -> None:
     effects = Effects()
-    prior, spread = effects.predict("linear")
+    prior, spread = effects.predict("linear", 0.9)
     for _ in range(5):
-        effects.learn("linear", 0.0)
-    mean, later = effects.predict("linear")
+        effects.learn("linear", 0.9, 0.9)
+    mean, later = effects.predict("linear", 0.9)
     assert prior < mean < 0
     assert later < spread
+
+
+def test_what_improves_promises_less_where_less_is_short() -> None:
+    effects = Effects()
+    far, near, best = (effects.predict("longer", before)[0] for before in (0.6, 0.97, 1.1))
+    assert far > near > best == 0
+    effects.learn("longer", 0.97, 1.03)
+    assert effects.predict("longer", 0.6)[0] > far, "six points of the seven that were short are a great deal"
 
 
 def test_a_chance_is_a_normal_tail() -> None:

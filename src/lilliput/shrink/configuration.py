@@ -26,7 +26,7 @@ class Student:
     loss: Loss
     input_range: InputRange = "per_dimension"
     disturbance: float = 0.5
-    steps: int = 2_000
+    steps: int = 3_000
     evolve: int = 0
     each: int = 1
 
@@ -83,7 +83,7 @@ def student_of(recipe: str) -> Student | None:
 
 FEWER_BITS = {8: 6, 6: 5, 5: 4, 4: 3, 3: 2}
 MORE_BITS = {fewer: more for more, fewer in FEWER_BITS.items()}
-MOST_STEPS = 48_000
+MOST_STEPS = 54_000
 
 EFFECTS: dict[str, tuple[float, float]] = {
     "narrower": (-0.04, 0.06),
@@ -103,12 +103,17 @@ EFFECTS: dict[str, tuple[float, float]] = {
     "other loss": (0.0, 0.08),
     "rougher": (0.0, 0.05),
     "calmer": (-0.02, 0.05),
-    "longer": (0.05, 0.06),
-    "wider and longer": (0.1, 0.1),
-    "much longer": (0.1, 0.1),
+    "longer": (0.1, 0.08),
+    "wider and longer": (0.14, 0.1),
     "evolved": (0.08, 0.1),
 }
 """What each move does to the retention before the task has told: mean and standard deviation."""
+
+_IMPROVING = frozenset({"wider", "much wider", "more bits", "longer", "wider and longer", "evolved"})
+_NOISE = 0.06
+_LEAST_SHARE = 0.2
+_SHORT, _BEST = 0.15, 1.04
+"""A move that improves does what is said of it where so much is short of the best; less where less is short."""
 
 
 def starts(discrete: bool) -> tuple[Student, ...]:
@@ -127,8 +132,8 @@ def moves(student: Student, discrete: bool, evolutions: tuple[int, int]) -> Iter
             yield "linear", replace(student, hidden=())
         yield "wider", replace(student, hidden=_scaled(hidden, 1.4))
         yield "much wider", replace(student, hidden=_scaled(hidden, 2.0))
-        if 2 * student.steps <= MOST_STEPS:
-            yield "wider and longer", replace(student, hidden=_scaled(hidden, 1.5), steps=2 * student.steps)
+        if 3 * student.steps <= MOST_STEPS:
+            yield "wider and longer", replace(student, hidden=_scaled(hidden, 1.5), steps=3 * student.steps)
     else:
         yield "wider", replace(student, hidden=(4,))
     if bits in FEWER_BITS:
@@ -148,10 +153,8 @@ def moves(student: Student, discrete: bool, evolutions: tuple[int, int]) -> Iter
         yield "rougher", replace(student, disturbance=1.5)
     if student.disturbance > 0:
         yield "calmer", replace(student, disturbance=0.0)
-    if 2 * student.steps <= MOST_STEPS:
-        yield "longer", replace(student, steps=2 * student.steps)
-    if 4 * student.steps <= MOST_STEPS:
-        yield "much longer", replace(student, steps=4 * student.steps)
+    if 3 * student.steps <= MOST_STEPS:
+        yield "longer", replace(student, steps=3 * student.steps)
     if not student.evolve:
         yield "evolved", replace(student, evolve=evolutions[0], each=evolutions[1])
 
@@ -174,17 +177,28 @@ class Effects:
     def __init__(self) -> None:
         self._beliefs = dict(EFFECTS)
 
-    def predict(self, move: str) -> tuple[float, float]:
-        """Mean and standard deviation."""
-        return self._beliefs[move]
+    def predict(self, move: str, before: float) -> tuple[float, float]:
+        """Mean and standard deviation of the change, for a student that kept `before`."""
+        mean, spread = self._beliefs[move]
+        return mean * _share(move, before), spread
 
-    def learn(self, move: str, change: float) -> None:
+    def learn(self, move: str, before: float, after: float) -> None:
         """Nothing; a normal belief takes up one noisy observation."""
         mean, spread = self._beliefs[move]
-        noise = 0.06
+        share = _share(move, before)
+        if share < _LEAST_SHARE:
+            return
+        noise = _NOISE / share
         gain = spread**2 / (spread**2 + noise**2)
         # What differs from student to student stays uncertain however often a move was seen.
-        self._beliefs[move] = (mean + gain * (change - mean), max(0.02, math.sqrt(1 - gain) * spread))
+        self._beliefs[move] = (
+            mean + gain * ((after - before) / share - mean),
+            max(0.02, math.sqrt(1 - gain) * spread),
+        )
+
+
+def _share(move: str, before: float) -> float:
+    return min(1.0, max(0.0, _BEST - before) / _SHORT) if move in _IMPROVING else 1.0
 
 
 def chance(mean: float, spread: float, bar: float) -> float:

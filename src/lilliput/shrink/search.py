@@ -47,7 +47,8 @@ _WORTH_A_LADDER = 0.03
 """A student that holds and is smaller than this part of the baseline leaves nothing to find without training."""
 
 _BAR_PART = 0.06
-_OVERHEAD_S = 4.0
+_OVERHEAD_S = 2.0
+_CHOOSING = 32
 
 
 @final
@@ -143,6 +144,8 @@ class _Run:
         self._running: dict[Future[Trial], tuple[str, float]] = {}
         self._seconds_per_step = 0.002
         self._seconds_per_episode = max(0.001, self.trials[""].seconds / len(self.trials[""].returns))
+        # What every student costs, however it is trained: the choice among restarts, and the race.
+        self._played = _OVERHEAD_S + (_CHOOSING + RACE[-1]) * self._seconds_per_episode
         every = starts(self._discrete) if self._trainable else ()
         self._starts = [student for student in every if student.recipe not in self.trials]
         self._ladder = [recipe for recipe in _ladder(policy) if recipe not in self.trials]
@@ -174,12 +177,14 @@ class _Run:
         estimate, error = self.bar.retention(trial.returns)
         student = self.students.get(recipe)
         if student is not None and not student.evolve:
-            part = trial.seconds / student.steps
+            shared = recipe in self._came_from and self.students[self._came_from[recipe][1]].root == student.root
+            steps = student.steps / 3 if shared else student.steps
+            part = max(0.0, trial.seconds - self._played) / steps
             self._seconds_per_step += 0.4 * (part - self._seconds_per_step)
         if recipe in self._came_from:
             move, parent = self._came_from[recipe]
             before = self.bar.retention(self.trials[parent].returns)[0]
-            self._effects.learn(move, min(estimate, 1.1) - min(before, 1.1))
+            self._effects.learn(move, min(before, 1.1), min(estimate, 1.1))
         self.say(
             f"{trial.model_bytes:,} bytes keep {100 * estimate:.1f} % (±{200 * error:.1f}) of the return "
             f"on {len(trial.returns)} episodes: {recipe}"
@@ -220,14 +225,12 @@ class _Run:
                 if child.recipe in self.trials or child.recipe in self.students:
                     continue
                 value = self._value(child)
-                cost = _OVERHEAD_S + self._cost(parent, child)
+                cost = self._played + self._cost(parent, child)
                 if value >= 0.97 * best_value or cost > left:
                     continue
                 if child.root in busy and child.root != parent.root:
                     continue
-                mean, spread = self._effects.predict(move)
-                if move == "evolved":
-                    mean, spread = mean * min(1.0, max(0.0, 1.05 - estimate) / 0.15), spread
+                mean, spread = self._effects.predict(move, estimate)
                 sure = chance(min(estimate, 1.15) + mean, math.hypot(spread, error), bar)
                 worth = sure * math.log(best_value / value) / cost
                 if promising is None or worth > promising[0]:
