@@ -204,6 +204,12 @@ def test_observation_statistics_given_beside(suffix: str, tmp_path: Path) -> Non
     assert not any(guess.startswith("observation statistics") for guess in policy.provenance.guesses)
 
 
+def test_the_environment_clips_what_a_ppo_mean_asks_for(tmp_path: Path) -> None:
+    path = tmp_path / "ppo.pt"
+    path.write_bytes(torch_bytes(ContinuousPpo().state_dict()))
+    assert load_policy(path).provenance.wrappers == ("clip_action",)
+
+
 def test_an_atari_network_names_its_wrappers(tmp_path: Path) -> None:
     path = tmp_path / "dqn.pt"
     path.write_bytes(torch_bytes(AtariQ().state_dict()))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lilliput.errors import LilliputError
 from lilliput.rollout import (
     Atari,
+    ClipAction,
     FrameStack,
     TimeFeature,
     TransposeImage,
@@ -27,6 +28,7 @@ WRAPPER = st.one_of(
     st.builds(FrameStack, st.integers(1, 99)),
     st.builds(Atari, st.integers(0, 99), st.integers(1, 9), st.integers(1, 200), st.booleans()),
     st.just(TransposeImage()),
+    st.just(ClipAction()),
 )
 
 
@@ -183,6 +185,21 @@ def test_atari_is_that_of_stable_baselines3(name: str) -> None:
         assert lives == {"Breakout": 4, "Pong": 0, "SpaceInvaders": 2}[name.split("No")[0]]
 
 
+def test_clipped_actions_are_those_of_gymnasium_and_random_ones_stay_inside() -> None:
+    ours = make_environment("HalfCheetah-v4", wrappers=("clip_action",))
+    oracle = gymnasium.wrappers.ClipAction(make_environment("HalfCheetah-v4"))
+    plain = make_environment("HalfCheetah-v4")
+    assert ours.action_space == plain.action_space
+    rng = np.random.default_rng(2)
+    far = 3 * rng.standard_normal((50, 6)).astype(np.float32)
+    played = []
+    for environment in (ours, oracle, plain):
+        environment.reset(seed=1)
+        played.append([environment.step(action)[1] for action in far])
+    assert played[0] == played[1]
+    assert played[0] != played[2], "the cost of control is that of the action as given"
+
+
 @pytest.mark.slow
 def test_an_atari_game_is_repeatable() -> None:
     pytest.importorskip("ale_py")
@@ -197,6 +214,7 @@ def test_an_atari_game_is_repeatable() -> None:
 @pytest.mark.parametrize(
     ("name", "wrapper", "message"),
     [
+        ("CartPole-v1", "clip_action", "it must be a Box"),
         ("CartPole-v1", "atari", "it must be an Atari game"),
         ("CartPole-v1", "transpose_image", "it must be an image"),
         ("FrozenLake-v1", "frame_stack(2)", "it must be an array"),

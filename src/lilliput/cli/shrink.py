@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import click
@@ -114,15 +115,17 @@ def shrink(
         deadline,
     )
     folder.enter(output, "shrink", force=force)
+    started = time.monotonic()
 
     def say(sentence: str) -> None:
         if not as_json:
-            click.echo(sentence, err=True)
+            click.echo(f"[{time.monotonic() - started:.0f} of {within:.0f} s] {sentence}", err=True)
 
     try:
         result = run(policy, request, output, say)
     except KeyboardInterrupt:
-        say("\n" + so_far(policy, request, output))
+        if not as_json:
+            click.echo("\n" + so_far(policy, request, output), err=True)
         say(f"interrupted; all of this is in {output}, and the same command goes on from there")
         raise
     if as_json:

@@ -17,7 +17,7 @@ from lilliput.load import network
 from lilliput.load.network import State
 from lilliput.load.torch_file import read_torch
 from lilliput.policy import Policy, Provenance
-from lilliput.rollout.wrappers import Atari, FrameStack, TransposeImage, format_wrapper
+from lilliput.rollout.wrappers import Atari, ClipAction, FrameStack, TransposeImage, format_wrapper
 
 FRAMEWORK = "cleanrl"
 FRAMES, SIDE = 4, 84
@@ -88,13 +88,16 @@ def _ppo_continuous(state: State, name: str) -> Policy:
     guesses = (
         _activation("Tanh"),
         _UNBOUNDED,
-        "the bounds of the action are not in the file: the mean is not clipped (the script's environment clips it)",
+        "the bounds of the action are not in the file: the environment clips (wrapper clip_action), as the script has it do",
         _STATISTICS,
     )
     n_actions = _outputs(stack)
     action_space = spaces.Box((n_actions,), np.asarray(-np.inf), np.asarray(np.inf))
     return Policy(
-        _vector(stack), action_space, tuple(stack), Provenance(framework=FRAMEWORK, algorithm="PPO", guesses=guesses)
+        _vector(stack),
+        action_space,
+        tuple(stack),
+        Provenance(framework=FRAMEWORK, algorithm="PPO", wrappers=(format_wrapper(ClipAction()),), guesses=guesses),
     )
 
 

@@ -27,6 +27,7 @@ from lilliput.rollout.seeds import ROLES, Role, SeedPlan, check_disjoint
 from lilliput.rollout.wrappers import (
     WRAPPERS,
     Atari,
+    ClipAction,
     FrameStack,
     TimeFeature,
     TransposeImage,
@@ -43,6 +44,7 @@ __all__ = [
     "Act",
     "ActOfSeed",
     "Atari",
+    "ClipAction",
     "EnvironmentSpec",
     "Episode",
     "FrameStack",

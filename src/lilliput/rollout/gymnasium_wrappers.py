@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 
 from lilliput.errors import LilliputError, MissingDependency
-from lilliput.rollout.wrappers import Atari, FrameStack, TimeFeature, TransposeImage, Wrapper
+from lilliput.rollout.wrappers import Atari, ClipAction, FrameStack, TimeFeature, TransposeImage, Wrapper
 
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
 
@@ -30,6 +30,8 @@ def wrap(environment: gymnasium.Env, wrapper: Wrapper) -> gymnasium.Env:
             return AtariEnv(environment, wrapper)
         case TransposeImage():
             return TransposeImageEnv(environment)
+        case ClipAction():
+            return ClipActionEnv(environment)
         case _:
             assert_never(wrapper)
 
@@ -223,3 +225,17 @@ class AtariEnv(gymnasium.Wrapper):
         size = self._wrapper.screen_size
         gray = self._cv2.cvtColor(frame, self._cv2.COLOR_RGB2GRAY)
         return self._cv2.resize(gray, (size, size), interpolation=self._cv2.INTER_AREA)[:, :, None]
+
+
+@final
+class ClipActionEnv(gymnasium.ActionWrapper):
+    """See `ClipAction`."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        if not isinstance(env.action_space, Box):
+            raise LilliputError(f"wrapper clip_action: the action space is {env.action_space}; it must be a Box")
+        self._low, self._high = env.action_space.low, env.action_space.high
+
+    def action(self, action: Any) -> np.ndarray:
+        return np.clip(action, self._low, self._high)

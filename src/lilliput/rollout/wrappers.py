@@ -1,4 +1,4 @@
-"""The closed list of what an environment does before the policy sees its observation, as text: "frame_stack(4)"."""
+"""The closed list of what an environment does to observations and actions on the way, as text: "frame_stack(4)"."""
 
 import ast
 import dataclasses
@@ -50,13 +50,23 @@ class TransposeImage:
     """Height, width, channels to channels, height, width (Stable-Baselines3's VecTransposeImage)."""
 
 
-Wrapper = TimeFeature | FrameStack | Atari | TransposeImage
+@final
+@dataclass(frozen=True)
+class ClipAction:
+    """Clips actions to the bounds of the environment, as CleanRL's scripts have it do: their files hold no bounds.
+
+    The environment keeps its bounded action space, so that random actions stay inside.
+    """
+
+
+Wrapper = TimeFeature | FrameStack | Atari | TransposeImage | ClipAction
 
 WRAPPERS: dict[str, type[Wrapper]] = {
     "time_feature": TimeFeature,
     "frame_stack": FrameStack,
     "atari": Atari,
     "transpose_image": TransposeImage,
+    "clip_action": ClipAction,
 }
 
 _LEAST = {"max_steps": 1, "n_stack": 1, "noop_max": 0, "frame_skip": 1, "screen_size": 1}
