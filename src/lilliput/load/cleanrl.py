@@ -88,7 +88,7 @@ def _ppo_continuous(state: State, name: str) -> Policy:
     guesses = (
         _activation("Tanh"),
         _UNBOUNDED,
-        "the bounds of the action are not in the file: the environment clips (wrapper clip_action), as the script has it do",
+        "the bounds of the action are not in the file: the environment clips it (clip_action), as the script has it do",
         _STATISTICS,
     )
     n_actions = _outputs(stack)
