@@ -88,8 +88,9 @@ def shrink(
     \b
     Example: lilliput shrink ppo.zip --env HalfCheetah-v4 --keep 0.95 -o small/
     """
+    from lilliput.errors import MissingDependency
     from lilliput.load import load_policy
-    from lilliput.shrink import Request
+    from lilliput.shrink import Request, page
     from lilliput.shrink import shrink as run
     from lilliput.shrink.request import OBJECTIVES
     from lilliput.shrink.result import table, to_json
@@ -128,6 +129,10 @@ def shrink(
             click.echo("\n" + so_far(policy, request, output), err=True)
         say(f"interrupted; all of this is in {output}, and the same command goes on from there")
         raise
+    try:
+        page.write(output, result, keep, f"{policy.provenance.source} on {id_}, made small")
+    except MissingDependency as error:
+        click.echo(f"note: {error}", err=True)
     if as_json:
         click.echo(json.dumps(to_json(result), indent=1))
         return
@@ -139,4 +144,4 @@ def shrink(
             f"worst tenth of the episodes: {result.worst_decile:.6g}, the baseline's {result.baseline_worst_decile:.6g}"
         )
     click.echo(result.sentence)
-    click.echo(f"artifact, policy and records: {output}")
+    click.echo(f"artifact, policy, records and report.html: {output}")

@@ -1,0 +1,85 @@
+"""All that was tried as a page: the trials on selection episodes, and what was confirmed on episodes of its own."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lilliput import record as record_file
+from lilliput.measurement import Measurement
+from lilliput.record import RANDOM_POLICY, Record
+from lilliput.report import page
+from lilliput.report.summary import Row
+from lilliput.report.summary import rows as rows_of
+from lilliput.shrink.result import Result
+
+
+def write(folder: Path, result: Result, keep: float, title: str) -> Path:
+    """The page of that folder's records.
+
+    Raises:
+        MissingDependency: plotly is not installed.
+    """
+    records = list(record_file.read_all(folder / "records"))
+    found = rows(records, result, keep)
+    notes = (result.sentence, "retention without a verdict is of selection episodes: the best of many looks too good")
+    return page.write_rows(found, records, keep, folder / "report.html", title, notes=(*notes, *result.notes))
+
+
+def rows(records: Sequence[Record], result: Result, keep: float) -> tuple[Row, ...]:
+    """The baseline, every trial against as many of its episodes, and last what was confirmed; only that has a verdict.
+
+    The verdict's bound is that of the confirmation, which holds whenever one stopped and for all finalists together.
+    """
+    selection = [record for record in records if ("role", "selection") in record.cell.settings]
+    trials = {record.cell.recipe: record for record in sorted(selection, key=_n) if not _is_random(record)}
+    baseline = trials.pop("", None)
+    random = max((record for record in selection if _is_random(record)), key=_n, default=None)
+    if baseline is None or random is None:
+        return ()
+    found = list(rows_of([_cut(baseline, _n(random)), _cut(random, _n(baseline))], keep))
+    for trial in trials.values():
+        group = [_cut(baseline, _n(trial)), _cut(random, _n(trial)), trial]
+        found += [replace(row, verdict=None) for row in rows_of(group, keep)[1:]]
+    if result.recipe:
+        played = [record for record in records if ("role", "confirmation") in record.cell.settings]
+        confirmed = rows_of(list(_joined(played, result.recipe)), keep)
+        found += [
+            replace(row, verdict=replace(row.verdict, status="kept", retention_low=result.low) if row.verdict else None)
+            for row in confirmed[1:]
+        ]
+    return tuple(found)
+
+
+def _n(record: Record) -> int:
+    return len(record.values("episode_return"))
+
+
+def _is_random(record: Record) -> bool:
+    return record.cell.policy == RANDOM_POLICY
+
+
+def _with_returns(record: Record, seeds: Sequence[int], values: Sequence[float]) -> Record:
+    others = [m for m in record.measurements if m.quantity != "episode_return"]
+    played = next(m for m in record.measurements if m.quantity == "episode_return")
+    measurements = (Measurement("episode_return", tuple(values), played.method), *others)
+    return replace(record, cell=replace(record.cell, episode_seeds=tuple(seeds)), measurements=measurements)
+
+
+def _cut(record: Record, n: int) -> Record:
+    """The record of the first n episodes."""
+    return _with_returns(record, record.cell.episode_seeds[:n], record.values("episode_return")[:n])
+
+
+def _joined(played: Sequence[Record], recipe: str) -> Iterator[Record]:
+    """Candidate, baseline and random policy over all the candidate's blocks."""
+    blocks = [record for record in played if record.cell.recipe == recipe and not _is_random(record)]
+    order = [record.cell.episode_seeds for record in blocks]
+    for wanted, of_random in ((recipe, False), ("", False), ("", True)):
+        by_seeds = {
+            record.cell.episode_seeds: record
+            for record in played
+            if record.cell.recipe == wanted and _is_random(record) == of_random
+        }
+        parts = [by_seeds[seeds] for seeds in order]
+        seeds = [seed for record in parts for seed in record.cell.episode_seeds]
+        yield _with_returns(parts[0], seeds, [v for record in parts for v in record.values("episode_return")])
