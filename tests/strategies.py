@@ -63,8 +63,9 @@ def policies(
         bits = draw(st.integers(min_bits, 8)), draw(st.integers(max(min_bits, 3), 8))
         options = draw(st.booleans()), draw(st.booleans()), draw(st.sampled_from([0.0, 0.0, 0.7]))
         return random_linear(
-            x, form, rng, bits=bits, per_channel=options[0], has_bias=options[1], sparsity=options[2], **shape
-        )
+            x, form, rng, bits=bits, per_channel=options[0], has_bias=options[1], sparsity=options[2],
+            per_dimension=draw(st.booleans()), **shape,
+        )  # fmt: skip
 
     if network == "cnn":
         add(layers.Standardize(_one(0), _one(1 / 255), _one(np.inf)))
@@ -146,6 +147,7 @@ def random_linear(
     kernel: int | None = None,
     stride: tuple[int, int] = (1, 1),
     padding: tuple[int, int] = (0, 0),
+    per_dimension: bool = True,
 ) -> Layer:
     """A linear layer with random weights for the inputs `x`, a convolution where `kernel` is given.
 
@@ -155,12 +157,13 @@ def random_linear(
         rng: of the weights.
         outputs: rows of the weight.
         bits: of the weights and of the input's codes.
-        per_channel: one weight scale a row, and for a static Dense layer one input scale a dimension.
+        per_channel: one weight scale a row.
         has_bias: whether there is one (a static layer whose zero point is not 0 always has).
         sparsity: how many weights are zero.
         kernel: size of a convolution's window.
         stride: of a convolution.
         padding: of a convolution.
+        per_dimension: with `per_channel`, whether a static Dense layer has one input scale a dimension or one in all.
     """
     shape = (outputs, *x.shape[1:]) if kernel is None else (outputs, x.shape[1], kernel, kernel)
     weight = rng.normal(0, 1.5 / np.sqrt(np.prod(shape[1:])), shape).astype(np.float32)
@@ -172,7 +175,7 @@ def random_linear(
         return layers.Dense(*halved) if kernel is None else layers.Conv2d(*halved, stride, padding)
     range_: layers.InputRange = layers.DynamicRange(bits[1]) if form == "dynamic" else None
     if form == "static":
-        range_ = _calibrated(x, bits[1], per_dimension=per_channel and kernel is None)
+        range_ = _calibrated(x, bits[1], per_dimension=per_dimension and per_channel and kernel is None)
         weight = weight / range_.inverse_scale
     top = np.abs(weight.reshape(outputs, -1)).max(axis=1) if per_channel else np.abs(weight).max()
     scale = np.asarray(np.where(top == 0, 1, top / affine.signed_range(bits[0])[1]), np.float32)

@@ -155,6 +155,11 @@ def _weight(layer: layers.Linear) -> dict[str, np.ndarray]:
 def _range(range_: layers.InputRange) -> dict[str, np.ndarray]:
     if not isinstance(range_, layers.StaticRange):
         return {}
+    return {"inverse_scale": range_.inverse_scale, "zero_point": stored_zero_point(range_)}
+
+
+def stored_zero_point(range_: layers.StaticRange) -> np.ndarray:
+    """The zero points in the smallest type that holds them."""
     zero_point = range_.zero_point
     smallest = next(t for t in (np.uint8, np.int16, np.int32) if np.array_equal(zero_point.astype(t), zero_point))
-    return {"inverse_scale": range_.inverse_scale, "zero_point": zero_point.astype(smallest)}
+    return zero_point.astype(smallest)

@@ -59,9 +59,24 @@ def test_every_kind_of_policy_compiles_cleanly_and_does_what_the_reference_does(
     run()
 
 
+INTEGERS = "-DLILLIPUT_INTEGERS=1"
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang++"])
+def test_integers_between_the_layers_do_what_the_reference_does(
+    compiler: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    @settings(parent=ANY, max_examples=12)
+    @given(policies(networks=("mlp",), forms=("static",), min_bits=8, max_width=40))
+    def run(policy: Policy) -> None:
+        check(policy, tmp_path_factory.mktemp("c"), compiler, "-O2", INTEGERS)
+
+    run()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-@pytest.mark.parametrize("flags", [[], ["-march=native"]], ids=["portable", "native"])
+@pytest.mark.parametrize("flags", [[], ["-march=native"], [INTEGERS]], ids=["portable", "native", "integers"])
 def test_sanitizers_find_nothing(compiler: str, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     @settings(parent=ANY, max_examples=40)
     @given(policies(max_width=40))

@@ -1,6 +1,7 @@
 """The C format: a policy as one C99 header and source with constant data, a self-test, a Makefile and a README."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -45,15 +46,16 @@ def write(
     """
     if not _PREFIX.fullmatch(prefix):
         raise LilliputError(f"prefix is {prefix!r}; it must be a C name of at most 40 letters, digits and underscores")
-    source = generate(policy)
+    source, integers = generate(policy)
     sizes = _Sizes(policy)
+    called = c_kernels.called(source.body + (integers.body if integers else ""))
     texts = {
-        "policy.h": _header(policy, source, sizes, prefix),
-        "policy.c": _source(policy, source, sizes, prefix),
-        "policy_kernels.h": _KERNELS_HEADER + c_kernels.bundle(c_kernels.called(source.body)) + "#endif\n",
+        "policy.h": _header(policy, source, integers, sizes, prefix),
+        "policy.c": _source(source, integers, prefix),
+        "policy_kernels.h": _KERNELS_HEADER + c_kernels.bundle(called) + "#endif\n",
         "selftest.c": _selftest(source, sizes, observations, actions, tolerance, prefix),
         "Makefile": _MAKEFILE,
-        "README.md": _readme(policy, source, sizes, prefix),
+        "README.md": _readme(policy, source, integers, sizes, prefix),
     }
     for name, text in texts.items():
         (folder / name).write_text(text)
@@ -71,13 +73,34 @@ class _Sizes:
                 self.action = len(groups)
 
 
-def _scratch_fields(source: Source) -> list[tuple[str, str, int]]:
-    return list(source.scratch) or [("float", "a", 1)]
+def _scratch_fields(source: Source) -> str:
+    fields = []
+    for kind, name, length in source.scratch or (("float", "a", 1),):
+        field = f"    {kind} {name}[{length}];"
+        fields += ["#if defined(__ARM_FEATURE_DSP)", field, "#endif"] if name == "pairs" else [field]
+    return "\n".join(fields)
 
 
-def _header(policy: Policy, source: Source, sizes: _Sizes, prefix: str) -> str:
+_INTEGERS = """\
+/* 1: integers between the layers that are quantized, for processors without vectors of floats. 0: floats. Their actions
+   are the same, but where a number lies within a rounding error of the middle between two codes. */
+#if !defined(LILLIPUT_INTEGERS)
+#if defined(__SSE2__) || defined(__ARM_NEON) || defined(__wasm_simd128__) || defined(_M_X64)
+#define LILLIPUT_INTEGERS 0
+#else
+#define LILLIPUT_INTEGERS 1
+#endif
+#endif
+
+"""
+
+
+def _header(policy: Policy, source: Source, integers: Source | None, sizes: _Sizes, prefix: str) -> str:
     upper = prefix.upper()
-    fields = "\n".join(f"    {kind} {name}[{length}];" for kind, name, length in _scratch_fields(source))
+    fields, working = _scratch_fields(source), f"{source.scratch_bytes} bytes"
+    if integers is not None:
+        fields = f"#if LILLIPUT_INTEGERS\n{_scratch_fields(integers)}\n#else\n{fields}\n#endif"
+        working = f"at most {integers.scratch_bytes} bytes with integers, else {working}"
     choice = "" if not policy.is_discrete else " Each number of the action is a choice, counted from 0."
     recipe = f", {policy.provenance.recipe}" if policy.provenance.recipe else ""
     return f"""\
@@ -96,14 +119,15 @@ extern "C" {{
 #define {upper}_OBSERVATION_SIZE {sizes.observation}
 #define {upper}_ACTION_SIZE {sizes.action}
 
-/* Working memory of one decision: {source.scratch_bytes} bytes. Nothing in it need be kept or cleared. */
+{"" if integers is None else _INTEGERS}\
+/* Working memory of one decision: {working}. Nothing in it need be kept or cleared. */
 typedef struct {{
 {fields}
 }} {prefix}_scratch;
 
 /* Writes the environment's action for one raw observation, flattened row by row; everything between the two, such as
    normalization and clipping, is inside.{choice} The two arrays may not overlap.
-   Needs {source.scratch_bytes} bytes of stack for the working memory, and little more. */
+   Needs the working memory on the stack, and little more. */
 void {prefix}_act(const {source.input_type} *observation, {source.action_type} *action);
 
 /* The same, with working memory that the caller gives: one for each thread or interrupt level that calls. */
@@ -117,23 +141,41 @@ void {prefix}_act_in({prefix}_scratch *scratch, const {source.input_type} *obser
 """
 
 
-def _source(policy: Policy, source: Source, sizes: _Sizes, prefix: str) -> str:
-    unused = "" if "scratch->" in source.body else "    (void)scratch;\n"
+def _source(source: Source, integers: Source | None, prefix: str) -> str:
+    if integers is None:
+        definitions = f"{_joined(source.data, source.data)}\n{_act_in(source, prefix)}"
+    else:
+        shared = [name for name in source.data if name in integers.data]
+        only = [_joined(each.data, [name for name in each.data if name not in shared]) for each in (integers, source)]
+        bodies = _act_in(integers, prefix), _act_in(source, prefix)
+        definitions = (
+            f"{_joined(source.data, shared)}\n#if LILLIPUT_INTEGERS\n\n{only[0]}\n{bodies[0]}\n"
+            f"#else\n\n{only[1]}\n{bodies[1]}\n#endif\n"
+        )
     return f"""\
 /* A trained policy as data and a plain sequence of calls; the kernels are in policy_kernels.h. */
 #include "policy.h"
 #include "policy_kernels.h"
 
-{source.data}
-void {prefix}_act_in({prefix}_scratch *scratch, const {source.input_type} *observation, {source.action_type} *action)
-{{
-{unused}{source.body}}}
-
+{definitions}
 void {prefix}_act(const {source.input_type} *observation, {source.action_type} *action)
 {{
     ALIGNED {prefix}_scratch scratch;
     {prefix}_act_in(&scratch, observation, action);
 }}
+"""
+
+
+def _joined(data: dict[str, str], names: Iterable[str]) -> str:
+    return "\n".join(data[name] for name in names)
+
+
+def _act_in(source: Source, prefix: str) -> str:
+    unused = "" if "scratch->" in source.body else "    (void)scratch;\n"
+    return f"""\
+void {prefix}_act_in({prefix}_scratch *scratch, const {source.input_type} *observation, {source.action_type} *action)
+{{
+{unused}{source.body}}}
 """
 
 
@@ -211,7 +253,10 @@ clean:
 """
 
 
-def _readme(policy: Policy, source: Source, sizes: _Sizes, prefix: str) -> str:
+def _readme(policy: Policy, source: Source, integers: Source | None, sizes: _Sizes, prefix: str) -> str:
+    working = f"{source.scratch_bytes} bytes"
+    if integers is not None:
+        working += f"; with integers between the layers at most {integers.scratch_bytes}"
     made = f"Made by the recipe `{policy.provenance.recipe}`.\n" if policy.provenance.recipe else ""
     return f"""\
 # A policy in C
@@ -232,7 +277,7 @@ dependency beyond the C library's math functions. C99, and valid C++.
 | | |
 |---|---|
 | constants (flash) | {policy.model_bytes} bytes |
-| working memory (stack, or the caller's by `{prefix}_act_in`) | {source.scratch_bytes} bytes |
+| working memory (stack, or the caller's by `{prefix}_act_in`) | {working} |
 | parameters | {policy.n_parameters}, {policy.n_nonzero_parameters} of them not zero |
 | multiply-accumulates a decision | {policy.n_macs} |
 

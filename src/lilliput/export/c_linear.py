@@ -8,7 +8,7 @@ import numpy as np
 
 from lilliput import layers
 from lilliput.affine import QuantizedTensor, signed_range, unsigned_max
-from lilliput.constants import StoredWeight, constants, layout, store_weight
+from lilliput.constants import StoredWeight, layout, store_weight, stored_zero_point
 from lilliput.errors import LilliputError
 from lilliput.export.c_writer import Writer, step
 
@@ -134,22 +134,9 @@ def _quantize_input(writer: Writer, layer: Quantized) -> tuple[str, str, str, st
     codes = writer.need("codes", n)
     largest = top
     if isinstance(layer.input, layers.StaticRange):
-        zero_point = layer.input.zero_point
-        farthest = int(np.abs(zero_point.astype(np.int64)).max())
         if isinstance(layer, layers.QuantizedConv2d) and max(layer.padding):
-            largest = max(largest, farthest)
-        zeros = f"{writer.name}_zero_point"
-        stored = constants(layer)["zero_point"]
-        if stored.dtype != np.int32:
-            kind = "u8" if stored.dtype == np.uint8 else "i16"
-            writer.call(f"widen_{kind}({zeros}, {zero_point.size}, {writer.need('zero_points', zero_point.size)})")
-            zeros = "scratch->zero_points"
-        inverse = writer.real(2, "inverse_scale", layer.input.inverse_scale)
-        kernel = "quantize_static" if farthest <= NEAR_ZERO_POINT else "quantize_far"
-        writer.call(
-            f"{kernel}({writer.x}, {n}, {inverse}, {step(layer.input.inverse_scale)}, "
-            f"{zeros}, {step(zero_point)}, {top}, {codes})"
-        )
+            largest = max(largest, _farthest(layer.input))
+        zeros = quantize_static(writer, layer.input, codes)
         zero, around, factor = "0", f"{zeros}[0]", "1.0f"
     else:
         zero, factor = f"{writer.name}_zero", f"{writer.name}_input_scale"
@@ -163,6 +150,27 @@ def _quantize_input(writer: Writer, layer: Quantized) -> tuple[str, str, str, st
             f"the c format needs fewer inputs or an input range nearer to 0"
         )
     return codes, zero, around, factor
+
+
+def quantize_static(writer: Writer, range_: layers.StaticRange, codes: str) -> str:
+    """The name of the zero points; writes the current values as codes."""
+    n, name, zero_point = int(np.prod(writer.in_shape)), writer.name, range_.zero_point
+    zeros, stored = f"{name}_zero_point", stored_zero_point(range_)
+    if stored.dtype != np.int32:
+        kind = "u8" if stored.dtype == np.uint8 else "i16"
+        writer.call(f"widen_{kind}({zeros}, {zero_point.size}, {writer.need('zero_points', zero_point.size)})")
+        zeros = "scratch->zero_points"
+    inverse = writer.real(2, "inverse_scale", range_.inverse_scale)
+    kernel = "quantize_static" if _farthest(range_) <= NEAR_ZERO_POINT else "quantize_far"
+    writer.call(
+        f"{kernel}({writer.x}, {n}, {inverse}, {step(range_.inverse_scale)}, "
+        f"{zeros}, {step(zero_point)}, {unsigned_max(range_.bits)}, {codes})"
+    )
+    return zeros
+
+
+def _farthest(range_: layers.StaticRange) -> int:
+    return int(np.abs(range_.zero_point.astype(np.int64)).max())
 
 
 def _products(writer: Writer, layer: layers.Linear, stored: StoredWeight, product: _Product) -> None:

@@ -8,13 +8,20 @@ import numpy as np
 from lilliput import layers, spaces
 from lilliput.affine import QuantizedTensor
 from lilliput.constants import constants, store_weight
+from lilliput.export.c_integer import (
+    IntegerLayer,
+    integer_constants,
+    integer_layers,
+    integer_linear,
+    weight_array,
+)
 from lilliput.export.c_linear import linear
 from lilliput.export.c_text import array, c_type, real
 from lilliput.export.c_writer import SCRATCH, Writer, step
 from lilliput.layers import Layer
 from lilliput.policy import Policy
 
-_BYTES = {"float": 4, "int32_t": 4, "uint8_t": 1, "int8_t": 1}
+_BYTES = {"float": 4, "int32_t": 4, "uint32_t": 4, "uint8_t": 1, "int8_t": 1}
 
 
 @final
@@ -23,14 +30,14 @@ class Source:
     """What `policy.c` is made of.
 
     Attributes:
-        data: the constant arrays.
+        data: definitions of the constant arrays, by name.
         body: the statements of one decision.
         scratch: working memory, (C type, name, length) in order.
         scratch_bytes: its size.
         input_type: C type of an observation's numbers; action_type: of an action's.
     """
 
-    data: str
+    data: dict[str, str]
     body: str
     scratch: tuple[tuple[str, str, int], ...]
     scratch_bytes: int
@@ -38,31 +45,60 @@ class Source:
     action_type: str
 
 
-def generate(policy: Policy) -> Source:
-    """The C of a policy.
+def generate(policy: Policy) -> tuple[Source, Source | None]:
+    """The C of a policy with floats between its layers; with integers between those that can, where any can.
 
     Raises:
         LilliputError: integer sums of a layer could exceed 32 bits.
     """
+    able = integer_layers(policy)
+    return _generated(policy, able, {}), _generated(policy, able, able) if able else None
+
+
+def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[int, IntegerLayer]) -> Source:
     writer = Writer(policy)
-    data: list[str] = []
+    data: dict[str, str] = {}
+    until = 0
     for index, layer in enumerate(policy.layers):
         writer.index, writer.name = index, f"layer{index}"
-        data += [array(f"{writer.name}_{part}", values) for part, values in constants(layer).items()]
+        how = in_integers.get(index)
         writer.comment(f"{writer.name}: {describe(layer, writer.in_shape, writer.out_shape)}")
-        _write(writer, layer)
+        if index < until:
+            writer.lines[-1] = writer.lines[-1].replace(" */", ", within the codes */")
+            continue
+        for part, values in constants(layer).items():
+            name = f"{writer.name}_{part}"
+            if how is not None and part in _unread(how):
+                continue
+            if part == "weight" and index in able and isinstance(layer, layers.QuantizedDense):
+                data[name] = weight_array(name, layer)
+            else:
+                data[name] = array(name, values)
+        if how is not None:
+            assert isinstance(layer, layers.QuantizedDense)
+            data |= integer_constants(writer.name, layer, how)
+            integer_linear(writer, layer, how)
+            until = how.following or 0
+        else:
+            _write(writer, layer)
     if not policy.is_discrete and writer.x != "action":
         writer.index = len(policy.layers) - 1
         _finish(writer)
     scratch = tuple((kind, name, writer.scratch[name]) for name, kind in SCRATCH.items() if name in writer.scratch)
     return Source(
-        data="\n".join(data),
+        data=data,
         body="".join(f"    {line}\n" if line else "\n" for line in [*writer.declarations, *writer.lines]),
         scratch=scratch,
         scratch_bytes=sum(_BYTES[kind] * length for kind, _, length in scratch),
         input_type=c_type(np.dtype(spaces.input_dtype(policy.observation_space))),
         action_type="int32_t" if policy.is_discrete else "float",
     )
+
+
+def _unread(how: IntegerLayer) -> set[str]:
+    """The constants that a layer in integers does without."""
+    ranges = {"inverse_scale", "zero_point"} if how.gets_codes else set()
+    return ranges | ({"weight_scale", "bias"} if how.requantization is not None else set())
 
 
 def _finish(writer: Writer) -> None:

@@ -16,7 +16,9 @@ SCRATCH = {
     "real_1": "float",
     "real_2": "float",
     "zero_points": "int32_t",
+    "pairs": "uint32_t",
     "codes": "uint8_t",
+    "next_codes": "uint8_t",
     "row_codes": "int8_t",
     "value_codes": "int8_t",
 }

@@ -25,6 +25,8 @@
 /* Vectors of 64 bytes are read fastest from where a cache line begins. */
 #if defined(__AVX2__)
 #define ALIGNED __attribute__((aligned(64)))
+#elif defined(__ARM_FEATURE_DSP) /* several words are loaded at once */
+#define ALIGNED __attribute__((aligned(4)))
 #else
 #define ALIGNED
 #endif

@@ -1,0 +1,141 @@
+"""Static layers in integers: which of a policy's layers can, and their constants and calls."""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from lilliput import layers
+from lilliput.constants import layout, store_weight
+from lilliput.export import requantize
+from lilliput.export.c_linear import quantize_static
+from lilliput.export.c_text import array
+from lilliput.export.c_writer import Writer, step
+from lilliput.policy import Policy
+
+_PER_LINE = 6
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class IntegerLayer:
+    """A static layer in integers.
+
+    Attributes:
+        gets_codes: whether the layer before it writes its codes.
+        requantization: how its sums become codes, None where they become floats.
+        following: index of the layer that gets them.
+    """
+
+    gets_codes: bool
+    requantization: requantize.Requantization | None
+    following: int | None
+
+
+def integer_layers(policy: Policy) -> dict[int, IntegerLayer]:
+    """The layers that integers can do, by index."""
+    able = [index for index, layer in enumerate(policy.layers) if _is_able(layer)]
+    found: dict[int, IntegerLayer] = {}
+    for index in able:
+        gets_codes = any(before.following == index for before in found.values())
+        following, by = _next(policy, index), None
+        if following in able:
+            layer, last = policy.layers[index], policy.layers[following]
+            assert isinstance(layer, layers.QuantizedDense)
+            assert isinstance(last, layers.QuantizedDense)
+            assert isinstance(last.input, layers.StaticRange)
+            by = requantize.requantization(layer, policy.layers[index + 1 : following], last.input)
+        found[index] = IntegerLayer(gets_codes, by, None if by is None else following)
+    return found
+
+
+def _is_able(layer: layers.Layer) -> bool:
+    if not isinstance(layer, layers.QuantizedDense) or not isinstance(layer.input, layers.StaticRange):
+        return False
+    halved = layer.weight.scale.dtype != np.float32 or (layer.bias is not None and layer.bias.dtype != np.float32)
+    is_plain = layer.weight.bits == 8 and store_weight(layer.weight, layout(layer)).encoding == "dense"
+    return is_plain and not halved and requantize.is_paired(layer)
+
+
+def _next(policy: Policy, index: int) -> int:
+    following = index + 1
+    while following < len(policy.layers) - 1 and isinstance(policy.layers[following], layers.Activation):
+        following += 1
+    return following
+
+
+def weight_array(name: str, layer: layers.QuantizedDense) -> str:
+    """The definition of a weight whose columns stand four by four: the processor's way of storing them is chosen late.
+
+    >>> from lilliput.affine import QuantizedTensor
+    >>> weight = QuantizedTensor(np.int8([[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]), np.array(1, np.float32), 8)
+    >>> range_ = layers.StaticRange(np.array(1, np.float32), np.array(0, np.int32))
+    >>> print(weight_array("w", layers.QuantizedDense(weight, None, range_)))
+    ALIGNED static const weight_code w[] = {
+        W4(1, 2, 3, 4), W4(6, 7, 8, 9), W1(5), W1(10),
+    };
+    <BLANKLINE>
+    """
+    rows, order = layer.weight.values, layout(layer)
+    texts: list[str] = []
+    for start in range(0, len(rows), order.rows):
+        for column in range(0, rows.shape[1], 4):
+            for row in rows[start : start + order.rows, column : column + 4].tolist():
+                texts.append(f"W{len(row)}({', '.join(map(str, row))})")
+    lines = [", ".join(texts[i : i + _PER_LINE]) for i in range(0, len(texts), _PER_LINE)]
+    return "\n".join([f"ALIGNED static const weight_code {name}[] = {{", *(f"    {line}," for line in lines), "};\n"])
+
+
+def integer_constants(name: str, layer: layers.QuantizedDense, how: IntegerLayer) -> dict[str, str]:
+    """Definitions of what only integers need, by name."""
+    by, middle = how.requantization, requantize.centre(layer.weight.values)
+    if by is None:
+        texts = [f"BY_COUNT(0, {value})" for value in middle.tolist()]
+        return {f"{name}_centre": _listed(f"int32_t {name}_centre", texts)}
+    texts = [
+        f"{{{multiplier}, BY_COUNT({offset}, {centred})}}"
+        for multiplier, offset, centred in zip(
+            by.multiplier.tolist(), by.offset.tolist(), by.centred_offset.tolist(), strict=True
+        )
+    ]
+    found = {f"{name}_requantize": _listed(f"requantize_row {name}_requantize", texts)}
+    if by.table is not None:
+        found[f"{name}_first"] = array(f"{name}_first", by.table.first)
+        found[f"{name}_steps"] = array(f"{name}_steps", by.table.steps)
+    return found
+
+
+def _listed(declared: str, texts: list[str]) -> str:
+    lines = [", ".join(texts[i : i + 3]) for i in range(0, len(texts), 3)]
+    return "\n".join([f"static const {declared}[{len(texts)}] = {{", *(f"    {line}," for line in lines), "};\n"])
+
+
+def integer_linear(writer: Writer, layer: layers.QuantizedDense, how: IntegerLayer) -> None:
+    """Nothing; writes a static layer in integers."""
+    (rows, width), name = layer.weight.shape, writer.name
+    assert isinstance(layer.input, layers.StaticRange)
+    if not how.gets_codes:
+        quantize_static(writer, layer.input, writer.need("codes", _fours(width)))
+        writer.x = "scratch->codes"
+    pairs = writer.need("pairs", _fours(width) // 2)
+    given = f"{name}_weight, {rows}, {width}, integer_input({writer.x}, {width}, {pairs})"
+    by = how.requantization
+    if by is None:
+        target = writer.target(rows)
+        scale, bias = f"{name}_weight_scale", "NULL" if layer.bias is None else f"{name}_bias"
+        steps = step(layer.weight.scale)
+        writer.call(f"dense_to_floats({given}, {name}_centre, {scale}, {steps}, {bias}, {target})")
+        writer.x = target
+        return
+    target = writer.need("next_codes" if writer.x == "scratch->codes" else "codes", _fours(rows))
+    if by.table is None:
+        writer.call(f"dense_to_codes({given}, {name}_requantize, {by.shift}, {by.low}, {by.high}, {target})")
+    else:
+        table = f"{name}_table"
+        writer.declare(f"const code_table {table} = {{{name}_first, {name}_steps, {by.table.shift}}};")
+        writer.call(f"dense_to_table({given}, {name}_requantize, {table}, {target})")
+    writer.x = target
+
+
+def _fours(width: int) -> int:
+    return (width + 3) // 4 * 4
