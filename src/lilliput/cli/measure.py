@@ -1,12 +1,16 @@
-"""`lilliput measure`: what one artifact costs here."""
+"""`lilliput measure`: what one artifact costs, here or on a microcontroller."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lilliput.cli import option, progress
+
+DOES_NOT_FIT = 3
+"""Exit code where an artifact fails its self-test on the target or passes a limit."""
 
 
 @click.command()
@@ -15,15 +19,46 @@ from lilliput.cli import option, progress
 @option.environment_kwargs
 @click.option("--episodes", default=20, show_default=True, type=click.IntRange(min=1), help="Episodes to play.")
 @option.seed
+@click.option("--target", default="host", show_default=True, help="host, or a processor: cortex-m4, riscv32, ...")
+@click.option("--max-flash", type=click.IntRange(min=1), help="Bytes of flash that the target has for it.")
+@click.option("--max-ram", type=click.IntRange(min=1), help="Bytes of RAM that the target has for it.")
+@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), help="Seconds to decide; needs --clock.")
+@click.option("--clock", type=click.FloatRange(min=0, min_open=True), help="The target's clock in hertz, such as 80e6.")
+@click.option("--ua-per-mhz", type=click.FloatRange(min=0, min_open=True), help="Its current; default: a known part's.")
+@click.option("--volts", default=3.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="At which.")
+@click.option("--cell", help="The battery: cr2032 or aa.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Decisions a second, for the battery's life.")
 @option.as_json
 def measure(
-    folder: Path, environment: str | None, environment_kwargs: str, episodes: int, seed: int, as_json: bool
+    folder: Path,
+    environment: str | None,
+    environment_kwargs: str,
+    episodes: int,
+    seed: int,
+    target: str,
+    as_json: bool,
+    **wanted: Any,
 ) -> None:
     """Measure the artifact in FOLDER: size, inference time, memory, energy and, with --env, the return of its episodes.
 
+    With --target the artifact is compiled for that processor and counted in an emulator: flash, RAM, stack,
+    instructions. Time, energy and battery life are modelled from these. Ends with 3 where it does not fit a limit.
+
     \b
-    Example: lilliput measure small-c/ --env HalfCheetah-v4
+    Examples: lilliput measure small-c/ --env HalfCheetah-v4
+              lilliput measure small-c/ --target cortex-m4 --max-flash 65536 --deadline 0.001 --clock 80e6
     """
+    if target != "host":
+        from lilliput.cli.measure_target import Wanted, measure_on_target
+
+        if wanted["deadline"] is not None and wanted["clock"] is None:
+            raise click.UsageError("--deadline needs --clock")
+        if not measure_on_target(folder, target, Wanted(**wanted), as_json=as_json):
+            sys.exit(DOES_NOT_FIT)
+        return
+    given = [f"--{name.replace('_', '-')}" for name, value in wanted.items() if value is not None and name != "volts"]
+    if given:
+        raise click.UsageError(f"{given[0]} needs --target, such as cortex-m4")
     from lilliput.study.artifact import measure_artifact
 
     with progress.shown(quiet=as_json) as report:
