@@ -1,7 +1,7 @@
 """Every constant that a decision reads, byte for byte as the C format stores it: what `model_bytes` counts.
 
-Weights are stored dense, or without their zeros where that is smaller; low-bit codes are packed. The C exporter writes
-these arrays and no others, and a test holds the compiled constant section to their sum.
+Weights are stored dense, or without their zeros where that saves at least a quarter (`WORTH_DECODING`); low-bit codes
+are packed. The C exporter writes these arrays and no others, and a test holds the compiled constants to their sum.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,13 @@ from lilliput.affine import QuantizedTensor
 
 Encoding = Literal["dense", "bitmask", "indexed"]
 
+WORTH_DECODING = 0.75
+"""The share of the dense bytes that an encoding without zeros may need at most to be taken.
+
+What is not stored dense has to be decoded in every decision, which takes about as long as the arithmetic: a few zeros
+among many codes (a range that one large weight stretches) would otherwise buy a tenth of the bytes for twice the time.
+"""
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -21,9 +28,9 @@ class StoredWeight:
     """A weight as the C format stores it.
 
     Attributes:
-        encoding: `dense`: all values in row-major order. `bitmask`: the values that are not zero, and one bit a weight,
-            in row-major order, lowest bit first. `indexed`: the values that are not zero, the column of each, and how
-            many a row has.
+        encoding: `dense`: all values, in the layout's order. `bitmask`: the values that are not zero, and one bit a
+            weight, lowest bit first, both in the layout's order. `indexed`: the values that are not zero, row by row,
+            the column of each, and how many a row has.
         values: float32, float16, int8 (8-bit codes) or uint8 (a bit stream of codes of fewer bits).
         mask: uint8, empty unless `bitmask`.
         columns: uint8 or uint16, empty unless `indexed`.
@@ -61,19 +68,15 @@ ROW_MAJOR = Layout()
 def layout(layer: layers.Linear) -> Layout:
     """The order in which the layer's weight is stored."""
     codes_meet_codes = isinstance(layer, layers.QuantizedDense | layers.QuantizedConv2d) and layer.input is not None
-    if isinstance(layer, layers.Conv2d | layers.QuantizedConv2d):
-        # What has to be decoded first is decoded one output at a time: a block of them would take much working memory.
-        if isinstance(layer, layers.Conv2d):
-            is_plain = layer.weight.dtype == np.float32
-        else:
-            is_plain = codes_meet_codes and layer.weight.bits == 8
-        if not is_plain:
-            return ROW_MAJOR
     return Layout(16, 4 if codes_meet_codes else 1)
 
 
 def store_weight(weight: np.ndarray | QuantizedTensor, order: Layout = ROW_MAJOR) -> StoredWeight:
-    """The weight in the smallest of the encodings, the simplest among equals; a convolution's channels come last."""
+    """The weight as the C format stores it; a convolution's channels come last.
+
+    Without its zeros where that needs at most `WORTH_DECODING` of the dense bytes: with a bit mask, or with indices
+    where they are fewer bytes (dense layers only).
+    """
     codes = weight.values if isinstance(weight, QuantizedTensor) else weight
     rows = (codes.transpose(0, 2, 3, 1) if codes.ndim == 4 else codes).reshape(len(codes), -1)
     bits = weight.bits if isinstance(weight, QuantizedTensor) else None
@@ -84,19 +87,18 @@ def store_weight(weight: np.ndarray | QuantizedTensor, order: Layout = ROW_MAJOR
         return affine.pack(values, bits)
 
     none = np.zeros(0, np.uint8)
-    dense = StoredWeight("dense", stored(_ordered(rows, order)), none, none, none)
+    ordered = _ordered(rows, order)
+    dense = StoredWeight("dense", stored(ordered), none, none, none)
+    mask = np.packbits(ordered != 0, bitorder="little")
+    candidates = [StoredWeight("bitmask", stored(ordered[ordered != 0]), mask, none, none)]
     kept = rows != 0
-    if kept.all() or rows.shape[1] > 1 << 16:
-        return dense
-    values = stored(rows[kept])
-    bitmask = StoredWeight("bitmask", values, np.packbits(kept.reshape(-1), bitorder="little"), none, none)
-    index_type = np.uint8 if rows.shape[1] <= 256 else np.uint16
-    count_type = np.uint8 if rows.shape[1] <= 255 else np.uint16
-    if rows.shape[1] == 1 << 16 and kept.all(axis=1).any():
-        return min(dense, bitmask, key=lambda candidate: candidate.nbytes)
-    columns = np.nonzero(kept)[1].astype(index_type)
-    indexed = StoredWeight("indexed", values, none, columns, kept.sum(axis=1).astype(count_type))
-    return min(dense, bitmask, indexed, key=lambda candidate: candidate.nbytes)
+    lengths = kept.sum(axis=1)
+    if codes.ndim == 2 and rows.shape[1] <= 1 << 16 and lengths.max() < 1 << 16:
+        columns = np.nonzero(kept)[1].astype(np.uint8 if rows.shape[1] <= 256 else np.uint16)
+        counts = lengths.astype(np.uint8 if rows.shape[1] <= 255 else np.uint16)
+        candidates.append(StoredWeight("indexed", stored(rows[kept]), none, columns, counts))
+    smallest = min(candidates, key=lambda candidate: candidate.nbytes)
+    return smallest if smallest.nbytes <= WORTH_DECODING * dense.nbytes else dense
 
 
 def _ordered(rows: np.ndarray, order: Layout) -> np.ndarray:

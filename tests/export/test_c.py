@@ -100,10 +100,13 @@ def quantized_mlp(
     return Policy(spaces.Box((widths[0],), low, high), spaces.Box((widths[-1],), low, high), tuple(stack[:-1]))
 
 
-@pytest.mark.parametrize("flags", [["-O2"], ["-O3", "-march=native"]], ids=["portable", "native"])
+@pytest.mark.parametrize(
+    "flags", [["-O2"], ["-O3", "-march=haswell"], ["-O3", "-march=native"]], ids=["portable", "avx2", "native"]
+)
 @pytest.mark.parametrize("form", ["static", "dynamic"])
 @pytest.mark.parametrize(
-    ("bits", "sparsity"), [((8, 8), 0.0), ((4, 8), 0.0), ((3, 5), 0.0), ((8, 8), 0.7), ((8, 8), 0.95), ((5, 8), 0.8)]
+    ("bits", "sparsity"),
+    [((8, 8), 0.0), ((4, 8), 0.0), ((3, 5), 0.0), ((8, 8), 0.7), ((8, 8), 0.95), ((8, 8), 1.0), ((5, 8), 0.8)],
 )
 def test_integer_arithmetic_is_exact_to_the_bit(
     form: Form, bits: tuple[int, int], sparsity: float, flags: list[str], tmp_path: Path
@@ -111,7 +114,30 @@ def test_integer_arithmetic_is_exact_to_the_bit(
     policy = quantized_mlp(form, 0, bits, (70, 37, 130, 5), sparsity)
     observations = np.random.default_rng(1).normal(0, 2, (64, 70)).astype(np.float32)
     c.write(policy, tmp_path, observations, reference.act(policy, observations), 0.0)
+    if "-march=haswell" in flags and not runs_here(tmp_path, flags):
+        pytest.skip("this processor has no AVX2")
     assert "largest difference 0," in built_and_run(tmp_path, "gcc", *flags)
+
+
+def runs_here(folder: Path, flags: list[str]) -> bool:
+    (folder / "runs.c").write_text('int main(void) { return !__builtin_cpu_supports("avx2"); }\n')
+    built = subprocess.run(["gcc", *flags, "runs.c", "-o", "runs"], cwd=folder, capture_output=True)
+    return built.returncode == 0 and subprocess.run(["./runs"], cwd=folder).returncode == 0
+
+
+@pytest.mark.parametrize("flags", [["-O2"], ["-O3", "-march=haswell"], ["-O3", "-march=native"]])
+@pytest.mark.parametrize(
+    ("form", "bits"), [("float32", 8), ("float16", 8), ("weight_only", 8), ("weight_only", 4), ("weight_only", 3)]
+)
+def test_decoded_weights_decide_as_the_reference(form: Form, bits: int, flags: list[str], tmp_path: Path) -> None:
+    observations = np.random.default_rng(1).normal(0, 2, (16, 70)).astype(np.float32)
+    for sparsity in (0.0, 0.6, 0.97, 1.0):
+        policy = quantized_mlp(form, 0, (bits, 8), (70, 37, 131, 5), sparsity)
+        actions = reference.act(policy, observations)
+        c.write(policy, tmp_path, observations, actions, 2e-5 * float(np.abs(actions).max()))
+        if "-march=haswell" in flags and not runs_here(tmp_path, flags):
+            pytest.skip("this processor has no AVX2")
+        assert "passed" in built_and_run(tmp_path, "gcc", *flags)
 
 
 def constant_bytes(folder: Path) -> int:

@@ -171,7 +171,8 @@ def _joined(data: dict[str, str], names: Iterable[str]) -> str:
 
 
 def _act_in(source: Source, prefix: str) -> str:
-    unused = "" if "scratch->" in source.body else "    (void)scratch;\n"
+    unread = [name for name in ("scratch", "observation") if name not in source.body]
+    unused = "".join(f"    (void){name};\n" for name in unread)
     return f"""\
 void {prefix}_act_in({prefix}_scratch *scratch, const {source.input_type} *observation, {source.action_type} *action)
 {{

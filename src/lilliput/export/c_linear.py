@@ -1,14 +1,12 @@
 """Linear layers as calls to the kernels: every kind of arithmetic on every kind of storage."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import final
 
 import numpy as np
 
 from lilliput import layers
 from lilliput.affine import QuantizedTensor, signed_range, unsigned_max
-from lilliput.constants import StoredWeight, layout, store_weight, stored_zero_point
+from lilliput.constants import StoredWeight, constants, layout, store_weight, stored_zero_point
 from lilliput.errors import LilliputError
 from lilliput.export.c_writer import Writer, step
 
@@ -17,25 +15,11 @@ NEAR_ZERO_POINT = 4_000_000
 
 MAX_SUM = (1 << 31) - 1
 
+BLOCK_ROWS = 16
+"""As in core.h."""
+
 Convolution = layers.Conv2d | layers.QuantizedConv2d
 Quantized = layers.QuantizedDense | layers.QuantizedConv2d
-
-
-@final
-@dataclass(frozen=True)
-class _Product:
-    """A product of rows of a weight with the current values.
-
-    Attributes:
-        rows: how many; width: weights a row.
-        write: the statement for (weight, bias, y) of all rows or, where `one` is true, of the one at `row`.
-        reads_codes: whether the weight has to be codes rather than floats.
-    """
-
-    rows: int
-    width: int
-    write: Callable[[str, bool], str]
-    reads_codes: bool
 
 
 def linear(writer: Writer, layer: layers.Linear) -> None:
@@ -49,7 +33,12 @@ def linear(writer: Writer, layer: layers.Linear) -> None:
     size = int(np.prod(writer.out_shape))
     bias = "NULL" if layer.bias is None else writer.real(0, "bias", layer.bias)
     target = writer.target(size)
-    if isinstance(layer, Quantized) and layer.input is not None:
+    if not np.any(layer.weight.values if isinstance(layer.weight, QuantizedTensor) else layer.weight):
+        rows = layer.weight.shape[0]
+        for part in constants(layer):
+            writer.lines += [f"(void){writer.name}_{part}; /* all weights are zero */"] if part != "bias" else []
+        writer.call(f"only_bias({bias}, {rows}, {size // rows}, {target})")
+    elif isinstance(layer, Quantized) and layer.input is not None:
         _integer(writer, layer, bias, target)
     elif isinstance(layer, Quantized):
         scale = writer.real(1, "weight_scale", layer.weight.scale)
@@ -70,38 +59,27 @@ def linear(writer: Writer, layer: layers.Linear) -> None:
 def _floating(writer: Writer, layer: layers.Linear, bias: str, target: str) -> None:
     rows, width = layer.weight.shape[0], int(np.prod(layer.weight.shape[1:]))
     stored = store_weight(layer.weight, layout(layer))
+    kind, bits = _storage(layer, stored)
     if isinstance(layer, Convolution):
 
-        def convolve(weight: str, one: bool) -> str:
-            y, b = (f"{target} + row", _at_row(bias)) if one else (target, bias)
-            return f"conv2d_f32(&{_shape(writer, layer, one)}, {weight}, {b}, {writer.x}, {y});"
+        def convolve(shape: str, weight: str, one: bool) -> str:
+            b, y = (_at_row(bias), f"{target} + row") if one else (bias, target)
+            return f"conv2d_f32(&{shape}, {weight}, {b}, {writer.x}, {y});"
 
-        _products(writer, layer, stored, _Product(rows, width, convolve, reads_codes=False))
-        return
-    name = f"{writer.name}_weight"
-    if stored.encoding == "dense" and stored.values.dtype != np.float32:
-        # Decoded a few columns of a block at a time.
-        rest = f"{bias}, {rows}, {width}, {writer.x}, {target}"
-        if stored.values.dtype == np.float16:
-            writer.call(f"dense_f16({name}, {rest})")
-        elif stored.values.dtype == np.int8:
-            writer.call(f"dense_i8_f32({name}, {rest})")
-        else:
-            assert isinstance(layer.weight, QuantizedTensor)
-            writer.call(f"dense_packed_f32({name}, {layer.weight.bits}, {rest})")
-        return
-
-    def multiply(weight: str, one: bool) -> str:
-        if one:
-            return f"dense_f32({weight}, {_at_row(bias)}, 1, {width}, {writer.x}, {target} + row);"
-        return f"dense_f32({weight}, {bias}, {rows}, {width}, {writer.x}, {target});"
-
-    _products(writer, layer, stored, _Product(rows, width, multiply, reads_codes=False))
+        _convolution(writer, layer, stored, convolve, as_codes=False)
+    elif stored.encoding == "indexed":
+        after = "" if bias == "NULL" else f" + {bias}[row]"
+        multiply = f"{target}[row] = indexed_{_index(stored)}_f32({{}}, count, {writer.x}){after};"
+        _by_index(writer, stored, bits, [multiply], as_codes=False)
+    else:
+        kernel = f"{stored.encoding}_{kind}" if bits >= 16 else f"{stored.encoding}_{kind}_f32"
+        writer.call(f"{kernel}({_weight(writer, stored, bits)}, {bias}, {rows}, {width}, {writer.x}, {target})")
 
 
 def _integer(writer: Writer, layer: Quantized, bias: str, target: str) -> None:
     rows, width = layer.weight.shape[0], int(np.prod(layer.weight.shape[1:]))
     stored = store_weight(layer.weight, layout(layer))
+    kind, bits = _storage(layer, stored)
     scale, scale_step = writer.real(1, "weight_scale", layer.weight.scale), step(layer.weight.scale)
     codes, zero, around, factor = _quantize_input(writer, layer)
 
@@ -111,20 +89,16 @@ def _integer(writer: Writer, layer: Quantized, bias: str, target: str) -> None:
 
     if isinstance(layer, Convolution):
 
-        def convolve(weight: str, one: bool) -> str:
-            return f"conv2d_i8(&{_shape(writer, layer, one)}, {weight}, {codes}, {zero}, {around}, {last(one)});"
+        def convolve(shape: str, weight: str, one: bool) -> str:
+            return f"conv2d_i8(&{shape}, {weight}, {codes}, {zero}, {around}, {last(one)});"
 
-        _products(writer, layer, stored, _Product(rows, width, convolve, reads_codes=True))
-        return
-    if stored.encoding == "dense" and layer.weight.bits < 8:
-        name, bits = f"{writer.name}_weight", layer.weight.bits
-        writer.call(f"dense_packed({name}, {bits}, {rows}, {width}, {codes}, {zero}, {last(False)})")
-        return
-
-    def multiply(weight: str, one: bool) -> str:
-        return f"dense_i8({weight}, {1 if one else rows}, {width}, {codes}, {zero}, {last(one)});"
-
-    _products(writer, layer, stored, _Product(rows, width, multiply, reads_codes=True))
+        _convolution(writer, layer, stored, convolve, as_codes=True)
+    elif stored.encoding == "indexed":
+        multiply = f"const int32_t sum = indexed_{_index(stored)}_i8({{}}, count, {codes}, {zero});"
+        _by_index(writer, stored, bits, [multiply, f"real_sums(&sum, 1, {last(True)});"], as_codes=True)
+    else:
+        weight = _weight(writer, stored, bits)
+        writer.call(f"{stored.encoding}_{kind}({weight}, {rows}, {width}, {codes}, {zero}, {last(False)})")
 
 
 def _quantize_input(writer: Writer, layer: Quantized) -> tuple[str, str, str, str]:
@@ -173,65 +147,76 @@ def _farthest(range_: layers.StaticRange) -> int:
     return int(np.abs(range_.zero_point.astype(np.int64)).max())
 
 
-def _products(writer: Writer, layer: layers.Linear, stored: StoredWeight, product: _Product) -> None:
-    """Nothing; writes a product once for a weight as it is read, else in a loop that decodes a row of it at a time."""
-    name, width, weight = f"{writer.name}_weight", product.width, layer.weight
-    codes_wanted = product.reads_codes
-    as_read = stored.values.dtype == (np.int8 if codes_wanted else np.float32)
-    if stored.encoding == "dense" and as_read:
-        writer.lines.append(product.write(name, False))
-        return
-    if stored.values.size == 0:
-        kind, buffer = ("int8_t", "row_codes") if codes_wanted else ("float", "row")
-        row = writer.need(buffer, width)
-        unread = "mask" if stored.encoding == "bitmask" else "row_lengths"
-        writer.lines.append(f"(void){writer.name}_{unread}; /* all weights are zero */")
-        writer.call(f"memset({row}, 0, {width} * sizeof({kind}))")
-        writer.loop(product.rows, [product.write(row, True)])
-        return
-    lines: list[str] = []
-    first, count = "first", "count"
-    if stored.encoding == "dense":
-        first, count = f"row * {width}", str(width)
-    elif stored.encoding == "bitmask":
-        lines.append(f"size_t count = count_bits({writer.name}_mask, row * {width}, {width});")
-    else:
-        lines.append(f"size_t count = {writer.name}_row_lengths[row];")
-    values = f"{name} + {first}"
-    integer = isinstance(weight, QuantizedTensor)
-    if stored.values.dtype == np.float16:
-        lines.append(f"half_to_float({values}, {count}, {writer.need('values', width)});")
+def _storage(layer: layers.Linear, stored: StoredWeight) -> tuple[str, int]:
+    """How a value is stored, as kernels are named, and in how many bits."""
+    if isinstance(layer.weight, QuantizedTensor):
+        return ("i8" if layer.weight.bits == 8 else "packed"), layer.weight.bits
+    return ("f16", 16) if stored.values.dtype == np.float16 else ("f32", 32)
+
+
+def _index(stored: StoredWeight) -> str:
+    return "u8" if stored.columns.dtype == np.uint8 else "u16"
+
+
+def _weight(writer: Writer, stored: StoredWeight, bits: int) -> str:
+    """What dense kernels are told of a weight."""
+    parts = [f"{writer.name}_weight", *([str(bits)] if bits < 8 else [])]
+    return ", ".join([*parts, f"{writer.name}_mask"] if stored.encoding == "bitmask" else parts)
+
+
+def _by_index(writer: Writer, stored: StoredWeight, bits: int, lines: list[str], *, as_codes: bool) -> None:
+    """Nothing; writes a loop over rows; in `lines`, {} becomes a row's values and columns."""
+    longest = int(stored.row_lengths.max())
+    values = f"{writer.name}_weight + first"
+    body = [f"const size_t count = {writer.name}_row_lengths[row];"]
+    if bits == 16:
+        body.append(f"half_to_float({values}, count, {writer.need('values', longest)});")
         values = "scratch->values"
-    elif isinstance(weight, QuantizedTensor) and weight.bits < 8:
-        lines.append(f"unpack_codes({name}, {weight.bits}, {first}, {count}, {writer.need('value_codes', width)});")
-        values = "scratch->value_codes"
-    if stored.encoding != "dense":
-        kind, row = ("i8", writer.need("row_codes", width)) if integer else ("f32", writer.need("row", width))
-        if stored.encoding == "bitmask":
-            lines.append(f"spread_bitmask_{kind}({values}, {writer.name}_mask, row * {width}, {width}, {row});")
-        else:
-            index, columns = "u8" if stored.columns.dtype == np.uint8 else "u16", f"{writer.name}_columns + first"
-            lines.append(f"spread_indexed_{index}_{kind}({values}, {columns}, count, {width}, {row});")
-        lines.append("first += count;")
-        values = row
-        writer.declare("size_t first;")
-        writer.lines.append("first = 0;")
-    if integer and not codes_wanted:
-        lines.append(f"codes_to_float({values}, {width}, {writer.need('row', width)});")
-        values = "scratch->row"
-    writer.loop(product.rows, [*lines, product.write(values, True)])
+    if bits < 8:
+        codes = writer.need("value_codes", longest)
+        body.append(f"unpack_codes({writer.name}_weight, {bits}, first, count, {codes});")
+        values = codes
+    if bits <= 8 and not as_codes:
+        body.append(f"codes_to_float({values}, count, {writer.need('values', longest)});")
+        values = "scratch->values"
+    body += [line.format(f"{values}, {writer.name}_columns + first") for line in lines]
+    writer.declare("size_t first;")
+    writer.lines.append("first = 0;")
+    writer.loop(len(stored.row_lengths), [*body, "first += count;"])
+
+
+def _convolution(
+    writer: Writer, layer: Convolution, stored: StoredWeight, write: Callable[[str, str, bool], str], *, as_codes: bool
+) -> None:
+    """Nothing; writes a convolution at once or, where its weight has to be decoded, 16 outputs at a time.
+
+    `write` gives the statement for a shape, a weight, and whether only the outputs from `row` on are meant.
+    """
+    name, outputs, taps = writer.name, layer.weight.shape[0], int(np.prod(layer.weight.shape[1:]))
+    (channels, height, width), (_, out_height, out_width) = writer.in_shape, writer.out_shape
+    numbers = (
+        *(outputs, channels, height, width, *layer.weight.shape[2:], *layer.stride, *layer.padding),
+        *(out_height, out_width, outputs),
+    )
+    shape = f"conv2d_shape {name}_shape = {{{', '.join(map(str, numbers))}}};"
+    if stored.encoding == "dense" and stored.values.dtype == (np.int8 if as_codes else np.float32):
+        writer.declare(f"const {shape}")
+        writer.lines.append(write(f"{name}_shape", f"{name}_weight", False))
+        return
+    _, bits = _storage(layer, stored)
+    writer.declare(shape, "size_t row;", "size_t first;")
+    decode, buffer = ("decode_codes", "row_codes") if as_codes else ("decode_floats", "row")
+    block = writer.need(buffer, min(BLOCK_ROWS, outputs) * taps)
+    mask = f"{name}_mask + row * {taps} / 8" if stored.encoding == "bitmask" else "NULL"
+    writer.lines += [
+        "first = 0;",
+        f"for (row = 0; row < {outputs}; row += BLOCK_ROWS) {{",
+        f"    {name}_shape.outputs = {outputs} - row < BLOCK_ROWS ? {outputs} - row : BLOCK_ROWS;",
+        f"    first += {decode}({bits}, {name}_weight, {mask}, first, {name}_shape.outputs * {taps}, {block});",
+        f"    {write(f'{name}_shape', block, True)}",
+        "}",
+    ]
 
 
 def _at_row(bias: str) -> str:
     return bias if bias == "NULL" else f"{bias} + row"
-
-
-def _shape(writer: Writer, layer: Convolution, one: bool) -> str:
-    """The name of the convolution's shape, of all its outputs or of one at a time."""
-    (channels, height, width), (outputs, out_height, out_width) = writer.in_shape, writer.out_shape
-    numbers = (
-        *(1 if one else outputs, channels, height, width, *layer.weight.shape[2:], *layer.stride, *layer.padding),
-        *(out_height, out_width, outputs),
-    )
-    writer.declare(f"const conv2d_shape {writer.name}_shape = {{{', '.join(map(str, numbers))}}};")
-    return f"{writer.name}_shape"

@@ -1,11 +1,22 @@
 #include "core.h"
 
-/* How many of n bits from `bit` on are ones, lowest bit of a byte first. */
-KERNEL size_t count_bits(const uint8_t *mask, size_t bit, size_t n)
+/* How many of the first n bits are ones; those of the last byte beyond them are zero. */
+KERNEL size_t count_bits(const uint8_t *mask, size_t n)
 {
-    size_t count = 0, end = bit + n;
-    for (; bit < end; bit++) {
-        count += mask[bit / 8] >> (bit % 8) & 1u;
+    const size_t bytes = (n + 7) / 8;
+    size_t count = 0, i = 0;
+#if defined(__POPCNT__) || defined(__aarch64__)
+    for (; i + 8 <= bytes; i += 8) {
+        uint64_t word;
+        memcpy(&word, mask + i, 8);
+        count += (size_t)__builtin_popcountll(word);
+    }
+#endif
+    for (; i < bytes; i++) {
+        unsigned byte = mask[i];
+        for (; byte; byte &= byte - 1) {
+            count++;
+        }
     }
     return count;
 }

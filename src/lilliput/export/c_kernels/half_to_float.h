@@ -1,5 +1,9 @@
 #include "core.h"
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 /* The value of an IEEE 754 half-precision number; every one is exact in float. */
 KERNEL float half_value(uint16_t half)
 {
@@ -17,8 +21,13 @@ KERNEL float half_value(uint16_t half)
 /* Decodes n half-precision numbers. */
 KERNEL void half_to_float(const uint16_t *RESTRICT halves, size_t n, float *RESTRICT values)
 {
-    size_t i;
-    for (i = 0; i < n; i++) {
+    size_t i = 0;
+#if defined(__AVX512F__)
+    for (; i + 16 <= n; i += 16) {
+        _mm512_storeu_ps(values + i, _mm512_maskz_cvtph_ps((__mmask16)0xffff, _mm256_loadu_si256((const __m256i *)(const void *)(halves + i))));
+    }
+#endif
+    for (; i < n; i++) {
         values[i] = half_value(halves[i]);
     }
 }

@@ -1,0 +1,67 @@
+#include "block_sums_i8.h"
+#include "decode_codes.h"
+#include "real_sums.h"
+
+#if defined(DECODES_VECTORS) && defined(__AVX512VNNI__)
+/* block_sums_i8 of as many columns as make whole vectors: returns how many. */
+ALWAYS_INLINE size_t decoded_sums_i8(const unsigned bits, const void *RESTRICT values, const uint8_t *RESTRICT mask,
+                                     size_t *first, size_t width, const uint8_t *RESTRICT codes, int32_t zero_point,
+                                     int32_t *RESTRICT sums)
+{
+    const __m512i ones = _mm512_set1_epi8(1);
+    __m512i s[2], all[2];
+    size_t i = 0, k, next = *first;
+    s[0] = s[1] = all[0] = all[1] = _mm512_setzero_si512();
+    for (; i + 8 <= width; i += 8) {
+        UNROLL for (k = 0; k < 2; k++) {
+            const __m512i w = decode_64(bits, values, mask == NULL ? mask : mask + 2 * i + 8 * k, &next);
+            s[k] = _mm512_dpbusd_epi32(s[k], four_codes(codes + i + 4 * k), w);
+            if (zero_point != 0) {
+                all[k] = _mm512_dpbusd_epi32(all[k], ones, w);
+            }
+        }
+    }
+    if (i + 4 <= width) {
+        const __m512i w = decode_64(bits, values, mask == NULL ? mask : mask + 2 * i, &next);
+        s[0] = _mm512_dpbusd_epi32(s[0], four_codes(codes + i), w);
+        all[0] = _mm512_dpbusd_epi32(all[0], ones, w);
+        i += 4;
+    }
+    all[0] = _mm512_mullo_epi32(_mm512_add_epi32(all[0], all[1]), _mm512_set1_epi32(zero_point));
+    _mm512_storeu_si512(sums, _mm512_sub_epi32(_mm512_add_epi32(s[0], s[1]), all[0]));
+    *first = next;
+    return i;
+}
+#endif
+
+/* dense_i8 for a weight that decode_codes decodes, a few columns of a block at a time. */
+ALWAYS_INLINE void dense_decoded_i8(const unsigned bits, const void *RESTRICT values, const uint8_t *RESTRICT mask,
+                                    size_t rows, size_t width, const uint8_t *RESTRICT codes, int32_t zero_point,
+                                    const float *RESTRICT scale, size_t scale_step, float input_scale,
+                                    const float *RESTRICT bias, float *RESTRICT y)
+{
+    size_t row, column, i, first = 0;
+    for (row = 0; row < rows; row += BLOCK_ROWS) {
+        const size_t height = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;
+        int32_t sums[BLOCK_ROWS] = {0}, part[BLOCK_ROWS];
+        column = 0;
+#if defined(DECODES_VECTORS) && defined(__AVX512VNNI__)
+        if (height == BLOCK_ROWS) {
+            column = decoded_sums_i8(bits, values, mask, &first, width, codes, zero_point, sums);
+            mask = mask == NULL ? mask : mask + 2 * column;
+        }
+#endif
+        for (; column < width; column += TILE_COLUMNS) {
+            const size_t columns = width - column < TILE_COLUMNS ? width - column : TILE_COLUMNS;
+            const size_t n = columns * height;
+            ALIGNED int8_t tile[TILE];
+            first += decode_codes(bits, values, mask, first, n, tile);
+            mask = mask == NULL ? mask : mask + n / 8;
+            block_sums_i8(tile, height, columns, codes + column, zero_point, part);
+            for (i = 0; i < height; i++) {
+                sums[i] += part[i];
+            }
+        }
+        real_sums(sums, height, scale + row * scale_step, scale_step, input_scale, bias ? bias + row : bias, y + row);
+    }
+}

@@ -1,0 +1,19 @@
+#include "core.h"
+
+/* The sum of the values of a row, each times the number of x at its column. */
+KERNEL float indexed_u8_f32(const float *RESTRICT values, const uint8_t *RESTRICT columns, size_t count,
+                     const float *RESTRICT x)
+{
+    float s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
+    size_t i;
+    for (i = 0; i + 4 <= count; i += 4) { /* four sums: one would wait for each addition */
+        s0 = multiply_add(values[i], x[columns[i]], s0);
+        s1 = multiply_add(values[i + 1], x[columns[i + 1]], s1);
+        s2 = multiply_add(values[i + 2], x[columns[i + 2]], s2);
+        s3 = multiply_add(values[i + 3], x[columns[i + 3]], s3);
+    }
+    for (; i < count; i++) {
+        s0 = multiply_add(values[i], x[columns[i]], s0);
+    }
+    return (s0 + s1) + (s2 + s3);
+}
