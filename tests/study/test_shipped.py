@@ -12,7 +12,7 @@ STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
 
 
 def test_there_are_studies():
-    assert {path.stem for path in STUDIES} >= {"lu2024", "calibration", "robustness", "order", "bits"}
+    assert {path.stem for path in STUDIES} >= {"lu2024", "ivanov2024", "calibration", "robustness", "order", "bits"}
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -38,6 +39,7 @@ def study() -> None:
     "--executor", default="local", show_default=True, type=click.Choice(["local", "ray"]), help="What runs the cells."
 )
 @click.option("--address", help="Of the Ray cluster, such as auto or ray://host:10001; default: a new one here.")
+@click.option("--store", help="Where machines share records, such as s3://bucket/study (fsspec): taken and put there.")
 @click.option("--dry-run", is_flag=True, help="Only say what would run: cells, time, disk.")
 @click.option("--retry-failed", is_flag=True, help="Run cells again that failed.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
@@ -49,6 +51,7 @@ def run(
     workers: int,
     executor: str,
     address: str | None,
+    store: str | None,
     dry_run: bool,
     retry_failed: bool,
     quiet: bool,
@@ -72,6 +75,7 @@ def run(
     from lilliput.study.estimate import estimate
     from lilliput.study.local import Local
     from lilliput.study.plan import plan
+    from lilliput.study.store import open_store
 
     if address is not None and executor != "ray":
         raise click.UsageError("--address is of a Ray cluster; give --executor ray with it")
@@ -88,7 +92,10 @@ def run(
     chosen = Ray(given, asked.cell_timeout, address) if executor == "ray" else Local(workers, asked.cell_timeout)
     text = file.read_text(encoding="utf-8")
     report = _reporter(quiet=quiet, as_json=as_json)
-    tally = conduct(asked, planned, output, chosen, report, retry_failed=retry_failed, force=force, text=text)
+    shared = open_store(store) if store is not None else None
+    tally = conduct(
+        asked, planned, output, chosen, report, retry_failed=retry_failed, force=force, text=text, store=shared
+    )
     written = _write(output)
     if as_json:
         click.echo(json.dumps({**tally.to_json(), **written}, indent=1))
@@ -136,7 +143,7 @@ def status(folder: Path, as_json: bool) -> None:
 @folder_argument
 @option.as_json
 def report(folder: Path, as_json: bool) -> None:
-    """Write the report of what the study in FOLDER has so far: report.html, report.csv, guidelines.md.
+    """Write the report of what the study in FOLDER has so far: the page, its data, guidelines, tables and figures.
 
     \b
     Example: lilliput study report results/
@@ -180,6 +187,15 @@ def _counts(tally: "Tally") -> str:
     return ", ".join(parts)
 
 
+def _progress(tally: "Tally") -> str:
+    """The counts, and the best so far by its mean."""
+    lead = tally.leader.lead
+    if lead is None:
+        return _counts(tally)
+    best = f"{lead.smaller:.1f}x smaller at {lead.retention:.0%}, {lead.algorithm} {lead.environment}: {lead.recipe}"
+    return f"{_counts(tally)}; best so far {best}"
+
+
 def _time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -203,9 +219,10 @@ def _reporter(*, quiet: bool, as_json: bool) -> "Callable[[Tally, Record | None]
             click.echo(f"{chr(13) if on_terminal else ''}failed: {record.cell.recipe}: {record.reason}", err=True)
         now = time.monotonic()
         if on_terminal:
-            click.echo(f"\r{_counts(tally):<78}", err=True, nl=tally.to_go == 0)
+            width = max(20, shutil.get_terminal_size().columns - 1)
+            click.echo(f"\r{_progress(tally)[:width]:<{width}}", err=True, nl=tally.to_go == 0)
         elif now - last >= 5 or tally.to_go == 0:
             last = now
-            click.echo(_counts(tally), err=True)
+            click.echo(_progress(tally), err=True)
 
     return show

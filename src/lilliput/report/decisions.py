@@ -53,8 +53,8 @@ class Decisions:
         for alike in by_length.values():
             for start in range(0, len(alike), _TOGETHER):
                 chunk = alike[start : start + _TOGETHER]
-                stacked = [np.stack(columns) for columns in zip(*(new[key] for key in chunk), strict=True)]
-                found = verdicts(*stacked, keep, rng=np.random.default_rng(0))
+                ours, theirs, random = (np.stack([new[key][side] for key in chunk]) for side in range(3))
+                found = verdicts(ours, theirs, random, keep, rng=np.random.default_rng(0))
                 for key, decided in zip(chunk, found, strict=True):
                     kept = self._retention(*new[key])
                     self.known[key] = [vars(kept) if kept else None, vars(decided)]

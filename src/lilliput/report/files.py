@@ -10,7 +10,7 @@ from typing import Any, final
 
 from lilliput.errors import MissingDependency
 from lilliput.record import Record
-from lilliput.report import guidelines, page, summary
+from lilliput.report import figures, guidelines, page, paper, summary
 from lilliput.report.answers import labels, verdict_of
 from lilliput.report.decisions import Decisions
 from lilliput.report.recipe_text import method
@@ -23,7 +23,7 @@ DECISIONS = "decisions.json"
 @final
 @dataclass(frozen=True)
 class Written:
-    """The files of a report by kind (csv, guidelines, html), and what could not be written."""
+    """The files of a report by kind (csv, guidelines, html, figures...), and what could not be written."""
 
     files: dict[str, Path]
     left_out: tuple[str, ...]
@@ -39,7 +39,15 @@ def write_all(
     written = {"csv": folder / "report.csv", "guidelines": folder / "guidelines.md"}
     written["csv"].write_text(csv_text(rows), encoding="utf-8")
     written["guidelines"].write_text(guidelines.markdown(rows, keep), encoding="utf-8")
+    tables = paper.tables(rows, keep)
+    for kind, text in (("md", paper.Table.markdown), ("tex", paper.Table.latex)):
+        written[f"tables.{kind}"] = folder / f"tables.{kind}"
+        written[f"tables.{kind}"].write_text("\n".join(map(text, tables)), encoding="utf-8")
     left_out = []
+    try:
+        written |= figures.write(rows, keep, folder / "figures")
+    except MissingDependency as error:
+        left_out.append(str(error))
     try:
         written["parquet"] = write_parquet(rows, folder / "report.parquet")
     except MissingDependency as error:

@@ -140,13 +140,26 @@ function profile() {
   draw(element, traces, { title: { text: "Share of cells that keep more than x (all cells)" }, xaxis: { title: { text: "retention, %" } }, yaxis: { title: { text: "share of cells" }, range: [0, 1.02] } });
 }
 
+function improvement() {
+  const element = byId("plot-improvement"), pairs = data.improvements;
+  if (!pairs.length) { element.nextElementSibling.hidden = true; return none(element, "The probability of improvement needs two methods on the same policies."); }
+  fresh(element);
+  const names = [...new Set(pairs.map((p) => p.ours))], rows = [...names].reverse();
+  const at = (ours, theirs) => pairs.find((p) => p.ours === ours && p.theirs === theirs);
+  const z = rows.map((ours) => names.map((theirs) => at(ours, theirs)?.estimate ?? null));
+  const text = rows.map((ours) => names.map((theirs) => { const p = at(ours, theirs); return p ? p.estimate.toFixed(2) : ""; }));
+  const hovers = rows.map((ours) => names.map((theirs) => { const p = at(ours, theirs); return p ? `${wrapped(ours)}<br>keeps more than ${wrapped(theirs)}<br>with probability ${p.estimate.toFixed(3)} [${p.low.toFixed(3)}, ${p.high.toFixed(3)}], ${p.n} policies` : ""; }));
+  element.style.height = Math.max(320, 170 + 40 * names.length) + "px";
+  draw(element, [{ type: "heatmap", x: names.map(wrapped), y: rows.map(wrapped), z, text, texttemplate: "%{text}", hovertext: hovers, hovertemplate: "%{hovertext}<extra></extra>", zmin: 0, zmax: 1, zmid: 0.5, colorscale: "RdBu", xgap: 2, ygap: 2, colorbar: { thickness: 12 } }], { title: { text: "Probability of improvement: row over column" }, xaxis: { tickangle: names.length > 3 ? -35 : 0 } });
+}
+
 function calibrationSpread(rows) {
   const element = byId("plot-calibration"), shown = rows.filter((row) => row.calibration && row.retention !== null);
   const kinds = groups(shown, (r) => JSON.stringify(r.calibration));
   if (kinds.length < 2) return none(element, "One kind of calibration data at most: no spread to show.");
   fresh(element);
   const traces = groups(shown, (r) => r.calibration[0]).map(([name, own], n) => ({ type: "box", name: wrapped(name), x: own.map((r) => `${r.calibration[1]}, ${r.calibration[2]}`), y: own.map((r) => 100 * r.retention), boxpoints: "all", pointpos: 0, jitter: 0.3, marker: { color: COLOURS[n % COLOURS.length], size: 4 }, text: own.map(hover), hoverinfo: "text" }));
-  draw(element, traces, { title: { text: "Spread over calibration data: source, observations" }, boxmode: "group", yaxis: { title: { text: "retention, %" }, range: clip(shown) }, xaxis: { tickangle: -30 } });
+  draw(element, traces, { title: { text: "Spread over calibration data" }, boxmode: "group", yaxis: { title: { text: "retention, %" }, range: clip(shown) }, xaxis: { tickangle: -30, title: { text: "source, observations" } } });
 }
 
 function table(rows) {
@@ -224,11 +237,11 @@ for (const key of FILTERS) {
   select.append(new Option("all", ""), ...unique(key).map((value) => new Option(value, value)));
   select.onchange = update;
 }
-byId("theme").onclick = () => { theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"); update(); profile(); };
+byId("theme").onclick = () => { theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"); update(); profile(); improvement(); };
 byId("filters").addEventListener("reset", () => setTimeout(update));
 byId("cost").onchange = byId("colour").onchange = () => frontier(chosen());
 byId("search").oninput = () => { page = 0; table(chosen()); };
 byId("previous").onclick = () => { page -= 1; table(chosen()); };
 byId("next").onclick = () => { page += 1; table(chosen()); };
 byId("close").onclick = () => byId("detail").close();
-heading(); update(); profile();
+heading(); update(); profile(); improvement();

@@ -1,6 +1,5 @@
 """The report as one self-contained HTML file: nothing is loaded from anywhere."""
 
-import dataclasses
 import html
 import json
 import math
@@ -15,14 +14,10 @@ import numpy as np
 from lilliput.errors import MissingDependency
 from lilliput.measurement import QUANTITIES
 from lilliput.record import Record
-from lilliput.report import guidelines, summary, table
+from lilliput.report import aggregates, guidelines, summary, table
 from lilliput.report.answers import algorithm, by_policy, costs, labels, promising, smallest, verdict_of
 from lilliput.report.recipe_text import axis, calibration, method
 from lilliput.report.summary import Row
-from lilliput.statistics import performance_profile
-
-_PROFILES = 8
-"""Methods in the performance profile; more lines than that cannot be told apart."""
 
 
 def write(records: Sequence[Record], keep: float, path: Path, title: str) -> Path:
@@ -54,7 +49,7 @@ def write_rows(
     except ImportError as error:
         raise MissingDependency("report.html needs plotly; install it with: pip install 'lilliput[report]'") from error
     assets = resources.files("lilliput.report")
-    data = {"keep": keep, "rows": _data(rows), "profiles": _profiles(rows)}
+    data = {"keep": keep, "rows": _data(rows), "profiles": _profiles(rows), "improvements": _improvements(rows)}
     filled = Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
         css=(assets / "page.css").read_text(encoding="utf-8"),
@@ -65,6 +60,7 @@ def write_rows(
         smallest=_smallest(rows, keep),
         methods=_methods(rows),
         failures=_failures(rows),
+        spreads=_spreads(rows),
         best=_best(rows, keep),
         claims=_claims(rows),
         conditions=_conditions(records),
@@ -135,21 +131,18 @@ def _finite(value: Any) -> Any:
 
 
 def _profiles(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """For each method the share of its cells above each retention, policies counting equally."""
-    thresholds = np.linspace(0, 1.1, 45)
-    found = []
-    for cost in costs(rows)[:_PROFILES]:
-        group = [row for row in rows if row.recipe and method(row.recipe) == cost.method]
-        strata = [
-            np.array([row.retention.estimate for row in same if row.retention is not None])
-            for same in by_policy(group).values()
-        ]
-        strata = [stratum for stratum in strata if len(stratum)]
-        if strata and sum(map(len, strata)) > 1:
-            profile = performance_profile(strata, thresholds, rng=np.random.default_rng(0), draws=400)
-            line = {field.name: getattr(profile, field.name) for field in dataclasses.fields(profile)}
-            found.append({"method": cost.method, **{key: np.round(value, 4).tolist() for key, value in line.items()}})
-    return found
+    return [
+        {"method": name, **{key: np.round(value, 4).tolist() for key, value in vars(profile).items()}}
+        for name, profile in aggregates.profiles(rows).items()
+    ]
+
+
+def _improvements(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    return [
+        {"ours": found.ours, "theirs": found.theirs, "n": found.n_policies}
+        | {key: round(value, 4) for key, value in vars(found.interval).items()}
+        for found in aggregates.improvements(rows)
+    ]
 
 
 def _summary(rows: Sequence[Row], keep: float) -> str:
@@ -260,6 +253,22 @@ def _methods(rows: Sequence[Row]) -> str:
         "failed",
     )
     return _table(header, body, "What each method did: interquartile mean over its cells, median factors")
+
+
+def _spreads(rows: Sequence[Row]) -> str:
+    found = aggregates.spreads(rows)
+    if not found:
+        return ""
+    body = [
+        [
+            *(spread.method, spread.source, spread.observations),
+            *(f"{value:.1%}" for value in (spread.mean, spread.sd, spread.widest)),
+            *(str(spread.n_policies), str(spread.n_draws)),
+        ]
+        for spread in found
+    ]
+    header = ("method", "source", "observations", "retention", "sd over draws", "widest range", "policies", "draws")
+    return _table(header, body, "What the draw of the calibration data does, the steadiest first", text_columns=3)
 
 
 def _failures(rows: Sequence[Row]) -> str:

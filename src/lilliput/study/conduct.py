@@ -13,12 +13,14 @@ from typing import Any, final
 from lilliput import record as record_file
 from lilliput.errors import LilliputError
 from lilliput.record import Record
+from lilliput.report.leader import Leader
 from lilliput.study import local
 from lilliput.study.document import Study
 from lilliput.study.executor import Executor
 from lilliput.study.folder import enter
 from lilliput.study.plan import Plan
 from lilliput.study.run import ARTIFACTS, RECORDS, keep_policy
+from lilliput.study.store import Store
 
 PLAN = "plan.json"
 FORMAT = 1
@@ -31,6 +33,7 @@ class Tally:
     """How far a study is."""
 
     total: int
+    leader: Leader
     done: int = 0
     failed: int = 0
     not_applicable: int = 0
@@ -49,6 +52,7 @@ class Tally:
 
     def count(self, record: Record) -> None:
         """Nothing; one record more."""
+        self.leader.follow(record)
         match record.status:
             case "done":
                 self.done += 1
@@ -67,6 +71,7 @@ class Tally:
             "not_applicable": self.not_applicable,
             "to_go": self.to_go,
             "seconds_left": None if left is None else round(left, 1),
+            "best": self.leader.lead.to_json() if self.leader.lead else None,
         }
 
 
@@ -80,6 +85,7 @@ def conduct(
     retry_failed: bool = False,
     force: bool = False,
     text: str = "",
+    store: Store | None = None,
 ) -> Tally:
     """The tally at the end; each record stands in the folder as soon as it is there.
 
@@ -92,6 +98,7 @@ def conduct(
         retry_failed: run cells again that failed.
         force: go on in a folder of something else.
         text: of the study file, kept beside the records.
+        store: where records are taken from at the start and put as they come, for other machines to go on with.
 
     Raises:
         LilliputError: another run is at work in the folder, or nothing can go on (a full disk).
@@ -100,9 +107,11 @@ def conduct(
     with _locked(folder):
         _clear(folder)
         _write_plan(study, plan, folder, text)
+        if store is not None:
+            store.pull(folder)
         for policy in plan.policies.values():
             keep_policy(folder, policy)
-        tally = Tally(len(plan.cells) + len(plan.timings))
+        tally = Tally(len(plan.cells) + len(plan.timings), Leader(study.keep))
         finished, missing = local.split(plan.cells, folder, retry_failed=retry_failed)
         done = {record.cell for record in finished if record.status == "done"}
         timed_before, _ = local.split([timed for _, timed in plan.timings], folder, retry_failed=retry_failed)
@@ -110,6 +119,8 @@ def conduct(
             tally.count(record)
         report(tally, None)
         for record in executor.run_all(missing, folder, _silent):
+            if store is not None:
+                store.push(record, folder)
             tally.ran += 1
             tally.count(record)
             if record.status == "done":
@@ -119,6 +130,8 @@ def conduct(
         tally.total -= len(plan.timings) - len(to_time)
         _, missing = local.split(to_time, folder, retry_failed=retry_failed)
         for record in local.time_all(missing, folder, study.cell_timeout):
+            if store is not None:
+                store.push(record, folder)
             tally.ran += 1
             tally.count(record)
             report(tally, record)
@@ -155,7 +168,7 @@ def records(folder: Path) -> Iterator[Record]:
 def tally_of(folder: Path) -> Tally:
     """How far the study in the folder is; timings of cells that were not done are not counted."""
     found = read_plan(folder)
-    tally = Tally(len(found["cells"]) + len(found["timings"]))
+    tally = Tally(len(found["cells"]) + len(found["timings"]), Leader(found["keep"]))
     statuses = {}
     for record in records(folder):
         tally.count(record)

@@ -70,6 +70,8 @@ def run_jobs(jobs: Sequence[Job], folder: Path, workers: int, timeout: float | N
                     raise LilliputError(answer)
                 elif answer is not None:
                     worker.job = None
+                    if waiting:  # before the answer is looked at, so that the worker does not wait for it
+                        worker.hand(*waiting.popleft(), timeout)
                     yield answer
     finally:
         for worker in team:

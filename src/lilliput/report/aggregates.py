@@ -1,0 +1,118 @@
+"""What holds over many cells: performance profiles, how likely one method beats another, the spread of calibration."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float64
+
+from lilliput.report.answers import by_policy, costs
+from lilliput.report.recipe_text import calibration, method
+from lilliput.report.summary import Row
+from lilliput.statistics import Interval, PerformanceProfile, performance_profile, probability_of_improvement
+
+MOST = 8
+"""Methods that are held against each other; more cannot be told apart in a figure."""
+
+
+@final
+@dataclass(frozen=True)
+class Improvement:
+    """How likely a cell of `ours` keeps more than one of `theirs` on the same policy; policies count equally."""
+
+    ours: str
+    theirs: str
+    n_policies: int
+    interval: Interval
+
+
+@final
+@dataclass(frozen=True)
+class Spread:
+    """What the draw of the calibration data alone does to the retention: means over policies, and the widest range.
+
+    Attributes:
+        mean: of the retention; sd: its standard deviation over draws, within a policy; widest: largest less smallest.
+    """
+
+    method: str
+    source: str
+    observations: str
+    n_policies: int
+    n_draws: int
+    mean: float
+    sd: float
+    widest: float
+
+
+Strata = dict[tuple[str, str], Float64[np.ndarray, " _"]]
+
+
+def strata(rows: Sequence[Row]) -> dict[str, Strata]:
+    """The retentions of each method on each policy in each environment, the method that kept the most first."""
+    own: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.recipe and row.retention is not None:
+            own[method(row.recipe)].append(row)
+    found = {}
+    for cost in costs(rows)[:MOST]:
+        groups = by_policy(own.get(cost.method, []))
+        found[cost.method] = {
+            key: np.array([row.retention.estimate for row in same if row.retention is not None])
+            for key, same in groups.items()
+        }
+    return {name: policies for name, policies in found.items() if policies}
+
+
+def profiles(rows: Sequence[Row]) -> dict[str, PerformanceProfile]:
+    """For each method the share of its cells above each retention, policies counting equally."""
+    thresholds = np.linspace(0, 1.1, 45)
+    found = {}
+    for name, policies in strata(rows).items():
+        scores = list(policies.values())
+        if sum(map(len, scores)) > 1:
+            found[name] = performance_profile(scores, thresholds, rng=np.random.default_rng(0), draws=400)
+    return found
+
+
+def improvements(rows: Sequence[Row]) -> tuple[Improvement, ...]:
+    """Every method against every other one that shares policies with it."""
+    everything = strata(rows)
+    found = []
+    for ours, left in everything.items():
+        for theirs, right in everything.items():
+            shared = [key for key in left if key in right]
+            if ours == theirs or not shared:
+                continue
+            sides = [left[key] for key in shared], [right[key] for key in shared]
+            interval = probability_of_improvement(*sides, rng=np.random.default_rng(0), draws=200)
+            found.append(Improvement(ours, theirs, len(shared), interval))
+    return tuple(found)
+
+
+def spreads(rows: Sequence[Row]) -> tuple[Spread, ...]:
+    """For each method, source and size of calibration data what its draws did, the steadiest method first."""
+    kinds: dict[tuple[str, ...], dict[tuple[str, str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        kind = calibration(row.recipe)
+        if kind is not None and row.retention is not None:
+            kinds[tuple(kind)][row.policy, row.environment, row.format].append(row.retention.estimate)
+    found = []
+    for (name, source, observations), policies in kinds.items():
+        drawn = [np.array(values) for values in policies.values() if len(values) > 1]
+        if drawn:
+            found.append(
+                Spread(
+                    name,
+                    source,
+                    observations,
+                    n_policies=len(drawn),
+                    n_draws=max(map(len, drawn)),
+                    mean=float(np.mean([values.mean() for values in drawn])),
+                    sd=float(np.mean([values.std(ddof=1) for values in drawn])),
+                    widest=float(max(np.ptp(values) for values in drawn)),
+                )
+            )
+    return tuple(sorted(found, key=lambda spread: (spread.sd, spread.method)))

@@ -1,0 +1,183 @@
+"""Static figures fit for a paper, as PDF and PNG."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lilliput.errors import MissingDependency
+from lilliput.report import aggregates
+from lilliput.report.answers import labels
+from lilliput.report.recipe_text import axis, calibration, method
+from lilliput.report.summary import Row
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#7F7F7F")
+MARKS = "osD^vP*X"
+NAMES = {"ratio": "units removed", "sparsity": "weights set to zero", "weight_bits": "bits of a weight"}
+FLOOR, CEILING = -0.1, 1.25
+"""Of the retention axis; what is beyond stands at the edge."""
+
+_PANELS = 12
+
+
+def write(rows: Sequence[Row], keep: float, folder: Path) -> dict[str, Path]:
+    """The figures that these rows have something to say in, each as NAME.pdf and NAME.png in `folder`.
+
+    Raises:
+        MissingDependency: matplotlib is not installed.
+    """
+    try:
+        from matplotlib import rc_context
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+    except ImportError as error:
+        raise MissingDependency("figures need matplotlib; install it with: pip install 'lilliput[report]'") from error
+    shown = [row for row in rows if row.recipe and row.retention is not None]
+    drawings: list[tuple[str, Callable[..., Any | None]]] = [
+        ("frontier", _frontier),
+        ("curves", _curves),
+        ("profiles", _profiles),
+        ("calibration", _calibration),
+    ]
+    written = {}
+    with rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "savefig.bbox": "tight"}):
+        for name, draw in drawings:
+            figure = draw(shown, keep)
+            if figure is None:
+                continue
+            FigureCanvasAgg(figure)
+            folder.mkdir(parents=True, exist_ok=True)
+            for kind in ("pdf", "png"):
+                path = folder / f"{name}.{kind}"
+                # No date inside: the same records write the same file.
+                figure.savefig(path, dpi=200, metadata={"CreationDate": None} if kind == "pdf" else None)
+                written[f"{name}.{kind}"] = path
+    return written
+
+
+def _frontier(rows: Sequence[Row], keep: float) -> Any | None:
+    """Model bytes against retention, one panel for all policies, colours for methods."""
+    shown = [row for row in rows if row.smaller is not None]
+    if not shown:
+        return None
+    figure, ((axes,),) = _panels(1, 5.5, 3.6)
+    names = sorted({method(row.recipe) for row in shown})
+    for number, name in enumerate(names):
+        own = [row for row in shown if method(row.recipe) == name]
+        _points(axes, [row.smaller or 1 for row in own], own, number, name, joined=False)
+    axes.set_xscale("log")
+    axes.set_xlabel("times smaller (model bytes)")
+    _finish(axes, keep)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _curves(rows: Sequence[Row], keep: float) -> Any | None:
+    """How far one can go: a panel a policy and parameter, a line a method."""
+    names = labels(rows)
+    panels: dict[tuple[str, str], dict[str, list[tuple[float, Row]]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        curve = axis(row.recipe)
+        if curve is not None:
+            line, parameter, where = curve
+            line = line if len({row.format for row in rows}) == 1 else f"{line}, {row.format}"
+            panels[names[row.policy, row.environment], parameter][line].append((where, row))
+    drawn = {
+        key: {line: spots for line, spots in lines.items() if len({where for where, _ in spots}) > 1}
+        for key, lines in panels.items()
+    }
+    drawn = {key: lines for key, lines in sorted(drawn.items()) if lines}
+    if not drawn:
+        return None
+    order = sorted({line for lines in drawn.values() for line in lines})
+    figure, grid = _panels(min(len(drawn), _PANELS), 2.4, 2.0)
+    handles: dict[str, Any] = {}
+    for axes, ((policy, parameter), lines) in zip([a for line in grid for a in line], drawn.items(), strict=False):
+        for line, spots in sorted(lines.items()):
+            ordered = sorted(spots, key=lambda spot: spot[0])
+            places, own = [where for where, _ in ordered], [row for _, row in ordered]
+            handles[line] = _points(axes, places, own, order.index(line), line, joined=True)
+        axes.set_title(policy if len(policy) < 44 else policy[:43] + "…", fontsize=7)
+        axes.set_xlabel(NAMES.get(parameter, parameter))
+        _finish(axes, keep)
+    for axes in [a for line in grid for a in line][len(drawn) :]:
+        axes.set_axis_off()
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def _profiles(rows: Sequence[Row], keep: float) -> Any | None:
+    profiles = aggregates.profiles(rows)
+    if not profiles:
+        return None
+    figure, ((axes,),) = _panels(1, 5.0, 3.2)
+    for number, (name, profile) in enumerate(profiles.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(100 * profile.thresholds, profile.estimate, color=colour, label=name)
+        axes.fill_between(100 * profile.thresholds, profile.low, profile.high, color=colour, alpha=0.15, linewidth=0)
+    axes.axvline(100 * keep, linestyle="--", linewidth=0.7, color="0.5")
+    axes.set_xlabel("retention, %")
+    axes.set_ylabel("share of cells above")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _calibration(rows: Sequence[Row], keep: float) -> Any | None:
+    """The spread over draws of the calibration data: a panel a method, a box a source and size."""
+    kinds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        kind = calibration(row.recipe)
+        if kind is not None and row.retention is not None:
+            kinds[kind[0]][f"{kind[1]}, {kind[2]}"].append(100 * _clipped(row.retention.estimate))
+    kinds = {name: sources for name, sources in kinds.items() if len(sources) > 1}
+    if not kinds:
+        return None
+    figure, grid = _panels(min(len(kinds), _PANELS), 3.2, 2.6)
+    for axes, (name, sources) in zip([a for line in grid for a in line], sorted(kinds.items()), strict=False):
+        ordered = sorted(sources)
+        axes.boxplot([sources[source] for source in ordered], tick_labels=ordered, sym=".", widths=0.6)
+        axes.tick_params(axis="x", rotation=60)
+        axes.set_title(name, fontsize=7)
+        _finish(axes, keep)
+    for axes in [a for line in grid for a in line][len(kinds) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def _panels(n: int, width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    columns = min(n, 3)
+    lines = -(-n // columns)
+    figure = Figure(figsize=(width * columns, height * lines + 0.6), layout="constrained")
+    return figure, figure.subplots(lines, columns, squeeze=False)
+
+
+def _points(axes: Any, places: Sequence[float], rows: Sequence[Row], number: int, label: str, *, joined: bool) -> Any:
+    """Retentions with their intervals at `places`."""
+    kept = [row.retention for row in rows if row.retention is not None]
+    middle = np.array([_clipped(k.estimate) for k in kept])
+    ends = np.array([[_clipped(k.low) for k in kept], [_clipped(k.high) for k in kept]])
+    return axes.errorbar(
+        places,
+        100 * middle,
+        yerr=100 * np.abs(ends - middle),
+        fmt=MARKS[number % len(MARKS)] + ("-" if joined else ""),
+        color=COLOURS[number % len(COLOURS)],
+        markersize=3,
+        linewidth=1 if joined else 0,
+        elinewidth=0.5,
+        label=label,
+        rasterized=len(rows) > 500,
+    )
+
+
+def _clipped(value: float) -> float:
+    return float(np.clip(value, FLOOR, CEILING))
+
+
+def _finish(axes: Any, keep: float) -> None:
+    axes.axhline(100 * keep, linestyle="--", linewidth=0.7, color="0.5")
+    axes.set_ylabel("retention, %")
+    axes.set_ylim(100 * FLOOR - 2, 100 * CEILING)

@@ -1,0 +1,85 @@
+"""The best candidate while a study is still under way: from means alone, so that it costs nothing to keep."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from lilliput.record import RANDOM_POLICY, Cell, Record
+
+_Task = tuple[object, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Lead:
+    """A candidate whose mean keeps enough; no interval stands behind it yet.
+
+    Attributes:
+        smaller: its baseline's model_bytes over its own.
+    """
+
+    algorithm: str
+    environment: str
+    recipe: str
+    format: str
+    retention: float
+    smaller: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The lead as JSON data."""
+        return vars(self)
+
+
+@final
+class Leader:
+    """Follows the records as they come, in any order, and knows the most compressed whose mean keeps `keep`."""
+
+    def __init__(self, keep: float) -> None:
+        """Nothing seen yet."""
+        self.keep = keep
+        self.lead: Lead | None = None
+        self._random: dict[_Task, float] = {}
+        self._baseline: dict[_Task, tuple[float, float]] = {}
+        self._waiting: dict[_Task, list[Record]] = defaultdict(list)
+
+    def follow(self, record: Record) -> None:
+        """Nothing; the lead may have changed."""
+        returns = record.values("episode_return")
+        if record.status != "done" or not returns:
+            return
+        task, cell = _task(record.cell), record.cell
+        if cell.policy == RANDOM_POLICY:
+            self._random[task] = float(np.mean(returns))
+            for group in [key for key in self._waiting if key[: len(task)] == task]:
+                self._settle(group, task)
+            return
+        sizes = record.values("model_bytes")
+        if not sizes:
+            return
+        group = (*task, cell.policy, cell.format)
+        if cell.recipe:
+            self._waiting[group].append(record)
+        else:
+            self._baseline[group] = (float(np.mean(returns)), sizes[0])
+        self._settle(group, task)
+
+    def _settle(self, group: _Task, task: _Task) -> None:
+        """Nothing; what waited for this baseline and random policy is compared, where both are there."""
+        if task not in self._random or group not in self._baseline:
+            return
+        random, (baseline, n_bytes) = self._random[task], self._baseline[group]
+        for record in self._waiting.pop(group, []):
+            if baseline <= random:
+                continue
+            kept = (float(np.mean(record.values("episode_return"))) - random) / (baseline - random)
+            smaller = n_bytes / record.values("model_bytes")[0]
+            if kept >= self.keep and smaller > (self.lead.smaller if self.lead else 1):
+                names, cell = dict(record.names), record.cell
+                algorithm = names.get("algorithm") or "a policy"
+                self.lead = Lead(algorithm, cell.environment, cell.recipe, cell.format, kept, smaller)
+
+
+def _task(cell: Cell) -> _Task:
+    return cell.environment, cell.environment_kwargs, cell.wrappers, cell.episode_seeds

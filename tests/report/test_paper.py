@@ -1,0 +1,63 @@
+import pytest
+from tests.report.rows import study
+
+from lilliput.report import figures, summary
+from lilliput.report.paper import ALGORITHMS, TASKS, tables
+
+LU = {
+    "quantize()": (0.99, 1000),
+    'quantize(scheme="static")': (0.9, 1000),
+    "finetune(weight_bits=8)": (0.95, 1000),
+    "prune_units(ratio=0.1)": (0.95, 3600),
+    "prune_units(ratio=0.2)": (0.5, 3200),
+    "prune_units(ratio=0.3)": (0.95, 2800),
+    'prune_units(ratio=0.1, importance="l2")': (0.97, 3600),
+    'prune_units(ratio=0.2, importance="l2")': (0.96, 3200),
+    'prune_units(ratio=0.3, importance="l2")': (0.4, 2800),
+}
+
+
+@pytest.fixture
+def rows():
+    return summary.rows(study(LU, environment="Hopper-v4"), 0.9)
+
+
+def test_the_papers_tables_have_all_its_cells_and_say_where_there_is_no_policy(rows):
+    found = {table.name: table for table in tables(rows, 0.9)}
+    table = found["quantization"]
+    assert len(table.body) == len(ALGORITHMS) * len(TASKS)
+    filled = {line[:2]: line[2:] for line in table.body if line[2] != "no public policy"}
+    assert set(filled) == {("SAC", "Hopper-v4"), ("PPO", "Hopper-v4"), ("TD3", "Hopper-v4")}
+    assert [cell.split("(")[1] for cell in filled["SAC", "Hopper-v4"][1:]] == ["99%)", "90%)", "95%)"]
+
+
+def test_the_pruning_table_stops_at_the_first_ratio_that_loses(rows):
+    found = {table.name: table for table in tables(rows, 0.9)}
+    line = next(line for line in found["pruning"].body if line[:2] == ("SAC", "Hopper-v4"))
+    assert line[4:6] == ("10%", "20%")
+    assert "(96%)" in line[3]
+
+
+def test_markdown_and_latex_hold_the_same_cells(rows):
+    for table in tables(rows, 0.9):
+        lines = table.markdown().splitlines()
+        assert {line.replace("\\|", "").count("|") for line in lines[2:]} == {len(table.header) + 1}
+        text = table.latex()
+        assert text.count(r" \\") == len(table.body) + 1
+        assert text.count("{") == text.count("}")
+
+
+def test_a_study_of_something_else_has_no_such_table():
+    rows = summary.rows(study({"half()": (0.99, 2000)}), 0.9)
+    assert [table.name for table in tables(rows, 0.9)] == ["methods", "smallest"]
+
+
+def test_figures_are_pdf_and_png_and_the_same_again(rows, tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the extra report")
+    written = figures.write(rows, 0.9, tmp_path / "once")
+    assert set(written) >= {"frontier.pdf", "frontier.png", "curves.pdf", "profiles.png"}
+    assert written["frontier.pdf"].read_bytes().startswith(b"%PDF")
+    assert written["curves.png"].read_bytes().startswith(b"\x89PNG")
+    again = figures.write(rows, 0.9, tmp_path / "again")
+    assert all(again[name].read_bytes() == path.read_bytes() for name, path in written.items())
+    assert figures.write((), 0.9, tmp_path / "none") == {}
