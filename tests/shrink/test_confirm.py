@@ -42,7 +42,7 @@ def searched(rng: np.random.Generator, candidates: dict[str, tuple[int, Draw]], 
     for name, (size, draw) in candidates.items():
         tried = [draw(rng, 128) for _ in range(lucky)]
         trials[name] = Trial(name, float(size), size, max(tried, key=lambda returns: float(returns.mean())), 1.0)
-    return Searched(trials, Bar(base, random, KEEP))
+    return Searched(trials, Bar(base, random, KEEP, episodes=3_000))
 
 
 def accepted(rng: np.random.Generator, found: Searched, draws: dict[str, tuple[int, Draw]]) -> str | None:
@@ -69,10 +69,14 @@ def accepted(rng: np.random.Generator, found: Searched, draws: dict[str, tuple[i
 def test_the_whole_chain_accepts_falsely_in_at_most_one_case_in_twenty(draw: Draw) -> None:
     candidates = {f"tiny {i}": (100 * 2**i, draw) for i in range(4)}
     rng = np.random.default_rng(5)
-    n_runs = 120
-    false = sum(accepted(rng, searched(rng, candidates, lucky=8), candidates) is not None for _ in range(n_runs))
-    # 5 % of 120 is 6; 13 or more has a chance of 1 % at exactly 5 %.
-    assert false <= 12
+    tried = false = 0
+    for _ in range(300):
+        found = searched(rng, candidates, lucky=8)
+        tried += bool(finalists(found))
+        false += accepted(rng, found, candidates) is not None
+    # Where luck brings no finalist there is nothing to accept: such runs would only flatter the rate.
+    assert tried >= 150
+    assert false <= 0.05 * tried
 
 
 @pytest.mark.slow
