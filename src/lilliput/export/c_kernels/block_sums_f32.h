@@ -1,11 +1,62 @@
 #include "core.h"
 
+#if defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+#define WHOLE_BLOCK_SUMS_F32
+/* block_sums_f32 for a whole block of 16 rows, in the same order. */
+ALWAYS_INLINE void whole_block_sums_f32(const float *RESTRICT weight, size_t stride, size_t width,
+                                        const float *RESTRICT x, float *RESTRICT sums)
+{
+    const size_t whole = width - width % 4;
+    size_t i, k;
+#if defined(__AVX512F__)
+    __m512 s[4];
+    s[0] = _mm512_loadu_ps(sums);
+    s[1] = s[2] = s[3] = _mm512_setzero_ps();
+    for (i = 0; i < whole; i += 4) {
+        UNROLL for (k = 0; k < 4; k++, weight += stride) {
+            s[k] = _mm512_fmadd_ps(_mm512_loadu_ps(weight), _mm512_set1_ps(x[i + k]), s[k]);
+        }
+    }
+    for (; i < width; i++, weight += stride) {
+        s[0] = _mm512_fmadd_ps(_mm512_loadu_ps(weight), _mm512_set1_ps(x[i]), s[0]);
+    }
+    _mm512_storeu_ps(sums, _mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
+#else
+    __m256 s[4], t[4]; /* rows 0 to 7, rows 8 to 15 */
+    s[0] = _mm256_loadu_ps(sums);
+    t[0] = _mm256_loadu_ps(sums + 8);
+    s[1] = s[2] = s[3] = t[1] = t[2] = t[3] = _mm256_setzero_ps();
+    for (i = 0; i < whole; i += 4) {
+        UNROLL for (k = 0; k < 4; k++, weight += stride) {
+            const __m256 value = _mm256_broadcast_ss(x + i + k);
+            s[k] = _mm256_fmadd_ps(_mm256_loadu_ps(weight), value, s[k]);
+            t[k] = _mm256_fmadd_ps(_mm256_loadu_ps(weight + 8), value, t[k]);
+        }
+    }
+    for (; i < width; i++, weight += stride) {
+        const __m256 value = _mm256_broadcast_ss(x + i);
+        s[0] = _mm256_fmadd_ps(_mm256_loadu_ps(weight), value, s[0]);
+        t[0] = _mm256_fmadd_ps(_mm256_loadu_ps(weight + 8), value, t[0]);
+    }
+    _mm256_storeu_ps(sums, _mm256_add_ps(_mm256_add_ps(s[0], s[1]), _mm256_add_ps(s[2], s[3])));
+    _mm256_storeu_ps(sums + 8, _mm256_add_ps(_mm256_add_ps(t[0], t[1]), _mm256_add_ps(t[2], t[3])));
+#endif
+}
+#endif
+
 /* Adds the products of R rows (a constant: 16, 8, 4, 2 or 1) and x to sums; the R weights of a column stand side by side,
    those of the next column `stride` further. Rows never meet, so compilers make vectors of this without reordering. */
 ALWAYS_INLINE void block_sums_f32(const size_t R, const float *RESTRICT weight, size_t stride, size_t width,
                                   const float *RESTRICT x, float *RESTRICT sums)
 {
     size_t i, row;
+#if defined(WHOLE_BLOCK_SUMS_F32)
+    if (R == BLOCK_ROWS) {
+        whole_block_sums_f32(weight, stride, width, x, sums);
+        return;
+    }
+#endif
 #if defined(__SSE2__) || defined(__ARM_NEON)
     /* Four sums side by side: a processor with vectors would wait for each addition. */
     const size_t whole = width - width % 4;
