@@ -1,6 +1,7 @@
 """Time of one decision from Python, batch 1, one thread, numpy in and out: Lilliput's C beside its peers.
 
-python benchmarks/latency.py [mlp17 mlp376 cnn pruned] [--rounds N]. What is not installed is named and left out.
+python benchmarks/latency.py [mlp17 mlp376 cnn pruned pruned376] [--rounds N] [--peers torch ...]
+What is not installed is named and left out.
 """
 
 import argparse
@@ -8,6 +9,7 @@ import importlib.util
 import itertools
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,42 +20,48 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from peers import CONVOLUTIONS, PEERS
 
 from lilliput import layers, reference, spaces
 from lilliput.affine import QuantizedTensor, quantize_weights
 from lilliput.export import export
 from lilliput.policy import Policy
 from lilliput.runtime import open_artifact
-from lilliput.runtime.compiler import cache_folder
+from lilliput.runtime.compiler import FOR_THIS_PROCESSOR, cache_folder, find_compiler
 
 BURST_S = 6e-3
 Act = Callable[[np.ndarray], np.ndarray]
 
-MLPS = {"mlp17": (17, 256, 256, 6), "mlp376": (376, 256, 256, 17), "pruned": (17, 26, 26, 6)}
-CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+MLPS = {
+    "mlp17": (17, 256, 256, 6),
+    "mlp376": (376, 256, 256, 17),
+    "pruned": (17, 26, 26, 6),
+    "pruned376": (376, 26, 26, 17),
+}
 
 
 def main() -> int:
     """0 once every table was printed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("networks", nargs="*", default=["mlp17", "mlp376", "cnn", "pruned"])
+    parser.add_argument("networks", nargs="*", default=["mlp17", "mlp376", "cnn", "pruned", "pruned376"])
     parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS), help="packages, if installed")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     print(f"instruction set of Lilliput's C: {instruction_set()}; compiled into {cache_folder()}")
     for name in arguments.networks:
-        run(name, arguments.rounds)
+        run(name, arguments.rounds, arguments.peers)
     return 0
 
 
-def run(name: str, rounds: int) -> None:
+def run(name: str, rounds: int, chosen: list[str]) -> None:
     """Nothing; prints the table of one network."""
     rng = np.random.default_rng(0)
     weights = random_weights(name, rng)
     policy = policy_of(name, weights)
     observations = observations_of(policy, 32, rng)
     with tempfile.TemporaryDirectory() as folder:
-        acts, absent = runtimes(name, policy, weights, observations, Path(folder))
+        acts, absent = runtimes(name, policy, weights, observations, Path(folder), chosen)
         exact = reference.act(policy, observations)
         errors = {
             key: max(float(np.abs(act(x).reshape(-1) - y).max()) for x, y in zip(observations, exact, strict=True))
@@ -61,6 +69,7 @@ def run(name: str, rounds: int) -> None:
         }
         times: dict[str, list[float]] = {key: [] for key in acts}
         calls = {key: max(1, int(BURST_S / burst(act, observations[0], 10))) for key, act in acts.items()}
+        loops = {f"lilliput C {kind}": c_loop(Path(folder) / at) for kind, at in LOOPS.items()}
         for _ in range(rounds):
             for key, act in acts.items():
                 burst(act, observations[0], max(1, calls[key] // 10))
@@ -71,6 +80,10 @@ def run(name: str, rounds: int) -> None:
     for key, values in times.items():
         ratio = statistics.median(b / v for b, v in zip(base, values, strict=True))
         print(f"{key:34s} {statistics.median(values) * 1e6:9.3f} {ratio:12.2f}   {errors[key]:.1e}")
+    for kind, loop in loops.items():
+        bits, codes = (8, True) if "int8" in kind else (32, False)
+        limit = limit_us(policy, bits, codes, *loop[1:])
+        print(f"{kind + ' inside a C loop':34s} {loop[0]:9.3f} {loop[0] / limit:11.2f}x the limit of {limit:.3f} us")
     for line in absent:
         print(f"absent: {line}")
 
@@ -83,12 +96,89 @@ def burst(act: Act, observation: np.ndarray, calls: int) -> float:
     return (time.perf_counter() - start) / calls
 
 
+LOOPS = {"float32": "f32", "int8 static": "static"}
+LOOP = r"""#define _POSIX_C_SOURCE 199309L
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include "policy.h"
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
+}
+static NUMBER x[POLICY_OBSERVATION_SIZE];
+static float y[POLICY_ACTION_SIZE];
+int main(void)
+{
+    const size_t n = BYTES / 8;
+    volatile uint64_t sink;
+    uint64_t *memory = malloc(8 * n), sum = 0, chain = 1;
+    double act = 1e9, read = 1e9, cycles = 1e9, start;
+    size_t round, i;
+    for (i = 0; i < POLICY_OBSERVATION_SIZE; i++) { x[i] = (NUMBER)(i % 7); }
+    for (i = 0; i < n; i++) { memory[i] = i; }
+    for (round = 0; round < 100; round++) {
+        start = now();
+        for (i = 0; i < CALLS; i++) { policy_act(x, y); x[0] = (NUMBER)(y[0] > 0.0f); }
+        start = (now() - start) / CALLS;
+        act = start < act ? start : act;
+        start = now();
+        for (i = 0; i < n; i++) { sum += memory[i]; }
+        start = now() - start;
+        read = start < read ? start : read;
+        start = now();
+        for (i = 0; i < 10000; i++) { __asm__ volatile("" : "+r"(chain)); chain += 1; }
+        start = (now() - start) / 10000;
+        cycles = start < cycles ? start : cycles;
+    }
+    sink = sum + chain;
+    (void)sink;
+    printf("%g %g %g\n", act, read / (8 * (double)n), cycles);
+    return 0;
+}
+"""
+
+
+def c_loop(artifact: Path) -> tuple[float, float, float]:
+    """Microseconds a decision without Python, a byte that is read in order, and a cycle."""
+    header = (artifact / "policy.h").read_text()
+    number, size = ("uint8_t" if "const uint8_t *observation" in header else "float"), artifact.joinpath("policy.c")
+    weights = int(header.split(" bytes of constants")[0].split()[-1])
+    (artifact / "loop.c").write_text(LOOP)
+    calls = 20 if weights > 1 << 20 else 500
+    command = [*find_compiler(), "-std=c99", *FOR_THIS_PROCESSOR, "-ffp-contract=off", f"-DNUMBER={number}"]
+    command += [f"-DBYTES={weights}", f"-DCALLS={calls}", "loop.c", str(size), "-lm", "-o", "loop"]
+    subprocess.run(command, cwd=artifact, check=True)
+    done = subprocess.run(["./loop"], cwd=artifact, check=True, capture_output=True, text=True)
+    act, byte, cycle = map(float, done.stdout.split())
+    return act, byte, cycle
+
+
+def limit_us(policy: Policy, bits: int, codes: bool, byte_us: float, cycle_us: float) -> float:
+    """The physical limit: weights at 64 bytes a cycle, or as fast as memory was read where they exceed 1 MB; or
+    multiply-accumulates at two vectors of 16 lanes a cycle (four products a lane for codes), whichever is longer.
+
+    Where only a part is convolutions, their arithmetic and the reading of the rest follow each other.
+    """
+    seconds, shapes = 0.0, [x.shape[1:] for x in reference.layer_inputs(policy, observations_of(policy, 1, RNG))]
+    is_large = policy.n_parameters * bits / 8 > 1 << 20
+    for layer, following in zip(policy.layers, [*shapes[1:], None], strict=False):
+        if isinstance(layer, layers.Dense | layers.Conv2d):
+            pixels = int(np.prod(following[1:])) if isinstance(layer, layers.Conv2d) and following else 1
+            arithmetic = layer.weight.size * pixels / (128 if codes else 32) * cycle_us
+            reading = layer.weight.size * bits / 8 * (byte_us if is_large else cycle_us / 64)
+            seconds += max(arithmetic, reading)
+    return seconds
+
+
+RNG = np.random.default_rng(1)
+
+
 def instruction_set() -> str:
     """The vector instructions that the host's compiler will use, as far as the kernels care."""
-    import subprocess
-
-    from lilliput.runtime.compiler import FOR_THIS_PROCESSOR, find_compiler
-
     command = [*find_compiler(), *FOR_THIS_PROCESSOR, "-dM", "-E", "-x", "c", os.devnull]
     defined = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     names = ("AVX512F", "AVX512VNNI", "AVX512VBMI2", "AVX2", "FMA", "ARM_NEON", "ARM_FEATURE_DOTPROD")
@@ -171,7 +261,12 @@ def quantized(policy: Policy, observations: np.ndarray, *, static: bool) -> Poli
 
 
 def runtimes(
-    name: str, policy: Policy, weights: list[tuple[np.ndarray, np.ndarray]], observations: np.ndarray, folder: Path
+    name: str,
+    policy: Policy,
+    weights: list[tuple[np.ndarray, np.ndarray]],
+    observations: np.ndarray,
+    folder: Path,
+    chosen: list[str],
 ) -> tuple[dict[str, Act], list[str]]:
     """Everything that runs the network here, by name, and a line for what is absent."""
     acts: dict[str, Act] = {}
@@ -185,14 +280,16 @@ def runtimes(
     export(policy, "onnx", folder / "onnx", observations=observations)
     model = folder / "onnx" / "model.onnx"
     acts |= onnxruntimes(model, folder, observations)
-    for package, add in (("torch", torches), ("ai_edge_litert", litert), ("openvino", openvino)):
+    for package, add in PEERS.items():
+        if package not in chosen:
+            continue
         if importlib.util.find_spec(package) is None:
             absent.append(f"{package} is not installed")
             continue
         try:
             acts |= add(name, weights, observations, model, folder)
-        except (ImportError, RuntimeError, ValueError, AttributeError, TypeError) as error:
-            absent.append(f"{package}: {str(error)[:120]}")
+        except Exception as error:  # noqa: BLE001
+            absent.append(f"{package}: {type(error).__name__} {str(error)[:120]}")
     return acts, absent
 
 
@@ -238,101 +335,6 @@ def onnxruntimes(model: Path, folder: Path, observations: np.ndarray) -> dict[st
         "onnxruntime int8 dynamic": runner(folder / "dynamic.onnx"),
         "onnxruntime int8 static": runner(folder / "static.onnx"),
     }
-
-
-def torch_module(name: str, weights: list[tuple[np.ndarray, np.ndarray]]) -> Any:
-    """The network as a torch module; images come as floats, already divided."""
-    import torch
-    from torch import nn
-
-    modules: list[Any] = []
-    for index, (weight, bias) in enumerate(weights):
-        if weight.ndim == 4:
-            module: Any = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2], CONVOLUTIONS[index][2])
-        else:
-            if name == "cnn" and index == len(CONVOLUTIONS):
-                modules.append(nn.Flatten())
-            module = nn.Linear(weight.shape[1], weight.shape[0])
-        with torch.no_grad():
-            module.weight.copy_(torch.from_numpy(weight))
-            module.bias.copy_(torch.from_numpy(bias))
-        modules += [module, nn.ReLU()]
-    modules[-1:] = [] if name == "cnn" else [nn.Tanh()]
-    return nn.Sequential(*modules).eval()
-
-
-def torch_input(observations: np.ndarray) -> np.ndarray:
-    """What peers that take no bytes are given, ready made: in their favour."""
-    return observations if observations.dtype == np.float32 else (observations / np.float32(255)).astype(np.float32)
-
-
-def prepared(observations: np.ndarray, act: Act) -> Act:
-    """`act` on ready inputs; images are turned to floats before the clock starts."""
-    if observations.dtype == np.float32:
-        return lambda x: act(x[None])
-    inputs = {id(row): torch_input(row)[None] for row in observations}
-    cache: dict[int, np.ndarray] = {}
-
-    def on_ready(x: np.ndarray) -> np.ndarray:
-        found = cache.get(id(x))
-        if found is None:
-            found = cache[id(x)] = inputs.get(id(x), torch_input(x)[None])
-        return act(found)
-
-    return on_ready
-
-
-def torches(name: str, weights: Any, observations: np.ndarray, model: Path, folder: Path) -> dict[str, Act]:
-    """Torch, eager."""
-    import torch
-
-    torch.set_num_threads(1)
-    module = torch_module(name, weights)
-
-    def eager(x: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return module(torch.from_numpy(x)).numpy()[0]
-
-    return {"torch eager": prepared(observations, eager)}
-
-
-def litert(name: str, weights: Any, observations: np.ndarray, model: Path, folder: Path) -> dict[str, Act]:
-    """LiteRT, float32 and int8 with dynamic ranges, converted by litert-torch."""
-    import litert_torch
-    import torch
-    from ai_edge_litert.interpreter import Interpreter
-
-    def runner(path: Path) -> Act:
-        interpreter = Interpreter(str(path), num_threads=1)
-        interpreter.allocate_tensors()
-        given, taken = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-
-        def act(x: np.ndarray) -> np.ndarray:
-            interpreter.set_tensor(given, x)
-            interpreter.invoke()
-            return interpreter.get_tensor(taken)[0]
-
-        return prepared(observations, act)
-
-    sample = (torch.from_numpy(torch_input(observations[:1])),)
-    litert_torch.convert(torch_module(name, weights), sample).export(str(folder / "f32.tflite"))
-    found = {"LiteRT float32": runner(folder / "f32.tflite")}
-    from ai_edge_quantizer import quantizer, recipe
-
-    made = quantizer.Quantizer(str(folder / "f32.tflite"), recipe.dynamic_wi8_afp32())
-    made.quantize().export_model(str(folder / "dynamic.tflite"))
-    found["LiteRT int8 dynamic"] = runner(folder / "dynamic.tflite")
-    return found
-
-
-def openvino(name: str, weights: Any, observations: np.ndarray, model: Path, folder: Path) -> dict[str, Act]:
-    """OpenVINO with float32 forced."""
-    import openvino as ov
-
-    core = ov.Core()
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
-    request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
-    return {"openvino float32": lambda x: next(iter(request.infer([x[None]]).values()))[0]}
 
 
 if __name__ == "__main__":
