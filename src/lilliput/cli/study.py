@@ -141,14 +141,17 @@ def status(folder: Path, as_json: bool) -> None:
 
 @study.command()
 @folder_argument
+@click.option(
+    "--replay", is_flag=True, help="Put clips on the page: policies beside their smallest that kept it."
+)
 @option.as_json
-def report(folder: Path, as_json: bool) -> None:
+def report(folder: Path, replay: bool, as_json: bool) -> None:
     """Write the report of what the study in FOLDER has so far: the page, its data, guidelines, tables and figures.
 
     \b
     Example: lilliput study report results/
     """
-    written = _write(folder)
+    written = _write(folder, replay=replay)
     if as_json:
         click.echo(json.dumps(written, indent=1))
         return
@@ -156,14 +159,23 @@ def report(folder: Path, as_json: bool) -> None:
         click.echo(path)
 
 
-def _write(folder: Path) -> dict[str, str]:
+def _write(folder: Path, *, replay: bool = False) -> dict[str, str]:
     """The files of the report by kind."""
     from lilliput.report.files import write_all
     from lilliput.study.conduct import read_plan, records
+    from lilliput.study.replay import replays
 
     found = read_plan(folder)
+    keep = found["keep"]
+    known = list(records(folder))
     written = write_all(
-        list(records(folder)), found["keep"], folder, found["title"], study=found["study"], notes=found["notes"]
+        known,
+        keep,
+        folder,
+        found["title"],
+        study=found["study"],
+        notes=found["notes"],
+        replay=(lambda rows: replays(known, rows, keep, folder)) if replay else None,
     )
     for reason in written.left_out:
         click.echo(f"note: {reason}", err=True)

@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -19,6 +19,9 @@ from lilliput.report.summary import Row
 DECISIONS = "decisions.json"
 """What later reports and `study status` need not compute again."""
 
+Replay = Callable[[Sequence[Row]], tuple[list[page.Clip], list[str]]]
+"""Clips of some rows, and why others have none."""
+
 
 @final
 @dataclass(frozen=True)
@@ -30,7 +33,14 @@ class Written:
 
 
 def write_all(
-    records: Sequence[Record], keep: float, folder: Path, title: str, *, study: str = "", notes: Sequence[str] = ()
+    records: Sequence[Record],
+    keep: float,
+    folder: Path,
+    title: str,
+    *,
+    study: str = "",
+    notes: Sequence[str] = (),
+    replay: Replay | None = None,
 ) -> Written:
     """The files of the report; the page is left out where plotly is not installed."""
     decisions = Decisions(folder / DECISIONS)
@@ -43,7 +53,7 @@ def write_all(
     for kind, text in (("md", paper.Table.markdown), ("tex", paper.Table.latex)):
         written[f"tables.{kind}"] = folder / f"tables.{kind}"
         written[f"tables.{kind}"].write_text("\n".join(map(text, tables)), encoding="utf-8")
-    left_out = []
+    clips, left_out = replay(rows) if replay is not None else ([], [])
     try:
         written |= figures.write(rows, keep, folder / "figures")
     except MissingDependency as error:
@@ -53,7 +63,8 @@ def write_all(
     except MissingDependency as error:
         left_out.append(str(error))
     try:
-        written["html"] = page.write_rows(rows, records, keep, folder / "report.html", title, study=study, notes=notes)
+        path = folder / "report.html"
+        written["html"] = page.write_rows(rows, records, keep, path, title, study=study, notes=notes, clips=clips)
     except MissingDependency as error:
         left_out.append(str(error))
     return Written(written, tuple(left_out))

@@ -1,13 +1,15 @@
 """The report as one self-contained HTML file: nothing is loaded from anywhere."""
 
+import base64
 import html
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
@@ -18,6 +20,19 @@ from lilliput.report import aggregates, guidelines, summary, table
 from lilliput.report.answers import algorithm, by_policy, costs, labels, promising, smallest, verdict_of
 from lilliput.report.recipe_text import axis, calibration, method
 from lilliput.report.summary import Row
+
+
+@final
+@dataclass(frozen=True)
+class Clip:
+    """An animated picture (WebP) of the baseline, on the left, beside a candidate on the same seed."""
+
+    policy: str
+    recipe: str
+    format: str
+    seed: int
+    size: tuple[int, int]
+    webp: bytes
 
 
 def write(records: Sequence[Record], keep: float, path: Path, title: str) -> Path:
@@ -38,6 +53,7 @@ def write_rows(
     *,
     study: str = "",
     notes: Sequence[str] = (),
+    clips: Sequence[Clip] = (),
 ) -> Path:
     """The same, of rows that were computed already; `study` is the text of the study file.
 
@@ -61,6 +77,7 @@ def write_rows(
         methods=_methods(rows),
         failures=_failures(rows),
         spreads=_spreads(rows),
+        replays=_replays(clips),
         best=_best(rows, keep),
         claims=_claims(rows),
         conditions=_conditions(records),
@@ -269,6 +286,22 @@ def _spreads(rows: Sequence[Row]) -> str:
     ]
     header = ("method", "source", "observations", "retention", "sd over draws", "widest range", "policies", "draws")
     return _table(header, body, "What the draw of the calibration data does, the steadiest first", text_columns=3)
+
+
+def _replays(clips: Sequence[Clip]) -> str:
+    """Closed until somebody opens it: nothing moves unasked."""
+    figures = []
+    for clip in clips:
+        source = f"data:image/webp;base64,{base64.b64encode(clip.webp).decode()}"
+        text = f"{clip.policy}: left as loaded, right {clip.recipe} ({clip.format}), seed {clip.seed}"
+        width, height = clip.size
+        figures.append(
+            f'<figure><img src="{source}" width="{width}" height="{height}" alt="{html.escape(text)}" loading="lazy">'
+            f"<figcaption>{html.escape(text)}</figcaption></figure>"
+        )
+    if not figures:
+        return ""
+    return f'<details class="replays"><summary>Replays</summary><div class="clips">{"".join(figures)}</div></details>'
 
 
 def _failures(rows: Sequence[Row]) -> str:
