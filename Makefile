@@ -43,8 +43,10 @@ lint: $(STAMPS)/dev
 types: $(STAMPS)/dev $(STAMPS)/test $(STAMPS)/frameworks
 	$(BIN)/pyright
 
+# Beside whichever other runtimes are installed in .venv; make bench PEERS="torch ai_edge_litert" chooses.
 bench: $(STAMPS)/test $(STAMPS)/frameworks
 	$(BIN)/python benchmarks/environment_steps.py
+	$(BIN)/python benchmarks/latency.py --rounds 9 $(if $(PEERS),--peers $(PEERS))
 
 wheel: $(STAMPS)/dev
 	$(BIN)/python -m build

@@ -62,18 +62,18 @@ def run(name: str, rounds: int, chosen: list[str]) -> None:
     observations = observations_of(policy, 32, rng)
     with tempfile.TemporaryDirectory() as folder:
         acts, absent = runtimes(name, policy, weights, observations, Path(folder), chosen)
-        exact = reference.act(policy, observations)
+        exact, rows = reference.act(policy, observations), list(observations)
         errors = {
-            key: max(float(np.abs(act(x).reshape(-1) - y).max()) for x, y in zip(observations, exact, strict=True))
+            key: max(float(np.abs(act(x).reshape(-1) - y).max()) for x, y in zip(rows, exact, strict=True))
             for key, act in acts.items()
         }
         times: dict[str, list[float]] = {key: [] for key in acts}
-        calls = {key: max(1, int(BURST_S / burst(act, observations[0], 10))) for key, act in acts.items()}
+        calls = {key: max(1, int(BURST_S / burst(act, rows[0], 10))) for key, act in acts.items()}
         loops = {f"lilliput C {kind}": c_loop(Path(folder) / at) for kind, at in LOOPS.items()}
         for _ in range(rounds):
             for key, act in acts.items():
-                burst(act, observations[0], max(1, calls[key] // 10))
-                times[key].append(burst(act, observations[0], calls[key]))
+                burst(act, rows[0], max(1, calls[key] // 10))
+                times[key].append(burst(act, rows[0], calls[key]))
     base = times["onnxruntime float32 run"]
     print(f"\n{name}: {policy.n_macs} multiply-accumulates; error: largest difference of an action from float32")
     print(f"{'':34s} {'us':>9s} {'x faster than onnxruntime float32 run':>12s}   error")
@@ -311,7 +311,7 @@ def onnxruntimes(model: Path, folder: Path, observations: np.ndarray) -> dict[st
         def __init__(self) -> None:
             self.rows = iter(observations)
 
-        def get_next(self) -> dict[str, np.ndarray] | None:
+        def get_next(self) -> Any:
             row = next(self.rows, None)
             return None if row is None else {"observation": row[None]}
 

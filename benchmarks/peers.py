@@ -42,13 +42,12 @@ def prepared(observations: np.ndarray, act: Act) -> Act:
     """`act` on ready inputs; images are turned to floats before the clock starts."""
     if observations.dtype == np.float32:
         return lambda x: act(x[None])
-    inputs = {id(row): torch_input(row)[None] for row in observations}
-    cache: dict[int, np.ndarray] = {}
+    ready: dict[int, np.ndarray] = {}
 
     def on_ready(x: np.ndarray) -> np.ndarray:
-        found = cache.get(id(x))
+        found = ready.get(id(x))
         if found is None:
-            found = cache[id(x)] = inputs.get(id(x), torch_input(x)[None])
+            found = ready[id(x)] = torch_input(x)[None]
         return act(found)
 
     return on_ready
@@ -149,6 +148,7 @@ def executorch(name: str, weights: Any, observations: np.ndarray, model: Path, f
     (folder / "model.pte").write_bytes(program.buffer)
     opened = Runtime.get().load_program(folder / "model.pte")
     method = opened.load_method("forward")
+    assert method is not None
     return {
         "ExecuTorch XNNPACK float32": prepared(
             observations, lambda x: (method.execute([torch.from_numpy(x)])[0].numpy()[0], opened)[0]
@@ -174,7 +174,9 @@ def emx(name: str, weights: Any, observations: np.ndarray, model: Path, folder: 
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
     library = shared_object([folder / "emx.c"], FLAGS, ("-lm",))
     action_shape = tuple(d.dim_value for d in graph.graph.output[0].type.tensor_type.shape.dim)[1:]
-    act = _extension().NativeActor(
+    extension = _extension()
+    assert not isinstance(extension, str)
+    act = extension.NativeActor(
         library=library, symbol="emx", observation_shape=observations.shape[1:], action_shape=action_shape,
         takes_bytes=observations.dtype == np.uint8, gives_choices=False, artifact=None, convert=None,
         convert_all=None, error=ValueError,
