@@ -25,6 +25,8 @@ ATTEMPTS = 2
 
 _POLL_S = 3600.0
 
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
 
 @final
 @dataclass(frozen=True)
@@ -130,14 +132,28 @@ def _started(folder: Path) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, folder), daemon=False)
-    process.start()
+    with _one_thread():
+        process.start()
     theirs.close()
     return ours, process
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """What starts meanwhile computes on one core: it reads this as it imports numpy, before any code of ours runs."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _work(pipe: Connection, folder: Path) -> None:
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
     # A group of its own: Ctrl-C reaches the parent alone, and whoever ends this process ends what it started.
     os.setsid()
     threading.Thread(target=_end_with_parent, daemon=True).start()
