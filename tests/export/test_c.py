@@ -1,5 +1,6 @@
 """The C format against the reference: compilers and sanitizers are the judges."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -258,3 +259,57 @@ def test_nonlinear_functions_keep_their_bound_over_all_floats(
     equal = found == wanted
     assert np.abs(found - wanted)[~equal].max() <= bound
     assert np.isnan(y[np.isnan(x)]).all()
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("march", ["armv8-a", "armv8.2-a+dotprod"])
+@pytest.mark.parametrize("form", ["float32", "static", "dynamic"])
+def test_the_selftest_passes_on_64_bit_arm(form: Form, march: str, tmp_path: Path) -> None:
+    for command in ("aarch64-linux-gnu-gcc", "qemu-aarch64"):
+        if not shutil.which(command):
+            pytest.skip(f"{command} is not installed; apt install gcc-aarch64-linux-gnu qemu-user")
+    policy = quantized_mlp(form, 0, (8, 8), (70, 37, 130, 5))
+    x = np.random.default_rng(1).normal(0, 2, (32, 70)).astype(np.float32)
+    actions = reference.act(policy, x)
+    c.write(policy, tmp_path, x, actions, 0.0 if form != "float32" else 1e-5 * float(np.abs(actions).max()))
+    command = ["aarch64-linux-gnu-gcc", "-std=c99", "-O2", f"-march={march}", *WARNINGS, "-static", "policy.c"]
+    built = subprocess.run(
+        [*command, "selftest.c", "-lm", "-o", "selftest"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr[:2000]
+    run = subprocess.run(["qemu-aarch64", "-cpu", "max", "./selftest"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("compiler", ["gcc", "g++"])
+@pytest.mark.parametrize("level", ["-O0", "-Os", "-O3"])
+def test_a_microcontroller_library_compiles_cleanly(compiler: str, level: str, tmp_path: Path) -> None:
+    if not shutil.which(f"arm-none-eabi-{compiler}"):
+        pytest.skip(f"arm-none-eabi-{compiler} is not installed; apt install gcc-arm-none-eabi libstdc++-arm-none-eabi-dev")
+    policy = quantized_mlp("static", 0, (8, 8), (9, 37, 18, 5))
+    x = np.zeros((1, 9), np.float32)
+    c.write(policy, tmp_path, x, reference.act(policy, x), 0.0)
+    language = ["-x", "c++", "-std=c++11"] if compiler == "g++" else ["-std=c99"]
+    for cpu in ("cortex-m0plus", "cortex-m4", "cortex-m33"):
+        for source in ("policy.c", "selftest.c"):
+            command = [f"arm-none-eabi-{compiler}", *language, "-mthumb", f"-mcpu={cpu}", level, *WARNINGS]
+            done = subprocess.run(
+                [*command, "-DARDUINO=10800", "-Wno-pedantic", "-c", source], cwd=tmp_path, capture_output=True, text=True
+            )
+            assert done.returncode == 0, done.stderr[:2000]
+
+
+def test_an_artifact_is_an_arduino_and_a_platformio_library(tmp_path: Path) -> None:
+    policy = quantized_mlp("static", 0, (8, 8), (9, 8, 3))
+    x = np.zeros((1, 9), np.float32)
+    c.write(policy, tmp_path, x, reference.act(policy, x), 0.0, prefix="walker")
+    lines = (tmp_path / "library.properties").read_text().splitlines()
+    properties = dict(line.split("=", 1) for line in lines)
+    assert {"name", "version", "author", "maintainer", "sentence", "paragraph", "category", "url", "architectures"} <= set(
+        properties
+    )
+    assert properties["name"] == "Lilliput_walker"
+    about = json.loads((tmp_path / "library.json").read_text())
+    assert (tmp_path / about["headers"]).is_file()
+    assert about["build"]["srcFilter"] == ["-<*>", "+<policy.c>"]

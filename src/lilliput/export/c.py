@@ -1,5 +1,6 @@
 """The C format: a policy as one C99 header and source with constant data, a self-test, a Makefile and a README."""
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,7 +32,7 @@ def write(
     *,
     prefix: str = DEFAULT_PREFIX,
 ) -> None:
-    """Nothing; writes policy.h, policy.c, policy_kernels.h, selftest.c, Makefile and README.md into an existing folder.
+    """Nothing; writes policy.h, policy.c, policy_kernels.h, selftest.c and what builds and describes them into a folder.
 
     Args:
         policy: the policy.
@@ -56,6 +57,8 @@ def write(
         "selftest.c": _selftest(source, sizes, observations, actions, tolerance, prefix),
         "Makefile": _MAKEFILE,
         "README.md": _readme(policy, source, integers, sizes, prefix),
+        "library.properties": _arduino(policy, prefix),
+        "library.json": _platformio(policy, prefix),
     }
     for name, text in texts.items():
         (folder / name).write_text(text)
@@ -226,6 +229,39 @@ int main(void)
 """
 
 
+def _sentence(policy: Policy) -> str:
+    return f"A trained policy: {spaces.describe(policy.observation_space)} -> {spaces.describe(policy.action_space)}"
+
+
+def _arduino(policy: Policy, prefix: str) -> str:
+    return f"""\
+name=Lilliput_{prefix}
+version=1.0.0
+author=Lilliput
+maintainer=Lilliput
+sentence={_sentence(policy)}
+paragraph={policy.n_parameters} parameters, {policy.model_bytes} bytes of constants; policy {policy.digest[:16]}.
+category=Data Processing
+url=https://pypi.org/project/lilliput/
+architectures=*
+includes=policy.h
+"""
+
+
+def _platformio(policy: Policy, prefix: str) -> str:
+    about = {
+        "name": f"Lilliput_{prefix}",
+        "version": "1.0.0",
+        "description": _sentence(policy),
+        "frameworks": "*",
+        "platforms": "*",
+        "headers": "policy.h",
+        # The self-test has a main of its own.
+        "build": {"srcDir": ".", "srcFilter": ["-<*>", "+<policy.c>"], "flags": ["-ffp-contract=off"]},
+    }
+    return json.dumps(about, indent=2) + "\n"
+
+
 _KERNELS_HEADER = """\
 /* The kernels that this policy calls. Each is chosen for the processor that the compiler is told to build for. */
 #ifndef POLICY_KERNELS_H
@@ -284,5 +320,5 @@ dependency beyond the C library's math functions. C99, and valid C++.
 
 `make test` decides the golden examples and prints the largest difference. Compile with `{_C_FLAGS}`, never with
 `-ffast-math`; `-O3 -march=native` (or the target's `-mcpu=`) chooses the kernels for the processor. The folder is an
-Arduino library as it stands: copy it into `libraries/`.
+Arduino and a PlatformIO library as it stands: copy it into `libraries/` or `lib/`.
 """

@@ -1,3 +1,4 @@
+#include "block_sums_i8_neon.h"
 #include "core.h"
 
 /* Integer sums of products of codes. In a block of weights the rows of four columns stand side by side, four codes each;
@@ -120,6 +121,9 @@ KERNEL void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t wid
         }
     }
 }
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+#define BLOCK_SUMS_I8_VECTOR
+#define block_sums_i8 block_sums_i8_neon
 #elif defined(__ARM_FEATURE_DSP) && !defined(__aarch64__)
 #define BLOCK_SUMS_I8_VECTOR
 #include <arm_acle.h>
