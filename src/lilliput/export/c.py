@@ -32,7 +32,7 @@ def write(
     *,
     prefix: str = DEFAULT_PREFIX,
 ) -> None:
-    """Nothing; writes policy.h, policy.c, policy_kernels.h, selftest.c and what builds and describes them into a folder.
+    """Nothing; writes policy.h, policy.c, policy_kernels.h, selftest.c and what builds and describes them.
 
     Args:
         policy: the policy.
