@@ -31,11 +31,13 @@ def main() -> None:
     """Prints one row a policy and target."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--emx", default=shutil.which("emx-onnx-cgen"), help="the peer's command")
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--targets", nargs="+", default=["cortex-m0plus", "cortex-m3", "cortex-m4"])
     options = parser.parse_args()
     print("| network | target | float32 | static int8 | int8 / float32 | emx-onnx-cgen float32 | emx / ours |")
     print("|---|---|--:|--:|--:|--:|--:|")
-    for network, widths in NETWORKS.items():
+    for network in options.networks:
+        widths = NETWORKS[network]
         for name, activation in ACTIVATIONS.items():
             with tempfile.TemporaryDirectory() as scratch:
                 real = policy(widths, activation)
@@ -106,7 +108,16 @@ def emx_artifact(command: str, real: Policy, ours: Artifact, folder: Path) -> Ar
         value.type.tensor_type.shape.dim[0].dim_value = 1
     shutil.copytree(ours.folder, folder)
     onnx.save(model, folder / "model.onnx")
-    compiled = [command, "compile", "--large-temp-threshold", "0", "--model-name", "emx"]
+    compiled = [
+        command,
+        "compile",
+        "--large-temp-threshold",
+        "0",
+        "--large-weight-threshold",
+        "0",
+        "--model-name",
+        "emx",
+    ]
     subprocess.run([*compiled, "model.onnx", "emx.c"], cwd=folder, check=True, capture_output=True)
     n, k = real.observation_space.size, real.action_space.size  # pyright: ignore
     (folder / "policy.c").write_text(
