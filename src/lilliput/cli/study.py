@@ -141,9 +141,7 @@ def status(folder: Path, as_json: bool) -> None:
 
 @study.command()
 @folder_argument
-@click.option(
-    "--replay", is_flag=True, help="Put clips on the page: policies beside their smallest that kept it."
-)
+@click.option("--replay", is_flag=True, help="Put clips on the page: policies beside their smallest that kept it.")
 @option.as_json
 def report(folder: Path, replay: bool, as_json: bool) -> None:
     """Write the report of what the study in FOLDER has so far: the page, its data, guidelines, tables and figures.

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import itertools
 import re
 import socket
 import tarfile
@@ -83,19 +84,22 @@ class _Dispatch:
     def run(self, cells: Sequence[Cell], progress: Progress) -> Iterator[Record]:
         ray = self.ray
         waiting = deque((cell, 1) for cell in cells)
-        running: dict[Any, tuple[Cell, int, float]] = {}
+        running: dict[Any, tuple[Cell, int, int]] = {}
         # max_retries=0: a second attempt is ours to count, so that a cell that kills its worker ends as a record.
         remote = ray.remote(num_cpus=1, max_retries=0)(run_remotely)
+        starts = ray.remote(num_cpus=0)(Starts).remote()
+        attempts = itertools.count()
         done = 0
         try:
             while waiting or running:
                 while waiting and len(running) < self.at_once:
                     cell, attempt = waiting.popleft()
-                    answer = remote.remote(cell, self.policy(cell))
-                    running[answer] = (cell, attempt, time.monotonic())
+                    number = next(attempts)
+                    answer = remote.remote(cell, self.policy(cell), starts, number)
+                    running[answer] = (cell, attempt, number)
                 ready, _ = ray.wait(list(running), num_returns=1, timeout=_POLL_S)
                 for answer in ready:
-                    cell, attempt, _began = running.pop(answer)
+                    cell, attempt, _number = running.pop(answer)
                     try:
                         record = self.keep(*ray.get(answer))
                     except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
@@ -108,8 +112,9 @@ class _Dispatch:
                     done += 1
                     progress("cells", done, len(cells))
                     yield record
-                for answer, (cell, _attempt, began) in list(running.items()):
-                    if self.timeout is not None and time.monotonic() - began > self.timeout:
+                elapsed = ray.get(starts.elapsed.remote()) if self.timeout is not None else {}
+                for answer, (cell, _attempt, number) in list(running.items()):
+                    if self.timeout is not None and elapsed.get(number, 0.0) > self.timeout:
                         ray.cancel(answer, force=True)
                         running.pop(answer)
                         done += 1
@@ -146,8 +151,25 @@ class _Dispatch:
         return record
 
 
-def run_remotely(cell: Cell, policy: bytes) -> Answer:
+@final
+class Starts:
+    """An actor: when each attempt began. What waits for a worker, or for one to start, is not what takes its time."""
+
+    def __init__(self) -> None:
+        self._began: dict[int, float] = {}
+
+    def begin(self, attempt: int) -> None:
+        """Nothing; its time runs from now."""
+        self._began[attempt] = time.monotonic()
+
+    def elapsed(self) -> dict[int, float]:
+        """Seconds by attempt."""
+        return {attempt: time.monotonic() - began for attempt, began in self._began.items()}
+
+
+def run_remotely(cell: Cell, policy: bytes, starts: Any, attempt: int) -> Answer:
     """The outcome of a cell on whatever machine this is, in a scratch folder of its own."""
+    starts.begin.remote(attempt)
     from lilliput.study import run as cell_runner
 
     with tempfile.TemporaryDirectory(prefix="lilliput-") as scratch:
