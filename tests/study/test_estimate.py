@@ -1,0 +1,27 @@
+import pytest
+from tests.study.test_study import ran, study_file
+
+from lilliput.study.document import read
+from lilliput.study.estimate import TRAINING, estimate
+from lilliput.study.plan import plan
+
+
+def estimated(path, folder, workers=1):
+    return estimate(plan(read(path)), folder, workers, retry_failed=False)
+
+
+def test_what_is_finished_costs_nothing_and_two_workers_take_half(balancer, tmp_path):
+    path = study_file(tmp_path, balancer)
+    one, two = estimated(path, tmp_path / "out"), estimated(path, tmp_path / "out", 2)
+    assert one.missing == one.cells == 5
+    assert two.seconds == pytest.approx(one.seconds / 2, rel=0.5)
+    ran(path, tmp_path / "out")
+    after = estimated(path, tmp_path / "out")
+    assert (after.missing, after.seconds, after.disk_bytes) == (0, 0.0, 0)
+
+
+def test_training_is_counted_by_its_steps(balancer, tmp_path):
+    short = estimated(study_file(tmp_path, balancer, recipes=['"finetune(steps=100)"']), tmp_path / "out")
+    usual = estimated(study_file(tmp_path, balancer, recipes=['"finetune()"']), tmp_path / "out")
+    each, steps = TRAINING["finetune"]
+    assert usual.seconds - short.seconds == pytest.approx(each * (steps - 100), rel=0.1)
