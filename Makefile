@@ -19,10 +19,10 @@ demo: $(STAMPS)/runtime
 test: $(STAMPS)/test
 	$(PYTEST) -m "not slow and not embedded"
 
-# What torch, Stable-Baselines3 and the public policies are the oracle of, its slow tests included.
+# What torch, Stable-Baselines3 and the public policies are the oracle of, without its slow tests.
 test-frameworks: $(STAMPS)/frameworks $(STAMPS)/test
-	$(PYTEST) -m "not embedded" tests/load tests/test_torch_bridge.py tests/test_examples.py tests/test_reference.py
-	$(PYTEST) -m "not embedded" tests/compress/test_distill.py tests/compress/test_finetune.py tests/shrink/test_shrink.py
+	$(PYTEST) -m "not slow and not embedded" tests/load tests/compress tests/rollout tests/shrink tests/study tests/test_torch_bridge.py \
+		tests/test_examples.py tests/test_reference.py
 
 # Everything slow: simulations, sanitizers, kills. A quarter of an hour and more.
 test-slow: $(STAMPS)/frameworks $(STAMPS)/test

@@ -70,12 +70,12 @@ def test_the_whole_chain_accepts_falsely_in_at_most_one_case_in_twenty(draw: Dra
     candidates = {f"tiny {i}": (100 * 2**i, draw) for i in range(4)}
     rng = np.random.default_rng(5)
     tried = false = 0
-    for _ in range(300):
+    for _ in range(150):
         found = searched(rng, candidates, lucky=8)
         tried += bool(finalists(found))
         false += accepted(rng, found, candidates) is not None
     # Where luck brings no finalist there is nothing to accept: such runs would only flatter the rate.
-    assert tried >= 150
+    assert tried >= 75
     assert false <= 0.05 * tried
 
 

@@ -206,4 +206,5 @@ def measurement_line(measurement: Measurement | Absent) -> str:
         )
     else:
         shown = f"mean {show(float(values.mean()))}, from {show(float(values.min()))} to {show(float(values.max()))}"
-    return f"{measurement.quantity:<24} {shown}  ({len(values)} values; {measurement.method})"
+    count = f"{len(values)} values; " if len(values) > 1 else ""
+    return f"{measurement.quantity:<24} {shown}  ({count}{measurement.method})"
