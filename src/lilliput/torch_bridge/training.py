@@ -90,7 +90,7 @@ class Trainer:
             spread = targets.std(dim=0)
             self._unit = torch.where(spread > 1e-6, spread, torch.ones_like(spread)).mean()
         self._soap = Soap(students.matrices)
-        self._scales = torch.optim.Adam(students.scales, betas=(0.9, 0.99)) if students.scales else None
+        self._scales = torch.optim.Adam(students.scales, betas=(0.9, 0.99), fused=True) if students.scales else None
 
     def run(
         self, replay: Replay, n_steps: int, *, batch: int, done: int, total: int, learning_rate: float
