@@ -8,10 +8,15 @@ from typing import final
 import numpy as np
 from jaxtyping import Float64
 
-from lilliput.report.answers import by_policy, costs
 from lilliput.report.recipe_text import calibration, method
 from lilliput.report.summary import Row
-from lilliput.statistics import Interval, PerformanceProfile, performance_profile, probability_of_improvement
+from lilliput.statistics import (
+    Interval,
+    PerformanceProfile,
+    interquartile_mean,
+    performance_profile,
+    probability_of_improvement,
+)
 
 MOST = 8
 """Methods that are held against each other; more cannot be told apart in a figure."""
@@ -52,18 +57,14 @@ Strata = dict[tuple[str, str], Float64[np.ndarray, " _"]]
 
 def strata(rows: Sequence[Row]) -> dict[str, Strata]:
     """The retentions of each method on each policy in each environment, the method that kept the most first."""
-    own: dict[str, list[Row]] = defaultdict(list)
+    own: dict[str, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row.recipe and row.retention is not None:
-            own[method(row.recipe)].append(row)
-    found = {}
-    for cost in costs(rows)[:MOST]:
-        groups = by_policy(own.get(cost.method, []))
-        found[cost.method] = {
-            key: np.array([row.retention.estimate for row in same if row.retention is not None])
-            for key, same in groups.items()
-        }
-    return {name: policies for name, policies in found.items() if policies}
+            own[method(row.recipe)][row.policy, row.environment].append(row.retention.estimate)
+    found = {name: {key: np.array(kept) for key, kept in policies.items()} for name, policies in own.items()}
+    pooled = {name: interquartile_mean(np.concatenate(list(policies.values()))) for name, policies in found.items()}
+    best = sorted(found, key=lambda name: -float(pooled[name]))[:MOST]
+    return {name: found[name] for name in best}
 
 
 def profiles(rows: Sequence[Row]) -> dict[str, PerformanceProfile]:

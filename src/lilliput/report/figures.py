@@ -76,12 +76,13 @@ def _frontier(rows: Sequence[Row], keep: float) -> Any | None:
 def _curves(rows: Sequence[Row], keep: float) -> Any | None:
     """How far one can go: a panel a policy and parameter, a line a method."""
     names = labels(rows)
+    several = len({row.format for row in rows}) > 1
     panels: dict[tuple[str, str], dict[str, list[tuple[float, Row]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         curve = axis(row.recipe)
         if curve is not None:
             line, parameter, where = curve
-            line = line if len({row.format for row in rows}) == 1 else f"{line}, {row.format}"
+            line = f"{line}, {row.format}" if several else line
             panels[names[row.policy, row.environment], parameter][line].append((where, row))
     drawn = {
         key: {line: spots for line, spots in lines.items() if len({where for where, _ in spots}) > 1}
