@@ -20,6 +20,8 @@ FLOOR, CEILING = -0.1, 1.25
 """Of the retention axis; what is beyond stands at the edge."""
 
 _PANELS = 12
+_LEGIBLE = 300
+"""Points of one colour; of more, intervals would cover each other."""
 
 
 def write(rows: Sequence[Row], keep: float, folder: Path) -> dict[str, Path]:
@@ -163,14 +165,14 @@ def _points(axes: Any, places: Sequence[float], rows: Sequence[Row], number: int
     return axes.errorbar(
         places,
         100 * middle,
-        yerr=100 * np.abs(ends - middle),
+        yerr=100 * np.abs(ends - middle) if len(rows) <= _LEGIBLE else None,
         fmt=MARKS[number % len(MARKS)] + ("-" if joined else ""),
         color=COLOURS[number % len(COLOURS)],
         markersize=3,
         linewidth=1 if joined else 0,
         elinewidth=0.5,
         label=label,
-        rasterized=len(rows) > 500,
+        rasterized=len(rows) > _LEGIBLE,
     )
 
 
