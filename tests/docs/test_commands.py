@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SHORTER = (("lilliput compare ", "lilliput compare --episodes 3 --no-timings "), ("range(100)", "range(3)"))
+SHORTER = (
+    ("lilliput compare ", "lilliput compare --episodes 3 --no-timings "),
+    ("--within 3m", "--within 10s"),
+    ("range(100)", "range(3)"),
+)
 
 
 def blocks(page: str) -> list[str]:

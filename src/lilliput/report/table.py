@@ -48,7 +48,7 @@ def _aligned(header: Cells, body: Sequence[Cells]) -> str:
     widths[0] = min(widths[0], room)
     lines = [header, tuple("-" * width for width in widths)]
     for first, *rest in body:
-        folded = textwrap.wrap(first, widths[0], subsequent_indent="  ", break_on_hyphens=False) or [""]
+        folded = _folded(first, widths[0])
         lines += [(folded[0], *rest), *((line, *("" for _ in rest)) for line in folded[1:])]
     padded = [
         " ".join(
@@ -57,6 +57,17 @@ def _aligned(header: Cells, body: Sequence[Cells]) -> str:
         for line in lines
     ]
     return "\n".join(line.rstrip() for line in padded)
+
+
+def _folded(text: str, width: int) -> list[str]:
+    """Lines of at most that width; a parameter too long for one breaks after its equals sign.
+
+    >>> _folded('prune_units(ratio=0.3, importance="optimal_brain_surgeon")', 29)
+    ['prune_units(ratio=0.3,', '  importance=', '  "optimal_brain_surgeon")']
+    """
+    words = (word if len(word) < width - 2 else word.replace("=", "= ", 1) for word in text.split(" "))
+    lines = textwrap.wrap(" ".join(words), width, subsequent_indent="  ", break_on_hyphens=False)
+    return lines or [""]
 
 
 def remarks(rows: Sequence[Row]) -> list[str]:
