@@ -102,8 +102,9 @@ EFFECTS: dict[str, tuple[float, float]] = {
     "deeper": (-0.03, 0.07),
     "other loss": (-0.03, 0.07),
     "rougher": (-0.02, 0.05),
-    "calmer": (-0.03, 0.05),
+    "calmer": (0.0, 0.05),
     "longer": (0.1, 0.06),
+    "much longer": (0.16, 0.08),
     "wider and longer": (0.14, 0.1),
     "evolved": (0.08, 0.1),
 }
@@ -112,7 +113,7 @@ EFFECTS: dict[str, tuple[float, float]] = {
 Where neither side is better as such the mean is below zero: the student that one starts from was picked for its luck.
 """
 
-_IMPROVING = frozenset({"wider", "much wider", "more bits", "longer", "wider and longer", "evolved"})
+_IMPROVING = frozenset({"wider", "much wider", "more bits", "longer", "much longer", "wider and longer", "evolved"})
 _NOISE = 0.06
 _LEAST_SHARE = 0.2
 _SHORT, _BEST = 0.15, 1.04
@@ -122,7 +123,12 @@ _SHORT, _BEST = 0.15, 1.04
 def starts(discrete: bool) -> tuple[Student, ...]:
     """Where the search begins: a middle size, a linear policy, and the other ways to learn, all of them briefly."""
     loss, other = _losses(discrete)[:2]
-    return (Student((16,), 6, loss), Student((), 6, loss), Student((32,), 6, other), Student((24, 24), 6, loss))
+    return (
+        Student((16,), 6, loss),
+        Student((), 6, loss),
+        Student((32,), 6, other),
+        Student((24, 24), 6, loss, disturbance=0.0),
+    )
 
 
 def moves(student: Student, discrete: bool, evolutions: tuple[int, int]) -> Iterator[tuple[str, Student]]:
@@ -158,6 +164,8 @@ def moves(student: Student, discrete: bool, evolutions: tuple[int, int]) -> Iter
         yield "calmer", replace(student, disturbance=0.0)
     if 3 * student.steps <= MOST_STEPS:
         yield "longer", replace(student, steps=3 * student.steps)
+    if 6 * student.steps <= MOST_STEPS:
+        yield "much longer", replace(student, steps=6 * student.steps)
     if not student.evolve:
         yield "evolved", replace(student, evolve=evolutions[0], each=evolutions[1])
 

@@ -22,7 +22,7 @@ from lilliput.statistics import is_above_random, plan_confirmation, retention, w
 Say = Callable[[str], None]
 
 _STARTING_S = 15.0
-_CONFIRMING = 1.6 * 3
+_CONFIRMING = 1.2 * 3
 """Seconds of a confirmed episode over those of a selection episode: baseline and random policy play each as well."""
 
 RESULT, REQUEST, POLICY, ARTIFACT = "result.json", "request.json", "policy.lilliput", "artifact"

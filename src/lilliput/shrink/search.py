@@ -47,6 +47,8 @@ _WORTH_A_LADDER = 0.03
 """A student that holds and is smaller than this part of the baseline leaves nothing to find without training."""
 
 _BAR_PART = 0.06
+_EVOLVABLE = 500
+"""Weights that some hundreds of episodes can still move towards a higher return."""
 _OVERHEAD_S = 2.0
 _CHOOSING = 32
 
@@ -223,6 +225,8 @@ class _Run:
             bar = self.bar.keep + self.bar.margin(trial.returns)
             for move, child in moves(parent, self._discrete, evolutions):
                 if child.recipe in self.trials or child.recipe in self.students:
+                    continue
+                if child.evolve and child.n_macs(self._inputs, self._outputs) > _EVOLVABLE:
                     continue
                 value = self._value(child)
                 cost = self._played + self._cost(parent, child)

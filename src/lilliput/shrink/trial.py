@@ -128,11 +128,12 @@ class Bar:
         """How far above `keep` the truth has to be to be confirmed within the episodes that can be afforded.
 
         The best bet on differences of mean m and deviation s grows the logarithm of the wealth by m^2 / 2 s^2 an
-        episode (Kelly 1956); it has to reach that of the inverse of alpha, of which a finalist has a part.
+        episode (Kelly 1956), and by no more than m / L where one episode can lose L, which is all that is above random;
+        it has to reach that of the inverse of alpha, of which a finalist has a part.
         """
         d = self.differences(candidate)
         spread = float(d.std(ddof=1)) if len(d) > 1 else 1.0
-        return max(0.005, spread * math.sqrt(2 * _LOG_WEALTH / self.episodes))
+        return max(_LOG_WEALTH / self.episodes, spread * math.sqrt(2 * _LOG_WEALTH / self.episodes))
 
     def hopeless(self, candidate: Float64[np.ndarray, " n"]) -> bool:
         """Whether more episodes are a waste."""
