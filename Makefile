@@ -73,7 +73,7 @@ $(STAMPS)/runtime: $(STAMPS)/python pyproject.toml constraints.txt
 
 $(STAMPS)/test: $(STAMPS)/runtime
 	@echo "Installing what the tests need"
-	$(PIP) --editable '.[mujoco,box2d,atari,report,shrink,test]'
+	$(PIP) --editable '.[mujoco,box2d,atari,report,store,test]'
 	@touch $@
 
 $(STAMPS)/dev: $(STAMPS)/runtime
