@@ -144,7 +144,8 @@ def _reserves(request: Request, bar: Bar, episode_s: float) -> tuple[float, floa
         max_episodes=confirm.MOST_EPISODES,
         alpha=confirm.ALPHA / 3,
     )
-    episodes = 3 * (plan.episodes_needed or confirm.MOST_EPISODES) + 60
+    # Twice what a candidate as good as the baseline takes, for each of three: one that keeps a little less is smaller.
+    episodes = 6 * (plan.episodes_needed or confirm.MOST_EPISODES) + 60
     confirming = _STARTING_S + _CONFIRMING * episodes * episode_s / request.workers
     playing_on = 2 + 4 * len(bar.baseline) * episode_s / request.workers
     most = request.within_s
