@@ -126,6 +126,14 @@ def test_nothing_that_failed_or_is_larger_than_the_baseline_is_a_finalist() -> N
     assert finalists(Searched(trials, found.bar)) == ()
 
 
+def test_the_margin_shrinks_with_the_episodes_and_never_shuts_out_what_is_as_good() -> None:
+    rng = np.random.default_rng(0)
+    base, same = baseline(rng, 128), baseline(rng, 128)
+    few, some, many = (Bar(base, np.zeros(128), KEEP, episodes).margin(same) for episodes in (20, 400, 4_000))
+    assert few > some > many > 0
+    assert KEEP + few < 1
+
+
 def test_places_in_the_order_share_no_seed() -> None:
     seeds = seeds_of(3)
     first, second, third = (tuple(itertools.islice(seeds(place), 6000)) for place in range(3))

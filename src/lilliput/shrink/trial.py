@@ -129,11 +129,13 @@ class Bar:
 
         The best bet on differences of mean m and deviation s grows the logarithm of the wealth by m^2 / 2 s^2 an
         episode (Kelly 1956), and by no more than m / L where one episode can lose L, which is all that is above random;
-        it has to reach that of the inverse of alpha, of which a finalist has a part.
+        it has to reach that of the inverse of alpha, of which a finalist has a part. What is as good as the baseline is
+        always worth its confirmation.
         """
         d = self.differences(candidate)
         spread = float(d.std(ddof=1)) if len(d) > 1 else 1.0
-        return max(_LOG_WEALTH / self.episodes, spread * math.sqrt(2 * _LOG_WEALTH / self.episodes))
+        needed = max(_LOG_WEALTH / self.episodes, spread * math.sqrt(2 * _LOG_WEALTH / self.episodes))
+        return min(needed, 0.8 * (1 - self.keep))
 
     def hopeless(self, candidate: Float64[np.ndarray, " n"]) -> bool:
         """Whether more episodes are a waste."""
