@@ -90,7 +90,7 @@ def test_sanitizers_find_nothing(compiler: str, flags: list[str], tmp_path_facto
     if not links_sanitizers(compiler, tmp_path_factory.mktemp("link")):
         pytest.skip(f"{compiler} has no sanitizers here (Debian: libclang-rt-14-dev beside clang)")
 
-    @settings(parent=ANY, max_examples=40)
+    @settings(parent=ANY, max_examples=15)
     @given(policies(max_width=40))
     def run(policy: Policy) -> None:
         check(policy, tmp_path_factory.mktemp("c"), compiler, *SANITIZERS, *flags)
