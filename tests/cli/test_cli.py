@@ -65,6 +65,7 @@ def test_compress_export_check_and_measure(run, source, tmp_path):
     assert (code, found["recipe"], found["bytes"] * 2) == (0, "half()", found["baseline_bytes"])
     assert run("export", small, "--format", "onnx", "-o", folder)[0] == 0
     assert run("check", folder)[0] == 0
+    assert "must be a JSON object" in run("measure", folder, "--env", "CartPole-v1", "--env-kwargs", "[1]")[2]
     code, out, _ = run("measure", folder, "--env", "CartPole-v1", "--episodes", "10", "--json")
     assert code == 0
     returns = next(m for m in json.loads(out) if m["quantity"] == "episode_return")

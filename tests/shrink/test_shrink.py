@@ -1,6 +1,7 @@
 """The command from end to end, on a small game; what it says is held against what stands in its folder."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +127,22 @@ def test_what_cannot_be_is_said(change: dict[str, float], message: str) -> None:
 def test_a_time_is_read_with_its_unit() -> None:
     done = CliRunner().invoke(cli, ["shrink", "x", "--within", "soon", "-o", "y"])
     assert done.exit_code == 2
+
+
+@pytest.mark.slow
+def test_where_nothing_was_tried_it_says_so(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    request = Request("CartPole-v1", within_s=1.0, train=False, format="onnx", workers=1)
+    result = shrink(cartpole(), request, tmp_path, lambda _: None)
+    assert result.recipe == ""
+    assert any("give more time" in note for note in result.notes)
+
+
+@pytest.mark.embedded
+def test_a_policy_that_cannot_fit_is_told_so(tmp_path: Path) -> None:
+    if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
+        pytest.skip("needs gcc-arm-none-eabi and qemu-system-arm")
+    request = Request("CartPole-v1", within_s=5.0, train=False, workers=1, target="cortex-m4", max_flash=10)
+    result = shrink(cartpole(), request, tmp_path, lambda _: None)
+    assert result.recipe == ""
+    assert any("flash_bytes is" in note and "the limit is 10" in note for note in result.notes)

@@ -60,9 +60,11 @@ def measure(
     if given:
         raise click.UsageError(f"{given[0]} needs --target, such as cortex-m4")
     from lilliput.study.artifact import measure_artifact
+    from lilliput.study.environment import keyword_arguments
 
+    kwargs = keyword_arguments(environment_kwargs)
     with progress.shown(quiet=as_json) as report:
-        found = measure_artifact(folder, environment, json.loads(environment_kwargs), episodes, seed, report)
+        found = measure_artifact(folder, environment, kwargs, episodes, seed, report)
     if as_json:
         click.echo(json.dumps([_data(m) for m in found], indent=1))
         return

@@ -16,7 +16,7 @@ from lilliput.shrink import confirm
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.result import Result, from_json, frontier, table, to_json
 from lilliput.shrink.search import Searched, bar_of, pool, search
-from lilliput.shrink.trial import RACE, Bar, Trial, attempt, known, made, policy_path
+from lilliput.shrink.trial import RACE, Bar, Trial, attempt, judged, known, made, policy_path
 from lilliput.statistics import is_above_random, plan_confirmation, retention, worst_decile
 
 Say = Callable[[str], None]
@@ -85,10 +85,12 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
             if found.outcome == "undecided" and found.episodes_needed is not None:
                 notes.append(
                     f"undecided after {found.returns.shape[1]} episodes, "
-                    f"{found.episodes_needed} would decide: {trial.recipe}"
+                    f"{found.episodes_needed} would decide; give more time in a new folder: {trial.recipe}"
                 )
             if found.outcome == "accepted":
                 confirmed = (trial, found)
+    if confirmed is None:
+        notes += _why_nothing(place, policy, searched)
     result = _result(policy, searched, confirmed, outcomes, notes, time.time() - started)
     _finish(place, policy, result)
     return result
@@ -212,6 +214,20 @@ def _export(place: Place, recipe: str) -> None:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         export(made(place, recipe, None), place.request.format, path)
+
+
+def _why_nothing(place: Place, policy: Policy, searched: Searched) -> list[str]:
+    """What the user should know where the policy stays as it was."""
+    found = []
+    tried = [trial for trial in searched.trials.values() if trial.recipe]
+    if not any(len(trial.returns) for trial in tried):
+        found.append(f"nothing was played within {place.request.within_s:g} s: give more time (--within)")
+    broken = judged(place, policy)[1]
+    if broken:
+        found.append(f"the policy as it was does not keep to the limits: {broken}")
+        reasons = [trial.reason for trial in sorted(tried, key=lambda trial: trial.model_bytes) if trial.returns.size]
+        found += [f"nor does the smallest that was tried: {reason}" for reason in reasons[:1] if reason]
+    return found
 
 
 def _result(

@@ -19,7 +19,7 @@ def resolve(policy: Policy, environment: str | None, environment_kwargs: str) ->
     Raises:
         LilliputError: none was named and the source names none that runs here; or the arguments are not a JSON object.
     """
-    kwargs = _kwargs(environment_kwargs)
+    kwargs = keyword_arguments(environment_kwargs)
     if environment is not None:
         return environment, kwargs
     trained_on = policy.provenance.environment
@@ -41,7 +41,7 @@ def context_for(
     """What a recipe may use: the named environment, else the one of the source where it runs here, else none."""
     from lilliput.rollout import successor
 
-    kwargs = _kwargs(environment_kwargs)
+    kwargs = keyword_arguments(environment_kwargs)
     trained_on = policy.provenance.environment
     id_ = environment or (trained_on if trained_on and successor(trained_on) is None else None)
     if id_ is None:
@@ -65,7 +65,12 @@ def matching(named: Sequence[tuple[str, T]], path: str, trained_on: str) -> T | 
     return None
 
 
-def _kwargs(text: str) -> dict[str, Any]:
+def keyword_arguments(text: str) -> dict[str, Any]:
+    """What `--env-kwargs` gives.
+
+    Raises:
+        LilliputError: it is no JSON object.
+    """
     try:
         kwargs = json.loads(text)
     except ValueError:
