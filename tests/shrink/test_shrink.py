@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from tests.shrink.games import cartpole
 
 from lilliput import layers, record, spaces
 from lilliput import policy as policy_file
@@ -15,27 +16,6 @@ from lilliput.errors import LilliputError
 from lilliput.policy import Policy
 from lilliput.rollout import check_disjoint, episode_returns
 from lilliput.shrink import Request, shrink
-
-
-def cartpole(width: int = 64) -> Policy:
-    """A wide network that balances the pole for all 500 steps: pairs of units whose difference is linear."""
-    rng = np.random.default_rng(0)
-    gain = np.array([0.1, 0.5, 3.0, 1.5])
-    half = rng.standard_normal((width // 2, 4)) * 0.5
-    weight = np.concatenate([half, -half]).astype(np.float32)
-    # relu(w x) - relu(-w x) = w x, so this least-squares solution gives the linear controller exactly.
-    mix = np.linalg.lstsq(half.T, gain, rcond=None)[0]
-    last = np.stack([np.concatenate([-mix, mix]), np.concatenate([mix, -mix])]).astype(np.float32)
-    return Policy(
-        spaces.Box((4,), np.full(4, -np.inf), np.full(4, np.inf)),
-        spaces.Discrete(2),
-        (
-            layers.Dense(weight, np.zeros(width, np.float32)),
-            layers.Relu(),
-            layers.Dense(last, np.zeros(2, np.float32)),
-            layers.ArgmaxAction((2,)),
-        ),
-    )
 
 
 @pytest.mark.slow
@@ -145,4 +125,4 @@ def test_a_policy_that_cannot_fit_is_told_so(tmp_path: Path) -> None:
     request = Request("CartPole-v1", within_s=5.0, train=False, workers=1, target="cortex-m4", max_flash=10)
     result = shrink(cartpole(), request, tmp_path, lambda _: None)
     assert result.recipe == ""
-    assert any("flash_bytes is" in note and "the limit is 10" in note for note in result.notes)
+    assert any("flash_bytes is" in note and "over the limit of 10" in note for note in result.notes)

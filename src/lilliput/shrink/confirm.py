@@ -17,7 +17,7 @@ from lilliput.shrink.configuration import chance
 from lilliput.shrink.request import ALPHA, Place
 from lilliput.shrink.search import Searched
 from lilliput.shrink.trial import RACE, Bar, Trial
-from lilliput.statistics import Confirmation, ConfirmationPlan, alpha_split, confirm, plan_confirmation
+from lilliput.statistics import ConfirmationPlan, alpha_split, confirm, plan_confirmation
 
 Play = Callable[[int, Sequence[int]], Float64[np.ndarray, "3 n"]]
 """The returns of candidate, baseline and random policy on these seeds; the candidate by its place in the order."""
@@ -56,13 +56,13 @@ def finalists(searched: Searched) -> tuple[Trial, ...]:
     bar = searched.bar
     judged = []
     for trial in searched.trials.values():
-        if trial.recipe and not trial.reason and len(trial.returns) >= RACE[0]:
+        if trial.recipe and not trial.reason and not trial.broken and len(trial.returns) >= RACE[0]:
             estimate, error = bar.retention(trial.returns)
             # Of many that look alike the luckiest looks best: half an error is taken off.
             sure = chance(estimate - 0.5 * error, max(error, 0.004), bar.keep + bar.margin(trial.returns))
             judged.append((trial.value, sure, trial))
     judged.sort(key=lambda item: item[0])
-    baseline = searched.trials[""].value if "" in searched.trials else float("inf")
+    baseline = searched.trials[""].value
     chosen: list[Trial] = []
     for wanted in _CHANCES:
         found = next((trial for value, sure, trial in judged if sure >= wanted and value < baseline), None)
@@ -136,13 +136,10 @@ def one(
         n, late = returns.shape[1], time.time() >= until
         if accepted and (n >= shown or late):
             return Confirmed("accepted", state.estimate, low, returns, None)
+        if state.decision == "rejected" and not accepted:
+            return Confirmed("rejected", state.estimate, low, returns, None)
         if not accepted and (state.decision != "continue" or late):
-            outcome: Outcome = "rejected" if state.decision == "rejected" else "undecided"
-            return Confirmed(outcome, state.estimate, low, returns, None if outcome == "rejected" else _needed(state))
-
-
-def _needed(state: Confirmation) -> int | None:
-    return state.episodes_needed
+            return Confirmed("undecided", state.estimate, low, returns, state.episodes_needed)
 
 
 def seeds_of(seed: int) -> Callable[[int], Iterator[int]]:

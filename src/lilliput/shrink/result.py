@@ -6,6 +6,13 @@ from typing import Any, final
 
 from lilliput.shrink.search import Searched
 
+_UNITS = {
+    "flash_bytes": "bytes of flash",
+    "ram_bytes": "bytes of RAM",
+    "instructions": "instructions a decision",
+    "n_macs": "multiply-accumulates a decision",
+}
+
 
 @final
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Result:
         seconds: in all.
         notes: what the user should read.
         frontier: no other trial is both smaller and better.
+        figures: quantity, its value before and after, of all that the objective and the limits are about.
     """
 
     baseline_bytes: int
@@ -51,6 +59,7 @@ class Result:
     seconds: float
     notes: tuple[str, ...]
     frontier: tuple[Point, ...]
+    figures: tuple[tuple[str, float, float], ...] = ()
 
     @property
     def factor(self) -> float:
@@ -62,11 +71,19 @@ class Result:
         """The result for people."""
         if not self.recipe:
             return f"{self.bytes:,} bytes as before: nothing smaller was confirmed to keep the return"
+        figures = "".join(f", {_words(name, before, after)}" for name, before, after in self.figures)
         return (
-            f"{self.bytes:,} bytes instead of {self.baseline_bytes:,} ({self.factor:.0f}x); "
+            f"{self.bytes:,} bytes instead of {self.baseline_bytes:,} ({self.factor:.0f}x){figures}; "
             f"keeps {100 * self.retention:.1f} % of the return (at least {100 * self.low:.1f} %, 95 % confidence) "
             f"on {self.n_episodes} episodes that the search never saw."
         )
+
+
+def _words(name: str, before: float, after: float) -> str:
+    times = f"({before / after:.1f}x)" if after else ""
+    if name == "latency_s":
+        return f"{1e6 * after:.2f} us a decision instead of {1e6 * before:.2f} {times}"
+    return f"{after:,.0f} {_UNITS[name]} instead of {before:,.0f} {times}"
 
 
 def to_json(result: Result) -> dict[str, Any]:
@@ -79,6 +96,7 @@ def from_json(data: Mapping[str, Any]) -> Result:
     """The result that `to_json` wrote."""
     plain = {name: value for name, value in data.items() if name not in ("factor", "sentence")}
     plain["notes"], plain["frontier"] = tuple(plain["notes"]), tuple(Point(**point) for point in plain["frontier"])
+    plain["figures"] = tuple((name, before, after) for name, before, after in plain.get("figures", ()))
     return Result(**plain)
 
 
@@ -86,7 +104,7 @@ def frontier(searched: Searched, outcomes: Mapping[str, str]) -> tuple[Point, ..
     """The trials that no other is both smaller and better than, the smallest first, and whatever was confirmed."""
     points = []
     for trial in searched.trials.values():
-        if trial.reason or not len(trial.returns):
+        if trial.reason or not len(trial.returns) or (trial.recipe and trial.broken):
             continue
         estimate, error = searched.bar.retention(trial.returns)
         points.append(

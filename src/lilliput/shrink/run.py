@@ -12,16 +12,18 @@ import numpy as np
 from lilliput import policy as policy_file
 from lilliput.errors import LilliputError
 from lilliput.policy import Policy
-from lilliput.shrink import confirm
+from lilliput.shrink import confirm, objective
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.result import Result, from_json, frontier, table, to_json
 from lilliput.shrink.search import Searched, bar_of, pool, search
-from lilliput.shrink.trial import RACE, Bar, Trial, attempt, judged, known, made, policy_path
+from lilliput.shrink.trial import RACE, Bar, Trial, attempt, known, made, policy_path
 from lilliput.statistics import is_above_random, plan_confirmation, retention, worst_decile
 
 Say = Callable[[str], None]
 
 _STARTING_S = 15.0
+_COMPARING_S = 5.0
+"""For the figures of the result beside the baseline's, measured when nothing else runs."""
 _CONFIRMING = 1.2 * 3
 """Seconds of a confirmed episode over those of a selection episode: baseline and random policy play each as well."""
 
@@ -50,7 +52,7 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
         notes.append("without the torch extra only what needs no training was tried: pip install 'lilliput[torch]'")
         request = Request(**{**vars(request), "train": False})
         place = Place(folder, policy.digest, request, policy.provenance.wrappers)
-    finished = started + request.within_s - 3
+    finished = started + request.within_s - 3 - (_COMPARING_S if objective.names(request) else 0)
     with pool(request.workers) as executor:
         bar, episode_s = bar_of(place, executor)
         rng = np.random.default_rng(request.seed)
@@ -89,9 +91,20 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
                 )
             if found.outcome == "accepted":
                 confirmed = (trial, found)
+    figures: tuple[tuple[str, float, float], ...] = ()
     if confirmed is None:
-        notes += _why_nothing(place, policy, searched)
-    result = _result(policy, searched, confirmed, outcomes, notes, time.time() - started)
+        notes += _why_nothing(place, searched)
+    else:
+        figures = objective.compared(request, _artifact(place, ""), _artifact(place, confirmed[0].recipe))
+        if request.objective == "n_macs":
+            figures = (("n_macs", searched.trials[""].value, confirmed[0].value), *figures)
+        limits = objective.limits(request)
+        notes += [
+            f"{name} is {objective.written(after)}, the limit {objective.written(limits[name])}"
+            for name, _, after in figures
+            if name in limits
+        ]
+    result = _result(policy, searched, confirmed, outcomes, notes, figures, time.time() - started)
     _finish(place, policy, result)
     return result
 
@@ -204,29 +217,35 @@ def _played_on(searched: Searched, place: Place, executor: "confirm.ProcessPoolE
     return Searched(trials, bar, searched.students)
 
 
-def _export(place: Place, recipe: str) -> None:
-    """Nothing; the artifact stands where the study's cells look for it."""
-    from lilliput.export import export
+def _artifact(place: Place, recipe: str) -> Path:
+    """Where the artifact of that recipe stands: where the study's cells look for it."""
     from lilliput.study.run import ARTIFACTS, artifact_name
 
-    cell = confirm.cells(place, recipe, (0,))[0]
-    path = place.folder / ARTIFACTS / artifact_name(cell)
+    return place.folder / ARTIFACTS / artifact_name(confirm.cells(place, recipe, (0,))[0])
+
+
+def _export(place: Place, recipe: str) -> None:
+    """Nothing; the artifact stands at its place."""
+    from lilliput.export import export
+
+    path = _artifact(place, recipe)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         export(made(place, recipe, None), place.request.format, path)
 
 
-def _why_nothing(place: Place, policy: Policy, searched: Searched) -> list[str]:
+def _why_nothing(place: Place, searched: Searched) -> list[str]:
     """What the user should know where the policy stays as it was."""
     found = []
     tried = [trial for trial in searched.trials.values() if trial.recipe]
     if not any(len(trial.returns) for trial in tried):
         found.append(f"nothing was played within {place.request.within_s:g} s: give more time (--within)")
-    broken = judged(place, policy)[1]
+    broken = searched.trials[""].broken
     if broken:
         found.append(f"the policy as it was does not keep to the limits: {broken}")
-        reasons = [trial.reason for trial in sorted(tried, key=lambda trial: trial.model_bytes) if trial.returns.size]
-        found += [f"nor does the smallest that was tried: {reason}" for reason in reasons[:1] if reason]
+        smallest = min((trial for trial in tried if trial.returns.size), key=lambda t: t.model_bytes, default=None)
+        if smallest is not None and smallest.broken:
+            found.append(f"nor does the smallest that was tried: {smallest.broken}")
     return found
 
 
@@ -236,28 +255,14 @@ def _result(
     confirmed: "tuple[Trial, confirm.Confirmed] | None",
     outcomes: dict[str, str],
     notes: list[str],
+    figures: tuple[tuple[str, float, float], ...],
     seconds: float,
 ) -> Result:
     points = frontier(searched, outcomes)
     n_trials = sum(1 for trial in searched.trials.values() if trial.recipe)
     if confirmed is None:
-        baseline = searched.bar.baseline
-        worst = worst_decile(baseline)
-        return Result(
-            policy.model_bytes,
-            policy.model_bytes,
-            1.0,
-            1.0,
-            1.0,
-            "",
-            worst,
-            worst,
-            0,
-            n_trials,
-            seconds,
-            tuple(notes),
-            points,
-        )
+        size, worst = policy.model_bytes, worst_decile(searched.bar.baseline)
+        return Result(size, size, 1.0, 1.0, 1.0, "", worst, worst, 0, n_trials, seconds, tuple(notes), points)
     trial, found = confirmed
     candidate, baseline, random = found.returns
     interval = retention(candidate, baseline, random, rng=np.random.default_rng(0))
@@ -275,16 +280,14 @@ def _result(
         seconds=seconds,
         notes=tuple(notes),
         frontier=points,
+        figures=figures,
     )
 
 
 def _finish(place: Place, policy: Policy, result: Result) -> None:
     """Nothing; artifact, policy and result stand in the folder, and what was only needed on the way is gone."""
-    from lilliput.study.run import ARTIFACTS, artifact_name
-
-    cell = confirm.cells(place, result.recipe, (0,))[0]
     shutil.rmtree(place.folder / ARTIFACT, ignore_errors=True)
-    shutil.copytree(place.folder / ARTIFACTS / artifact_name(cell), place.folder / ARTIFACT)
+    shutil.copytree(_artifact(place, result.recipe), place.folder / ARTIFACT)
     (place.folder / POLICY).unlink(missing_ok=True)
     small = policy_file.read(policy_path(place, result.recipe)) if result.recipe else policy
     policy_file.write(small, place.folder / POLICY)

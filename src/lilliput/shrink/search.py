@@ -143,7 +143,7 @@ class _Run:
             self._outputs = sum(head[-1].sizes) if self._discrete else policy.action_space.size  # type: ignore[union-attr]
             self._head = sum(array.nbytes for layer in small_head(head) for array in constants(layer).values())
         self._came_from: dict[str, tuple[str, str]] = {}
-        self._running: dict[Future[Trial], tuple[str, float]] = {}
+        self._running: dict[Future[Trial], str] = {}
         self._seconds_per_step = 0.002
         self._seconds_per_episode = max(0.001, self.trials[""].seconds / len(self.trials[""].returns))
         # What every student costs, however it is trained: the choice among restarts, and the race.
@@ -163,13 +163,12 @@ class _Run:
                 future = self.executor.submit(
                     attempt, self.place, recipe, self.until, self.bar, min(RACE[-1], len(self.bar.baseline))
                 )
-                self._running[future] = (recipe, time.time())
+                self._running[future] = recipe
             if not self._running:
                 return
             done, _ = wait(self._running, return_when=FIRST_COMPLETED)
             for future in done:
-                recipe, _ = self._running.pop(future)
-                self._take(recipe, _result(future))
+                self._take(self._running.pop(future), _result(future))
 
     def _take(self, recipe: str, trial: Trial) -> None:
         self.trials[recipe] = trial
@@ -189,7 +188,7 @@ class _Run:
             self._effects.learn(move, min(before, 1.1), min(estimate, 1.1))
         self.say(
             f"{trial.model_bytes:,} bytes keep {100 * estimate:.1f} % (±{200 * error:.1f}) of the return "
-            f"on {len(trial.returns)} episodes: {recipe}"
+            f"on {len(trial.returns)} episodes{f', but {trial.broken}' if trial.broken else ''}: {recipe}"
         )
 
     def _next(self) -> str | None:
@@ -208,12 +207,8 @@ class _Run:
             return self._register(self._starts.pop(0), None)
         if not self._trainable:
             return None
-        best_value = min(
-            (t.value for t in self.trials.values() if t.recipe and self._holds(t)), default=self.trials[""].value
-        )
-        if "" in self.trials:
-            best_value = min(best_value, self.trials[""].value)
-        busy = {self.students[r].root for r, _ in self._running.values() if r in self.students}
+        best_value = min(smallest, self.trials[""].value)
+        busy = {self.students[r].root for r in self._running.values() if r in self.students}
         promising: tuple[float, Student, tuple[str, str]] | None = None
         evolutions = self._evolutions()
         left = self.until - time.time()
@@ -244,7 +239,7 @@ class _Run:
         return self._register(promising[1], promising[2])
 
     def _holds(self, trial: Trial) -> bool:
-        if trial.reason or len(trial.returns) < RACE[0]:
+        if trial.reason or trial.broken or len(trial.returns) < RACE[0]:
             return False
         estimate, error = self.bar.retention(trial.returns)
         return estimate - 0.5 * error >= self.bar.keep + self.bar.margin(trial.returns)

@@ -1,12 +1,9 @@
 """One trial: a recipe applied, its policy kept, and its return on selection episodes, of which a loser plays few."""
 
-import contextlib
 import hashlib
 import json
 import math
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -17,7 +14,6 @@ from jaxtyping import Float64
 from lilliput import policy as policy_file
 from lilliput import record as record_file
 from lilliput import reference
-from lilliput.artifact import Artifact
 from lilliput.compress import Context, compress, format_recipe, parse
 from lilliput.compress.distill_play import Lockstep, Teacher, returns, split_head
 from lilliput.errors import LilliputError, NotApplicable
@@ -25,7 +21,8 @@ from lilliput.measurement import Measurement
 from lilliput.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.rollout import EnvironmentSpec, PolicyAct, SeedPlan, episode_returns, random_returns
-from lilliput.shrink.request import Place
+from lilliput.shrink import objective
+from lilliput.shrink.request import Place, Request
 
 SELECTION = "selection"
 _FIRST_SEED = 4_096
@@ -47,6 +44,7 @@ class Trial:
     Attributes:
         value: of the objective; returns: on the first selection seeds, in order.
         seconds: that it took; reason: why it failed, empty where it did not.
+        broken: which limits it breaks, empty where it keeps to all of them.
     """
 
     recipe: str
@@ -55,6 +53,7 @@ class Trial:
     returns: Float64[np.ndarray, " n"]
     seconds: float
     reason: str = ""
+    broken: str = ""
 
 
 def seeds(seed: int, n: int) -> tuple[int, ...]:
@@ -82,18 +81,36 @@ def attempt(place: Place, recipe: str, until: float, bar: "Bar | None", episodes
         policy = made(place, recipe, start + until - time.time())
     except (LilliputError, NotApplicable) as error:
         status = "not_applicable" if isinstance(error, NotApplicable) else "failed"
-        seconds = time.monotonic() - start
-        record_file.write(
-            Record(_cell(place, recipe, 1), status, str(error), elapsed_s=round(seconds, 3)), place.folder / "records"
-        )
-        return Trial(recipe, np.inf, 0, np.zeros(0), seconds, str(error))
+        seconds = round(time.monotonic() - start, 3)
+        record = Record(_cell(place, recipe, 1), status, str(error), elapsed_s=seconds)
+        record_file.write(record, place.folder / "records")
+        return _trial(place.request, record)
     if time.time() > until:
         return Trial(recipe, np.inf, 0, np.zeros(0), time.monotonic() - start, "the time was over before it was made")
     played = play(place, policy, bar, episodes)
-    value, broken = judged(place, policy) if bar is None or not bar.hopeless(played) else (np.inf, "")
-    seconds = time.monotonic() - start
-    _keep(place, recipe, policy, played, value, broken if recipe else "", seconds)
-    return Trial(recipe, value, policy.model_bytes, played, seconds, broken if recipe else "")
+    found = objective.counted(policy)
+    if bar is None or not bar.hopeless(played):
+        found += objective.measured(policy, place.request)
+    method = f"measured: {place.request.environment}, played by the reference, one episode a seed"
+    record = Record(
+        _cell(place, recipe, len(played)),
+        "done",
+        measurements=(Measurement("episode_return", tuple(played), method), *found),
+        elapsed_s=round(time.monotonic() - start, 3),
+    )
+    record_file.write(record, place.folder / "records")
+    return _trial(place.request, record)
+
+
+def _trial(request: Request, record: Record) -> Trial:
+    """What a record tells."""
+    recipe, found = record.cell.recipe, record.measurements
+    played = np.array(record.values("episode_return"))
+    if record.status != "done":
+        return Trial(recipe, np.inf, 0, played, record.elapsed_s, record.reason)
+    size = int(record.values("model_bytes")[0])
+    value, broken = objective.value(request, found), objective.broken(request, found)
+    return Trial(recipe, value, size, played, record.elapsed_s, broken=broken)
 
 
 @final
@@ -231,51 +248,6 @@ def play_random(place: Place, episodes: int) -> Float64[np.ndarray, " n"]:
     return found
 
 
-def judged(place: Place, policy: Policy) -> tuple[float, str]:
-    """The objective's value, and which limit the policy breaks; empty where it keeps to all of them."""
-    request = place.request
-    limits: list[tuple[str, float, float | None]] = []
-    value = float(policy.model_bytes if request.objective == "model_bytes" else policy.n_macs)
-    if request.objective == "latency_s" or request.deadline_s is not None:
-        seconds = _latency(place, policy)
-        value = seconds if request.objective == "latency_s" else value
-        limits.append(("latency_s", seconds, request.deadline_s))
-    if request.target != "host" and (request.objective == "instructions" or request.max_flash or request.max_ram):
-        from lilliput.measure.target import count, target_named
-
-        with _exported(place, policy) as artifact:
-            counts = count(artifact, target_named(request.target))
-        value = float(counts.instructions) if request.objective == "instructions" else value
-        limits += [
-            ("flash_bytes", counts.flash_bytes, request.max_flash),
-            ("ram_bytes", counts.ram_bytes, request.max_ram),
-        ]
-    broken = (
-        f"{name} is {found:g}; the limit is {limit:g}" for name, found, limit in limits if limit and found > limit
-    )
-    return value, "; ".join(broken)
-
-
-@contextlib.contextmanager
-def _exported(place: Place, policy: Policy) -> "Iterator[Artifact]":
-    from lilliput.export import export
-
-    with tempfile.TemporaryDirectory() as scratch:
-        yield export(policy, place.request.format, Path(scratch, "artifact"))
-
-
-def _latency(place: Place, policy: Policy) -> float:
-    from lilliput.artifact import read_golden
-    from lilliput.measure import latency
-
-    with _exported(place, policy) as artifact:
-        found = latency([artifact.folder], read_golden(artifact)[0])
-    values = next((m.values for m in found if isinstance(m, Measurement) and m.quantity == "latency_s"), ())
-    if not values:
-        raise LilliputError("the inference time could not be measured; choose another objective")
-    return float(np.median(values))
-
-
 def _cell(place: Place, recipe: str, n: int, policy: str = "") -> Cell:
     request = place.request
     return Cell(
@@ -287,23 +259,8 @@ def _cell(place: Place, recipe: str, n: int, policy: str = "") -> Cell:
         format="reference",
         compression_seed=request.seed,
         episode_seeds=seeds(request.seed, n),
-        quantities=("episode_return", "model_bytes", "n_macs"),
+        quantities=("episode_return", "model_bytes", "n_macs", *objective.names(request)),
         settings=(("role", SELECTION),),
-    )
-
-
-def _keep(
-    place: Place, recipe: str, policy: Policy, played: np.ndarray, value: float, broken: str, seconds: float
-) -> None:
-    method = f"measured: {place.request.environment}, played by the reference, one episode a seed"
-    measurements = (
-        Measurement("episode_return", tuple(played), method),
-        Measurement("model_bytes", (float(policy.model_bytes),), "counted: on the policy"),
-        Measurement("n_macs", (float(policy.n_macs),), "counted: on the policy"),
-    )
-    cell = _cell(place, recipe, len(played))
-    record_file.write(
-        Record(cell, "done", measurements=measurements, elapsed_s=round(seconds, 3)), place.folder / "records"
     )
 
 
@@ -319,10 +276,6 @@ def known(place: Place) -> tuple[dict[str, Trial], np.ndarray]:
         recipe = record.cell.recipe
         if record.cell.policy == RANDOM_POLICY:
             random = played if len(played) > len(random) else random
-        elif record.status != "done":
-            trials.setdefault(recipe, Trial(recipe, np.inf, 0, played, record.elapsed_s, record.reason))
         elif recipe not in trials or len(trials[recipe].returns) < len(played):
-            value = record.values(place.request.objective) or (np.inf,)
-            size = int(record.values("model_bytes")[0])
-            trials[recipe] = Trial(recipe, value[0], size, played, record.elapsed_s, record.reason)
+            trials[recipe] = _trial(place.request, record)
     return trials, random

@@ -1,0 +1,116 @@
+"""What is made small, and the limits that it has to keep to."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lilliput.artifact import Artifact, read_artifact, read_golden
+from lilliput.measurement import Measurement
+from lilliput.policy import Policy
+from lilliput.shrink.request import Request
+
+_ROUNDS, _SAMPLES = 10, 20
+"""Of a trial's inference time; what is confirmed is measured longer, alone on the machine."""
+
+
+def counted(policy: Policy) -> tuple[Measurement, ...]:
+    """What needs no artifact."""
+    method = "counted: on the policy"
+    return (
+        Measurement("model_bytes", (float(policy.model_bytes),), method),
+        Measurement("n_macs", (float(policy.n_macs),), method),
+    )
+
+
+def measured(policy: Policy, request: Request) -> tuple[Measurement, ...]:
+    """What the objective and the limits need to know of the policy's artifact; nothing where they need none.
+
+    Raises:
+        MissingDependency: the target's compiler or emulator is not installed.
+        LilliputError: the artifact cannot be built or opened.
+    """
+    found: list[Measurement] = []
+    if _wants_time(request):
+        from lilliput.measure import latency
+
+        with _exported(policy, request) as artifact:
+            observations = read_golden(artifact)[0]
+            found += latency([artifact.folder], observations, rounds=_ROUNDS, samples=_SAMPLES)
+    if _wants_target(request):
+        from lilliput.measure.target import count, measurements, target_named
+
+        with _exported(policy, request) as artifact:
+            found += measurements(count(artifact, target_named(request.target)))
+    return tuple(found)
+
+
+def names(request: Request) -> tuple[str, ...]:
+    """The quantities that `measured` measures."""
+    time = ("latency_s",) if _wants_time(request) else ()
+    return (*time, *(("flash_bytes", "ram_bytes", "instructions") if _wants_target(request) else ()))
+
+
+def value(request: Request, found: Sequence[Measurement]) -> float:
+    """What is made small; infinite where it was not measured."""
+    return _figure(found, request.objective)
+
+
+def broken(request: Request, found: Sequence[Measurement]) -> str:
+    """Which limits are broken and by how much; empty where all that was measured keeps to its limit."""
+    over = (
+        f"{name} is {written(figure)}, {written(figure - limit)} over the limit of {written(limit)}"
+        for name, limit in limits(request).items()
+        if limit < (figure := _figure(found, name)) < np.inf
+    )
+    return "; ".join(over)
+
+
+def written(figure: float) -> str:
+    """A number for people."""
+    return f"{figure:,.0f}" if figure == round(figure) else f"{figure:.3g}"
+
+
+def limits(request: Request) -> dict[str, float]:
+    """The limits that were given, by quantity."""
+    every = {"latency_s": request.deadline_s, "flash_bytes": request.max_flash, "ram_bytes": request.max_ram}
+    return {name: float(limit) for name, limit in every.items() if limit is not None}
+
+
+def compared(request: Request, before: Path, after: Path) -> tuple[tuple[str, float, float], ...]:
+    """Quantity, its value for the artifact before and for the one after: all that objective and limits are about."""
+    artifacts = [read_artifact(before), read_artifact(after)]
+    found: list[tuple[str, float, float]] = []
+    if _wants_time(request):
+        from lilliput.measure import latency
+
+        one, other = latency([artifact.folder for artifact in artifacts], read_golden(artifacts[1])[0])
+        found.append(("latency_s", float(np.median(one.values)), float(np.median(other.values))))
+    if _wants_target(request):
+        from lilliput.measure.target import count, measurements, target_named
+
+        each = [measurements(count(artifact, target_named(request.target))) for artifact in artifacts]
+        found += [(a.quantity, a.values[0], b.values[0]) for a, b in zip(*each, strict=True)]
+    return tuple(found)
+
+
+def _wants_time(request: Request) -> bool:
+    return request.objective == "latency_s" or request.deadline_s is not None
+
+
+def _wants_target(request: Request) -> bool:
+    return request.objective == "instructions" or request.max_flash is not None or request.max_ram is not None
+
+
+def _figure(found: Sequence[Measurement], name: str) -> float:
+    return next((float(np.median(m.values)) for m in found if m.quantity == name), np.inf)
+
+
+@contextlib.contextmanager
+def _exported(policy: Policy, request: Request) -> Iterator[Artifact]:
+    from lilliput.export import export
+
+    with tempfile.TemporaryDirectory() as scratch:
+        yield export(policy, request.format, Path(scratch, "artifact"))
