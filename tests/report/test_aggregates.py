@@ -40,3 +40,15 @@ def test_the_spread_is_within_policies_and_not_between_them():
     assert steady.sd == pytest.approx(np.std(0.01 * np.arange(5), ddof=1), rel=1e-3)
     assert wild.widest == pytest.approx(0.4, rel=1e-3)
     assert (wild.n_policies, wild.n_draws) == (3, 5)
+
+
+def test_recipes_that_differ_in_more_than_the_draw_are_no_draws_of_one():
+    shares = {f'prune_weights(sparsity={k / 10}, importance="sparsegpt")': (1 - k / 10, 1000) for k in range(1, 6)}
+    assert spreads(summary.rows(study(shares), 0.9)) == ()
+
+
+def test_a_cell_a_policy_gives_a_profile_whose_band_is_over_policies():
+    rows = summary.rows(study({"quantize()": (0.95, 1000)}, policies=[f"A{n}" for n in range(9)]), 0.9)
+    profile = profiles(rows)["quantize dynamic"]
+    somewhere = np.searchsorted(profile.thresholds, 0.99)
+    assert profile.low[somewhere] < profile.estimate[somewhere] < profile.high[somewhere]

@@ -45,7 +45,7 @@ def test_the_page_loads_nothing_and_holds_every_row(written, records):
     rows = summary.rows(records, 0.9)
     assert len(data["rows"]) == len(rows)
     assert [row["bytes"] for row in data["rows"]] == [row.model_bytes for row in rows]
-    assert data["rows"][1]["curve"] == ["prune_units l1", "ratio", 0.1]
+    assert data["rows"][1]["curves"] == [["prune_units l1", "ratio", 0.1]]
 
 
 def test_no_text_of_a_record_becomes_markup(written):

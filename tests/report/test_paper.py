@@ -2,7 +2,8 @@ import pytest
 from tests.report.rows import study
 
 from lilliput.report import figures, summary
-from lilliput.report.paper import ALGORITHMS, TASKS, tables
+from lilliput.report.lu2024 import ALGORITHMS, TASKS
+from lilliput.report.paper import tables
 
 LU = {
     "quantize()": (0.99, 1000),
@@ -50,6 +51,22 @@ def test_markdown_and_latex_hold_the_same_cells(rows):
 def test_a_study_of_something_else_has_no_such_table():
     rows = summary.rows(study({"half()": (0.99, 2000)}), 0.9)
     assert [table.name for table in tables(rows, 0.9)] == ["methods", "smallest"]
+
+
+def test_what_recipes_go_along_has_a_table_with_a_column_a_value(rows):
+    (table,) = [table for table in tables(rows, 0.9) if table.name == "ratio"]
+    assert table.header == ("method", "0.1", "0.2", "0.3")
+    assert table.body[0] == ("prune_units l1", "96% (3/3)", "51% (0/3)", "96% (3/3)")
+
+
+def test_two_steps_and_other_parameters_have_their_curves_too():
+    shares = {f"prune_weights(sparsity={s}) | quantize()": (1 - s, 1000) for s in (0.5, 0.9)}
+    shares |= {f'quantize(activation_bits={bits}, scheme="static")': (0.9, 1000) for bits in (2, 8)}
+    found = {table.name: table for table in tables(summary.rows(study(shares), 0.9), 0.9)}
+    assert found["sparsity"].body[0][0] == "prune_weights magnitude | quantize dynamic"
+    assert found["activation_bits"].header == ("method", "2", "8")
+    assert found["activation_bits"].body[0][0] == "quantize static"
+    assert "weight_bits" not in found
 
 
 def test_figures_are_pdf_and_png_and_the_same_again(rows, tmp_path):

@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float64
 
-from lilliput.report.recipe_text import calibration, method
+from lilliput.report.recipe_text import calibration, method, undrawn
 from lilliput.report.summary import Row
 from lilliput.statistics import (
     Interval,
@@ -73,6 +73,8 @@ def profiles(rows: Sequence[Row]) -> dict[str, PerformanceProfile]:
     found = {}
     for name, policies in strata(rows).items():
         scores = list(policies.values())
+        if max(map(len, scores)) == 1:  # nothing to draw within a policy: policies are drawn
+            scores = [np.concatenate(scores)]
         if sum(map(len, scores)) > 1:
             found[name] = performance_profile(scores, thresholds, rng=np.random.default_rng(0), draws=400)
     return found
@@ -95,21 +97,23 @@ def improvements(rows: Sequence[Row]) -> tuple[Improvement, ...]:
 
 def spreads(rows: Sequence[Row]) -> tuple[Spread, ...]:
     """For each method, source and size of calibration data what its draws did, the steadiest method first."""
-    kinds: dict[tuple[str, ...], dict[tuple[str, str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
+    kinds: dict[tuple[str, ...], dict[tuple[str, ...], list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         kind = calibration(row.recipe)
         if kind is not None and row.retention is not None:
-            kinds[tuple(kind)][row.policy, row.environment, row.format].append(row.retention.estimate)
+            drawn = (row.policy, row.environment, row.format, undrawn(row.recipe))
+            kinds[tuple(kind)][drawn].append(row.retention.estimate)
     found = []
     for (name, source, observations), policies in kinds.items():
-        drawn = [np.array(values) for values in policies.values() if len(values) > 1]
+        repeated = {key: np.array(values) for key, values in policies.items() if len(values) > 1}
+        drawn = list(repeated.values())
         if drawn:
             found.append(
                 Spread(
                     name,
                     source,
                     observations,
-                    n_policies=len(drawn),
+                    n_policies=len({policy for policy, *_ in repeated}),
                     n_draws=max(map(len, drawn)),
                     mean=float(np.mean([values.mean() for values in drawn])),
                     sd=float(np.mean([values.std(ddof=1) for values in drawn])),

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from jaxtyping import Float64
 
 from lilliput.report.recipe_text import method
 from lilliput.report.summary import Row
-from lilliput.statistics import Interval, interquartile_mean, stratified_bootstrap
+from lilliput.statistics import Interval, interquartile_mean
+
+_DRAWS = 500
 
 
 @final
@@ -18,7 +21,8 @@ class MethodCost:
     """What one method did over all policies.
 
     Attributes:
-        retention: interquartile mean over all its cells, with the stratified bootstrap interval; policies are strata.
+        retention: interquartile mean over all its cells; the interval comes from drawing policies, each with all of
+            its cells, so that it says what other policies would give. It has no width where there is one policy.
         smaller, faster: medians of the factors.
     """
 
@@ -61,6 +65,15 @@ def by_policy(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
     return dict(groups)
 
 
+def undisturbed(rows: Iterable[Row]) -> list[Row]:
+    """The rows without those of an environment with arguments whose policy plays the same one without them, too."""
+    found = list(rows)
+    played = {(row.policy, row.environment) for row in found}
+    return [
+        row for row in found if " " not in row.environment or (row.policy, row.environment.split()[0]) not in played
+    ]
+
+
 def smallest(rows: Sequence[Row]) -> list[Row | None]:
     """Of each policy the candidate of the fewest model bytes whose verdict is kept; None where there is none."""
     found: list[Row | None] = []
@@ -96,9 +109,9 @@ def verdict_of(row: Row) -> str:
 
 
 def costs(rows: Sequence[Row]) -> tuple[MethodCost, ...]:
-    """What each method did, the one that kept the most first."""
+    """What each method did, the one that kept the most first; disturbed environments are left out."""
     groups: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
+    for row in undisturbed(rows):
         if row.recipe:
             groups[method(row.recipe)].append(row)
     found = [_cost(name, group) for name, group in groups.items()]
@@ -106,22 +119,30 @@ def costs(rows: Sequence[Row]) -> tuple[MethodCost, ...]:
 
 
 def _cost(name: str, group: Sequence[Row]) -> MethodCost:
-    strata = [
-        np.array([row.retention.estimate for row in rows if row.retention is not None])
-        for rows in by_policy(group).values()
-    ]
-    strata = [stratum for stratum in strata if len(stratum)]
+    by_digest: dict[str, list[float]] = defaultdict(list)
+    for row in group:
+        if row.retention is not None:
+            by_digest[row.policy].append(row.retention.estimate)
     return MethodCost(
         name,
-        n_policies=len(by_policy(group)),
+        n_policies=len({row.policy for row in group}),
         n_cells=len(group),
         statuses=Counter(verdict_of(row) for row in group),
-        retention=stratified_bootstrap(strata, interquartile_mean, rng=np.random.default_rng(0), draws=1000)
-        if strata
-        else None,
+        retention=_over_policies([np.array(kept) for kept in by_digest.values()]),
         smaller=_median([row.smaller for row in group if row.smaller is not None]),
         faster=_median([row.latency.ratio for row in group if row.latency is not None and row.latency.ratio]),
     )
+
+
+def _over_policies(kept: Sequence[Float64[np.ndarray, " _"]]) -> Interval | None:
+    """The interquartile mean of all, with the percentile interval of drawing as many groups with replacement."""
+    if not kept:
+        return None
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, len(kept), (_DRAWS, len(kept)))
+    means = [float(interquartile_mean(np.concatenate([kept[n] for n in draw]))) for draw in drawn]
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Interval(float(interquartile_mean(np.concatenate(kept))), float(low), float(high))
 
 
 def _median(values: Sequence[float]) -> float | None:

@@ -10,12 +10,15 @@ import numpy as np
 from lilliput.errors import MissingDependency
 from lilliput.report import aggregates
 from lilliput.report.answers import labels
-from lilliput.report.recipe_text import axis, calibration, method
+from lilliput.report.recipe_text import calibration, curves, method, undrawn
 from lilliput.report.summary import Row
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#7F7F7F")
 MARKS = "osD^vP*X"
-NAMES = {"ratio": "units removed", "sparsity": "weights set to zero", "weight_bits": "bits of a weight"}
+NAMES = {
+    "ratio": "units removed", "sparsity": "weights set to zero", "weight_bits": "bits of a weight",
+    "activation_bits": "bits of an activation",
+}  # fmt: skip
 FLOOR, CEILING = -0.1, 1.25
 """Of the retention axis; what is beyond stands at the edge."""
 
@@ -80,12 +83,11 @@ def _curves(rows: Sequence[Row], keep: float) -> Any | None:
     names = labels(rows)
     several = len({row.format for row in rows}) > 1
     panels: dict[tuple[str, str], dict[str, list[tuple[float, Row]]]] = defaultdict(lambda: defaultdict(list))
+    known = curves(row.recipe for row in rows)
     for row in rows:
-        curve = axis(row.recipe)
-        if curve is not None:
-            line, parameter, where = curve
-            line = f"{line}, {row.format}" if several else line
-            panels[names[row.policy, row.environment], parameter][line].append((where, row))
+        for curve in known[row.recipe]:
+            line = f"{curve.line}, {row.format}" if several else curve.line
+            panels[names[row.policy, row.environment], curve.parameter][line].append((curve.value, row))
     drawn = {
         key: {line: spots for line, spots in lines.items() if len({where for where, _ in spots}) > 1}
         for key, lines in panels.items()
@@ -127,12 +129,17 @@ def _profiles(rows: Sequence[Row], keep: float) -> Any | None:
 
 
 def _calibration(rows: Sequence[Row], keep: float) -> Any | None:
-    """The spread over draws of the calibration data: a panel a method, a box a source and size."""
-    kinds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    """The spread over draws of the calibration data, each less the mean of its policy: a panel a method."""
+    draws: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for row in rows:
         kind = calibration(row.recipe)
         if kind is not None and row.retention is not None:
-            kinds[kind[0]][f"{kind[1]}, {kind[2]}"].append(100 * _clipped(row.retention.estimate))
+            same = (row.policy, row.environment, row.format, undrawn(row.recipe))
+            draws[(kind[0], f"{kind[1]}, {kind[2]}", *same)].append(100 * row.retention.estimate)
+    kinds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for (name, source, *_), values in draws.items():
+        if len(values) > 1:
+            kinds[name][source] += [float(np.clip(value - np.mean(values), -60, 60)) for value in values]
     kinds = {name: sources for name, sources in kinds.items() if len(sources) > 1}
     if not kinds:
         return None
@@ -142,7 +149,7 @@ def _calibration(rows: Sequence[Row], keep: float) -> Any | None:
         axes.boxplot([sources[source] for source in ordered], tick_labels=ordered, sym=".", widths=0.6)
         axes.tick_params(axis="x", rotation=60)
         axes.set_title(name, fontsize=7)
-        _finish(axes, keep)
+        axes.set_ylabel("retention less its mean, points")
     for axes in [a for line in grid for a in line][len(kinds) :]:
         axes.set_axis_off()
     return figure

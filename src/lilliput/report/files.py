@@ -13,6 +13,7 @@ from lilliput.record import Record
 from lilliput.report import figures, guidelines, page, paper, summary
 from lilliput.report.answers import labels, verdict_of
 from lilliput.report.decisions import Decisions
+from lilliput.report.printed import Table
 from lilliput.report.recipe_text import method
 from lilliput.report.summary import Row
 
@@ -50,7 +51,7 @@ def write_all(
     written["csv"].write_text(csv_text(rows), encoding="utf-8")
     written["guidelines"].write_text(guidelines.markdown(rows, keep), encoding="utf-8")
     tables = paper.tables(rows, keep)
-    for kind, text in (("md", paper.Table.markdown), ("tex", paper.Table.latex)):
+    for kind, text in (("md", Table.markdown), ("tex", Table.latex)):
         written[f"tables.{kind}"] = folder / f"tables.{kind}"
         written[f"tables.{kind}"].write_text("\n".join(map(text, tables)), encoding="utf-8")
     clips, left_out = replay(rows) if replay is not None else ([], [])

@@ -1,16 +1,18 @@
 """Guidelines, computed from the rows and never written by hand: the best method a policy, and published claims.
 
 The claims are those of Lu et al. 2024 (arXiv 2407.04803). Each is a number a policy, positive where the policy speaks
-for it; the mean over the policies with its t-interval decides. Fewer than three policies decide nothing.
+for it; the mean over the policies with its t-interval decides. Fewer than three policies decide nothing, a policy that
+plays several environments counts once, and what it does in a disturbed environment says nothing of a claim.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
 import numpy as np
 
-from lilliput.report.answers import algorithm, by_policy, verdict_of
+from lilliput.report.answers import algorithm, by_policy, undisturbed, verdict_of
 from lilliput.report.recipe_text import method, steps
 from lilliput.report.summary import Row
 from lilliput.statistics import Interval, student_t_quantile
@@ -134,17 +136,22 @@ def claims(rows: Sequence[Row]) -> tuple[Claim, ...]:
 
 
 def _claim(text: str, measure: str, rows: Sequence[Row], value: Callable[[Sequence[Row]], float | None]) -> Claim:
-    values = [found for group in by_policy(rows).values() if (found := value(group)) is not None]
+    by_digest: dict[str, list[float]] = defaultdict(list)
+    for (policy, _), group in by_policy(undisturbed(rows)).items():
+        if (found := value(group)) is not None:
+            by_digest[policy].append(found)
+    values = [float(np.mean(found)) for found in by_digest.values()]
     if len(values) < MIN_POLICIES:
         note = f"{len(values)} policies with what it needs; at least {MIN_POLICIES} are needed"
-        return Claim(text, measure, "undecided", _interval(values) if len(values) > 1 else None, len(values), note)
-    interval = _interval(values)
+        interval = interval_over_policies(values) if len(values) > 1 else None
+        return Claim(text, measure, "undecided", interval, len(values), note)
+    interval = interval_over_policies(values)
     answer: Answer = "holds" if interval.low > 0 else "does not hold" if interval.high < 0 else "undecided"
     speak_for = sum(v > 0 for v in values)
     return Claim(text, measure, answer, interval, len(values), f"{speak_for} of {len(values)} policies speak for it")
 
 
-def _interval(values: Sequence[float]) -> Interval:
+def interval_over_policies(values: Sequence[float]) -> Interval:
     """The mean over policies with its 95 % t-interval."""
     mean, n = float(np.mean(values)), len(values)
     half = student_t_quantile(0.975, n - 1) * float(np.std(values, ddof=1)) / n**0.5

@@ -93,28 +93,41 @@ function frontier(rows) {
   if (!element.dataset.click) { element.dataset.click = "1"; element.on("plotly_click", (event) => event.points[0].customdata && detail(event.points[0].customdata)); }
 }
 
-const CURVES = { ratio: "Units removed", sparsity: "Weights set to zero", weight_bits: "Bits of a weight", hidden: "Hidden units" };
+const CURVES = { ratio: "Share of the units removed", sparsity: "Share of the weights set to zero", weight_bits: "Bits of a weight", activation_bits: "Bits of an activation", hidden: "Hidden units", observations: "Calibration observations" };
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+function spot(x, same, line) {
+  const ends = same.map((r) => r.retention), one = same.length === 1;
+  return { x, retention: mean(ends), low: one ? same[0].low : Math.min(...ends), high: one ? same[0].high : Math.max(...ends), text: one ? hover(same[0]) : `${wrapped(same[0].policy)}<br>${wrapped(line)}, ${same.length} seeds; bars are their range` };
+}
 function curves(rows) {
   const holder = byId("plots-curves");
-  const line = (row) => JSON.stringify([row.policy, row.curve[0], row.format]);
-  const points = groups(rows.filter((row) => row.curve && row.retention !== null), (row) => line(row) + row.curve[1]).flatMap(([, own]) => (new Set(own.map((r) => r.curve[2])).size > 1 ? own : []));
-  const kinds = groups(points, (row) => row.curve[1]);
+  const points = rows.filter((row) => row.retention !== null).flatMap((row) => row.curves.map(([line, parameter, x]) => ({ row, line, parameter, x })));
+  const key = (p) => JSON.stringify([p.parameter, p.line, p.row.policy, p.row.format]);
+  const lines = groups(points, key).map(([, own]) => own).filter((own) => new Set(own.map((p) => p.x)).size > 1);
   holder.innerHTML = "";
-  if (!kinds.length) { const p = document.createElement("p"); p.className = "empty"; p.textContent = "No recipe here goes through several ratios or bits."; holder.append(p); return; }
-  for (const [kind, own] of kinds) {
+  if (!lines.length) { const p = document.createElement("p"); p.className = "empty"; p.textContent = "No recipe here goes through several ratios or bits."; holder.append(p); return; }
+  for (const [kind, own] of groups(lines, (line) => line[0].parameter)) {
     const element = document.createElement("div");
     element.className = "plot tall"; element.setAttribute("role", "img"); element.setAttribute("aria-label", `${CURVES[kind] || kind} against retention`);
     holder.append(element);
-    const names = [...new Set(own.map((r) => r.curve[0]))], policies = [...new Set(own.map((r) => r.policy))];
-    const traces = groups(own, line).map(([key, same]) => {
-      const [policy, name, format] = JSON.parse(key);
-      const spots = groups(same, (r) => r.curve[2]).sort((a, b) => a[0] - b[0]).map(([x, same]) => ({ x, retention: same.reduce((sum, r) => sum + r.retention, 0) / same.length, low: same.length === 1 ? same[0].low : Math.min(...same.map((r) => r.retention)), high: same.length === 1 ? same[0].high : Math.max(...same.map((r) => r.retention)), text: same.length === 1 ? hover(same[0]) : `${wrapped(policy)}<br>${name}, ${same.length} seeds; bars are their range` }));
-      const byName = policies.length === 1;
-      return { type: "scatter", mode: "lines+markers", name: wrapped(byName ? `${name}, ${format}` : `${policy}, ${name}`), x: spots.map((s) => s.x), y: spots.map((s) => 100 * s.retention), error_y: { ...bars(spots), color: undefined }, line: { color: COLOURS[(byName ? names.indexOf(name) : policies.indexOf(policy)) % COLOURS.length], dash: ["solid", "dash", "dot", "dashdot"][(byName ? 0 : names.indexOf(name)) % 4] }, text: spots.map((s) => s.text), hovertemplate: "%{text}<extra></extra>" };
+    const names = [...new Set(own.map((line) => line[0].line))], policies = [...new Set(own.map((line) => line[0].row.policy))];
+    const byName = policies.length === 1, many = own.length > 12;
+    const colour = (line) => COLOURS[(byName || many ? names.indexOf(line[0].line) : policies.indexOf(line[0].row.policy)) % COLOURS.length];
+    const spotsOf = (line) => groups(line, (p) => p.x).sort((a, b) => a[0] - b[0]).map(([x, same]) => spot(x, same.map((p) => p.row), line[0].line));
+    const traces = own.map((line) => {
+      const { line: name, row } = line[0], spots = spotsOf(line);
+      return { type: "scatter", mode: "lines+markers", name: wrapped(byName ? `${name}, ${row.format}` : many ? row.policy : `${row.policy}, ${name}`), showlegend: !many, opacity: many ? 0.35 : 1, x: spots.map((s) => s.x), y: spots.map((s) => 100 * s.retention), error_y: many ? undefined : { ...bars(spots), color: undefined }, marker: { size: many ? 4 : 6 }, line: { width: many ? 1 : 2, color: colour(line), dash: ["solid", "dash", "dot", "dashdot"][(byName || many ? 0 : names.indexOf(name)) % 4] }, text: spots.map((s) => s.text), hovertemplate: "%{text}<extra></extra>" };
     });
-    draw(element, traces, { title: { text: CURVES[kind] || kind }, xaxis: { title: { text: kind } }, yaxis: { title: { text: "retention, %" }, range: clip(own) }, shapes: keepLine() });
+    if (many) for (const name of names) {
+      const same = own.filter((line) => line[0].line === name).flatMap(spotsOf);
+      const middles = groups(same, (s) => s.x).sort((a, b) => a[0] - b[0]).map(([x, spots]) => [x, middle(spots.map((s) => s.retention)), spots.length]);
+      traces.push({ type: "scatter", mode: "lines+markers", name: wrapped(name), showlegend: true, x: middles.map((m) => m[0]), y: middles.map((m) => 100 * m[1]), marker: { size: 7 }, line: { width: 3.5, color: COLOURS[names.indexOf(name) % COLOURS.length] }, text: middles.map((m) => `<b>${wrapped(name)}</b><br>median ${percent(m[1])} of ${m[2]}`), hovertemplate: "%{text}<extra></extra>" });
+    }
+    const whole = kind.endsWith("bits") ? { dtick: 1 } : {};
+    draw(element, traces, { title: { text: `${CURVES[kind] || kind}${many ? ": medians thick, each policy thin" : ""}`, font: { size: 14 } }, xaxis: { title: { text: kind }, ...whole }, yaxis: { title: { text: "retention, %" }, range: clip(own.flatMap(spotsOf)) }, shapes: keepLine(), ...(many ? { showlegend: true } : {}) });
   }
 }
+function middle(values) { const v = [...values].sort((a, b) => a - b), n = v.length >> 1; return v.length % 2 ? v[n] : (v[n - 1] + v[n]) / 2; }
 
 function heat(rows) {
   const element = byId("plot-heat"), shown = rows.filter((row) => row.retention !== null);
@@ -122,9 +135,8 @@ function heat(rows) {
   fresh(element);
   const xs = [...new Set(shown.map((r) => r.method))].sort(), ys = [...new Set(shown.map((r) => r.algorithm))].sort().reverse();
   const at = (y, x) => shown.filter((r) => r.algorithm === y && r.method === x);
-  const mean = (own) => own.reduce((sum, r) => sum + r.retention, 0) / own.length;
-  const z = ys.map((y) => xs.map((x) => { const own = at(y, x); return own.length ? 100 * mean(own) : null; }));
-  const text = ys.map((y) => xs.map((x) => { const own = at(y, x); return own.length ? `${(100 * mean(own)).toFixed(0)} %<br>n=${own.length}` : ""; }));
+  const z = ys.map((y) => xs.map((x) => { const own = at(y, x); return own.length ? 100 * mean(own.map((r) => r.retention)) : null; }));
+  const text = ys.map((y) => xs.map((x) => { const own = at(y, x); return own.length ? `${(100 * mean(own.map((r) => r.retention))).toFixed(0)} %<br>n=${own.length}` : ""; }));
   element.style.height = Math.max(300, 150 + 46 * ys.length) + "px";
   draw(element, [{ type: "heatmap", x: xs.map(wrapped), y: ys, z, text, texttemplate: xs.length < 14 ? "%{text}" : "", hovertemplate: "%{y}, %{x}<br>%{text}<extra></extra>", zmin: 0, zmax: 100, colorscale: "Cividis", xgap: 2, ygap: 2, colorbar: { title: { text: "%" }, thickness: 12 } }], { title: { text: "Mean retention over all cells" }, xaxis: { tickangle: xs.length > 4 ? -35 : 0 } });
 }
@@ -154,12 +166,14 @@ function improvement() {
 }
 
 function calibrationSpread(rows) {
-  const element = byId("plot-calibration"), shown = rows.filter((row) => row.calibration && row.retention !== null);
-  const kinds = groups(shown, (r) => JSON.stringify(r.calibration));
-  if (kinds.length < 2) return none(element, "One kind of calibration data at most: no spread to show.");
+  const element = byId("plot-calibration"), kept = rows.filter((row) => row.calibration && row.retention !== null);
+  const draws = groups(kept, (r) => JSON.stringify([r.policy, r.format, r.drawn])).map(([, own]) => own).filter((own) => own.length > 1);
+  const shown = draws.flatMap((own) => { const level = mean(own.map((r) => r.retention)); return own.map((row) => ({ row, off: 100 * (row.retention - level) })); });
+  if (new Set(shown.map((s) => JSON.stringify(s.row.calibration))).size < 2) return none(element, "One kind of calibration data at most, or one draw of it: no spread to show.");
   fresh(element);
-  const traces = groups(shown, (r) => r.calibration[0]).map(([name, own], n) => ({ type: "box", name: wrapped(name), x: own.map((r) => `${r.calibration[1]}, ${r.calibration[2]}`), y: own.map((r) => 100 * r.retention), boxpoints: "all", pointpos: 0, jitter: 0.3, marker: { color: COLOURS[n % COLOURS.length], size: 4 }, text: own.map(hover), hoverinfo: "text" }));
-  draw(element, traces, { title: { text: "Spread over calibration data" }, boxmode: "group", yaxis: { title: { text: "retention, %" }, range: clip(shown) }, xaxis: { tickangle: -30, title: { text: "source, observations" } } });
+  const traces = groups(shown, (s) => s.row.calibration[0]).map(([name, own], n) => ({ type: "box", name: wrapped(name), x: own.map((s) => `${s.row.calibration[1]}, ${s.row.calibration[2]}`), y: own.map((s) => s.off), boxpoints: "outliers", marker: { color: COLOURS[n % COLOURS.length], size: 3 }, text: own.map((s) => hover(s.row)), hoverinfo: "text" }));
+  const far = Math.min(60, Math.max(5, ...shown.map((s) => Math.abs(s.off))));
+  draw(element, traces, { title: { text: "What the draw of the calibration data does: retention less its mean over the draws", font: { size: 14 } }, boxmode: "group", yaxis: { title: { text: "points of percentage" }, range: [-1.05 * far, 1.05 * far] }, xaxis: { tickangle: -30, title: { text: "source, observations" } } });
 }
 
 function table(rows) {

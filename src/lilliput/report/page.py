@@ -3,7 +3,6 @@
 import base64
 import html
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
@@ -11,14 +10,12 @@ from pathlib import Path
 from string import Template
 from typing import Any, final
 
-import numpy as np
-
 from lilliput.errors import MissingDependency
 from lilliput.measurement import QUANTITIES
 from lilliput.record import Record
-from lilliput.report import aggregates, guidelines, summary, table
-from lilliput.report.answers import algorithm, by_policy, costs, labels, promising, smallest, verdict_of
-from lilliput.report.recipe_text import axis, calibration, method
+from lilliput.report import guidelines, page_data, paper, summary, table
+from lilliput.report.answers import by_policy, labels, promising, smallest, verdict_of
+from lilliput.report.printed import Table
 from lilliput.report.summary import Row
 
 
@@ -65,18 +62,19 @@ def write_rows(
     except ImportError as error:
         raise MissingDependency("report.html needs plotly; install it with: pip install 'lilliput[report]'") from error
     assets = resources.files("lilliput.report")
-    data = {"keep": keep, "rows": _data(rows), "profiles": _profiles(rows), "improvements": _improvements(rows)}
     filled = Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
         css=(assets / "page.css").read_text(encoding="utf-8"),
         plotly=get_plotlyjs(),
         js=(assets / "page.js").read_text(encoding="utf-8"),
-        data=_embedded(data),
+        data=_embedded(page_data.of_rows(rows, keep)),
         summary=_summary(rows, keep),
         smallest=_smallest(rows, keep),
-        methods=_methods(rows),
+        disturbed=_shown(paper.disturbed(rows, keep)),
+        methods=_shown(paper.methods(rows)),
         failures=_failures(rows),
-        spreads=_spreads(rows),
+        ranges="".join(_shown(one) for one in paper.ranges(rows)),
+        spreads=_shown(paper.spreads(rows)),
         replays=_replays(clips),
         best=_best(rows, keep),
         claims=_claims(rows),
@@ -96,85 +94,21 @@ def _embedded(data: Any) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _data(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    names = labels(rows)
-    return [_row(row, names[row.policy, row.environment]) for row in rows]
-
-
-def _row(row: Row, label: str) -> dict[str, Any]:
-    kept, time, curve = row.retention, row.latency, axis(row.recipe)
-    plain = {
-        "policy": label,
-        "algorithm": algorithm(row),
-        "environment": row.environment,
-        "recipe": row.recipe or "(baseline)",
-        "method": method(row.recipe),
-        "format": row.format,
-        "seed": row.compression_seed,
-        "verdict": verdict_of(row) or "baseline",
-        "reason": row.reason,
-        "n": row.n_episodes,
-        "mean": row.mean_return,
-        "sd": row.sd_return,
-        "worst": row.worst_decile,
-        "baseline": row.baseline_mean,
-        "random": row.random_mean,
-        "retention": kept.estimate if kept else None,
-        "low": kept.low if kept else None,
-        "high": kept.high if kept else None,
-        "needed": row.verdict.episodes_needed if row.verdict else None,
-        "bytes": row.model_bytes,
-        "smaller": row.smaller,
-        "file": row.file_bytes,
-        "macs": row.n_macs,
-        "latency": time.p50 if time else None,
-        "p99": time.p99 if time else None,
-        "faster": time.ratio if time else None,
-        "memory": row.memory_bytes,
-        "energy": row.energy_j,
-        "curve": list(curve) if curve else None,
-        "calibration": calibration(row.recipe),
-        "records": list(row.digests),
-        "notes": list(row.notes),
-    }
-    return {key: _finite(value) for key, value in plain.items()}
-
-
-def _finite(value: Any) -> Any:
-    """A number as 6 digits, which is more than a page shows; None for what is infinite."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value
-
-
-def _profiles(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    return [
-        {"method": name, **{key: np.round(value, 4).tolist() for key, value in vars(profile).items()}}
-        for name, profile in aggregates.profiles(rows).items()
-    ]
-
-
-def _improvements(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    return [
-        {"ours": found.ours, "theirs": found.theirs, "n": found.n_policies}
-        | {key: round(value, 4) for key, value in vars(found.interval).items()}
-        for found in aggregates.improvements(rows)
-    ]
-
-
 def _summary(rows: Sequence[Row], keep: float) -> str:
     candidates = [row for row in rows if row.recipe]
     verdicts = [verdict_of(row) for row in candidates]
     best = [row for row in smallest(rows) if row is not None]
     factor = max((row.smaller or 0 for row in best), default=0)
-    policies = len(by_policy(rows))
+    played = len(by_policy(rows))
+    several = played > len({row.policy for row in rows})
+    whole = f"{played} pairs of policy and environment" if several else f"{played} policies"
     cards = [
         ("Kept the return", f"{verdicts.count('kept')} of {len(candidates)}", f"at least {keep:.0%} of it, 95 % sure"),
         ("Lost it", str(verdicts.count("lost")), f"{verdicts.count('undecided')} undecided"),
         (
             "Smallest that kept it",
             f"{factor:.1f}x smaller" if factor else "none",
-            f"{len(best)} of {policies} policies have one",
+            f"{len(best)} of {whole} have one",
         ),
         ("Failed", str(verdicts.count("failed")), f"{verdicts.count('not applicable')} had nothing to do"),
     ]
@@ -204,15 +138,21 @@ def _table(header: Sequence[str], body: Sequence[Sequence[str]], caption: str, *
     )
 
 
+def _shown(one: Table) -> str:
+    """A table as a section of the page; nothing where it is empty."""
+    return _table(one.header, one.body, one.caption, text_columns=one.n_text) if one.body else ""
+
+
 def _smallest(rows: Sequence[Row], keep: float) -> str:
     names = labels(rows)
+    timed = any(row.latency is not None for row in rows)
     body = []
     for (key, group), row in zip(by_policy(rows).items(), smallest(rows), strict=True):
         if row is None:
             text = f"none of {sum(bool(r.recipe) for r in group)} surely kept it"
             row = promising(group, keep)
             if row is None or row.verdict is None:
-                body.append([names[key], text, "", "", "", "", ""])
+                body.append([names[key], text, "", "", "", "", ""][: 6 + timed])
                 continue
             what = f"{text}; about {row.verdict.episodes_needed:,} episodes would decide on {row.recipe}"
         else:
@@ -227,7 +167,7 @@ def _smallest(rows: Sequence[Row], keep: float) -> str:
                 table.kept_cells(row)[5],
                 f"{table.number(row.mean_return)} / {table.number(row.baseline_mean)}",
                 f"{table.seconds(time.p50)}, {time.ratio:.1f}x faster" if time and time.ratio else "-",
-            ]
+            ][: 6 + timed]
         )
     header = (
         "policy",
@@ -238,54 +178,7 @@ def _smallest(rows: Sequence[Row], keep: float) -> str:
         "return / baseline",
         "a decision",
     )
-    return _table(header, body, "The smallest of each policy", text_columns=2)
-
-
-def _methods(rows: Sequence[Row]) -> str:
-    body = []
-    for cost in costs(rows):
-        share = cost.retention
-        counts = [str(cost.statuses[name]) for name in ("kept", "lost", "undecided", "failed")]
-        body.append(
-            [
-                cost.method,
-                f"{share.estimate:.1%} [{share.low:.1%}, {share.high:.1%}]" if share else "-",
-                "-" if cost.smaller is None else f"{cost.smaller:.1f}x",
-                "-" if cost.faster is None else f"{cost.faster:.1f}x",
-                str(cost.n_policies),
-                str(cost.n_cells),
-                *counts,
-            ]
-        )
-    header = (
-        "method",
-        "retention (IQM) [95 %]",
-        "smaller",
-        "faster",
-        "policies",
-        "cells",
-        "kept",
-        "lost",
-        "undecided",
-        "failed",
-    )
-    return _table(header, body, "What each method did: interquartile mean over its cells, median factors")
-
-
-def _spreads(rows: Sequence[Row]) -> str:
-    found = aggregates.spreads(rows)
-    if not found:
-        return ""
-    body = [
-        [
-            *(spread.method, spread.source, spread.observations),
-            *(f"{value:.1%}" for value in (spread.mean, spread.sd, spread.widest)),
-            *(str(spread.n_policies), str(spread.n_draws)),
-        ]
-        for spread in found
-    ]
-    header = ("method", "source", "observations", "retention", "sd over draws", "widest range", "policies", "draws")
-    return _table(header, body, "What the draw of the calibration data does, the steadiest first", text_columns=3)
+    return _table(header[: 6 + timed], body, "The smallest of each policy", text_columns=2)
 
 
 def _replays(clips: Sequence[Clip]) -> str:

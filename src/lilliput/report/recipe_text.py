@@ -2,14 +2,14 @@
 
 import ast
 import functools
+import re
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, final
 
-MAIN = {
-    "prune_units": "ratio", "prune_weights": "sparsity", "quantize": "weight_bits", "distill": "hidden",
-    "finetune": "weight_bits", "half": "",
-}  # fmt: skip
-"""The parameter that says how far a step goes."""
+AXES = ("ratio", "sparsity", "weight_bits", "activation_bits", "hidden", "observations")
+"""The parameters that say how far a step goes."""
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "quantize": {"weight_bits": 8, "activation_bits": 8, "scheme": "dynamic"},
@@ -63,21 +63,63 @@ def method(recipe: str) -> str:
     return " | ".join(words) or "baseline"
 
 
-def axis(recipe: str) -> tuple[str, str, float] | None:
-    """The curve that a recipe of one step is a point of: the curve's name, what varies, and where; None without one.
+@final
+@dataclass(frozen=True)
+class Curve:
+    """A curve that a recipe is a point of: the line's name, the parameter that varies along it, and where."""
 
-    >>> axis('prune_units(ratio=0.5, importance="l2")')
-    ('prune_units l2', 'ratio', 0.5)
+    line: str
+    parameter: str
+    value: float
+
+
+def curves(recipes: Iterable[str]) -> dict[str, tuple[Curve, ...]]:
+    """The curves that each recipe is a point of: of recipes that differ in one parameter alone.
+
+    >>> found = curves(["prune_units(ratio=0.1) | half()", "prune_units(ratio=0.5) | half()", "half()"])
+    >>> found["prune_units(ratio=0.5) | half()"], found["half()"]
+    ((Curve(line='prune_units l1 | half', parameter='ratio', value=0.5),), ())
     """
-    found = steps(recipe)
-    if len(found) != 1 or not MAIN.get(found[0].name):
-        return None
-    parameter = MAIN[found[0].name]
-    value = found[0].get(parameter)
-    if not isinstance(value, int | float):
-        return None
-    others = [str(v) if isinstance(v, str) else f"{name}={v}" for name, v in found[0].arguments if name != parameter]
-    return " ".join([found[0].name, *others]), parameter, float(value)
+    points: dict[tuple[object, ...], dict[str, Curve]] = defaultdict(dict)
+    distinct = list(dict.fromkeys(recipes))
+    for recipe in distinct:
+        found = steps(recipe)
+        for number, step in enumerate(found):
+            for parameter, value in step.arguments:
+                if parameter in AXES and isinstance(value, int | float):
+                    rest = tuple(tuple(p for p in s.arguments if s is not step or p[0] != parameter) for s in found)
+                    line = " | ".join(_words(s, parameter if s is step else "") for s in found)
+                    key = (number, parameter, tuple(s.name for s in found), rest)
+                    points[key][recipe] = Curve(line, parameter, float(value))
+    known: dict[str, list[Curve]] = {recipe: [] for recipe in distinct}
+    for spots in points.values():
+        if len(spots) > 1:
+            for recipe, curve in spots.items():
+                known[recipe].append(curve)
+    return {recipe: tuple(found) for recipe, found in known.items()}
+
+
+def _words(step: StepText, parameter: str) -> str:
+    """A step's name and choices, with the numbers that are not the usual ones."""
+    usual = _DEFAULTS.get(step.name, {})
+    own = [(name, value) for name, value in step.arguments if name != parameter]
+    words = [
+        str(v) if isinstance(v, str) else f"{name}={v}" for name, v in own if usual.get(name) != v or name in _SHOWN
+    ]
+    return " ".join([step.name, *words])
+
+
+_SHOWN = ("scheme", "importance")
+"""Choices that a reader wants to see even where they are the usual ones."""
+
+
+def undrawn(recipe: str) -> str:
+    """The recipe's text without the draw of its calibration data: draws of one have this in common.
+
+    >>> undrawn('quantize(scheme="static", draw=3)')
+    'quantize(scheme="static")'
+    """
+    return re.sub(r"(?:, )?\bdraw=\d+", "", recipe)
 
 
 def _step(call: ast.Call) -> StepText:

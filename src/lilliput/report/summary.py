@@ -1,5 +1,6 @@
 """From records to rows: what each candidate kept and cost, against the baseline on the same seeds."""
 
+import json
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable
@@ -34,7 +35,7 @@ class Row:
         smaller: the baseline's model_bytes over this one's.
         file_smaller: the same of the files on disk.
         memory_bytes: peak resident memory over that of the same runtime serving an identity policy.
-        environment: the id, with its arguments where there are any.
+        environment: the id, with its arguments after a space where there are any; see `place`.
         digests: of the cells that the row is made of: the names of their record files.
     """
 
@@ -134,6 +135,19 @@ def _returns(
     )
 
 
+def place(environment: str, kwargs: str) -> str:
+    """An environment in words: the id and its arguments; one that changes another (`of`) goes by the other's name.
+
+    >>> place("Hopper-v4", "{}"), place("LunarLander-v3", '{"continuous": true}')
+    ('Hopper-v4', 'LunarLander-v3 continuous=true')
+    >>> place("my.module:Perturbed-v0", '{"mass": 1.3, "of": "Hopper-v4"}')
+    'Hopper-v4 mass=1.3'
+    """
+    given = json.loads(kwargs)
+    name = str(given.pop("of", environment))
+    return " ".join([name, *(f"{key}={json.dumps(value)}" for key, value in given.items())])
+
+
 def _task(cell: Cell) -> tuple[object, ...]:
     return cell.environment, cell.environment_kwargs, cell.wrappers
 
@@ -164,7 +178,7 @@ def _row(
     return Row(
         policy=cell.policy,
         names=records[0].names or (baseline[0].names if baseline else ()),
-        environment=cell.environment + ("" if cell.environment_kwargs == "{}" else f" {cell.environment_kwargs}"),
+        environment=place(cell.environment, cell.environment_kwargs),
         recipe=cell.recipe,
         format=cell.format,
         target=cell.target,

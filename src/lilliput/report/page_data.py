@@ -1,0 +1,82 @@
+"""What the page's script draws from: rows and aggregates as JSON data."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lilliput.report import aggregates
+from lilliput.report.answers import algorithm, labels, verdict_of
+from lilliput.report.recipe_text import Curve, calibration, curves, method, undrawn
+from lilliput.report.summary import Row
+
+
+def of_rows(rows: Sequence[Row], keep: float) -> dict[str, Any]:
+    """Rows, performance profiles and probabilities of improvement, as JSON data."""
+    names = labels(rows)
+    known = curves(row.recipe for row in rows if row.recipe)
+    lines = [_row(row, names[row.policy, row.environment], known.get(row.recipe, ())) for row in rows]
+    return {"keep": keep, "rows": lines, "profiles": _profiles(rows), "improvements": _improvements(rows)}
+
+
+def _row(row: Row, label: str, lines: Sequence[Curve]) -> dict[str, Any]:
+    kept, time = row.retention, row.latency
+    plain = {
+        "policy": label,
+        "algorithm": algorithm(row),
+        "environment": row.environment,
+        "recipe": row.recipe or "(baseline)",
+        "method": method(row.recipe),
+        "format": row.format,
+        "seed": row.compression_seed,
+        "verdict": verdict_of(row) or "baseline",
+        "reason": row.reason,
+        "n": row.n_episodes,
+        "mean": row.mean_return,
+        "sd": row.sd_return,
+        "worst": row.worst_decile,
+        "baseline": row.baseline_mean,
+        "random": row.random_mean,
+        "retention": kept.estimate if kept else None,
+        "low": kept.low if kept else None,
+        "high": kept.high if kept else None,
+        "needed": row.verdict.episodes_needed if row.verdict else None,
+        "bytes": row.model_bytes,
+        "smaller": row.smaller,
+        "file": row.file_bytes,
+        "macs": row.n_macs,
+        "latency": time.p50 if time else None,
+        "p99": time.p99 if time else None,
+        "faster": time.ratio if time else None,
+        "memory": row.memory_bytes,
+        "energy": row.energy_j,
+        "curves": [[line.line, line.parameter, line.value] for line in lines],
+        "calibration": calibration(row.recipe),
+        "drawn": undrawn(row.recipe),
+        "records": list(row.digests),
+        "notes": list(row.notes),
+    }
+    return {key: _finite(value) for key, value in plain.items()}
+
+
+def _finite(value: Any) -> Any:
+    """A number as 6 digits, which is more than a page shows; None for what is infinite."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
+
+
+def _profiles(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    return [
+        {"method": name, **{key: np.round(value, 4).tolist() for key, value in vars(profile).items()}}
+        for name, profile in aggregates.profiles(rows).items()
+    ]
+
+
+def _improvements(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    return [
+        {"ours": found.ours, "theirs": found.theirs, "n": found.n_policies}
+        | {key: round(value, 4) for key, value in vars(found.interval).items()}
+        for found in aggregates.improvements(rows)
+    ]
