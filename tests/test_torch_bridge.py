@@ -145,3 +145,22 @@ def test_a_replay_keeps_all_states_in_order() -> None:
         replay.add(part, part[:, :1])
     np.testing.assert_array_equal(replay.observations.numpy(), np.concatenate(parts))
     np.testing.assert_array_equal(replay.targets.numpy(), np.concatenate(parts)[:, :1])
+
+
+@pytest.mark.parametrize("ranges", [(3, 1, 1), (3, 1, 4)])
+def test_the_gradient_passes_the_rounding_and_stops_at_the_ends(ranges: tuple[int, ...]) -> None:
+    from lilliput.torch_bridge.students import _input_codes
+
+    rng = np.random.default_rng(5)
+    x = torch.tensor(rng.standard_normal((3, 50, 4)) * 2, requires_grad=True)
+    inverse = torch.tensor(rng.uniform(20, 60, ranges), requires_grad=True)
+    zero = torch.full((), 128.0, dtype=torch.float64)
+    weight = torch.tensor(rng.standard_normal((3, 50, 4)))
+    found = _input_codes(x, inverse, zero, 255)
+    assert 0 < int(((found == 0) | (found == 255)).sum()) < found.numel() / 2
+    ours = torch.autograd.grad((found * weight).sum(), (x, inverse))
+    # The same in parts, of which torch knows the gradient: the rounding is taken out of it.
+    real = x * inverse + zero
+    parts = torch.clamp(real + (torch.round(x * inverse) + zero - real).detach(), 0, 255)
+    torch.testing.assert_close(found, parts)
+    torch.testing.assert_close(ours, torch.autograd.grad((parts * weight).sum(), (x, inverse)))

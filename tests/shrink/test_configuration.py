@@ -11,7 +11,7 @@ from lilliput.shrink.configuration import EFFECTS, Effects, Student, chance, mov
 def test_every_move_leads_to_a_recipe_that_says_what_it_is(discrete: bool) -> None:
     seen = list(starts(discrete))
     for _ in range(2):
-        seen += [child for student in seen[:40] for _, child in moves(student, discrete, (512, 2))]
+        seen += [child for student in seen[:40] for _, child in moves(student, 17, 6, discrete, (512, 2))]
     assert len({student.recipe for student in seen}) > 50
     for student in seen:
         assert format_recipe(parse(student.recipe)) == student.recipe
@@ -20,8 +20,21 @@ def test_every_move_leads_to_a_recipe_that_says_what_it_is(discrete: bool) -> No
 
 def test_every_move_has_an_effect_to_begin_with() -> None:
     for discrete in (False, True):
-        for student in (Student((8,), bits, "l2") for bits in (2, 3, 4, 5, 6, 8)):
-            assert {name for name, _ in moves(student, discrete, (512, 1))} <= EFFECTS.keys()
+        for student in (Student((8,), bits, "l2") for bits in (2, 3, 4, 5, 6, 8, (5, 6))):
+            assert {name for name, _ in moves(student, 17, 6, discrete, (512, 1))} <= EFFECTS.keys()
+
+
+@pytest.mark.parametrize(
+    ("hidden", "inputs", "wanted"),
+    [((36, 36), 17, (6, 5, 6)), ((10, 10), 17, (5, 6, 6)), ((8,), 17, (5, 6)), ((8,), 3, (6, 5))],
+)
+def test_the_layer_of_the_most_weights_gets_fewer_bits(
+    hidden: tuple[int, ...], inputs: int, wanted: tuple[int, ...]
+) -> None:
+    found = dict(moves(Student(hidden, 6, "l2"), inputs, 6, False, (512, 1)))["fewer bits where most are"]
+    assert found.weight_bits == wanted
+    assert found.model_bytes(inputs, 6, 0) < Student(hidden, 6, "l2").model_bytes(inputs, 6, 0)
+    assert found.root == Student(hidden, 6, "l2").root, "the real student is trained once for both"
 
 
 @pytest.mark.parametrize(
@@ -31,6 +44,7 @@ def test_every_move_has_an_effect_to_begin_with() -> None:
         Student((5,), 3, "kl"),
         Student((4, 3), 6, "kl", "none"),
         Student((7,), 8, "kl", "per_tensor"),
+        Student((9, 9), (5, 4, 6), "kl"),
     ],
 )
 def test_the_size_is_known_before_the_student_is_made(student: Student) -> None:
@@ -41,7 +55,8 @@ def test_the_size_is_known_before_the_student_is_made(student: Student) -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((500, 6)).astype(np.float32)
     made = torch_bridge.Students((6, *student.hidden, 3), "silu", 1, torch_bridge.Inputs.of(x), rng)
-    bits = (student.weight_bits,) * (len(student.hidden) + 1)
+    every = student.weight_bits
+    bits = every if isinstance(every, tuple) else (every,) * (len(student.hidden) + 1)
     made.quantize(torch_bridge.Quantization(bits, 8, student.input_range), torch.tensor(x))
     box = spaces.Box((6,), np.full(6, -np.inf), np.full(6, np.inf))
     policy = Policy(box, spaces.Discrete(3), (*made.network(0), layers.ArgmaxAction((3,))))

@@ -22,7 +22,7 @@ class Student:
     """A distilled student, and how long it is evolved afterwards (0: not at all)."""
 
     hidden: tuple[int, ...]
-    weight_bits: int
+    weight_bits: int | tuple[int, ...]
     loss: Loss
     input_range: InputRange = "per_dimension"
     disturbance: float = 0.5
@@ -53,9 +53,10 @@ class Student:
     def model_bytes(self, inputs: int, outputs: int, head: int) -> int:
         """Its size, known before it is made."""
         sizes = (inputs, *self.hidden, outputs)
+        every = self.weight_bits if isinstance(self.weight_bits, tuple) else (self.weight_bits,) * (len(sizes) - 1)
         total = head
-        for fan_in, fan_out in itertools.pairwise(sizes):
-            total += packed_nbytes(fan_in * fan_out, self.weight_bits) + 2 * fan_out + 2
+        for bits, (fan_in, fan_out) in zip(every, itertools.pairwise(sizes), strict=True):
+            total += packed_nbytes(fan_in * fan_out, bits) + 2 * fan_out + 2
         ranges = {"per_dimension": 3 * inputs, "per_tensor": 3, "none": 0}[self.input_range]
         return total + ranges + 3 * len(self.hidden)
 
@@ -74,7 +75,7 @@ def student_of(recipe: str) -> Student | None:
             pass
         case _:
             return None
-    if not isinstance(made.weight_bits, int):
+    if made.weight_bits is None:
         return None
     student = Student(made.hidden, made.weight_bits, made.loss, made.input_range, made.disturbance, made.steps)
     student = student if evolved.episodes == 1 else replace(student, evolve=evolved.episodes, each=evolved.each)
@@ -96,6 +97,7 @@ EFFECTS: dict[str, tuple[float, float]] = {
     "5 to 4 bits": (-0.03, 0.05),
     "4 to 3 bits": (-0.1, 0.12),
     "3 to 2 bits": (-0.25, 0.25),
+    "fewer bits where most are": (-0.02, 0.04),
     "more bits": (0.03, 0.05),
     "no ranges": (-0.05, 0.08),
     "flatter": (-0.03, 0.07),
@@ -131,14 +133,22 @@ def starts(discrete: bool) -> tuple[Student, ...]:
     )
 
 
-def moves(student: Student, discrete: bool, evolutions: tuple[int, int]) -> Iterator[tuple[str, Student]]:
+def moves(
+    student: Student, inputs: int, outputs: int, discrete: bool, evolutions: tuple[int, int]
+) -> Iterator[tuple[str, Student]]:
     """Each neighbour, after the name of the move; `evolutions`: episodes of a spell of evolution, and of a member."""
-    hidden, bits = student.hidden, student.weight_bits
+    hidden = student.hidden
+    # One number of bits for all layers, or what the others have where one layer has fewer.
+    bits = max(student.weight_bits) if isinstance(student.weight_bits, tuple) else student.weight_bits
+    if isinstance(student.weight_bits, tuple):
+        yield "more bits", replace(student, weight_bits=bits)
+    elif hidden and bits >= 4:
+        yield "fewer bits where most are", replace(student, weight_bits=_fewer_in_the_largest(student, inputs, outputs))
     if hidden:
         yield "narrower", replace(student, hidden=_scaled(hidden, 0.72))
         yield "much narrower", replace(student, hidden=_scaled(hidden, 0.45))
         if max(hidden) <= 12:
-            yield "linear", replace(student, hidden=())
+            yield "linear", replace(student, hidden=(), weight_bits=bits)
         yield "wider", replace(student, hidden=_scaled(hidden, 1.4))
         yield "much wider", replace(student, hidden=_scaled(hidden, 2.0))
         if 3 * student.steps <= MOST_STEPS:
@@ -152,9 +162,9 @@ def moves(student: Student, discrete: bool, evolutions: tuple[int, int]) -> Iter
     if student.input_range == "per_dimension" and bits >= 3:
         yield "no ranges", replace(student, input_range="none")
     if len(hidden) == 2:
-        yield "flatter", replace(student, hidden=(round(1.6 * hidden[0]),))
+        yield "flatter", replace(student, hidden=(round(1.6 * hidden[0]),), weight_bits=bits)
     if len(hidden) == 1 and hidden[0] >= 6:
-        yield "deeper", replace(student, hidden=(round(hidden[0] / 1.6),) * 2)
+        yield "deeper", replace(student, hidden=(round(hidden[0] / 1.6),) * 2, weight_bits=bits)
     for loss in _losses(discrete):
         if loss != student.loss:
             yield "other loss", replace(student, loss=loss)
@@ -168,6 +178,14 @@ def moves(student: Student, discrete: bool, evolutions: tuple[int, int]) -> Iter
         yield "much longer", replace(student, steps=6 * student.steps)
     if not student.evolve:
         yield "evolved", replace(student, evolve=evolutions[0], each=evolutions[1])
+
+
+def _fewer_in_the_largest(student: Student, inputs: int, outputs: int) -> tuple[int, ...]:
+    """One bit fewer in the layer of the most weights."""
+    assert isinstance(student.weight_bits, int)
+    weights = [a * b for a, b in itertools.pairwise((inputs, *student.hidden, outputs))]
+    largest = weights.index(max(weights))
+    return tuple(student.weight_bits - (index == largest) for index in range(len(weights)))
 
 
 def _losses(discrete: bool) -> tuple[Loss, ...]:

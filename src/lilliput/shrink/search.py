@@ -218,7 +218,7 @@ class _Run:
                 continue
             estimate, error = self.bar.retention(trial.returns)
             bar = self.bar.keep + self.bar.margin(trial.returns)
-            for move, child in moves(parent, self._discrete, evolutions):
+            for move, child in moves(parent, self._inputs, self._outputs, self._discrete, evolutions):
                 if child.recipe in self.trials or child.recipe in self.students:
                     continue
                 if child.evolve and child.n_macs(self._inputs, self._outputs) > _EVOLVABLE:

@@ -48,8 +48,9 @@ class Replay:
 
     def sample(self, restarts: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A batch for every restart."""
-        indices = torch.randint(self._n, (restarts, batch), generator=generator)
-        return self._x[indices], self._y[indices]
+        rows = torch.randint(self._n, (restarts * batch,), generator=generator)
+        x, y = self._x.index_select(0, rows), self._y.index_select(0, rows)
+        return x.view(restarts, batch, -1), y.view(restarts, batch, -1)
 
     @property
     def observations(self) -> Tensor:
