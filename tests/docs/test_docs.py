@@ -54,7 +54,8 @@ def test_every_command_in_the_docs_parses(page, line, monkeypatch):
     for parameter in command.params:
         if isinstance(parameter.type, click.Path):
             monkeypatch.setattr(parameter, "type", click.Path(path_type=Path))
-    command.make_context("x", list(rest), **cli.context_settings)
+    context = command.make_context("x", list(rest), **cli.context_settings)
+    assert not context.args, f"{context.args} are left over"
     for recipe in re.findall(r"-r (?:'([^']*)'|\"([^\"]*)\")", line):
         parse("".join(recipe))
 

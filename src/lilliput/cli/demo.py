@@ -62,12 +62,10 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
         )
     start = time.monotonic()
     found: dict[str, object] = {}
-    smallest: tuple[int, Path] | None = None
-    for number, source in enumerate(sources, 1):
-        policy = load_policy(source)
-        id_ = source.name.partition("-")[2]
-        target = output / source.name
-        smallest = min(smallest or (policy.model_bytes, source), (policy.model_bytes, source))
+    loaded = {source.name: load_policy(source) for source in sources}
+    for number, (name, policy) in enumerate(loaded.items(), 1):
+        id_ = name.partition("-")[2]
+        target = output / name
         click.echo(
             f"[{number}/{len(sources)}] {policy.provenance.algorithm} on {id_}, {policy.model_bytes:,} bytes", err=True
         )
@@ -75,16 +73,13 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
             records = run(policy, Comparison(id_, RECIPES, ("c",), episodes, 0), target, os.cpu_count() or 1, report)
         rows = summary.rows(records, 0.95)
         (target / "table.md").write_text(table.markdown(rows))
-        found[source.name] = table.to_json(rows)
+        found[name] = table.to_json(rows)
         if not as_json:
-            click.echo(f"\n{source.name}: {episodes} episodes each, on the compiled C\n\n{table.text(rows)}\n")
-    assert smallest is not None
-    name = smallest[1].name
+            click.echo(f"\n{name}: {episodes} episodes each, on the compiled C\n\n{table.text(rows)}\n")
+    name = min(loaded, key=lambda name: loaded[name].model_bytes)
     click.echo(f"the smallest policy of {name} that keeps 95 %, without training: a minute at most", err=True)
     request = Request(name.partition("-")[2], within_s=_SHRINK_S, workers=os.cpu_count() or 1, train=False)
-    result = shrink(
-        load_policy(smallest[1]), request, output / f"{name}-shrunk", lambda said: click.echo(said, err=True)
-    )
+    result = shrink(loaded[name], request, output / f"{name}-shrunk", lambda said: click.echo(said, err=True))
     found["shrink"] = to_json(result)
     if as_json:
         click.echo(json.dumps(found, indent=1))
