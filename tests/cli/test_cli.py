@@ -45,6 +45,12 @@ def source(tmp_path) -> Path:
     return path
 
 
+def test_compress_makes_the_folder_that_it_writes_to(run, source, tmp_path):
+    path = tmp_path / "new" / "folder" / "half.lilliput"
+    assert run("compress", source, "-r", "half()", "-o", path)[0] == 0
+    assert policy_file.read(path).model_bytes < policy_file.read(source).model_bytes
+
+
 def test_show_in_words_and_in_json(run, source):
     code, out, _ = run("show", source)
     assert code == 0
@@ -106,7 +112,10 @@ def test_nothing_is_overwritten_without_force(run, source, tmp_path):
         (["compress", "SOURCE", "-r", "prune_units(ratio=", "-o", "OUT"], 1, "recipe"),
         (["compress", "SOURCE", "-r", "__import__('os')", "-o", "OUT"], 1, "__import__"),
         (["compress", "SOURCE", "-r", "prune_units(ratio=0.01)", "-o", "OUT"], 1, "prune_units: "),
-        (["compress", "SOURCE", "-r", "half()", "-o", "nowhere/a.lilliput"], 1, "nowhere"),
+        (["compress", "SOURCE", "-r", "half()", "-o", "TEXT/a.lilliput"], 1, "TEXT"),
+        (["compress", "SOURCE", "-r", "half()", "-o", "BUSY"], 1, "BUSY is a folder; name a file"),
+        (["compress", "SOURCE", "-r", "half()", "-o", "OUT", "--env", "CartPoll-v1"], 1, "did you mean CartPole-v1?"),
+        (["compress", "SOURCE", "-r", "half()", "-o", "OUT", "--env", "Acrobot-v1"], 1, "observation space"),
         (["compress", "SOURCE", "-r", "half()", "-o", "OUT", "--env-kwargs", "{"], 1, "must be a JSON object"),
         (["compare", "SOURCE", "--env", "Nope-v0", "-r", "half()", "-o", "OUT"], 1, "Nope-v0"),
         (["compare", "SOURCE", "--env", "Acrobot-v1", "-r", "half()", "-o", "OUT"], 1, "observation space"),
@@ -116,6 +125,7 @@ def test_nothing_is_overwritten_without_force(run, source, tmp_path):
         (["export", "SOURCE", "--format", "tflite", "-o", "OUT"], 2, "tflite"),
         (["check", "BUSY"], 1, "it has no manifest.json"),
         (["measure", "BUSY"], 1, "it has no manifest.json"),
+        (["measure", "BUSY", "--target", "cortex-m4", "--rate", "50"], 2, "--rate needs --cell"),
         (["bogus"], 2, "No such command"),
     ],
 )  # fmt: skip

@@ -45,6 +45,8 @@ def compress(
     from lilliput.load import load_policy
     from lilliput.study.environment import context_for
 
+    if output.is_dir():
+        raise LilliputError(f"{output} is a folder; name a file, such as {output / 'small.lilliput'}")
     if output.exists() and not force:
         raise LilliputError(f"{output} exists; choose another name or give --force")
     steps = parse(recipe)
@@ -54,6 +56,7 @@ def compress(
         small = apply(policy, steps, context)
     if force:
         output.unlink(missing_ok=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
     policy_file.write(small, output)
     if as_json:
         found = {

@@ -53,6 +53,8 @@ def measure(
 
         if wanted["deadline"] is not None and wanted["clock"] is None:
             raise click.UsageError("--deadline needs --clock")
+        if wanted["rate"] is not None and wanted["cell"] is None:
+            raise click.UsageError("--rate needs --cell, such as cr2032")
         if not measure_on_target(folder, target, Wanted(**wanted), as_json=as_json):
             sys.exit(DOES_NOT_FIT)
         return

@@ -38,13 +38,14 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
     Raises:
         LilliputError: the environment does not fit the policy, or the policy is not better than random there.
     """
+    from lilliput.study.environment import check
     from lilliput.study.run import keep_policy
 
     started = time.time()
     _enter(folder, policy, request)
     if (folder / RESULT).exists():
         return from_json(json.loads((folder / RESULT).read_text()))
-    _check_fit(policy, request)
+    check(policy, request.environment, request.environment_kwargs)
     keep_policy(folder, policy)
     place = Place(folder, policy.digest, request, policy.provenance.wrappers)
     notes: list[str] = []
@@ -177,18 +178,6 @@ def _has_torch() -> bool:
     import importlib.util
 
     return importlib.util.find_spec("torch") is not None
-
-
-def _check_fit(policy: Policy, request: Request) -> None:
-    from lilliput.rollout import check_fit, make_environment
-
-    made_ = make_environment(
-        request.environment, wrappers=policy.provenance.wrappers, environment_kwargs=request.environment_kwargs
-    )
-    try:
-        check_fit(policy.observation_space, policy.action_space, made_)
-    finally:
-        made_.close()
 
 
 def _played_on(searched: Searched, place: Place, executor: "confirm.ProcessPoolExecutor", until: float) -> Searched:

@@ -38,7 +38,11 @@ def resolve(policy: Policy, environment: str | None, environment_kwargs: str) ->
 def context_for(
     policy: Policy, environment: str | None, environment_kwargs: str, seed: int, progress: Progress
 ) -> Context:
-    """What a recipe may use: the named environment, else the one of the source where it runs here, else none."""
+    """What a recipe may use: the named environment, else the one of the source where it runs here, else none.
+
+    Raises:
+        LilliputError: the named one does not run, or is none that the policy can play.
+    """
     from lilliput.rollout import successor
 
     kwargs = keyword_arguments(environment_kwargs)
@@ -46,7 +50,24 @@ def context_for(
     id_ = environment or (trained_on if trained_on and successor(trained_on) is None else None)
     if id_ is None:
         return Context(policy, seed=seed, progress=progress)
+    if environment is not None:
+        check(policy, id_, kwargs)
     return Context.from_environment(policy, id_, seed, environment_kwargs=kwargs, progress=progress)
+
+
+def check(policy: Policy, environment: str, kwargs: Mapping[str, Any]) -> None:
+    """Nothing, where the policy can play that environment with its own wrappers.
+
+    Raises:
+        LilliputError: it cannot, or the environment does not run here.
+    """
+    from lilliput.rollout import check_fit, make_environment
+
+    made = make_environment(environment, wrappers=policy.provenance.wrappers, environment_kwargs=kwargs)
+    try:
+        check_fit(policy.observation_space, policy.action_space, made)
+    finally:
+        made.close()
 
 
 def matching(named: Sequence[tuple[str, T]], path: str, trained_on: str) -> T | None:
