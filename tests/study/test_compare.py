@@ -89,6 +89,12 @@ def test_the_wrong_environment_is_refused_with_both_spaces(balancer, tmp_path):
         compare(balancer, comparison(environment="Acrobot-v1"), tmp_path, 1, SILENT)
 
 
+def test_a_recipe_without_a_step_is_refused_and_twins_are_one(balancer):
+    with pytest.raises(LilliputError, match=r"recipe '' has no step; drop it"):
+        cells(balancer, comparison(recipes=("",)))
+    assert len(cells(balancer, comparison(recipes=("half()", " half( )")))) == 3
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path):
     folder.enter(tmp_path / "new", "comparison", force=False)
     folder.enter(tmp_path / "new", "comparison", force=False)

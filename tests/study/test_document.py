@@ -47,7 +47,7 @@ def test_environments_as_a_text_a_list_and_a_table(tmp_path):
         (GOOD + 'targets = ["cortex-m4"]', "line 6: targets: 'cortex-m4'; allowed: host"),
         (GOOD + "keep = 1.5", r"line 6: keep is 1.5; it must be in \(0, 1\]"),
         (GOOD + "compression_seeds = [-1]", "line 6: compression_seeds"),
-        (GOOD + '[[exclude]]\nalgo = "SAC"', "line 6: exclude"),
+        (GOOD + '[[exclude]]\nalgo = "SAC"', "line 7: exclude"),
         (GOOD + "[environments]\n'Hopper-v3' = 4", "environments: 4; write an id"),
         ('recipes = ["quantize()"]', "policies is missing"),
         ("policies = []\nrecipes = []", "line 1: policies is empty"),

@@ -48,6 +48,10 @@ def test_the_cells_are_the_product_with_one_baseline_and_one_random_policy(balan
 def test_exclusions_leave_cells_out(balancer, tmp_path):
     path = study_file(tmp_path, balancer, "[[exclude]]", 'recipe = "prune_units*"', 'environment = "cartpole*"')
     assert {c.recipe for c in plan(read(path)).cells} == {"", "half()"}
+    assert plan(read(path)).notes == ()
+    idle = study_file(tmp_path, balancer, "[[exclude]]", 'policy = "nobody*"')
+    (note,) = plan(read(idle)).notes
+    assert note.endswith('study.toml, line 6: exclude: no cell matches policy = "nobody*"; nothing is left out by it')
     everything = study_file(tmp_path, balancer, "[[exclude]]", 'recipe = "*"')
     with pytest.raises(LilliputError, match=r"nothing to do; .* everything is excluded"):
         plan(read(everything))
@@ -109,6 +113,12 @@ def test_failed_cells_are_kept_until_they_are_wanted_again(balancer, tmp_path):
     assert tally_of(out).failed == 0
 
 
+def test_an_environment_that_is_not_there_is_said_with_its_line(balancer, tmp_path):
+    path = study_file(tmp_path, balancer, "environments = 'CartPole-v7'")
+    with pytest.raises(LilliputError, match=r"study\.toml, line 6: environments: .*balancer.lilliput: CartPole-v7"):
+        plan(read(path))
+
+
 def test_a_folder_has_one_run_at_a_time(balancer, tmp_path):
     import fcntl
 
@@ -134,12 +144,15 @@ def test_the_command_line_runs_tells_and_reports(balancer, tmp_path):
     assert dry["seconds"] > 0
     assert dry["disk_bytes"] > 100_000
     assert not out.exists()
+    assert json.loads(call("run", path, "--dry-run", "--json").stdout)["to_go"] == 5
+    homeless = CliRunner().invoke(cli, ["study", "run", str(path)])
+    assert (homeless.exit_code, "Missing option '-o'" in homeless.output) == (2, True)
     run = call("run", path, "-o", out, "--workers", 1, "--json")
     assert json.loads(run.stdout)["done"] == 5
     assert json.loads(run.stderr.splitlines()[-1])["to_go"] == 0
     status = json.loads(call("status", out, "--json").stdout)
     assert (status["done"], status["to_go"], status["failures"]) == (5, 0, {})
-    assert "5 of 5 cells done" in call("status", out).stdout
+    assert "5 of 5 cells done\nbest so far: none" in call("status", out).stdout
     (out / "report.csv").unlink()
     call("report", out)
     lines = (out / "report.csv").read_text().splitlines()

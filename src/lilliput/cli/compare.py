@@ -63,14 +63,15 @@ def compare(
     """Compare what recipes do to the policy in SOURCE: return, size, inference time, memory, energy.
 
     Every number is measured on the exported artifact. The baseline and all candidates play the same episodes. Artifacts
-    and
-    records stay in the output folder, and the same command goes on where it was interrupted.
+    and records stay in the output folder, and the same command goes on where it was interrupted. With other recipes,
+    episodes or seeds a folder keeps all records; its table and page are of the last command alone.
 
     \b
     Example:
       lilliput compare ppo.zip --env HalfCheetah-v4 \\
         -r "quantize()" -r "prune_units(ratio=0.3)" -o results/
     """
+    from lilliput.compress import format_recipe, parse
     from lilliput.errors import MissingDependency
     from lilliput.load import load_policy
     from lilliput.report import files, page, summary, table
@@ -78,6 +79,9 @@ def compare(
     from lilliput.study.compare import compare as run
     from lilliput.study.environment import resolve
 
+    distinct = {format_recipe(parse(text)) for text in recipes}
+    if len(distinct) < len(recipes):
+        click.echo(f"note: {len(recipes)} recipes are given, {len(distinct)} of them different; each is once", err=True)
     policy = load_policy(source, normalizer=normalizer)
     id_, kwargs = resolve(policy, environment, environment_kwargs)
     comparison = Comparison(id_, recipes, formats or ("c",), episodes, seed, kwargs, not no_timings)

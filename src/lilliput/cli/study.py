@@ -31,7 +31,7 @@ def study() -> None:
 
 @study.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@option.output
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write; needed but with --dry-run.")
 @click.option(
     "--workers", default=os.cpu_count() or 1, show_default="cores", type=click.IntRange(min=1), help="Cells at once."
 )
@@ -47,7 +47,7 @@ def study() -> None:
 @option.as_json
 def run(
     file: Path,
-    output: Path,
+    output: Path | None,
     workers: int,
     executor: str,
     address: str | None,
@@ -65,7 +65,7 @@ def run(
 
     \b
     Examples:
-      lilliput study run study.toml -o results/ --dry-run
+      lilliput study run study.toml --dry-run
       lilliput study run study.toml -o results/
       lilliput study run study.toml -o results/ --executor ray --address auto
     """
@@ -79,11 +79,13 @@ def run(
 
     if address is not None and executor != "ray":
         raise click.UsageError("--address is of a Ray cluster; give --executor ray with it")
+    if output is None and not dry_run:
+        raise click.UsageError("Missing option '-o' / '--output'; only --dry-run writes nothing")
     asked = read(file)
     planned = plan(asked)
     for note in planned.notes:
         click.echo(f"note: {note}", err=True)
-    if dry_run:
+    if output is None or dry_run:
         expected = estimate(planned, output, workers, retry_failed=retry_failed)
         click.echo(json.dumps(expected.to_json(), indent=1) if as_json else _expected(expected, workers))
         return
@@ -135,6 +137,8 @@ def status(folder: Path, as_json: bool) -> None:
     click.echo(_counts(tally))
     for row in best:
         click.echo(f"best so far: {label(row)}: {row.recipe} ({row.model_bytes:,} bytes, {row.smaller or 0:.1f}x)")
+    if not best:
+        click.echo("best so far: none that surely kept the return")
     for name, reason in failures.items():
         click.echo(f"failed: {name}: {reason}")
 

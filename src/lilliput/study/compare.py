@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, final
 
+from lilliput.errors import LilliputError
 from lilliput.measurement import QUANTITIES
 from lilliput.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell, Record
@@ -82,7 +83,12 @@ def cells(policy: Policy, comparison: Comparison) -> tuple[Cell, ...]:
     from lilliput.compress import format_recipe, parse
     from lilliput.rollout import SeedPlan
 
-    recipes = dict.fromkeys(["", *(format_recipe(parse(text)) for text in comparison.recipes)])
+    recipes = {"": None}
+    for text in comparison.recipes:
+        found = format_recipe(parse(text))
+        if not found:
+            raise LilliputError(f"recipe {text!r} has no step; drop it: the policy as loaded is always compared")
+        recipes[found] = None
     seeds = SeedPlan(comparison.seed).episodes("confirmation", comparison.n_episodes)
     quantities = ("episode_return", "episode_length", *SIZES)
     common: dict[str, Any] = {

@@ -56,7 +56,7 @@ class Study:
             of environments for all policies stands under the pattern "*". Empty: where its source says.
         recipes: expanded and canonical, without the baseline, which is always there.
         cell_timeout: seconds after which a cell is given up; None: never.
-        lines: where each key stands in the file, for errors.
+        file, lines: its path and where each key stands in it, for errors.
     """
 
     title: str
@@ -73,11 +73,12 @@ class Study:
     quantities: tuple[str, ...] = DEFAULT_QUANTITIES
     cell_timeout: float | None = 3600.0
     exclude: tuple[Exclusion, ...] = ()
+    file: str = "study"
     lines: Mapping[str, int] = field(default_factory=dict)
 
     def at(self, key: str) -> str:
-        """`study.toml:3: key`, as errors about it begin."""
-        return f"line {self.lines.get(key, 1)}: {key}"
+        """`study.toml, line 3: key`, as errors about it begin."""
+        return f"{self.file}, line {self.lines.get(key, 1)}: {key}"
 
 
 KEYS = (
@@ -131,6 +132,7 @@ class _Reader:
             quantities=self.choices("quantities", DEFAULT_QUANTITIES, tuple(QUANTITIES)),
             cell_timeout=self.timeout(),
             exclude=self.exclusions(),
+            file=str(self.path),
             lines={key: self.line(key) for key in self.data},
         )
 
@@ -249,7 +251,10 @@ class _Reader:
         for item in value:
             valid = isinstance(item, dict) and item and all(isinstance(text, str) for text in item.values())
             if not valid or not set(item) <= set(PATTERNS):
-                raise self.error("exclude", f'exclude: {item!r}; write {{ {" | ".join(PATTERNS)} = "pattern" }}')
+                unknown = next((key for key in item if key not in PATTERNS), "") if isinstance(item, dict) else ""
+                hint = _closest(unknown, PATTERNS) if unknown else ""
+                allowed = ' = "pattern", '.join(PATTERNS)
+                raise self.error("exclude", f'exclude: {item!r}; {hint}allowed: {allowed} = "pattern"', unknown or None)
             found.append(Exclusion(tuple(sorted(item.items()))))
         return tuple(found)
 

@@ -60,10 +60,17 @@ class Estimate:
         }
 
 
-def estimate(plan: Plan, folder: Path, workers: int, *, retry_failed: bool) -> Estimate:
-    """Cells, time and disk of what is missing; it plays some episodes of each policy in each environment."""
-    finished, missing = local.split(plan.cells, folder, retry_failed=retry_failed)
-    _, timed = local.split([cell for _, cell in plan.timings], folder, retry_failed=retry_failed)
+def estimate(plan: Plan, folder: Path | None, workers: int, *, retry_failed: bool) -> Estimate:
+    """Cells, time and disk of what is missing in `folder`, of everything without one.
+
+    It plays some episodes of each policy in each environment.
+    """
+    timings = [cell for _, cell in plan.timings]
+    if folder is None:
+        finished, missing, timed = [], plan.cells, timings
+    else:
+        finished, missing = local.split(plan.cells, folder, retry_failed=retry_failed)
+        _, timed = local.split(timings, folder, retry_failed=retry_failed)
     known = {_episode_key(r.cell): r.elapsed_s for r in finished if r.status == "done" and r.cell.recipe}
     episode: dict[tuple[str, str, str], float] = {}
     seconds = 0.0

@@ -14,7 +14,7 @@ from lilliput.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell
 from lilliput.study import timing
 from lilliput.study.compare import versions
-from lilliput.study.document import Place, Study
+from lilliput.study.document import Exclusion, Place, Study
 
 
 @final
@@ -46,6 +46,7 @@ def plan(study: Study) -> Plan:
     random: dict[Cell, None] = {}
     baselines: dict[Cell, None] = {}
     candidates: dict[Cell, None] = {}
+    used: set[Exclusion] = set()
     for path, policy in _loaded(study, notes):
         for place in _places(study, path, policy):
             if policy.digest in policies and any(
@@ -54,7 +55,7 @@ def plan(study: Study) -> Plan:
             ):
                 notes.append(f"{path}: the same policy as another file; studied once")
                 continue
-            found = list(_candidates(study, path, policy, place))
+            found = list(_candidates(study, path, policy, place, used))
             if not found:
                 notes.append(f"{path} on {place.id}: everything is excluded")
                 continue
@@ -67,6 +68,10 @@ def plan(study: Study) -> Plan:
             for cell in found:
                 baselines[_baseline(cell)] = None
                 candidates[cell] = None
+    for exclusion in study.exclude:
+        if exclusion not in used:
+            patterns = ", ".join(f'{key} = "{pattern}"' for key, pattern in exclusion.patterns)
+            notes.append(f"{study.at('exclude')}: no cell matches {patterns}; nothing is left out by it")
     cells = (*random, *baselines, *candidates)
     if not candidates:
         raise LilliputError(f"{study.at('recipes')}: nothing to do; " + ("; ".join(notes) or "everything is excluded"))
@@ -129,7 +134,10 @@ def _places(study: Study, path: str, policy: Policy) -> list[Place]:
     fitting, reasons = [], []
     for place in places:
         wrappers = policy.provenance.wrappers
-        made = make_environment(place.id, wrappers=wrappers, environment_kwargs=_kwargs(place))
+        try:
+            made = make_environment(place.id, wrappers=wrappers, environment_kwargs=_kwargs(place))
+        except LilliputError as error:
+            raise LilliputError(f"{study.at('environments')}: {path}: {error}") from error
         try:
             check_fit(policy.observation_space, policy.action_space, made)
             fitting.append(place)
@@ -157,7 +165,7 @@ def _common(study: Study, policy: Policy, place: Place) -> dict[str, Any]:
     }
 
 
-def _candidates(study: Study, path: str, policy: Policy, place: Place) -> Iterator[Cell]:
+def _candidates(study: Study, path: str, policy: Policy, place: Place, used: set[Exclusion]) -> Iterator[Cell]:
     quantities = tuple(name for name in study.quantities if not QUANTITIES[name].timing)
     common = _common(study, policy, place)
     for format_ in study.formats:
@@ -169,7 +177,9 @@ def _candidates(study: Study, path: str, policy: Policy, place: Place) -> Iterat
                 "recipe": recipe,
                 "format": format_,
             }
-            if any(exclusion.matches(names) for exclusion in study.exclude):
+            matching = {exclusion for exclusion in study.exclude if exclusion.matches(names)}
+            used |= matching
+            if matching:
                 continue
             known = versions(recipe, quantities)
             for seed in study.compression_seeds:

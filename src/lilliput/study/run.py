@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,31 +45,35 @@ def run(cell: Cell, folder: Path, progress: Progress) -> Record:
     """The record of the cell, which also stands in the folder; a failure is one too.
 
     Args:
-        cell: of returns and sizes; timings are taken by `timing.run`.
+        cell: of returns and sizes; timings are taken by `timing.measure`.
         folder: the study's, with the policy under its digest.
         progress: called with what is being done, how much is done, and of how much.
     """
     start = time.perf_counter()
-    names: tuple[tuple[str, str], ...] = ()
-    artifact = ""
-    try:
-        if cell.policy == RANDOM_POLICY:
-            measurements, absent = (_random_returns(cell, progress),), ()
-        else:
-            policy = policy_file.read(folder / POLICIES / f"{cell.policy}{policy_file.SUFFIX}")
-            names = names_of(policy)
-            built = build(cell, policy, folder, progress)
-            artifact = str(built.relative_to(folder))
-            measurements, absent = _measure(cell, built, progress)
-        record = Record(cell, "done", "", measurements, absent, names, artifact)
-    except Exception as error:  # noqa: BLE001  the broad catch: a failed cell is a result, the study goes on
-        record = failure(cell, error, names)
+    (record,) = attempt([cell], folder, lambda: (_done(cell, folder, progress),))
     record = dataclasses.replace(record, elapsed_s=round(time.perf_counter() - start, 3))
     record_file.write(record, folder / RECORDS)
     return record
 
 
-def failure(cell: Cell, error: Exception, names: tuple[tuple[str, str], ...] = ()) -> Record:
+def attempt(cells: Sequence[Cell], folder: Path, work: Callable[[], tuple[Record, ...]]) -> tuple[Record, ...]:
+    """What `work` makes of the cells; where it fails, a record of each says so: a result, and the study goes on."""
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001  the only broad catch
+        return tuple(failure(cell, error, folder) for cell in cells)
+
+
+def _done(cell: Cell, folder: Path, progress: Progress) -> Record:
+    if cell.policy == RANDOM_POLICY:
+        return Record(cell, "done", "", (_random_returns(cell, progress),))
+    policy = policy_file.read(folder / POLICIES / f"{cell.policy}{policy_file.SUFFIX}")
+    built = build(cell, policy, folder, progress)
+    measurements, absent = _measure(cell, built, progress)
+    return Record(cell, "done", "", measurements, absent, names_of(policy), str(built.relative_to(folder)))
+
+
+def failure(cell: Cell, error: Exception, folder: Path) -> Record:
     """The record of a cell that ended in an error.
 
     Raises:
@@ -78,6 +82,9 @@ def failure(cell: Cell, error: Exception, names: tuple[tuple[str, str], ...] = (
     full = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)]
     if any(text in str(error) for text in full):  # in a compiler's words, too
         raise LilliputError(f"{error}; free some space and run the same command to go on") from error
+    names: tuple[tuple[str, str], ...] = ()
+    with contextlib.suppress(LilliputError, OSError):
+        names = names_of(policy_file.read(folder / POLICIES / f"{cell.policy}{policy_file.SUFFIX}"))
     if isinstance(error, NotApplicable):
         return Record(cell, "not_applicable", str(error), names=names)
     reason = str(error) if isinstance(error, LilliputError) else f"{type(error).__name__}: {error}"

@@ -18,7 +18,7 @@ from lilliput import record as record_file
 from lilliput.measurement import QUANTITIES, Absent, Measurement
 from lilliput.policy import Policy
 from lilliput.record import Cell, Record
-from lilliput.study.run import POLICIES, RECORDS, Progress, build, failure, names_of, record_of, split, task
+from lilliput.study.run import POLICIES, RECORDS, Progress, attempt, build, names_of, record_of, split, task
 
 OBSERVATIONS = 1024
 TIMED_EPISODES = 5
@@ -75,12 +75,10 @@ def run_all(cells: Sequence[Cell], folder: Path, progress: Progress) -> Iterator
 
 def measure_or_record(cells: Sequence[Cell], folder: Path, progress: Progress) -> tuple[Record, ...]:
     """The records of one group; where it fails, each cell's says so."""
-    try:
-        return measure(cells, folder, progress)
-    except Exception as error:  # noqa: BLE001  as in `run`: a failed cell is a result, the study goes on
-        found = tuple(failure(cell, error) for cell in cells)
+    found = attempt(cells, folder, lambda: measure(cells, folder, progress))
     for record in found:
-        record_file.write(record, folder / RECORDS)
+        if record.status != "done":
+            record_file.write(record, folder / RECORDS)
     return found
 
 
