@@ -131,6 +131,38 @@ def test_integer_arithmetic_is_exact_to_the_bit(
     assert "largest difference 0," in built_and_run(tmp_path, "gcc", *flags)
 
 
+def image_policy(form: Form, outputs: tuple[int, int], kernel: int, space_dtype: str) -> Policy:
+    rng = np.random.default_rng(0)
+    space = spaces.Box((4, 21, 19), np.array(0.0), np.array(255.0), space_dtype)
+    one = [np.array(value, np.float32) for value in (3.0, 1 / 255, 0.8)]
+    stack: list[layers.Layer] = [layers.Standardize(*one)]
+    x = reference.apply(stack[0], rng.integers(0, 256, (8, *space.shape)).astype(np.float32))
+    for width, stride in zip(outputs, ((2, 1), (1, 2)), strict=True):
+        convolution = random_linear(x, form, rng, outputs=width, bits=(8, 8), kernel=kernel, stride=stride)
+        for layer in (convolution, layers.Relu()):
+            stack.append(layer)
+            x = reference.apply(layer, x)
+    stack.append(layers.Flatten())
+    x = reference.apply(stack[-1], x)
+    stack.append(random_linear(x, form, rng, outputs=3, bits=(8, 8)))
+    return Policy(space, spaces.Box((3,), np.array(-np.inf), np.array(np.inf)), tuple(stack))
+
+
+@pytest.mark.parametrize("flags", [["-O2"], ["-O3", "-march=native"]], ids=["portable", "native"])
+@pytest.mark.parametrize("form", ["static", "dynamic"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize(("outputs", "kernel"), [((32, 64), 4), ((48, 16), 2), ((40, 5), 3)])
+def test_convolutions_of_codes_are_exact_to_the_bit(
+    outputs: tuple[int, int], kernel: int, dtype: str, form: Form, flags: list[str], tmp_path: Path
+) -> None:
+    policy = image_policy(form, outputs, kernel, dtype)
+    observations = np.random.default_rng(1).integers(0, 256, (8, 4, 21, 19)).astype(dtype)
+    c.write(policy, tmp_path, observations, reference.act(policy, observations), 0.0)
+    assert "largest difference 0," in built_and_run(tmp_path, "gcc", *flags, "-DLILLIPUT_INTEGERS=0")
+    in_words = (tmp_path / "policy.c").read_text()
+    assert ("look_up_image(" in in_words) == (form == "static" and dtype == "uint8")
+
+
 def runs_here(folder: Path, flags: list[str]) -> bool:
     (folder / "runs.c").write_text('int main(void) { return !__builtin_cpu_supports("avx2"); }\n')
     built = subprocess.run(["gcc", *flags, "runs.c", "-o", "runs"], cwd=folder, capture_output=True)

@@ -8,7 +8,7 @@ from lilliput import layers
 from lilliput.affine import QuantizedTensor, signed_range, unsigned_max
 from lilliput.constants import StoredWeight, constants, layout, store_weight, stored_zero_point
 from lilliput.errors import LilliputError
-from lilliput.export.c_writer import Writer, step
+from lilliput.export.c_writer import EVERY_BYTE, Writer, step
 
 NEAR_ZERO_POINT = 4_000_000
 """Zero points up to this size are exact in the float arithmetic of quantize_static."""
@@ -129,6 +129,8 @@ def _quantize_input(writer: Writer, layer: Quantized) -> tuple[str, str, str, st
 def quantize_static(writer: Writer, range_: layers.StaticRange, codes: str) -> str:
     """The name of the zero points; writes the current values as codes."""
     n, name, zero_point = int(np.prod(writer.in_shape)), writer.name, range_.zero_point
+    is_table = writer.index == writer.table_for
+    n, into = (EVERY_BYTE, writer.need("byte_codes", EVERY_BYTE)) if is_table else (n, codes)
     zeros, stored = f"{name}_zero_point", stored_zero_point(range_)
     if stored.dtype != np.int32:
         kind = "u8" if stored.dtype == np.uint8 else "i16"
@@ -138,8 +140,13 @@ def quantize_static(writer: Writer, range_: layers.StaticRange, codes: str) -> s
     kernel = "quantize_static" if _farthest(range_) <= NEAR_ZERO_POINT else "quantize_far"
     writer.call(
         f"{kernel}({writer.x}, {n}, {inverse}, {step(range_.inverse_scale)}, "
-        f"{zeros}, {step(zero_point)}, {unsigned_max(range_.bits)}, {codes})"
+        f"{zeros}, {step(zero_point)}, {unsigned_max(range_.bits)}, {into})"
     )
+    if is_table and writer.is_channels_last:
+        channels, height, width = writer.in_shape
+        writer.call(f"look_up_image(observation, {channels}, {height * width}, {into}, {codes})")
+    elif is_table:
+        writer.call(f"look_up(observation, {int(np.prod(writer.in_shape))}, {into}, {codes})")
     return zeros
 
 

@@ -63,7 +63,7 @@ def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[
         writer.index, writer.name = index, f"layer{index}"
         how = in_integers.get(index)
         writer.comment(f"{writer.name}: {describe(layer, writer.in_shape, writer.out_shape)}")
-        if index < until:
+        if index < until or _is_cut_off_by_codes(policy, index):
             writer.lines[-1] = writer.lines[-1].replace(" */", ", within the codes */")
             continue
         for part, values in constants(layer).items():
@@ -92,6 +92,22 @@ def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[
         scratch_bytes=sum(_BYTES[kind] * length for kind, _, length in scratch),
         input_type=c_type(np.dtype(spaces.input_dtype(policy.observation_space))),
         action_type="int32_t" if policy.is_discrete else "float",
+    )
+
+
+def _is_cut_off_by_codes(policy: Policy, index: int) -> bool:
+    """Whether this is a ReLU in front of codes from zero up, which cut off what it would."""
+    following = index + 1
+    while following < len(policy.layers) and isinstance(policy.layers[following], layers.Flatten):
+        following += 1
+    if not isinstance(policy.layers[index], layers.Relu) or following == len(policy.layers):
+        return False
+    after = policy.layers[following]
+    return (
+        isinstance(after, layers.QuantizedDense | layers.QuantizedConv2d)
+        and isinstance(after.input, layers.StaticRange)
+        and not after.input.zero_point.any()
+        and bool(np.any(after.weight.values))
     )
 
 

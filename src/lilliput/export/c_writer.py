@@ -17,12 +17,16 @@ SCRATCH = {
     "real_2": "float",
     "zero_points": "int32_t",
     "pairs": "uint32_t",
+    "byte_codes": "uint8_t",
     "codes": "uint8_t",
     "next_codes": "uint8_t",
     "row_codes": "int8_t",
     "value_codes": "int8_t",
 }
 """Working memory by name, the wider types first."""
+
+EVERY_BYTE = 256
+"""How many numbers there are in a byte."""
 
 
 @dataclass
@@ -35,6 +39,8 @@ class Writer:
         is_channels_last: whether they are an image with its channels last, as convolutions work.
         name: what the constants of the current layer start with.
         index: of the current layer.
+        table_for: index of a layer that quantizes bytes; until there, the layers work on every byte there is, which
+            makes the table of their codes. -1 where there is none.
     """
 
     policy: Policy
@@ -45,6 +51,7 @@ class Writer:
     lines: list[str] = field(default_factory=list)
     declarations: list[str] = field(default_factory=list)
     scratch: dict[str, int] = field(default_factory=dict)
+    table_for: int = -1
 
     def __post_init__(self) -> None:
         self.shapes = layer_shapes(self.policy)
@@ -53,18 +60,24 @@ class Writer:
         self.writes_action = linear[-1] if len(self.shapes[linear[-1] + 1]) == 1 and not self.policy.is_discrete else -1
         if spaces.input_dtype(self.policy.observation_space) == "uint8":
             size = int(np.prod(self.shapes[0]))
-            self.call(f"bytes_to_float(observation, {size}, {self.need('a', size)})")
+            self.table_for = _quantizes_bytes(self.policy)
+            if self.table_for >= 0 and size > EVERY_BYTE:
+                self.comment(f"what layer{self.table_for} gets for every byte there is: a table for the observation")
+                self.call(f"every_byte({self.need('a', EVERY_BYTE)})")
+            else:
+                self.table_for = -1
+                self.call(f"bytes_to_float(observation, {size}, {self.need('a', size)})")
             self.x = "scratch->a"
 
     @property
     def in_shape(self) -> tuple[int, ...]:
         """The shape of the current layer's input."""
-        return self.shapes[self.index]
+        return (EVERY_BYTE,) if self.index < self.table_for else self.shapes[self.index]
 
     @property
     def out_shape(self) -> tuple[int, ...]:
         """The shape of the current layer's output."""
-        return self.shapes[self.index + 1]
+        return (EVERY_BYTE,) if self.index < self.table_for else self.shapes[self.index + 1]
 
     def call(self, text: str) -> None:
         """Nothing; writes a statement."""
@@ -115,12 +128,30 @@ class Writer:
         if self.is_channels_last == last:
             return
         self.is_channels_last = last
+        if self.index == self.table_for:
+            return  # when the bytes are looked up
         channels, height, width = self.in_shape
         if channels > 1 and height * width > 1:
             size = channels * height * width
             target = self.need("b" if self.x == "scratch->a" else "a", size)
             self.call(f"channels_{'last' if last else 'first'}({self.x}, {channels}, {height * width}, {target})")
             self.x = target
+
+
+def _quantizes_bytes(policy: Policy) -> int:
+    """The index of the first linear layer, if it quantizes and all before it treats every number alike; else -1."""
+    for index, layer in enumerate(policy.layers):
+        match layer:
+            case layers.Standardize() if layer.mean.ndim == layer.scale.ndim == layer.clip.ndim == 0:
+                pass
+            case (
+                layers.QuantizedDense(input=layers.StaticRange() as range_)
+                | layers.QuantizedConv2d(input=layers.StaticRange() as range_)
+            ) if range_.inverse_scale.ndim == range_.zero_point.ndim == 0 and np.any(layer.weight.values):
+                return index
+            case _:
+                return -1
+    return -1
 
 
 def step(values: np.ndarray) -> int:

@@ -4,7 +4,7 @@
 /* Integer sums of products of codes. In a block of weights the rows of four columns stand side by side, four codes each;
    the last group may have fewer columns. */
 
-#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VBMI2__)
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512VBMI2__)
 #include <immintrin.h>
 #define BLOCK_SUMS_I8_VECTOR
 KERNEL __m512i four_codes(const uint8_t *codes) /* in every lane */
@@ -51,12 +51,19 @@ ALWAYS_INLINE void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, siz
     }
     if (i < width) { /* fewer than four columns: spread to four */
         const unsigned columns = (unsigned)(width - i);
-        const __mmask64 kept = _cvtu64_mask64(0x1111111111111111u * ((1u << columns) - 1u) & (~(uint64_t)0 >> (64 - stride)));
-        const __mmask64 stored = _cvtu64_mask64(~(uint64_t)0 >> (64 - rows * columns));
-        __m512i w = _mm512_maskz_expand_epi8(kept, _mm512_maskz_loadu_epi8(stored, weight));
         const unsigned second = columns > 1 ? codes[i + 1] : 0u, third = columns > 2 ? codes[i + 2] : 0u;
-        const __m512i last = _mm512_set1_epi32((int32_t)(codes[i] | second << 8 | third << 16));
-        s1 = _mm512_dpbusd_epi32(s1, last, w);
+        const int32_t left = (int32_t)(codes[i] | second << 8 | third << 16);
+        __m512i w;
+        if (columns == 1) {
+            w = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, weight));
+        } else if (columns == 2) {
+            w = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, weight));
+        } else {
+            const __mmask64 kept = _cvtu64_mask64(0x7777777777777777u & (~(uint64_t)0 >> (64 - stride)));
+            const __mmask64 stored = _cvtu64_mask64(~(uint64_t)0 >> (64 - rows * columns));
+            w = _mm512_maskz_expand_epi8(kept, _mm512_maskz_loadu_epi8(stored, weight));
+        }
+        s1 = _mm512_dpbusd_epi32(s1, _mm512_set1_epi32(left), w);
         all1 = _mm512_dpbusd_epi32(all1, ones, w);
     }
     s0 = _mm512_add_epi32(_mm512_add_epi32(s0, s1), _mm512_add_epi32(s2, s3));

@@ -2,37 +2,70 @@
 #include "conv2d_shape.h"
 #include "real_sums.h"
 
-#if defined(__AVX512VNNI__) && defined(__AVX512BW__)
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512VBMI2__)
 #include <immintrin.h>
-#define CONV_CODES_PIXELS 10
-/* The 16 outputs of a block at several pixels at once; kernel_width * channels is a multiple of four. */
-KERNEL void conv2d_pixels_i8(const conv2d_shape *s, const int8_t *RESTRICT weight, const uint8_t *const *corners,
-                             int32_t zero_point, int32_t sums[CONV_CODES_PIXELS][BLOCK_ROWS])
+#define CONV_CODES_PIXELS 7 /* two blocks of sums for each, and the pointers, fit the registers */
+/* The 16 outputs of each of `blocks` blocks (a constant: 1 or 2) at several pixels at once, so that a vector of weights is
+   read once for all pixels and a code once for all blocks; kernel_width * channels is a multiple of four. */
+ALWAYS_INLINE void conv2d_pixels_i8(const conv2d_shape *s, const size_t blocks, const int8_t *RESTRICT weight,
+                                    const uint8_t *const *corners, int32_t zero_point,
+                                    int32_t sums[2][CONV_CODES_PIXELS][BLOCK_ROWS])
 {
-    const size_t run = s->kernel_width * s->channels, line = s->width * s->channels;
-    __m512i t[CONV_CODES_PIXELS], all = _mm512_setzero_si512();
+    const size_t run = s->kernel_width * s->channels, line = s->width * s->channels, taps = s->kernel_height * run;
+    const int8_t *second = weight + (blocks - 1) * BLOCK_ROWS * taps;
+    __m512i t[CONV_CODES_PIXELS], u[CONV_CODES_PIXELS], all_t = _mm512_setzero_si512(), all_u = all_t;
     size_t i, k, p;
     UNROLL for (p = 0; p < CONV_CODES_PIXELS; p++) {
-        t[p] = _mm512_setzero_si512();
+        t[p] = u[p] = _mm512_setzero_si512();
     }
     for (i = 0; i < s->kernel_height; i++) {
         const uint8_t *x[CONV_CODES_PIXELS];
         UNROLL for (p = 0; p < CONV_CODES_PIXELS; p++) {
             x[p] = corners[p] + i * line;
         }
-        for (k = 0; k < run; k += 4, weight += 4 * BLOCK_ROWS) {
-            const __m512i w = _mm512_loadu_si512(weight);
+        for (k = 0; k < run; k += 4, weight += 4 * BLOCK_ROWS, second += 4 * BLOCK_ROWS) {
+            const __m512i w = _mm512_loadu_si512(weight), v = _mm512_loadu_si512(second);
             UNROLL for (p = 0; p < CONV_CODES_PIXELS; p++) {
-                int32_t four;
-                memcpy(&four, x[p] + k, 4);
-                t[p] = _mm512_dpbusd_epi32(t[p], _mm512_set1_epi32(four), w);
+                const __m512i four = four_codes(x[p] + k);
+                t[p] = _mm512_dpbusd_epi32(t[p], four, w);
+                u[p] = blocks == 2 ? _mm512_dpbusd_epi32(u[p], four, v) : u[p];
             }
-            all = _mm512_dpbusd_epi32(all, _mm512_set1_epi8(1), w);
+            if (zero_point != 0) {
+                all_t = _mm512_dpbusd_epi32(all_t, _mm512_set1_epi8(1), w);
+                all_u = _mm512_dpbusd_epi32(all_u, _mm512_set1_epi8(1), v);
+            }
         }
     }
-    all = _mm512_mullo_epi32(all, _mm512_set1_epi32(zero_point));
+    all_t = _mm512_mullo_epi32(all_t, _mm512_set1_epi32(zero_point));
+    all_u = _mm512_mullo_epi32(all_u, _mm512_set1_epi32(zero_point));
     UNROLL for (p = 0; p < CONV_CODES_PIXELS; p++) {
-        _mm512_storeu_si512(sums[p], _mm512_sub_epi32(t[p], all));
+        _mm512_storeu_si512(sums[0][p], _mm512_sub_epi32(t[p], all_t));
+        _mm512_storeu_si512(sums[1][p], _mm512_sub_epi32(u[p], all_u));
+    }
+}
+
+/* The convolution where nothing lies around the image, for `blocks` blocks. */
+ALWAYS_INLINE void conv2d_blocks_i8(const conv2d_shape *s, const size_t blocks, const int8_t *RESTRICT weight,
+                                    const uint8_t *RESTRICT codes, int32_t zero_point, const float *RESTRICT scale,
+                                    size_t scale_step, float input_scale, const float *RESTRICT bias, float *RESTRICT y)
+{
+    const size_t pixels = s->out_height * s->out_width;
+    size_t pixel, p, block;
+    for (pixel = 0; pixel < pixels; pixel += CONV_CODES_PIXELS) {
+        const uint8_t *corners[CONV_CODES_PIXELS];
+        int32_t sums[2][CONV_CODES_PIXELS][BLOCK_ROWS];
+        for (p = 0; p < CONV_CODES_PIXELS; p++) { /* beyond the last pixel: the last again */
+            const size_t at = pixel + p < pixels ? pixel + p : pixels - 1;
+            corners[p] = codes + (at / s->out_width * s->stride_y * s->width + at % s->out_width * s->stride_x) * s->channels;
+        }
+        conv2d_pixels_i8(s, blocks, weight, corners, zero_point, sums);
+        for (block = 0; block < blocks; block++) {
+            const size_t first = block * BLOCK_ROWS;
+            for (p = 0; p < CONV_CODES_PIXELS && pixel + p < pixels; p++) {
+                real_sums(sums[block][p], BLOCK_ROWS, scale + first * scale_step, scale_step, input_scale,
+                          bias ? bias + first : bias, y + (pixel + p) * s->out_step + first);
+            }
+        }
     }
 }
 #endif
@@ -49,20 +82,16 @@ KERNEL void conv2d_i8(const conv2d_shape *s, const int8_t *RESTRICT weight, cons
         const size_t height = s->outputs - output < BLOCK_ROWS ? s->outputs - output : BLOCK_ROWS;
         const float *scales = scale + output * scale_step, *biases = bias ? bias + output : bias;
 #if defined(CONV_CODES_PIXELS)
+#if defined(__GNUC__) /* gcc sees how long they are but not how many outputs there are, and would warn */
+        __asm__("" : "+r"(scales), "+r"(biases));
+#endif
         if (height == BLOCK_ROWS && s->pad_x == 0 && s->pad_y == 0 && s->kernel_width * s->channels % 4 == 0) {
-            const size_t pixels = s->out_height * s->out_width;
-            size_t pixel, p;
-            for (pixel = 0; pixel < pixels; pixel += CONV_CODES_PIXELS) {
-                const uint8_t *corners[CONV_CODES_PIXELS];
-                int32_t sums[CONV_CODES_PIXELS][BLOCK_ROWS];
-                for (p = 0; p < CONV_CODES_PIXELS; p++) { /* beyond the last pixel: the last again */
-                    const size_t at = pixel + p < pixels ? pixel + p : pixels - 1;
-                    corners[p] = codes + (at / s->out_width * s->stride_y * s->width + at % s->out_width * s->stride_x) * s->channels;
-                }
-                conv2d_pixels_i8(s, weight, corners, zero_point, sums);
-                for (p = 0; p < CONV_CODES_PIXELS && pixel + p < pixels; p++) {
-                    real_sums(sums[p], BLOCK_ROWS, scales, scale_step, input_scale, biases, y + (pixel + p) * s->out_step + output);
-                }
+            if (s->outputs - output >= 2 * BLOCK_ROWS) {
+                conv2d_blocks_i8(s, 2, weight, codes, zero_point, scales, scale_step, input_scale, biases, y + output);
+                output += BLOCK_ROWS;
+                weight += BLOCK_ROWS * taps;
+            } else {
+                conv2d_blocks_i8(s, 1, weight, codes, zero_point, scales, scale_step, input_scale, biases, y + output);
             }
             continue;
         }

@@ -1,34 +1,69 @@
-#include "core.h"
+#include "sixteen_codes.h"
 
-/* Codes over the observation's own range and 0, as ONNX DynamicQuantizeLinear; returns the scale. */
-KERNEL float quantize_dynamic(const float *RESTRICT x, size_t n, int32_t top, uint8_t *RESTRICT codes,
-                              int32_t *zero_point)
+/* The smallest and largest of x and 0; a number that is none is passed over. */
+KERNEL void find_range(const float *RESTRICT x, size_t n, float *low, float *high)
 {
-    const float to_integer = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
     const size_t whole = n - n % 16;
-    float lows[16] = {0.0f}, highs[16] = {0.0f}, low = 0.0f, high = 0.0f, scale;
-    int32_t zero;
-    size_t i, k;
+    size_t i;
+#if defined(SIXTEEN_CODES) /* by hand: compilers make masks of the comparisons */
+    const __m512 rest = _mm512_maskz_loadu_ps((__mmask16)((1u << (n - whole)) - 1u), x + whole);
+    __m512 lows = _mm512_min_ps(rest, _mm512_setzero_ps()), highs = _mm512_max_ps(rest, _mm512_setzero_ps());
+    for (i = 0; i < whole; i += 16) {
+        const __m512 some = _mm512_loadu_ps(x + i);
+        lows = _mm512_min_ps(some, lows);
+        highs = _mm512_max_ps(some, highs);
+    }
+    *low = _mm512_reduce_min_ps(lows);
+    *high = _mm512_reduce_max_ps(highs);
+#else
+    float lows[16] = {0.0f}, highs[16] = {0.0f};
+    size_t k;
     for (i = 0; i < whole; i += 16) { /* sixteen ranges side by side, of which compilers make vectors */
         for (k = 0; k < 16; k++) {
             lows[k] = x[i + k] < lows[k] ? x[i + k] : lows[k];
             highs[k] = x[i + k] > highs[k] ? x[i + k] : highs[k];
         }
     }
+    *low = *high = 0.0f;
     for (k = 0; k < 16; k++) {
-        low = lows[k] < low ? lows[k] : low;
-        high = highs[k] > high ? highs[k] : high;
+        *low = lows[k] < *low ? lows[k] : *low;
+        *high = highs[k] > *high ? highs[k] : *high;
     }
     for (i = whole; i < n; i++) {
-        low = x[i] < low ? x[i] : low;
-        high = x[i] > high ? x[i] : high;
+        *low = x[i] < *low ? x[i] : *low;
+        *high = x[i] > *high ? x[i] : *high;
     }
+#endif
+}
+
+/* Codes over the observation's own range and 0, as ONNX DynamicQuantizeLinear; returns the scale. */
+KERNEL float quantize_dynamic(const float *RESTRICT x, size_t n, int32_t top, uint8_t *RESTRICT codes,
+                              int32_t *zero_point)
+{
+    const float to_integer = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
+    float low, high, scale;
+    int32_t zero;
+    size_t whole = 0, i;
+    find_range(x, n, &low, &high);
     scale = (high - low) / (float)top;
     if (!(scale > 0.0f)) {
         scale = 1.0f;
     }
     zero = (int32_t)(float_bits(clamp(-low / scale, 0.0f, (float)top) + to_integer) - float_bits(to_integer));
-    for (i = 0; i < n; i++) {
+#if defined(SIXTEEN_CODES)
+    whole = n - n % 16;
+    for (i = 0; i < whole; i += 16) {
+        const __m512 scaled = _mm512_div_ps(_mm512_loadu_ps(x + i), _mm512_set1_ps(scale));
+        _mm_storeu_si128((__m128i *)(void *)(codes + i), sixteen_codes(scaled, _mm512_set1_epi32(zero), top));
+    }
+#elif defined(EIGHT_CODES)
+    whole = n - n % 8;
+    for (i = 0; i < whole; i += 8) {
+        const __m256 scaled = _mm256_div_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(scale));
+        _mm_storel_epi64((__m128i *)(void *)(codes + i), eight_codes(scaled, _mm256_set1_epi32(zero), top));
+    }
+#endif
+    for (i = whole; i < n; i++) {
         float scaled = clamp(x[i] / scale, (float)-zero, (float)(top - zero));
         codes[i] = (uint8_t)((int32_t)(float_bits(scaled + to_integer) - float_bits(to_integer)) + zero);
     }

@@ -1,17 +1,43 @@
-#include "core.h"
+#include "sixteen_codes.h"
 
-/* codes = saturate(round(x * inverse_scale) + zero_point), unsigned, from 0 to top.
+/* codes = saturate(round(x * inverse_scale) + zero_point), unsigned, from 0 to top (at most 255).
    Ties go to even. A step of 0 means one number for all. Zero points up to 4,000,000 in size. */
 KERNEL void quantize_static(const float *RESTRICT x, size_t n, const float *RESTRICT inverse_scale, size_t scale_step,
                             const int32_t *RESTRICT zero_point, size_t zero_point_step, int32_t top,
                             uint8_t *RESTRICT codes)
 {
     const float to_integer = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
-    size_t i;
-    for (i = 0; i < n; i++) {
-        int32_t zero = zero_point[i * zero_point_step];
-        float scaled = clamp(x[i] * inverse_scale[i * scale_step], (float)-zero, (float)(top - zero));
+    size_t whole = 0, i;
+#if defined(SIXTEEN_CODES)
+    __m512 scale = _mm512_set1_ps(inverse_scale[0]);
+    __m512i zero = _mm512_set1_epi32(zero_point[0]);
+    whole = n - n % 16;
+    for (i = 0; i < whole; i += 16) {
+        scale = scale_step ? _mm512_loadu_ps(inverse_scale + i) : scale;
+        zero = zero_point_step ? _mm512_loadu_si512(zero_point + i) : zero;
+        _mm_storeu_si128((__m128i *)(void *)(codes + i), sixteen_codes(_mm512_mul_ps(_mm512_loadu_ps(x + i), scale), zero, top));
+    }
+    if (i < n) {
+        const __mmask16 rest = (__mmask16)((1u << (n - whole)) - 1u);
+        scale = scale_step ? _mm512_maskz_loadu_ps(rest, inverse_scale + i) : scale;
+        zero = zero_point_step ? _mm512_maskz_loadu_epi32(rest, zero_point + i) : zero;
+        _mm_mask_storeu_epi8(codes + i, rest, sixteen_codes(_mm512_mul_ps(_mm512_maskz_loadu_ps(rest, x + i), scale), zero, top));
+        whole = n;
+    }
+#elif defined(EIGHT_CODES)
+    __m256 scale = _mm256_set1_ps(inverse_scale[0]);
+    __m256i zero = _mm256_set1_epi32(zero_point[0]);
+    whole = n - n % 8;
+    for (i = 0; i < whole; i += 8) {
+        scale = scale_step ? _mm256_loadu_ps(inverse_scale + i) : scale;
+        zero = zero_point_step ? _mm256_loadu_si256((const __m256i *)(const void *)(zero_point + i)) : zero;
+        _mm_storel_epi64((__m128i *)(void *)(codes + i), eight_codes(_mm256_mul_ps(_mm256_loadu_ps(x + i), scale), zero, top));
+    }
+#endif
+    for (i = whole; i < n; i++) {
+        int32_t one = zero_point[i * zero_point_step];
+        float scaled = clamp(x[i] * inverse_scale[i * scale_step], (float)-one, (float)(top - one));
         int32_t rounded = (int32_t)(float_bits(scaled + to_integer) - float_bits(to_integer));
-        codes[i] = (uint8_t)(rounded + zero);
+        codes[i] = (uint8_t)(rounded + one);
     }
 }
