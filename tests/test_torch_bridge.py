@@ -164,3 +164,17 @@ def test_the_gradient_passes_the_rounding_and_stops_at_the_ends(ranges: tuple[in
     parts = torch.clamp(real + (torch.round(x * inverse) + zero - real).detach(), 0, 255)
     torch.testing.assert_close(found, parts)
     torch.testing.assert_close(ours, torch.autograd.grad((parts * weight).sum(), (x, inverse)))
+
+
+def test_the_students_that_are_kept_stay_what_they_were() -> None:
+    rng = np.random.default_rng(6)
+    x = observations(rng)
+    batch = students(rng, x, (5,), "silu")
+    before = batch.forward(torch.tensor(x)).detach().numpy()
+    batch.keep((1,))
+    assert batch.restarts == 1
+    # A batch of one may add in another order.
+    np.testing.assert_allclose(batch.forward(torch.tensor(x)).detach().numpy()[0], before[1], rtol=1e-5, atol=1e-6)
+    assert np.abs(before[0] - before[1]).max() > 0.1
+    batch.quantize(torch_bridge.Quantization((8, 8)), torch.tensor(x))
+    assert len(batch.network(0)) == 3

@@ -134,6 +134,18 @@ def test_the_margin_shrinks_with_the_episodes_and_never_shuts_out_what_is_as_goo
     assert KEEP + few < 1
 
 
+def test_what_is_clearly_above_or_below_is_settled_and_what_is_close_is_not() -> None:
+    rng = np.random.default_rng(0)
+    base = baseline(rng, 64)
+    bar = Bar(base, np.zeros(64), KEEP, 400)
+    needed = KEEP + bar.margin(base)
+    above, close, below = (base * (needed + part) + rng.standard_normal(64) for part in (0.02, 0.0, -0.02))
+    assert bar.settled(above)
+    assert bar.settled(below)
+    assert not bar.settled(close)
+    assert not bar.settled(above[:16]), "so few episodes settle nothing"
+
+
 def test_places_in_the_order_share_no_seed() -> None:
     seeds = seeds_of(3)
     first, second, third = (tuple(itertools.islice(seeds(place), 6000)) for place in range(3))

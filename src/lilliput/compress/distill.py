@@ -34,11 +34,12 @@ class Distill(Step):
         loss: between the actions of student and teacher; of choices also `kl`, `cross_entropy` and `regret`; `auto`:
             `l2`, of choices `kl`.
         disturbance: unrest while states are collected, 0 to 2: noise on the actions, and random actions now and then.
-        restarts: trained at once on shared states; the best on separate episodes is kept.
+        restarts: trained at once on shared states; the better half on separate episodes goes on quantized, and the best
+            of it is kept.
     """
 
     NAME: ClassVar[str] = "distill"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     hidden: tuple[int, ...] = (24,)
     steps: int = 36_000

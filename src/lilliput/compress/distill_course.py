@@ -106,8 +106,9 @@ class Course:
         with self._torch.one_thread():
             students, replay = self._real()
             if self._settings.weight_bits is not None:
+                students.keep(self._leading(students))
                 self._quantized(students, replay)
-            best = self._best(students)
+            best = self._ranking(students)[0]
             network = students.network(best)
         select = () if self._select is None else (self._select,)
         return replace_layers(self._context.teacher, (*select, *network, *self._head))
@@ -123,11 +124,10 @@ class Course:
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:24]
 
-    def _stage(self, purpose: str) -> "tuple[Lockstep, Disturbance, np.random.Generator]":
+    def _stage(self, purpose: str, restarts: int) -> "tuple[Lockstep, Disturbance, np.random.Generator]":
         """Environments on episodes of their own, and randomness that does not depend on what was done before."""
         rng = self._context.rng(f"{purpose} {self._key()}")
         seeds = itertools.islice(SeedPlan(self._context.seed).stream("distillation"), int(rng.integers(1 << 12)), None)
-        restarts = self._settings.restarts
         short = self._settings.real_steps + self._settings.quantized_steps < _FEW_STEPS
         wanted = _FEW_ENVIRONMENTS if short and purpose != "selection" else _ENVIRONMENTS
         n = -(-wanted // restarts) * restarts
@@ -137,9 +137,9 @@ class Course:
     def _real(self) -> "tuple[Students, Replay]":
         """The students with real weights, taken up where an earlier run left them, and the states so far."""
         settings = self._settings
-        lockstep, disturbance, rng = self._stage("real")
+        lockstep, disturbance, rng = self._stage("real", settings.restarts)
         try:
-            path = self._checkpoint()
+            path = self._checkpoint("npz")
             saved = {} if path is None or not path.exists() else dict(np.load(path, allow_pickle=False))
             if saved:
                 first = saved["x"]
@@ -173,7 +173,7 @@ class Course:
     def _quantized(self, students: "Students", replay: "Replay") -> None:
         settings = self._settings
         assert settings.weight_bits is not None
-        lockstep, disturbance, rng = self._stage("quantized")
+        lockstep, disturbance, rng = self._stage("quantized", students.restarts)
         try:
             quantization = self._torch.Quantization(
                 settings.weight_bits, settings.activation_bits, settings.input_range
@@ -229,22 +229,38 @@ class Course:
 
         return act
 
-    def _best(self, students: "Students") -> int:
-        """The restart of the highest mean return on the selection seeds."""
-        if students.restarts == 1:
-            return 0
-        lockstep, _, _ = self._stage("selection")
+    def _leading(self, students: "Students") -> tuple[int, ...]:
+        """The better half of the restarts: training them quantized takes most of the time."""
+        path = self._checkpoint("leading.json")
+        if path is not None and path.exists():
+            return tuple(json.loads(path.read_text()))
+        if self._context.seconds_left <= 0:
+            return tuple(range(students.restarts))
+        found = self._ranking(students)[: -(-students.restarts // 2)]
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            part.write_text(json.dumps(found))
+            part.replace(path)
+        return found
+
+    def _ranking(self, students: "Students") -> tuple[int, ...]:
+        """The restarts by their mean return on the selection seeds, the highest first."""
+        restarts = students.restarts
+        if restarts == 1:
+            return (0,)
+        lockstep, _, _ = self._stage("selection", restarts)
         try:
-            each = len(lockstep) // students.restarts
-            seeds = self._context.selection_seeds(each) * students.restarts
-            found = returns(lockstep, self._act(students), seeds).reshape(students.restarts, each)
+            each = len(lockstep) // restarts
+            seeds = self._context.selection_seeds(each) * restarts
+            found = returns(lockstep, self._act(students), seeds).reshape(restarts, each)
         finally:
             lockstep.close()
-        return int(found.mean(axis=1).argmax())
+        return tuple(int(index) for index in np.argsort(-found.mean(axis=1), kind="stable"))
 
-    def _checkpoint(self) -> Path | None:
+    def _checkpoint(self, suffix: str) -> Path | None:
         folder = self._context.work_folder
-        return None if folder is None else folder / f"{self._name}-{self._key()}.npz"
+        return None if folder is None else folder / f"{self._name}-{self._key()}.{suffix}"
 
     def _save(self, path: Path | None, students: "Students", replay: "Replay", done: int) -> None:
         if path is None:

@@ -51,6 +51,8 @@ _EVOLVABLE = 500
 """Weights that some hundreds of episodes can still move towards a higher return."""
 _OVERHEAD_S = 2.0
 _CHOOSING = 32
+_SHARED = 0.4
+"""The part of a course that is not shared by students of one root: a third of its steps, which take a little longer."""
 
 
 @final
@@ -179,7 +181,7 @@ class _Run:
         student = self.students.get(recipe)
         if student is not None and not student.evolve:
             shared = recipe in self._came_from and self.students[self._came_from[recipe][1]].root == student.root
-            steps = student.steps / 3 if shared else student.steps
+            steps = student.steps * _SHARED if shared else student.steps
             part = max(0.0, trial.seconds - self._played) / steps
             self._seconds_per_step += 0.4 * (part - self._seconds_per_step)
         if recipe in self._came_from:
@@ -262,7 +264,7 @@ class _Run:
         shared = child.root == parent.root and child.root[0] == parent.root[0]
         if child.evolve and not parent.evolve:
             return child.evolve * self._seconds_per_episode
-        training = child.steps * self._seconds_per_step * (1 / 3 if shared else 1.0)
+        training = child.steps * self._seconds_per_step * (_SHARED if shared else 1.0)
         return training + child.evolve * self._seconds_per_episode
 
     def _evolutions(self) -> tuple[int, int]:

@@ -160,9 +160,9 @@ class Bar:
         return estimate + 2 * error + 0.02 < self.keep
 
     def settled(self, candidate: Float64[np.ndarray, " n"]) -> bool:
-        """Whether it holds so clearly that the search need not know more."""
+        """Whether it is so clearly above or below what it has to reach that the search need not know more."""
         estimate, error = self.retention(candidate)
-        return len(candidate) >= RACE[1] and estimate - 4 * error > self.keep + self.margin(candidate)
+        return len(candidate) >= RACE[1] and abs(estimate - self.keep - self.margin(candidate)) > 4 * error
 
 
 def made(place: Place, recipe: str, deadline: float | None) -> Policy:

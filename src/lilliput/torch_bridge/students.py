@@ -172,6 +172,12 @@ class Students:
         step = _half(torch.exp(self.log_steps[index]).clamp(min=_SMALLEST_SCALE))
         return _rounded(torch.clamp(weight / step, low, high)), step
 
+    def keep(self, chosen: Sequence[int]) -> None:
+        """Nothing; the others are forgotten. Only while the students are real."""
+        assert self.quantization is None
+        rows = torch.tensor(chosen)
+        self.matrices = [matrix.detach()[rows].clone().requires_grad_(True) for matrix in self.matrices]
+
     @torch.no_grad()
     def quantize(self, quantization: Quantization, observations: Tensor) -> None:
         """Nothing; the students are quantized from now on, with ranges and steps that fit what they are.
