@@ -4,6 +4,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,32 @@ def test_actions_are_not_overwritten_and_nothing_leaks(tmp_path: Path) -> None:
         with pytest.raises(LilliputError):
             act(np.zeros(3))
     assert sys.getrefcount(LilliputError) - before < 20
+
+
+def test_an_action_that_anything_still_sees_is_left_alone(tmp_path: Path) -> None:
+    policy = policy_of("box")
+    act: Any = native.open_native(export(policy, "c", tmp_path / "out"))
+    observations = observations_of(policy, 30)
+    expected = act.batch(observations)
+    seen: list[Any] = []
+    for i, x in enumerate(observations):
+        action = act(x)
+        assert action.flags.writeable
+        assert action.dtype == np.float32
+        assert action.shape == expected[i].shape
+        held = [action, action[1:], memoryview(action), action.view(np.int32)][i % 4]
+        seen.append((i, held if i % 5 else None))
+        if i % 5 == 0:
+            watched = weakref.ref(action)
+            action.setflags(write=False)
+            del action
+            act(x)
+            assert watched() is None or np.array_equal(watched(), expected[i])
+    for i, held in seen:
+        if held is not None:
+            whole = [expected[i], expected[i][1:], expected[i], expected[i].view(np.int32)][i % 4]
+            assert np.array_equal(np.asarray(held), whole)
+    assert np.array_equal(act(observations[0]), expected[0])
 
 
 def test_several_processes_may_compile_the_same_at_once(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@
 #include <dlfcn.h>
 #include <numpy/arrayobject.h>
 
-enum { MAX_AXES = 8, MAX_ON_STACK = 2048, BATCH_BYTES_WITHOUT_GIL = 1 << 14 };
+enum { KEPT = 2, MAX_AXES = 8, MAX_ON_STACK = 2048, BATCH_BYTES_WITHOUT_GIL = 1 << 14 };
 
 typedef void (*decide_function)(const void *observation, void *action);
 
-/* Nothing in it changes after __init__, so that threads may share it. */
+/* Nothing in it but `kept` changes after __init__, and that under the interpreter's lock, so that threads may share it. */
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
@@ -25,6 +25,7 @@ typedef struct {
     PyObject *convert;    /* one observation of any kind -> a batch of one that `decide` takes */
     PyObject *convert_all;/* the same for a batch */
     PyObject *error;      /* the exception for a wrong `out` */
+    PyObject *kept[KEPT]; /* float32 actions given out before, to be given again once nobody else holds them */
 } Actor;
 
 static int read_shape(PyObject *shape, int *axes, npy_intp *sizes, npy_intp *size)
@@ -84,6 +85,38 @@ static int decide(Actor *self, PyObject *observation, void *action)
     return 0;
 }
 
+/* Whether an action that was given out has come back as it was. */
+static int came_back(Actor *self, PyObject *action)
+{
+    const PyArrayObject_fields *array = (const PyArrayObject_fields *)action;
+    return action != NULL && Py_REFCNT(action) == 1 && array->weakreflist == NULL &&
+           array->descr->type_num == NPY_FLOAT32 && PyArray_ISCARRAY((PyArrayObject *)action) &&
+           same_shape((PyArrayObject *)action, self->action_axes, self->action_shape);
+}
+
+/* A float32 array for an action. Making one takes as long as a small network does. */
+static PyObject *new_action(Actor *self)
+{
+#if !defined(Py_GIL_DISABLED)
+    int i;
+    for (i = 0; i < KEPT; i++) {
+        if (came_back(self, self->kept[i])) {
+            return Py_NewRef(self->kept[i]);
+        }
+    }
+    PyObject *action = PyArray_SimpleNew(self->action_axes, self->action_shape, NPY_FLOAT32);
+    if (action != NULL) {
+        PyObject *oldest = self->kept[KEPT - 1];
+        memmove(self->kept + 1, self->kept, (KEPT - 1) * sizeof *self->kept);
+        self->kept[0] = Py_NewRef(action);
+        Py_XDECREF(oldest);
+    }
+    return action;
+#else
+    return PyArray_SimpleNew(self->action_axes, self->action_shape, NPY_FLOAT32);
+#endif
+}
+
 static void widen(const int32_t *choices, npy_int64 *result, npy_intp n)
 {
     npy_intp i;
@@ -100,7 +133,7 @@ static PyObject *call(PyObject *object, PyObject *const *arguments, size_t flags
         return NULL;
     }
     if (!self->gives_choices) {
-        PyObject *action = PyArray_SimpleNew(self->action_axes, self->action_shape, NPY_FLOAT32);
+        PyObject *action = new_action(self);
         if (action != NULL && decide(self, arguments[0], PyArray_DATA((PyArrayObject *)action)) < 0) {
             Py_CLEAR(action);
         }
@@ -238,6 +271,8 @@ static int traverse(Actor *self, visitproc visit, void *arg)
     Py_VISIT(self->convert);
     Py_VISIT(self->convert_all);
     Py_VISIT(self->error);
+    Py_VISIT(self->kept[0]);
+    Py_VISIT(self->kept[1]);
     return 0;
 }
 
@@ -247,6 +282,8 @@ static int clear(Actor *self)
     Py_CLEAR(self->convert);
     Py_CLEAR(self->convert_all);
     Py_CLEAR(self->error);
+    Py_CLEAR(self->kept[0]);
+    Py_CLEAR(self->kept[1]);
     return 0;
 }
 
