@@ -184,6 +184,15 @@ def test_decoded_weights_decide_as_the_reference(form: Form, bits: int, flags: l
         assert "passed" in built_and_run(tmp_path, "gcc", *flags)
 
 
+@pytest.mark.parametrize("flags", [["-O2"], ["-O3", "-march=native"]], ids=["portable", "native"])
+def test_a_last_block_of_any_height_decides_as_the_reference(flags: list[str], tmp_path: Path) -> None:
+    policy = quantized_mlp("float32", 0, (8, 8), (77, *range(65, 80)))
+    observations = np.random.default_rng(1).normal(0, 2, (16, 77)).astype(np.float32)
+    actions = reference.act(policy, observations)
+    c.write(policy, tmp_path, observations, actions, 2e-5 * float(np.abs(actions).max()))
+    assert "passed" in built_and_run(tmp_path, "gcc", *flags)
+
+
 def constant_bytes(folder: Path) -> int:
     # Unoptimized, so that no array of one number is folded into the code.
     subprocess.run(["gcc", "-std=c99", "-O0", "-c", "policy.c"], cwd=folder, check=True)

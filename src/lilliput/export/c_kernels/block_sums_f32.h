@@ -107,14 +107,59 @@ ALWAYS_INLINE void block_sums_f32(const size_t R, const float *RESTRICT weight, 
 /* The same for the `rows` (fewer than 16) of a last block. */
 #if defined(__AVX512VL__)
 #include <immintrin.h>
+/* The weights as one stream of whole vectors: `vectors` of them (a constant: 16 times that is a multiple of rows) hold
+   16 * vectors / rows columns, and lane after lane the same rows come again. sums is that of each row. */
+ALWAYS_INLINE void stream_sums_f32(const size_t vectors, const float *RESTRICT weight, size_t rows, size_t width,
+                                   const float *RESTRICT x, float *RESTRICT sums)
+{
+    const size_t columns = 16 * vectors / rows, whole = width - width % columns;
+    const __mmask16 some = (__mmask16)((1u << columns) - 1u);
+    float parts[5 * 16];
+    __m512 s[5];
+    __m512i at[5]; /* the column of each lane */
+    size_t i, k, row;
+    UNROLL for (k = 0; k < vectors; k++) {
+        const __m512i lane = _mm512_add_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+                                              _mm512_set1_epi32((int32_t)(16 * k)));
+        const __m512 middle = _mm512_add_ps(_mm512_cvtepi32_ps(lane), _mm512_set1_ps(0.5f));
+        at[k] = _mm512_cvttps_epi32(_mm512_div_ps(middle, _mm512_set1_ps((float)rows)));
+        s[k] = _mm512_setzero_ps();
+    }
+    for (i = 0; i < whole; i += columns, weight += 16 * vectors) {
+        const __m512 values = _mm512_maskz_loadu_ps(some, x + i);
+        UNROLL for (k = 0; k < vectors; k++) {
+            s[k] = _mm512_fmadd_ps(_mm512_loadu_ps(weight + 16 * k), _mm512_permutexvar_ps(at[k], values), s[k]);
+        }
+    }
+    UNROLL for (k = 0; k < vectors; k++) {
+        _mm512_storeu_ps(parts + 16 * k, s[k]);
+    }
+    for (i = 0; i < columns; i++) {
+        for (row = 0; row < rows; row++) {
+            sums[row] += parts[i * rows + row];
+        }
+    }
+    for (i = whole; i < width; i++, weight += rows) {
+        for (row = 0; row < rows; row++) {
+            sums[row] = multiply_add(weight[row], x[i], sums[row]);
+        }
+    }
+}
+
 /* sums has room for 16. Vectors of 8 where they suffice: a load that reaches into the next cache line takes twice as
    long, masked or not. */
-KERNEL void last_sums_f32(const float *RESTRICT weight, size_t rows, size_t width, const float *RESTRICT x,
+ALWAYS_INLINE void last_sums_f32(const float *RESTRICT weight, size_t rows, size_t width, const float *RESTRICT x,
                           float *RESTRICT sums)
 {
     const size_t whole = width - width % 4;
     size_t i;
-    if (rows <= 8) {
+    if (width >= 64 && 16 % rows == 0) {
+        stream_sums_f32(1, weight, rows, width, x, sums);
+    } else if (width >= 64 && 48 % rows == 0) {
+        stream_sums_f32(3, weight, rows, width, x, sums);
+    } else if (width >= 64 && 80 % rows == 0) {
+        stream_sums_f32(5, weight, rows, width, x, sums);
+    } else if (rows <= 8) {
         const __mmask8 mask = (__mmask8)((1u << rows) - 1u);
         __m256 s0 = _mm256_loadu_ps(sums), s1 = _mm256_setzero_ps(), s2 = s1, s3 = s1;
         for (i = 0; i < whole; i += 4, weight += 4 * rows) {
