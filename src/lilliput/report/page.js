@@ -116,7 +116,7 @@ function curves(rows) {
     const spotsOf = (line) => groups(line, (p) => p.x).sort((a, b) => a[0] - b[0]).map(([x, same]) => spot(x, same.map((p) => p.row), line[0].line));
     const traces = own.map((line) => {
       const { line: name, row } = line[0], spots = spotsOf(line);
-      return { type: "scatter", mode: "lines+markers", name: wrapped(byName ? `${name}, ${row.format}` : many ? row.policy : `${row.policy}, ${name}`), showlegend: !many, opacity: many ? 0.35 : 1, x: spots.map((s) => s.x), y: spots.map((s) => 100 * s.retention), error_y: many ? undefined : { ...bars(spots), color: undefined }, marker: { size: many ? 4 : 6 }, line: { width: many ? 1 : 2, color: colour(line), dash: ["solid", "dash", "dot", "dashdot"][(byName || many ? 0 : names.indexOf(name)) % 4] }, text: spots.map((s) => s.text), hovertemplate: "%{text}<extra></extra>" };
+      return { type: "scatter", mode: "lines+markers", name: wrapped(byName ? `${name}, ${row.format}` : many || names.length === 1 ? row.policy : `${row.policy}, ${name}`), showlegend: !many, opacity: many ? 0.35 : 1, x: spots.map((s) => s.x), y: spots.map((s) => 100 * s.retention), error_y: many ? undefined : { ...bars(spots), color: undefined }, marker: { size: many ? 4 : 6 }, line: { width: many ? 1 : 2, color: colour(line), dash: ["solid", "dash", "dot", "dashdot"][(byName || many ? 0 : names.indexOf(name)) % 4] }, text: spots.map((s) => s.text), hovertemplate: "%{text}<extra></extra>" };
     });
     if (many) for (const name of names) {
       const same = own.filter((line) => line[0].line === name).flatMap(spotsOf);
@@ -124,7 +124,7 @@ function curves(rows) {
       traces.push({ type: "scatter", mode: "lines+markers", name: wrapped(name), showlegend: true, x: middles.map((m) => m[0]), y: middles.map((m) => 100 * m[1]), marker: { size: 7 }, line: { width: 3.5, color: COLOURS[names.indexOf(name) % COLOURS.length] }, text: middles.map((m) => `<b>${wrapped(name)}</b><br>median ${percent(m[1])} of ${m[2]}`), hovertemplate: "%{text}<extra></extra>" });
     }
     const whole = kind.endsWith("bits") ? { dtick: 1 } : {};
-    draw(element, traces, { title: { text: `${CURVES[kind] || kind}${many ? ": medians thick, each policy thin" : ""}`, font: { size: 14 } }, xaxis: { title: { text: kind }, ...whole }, yaxis: { title: { text: "retention, %" }, range: clip(own.flatMap(spotsOf)) }, shapes: keepLine(), ...(many ? { showlegend: true } : {}) });
+    draw(element, traces, { title: { text: `${CURVES[kind] || kind}${names.length === 1 && !byName ? ", " + wrapped(names[0]) : ""}${many ? ": medians thick, each policy thin" : ""}`, font: { size: 14 } }, xaxis: { title: { text: kind }, ...whole }, yaxis: { title: { text: "retention, %" }, range: clip(own.flatMap(spotsOf)) }, shapes: keepLine(), ...(many ? { showlegend: true } : {}) });
   }
 }
 function middle(values) { const v = [...values].sort((a, b) => a - b), n = v.length >> 1; return v.length % 2 ? v[n] : (v[n - 1] + v[n]) / 2; }

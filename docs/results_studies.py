@@ -1,0 +1,132 @@
+"""Prints docs/results-studies.md from the folders of finished studies: every table is computed, the words are here.
+
+python docs/results_studies.py RESULTS > docs/results-studies.md
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lilliput.record import Record
+from lilliput.report import guidelines, paper, summary
+from lilliput.report.decisions import Decisions
+from lilliput.report.files import DECISIONS
+from lilliput.report.summary import Row
+from lilliput.study.conduct import read_plan, records
+
+ORDER = ("lu2024", "ivanov2024", "bits", "order", "calibration", "robustness")
+
+QUESTIONS = {
+    "lu2024": "Do quantization and pruning keep the return, and do they lower memory, inference time and energy?",
+    "ivanov2024": "How much of the return is left at 50 to 99 % sparsity with int8, without training meanwhile?",
+    "bits": "Down to how many bits of weights and activations is the return kept?",
+    "order": "Does the order matter in which one prunes, trains by imitation and quantizes?",
+    "calibration": "How much does the outcome depend on the data that a method calibrates on?",
+    "robustness": "Does a compressed policy stand less noise, delay, mass and friction than its baseline?",
+}
+
+ANSWERS = {
+    "ivanov2024": """
+Not much beyond half. Half of the weights can go where the others are refitted to the policy's own observations
+(SparseGPT), on three policies of six; at 70 and 80 % one still keeps its return, from 90 % on none does. By
+magnitude half is too much already for all but one. The 90 to 99 % of the paper need its training between the cuts,
+which this study leaves out.
+""",
+    "bits": """
+Three bits of a weight are enough on five policies of six where GPTQ rounds them against the policy's own observations,
+and two on two of them. Rounded to the nearest, with a scale a channel, five policies need six bits at most. Activations
+need four bits on three policies, six on five. DQN Acrobot is the exception: its three values lie so close together that
+at 7 bits, rounded to the nearest, the policy does nothing any more; that it comes back at 5 bits is luck.
+""",
+    "robustness": """
+No. Of what keeps 90 % of the return undisturbed, nothing was shown to stand less: all recipes taken together, the
+loss that a disturbance adds to that of compression is surely below 5 points for each of the four, and below 3 for
+8-bit quantization alone. Of 4 bits too few policies keep the return at all to say. The disturbances are far from
+mild: a delay of one step leaves half of the baselines at most a third of their return, compressed or not.
+""",
+}
+"""What the numbers of the page support; to be read again whenever it is printed from other numbers."""
+
+TABLES = ("disturbances", "calibration", "ratio", "sparsity", "weight_bits", "activation_bits", "quantization", "pruning",
+          "methods", "inference", "memory", "energy", "smallest")  # fmt: skip
+
+HEAD = """# Results of the studies
+
+Printed by `python docs/results_studies.py RESULTS` from the records of the
+[studies that ship](studies.md#the-studies-that-ship). Retention is the share of the baseline's return above that of the
+uniform-random policy, on the same episodes; *kept* means that with 95 % confidence it is at least the share asked for.
+The baseline is the policy as loaded, exported and run like every candidate. The whole page of a study (`report.html`)
+is written beside its records.
+"""
+
+CLAIMS = """## The claims of arXiv 2407.04803
+
+Each claim is a number a policy, positive where the policy speaks for it; the mean over policies with its 95 %
+t-interval decides, and fewer than three policies decide nothing. The rows of all studies above are taken together;
+a policy counts once, and what it does in a disturbed environment does not count.
+"""
+
+
+def text(results: Path) -> str:
+    """The page."""
+    parts = [HEAD.strip()]
+    everything: list[Row] = []
+    for name in ORDER:
+        folder = results / name
+        if (folder / "plan.json").is_file():
+            rows, section = _section(name, folder)
+            everything += rows
+            parts += section
+    return "\n\n".join([*parts, CLAIMS.strip(), _claims(everything)]) + "\n"
+
+
+def _section(name: str, folder: Path) -> tuple[Sequence[Row], list[str]]:
+    plan, found = read_plan(folder), list(records(folder))
+    missing = len(plan["cells"]) + len(plan["timings"]) - len(found)
+    if missing:
+        raise SystemExit(f"{folder}: {missing} cells have no record yet")
+    decisions = Decisions(folder / DECISIONS)
+    rows = summary.rows(found, plan["keep"], decisions)
+    known = {table.name: table for table in paper.tables(rows, plan["keep"])}
+    shown = [known[key].markdown().strip() for key in TABLES if key in known and len(known[key].body) <= 25]
+    best = guidelines.markdown(rows, plan["keep"]).split("\n\n")[0] if len(known["smallest"].body) <= 12 else ""
+    answer = [ANSWERS[name].strip()] if name in ANSWERS else []
+    asked = f"*{QUESTIONS[name]}* [The study](studies.md#{name})"
+    return rows, [
+        f"## {name}",
+        asked,
+        _conditions(rows, found, plan["keep"]),
+        *answer,
+        *shown,
+        *([best] if best else []),
+    ]
+
+
+def _conditions(rows: Sequence[Row], found: Sequence[Record], keep: float) -> str:
+    """Policies, cells, episodes and where it was measured, in a sentence or two."""
+    policies = {row.policy: dict(row.names) for row in rows if row.names}
+    tasks = sorted({row.environment for row in rows})
+    cells = {
+        status: sum(record.status == status for record in found) for status in ("done", "not_applicable", "failed")
+    }
+    episodes = sorted({row.n_episodes for row in rows if row.n_episodes})
+    seeds = len({row.compression_seed for row in rows if row.recipe})
+    draws = f", {seeds} compression seeds" if seeds > 1 else ""
+    here = next(m.conditions for record in found for m in record.measurements)
+    counts = f"{cells['done']} cells measured, {cells['failed']} failed, {cells['not_applicable']} with nothing to do"
+    played = f"{', '.join(map(str, episodes))} episodes a cell{draws}; keep {keep:g}"
+    place = f"{here.processor}, {here.n_cores} cores, {here.operating_system}, Python {here.python}"
+    return f"{len(policies)} policies in {len(tasks)} environments; {counts}; {played}; seed 0. {place}."
+
+
+def _claims(rows: Sequence[Row]) -> str:
+    lines = ["| claim | here it | mean [95 %] | policies | measured as |", "|---|---|---|---:|---|"]
+    for claim in guidelines.claims(rows):
+        measure = f"{claim.measure}; {claim.note}"
+        cells = (claim.text, claim.answer, guidelines.interval_text(claim.interval), str(claim.n_policies), measure)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(text(Path(sys.argv[1])), end="")
