@@ -47,8 +47,10 @@ mild: a delay of one step leaves half of the baselines at most a third of their 
 }
 """What the numbers of the page support; to be read again whenever it is printed from other numbers."""
 
-TABLES = ("disturbances", "calibration", "ratio", "sparsity", "weight_bits", "activation_bits", "quantization", "pruning",
-          "methods", "inference", "memory", "energy", "smallest")  # fmt: skip
+TABLES = (
+    "disturbances", "calibration", "ratio", "sparsity", "weight_bits", "activation_bits", "quantization", "pruning",
+    "methods", "inference", "memory", "energy", "smallest",
+)  # fmt: skip
 
 HEAD = """# Results of the studies
 

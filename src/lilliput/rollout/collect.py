@@ -28,7 +28,7 @@ Source = Literal["policy", "noisy_policy", "random_policy", "first_steps", "gaus
 
 SOURCES: tuple[Source, ...] = get_args(Source)
 """Whose observations: the policy's own; the policy's under action noise; the uniform-random policy's; the first ones of
-one episode of the policy; numbers from N(0, 1) that no environment gave."""
+one episode of the policy, and no more than it has; numbers from N(0, 1) that no environment gave."""
 
 NOISE = 0.1
 """Of `noisy_policy`: the standard deviation as a part of half the action range; the chance of a random choice."""
@@ -58,7 +58,7 @@ def collect(
     `SeedPlan.stream` gives some that are played nowhere else.
 
     Raises:
-        LilliputError: as `episodes` does; or `first_steps` of an episode that ends sooner.
+        LilliputError: as `episodes` does.
     """
     if n_observations < 1:
         raise LilliputError(f"n_observations is {n_observations}; it must be at least 1")
@@ -148,8 +148,6 @@ def _first_steps(stage: Stage, act_of_seed: ActOfSeed, n: int, seed: int) -> np.
     short = Stage(stage.environment, stage.observation_space, min(n, stage.max_steps or n))
     with short:
         short.play(seed, act_of_seed, seen)
-    if len(seen) < n:
-        raise LilliputError(f"first_steps: the episode ended after {len(seen)} observations; ask for at most that many")
     return np.stack(seen)
 
 
