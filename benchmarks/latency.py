@@ -69,7 +69,7 @@ def run(name: str, rounds: int, chosen: list[str]) -> None:
         }
         times: dict[str, list[float]] = {key: [] for key in acts}
         calls = {key: max(1, int(BURST_S / burst(act, rows[0], 10))) for key, act in acts.items()}
-        loops = {f"lilliput C {kind}": c_loop(Path(folder) / at) for kind, at in LOOPS.items()}
+        loops = {f"lilliput C {kind}": c_loop(Path(folder) / at, codes=at == "static") for kind, at in LOOPS.items()}
         for _ in range(rounds):
             for key, act in acts.items():
                 burst(act, rows[0], max(1, calls[key] // 10))
@@ -82,8 +82,13 @@ def run(name: str, rounds: int, chosen: list[str]) -> None:
         print(f"{key:34s} {statistics.median(values) * 1e6:9.3f} {ratio:12.2f}   {errors[key]:.1e}")
     for kind, loop in loops.items():
         bits, codes = (8, True) if "int8" in kind else (32, False)
-        limit = limit_us(policy, bits, codes, *loop[1:])
-        print(f"{kind + ' inside a C loop':34s} {loop[0]:9.3f} {loop[0] / limit:11.2f}x the limit of {limit:.3f} us")
+        act, byte, cycle, vector = loop
+        is_large = policy.n_parameters * bits / 8 > 1 << 20
+        limit = limit_us(policy, bits, codes, byte if is_large else cycle / 64, cycle / 2)
+        reached = limit_us(policy, bits, codes, byte, vector)
+        print(f"{kind + ' inside a C loop':34s} {act:9.3f} {act / limit:11.2f}x the limit of {limit:.3f} us;", end=" ")
+        print(f"{act / reached:.2f}x the {reached:.3f} us of plain loops, which reach", end=" ")
+        print(f"{cycle / byte:.0f} bytes and {cycle / vector:.1f} vectors a cycle")
     for line in absent:
         print(f"absent: {line}")
 
@@ -97,80 +102,44 @@ def burst(act: Act, observation: np.ndarray, calls: int) -> float:
 
 
 LOOPS = {"float32": "f32", "int8 static": "static"}
-LOOP = r"""#define _POSIX_C_SOURCE 199309L
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-#include "policy.h"
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
-static NUMBER x[POLICY_OBSERVATION_SIZE];
-static float y[POLICY_ACTION_SIZE];
-int main(void)
-{
-    const size_t n = BYTES / 8;
-    volatile uint64_t sink;
-    uint64_t *memory = malloc(8 * n), sum = 0, chain = 1;
-    double act = 1e9, read = 1e9, cycles = 1e9, start;
-    size_t round, i;
-    for (i = 0; i < POLICY_OBSERVATION_SIZE; i++) { x[i] = (NUMBER)(i % 7); }
-    for (i = 0; i < n; i++) { memory[i] = i; }
-    for (round = 0; round < 100; round++) {
-        start = now();
-        for (i = 0; i < CALLS; i++) { policy_act(x, y); x[0] = (NUMBER)(y[0] > 0.0f); }
-        start = (now() - start) / CALLS;
-        act = start < act ? start : act;
-        start = now();
-        for (i = 0; i < n; i++) { sum += memory[i]; }
-        start = now() - start;
-        read = start < read ? start : read;
-        start = now();
-        for (i = 0; i < 10000; i++) { __asm__ volatile("" : "+r"(chain)); chain += 1; }
-        start = (now() - start) / 10000;
-        cycles = start < cycles ? start : cycles;
-    }
-    sink = sum + chain;
-    (void)sink;
-    printf("%g %g %g\n", act, read / (8 * (double)n), cycles);
-    return 0;
-}
-"""
 
 
-def c_loop(artifact: Path) -> tuple[float, float, float]:
-    """Microseconds a decision without Python, a byte that is read in order, and a cycle."""
+def c_loop(artifact: Path, *, codes: bool) -> tuple[float, float, float, float]:
+    """Microseconds: a decision without Python, a byte read in order, a cycle, a vector multiplied and added."""
     header = (artifact / "policy.h").read_text()
     number, size = ("uint8_t" if "const uint8_t *observation" in header else "float"), artifact.joinpath("policy.c")
     weights = int(header.split(" bytes of constants")[0].split()[-1])
-    (artifact / "loop.c").write_text(LOOP)
+    (artifact / "loop.c").write_text(Path(__file__).with_name("loop.c").read_text())
     calls = 20 if weights > 1 << 20 else 500
     command = [*find_compiler(), "-std=c99", *FOR_THIS_PROCESSOR, "-ffp-contract=off", f"-DNUMBER={number}"]
-    command += [f"-DBYTES={weights}", f"-DCALLS={calls}", "loop.c", str(size), "-lm", "-o", "loop"]
+    command += [
+        f"-DBYTES={weights}",
+        f"-DCALLS={calls}",
+        f"-DCODES={int(codes)}",
+        "loop.c",
+        str(size),
+        "-lm",
+        "-o",
+        "loop",
+    ]
     subprocess.run(command, cwd=artifact, check=True)
     done = subprocess.run(["./loop"], cwd=artifact, check=True, capture_output=True, text=True)
-    act, byte, cycle = map(float, done.stdout.split())
-    return act, byte, cycle
+    act, byte, cycle, vector = map(float, done.stdout.split())
+    return act, byte, cycle, vector
 
 
-def limit_us(policy: Policy, bits: int, codes: bool, byte_us: float, cycle_us: float) -> float:
-    """The physical limit: weights at 64 bytes a cycle, or as fast as memory was read where they exceed 1 MB; or
-    multiply-accumulates at two vectors of 16 lanes a cycle (four products a lane for codes), whichever is longer.
+def limit_us(policy: Policy, bits: int, codes: bool, byte_us: float, vector_us: float) -> float:
+    """What the reading of the weights or the multiply-accumulates take, whichever is longer, layer after layer.
 
-    Where only a part is convolutions, their arithmetic and the reading of the rest follow each other.
+    The physical limit is reckoned with 64 bytes a cycle for up to 1 MB of weights, or as fast as memory was read, and
+    two vectors of 16 lanes a cycle (four products a lane for codes); what plain loops reach here stands beside it.
     """
     seconds, shapes = 0.0, [x.shape[1:] for x in reference.layer_inputs(policy, observations_of(policy, 1, RNG))]
-    is_large = policy.n_parameters * bits / 8 > 1 << 20
     for layer, following in zip(policy.layers, [*shapes[1:], None], strict=False):
         if isinstance(layer, layers.Dense | layers.Conv2d):
             pixels = int(np.prod(following[1:])) if isinstance(layer, layers.Conv2d) and following else 1
-            arithmetic = layer.weight.size * pixels / (128 if codes else 32) * cycle_us
-            reading = layer.weight.size * bits / 8 * (byte_us if is_large else cycle_us / 64)
-            seconds += max(arithmetic, reading)
+            arithmetic = layer.weight.size * pixels / (64 if codes else 16) * vector_us
+            seconds += max(arithmetic, layer.weight.size * bits / 8 * byte_us)
     return seconds
 
 
