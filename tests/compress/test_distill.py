@@ -150,6 +150,19 @@ def test_a_student_of_four_bits_does_what_its_teacher_does(tmp_path: Path) -> No
     assert fresh.digest == small.digest
 
 
+@pytest.mark.parametrize(("granularity", "shapes"), [("per_tensor", [(), ()]), ("per_channel", [(3,), (2,)])])
+def test_a_student_has_a_weight_scale_for_a_layer_or_for_every_output(
+    granularity: str, shapes: list[tuple[int, ...]]
+) -> None:
+    pytest.importorskip("torch")
+    teacher = cartpole()
+    context = Context.from_environment(teacher, "CartPole-v1", seed=2)
+    recipe = f'distill(hidden=(3,), steps=60, weight_bits=5, granularity="{granularity}", restarts=1)'
+    small = compress(teacher, recipe, context)
+    linear = [layer for layer in small.layers if isinstance(layer, layers.QuantizedDense)]
+    assert [layer.weight.scale.shape for layer in linear] == shapes
+
+
 def test_a_real_student_has_no_normalizer_left() -> None:
     pytest.importorskip("torch")
     teacher = cartpole()

@@ -45,6 +45,7 @@ def test_the_layer_of_the_most_weights_gets_fewer_bits(
         Student((4, 3), 6, "kl", "none"),
         Student((7,), 8, "kl", "per_tensor"),
         Student((9, 9), (5, 4, 6), "kl"),
+        Student((9, 9), 5, "kl", per_channel=True),
     ],
 )
 def test_the_size_is_known_before_the_student_is_made(student: Student) -> None:
@@ -57,7 +58,7 @@ def test_the_size_is_known_before_the_student_is_made(student: Student) -> None:
     made = torch_bridge.Students((6, *student.hidden, 3), "silu", 1, torch_bridge.Inputs.of(x), rng)
     every = student.weight_bits
     bits = every if isinstance(every, tuple) else (every,) * (len(student.hidden) + 1)
-    made.quantize(torch_bridge.Quantization(bits, 8, student.input_range), torch.tensor(x))
+    made.quantize(torch_bridge.Quantization(bits, 8, student.input_range, student.per_channel), torch.tensor(x))
     box = spaces.Box((6,), np.full(6, -np.inf), np.full(6, np.inf))
     policy = Policy(box, spaces.Discrete(3), (*made.network(0), layers.ArgmaxAction((3,))))
     # Weights that came out as zeros may be stored in less.

@@ -27,6 +27,7 @@ class Distill(Step):
         hidden: units of its hidden layers; () is a linear policy.
         steps: optimizer steps in all, over all rounds of play and learning.
         weight_bits: 2 to 8, for all layers or one number each; None: the student stays real.
+        granularity: one weight scale for a layer, or one for every output: two bytes each, and fewer bits will do.
         activation_bits: 2 to 8, of the inputs of quantized layers.
         input_range: of the observation: one range a dimension, one for all, or `none`: real observations times integer
             weights.
@@ -44,6 +45,7 @@ class Distill(Step):
     hidden: tuple[int, ...] = (24,)
     steps: int = 36_000
     weight_bits: int | tuple[int, ...] | None = None
+    granularity: Literal["per_tensor", "per_channel"] = "per_tensor"
     activation_bits: int = 8
     input_range: Literal["per_dimension", "per_tensor", "none"] = "per_dimension"
     activation: Literal["silu", "relu", "tanh"] = "silu"
@@ -79,6 +81,7 @@ class Distill(Step):
             real_steps=self.steps - quantized,
             quantized_steps=quantized,
             weight_bits=bits,
+            per_channel=self.granularity == "per_channel",
             activation_bits=self.activation_bits,
             input_range=self.input_range,
             loss=self.loss,

@@ -54,6 +54,7 @@ class Settings:
     real_steps: int
     quantized_steps: int
     weight_bits: tuple[int, ...] | None
+    per_channel: bool
     activation_bits: int
     input_range: Literal["per_dimension", "per_tensor", "none"]
     loss: Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"]
@@ -176,7 +177,7 @@ class Course:
         lockstep, disturbance, rng = self._stage("quantized", students.restarts)
         try:
             quantization = self._torch.Quantization(
-                settings.weight_bits, settings.activation_bits, settings.input_range
+                settings.weight_bits, settings.activation_bits, settings.input_range, settings.per_channel
             )
             students.quantize(quantization, replay.observations[rng.integers(0, len(replay), 4096)])
             rate = min(settings.learning_rate, QUANTIZED_LEARNING_RATE)

@@ -33,7 +33,7 @@ class Finetune(Step):
     Attributes:
         steps: optimizer steps in all.
         weight_bits: 2 to 8; None: as many as the policy has now, and real weights stay real.
-        activation_bits, loss, disturbance, restarts: as for `distill`.
+        granularity, activation_bits, loss, disturbance, restarts: as for `distill`.
     """
 
     NAME: ClassVar[str] = "finetune"
@@ -41,6 +41,7 @@ class Finetune(Step):
 
     steps: int = 12_000
     weight_bits: int | None = None
+    granularity: Literal["per_tensor", "per_channel"] = "per_tensor"
     activation_bits: int = 8
     loss: Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"] = "auto"
     disturbance: float = 0.5
@@ -69,6 +70,7 @@ class Finetune(Step):
             real_steps=real_steps,
             quantized_steps=self.steps - real_steps,
             weight_bits=bits,
+            per_channel=self.granularity == "per_channel",
             activation_bits=self.activation_bits,
             input_range=_input_range(policy),
             loss=self.loss,

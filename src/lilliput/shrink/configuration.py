@@ -29,6 +29,7 @@ class Student:
     steps: int = 3_000
     evolve: int = 0
     each: int = 1
+    per_channel: bool = False
 
     @property
     def recipe(self) -> str:
@@ -38,6 +39,7 @@ class Student:
                 self.hidden,
                 self.steps,
                 self.weight_bits,
+                "per_channel" if self.per_channel else "per_tensor",
                 input_range=self.input_range,
                 loss=self.loss,
                 disturbance=self.disturbance,
@@ -56,7 +58,7 @@ class Student:
         every = self.weight_bits if isinstance(self.weight_bits, tuple) else (self.weight_bits,) * (len(sizes) - 1)
         total = head
         for bits, (fan_in, fan_out) in zip(every, itertools.pairwise(sizes), strict=True):
-            total += packed_nbytes(fan_in * fan_out, bits) + 2 * fan_out + 2
+            total += packed_nbytes(fan_in * fan_out, bits) + 2 * fan_out + (2 * fan_out if self.per_channel else 2)
         ranges = {"per_dimension": 3 * inputs, "per_tensor": 3, "none": 0}[self.input_range]
         return total + ranges + 3 * len(self.hidden)
 
@@ -77,7 +79,10 @@ def student_of(recipe: str) -> Student | None:
             return None
     if made.weight_bits is None:
         return None
-    student = Student(made.hidden, made.weight_bits, made.loss, made.input_range, made.disturbance, made.steps)
+    student = Student(
+        made.hidden, made.weight_bits, made.loss, made.input_range, made.disturbance, made.steps,
+        per_channel=made.granularity == "per_channel",
+    )  # fmt: skip
     student = student if evolved.episodes == 1 else replace(student, evolve=evolved.episodes, each=evolved.each)
     return student if student.recipe == recipe else None
 
@@ -99,6 +104,8 @@ EFFECTS: dict[str, tuple[float, float]] = {
     "3 to 2 bits": (-0.25, 0.25),
     "fewer bits where most are": (-0.02, 0.04),
     "more bits": (0.03, 0.05),
+    "a scale an output": (0.02, 0.03),
+    "a scale a layer": (-0.02, 0.03),
     "no ranges": (-0.05, 0.08),
     "flatter": (-0.03, 0.07),
     "deeper": (-0.03, 0.07),
@@ -115,7 +122,9 @@ EFFECTS: dict[str, tuple[float, float]] = {
 Where neither side is better as such the mean is below zero: the student that one starts from was picked for its luck.
 """
 
-_IMPROVING = frozenset({"wider", "much wider", "more bits", "longer", "much longer", "wider and longer", "evolved"})
+_IMPROVING = frozenset(
+    {"wider", "much wider", "more bits", "a scale an output", "longer", "much longer", "wider and longer", "evolved"}
+)
 _NOISE = 0.06
 _LEAST_SHARE = 0.2
 _SHORT, _BEST = 0.15, 1.04
@@ -159,6 +168,10 @@ def moves(
         yield f"{bits} to {FEWER_BITS[bits]} bits", replace(student, weight_bits=FEWER_BITS[bits])
     if bits in MORE_BITS:
         yield "more bits", replace(student, weight_bits=MORE_BITS[bits])
+    if student.per_channel:
+        yield "a scale a layer", replace(student, per_channel=False)
+    elif hidden:
+        yield "a scale an output", replace(student, per_channel=True)
     if student.input_range == "per_dimension" and bits >= 3:
         yield "no ranges", replace(student, input_range="none")
     if len(hidden) == 2:
