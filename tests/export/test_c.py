@@ -148,17 +148,21 @@ def image_policy(form: Form, outputs: tuple[int, int], kernel: int, space_dtype:
     return Policy(space, spaces.Box((3,), np.array(-np.inf), np.array(np.inf)), tuple(stack))
 
 
-@pytest.mark.parametrize("flags", [["-O2"], ["-O3", "-march=native"]], ids=["portable", "native"])
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [("gcc", ["-O2"]), ("gcc", ["-O3", "-march=native"]), ("g++", ["-O3", "-march=native"])],
+    ids=["portable", "native", "native C++"],
+)
 @pytest.mark.parametrize("form", ["static", "dynamic"])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize(("outputs", "kernel"), [((32, 64), 4), ((48, 16), 2), ((40, 5), 3)])
 def test_convolutions_of_codes_are_exact_to_the_bit(
-    outputs: tuple[int, int], kernel: int, dtype: str, form: Form, flags: list[str], tmp_path: Path
+    outputs: tuple[int, int], kernel: int, dtype: str, form: Form, compiler: str, flags: list[str], tmp_path: Path
 ) -> None:
     policy = image_policy(form, outputs, kernel, dtype)
     observations = np.random.default_rng(1).integers(0, 256, (8, 4, 21, 19)).astype(dtype)
     c.write(policy, tmp_path, observations, reference.act(policy, observations), 0.0)
-    assert "largest difference 0," in built_and_run(tmp_path, "gcc", *flags, "-DLILLIPUT_INTEGERS=0")
+    assert "largest difference 0," in built_and_run(tmp_path, compiler, *flags, "-DLILLIPUT_INTEGERS=0")
     in_words = (tmp_path / "policy.c").read_text()
     assert ("look_up_image(" in in_words) == (form == "static" and dtype == "uint8")
 
@@ -184,13 +188,17 @@ def test_decoded_weights_decide_as_the_reference(form: Form, bits: int, flags: l
         assert "passed" in built_and_run(tmp_path, "gcc", *flags)
 
 
-@pytest.mark.parametrize("flags", [["-O2"], ["-O3", "-march=native"]], ids=["portable", "native"])
-def test_a_last_block_of_any_height_decides_as_the_reference(flags: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [("gcc", ["-O2"]), ("gcc", ["-O3", "-march=native"]), ("g++", ["-O3", "-march=native"])],
+    ids=["portable", "native", "native C++"],
+)
+def test_a_last_block_of_any_height_decides_as_the_reference(compiler: str, flags: list[str], tmp_path: Path) -> None:
     policy = quantized_mlp("float32", 0, (8, 8), (77, *range(65, 80)))
     observations = np.random.default_rng(1).normal(0, 2, (16, 77)).astype(np.float32)
     actions = reference.act(policy, observations)
     c.write(policy, tmp_path, observations, actions, 2e-5 * float(np.abs(actions).max()))
-    assert "passed" in built_and_run(tmp_path, "gcc", *flags)
+    assert "passed" in built_and_run(tmp_path, compiler, *flags)
 
 
 def constant_bytes(folder: Path) -> int:

@@ -12,6 +12,12 @@
 #pragma STDC FP_CONTRACT OFF
 #endif
 
+/* As C++, gcc 12 finds undefined values in its own header of AVX-512. */
+#if defined(__cplusplus) && defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 #if defined(__GNUC__)
 #define KERNEL static inline __attribute__((unused))
 #define ALWAYS_INLINE static inline __attribute__((always_inline, unused))
