@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lilliput.record import Record
 from lilliput.report import guidelines, paper, summary
+from lilliput.report.answers import verdict_of
 from lilliput.report.decisions import Decisions
 from lilliput.report.files import DECISIONS
 from lilliput.report.summary import Row
@@ -28,15 +29,30 @@ QUESTIONS = {
 ANSWERS = {
     "ivanov2024": """
 Not much beyond half. Half of the weights can go where the others are refitted to the policy's own observations
-(SparseGPT), on three policies of six; at 70 and 80 % one still keeps its return, from 90 % on none does. By
-magnitude half is too much already for all but one. The 90 to 99 % of the paper need its training between the cuts,
-which this study leaves out.
+(SparseGPT), on three policies of six; at 70 and 80 % one still keeps its return, from 90 % on none does. By magnitude
+half is too much already for all but one. The 90 to 99 % of the paper need its training between the cuts, which this
+study leaves out.
 """,
     "bits": """
-Three bits of a weight are enough on five policies of six where GPTQ rounds them against the policy's own observations,
-and two on two of them. Rounded to the nearest, with a scale a channel, five policies need six bits at most. Activations
-need four bits on three policies, six on five. DQN Acrobot is the exception: its three values lie so close together that
-at 7 bits, rounded to the nearest, the policy does nothing any more; that it comes back at 5 bits is luck.
+Three bits of a weight are enough on five policies of six where GPTQ rounds them against the policy's own
+observations, and two on two of them. Rounded to the nearest, with a scale a channel, five policies need six bits at
+most. Activations need four bits on three policies, six on five. DQN Acrobot is the exception: its three values lie so
+close together that at 7 bits, rounded to the nearest, the policy does nothing any more; that it comes back at 5 bits
+is luck.
+""",
+    "order": """
+Yes: training comes last. Prune, quantize to 4 bits, then train keeps 99 % of the return (IQM) at 23 times smaller,
+surely on all five policies that it ran on; the same three steps with quantization last keep 3 %. Neither pruning nor
+quantizing gets far without training after it. Eleven cells failed: `finetune` does not take the HardTanh of SAC
+Pendulum (seven), and its start diverges on the action values of DQN Acrobot (four).
+""",
+    "calibration": """
+Little for plain ranges, much for methods that refit weights. Over ten draws the retention of static quantization
+varies by 0.5 points (standard deviation) with 2,048 of the policy's own observations, 1.3 with 256 and 4.1 with 32;
+those of a noisy or random policy do as well, and Gaussian numbers cost four points. GPTQ at 4 bits varies by 4 to 10
+points and SparseGPT by 3 to 16, the most on the start of a single episode. Ten episodes a cell decide no verdict,
+which is not what was asked. One of 1,452 cells failed: its artifact did not repeat its golden examples, and was not
+written.
 """,
     "robustness": """
 No. Of what keeps 90 % of the return undisturbed, nothing was shown to stand less: all recipes taken together, the
@@ -90,8 +106,18 @@ def _section(name: str, folder: Path) -> tuple[Sequence[Row], list[str]]:
     decisions = Decisions(folder / DECISIONS)
     rows = summary.rows(found, plan["keep"], decisions)
     known = {table.name: table for table in paper.tables(rows, plan["keep"])}
-    shown = [known[key].markdown().strip() for key in TABLES if key in known and len(known[key].body) <= 25]
-    best = guidelines.markdown(rows, plan["keep"]).split("\n\n")[0] if len(known["smallest"].body) <= 12 else ""
+    decided = any(verdict_of(row) == "kept" for row in rows)
+    left_out = () if decided else ("smallest",)
+    shown = [
+        known[key].markdown().strip()
+        for key in TABLES
+        if key in known and key not in left_out and len(known[key].body) <= 25
+    ]
+    best = (
+        guidelines.markdown(rows, plan["keep"]).split("\n\n")[0]
+        if decided and len(known["smallest"].body) <= 12
+        else ""
+    )
     answer = [ANSWERS[name].strip()] if name in ANSWERS else []
     asked = f"*{QUESTIONS[name]}* [The study](studies.md#{name})"
     return rows, [
