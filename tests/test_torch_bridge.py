@@ -178,3 +178,17 @@ def test_the_students_that_are_kept_stay_what_they_were() -> None:
     assert np.abs(before[0] - before[1]).max() > 0.1
     batch.quantize(torch_bridge.Quantization((8, 8)), torch.tensor(x))
     assert len(batch.network(0)) == 3
+
+
+def test_soap_begins_with_gradients_of_small_rank() -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(20):
+        # Three outputs of many units, of which many are off and others all but off, as a ReLU leaves them.
+        active = np.maximum(rng.standard_normal((256, 257)), 0) * np.exp(-40 * rng.random(257))
+        gradient = rng.standard_normal((3, 256)) @ (active * (rng.random(257) < 0.6)) / 256
+        parameter = torch.zeros((1, 3, 257), requires_grad=True)
+        soap = torch_bridge.Soap([parameter])
+        for _ in range(3):
+            parameter.grad = torch.tensor(gradient[None], dtype=torch.float32)
+            soap.step(1e-3)
+        assert torch.isfinite(parameter).all()

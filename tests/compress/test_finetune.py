@@ -88,3 +88,14 @@ def test_mixed_activations_are_refused() -> None:
 def test_what_cannot_be_is_said() -> None:
     with pytest.raises(LilliputError, match="finetune: weight_bits is 9"):
         parse("finetune(weight_bits=9)")
+
+
+def test_a_clip_in_front_of_the_head_is_learned_with_it() -> None:
+    policy = normalized(np.random.default_rng(0))
+    clip = layers.HardTanh(-2.0, 2.0)
+    box = spaces.Box((2,), np.full(2, -1.0), np.full(2, 1.0))
+    clipped = Policy(policy.observation_space, box, (*policy.layers[:-1], clip, layers.SquashAction()))
+    found, _ = start_of(clipped)
+    expected, _ = start_of(policy)
+    for ours, theirs in zip(found.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

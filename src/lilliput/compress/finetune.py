@@ -99,7 +99,10 @@ def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
     activations: set[Literal["silu", "relu", "tanh"]] = set()
     select: layers.SelectInputs | None = None
     scale, shift = np.ones(()), np.zeros(())
-    for index, layer in enumerate(split_head(policy)[0]):
+    network = split_head(policy)[0]
+    # A clip of the mean in front of the head (gSDE) is learned like the rest of the head's input.
+    network = network[:-1] if network and isinstance(network[-1], layers.HardTanh) else network
+    for index, layer in enumerate(network):
         match layer:
             case layers.SelectInputs() if not index:
                 select = layer

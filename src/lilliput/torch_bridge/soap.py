@@ -68,9 +68,14 @@ def _first_state(gradient: Tensor) -> _State:
         second=torch.zeros_like(gradient),
         left=left,
         right=right,
-        left_basis=torch.linalg.eigh(left)[1].flip(-1).contiguous(),
-        right_basis=torch.linalg.eigh(right)[1].flip(-1).contiguous(),
+        left_basis=_eigenvectors(left),
+        right_basis=_eigenvectors(right),
     )
+
+
+def _eigenvectors(matrix: Tensor) -> Tensor:
+    """Those of large eigenvalues first; in float32 it fails on a small rank, such as that of a narrow last layer."""
+    return torch.linalg.eigh(matrix.double())[1].flip(-1).to(matrix.dtype).contiguous()
 
 
 def _turn(state: _State) -> None:
