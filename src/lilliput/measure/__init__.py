@@ -7,9 +7,10 @@ from lilliput.measure.episode_return import episode_return
 from lilliput.measure.latency import latency
 from lilliput.measure.memory import memory
 from lilliput.measure.size import size
-from lilliput.measure.target import TARGETS, count, target_named
+from lilliput.measure.target import ON_TARGETS, TARGETS, count, on_target, target_named
 
 __all__ = [
+    "ON_TARGETS",
     "TARGETS",
     "conditions",
     "count",
@@ -19,6 +20,7 @@ __all__ = [
     "latency",
     "limits",
     "memory",
+    "on_target",
     "size",
     "target_named",
 ]

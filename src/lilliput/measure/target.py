@@ -14,7 +14,7 @@ from typing import final
 import numpy as np
 
 from lilliput import spaces
-from lilliput.artifact import Artifact
+from lilliput.artifact import Artifact, read_artifact
 from lilliput.errors import LilliputError, MissingDependency
 from lilliput.measurement import Measurement
 
@@ -87,6 +87,10 @@ _ALL = (
 
 TARGETS: dict[str, Target] = {target.name: target for target in _ALL}
 """Every processor by name."""
+
+
+ON_TARGETS = ("flash_bytes", "ram_bytes", "instructions")
+"""The quantities that are counted on a target."""
 
 
 @final
@@ -163,6 +167,18 @@ def count(artifact: Artifact, target: Target) -> Counts:
         instructions=_slope(found, calls),
         passes_selftest=bool(found["selftest"]),
     )
+
+
+def on_target(folder: Path, name: str) -> tuple[Measurement, ...]:
+    """The counts of the artifact in the folder on the target of that name.
+
+    Raises:
+        LilliputError: there is no such target, it cannot take the artifact, or the self-test fails there.
+    """
+    counts = count(read_artifact(folder), target_named(name))
+    if not counts.passes_selftest:
+        raise LilliputError(f"{folder.name} fails its self-test on {name}")
+    return measurements(counts)
 
 
 def measurements(counts: Counts) -> tuple[Measurement, ...]:

@@ -108,7 +108,7 @@ def _flat(row: Row, label: str) -> dict[str, Any]:
     plain = {
         field.name: getattr(row, field.name)
         for field in dataclasses.fields(row)
-        if field.name not in ("names", "retention", "verdict", "latency", "notes", "digests", "policy")
+        if field.name not in ("names", "retention", "verdict", "latency", "notes", "digests", "policy", "on_targets")
     }
     kept, decided, time = row.retention, row.verdict, row.latency
     return {
@@ -126,6 +126,11 @@ def _flat(row: Row, label: str) -> dict[str, Any]:
         "latency_p95_s": time.p95 if time else None,
         "latency_p99_s": time.p99 if time else None,
         "faster": time.ratio if time else None,
+        **{
+            f"{one.target}_{name}": getattr(one, name)
+            for one in row.on_targets
+            for name in ("flash_bytes", "ram_bytes", "instructions")
+        },
         "record": row.digests[0] if row.digests else None,
         "notes": "; ".join(row.notes),
     }

@@ -74,6 +74,7 @@ def write_rows(
         methods=_shown(paper.methods(rows)),
         failures=_failures(rows),
         ranges="".join(_shown(one) for one in paper.ranges(rows)),
+        targets=_shown(paper.on_targets(rows)),
         spreads=_shown(paper.spreads(rows)),
         replays=_replays(clips),
         best=_best(rows, keep),

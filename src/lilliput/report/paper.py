@@ -27,6 +27,7 @@ def tables(rows: Sequence[Row], keep: float) -> tuple[Table, ...]:
         *ranges(rows),
         disturbed(rows, keep),
         spreads(rows),
+        on_targets(rows),
         *lu2024.tables(rows),
     ]
     return tuple(one for one in found if one.body)
@@ -118,6 +119,30 @@ def disturbed(rows: Sequence[Row], keep: float) -> Table:
         f"return above random; no less: surely at most {100 * (1 - keep):.0f} points more"
     )
     return Table("disturbances", caption, header, tuple(body), 3)
+
+
+def on_targets(rows: Sequence[Row]) -> Table:
+    """A line a candidate and processor: what its C takes there, beside the baseline's instructions."""
+    names = labels(rows)
+    baselines = {
+        (row.policy, row.environment, row.format, one.target): one.instructions
+        for row in rows
+        if not row.recipe
+        for one in row.on_targets
+    }
+    body = []
+    for row in rows:
+        kept = f"{row.retention.estimate:.1%}" if row.retention is not None else "-"
+        for one in row.on_targets:
+            before = baselines.get((row.policy, row.environment, row.format, one.target))
+            fewer = f"{before / one.instructions:.1f}x" if before else "-"
+            counts = (f"{n:,}" for n in (one.flash_bytes, one.ram_bytes, one.instructions))
+            body.append(
+                (names[row.policy, row.environment], row.recipe or "baseline", one.target, *counts, fewer, kept)
+            )
+    header = ("policy", "recipe", "target", "flash, bytes", "RAM, bytes", "instructions", "fewer", "retention")
+    caption = "On processors: code and constants, static data and stack, instructions of a decision in an emulator"
+    return Table("targets", caption, header, tuple(body), 3)
 
 
 def spreads(rows: Sequence[Row]) -> Table:

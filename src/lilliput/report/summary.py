@@ -28,6 +28,17 @@ class Latency:
 
 @final
 @dataclass(frozen=True)
+class OnTarget:
+    """What a candidate's C takes on a processor, counted in an emulator."""
+
+    target: str
+    flash_bytes: int
+    ram_bytes: int
+    instructions: int
+
+
+@final
+@dataclass(frozen=True)
 class Row:
     """One candidate on one environment in one format; what was not measured is None, and `notes` say why.
 
@@ -37,6 +48,7 @@ class Row:
         memory_bytes: peak resident memory over that of the same runtime serving an identity policy.
         environment: the id, with its arguments after a space where there are any; see `place`.
         digests: of the cells that the row is made of: the names of their record files.
+        on_targets: on each processor that it was counted on.
     """
 
     policy: str
@@ -70,6 +82,7 @@ class Row:
     episode_time_s: float | None
     notes: tuple[str, ...]
     digests: tuple[str, ...] = ()
+    on_targets: tuple[OnTarget, ...] = ()
 
 
 def rows(records: Iterable[Record], keep: float, decisions: Decisions | None = None) -> tuple[Row, ...]:
@@ -85,8 +98,11 @@ def rows(records: Iterable[Record], keep: float, decisions: Decisions | None = N
         lambda: defaultdict(list)
     )
     randoms: dict[tuple[object, ...], Record] = {}
+    counted: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for record in records:
-        if record.cell.policy == RANDOM_POLICY:
+        if record.cell.target != "host":
+            counted[_whole(record.cell)].append(record)
+        elif record.cell.policy == RANDOM_POLICY:
             randoms[_task(record.cell), record.cell.episode_seeds] = record
         else:
             groups[record.cell.policy, _task(record.cell)][_candidate(record.cell)].append(record)
@@ -99,7 +115,10 @@ def rows(records: Iterable[Record], keep: float, decisions: Decisions | None = N
     decidable = [number for number, (own, _, returns) in enumerate(parts) if own[0].cell.recipe and returns.complete]
     decided = decisions.decide([parts[number][2].episodes for number in decidable], keep)
     known = dict(zip(decidable, decided, strict=True))
-    return tuple(_row(*part, *known.get(number, (None, None))) for number, part in enumerate(parts))
+    return tuple(
+        _row(*part, *known.get(number, (None, None)), counted[_whole(part[0][0].cell)])
+        for number, part in enumerate(parts)
+    )
 
 
 @final
@@ -153,12 +172,16 @@ def _task(cell: Cell) -> tuple[object, ...]:
 
 
 def _candidate(cell: Cell) -> tuple[object, ...]:
-    return cell.recipe, cell.format, cell.target, cell.compression_seed
+    return cell.recipe, cell.format, cell.compression_seed
+
+
+def _whole(cell: Cell) -> tuple[object, ...]:
+    return cell.policy, _task(cell), _candidate(cell)
 
 
 def _any_seed(candidates: dict[tuple[object, ...], list[Record]], candidate: tuple[object, ...]) -> list[Record]:
-    """The baseline of that format and target under another compression seed: nothing in a baseline is random."""
-    return next((found for key, found in candidates.items() if key[0] == "" and key[1:3] == candidate[1:3]), [])
+    """The baseline of that format under another compression seed: nothing in a baseline is random."""
+    return next((found for key, found in candidates.items() if key[0] == "" and key[1] == candidate[1]), [])
 
 
 def _row(
@@ -167,6 +190,7 @@ def _row(
     played: _Returns,
     kept: Retention | None,
     decided: Verdict | None,
+    counted: list[Record],
 ) -> Row:
     cell = records[0].cell
     failed = next((record for record in records if record.status != "done"), None)
@@ -175,6 +199,7 @@ def _row(
     file_bytes, base_file = _one(records, "file_bytes"), _one(baseline, "file_bytes")
     peak, identity = _one(records, "peak_memory_bytes"), _one(records, "identity_memory_bytes")
     absent = {f"{a.quantity}: {a.reason}": None for record in records for a in record.absent}
+    absent |= {f"{record.cell.target}: {record.reason}": None for record in counted if record.status != "done"}
     return Row(
         policy=cell.policy,
         names=records[0].names or (baseline[0].names if baseline else ()),
@@ -206,8 +231,14 @@ def _row(
         energy_j=_median(_values(records, "energy_j")),
         episode_time_s=_median(_values(records, "episode_time_s")),
         notes=tuple(absent),
-        digests=tuple(record.cell.digest for record in records),
+        digests=tuple(record.cell.digest for record in (*records, *counted)),
+        on_targets=tuple(_on_target(record) for record in counted if record.status == "done"),
     )
+
+
+def _on_target(record: Record) -> OnTarget:
+    flash, ram, instructions = (round(record.values(name)[0]) for name in ("flash_bytes", "ram_bytes", "instructions"))
+    return OnTarget(record.cell.target, flash, ram, instructions)
 
 
 def _values(records: list[Record], name: str) -> tuple[float, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, final
 
 from lilliput.errors import LilliputError
+from lilliput.measure import ON_TARGETS, TARGETS
 from lilliput.measurement import QUANTITIES
 from lilliput.study.expand import expand
 
@@ -18,7 +19,6 @@ DEFAULT_QUANTITIES = (
 )  # fmt: skip
 
 FORMATS = ("onnx", "c")
-TARGETS = ("host",)
 PATTERNS = ("policy", "algorithm", "environment", "recipe", "format")
 """What an exclusion may name; each is a pattern with * and ?."""
 
@@ -124,7 +124,7 @@ class _Reader:
             recipes=self.recipes(),
             environments=self.environments(),
             formats=self.choices("formats", ("c",), FORMATS),
-            targets=self.choices("targets", ("host",), TARGETS),
+            targets=self.targets(),
             compression_seeds=self.seeds(),
             episodes=self.integer("episodes", 100, 1),
             seed=self.integer("seed", 0, 0),
@@ -135,6 +135,19 @@ class _Reader:
             file=str(self.path),
             lines={key: self.line(key) for key in self.data},
         )
+
+    def targets(self) -> tuple[str, ...]:
+        """The processors to count on, host first: there the returns are played."""
+        found = self.choices("targets", ("host",), ("host", *TARGETS))
+        emulated = tuple(name for name in found if name != "host")
+        if emulated and "c" not in self.choices("formats", ("c",), FORMATS):
+            raise self.error("targets", f'targets: {emulated[0]} takes the format c; write formats = ["c"]')
+        asked = [name for name in self.choices("quantities", (), tuple(QUANTITIES)) if name in ON_TARGETS]
+        if asked and not emulated:
+            raise self.error(
+                "quantities", f'quantities: {asked[0]} is counted on a target; write targets = ["cortex-m4"]', asked[0]
+            )
+        return ("host", *emulated)
 
     def line(self, key: str, within: str | None = None) -> int:
         """The line of a key; of the first string like `within` from there on, where one is there."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from lilliput.errors import LilliputError
+from lilliput.measure import ON_TARGETS
 from lilliput.measurement import QUANTITIES
 from lilliput.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell
@@ -72,12 +73,24 @@ def plan(study: Study) -> Plan:
         if exclusion not in used:
             patterns = ", ".join(f'{key} = "{pattern}"' for key, pattern in exclusion.patterns)
             notes.append(f"{study.at('exclude')}: no cell matches {patterns}; nothing is left out by it")
-    cells = (*random, *baselines, *candidates)
+    counted = [
+        on_target(cell, target)
+        for target in study.targets
+        for cell in (*baselines, *candidates)
+        if target != "host" and cell.format == "c"
+    ]
+    cells = (*random, *baselines, *candidates, *counted)
     if not candidates:
         raise LilliputError(f"{study.at('recipes')}: nothing to do; " + ("; ".join(notes) or "everything is excluded"))
     asked = timing.asked(study.quantities)
     timed = [(cell, timing.cell_of(cell, asked)) for cell in (*baselines, *candidates)] if asked else []
     return Plan(policies, cells, tuple(timed), tuple(notes))
+
+
+def on_target(cell: Cell, target: str) -> Cell:
+    """The cell that counts the artifact of `cell` on a processor; it plays nothing."""
+    known = versions(cell.recipe, ON_TARGETS)
+    return dataclasses.replace(cell, target=target, quantities=ON_TARGETS, episode_seeds=(), versions=known)
 
 
 def _loaded(study: Study, notes: list[str]) -> Iterator[tuple[str, Policy]]:
@@ -166,7 +179,8 @@ def _common(study: Study, policy: Policy, place: Place) -> dict[str, Any]:
 
 
 def _candidates(study: Study, path: str, policy: Policy, place: Place, used: set[Exclusion]) -> Iterator[Cell]:
-    quantities = tuple(name for name in study.quantities if not QUANTITIES[name].timing)
+    here = (name for name in study.quantities if name not in ON_TARGETS)
+    quantities = tuple(name for name in here if not QUANTITIES[name].timing)
     common = _common(study, policy, place)
     for format_ in study.formats:
         for recipe in study.recipes:

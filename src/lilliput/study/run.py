@@ -157,8 +157,10 @@ def _random_returns(cell: Cell, progress: Progress) -> Measurement:
 
 
 def _measure(cell: Cell, artifact: Path, progress: Progress) -> tuple[tuple[Measurement, ...], tuple[Absent, ...]]:
-    from lilliput.measure import episode_return, size
+    from lilliput.measure import episode_return, on_target, size
 
+    if cell.target != "host":
+        return on_target(artifact, cell.target), ()
     found: list[Measurement | Absent] = [*size(read_artifact(artifact))]
     if "episode_return" in cell.quantities:
         found += episode_return(
