@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from tests.report.rows import record, study
@@ -30,6 +32,13 @@ def test_claims_are_answered_with_hand_computed_numbers():
     assert found["Quantization and pruning do not lower memory use."].answer == "holds"
     assert found["Quantization and pruning do not lower the energy use."].answer == "undecided"
     assert found["There are no lottery tickets among these policies."].answer == "undecided"
+
+
+def test_a_baseline_of_another_study_that_was_not_measured_hides_nothing():
+    found = rows(DYNAMIC)
+    bare = [dataclasses.replace(row, peak_memory_bytes=None) for row in found if not row.recipe]
+    claim = next(c for c in guidelines.claims([*found, *bare]) if "memory" in c.text)
+    assert (claim.answer, claim.n_policies) == ("holds", 3)
 
 
 def test_the_interval_over_policies_is_scipys():

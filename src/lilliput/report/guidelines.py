@@ -160,7 +160,8 @@ def interval_over_policies(values: Sequence[float]) -> Interval:
 
 def _no_saving(group: Sequence[Row], cost: Callable[[Row], float | None]) -> float | None:
     """NO_GAIN less the mean saved share: positive where next to nothing is saved."""
-    baselines = {row.format: cost(row) for row in group if not row.recipe}
+    # Rows of several studies have a baseline each, of which not all were measured.
+    baselines = {row.format: cost(row) for row in group if not row.recipe and cost(row) is not None}
     saved = []
     for row in group:
         base, own = baselines.get(row.format), cost(row)
