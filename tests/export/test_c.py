@@ -76,7 +76,7 @@ def test_integers_between_the_layers_do_what_the_reference_does(
     compiler: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     @settings(parent=ANY, max_examples=12)
-    @given(policies(networks=("mlp",), forms=("static",), min_bits=8, max_width=40))
+    @given(policies(networks=("mlp",), forms=("static",), min_bits=3, max_width=40))
     def run(policy: Policy) -> None:
         check(policy, tmp_path_factory.mktemp("c"), compiler, "-O2", INTEGERS)
 

@@ -1,5 +1,6 @@
 """Policies on emulated microcontrollers: the self-test passes there, and a count is the same every time."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -79,6 +80,50 @@ def test_integers_take_a_share_of_the_float_instructions(
         assert counts[form].passes_selftest
     assert counts["static"].instructions <= share * counts["float32"].instructions
     assert counts["static"].ram_bytes < counts["float32"].ram_bytes
+
+
+def student_of(bits: int, activation: layers.Activation, folder: Path, *, per_channel: bool) -> Artifact:
+    """Two small layers as distillation makes them: packed weights and every real number in 16 bits."""
+    rng = np.random.default_rng(bits)
+    x = rng.normal(0, 1, (64, 9)).astype(np.float32)
+    stack: list[layers.Layer] = []
+    for width in (21, 3):
+        layer = random_linear(
+            x, "static", rng, outputs=width, bits=(bits, 8), per_channel=per_channel, per_dimension=not stack
+        )
+        assert isinstance(layer, layers.QuantizedDense)
+        assert isinstance(layer.input, layers.StaticRange)
+        assert layer.bias is not None
+        weight = dataclasses.replace(layer.weight, scale=layer.weight.scale.astype(np.float16))
+        inverse = layer.input.inverse_scale.astype(np.float16)
+        range_ = dataclasses.replace(layer.input, inverse_scale=inverse)
+        for one in (layers.QuantizedDense(weight, layer.bias.astype(np.float16), range_), activation):
+            stack.append(one)
+            x = reference.apply(one, x)
+    stack[-1] = layers.SquashAction()
+    infinite, one = np.array(np.inf), np.array(1.0)
+    space = spaces.Box((9,), np.array(-np.inf), infinite)
+    return export(Policy(space, spaces.Box((3,), np.array(-1.0), one), tuple(stack)), "c", folder / "student")
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("activation", [layers.Silu(), RELU, layers.Tanh()], ids=lambda a: type(a).__name__)
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("name", ["cortex-m0plus", "cortex-m4", "riscv32"])
+def test_students_do_what_the_reference_does_in_integers(
+    name: str, bits: int, activation: layers.Activation, tmp_path: Path
+) -> None:
+    chosen = target.target_named(name)
+    needs(chosen)
+    artifact = student_of(bits, activation, tmp_path, per_channel=bits % 2 == 1)
+    kind = "dense" if bits == 8 else "packed"
+    text = (artifact.folder / "policy.c").read_text()
+    is_masked = bits == 2  # half of the codes of two bits are zeros, which a mask leaves out
+    if not is_masked:
+        assert f"{kind}_to_{'codes' if activation is RELU else 'table'}(layer0_weight" in text
+    found = target.count(artifact, chosen)
+    assert found.passes_selftest
+    assert is_masked or found.instructions < (8000 if name == "cortex-m4" else 25000)
 
 
 @pytest.mark.embedded

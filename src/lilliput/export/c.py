@@ -84,11 +84,14 @@ def _scratch_fields(source: Source) -> str:
     return "\n".join(fields)
 
 
+LARGE_TABLES = 0.5
+"""Tables larger than this share of the constants cost a processor with a float unit more flash than they are worth."""
+
 _INTEGERS = """\
-/* 1: integers between the layers that are quantized, for processors without vectors of floats. 0: floats. Their actions
+/* 1: integers between the layers that are quantized, for processors without {units}. 0: floats. Their actions
    are the same, but where a number lies within a rounding error of the middle between two codes. */
 #if !defined(LILLIPUT_INTEGERS)
-#if defined(__SSE2__) || defined(__ARM_NEON) || defined(__wasm_simd128__) || defined(_M_X64)
+#if defined(__SSE2__) || defined(__ARM_NEON) || defined(__wasm_simd128__) || defined(_M_X64){also}
 #define LILLIPUT_INTEGERS 0
 #else
 #define LILLIPUT_INTEGERS 1
@@ -96,6 +99,13 @@ _INTEGERS = """\
 #endif
 
 """
+_OR_FLOAT_UNIT = " \\\n    || defined(__ARM_FP) || defined(__riscv_flen)"
+
+
+def _integers(policy: Policy, integers: Source) -> str:
+    if integers.table_bytes <= LARGE_TABLES * policy.model_bytes:
+        return _INTEGERS.format(units="vectors of floats", also="")
+    return _INTEGERS.format(units="a float unit", also=_OR_FLOAT_UNIT)
 
 
 def _header(policy: Policy, source: Source, integers: Source | None, sizes: _Sizes, prefix: str) -> str:
@@ -122,7 +132,7 @@ extern "C" {{
 #define {upper}_OBSERVATION_SIZE {sizes.observation}
 #define {upper}_ACTION_SIZE {sizes.action}
 
-{"" if integers is None else _INTEGERS}\
+{"" if integers is None else _integers(policy, integers)}\
 /* Working memory of one decision: {working}. Nothing in it need be kept or cleared. */
 typedef struct {{
 {fields}

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import final
 
-import numpy as np
-
 from lilliput import layers
 from lilliput.constants import layout, store_weight
 from lilliput.export import requantize
@@ -45,16 +43,28 @@ def integer_layers(policy: Policy) -> dict[int, IntegerLayer]:
             assert isinstance(last, layers.QuantizedDense)
             assert isinstance(last.input, layers.StaticRange)
             by = requantize.requantization(layer, policy.layers[index + 1 : following], last.input)
-        found[index] = IntegerLayer(gets_codes, by, None if by is None else following)
+        if gets_codes or by is not None or _is_whole(policy.layers[index]):
+            found[index] = IntegerLayer(gets_codes, by, None if by is None else following)
     return found
+
+
+def table_bytes(able: dict[int, IntegerLayer]) -> int:
+    """Bytes of flash that the tables of curved activations take."""
+    tables = [how.requantization.table for how in able.values() if how.requantization is not None]
+    return sum(table.nbytes for table in tables if table is not None)
 
 
 def _is_able(layer: layers.Layer) -> bool:
     if not isinstance(layer, layers.QuantizedDense) or not isinstance(layer.input, layers.StaticRange):
         return False
-    halved = layer.weight.scale.dtype != np.float32 or (layer.bias is not None and layer.bias.dtype != np.float32)
-    is_plain = layer.weight.bits == 8 and store_weight(layer.weight, layout(layer)).encoding == "dense"
-    return is_plain and not halved and requantize.is_paired(layer)
+    if store_weight(layer.weight, layout(layer)).encoding != "dense":
+        return False
+    return requantize.is_paired(layer) if _is_whole(layer) else requantize.is_short(layer)
+
+
+def _is_whole(layer: layers.Layer) -> bool:
+    """Whether the weights are bytes, which have kernels of their own; packed ones are read field by field."""
+    return isinstance(layer, layers.QuantizedDense) and layer.weight.bits == 8
 
 
 def _next(policy: Policy, index: int) -> int:
@@ -67,6 +77,7 @@ def _next(policy: Policy, index: int) -> int:
 def weight_array(name: str, layer: layers.QuantizedDense) -> str:
     """The definition of a weight whose columns stand four by four: the processor's way of storing them is chosen late.
 
+    >>> import numpy as np
     >>> from lilliput.affine import QuantizedTensor
     >>> weight = QuantizedTensor(np.int8([[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]), np.array(1, np.float32), 8)
     >>> range_ = layers.StaticRange(np.array(1, np.float32), np.array(0, np.int32))
@@ -89,11 +100,13 @@ def weight_array(name: str, layer: layers.QuantizedDense) -> str:
 def integer_constants(name: str, layer: layers.QuantizedDense, how: IntegerLayer) -> dict[str, str]:
     """Definitions of what only integers need, by name."""
     by, middle = how.requantization, requantize.centre(layer.weight.values)
+    if by is None and not _is_whole(layer):
+        return {}
     if by is None:
         texts = [f"BY_COUNT(0, {value})" for value in middle.tolist()]
         return {f"{name}_centre": _listed(f"int32_t {name}_centre", texts)}
     texts = [
-        f"{{{multiplier}, BY_COUNT({offset}, {centred})}}"
+        f"{{{multiplier}, BY_COUNT({offset}, {centred})}}" if _is_whole(layer) else f"{{{multiplier}, {offset}}}"
         for multiplier, offset, centred in zip(
             by.multiplier.tolist(), by.offset.tolist(), by.centred_offset.tolist(), strict=True
         )
@@ -117,24 +130,37 @@ def integer_linear(writer: Writer, layer: layers.QuantizedDense, how: IntegerLay
     if not how.gets_codes:
         quantize_static(writer, layer.input, writer.need("codes", _fours(width)))
         writer.x = "scratch->codes"
-    pairs = writer.need("pairs", _fours(width) // 2)
-    given = f"{name}_weight, {rows}, {width}, integer_input({writer.x}, {width}, {pairs})"
-    by = how.requantization
+    by, codes = how.requantization, writer.x
     if by is None:
         target = writer.target(rows)
-        scale, bias = f"{name}_weight_scale", "NULL" if layer.bias is None else f"{name}_bias"
-        steps = step(layer.weight.scale)
-        writer.call(f"dense_to_floats({given}, {name}_centre, {scale}, {steps}, {bias}, {target})")
+        bias = "NULL" if layer.bias is None else writer.real(0, "bias", layer.bias)
+        scale = f"{writer.real(1, 'weight_scale', layer.weight.scale)}, {step(layer.weight.scale)}"
+        if _is_whole(layer):
+            writer.call(f"dense_to_floats({_given(writer, layer, codes)}, {name}_centre, {scale}, {bias}, {target})")
+        else:
+            writer.call(f"dense_packed({_given(writer, layer, codes)}, 0, {scale}, 1.0f, {bias}, {target})")
         writer.x = target
         return
-    target = writer.need("next_codes" if writer.x == "scratch->codes" else "codes", _fours(rows))
+    kind = "dense" if _is_whole(layer) else "packed"
+    target = writer.need("next_codes" if codes == "scratch->codes" else "codes", _fours(rows))
+    up = "" if _is_whole(layer) else f", {by.up}"
+    given = f"{_given(writer, layer, codes)}{up}, {name}_requantize"
     if by.table is None:
-        writer.call(f"dense_to_codes({given}, {name}_requantize, {by.shift}, {by.low}, {by.high}, {target})")
+        writer.call(f"{kind}_to_codes({given}, {by.shift}, {by.low}, {by.high}, {target})")
     else:
-        table = f"{name}_table"
-        writer.declare(f"const code_table {table} = {{{name}_first, {name}_steps, {by.table.shift}}};")
-        writer.call(f"dense_to_table({given}, {name}_requantize, {table}, {target})")
+        found, table = by.table, f"{name}_table"
+        writer.declare(f"const code_table {table} = {{{name}_first, {name}_steps, {found.shift}}};")
+        writer.call(f"{kind}_to_table({given}, {table}, {found.late}, {found.falling}, {found.low}, {target})")
     writer.x = target
+
+
+def _given(writer: Writer, layer: layers.QuantizedDense, codes: str) -> str:
+    """What kernels are told of a weight and its input."""
+    (rows, width), name = layer.weight.shape, writer.name
+    if not _is_whole(layer):
+        return f"{name}_weight, {layer.weight.bits}, {rows}, {width}, {codes}"
+    pairs = writer.need("pairs", _fours(width) // 2)
+    return f"{name}_weight, {rows}, {width}, integer_input({codes}, {width}, {pairs})"
 
 
 def _fours(width: int) -> int:

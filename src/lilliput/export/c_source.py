@@ -13,6 +13,7 @@ from lilliput.export.c_integer import (
     integer_constants,
     integer_layers,
     integer_linear,
+    table_bytes,
     weight_array,
 )
 from lilliput.export.c_linear import linear
@@ -34,6 +35,7 @@ class Source:
         body: the statements of one decision.
         scratch: working memory, (C type, name, length) in order.
         scratch_bytes: its size.
+        table_bytes: of the tables that replace curved activations.
         input_type: C type of an observation's numbers; action_type: of an action's.
     """
 
@@ -41,6 +43,7 @@ class Source:
     body: str
     scratch: tuple[tuple[str, str, int], ...]
     scratch_bytes: int
+    table_bytes: int
     input_type: str
     action_type: str
 
@@ -70,7 +73,12 @@ def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[
             name = f"{writer.name}_{part}"
             if how is not None and part in _unread(how):
                 continue
-            if part == "weight" and index in able and isinstance(layer, layers.QuantizedDense):
+            if (
+                part == "weight"
+                and index in able
+                and isinstance(layer, layers.QuantizedDense)
+                and layer.weight.bits == 8
+            ):
                 data[name] = weight_array(name, layer)
             else:
                 data[name] = array(name, values)
@@ -90,6 +98,7 @@ def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[
         body="".join(f"    {line}\n" if line else "\n" for line in [*writer.declarations, *writer.lines]),
         scratch=scratch,
         scratch_bytes=sum(_BYTES[kind] * length for kind, _, length in scratch),
+        table_bytes=table_bytes(in_integers),
         input_type=c_type(np.dtype(spaces.input_dtype(policy.observation_space))),
         action_type="int32_t" if policy.is_discrete else "float",
     )

@@ -42,6 +42,14 @@
 #define RESTRICT restrict
 #endif
 
+/* Processors without vectors, and those among them without floats: a float operation is dozens of instructions. */
+#if LILLIPUT_INTEGERS || !(defined(__SSE2__) || defined(__ARM_NEON) || defined(__wasm_simd128__) || defined(_M_X64))
+#define SCALAR 1
+#if (defined(__arm__) && !defined(__ARM_FP)) || (defined(__riscv) && !defined(__riscv_flen))
+#define SOFT_FLOATS 1
+#endif
+#endif
+
 /* a * b + c, rounded once where the processor has an instruction for it. */
 KERNEL float multiply_add(float a, float b, float c)
 {

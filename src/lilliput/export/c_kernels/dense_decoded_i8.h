@@ -1,5 +1,6 @@
 #include "block_sums_i8.h"
 #include "decode_codes.h"
+#include "packed_sums.h"
 #include "real_sums.h"
 
 #if defined(DECODES_VECTORS) && defined(__AVX512VNNI__)
@@ -41,6 +42,18 @@ ALWAYS_INLINE void dense_decoded_i8(const unsigned bits, const void *RESTRICT va
                                     const float *RESTRICT bias, float *RESTRICT y)
 {
     size_t row, column, i, first = 0;
+#if defined(SCALAR)
+    if (mask == NULL) {
+        const uint8_t *stream = (const uint8_t *)values, *const end = stream + (rows * width * bits + 7) / 8;
+        for (row = 0; row < rows; row += BLOCK_ROWS, stream += BLOCK_ROWS / 8 * width * bits) {
+            const size_t height = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;
+            int32_t sums[BLOCK_ROWS];
+            packed_sums(stream, end, bits, height, width, codes, zero_point, sums);
+            real_sums(sums, height, scale + row * scale_step, scale_step, input_scale, bias ? bias + row : bias, y + row);
+        }
+        return;
+    }
+#endif
     for (row = 0; row < rows; row += BLOCK_ROWS) {
         const size_t height = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;
         int32_t sums[BLOCK_ROWS] = {0}, part[BLOCK_ROWS];

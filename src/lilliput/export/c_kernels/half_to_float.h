@@ -13,6 +13,11 @@ KERNEL float half_value(uint16_t half)
     if (magnitude >= 0x7c00u) { /* infinity and NaN */
         return float_from_bits(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
     }
+#if defined(SOFT_FLOATS)
+    if (magnitude >= 0x400u) {
+        return float_from_bits(sign | ((magnitude << 13) + 0x38000000u));
+    }
+#endif
     /* Exponent 112 too small, put right by a multiplication that also normalizes subnormals. */
     value = float_from_bits(magnitude << 13) * 5.192296858534828e+33f; /* 2^112 */
     return float_from_bits(float_bits(value) | sign);

@@ -184,8 +184,3 @@ KERNEL void integer_sums(const weight_code **weight, size_t rows, size_t width, 
 }
 typedef uint8_t integer_code;
 #endif
-
-/* What makes codes of the sums of a row. */
-typedef struct {
-    int32_t multiplier, offset;
-} requantize_row;

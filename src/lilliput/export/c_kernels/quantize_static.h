@@ -1,12 +1,35 @@
 #include "sixteen_codes.h"
 
+#if defined(SOFT_FLOATS)
+/* The integer nearest to x, ties to even, if it is below 2^23 in size, else one farther out; NaN becomes `nan`. */
+KERNEL int32_t nearest_integer(float x, int32_t nan)
+{
+    const uint32_t bits = float_bits(x), size = bits & 0x7fffffffu;
+    const int below = 150 - (int)(size >> 23); /* bits of the mantissa that stand for fractions */
+    uint32_t whole = 0;
+    if (size > 0x7f800000u) {
+        return nan;
+    }
+    if (below <= 0) {
+        whole = 1u << 23;
+    } else if (below <= 24) {
+        const uint32_t mantissa = (size & 0x7fffffu) | 0x800000u, half = 1u << (below - 1);
+        whole = mantissa >> below;
+        whole = (mantissa + half - 1 + (whole & 1)) >> below;
+    }
+    return bits >> 31 ? -(int32_t)whole : (int32_t)whole;
+}
+#endif
+
 /* codes = saturate(round(x * inverse_scale) + zero_point), unsigned, from 0 to top (at most 255).
    Ties go to even. A step of 0 means one number for all. Zero points up to 4,000,000 in size. */
 KERNEL void quantize_static(const float *RESTRICT x, size_t n, const float *RESTRICT inverse_scale, size_t scale_step,
                             const int32_t *RESTRICT zero_point, size_t zero_point_step, int32_t top,
                             uint8_t *RESTRICT codes)
 {
+#if !defined(SOFT_FLOATS)
     const float to_integer = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
+#endif
     size_t whole = 0, i;
 #if defined(SIXTEEN_CODES)
     __m512 scale = _mm512_set1_ps(inverse_scale[0]);
@@ -36,8 +59,13 @@ KERNEL void quantize_static(const float *RESTRICT x, size_t n, const float *REST
 #endif
     for (i = whole; i < n; i++) {
         int32_t one = zero_point[i * zero_point_step];
+#if defined(SOFT_FLOATS)
+        int32_t code = nearest_integer(x[i] * inverse_scale[i * scale_step], -one) + one;
+        codes[i] = (uint8_t)(code < 0 ? 0 : code > top ? top : code);
+#else
         float scaled = clamp(x[i] * inverse_scale[i * scale_step], (float)-one, (float)(top - one));
         int32_t rounded = (int32_t)(float_bits(scaled + to_integer) - float_bits(to_integer));
         codes[i] = (uint8_t)(rounded + one);
+#endif
     }
 }
