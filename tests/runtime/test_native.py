@@ -222,7 +222,8 @@ def test_an_action_that_anything_still_sees_is_left_alone(tmp_path: Path) -> Non
             action.setflags(write=False)
             del action
             act(x)
-            assert watched() is None or np.array_equal(watched(), expected[i])
+            left = watched()
+            assert left is None or np.array_equal(left, expected[i])
     for i, held in seen:
         if held is not None:
             whole = [expected[i], expected[i][1:], expected[i], expected[i].view(np.int32)][i % 4]
