@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, final
 
@@ -50,11 +52,19 @@ class Decisions:
         by_length: dict[int, list[str]] = defaultdict(list)
         for key, rows in new.items():
             by_length[len(rows[0])].append(key)
-        for alike in by_length.values():
-            for start in range(0, len(alike), _TOGETHER):
-                chunk = alike[start : start + _TOGETHER]
-                ours, theirs, random = (np.stack([new[key][side] for key in chunk]) for side in range(3))
-                found = verdicts(ours, theirs, random, keep, rng=np.random.default_rng(0))
+        chunks = [
+            alike[start : start + _TOGETHER]
+            for alike in by_length.values()
+            for start in range(0, len(alike), _TOGETHER)
+        ]
+
+        def decided_together(chunk: list[str]) -> tuple[Verdict, ...]:
+            ours, theirs, random = (np.stack([new[key][side] for key in chunk]) for side in range(3))
+            return verdicts(ours, theirs, random, keep, rng=np.random.default_rng(0))
+
+        # Sorting and multiplying leave the interpreter to others; each chunk has random numbers of its own.
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            for chunk, found in zip(chunks, pool.map(decided_together, chunks), strict=True):
                 for key, decided in zip(chunk, found, strict=True):
                     kept = self._retention(*new[key])
                     self.known[key] = [vars(kept) if kept else None, vars(decided)]
