@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lilliput.artifact import Artifact, read_artifact, read_golden
+from lilliput.measure import ON_TARGETS
 from lilliput.measurement import Measurement
 from lilliput.policy import Policy
 from lilliput.shrink.request import Request
@@ -50,7 +51,7 @@ def measured(policy: Policy, request: Request) -> tuple[Measurement, ...]:
 def names(request: Request) -> tuple[str, ...]:
     """The quantities that `measured` measures."""
     time = ("latency_s",) if _wants_time(request) else ()
-    return (*time, *(("flash_bytes", "ram_bytes", "instructions") if _wants_target(request) else ()))
+    return (*time, *(ON_TARGETS if _wants_target(request) else ()))
 
 
 def value(request: Request, found: Sequence[Measurement]) -> float:

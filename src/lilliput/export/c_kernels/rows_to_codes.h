@@ -5,10 +5,6 @@ typedef struct {
     int32_t multiplier, offset;
 } requantize_row;
 
-#if defined(__ARM_FEATURE_SAT)
-#include <arm_acle.h>
-#endif
-
 /* The next layer's codes: clamp((sum * multiplier + offset * 2^16) / 2^shift, rounded down, from low to high), of sums
    in units of 2^-sum_shift; shift is 32 or more. */
 ALWAYS_INLINE void rows_to_codes(const int32_t *RESTRICT sums, size_t n, const int sum_shift,
@@ -20,12 +16,6 @@ ALWAYS_INLINE void rows_to_codes(const int32_t *RESTRICT sums, size_t n, const i
     for (; sums < end; sums++, by++) {
         const int64_t value = (int64_t)*sums * by->multiplier + (int64_t)by->offset * (1 << (16 + sum_shift));
         int32_t code = (int32_t)(value >> 32) >> shift;
-#if defined(__ARM_FEATURE_SAT)
-        if (low == 0 && high == 255) {
-            *next++ = (uint8_t)__usat(code, 8);
-            continue;
-        }
-#endif
         code = code < low ? low : code;
         *next++ = (uint8_t)(code > high ? high : code);
     }
