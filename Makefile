@@ -21,7 +21,7 @@ test: $(STAMPS)/test
 
 # What torch, Stable-Baselines3 and the public policies are the oracle of, without its slow tests.
 test-frameworks: $(STAMPS)/frameworks $(STAMPS)/test
-	$(PYTEST) -m "not slow and not embedded" tests/load tests/compress tests/rollout tests/shrink tests/study tests/test_torch_bridge.py \
+	$(PYTEST) -m "not slow and not embedded" tests/load tests/compress tests/rollout tests/shrink tests/study tests/students \
 		tests/test_examples.py tests/test_reference.py
 
 # Everything slow: simulations, sanitizers, kills. A quarter of an hour and more.
@@ -85,5 +85,5 @@ $(STAMPS)/dev: $(STAMPS)/runtime
 $(STAMPS)/frameworks: $(STAMPS)/runtime
 	@echo "Installing torch, Stable-Baselines3 and Ray"
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
-	$(PIP) --editable '.[train,ray]'
+	$(PIP) --editable '.[frameworks,ray]'
 	@touch $@

@@ -24,10 +24,10 @@ from peers import CONVOLUTIONS, PEERS
 
 from lilliput import layers, reference, spaces
 from lilliput.affine import QuantizedTensor, quantize_weights
+from lilliput.compiler import FOR_THIS_PROCESSOR, cache_folder, find_compiler
 from lilliput.export import export
 from lilliput.policy import Policy
 from lilliput.runtime import open_artifact
-from lilliput.runtime.compiler import FOR_THIS_PROCESSOR, cache_folder, find_compiler
 
 BURST_S = 6e-3
 Act = Callable[[np.ndarray], np.ndarray]

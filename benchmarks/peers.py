@@ -160,7 +160,7 @@ def emx(name: str, weights: Any, observations: np.ndarray, model: Path, folder: 
     """The C of emx-onnx-cgen, compiled by the same compiler with the same flags and called in the same way."""
     import onnx
 
-    from lilliput.runtime.compiler import shared_object
+    from lilliput.compiler import shared_object
     from lilliput.runtime.native import FLAGS, _extension
 
     graph = onnx.load(model)

@@ -63,7 +63,6 @@ def test_the_text_of_a_distillation_round_trips() -> None:
 
 
 def test_images_and_missing_environments_are_refused() -> None:
-    pytest.importorskip("torch")
     with pytest.raises(LilliputError, match="name it"):
         Distill().apply(cartpole(), Context(cartpole()))
 
@@ -133,7 +132,6 @@ def test_every_second_environment_is_disturbed_and_no_action_leaves_its_bounds()
 
 @pytest.mark.slow
 def test_a_student_of_four_bits_does_what_its_teacher_does(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     teacher = cartpole()
     context = Context.from_environment(teacher, "CartPole-v1", seed=1, work_folder=tmp_path)
     recipe = 'distill(hidden=(), steps=300, weight_bits=4, input_range="none", restarts=2)'
@@ -154,7 +152,6 @@ def test_a_student_of_four_bits_does_what_its_teacher_does(tmp_path: Path) -> No
 def test_a_student_has_a_weight_scale_for_a_layer_or_for_every_output(
     granularity: str, shapes: list[tuple[int, ...]]
 ) -> None:
-    pytest.importorskip("torch")
     teacher = cartpole()
     context = Context.from_environment(teacher, "CartPole-v1", seed=2)
     recipe = f'distill(hidden=(3,), steps=60, weight_bits=5, granularity="{granularity}", restarts=1)'
@@ -164,7 +161,6 @@ def test_a_student_has_a_weight_scale_for_a_layer_or_for_every_output(
 
 
 def test_a_real_student_has_no_normalizer_left() -> None:
-    pytest.importorskip("torch")
     teacher = cartpole()
     context = Context.from_environment(teacher, "CartPole-v1", seed=2)
     small = compress(teacher, "distill(hidden=(3,), steps=60, restarts=1)", context)
@@ -173,7 +169,6 @@ def test_a_real_student_has_no_normalizer_left() -> None:
 
 
 def test_a_course_goes_on_where_it_was_killed(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     teacher = cartpole()
     seen: list[int] = []
 
@@ -194,7 +189,6 @@ def test_a_course_goes_on_where_it_was_killed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_course_stops_at_its_deadline(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     import time
 
     teacher = cartpole()

@@ -52,7 +52,6 @@ def test_the_start_is_the_policy_without_its_rounding(recipe: str) -> None:
 
 
 def test_finetuning_brings_the_teacher_s_choices_back() -> None:
-    pytest.importorskip("torch")
     teacher = normalized(np.random.default_rng(1))
     context = Context.from_environment(teacher, "CartPole-v1", seed=0)
     rng = np.random.default_rng(0)
@@ -71,7 +70,6 @@ def test_finetuning_brings_the_teacher_s_choices_back() -> None:
 
 
 def test_a_real_policy_stays_real_and_bits_make_it_quantized() -> None:
-    pytest.importorskip("torch")
     teacher = normalized(np.random.default_rng(4))
     context = Context.from_environment(teacher, "CartPole-v1", seed=0)
     assert compress(teacher, "finetune(steps=12, restarts=1)", context).weight_bits == (32, 32, 32)

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lilliput import layers, reference, spaces
+from lilliput import compiler, layers, reference, spaces
 from lilliput.artifact import Artifact
 from lilliput.errors import LilliputError, MissingDependency
 from lilliput.export import export
 from lilliput.policy import Policy
-from lilliput.runtime import compiler, native, open_artifact
+from lilliput.runtime import native, open_artifact
 
 KINDS = ["box", "matrix", "discrete", "multi_discrete", "image", "dict"]
 

@@ -49,16 +49,15 @@ def test_the_layer_of_the_most_weights_gets_fewer_bits(
     ],
 )
 def test_the_size_is_known_before_the_student_is_made(student: Student) -> None:
-    torch = pytest.importorskip("torch")
-    from lilliput import layers, spaces, torch_bridge
+    from lilliput import layers, spaces, students
     from lilliput.policy import Policy
 
     rng = np.random.default_rng(0)
     x = rng.standard_normal((500, 6)).astype(np.float32)
-    made = torch_bridge.Students((6, *student.hidden, 3), "silu", 1, torch_bridge.Inputs.of(x), rng)
+    made = students.Students((6, *student.hidden, 3), "silu", 1, students.Inputs.of(x), rng)
     every = student.weight_bits
     bits = every if isinstance(every, tuple) else (every,) * (len(student.hidden) + 1)
-    made.quantize(torch_bridge.Quantization(bits, 8, student.input_range, student.per_channel), torch.tensor(x))
+    made.quantize(students.Quantization(bits, 8, student.input_range, student.per_channel), x)
     box = spaces.Box((6,), np.full(6, -np.inf), np.full(6, np.inf))
     policy = Policy(box, spaces.Discrete(3), (*made.network(0), layers.ArgmaxAction((3,))))
     # Weights that came out as zeros may be stored in less.

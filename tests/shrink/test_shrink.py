@@ -54,7 +54,6 @@ def test_without_training_it_ends_with_an_artifact_and_its_evidence(tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_student_is_found_and_confirmed(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     pytest.importorskip("onnxruntime")
     request = Request("CartPole-v1", keep=0.8, within_s=120.0, format="onnx")
     said: list[str] = []

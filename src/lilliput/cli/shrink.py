@@ -54,9 +54,7 @@ class _Duration(click.ParamType):
 @click.option(
     "--workers", default=os.cpu_count() or 1, show_default="cores", type=click.IntRange(min=1), help="Processes."
 )
-@click.option(
-    "--no-training", is_flag=True, help="Only what needs no training: seconds instead of minutes, and no torch."
-)
+@click.option("--no-training", is_flag=True, help="Only what needs no training: seconds instead of minutes.")
 @option.output
 @option.force
 @option.as_json

@@ -40,7 +40,7 @@ class Distill(Step):
     """
 
     NAME: ClassVar[str] = "distill"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     hidden: tuple[int, ...] = (24,)
     steps: int = 36_000

@@ -7,20 +7,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 
 from lilliput import reference
+from lilliput.compiler import find_compiler
 from lilliput.compress.context import Context
 from lilliput.compress.distill_play import Disturbance, Lockstep, Teacher, collect, returns, small_head, split_head
-from lilliput.errors import LilliputError, MissingDependency
+from lilliput.errors import LilliputError
 from lilliput.layers import SelectInputs
 from lilliput.policy import Policy, replace_layers
 from lilliput.rollout import SeedPlan
-
-if TYPE_CHECKING:
-    from lilliput.torch_bridge import Replay, Students
+from lilliput.students import Inputs, Quantization, Replay, Students, Trainer
 
 BATCH = 256
 LEARNING_RATE = 1e-2
@@ -80,20 +79,14 @@ class Course:
 
     Raises:
         LilliputError: there is no environment to play in.
-        MissingDependency: torch is not installed.
+        MissingDependency: there is no C compiler.
     """
 
     def __init__(self, settings: Settings, context: Context, start: Start | None = None) -> None:
         self._name = settings.name.split()[0]
         if context.environment is None:
             raise LilliputError(f"{self._name} plays the environment; name it (--env ID)")
-        try:
-            from lilliput import torch_bridge
-        except ModuleNotFoundError as error:
-            raise MissingDependency(
-                f"{self._name} needs {error.name}; install it with: pip install 'lilliput[torch]'"
-            ) from error
-        self._torch = torch_bridge
+        find_compiler()
         self._settings, self._context, self._start = settings, context, start
         self._environment = context.environment
         self._teacher = Teacher(context.teacher)
@@ -104,13 +97,11 @@ class Course:
 
     def run(self) -> Policy:
         """The policy of the best student."""
-        with self._torch.one_thread():
-            students, replay = self._real()
-            if self._settings.weight_bits is not None:
-                students.keep(self._leading(students))
-                self._quantized(students, replay)
-            best = self._ranking(students)[0]
-            network = students.network(best)
+        students, replay = self._real()
+        if self._settings.weight_bits is not None:
+            students.keep(self._leading(students))
+            self._quantized(students, replay)
+        network = students.network(self._ranking(students)[0])
         select = () if self._select is None else (self._select,)
         return replace_layers(self._context.teacher, (*select, *network, *self._head))
 
@@ -125,7 +116,7 @@ class Course:
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:24]
 
-    def _stage(self, purpose: str, restarts: int) -> "tuple[Lockstep, Disturbance, np.random.Generator]":
+    def _stage(self, purpose: str, restarts: int) -> tuple[Lockstep, Disturbance, np.random.Generator]:
         """Environments on episodes of their own, and randomness that does not depend on what was done before."""
         rng = self._context.rng(f"{purpose} {self._key()}")
         seeds = itertools.islice(SeedPlan(self._context.seed).stream("distillation"), int(rng.integers(1 << 12)), None)
@@ -135,7 +126,7 @@ class Course:
         lockstep = Lockstep(self._environment, self._context.teacher.observation_space, n, seeds)
         return lockstep, Disturbance(self._settings.disturbance, lockstep, rng), rng
 
-    def _real(self) -> "tuple[Students, Replay]":
+    def _real(self) -> tuple[Students, Replay]:
         """The students with real weights, taken up where an earlier run left them, and the states so far."""
         settings = self._settings
         lockstep, disturbance, rng = self._stage("real", settings.restarts)
@@ -144,19 +135,19 @@ class Course:
             saved = {} if path is None or not path.exists() else dict(np.load(path, allow_pickle=False))
             if saved:
                 first = saved["x"]
-                inputs = self._torch.Inputs(*(saved[name] for name in ("centre", "scale", "low", "high")))
+                inputs = Inputs(*(saved[name] for name in ("centre", "scale", "low", "high")))
                 targets = saved["y"]
             else:
                 wanted = min(TEACHER_STATES, 4_000 + TEACHER_STATES_A_STEP * settings.real_steps)
                 raw = collect(lockstep, self._teacher.act, disturbance, wanted)
                 first, targets = self._selected(raw), self._teacher.targets(raw)
-                inputs = self._torch.Inputs.of(first)
-            replay = self._torch.Replay(first.shape[1], targets.shape[1])
+                inputs = Inputs.of(first)
+            replay = Replay(first.shape[1], targets.shape[1])
             replay.add(first, targets)
             sizes = (first.shape[1], *settings.hidden, targets.shape[1])
-            students = self._torch.Students(sizes, settings.activation, settings.restarts, inputs, rng)
+            students = Students(sizes, settings.activation, settings.restarts, inputs, rng)
             if saved:
-                students.restore(saved)
+                students.matrices = saved["matrices"]
             elif self._start is not None:
                 students.begin(self._start.weights, self._start.biases, rng)
             done = int(saved["done"]) if saved else 0
@@ -171,12 +162,12 @@ class Course:
             lockstep.close()
         return students, replay
 
-    def _quantized(self, students: "Students", replay: "Replay") -> None:
+    def _quantized(self, students: Students, replay: Replay) -> None:
         settings = self._settings
         assert settings.weight_bits is not None
         lockstep, disturbance, rng = self._stage("quantized", students.restarts)
         try:
-            quantization = self._torch.Quantization(
+            quantization = Quantization(
                 settings.weight_bits, settings.activation_bits, settings.input_range, settings.per_channel
             )
             students.quantize(quantization, replay.observations[rng.integers(0, len(replay), 4096)])
@@ -189,8 +180,8 @@ class Course:
 
     def _rounds(
         self,
-        students: "Students",
-        replay: "Replay",
+        students: Students,
+        replay: Replay,
         lockstep: Lockstep,
         disturbance: Disturbance,
         rng: np.random.Generator,
@@ -199,7 +190,7 @@ class Course:
         keep: Callable[[int], None],
     ) -> None:
         """Nothing; learns from the first to the last step of the span, or to the deadline."""
-        trainer = self._torch.Trainer(students, self._head, self._loss, replay.targets, int(rng.integers(1 << 31)))
+        trainer = Trainer(students, self._head, self._loss, replay.targets, rng)
         act = self._act(students)
         done, steps = span
         each, kept = max(1, min(ROUND_STEPS, steps // ROUNDS)), time.monotonic()
@@ -221,7 +212,7 @@ class Course:
     def _selected(self, x: np.ndarray) -> np.ndarray:
         return x if self._select is None else reference.apply(self._select, x)
 
-    def _act(self, students: "Students") -> Callable[[np.ndarray], np.ndarray]:
+    def _act(self, students: Students) -> Callable[[np.ndarray], np.ndarray]:
         def act(x: np.ndarray) -> np.ndarray:
             actions = students.outputs(self._selected(x))
             for layer in self._head:
@@ -230,7 +221,7 @@ class Course:
 
         return act
 
-    def _leading(self, students: "Students") -> tuple[int, ...]:
+    def _leading(self, students: Students) -> tuple[int, ...]:
         """The better half of the restarts: training them quantized takes most of the time."""
         path = self._checkpoint("leading.json")
         if path is not None and path.exists():
@@ -245,7 +236,7 @@ class Course:
             part.replace(path)
         return found
 
-    def _ranking(self, students: "Students") -> tuple[int, ...]:
+    def _ranking(self, students: Students) -> tuple[int, ...]:
         """The restarts by their mean return on the selection seeds, the highest first."""
         restarts = students.restarts
         if restarts == 1:
@@ -263,15 +254,15 @@ class Course:
         folder = self._context.work_folder
         return None if folder is None else folder / f"{self._name}-{self._key()}.{suffix}"
 
-    def _save(self, path: Path | None, students: "Students", replay: "Replay", done: int) -> None:
+    def _save(self, path: Path | None, students: Students, replay: Replay, done: int) -> None:
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part.npz")
         inputs = students.inputs
         arrays: dict[str, Any] = {
-            "x": replay.observations.numpy(), "y": replay.targets.numpy(), "done": np.array(done),
-            "centre": inputs.centre, "scale": inputs.scale, "low": inputs.low, "high": inputs.high, **students.state(),
+            "x": replay.observations, "y": replay.targets, "matrices": students.matrices, "done": np.array(done),
+            "centre": inputs.centre, "scale": inputs.scale, "low": inputs.low, "high": inputs.high,
         }  # fmt: skip
         np.savez(part, **arrays)
         part.replace(path)

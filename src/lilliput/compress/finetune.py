@@ -37,7 +37,7 @@ class Finetune(Step):
     """
 
     NAME: ClassVar[str] = "finetune"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     steps: int = 12_000
     weight_bits: int | None = None

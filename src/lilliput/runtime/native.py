@@ -16,9 +16,9 @@ import numpy as np
 
 from lilliput import spaces
 from lilliput.artifact import Artifact
+from lilliput.compiler import FOR_THIS_PROCESSOR, shared_object
 from lilliput.errors import LilliputError
 from lilliput.runtime import Actor
-from lilliput.runtime.compiler import FOR_THIS_PROCESSOR, shared_object
 
 SOURCE, HEADER, KERNELS = "policy.c", "policy.h", "policy_kernels.h"
 FLAGS = ("-std=c99", *FOR_THIS_PROCESSOR, "-ffp-contract=off")

@@ -26,7 +26,7 @@ class Student:
     loss: Loss
     input_range: InputRange = "per_dimension"
     disturbance: float = 0.5
-    steps: int = 3_000
+    steps: int = 6_000
     evolve: int = 0
     each: int = 1
     per_channel: bool = False
@@ -89,7 +89,7 @@ def student_of(recipe: str) -> Student | None:
 
 FEWER_BITS = {8: 6, 6: 5, 5: 4, 4: 3, 3: 2}
 MORE_BITS = {fewer: more for more, fewer in FEWER_BITS.items()}
-MOST_STEPS = 54_000
+MOST_STEPS = 162_000
 
 EFFECTS: dict[str, tuple[float, float]] = {
     "narrower": (-0.04, 0.06),

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lilliput import policy as policy_file
+from lilliput.compiler import has_compiler
 from lilliput.errors import LilliputError
 from lilliput.policy import Policy
 from lilliput.shrink import confirm, objective
@@ -49,8 +50,8 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
     keep_policy(folder, policy)
     place = Place(folder, policy.digest, request, policy.provenance.wrappers)
     notes: list[str] = []
-    if request.train and not _has_torch():
-        notes.append("without the torch extra only what needs no training was tried: pip install 'lilliput[torch]'")
+    if request.train and not has_compiler():
+        notes.append("without a C compiler only what needs no training was tried: apt install gcc")
         request = Request(**{**vars(request), "train": False})
         place = Place(folder, policy.digest, request, policy.provenance.wrappers)
     finished = started + request.within_s - 3 - (_COMPARING_S if objective.names(request) else 0)
@@ -172,12 +173,6 @@ def _affordable(confirming: float, request: Request, episode_s: float) -> int:
     """Episodes that the first finalist can play: half of the time is its own."""
     episodes = (confirming - _STARTING_S) / 2 * request.workers / (_CONFIRMING * episode_s)
     return int(min(max(episodes, 4 * confirm.BLOCK), confirm.MOST_EPISODES))
-
-
-def _has_torch() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("torch") is not None
 
 
 def _played_on(searched: Searched, place: Place, executor: "confirm.ProcessPoolExecutor", until: float) -> Searched:

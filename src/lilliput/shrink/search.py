@@ -51,7 +51,7 @@ _EVOLVABLE = 500
 """Weights that some hundreds of episodes can still move towards a higher return."""
 _OVERHEAD_S = 2.0
 _CHOOSING = 32
-_SHARED = 0.4
+_SHARED = 0.3
 """The part of a course that is not shared by students of one root: a third of its steps, which take a little longer."""
 
 
@@ -146,7 +146,7 @@ class _Run:
             self._head = sum(array.nbytes for layer in small_head(head) for array in constants(layer).values())
         self._came_from: dict[str, tuple[str, str]] = {}
         self._running: dict[Future[Trial], str] = {}
-        self._seconds_per_step = 0.002
+        self._seconds_per_step = 0.001
         self._seconds_per_episode = max(0.001, self.trials[""].seconds / len(self.trials[""].returns))
         # What every student costs, however it is trained: the choice among restarts, and the race.
         self._played = _OVERHEAD_S + (_CHOOSING + RACE[-1]) * self._seconds_per_episode

@@ -65,6 +65,15 @@ def find_compiler() -> tuple[str, ...]:
     )
 
 
+def has_compiler() -> bool:
+    """Whether the host has a C compiler."""
+    try:
+        find_compiler()
+    except MissingDependency:
+        return False
+    return True
+
+
 @lru_cache
 def _identity(compiler: tuple[str, ...]) -> str:
     # What the compiler predefines names its version and every instruction set that it will use here.

@@ -1,0 +1,220 @@
+/* Training of students: what students/native.py calls. Each student trains alone, from the first of its steps to the last,
+   so that all of it stays in the nearest cache. */
+#include "loss.h"
+#include "network.h"
+#include "soap.h"
+
+#define ADAM_FIRST 0.9f
+#define ADAM_SECOND 0.99f
+#define ADAM_EPSILON 1e-8f
+#define SCALE_RATE 0.1f /* the learning rate of steps and ranges over that of weights; they are logarithms */
+
+#define MOST_LAYERS 16
+
+size_t lilliput_vector_floats(void)
+{
+    return VECTOR_FLOATS;
+}
+
+static size_t all_prepared_floats(const network *net)
+{
+    size_t total = 0;
+    int i;
+    for (i = 0; i < net->n_layers; i++) {
+        total += prepared_floats(net, i);
+    }
+    return total;
+}
+
+static void prepare_all(const network *net, const student *of, prepared *layers, float *at)
+{
+    int i;
+    for (i = 0; i < net->n_layers; i++) {
+        layers[i] = prepared_at(net, i, at);
+        prepare(net, of, i, layers[i]);
+        at += prepared_floats(net, i);
+    }
+}
+
+/* Writes what the layer is now: codes (outputs x inputs), bias and step (outputs), inverse and zero (inputs). */
+void lilliput_layer(
+    const network *net, float *matrices, float *scales, const float *zero_points, int layer, float *scratch, float *codes,
+    float *bias, float *step, float *inverse, float *zero)
+{
+    student of = {matrices, scales, zero_points};
+    prepared made = prepared_at(net, layer, scratch);
+    size_t in = n_inputs(net, layer), out = n_outputs(net, layer);
+    prepare(net, &of, layer, made);
+    memcpy(codes, made.codes, in * out * sizeof(float));
+    memcpy(bias, made.bias, out * sizeof(float));
+    if (net->quantized) {
+        memcpy(step, made.step, out * sizeof(float));
+        memcpy(inverse, made.inverse, in * sizeof(float));
+        memcpy(zero, made.zero, in * sizeof(float));
+    }
+}
+
+/* columns[i][c] = number i of the row rows[c] of x, or of row c; zero behind the n rows. */
+static void gather(const float *x, const int64_t *rows, size_t n, size_t width, float *columns, size_t ld)
+{
+    size_t c, i;
+    for (c = 0; c < n; c++) {
+        const float *row = x + (rows ? (size_t)rows[c] : c) * width;
+        for (i = 0; i < width; i++) {
+            columns[i * ld + c] = row[i];
+        }
+    }
+    for (i = 0; i < width; i++) {
+        memset(columns + i * ld + n, 0, (ld - n) * sizeof(float));
+    }
+}
+
+size_t lilliput_scratch_floats(const network *net, size_t n)
+{
+    size_t ld = padded(n), total, most = 0, matrices = 0;
+    int i;
+    for (i = 0; i < net->n_layers; i++) {
+        size_t m = n_outputs(net, i), k = n_inputs(net, i) + 1, one = soap_scratch_floats(m, k);
+        most = one > most ? one : most;
+        matrices += m * padded(k);
+        /* Of the order in which vectors are sorted, at eight bytes each. */
+        total = 2 * (m > k ? m : k);
+        most = one + total > most ? one + total : most;
+    }
+    total = all_prepared_floats(net) + batch_floats(net, ld) + backward_floats(net, ld);
+    total += n_outputs(net, net->n_layers - 1) * ld + ld + matrices + step_at(net, net->n_layers) + most;
+    return total + 64;
+}
+
+size_t lilliput_soap_floats(const network *net)
+{
+    size_t total = 0;
+    int i;
+    for (i = 0; i < net->n_layers; i++) {
+        total += soap_floats(n_outputs(net, i), n_inputs(net, i) + 1);
+    }
+    return total;
+}
+
+/* y (n x outputs) of the observations x (n x inputs). */
+void lilliput_forward(
+    const network *net, float *matrices, float *scales, const float *zero_points, const float *x, size_t n, float *scratch,
+    float *y)
+{
+    student of = {matrices, scales, zero_points};
+    prepared layers[MOST_LAYERS];
+    size_t ld = padded(n), out = n_outputs(net, net->n_layers - 1), c, o;
+    batch b = batch_at(net, ld, scratch + all_prepared_floats(net));
+    const float *last = b.y + features_at(net, net->n_layers, ld);
+    prepare_all(net, &of, layers, scratch);
+    gather(x, NULL, n, n_inputs(net, 0), b.raw, ld);
+    forward(net, layers, b);
+    for (c = 0; c < n; c++) {
+        for (o = 0; o < out; o++) {
+            y[c * out + o] = last[o * ld + c];
+        }
+    }
+}
+
+/* The loss of a student on the rows of a replay; d_matrices (each layer's rows padded) and d_scales become its gradient. */
+static double student_gradient(
+    const network *net, const objective *aim, const student *of, const float *x, const float *targets,
+    const int64_t *rows, size_t n, float *d_matrices, float *d_scales, float *scratch)
+{
+    prepared layers[MOST_LAYERS];
+    size_t ld = padded(n), out = n_outputs(net, net->n_layers - 1), n_scales = step_at(net, net->n_layers), i;
+    batch b = batch_at(net, ld, scratch + all_prepared_floats(net));
+    float *wanted = scratch + all_prepared_floats(net) + batch_floats(net, ld), *slope = wanted + out * ld;
+    float *back = slope + ld;
+    double loss;
+    prepare_all(net, of, layers, scratch);
+    gather(x, rows, n, n_inputs(net, 0), b.raw, ld);
+    gather(targets, rows, n, out, wanted, ld);
+    forward(net, layers, b);
+    memcpy(back, b.y + features_at(net, net->n_layers, ld), out * ld * sizeof(float));
+    loss = loss_gradient(aim, out, back, wanted, ld, n, slope);
+    if (!net->quantized) {
+        backward(net, of, layers, b, d_matrices, NULL, back);
+        return loss;
+    }
+    memset(d_scales, 0, n_scales * sizeof(float));
+    backward(net, of, layers, b, d_matrices, d_scales, back);
+    for (i = 0; i < n_scales; i++) {
+        float scale = expf(of->scales[i]);
+        /* A step that is held at the smallest one does not learn. */
+        d_scales[i] *= i >= range_at(net, net->n_layers) && scale < SMALLEST_STEP ? 0 : scale;
+    }
+    return loss;
+}
+
+/* The loss of one student; the gradients are laid out as it is. */
+double lilliput_gradient(
+    const network *net, const objective *aim, float *matrices, float *scales, const float *zero_points, const float *x,
+    const float *targets, const int64_t *rows, size_t n, float *scratch, float *d_matrices, float *d_scales)
+{
+    student of = {matrices, scales, zero_points};
+    size_t total = 0, at = 0, o;
+    int i;
+    double loss;
+    for (i = 0; i < net->n_layers; i++) {
+        total += n_outputs(net, i) * padded(n_inputs(net, i) + 1);
+    }
+    loss = student_gradient(net, aim, &of, x, targets, rows, n, scratch, d_scales, scratch + total);
+    for (i = 0; i < net->n_layers; i++) {
+        size_t width = n_inputs(net, i) + 1;
+        for (o = 0; o < n_outputs(net, i); o++, at += padded(width), d_matrices += width) {
+            memcpy(d_matrices, scratch + at, width * sizeof(float));
+        }
+    }
+    return loss;
+}
+
+static void adam_step(float *x, const float *gradient, float *first, float *second, size_t n, float rate, long n_steps)
+{
+    float of_first = 1.0f - powf(ADAM_FIRST, (float)n_steps), of_second = 1.0f - powf(ADAM_SECOND, (float)n_steps);
+    size_t i;
+    for (i = 0; i < n; i++) {
+        first[i] += (1 - ADAM_FIRST) * (gradient[i] - first[i]);
+        second[i] += (1 - ADAM_SECOND) * (gradient[i] * gradient[i] - second[i]);
+        x[i] -= rate * (first[i] / of_first) / (sqrtf(second[i] / of_second) + ADAM_EPSILON);
+    }
+}
+
+/* Trains one student: step s on the rows [s * n, (s + 1) * n) of the replay at rates[s], done steps after the first.
+   `soap` and `adam` (two numbers a scale) are what the optimizers remember. Returns the mean loss. */
+double lilliput_train(
+    const network *net, const objective *aim, float *matrices, float *scales, const float *zero_points, float *soap,
+    float *adam, const float *x, const float *targets, const int64_t *rows, size_t n, const float *rates, long done,
+    long n_steps, float *scratch)
+{
+    student of = {matrices, scales, zero_points};
+    size_t total = 0, n_scales = net->quantized ? step_at(net, net->n_layers) : 0;
+    float *d_matrices = scratch, *d_scales, *rest;
+    double losses = 0;
+    long step;
+    int i;
+    for (i = 0; i < net->n_layers; i++) {
+        total += n_outputs(net, i) * padded(n_inputs(net, i) + 1);
+    }
+    memset(d_matrices, 0, total * sizeof(float)); /* the padding of its rows stays zero */
+    d_scales = d_matrices + total;
+    rest = d_scales + padded(n_scales);
+    for (step = 0; step < n_steps; step++) {
+        const float *gradient = d_matrices;
+        float *matrix = matrices, *state = soap;
+        losses += student_gradient(net, aim, &of, x, targets, rows + (size_t)step * n, n, d_matrices, d_scales, rest);
+        if (n_scales) {
+            adam_step(scales, d_scales, adam, adam + n_scales, n_scales, SCALE_RATE * rates[step], done + step + 1);
+        }
+        for (i = 0; i < net->n_layers; i++) {
+            size_t m = n_outputs(net, i), width = n_inputs(net, i) + 1, most = m > width ? m : width;
+            soap_step(
+                soap_state_at(state, m, width), matrix, gradient, m, width, rates[step], done + step + 1,
+                rest + 2 * most, (size_t *)(void *)rest);
+            gradient += m * padded(width);
+            matrix += m * width;
+            state += soap_floats(m, width);
+        }
+    }
+    return losses / (double)(n_steps ? n_steps : 1);
+}
