@@ -10,8 +10,6 @@ from pathlib import Path
 from lilliput.record import Record
 from lilliput.report import guidelines, paper, summary
 from lilliput.report.answers import verdict_of
-from lilliput.report.decisions import Decisions
-from lilliput.report.files import DECISIONS
 from lilliput.report.summary import Row
 from lilliput.study.conduct import read_plan, records
 
@@ -110,8 +108,7 @@ def _section(name: str, folder: Path) -> tuple[Sequence[Row], list[str]]:
     missing = len(plan["cells"]) + len(plan["timings"]) - len(found)
     if missing:
         raise SystemExit(f"{folder}: {missing} cells have no record yet")
-    decisions = Decisions(folder / DECISIONS)
-    rows = summary.rows(found, plan["keep"], decisions)
+    rows = summary.rows(found, plan["keep"])
     known = {table.name: table for table in paper.tables(rows, plan["keep"])}
     decided = any(verdict_of(row) == "kept" for row in rows)
     left_out = () if decided else ("smallest",)

@@ -22,7 +22,7 @@ def test_json_round_trips_exactly(name: str, values: list[float], text: str, pac
     measurement = Measurement(
         name, tuple(values), f"measured: {text}", Conditions(text, text, 3, text, text, packages, 2, text)
     )
-    again = from_json(json.loads(json.dumps(to_json(measurement))))
+    (again,) = from_json(json.loads(json.dumps([to_json(measurement)])))
     assert again == measurement
     # Equality takes -0.0 for 0.0.
     assert [math.copysign(1, value) for value in again.values] == [math.copysign(1, value) for value in values]
@@ -52,9 +52,15 @@ def test_an_unknown_quantity_is_refused(make: Any) -> None:
 def test_a_malformed_measurement_is_refused(missing: str) -> None:
     data = to_json(Measurement("n_macs", (1.0,), "counted: so"))
     with pytest.raises(LilliputError):
-        from_json({key: value for key, value in data.items() if key != missing})
+        from_json([{key: value for key, value in data.items() if key != missing}])
     with pytest.raises(LilliputError):
-        from_json({**data, missing: 3})
+        from_json([{**data, missing: 3}])
+
+
+def test_measurements_read_back_under_the_conditions_of_each() -> None:
+    here, there = Conditions("one", packages=(("numpy", "2"),)), Conditions("another", packages=(("numpy", "2"),))
+    taken = tuple(Measurement("n_macs", (1.0,), "counted: so", where) for where in (here, here, there, here))
+    assert from_json([json.loads(json.dumps(to_json(one))) for one in taken]) == taken
 
 
 def test_quantities_are_in_base_units_and_versioned() -> None:

@@ -4,6 +4,7 @@ Medians, intervals and percent exist only in `report`.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, final
 
@@ -122,8 +123,8 @@ class Measurement:
 
     def __post_init__(self) -> None:
         quantity(self.quantity)
-        object.__setattr__(self, "values", tuple(float(value) for value in self.values))
-        if not self.values or not all(math.isfinite(value) for value in self.values):
+        object.__setattr__(self, "values", tuple(map(float, self.values)))
+        if not self.values or not all(map(math.isfinite, self.values)):
             raise LilliputError(
                 f"{self.quantity}: no values, or one that is not finite; what was not measured is Absent"
             )
@@ -150,15 +151,22 @@ def to_json(measurement: Measurement) -> dict[str, Any]:
     return asdict(measurement)
 
 
-def from_json(data: dict[str, Any]) -> Measurement:
-    """The measurement that `to_json` wrote.
+def from_json(data: Sequence[dict[str, Any]]) -> tuple[Measurement, ...]:
+    """The measurements that `to_json` wrote of each; those taken under the same conditions share them.
 
     Raises:
         LilliputError: the data is malformed.
     """
+    found: list[Measurement] = []
+    before: Any = None
+    conditions = Conditions()
     try:
-        conditions = dict(data["conditions"])
-        conditions["packages"] = tuple((str(name), str(version)) for name, version in conditions["packages"])
-        return Measurement(data["quantity"], tuple(data["values"]), data["method"], Conditions(**conditions))
+        for one in data:
+            if one["conditions"] != before:
+                before = one["conditions"]
+                packages = tuple((str(name), str(version)) for name, version in before["packages"])
+                conditions = Conditions(**{**before, "packages": packages})
+            found.append(Measurement(one["quantity"], tuple(one["values"]), one["method"], conditions))
     except (KeyError, TypeError, ValueError) as error:
         raise LilliputError(f"a measurement in the file is malformed: {str(error)[:80]}") from error
+    return tuple(found)

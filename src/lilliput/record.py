@@ -111,7 +111,7 @@ def from_json(data: dict[str, Any]) -> Record:
             cell=cell,
             status=data["status"],
             reason=data["reason"],
-            measurements=tuple(measurement.from_json(m) for m in data["measurements"]),
+            measurements=measurement.from_json(data["measurements"]),
             absent=tuple(Absent(**a) for a in data["absent"]),
             names=_tuples(data["names"]),
             artifact=data["artifact"],
@@ -122,7 +122,7 @@ def from_json(data: dict[str, Any]) -> Record:
 
 
 def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def write(record: Record, folder: Path) -> Path:
@@ -145,7 +145,7 @@ def read(path: Path) -> Record:
         LilliputError: it is damaged.
     """
     try:
-        return from_json(json.loads(path.read_text()))
+        return from_json(json.loads(path.read_bytes()))
     except ValueError as error:
         raise LilliputError(f"{path} is not a record: {str(error)[:80]}") from error
     except LilliputError as error:

@@ -10,7 +10,7 @@ from tests.report.rows import SEEDS, study
 from lilliput.errors import MissingDependency
 from lilliput.record import Cell, Record
 from lilliput.report import page, summary
-from lilliput.report.files import csv_text, write_all, write_parquet
+from lilliput.report.files import csv_text, write_all
 
 SHARES = {
     **{f"prune_units(ratio={k / 10})": (1 - (k / 10) ** 2, 4000 - 400 * k) for k in range(1, 8)},
@@ -82,7 +82,7 @@ def test_the_csv_reads_back(records):
 def test_the_parquet_file_holds_the_rows(records, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra report")
     rows = summary.rows(records, 0.9)
-    table = parquet.read_table(write_parquet(rows, tmp_path / "report.parquet")).to_pylist()
+    table = parquet.read_table(write_all(records, 0.9, tmp_path, "study").files["parquet"]).to_pylist()
     assert [(line["recipe"], line["model_bytes"]) for line in table] == [(row.recipe, row.model_bytes) for row in rows]
 
 

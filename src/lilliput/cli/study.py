@@ -1,11 +1,13 @@
 """`lilliput study`: many policies through many recipes, from one TOML file to one page."""
 
+import contextlib
+import gc
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,14 +120,10 @@ def status(folder: Path, as_json: bool) -> None:
     """
     from lilliput.report import summary
     from lilliput.report.answers import label, smallest
-    from lilliput.report.decisions import Decisions
-    from lilliput.report.files import DECISIONS
     from lilliput.study.conduct import read_plan, records, tally_of
 
     tally = tally_of(folder)
-    decisions = Decisions(folder / DECISIONS)
-    rows = summary.rows(records(folder), read_plan(folder)["keep"], decisions)
-    decisions.save()
+    rows = summary.rows(records(folder), read_plan(folder)["keep"])
     best = [row for row in smallest(rows) if row is not None]
     failures = {f"{label(row)}: {row.recipe or 'baseline'}": row.reason for row in rows if row.status == "failed"}
     if as_json:
@@ -163,25 +161,38 @@ def report(folder: Path, replay: bool, as_json: bool) -> None:
 
 def _write(folder: Path, *, replay: bool = False) -> dict[str, str]:
     """The files of the report by kind."""
+    from lilliput.report.aside import aside
     from lilliput.report.files import write_all
     from lilliput.study.conduct import read_plan, records
     from lilliput.study.replay import replays
 
     found = read_plan(folder)
     keep = found["keep"]
-    known = list(records(folder))
-    written = write_all(
-        known,
-        keep,
-        folder,
-        found["title"],
-        study=found["study"],
-        notes=found["notes"],
-        replay=(lambda rows: replays(known, rows, keep, folder)) if replay else None,
-    )
+    with _uncollected(), aside(len(found["cells"])) as other:
+        known = list(records(folder))
+        written = write_all(
+            known,
+            keep,
+            folder,
+            found["title"],
+            study=found["study"],
+            notes=found["notes"],
+            replay=(lambda rows: replays(known, rows, keep, folder)) if replay else None,
+            aside=other,
+        )
     for reason in written.left_out:
         click.echo(f"note: {reason}", err=True)
     return {kind: str(path) for kind, path in written.files.items()}
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection: what a report makes stands to its end, and would be walked again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _expected(expected: Any, workers: int) -> str:

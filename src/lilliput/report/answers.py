@@ -49,10 +49,11 @@ def label(row: Row) -> str:
 
 def labels(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
     """A label for each policy and environment, told apart by the digest where two would read alike."""
-    found: dict[tuple[str, str], str] = {}
+    named: dict[tuple[str, str], Row] = {}
     for row in rows:
-        if row.names or (row.policy, row.environment) not in found:
-            found[row.policy, row.environment] = label(row)
+        if row.names or (row.policy, row.environment) not in named:
+            named[row.policy, row.environment] = row
+    found = {key: label(row) for key, row in named.items()}
     taken = Counter(found.values())
     return {key: text if taken[text] == 1 else f"{text} ({key[0][:6]})" for key, text in found.items()}
 

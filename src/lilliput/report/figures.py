@@ -33,11 +33,10 @@ def write(rows: Sequence[Row], keep: float, folder: Path) -> dict[str, Path]:
     Raises:
         MissingDependency: matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-    except ImportError as error:
-        raise MissingDependency("figures need matplotlib; install it with: pip install 'lilliput[report]'") from error
+    load()
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     shown = [row for row in rows if row.recipe and row.retention is not None]
     drawings: list[tuple[str, Callable[..., Any | None]]] = [
         ("frontier", _frontier),
@@ -52,6 +51,8 @@ def write(rows: Sequence[Row], keep: float, folder: Path) -> dict[str, Path]:
             if figure is None:
                 continue
             FigureCanvasAgg(figure)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # laid out once, not again for each file
             folder.mkdir(parents=True, exist_ok=True)
             for kind in ("pdf", "png"):
                 path = folder / f"{name}.{kind}"
@@ -59,6 +60,18 @@ def write(rows: Sequence[Row], keep: float, folder: Path) -> dict[str, Path]:
                 figure.savefig(path, dpi=200, metadata={"CreationDate": None} if kind == "pdf" else None)
                 written[f"{name}.{kind}"] = path
     return written
+
+
+def load() -> None:
+    """Nothing; matplotlib, which takes a second, is loaded.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
+    try:
+        from matplotlib.backends import backend_agg, backend_pdf  # noqa: F401
+    except ImportError as error:
+        raise MissingDependency("figures need matplotlib; install it with: pip install 'lilliput[report]'") from error
 
 
 def _frontier(rows: Sequence[Row], keep: float) -> Any | None:
@@ -184,7 +197,7 @@ def _points(axes: Any, places: Sequence[float], rows: Sequence[Row], number: int
 
 
 def _clipped(value: float) -> float:
-    return float(np.clip(value, FLOOR, CEILING))
+    return min(max(value, FLOOR), CEILING)
 
 
 def _finish(axes: Any, keep: float) -> None:

@@ -1,9 +1,9 @@
 """Everything that a study's folder gets when its report is written."""
 
 import csv
-import dataclasses
 import io
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -12,13 +12,9 @@ from lilliput.errors import MissingDependency
 from lilliput.record import Record
 from lilliput.report import figures, guidelines, page, paper, summary
 from lilliput.report.answers import labels, verdict_of
-from lilliput.report.decisions import Decisions
 from lilliput.report.printed import Table
 from lilliput.report.recipe_text import method
 from lilliput.report.summary import Row
-
-DECISIONS = "decisions.json"
-"""What later reports and `study status` need not compute again."""
 
 Replay = Callable[[Sequence[Row]], tuple[list[page.Clip], list[str]]]
 """Clips of some rows, and why others have none."""
@@ -42,13 +38,14 @@ def write_all(
     study: str = "",
     notes: Sequence[str] = (),
     replay: Replay | None = None,
+    aside: Executor | None = None,
 ) -> Written:
     """The files of the report; the page is left out where plotly is not installed."""
-    decisions = Decisions(folder / DECISIONS)
-    rows = summary.rows(records, keep, decisions)
-    decisions.save()
+    rows = summary.rows(records, keep, aside)
+    drawn = aside.submit(figures.write, rows, keep, folder / "figures") if aside else None
     written = {"csv": folder / "report.csv", "guidelines": folder / "guidelines.md"}
-    written["csv"].write_text(csv_text(rows), encoding="utf-8")
+    lines = _lines(rows)
+    written["csv"].write_text(_csv(lines), encoding="utf-8")
     written["guidelines"].write_text(guidelines.markdown(rows, keep), encoding="utf-8")
     tables = paper.tables(rows, keep)
     for kind, text in (("md", Table.markdown), ("tex", Table.latex)):
@@ -56,23 +53,25 @@ def write_all(
         written[f"tables.{kind}"].write_text("\n".join(map(text, tables)), encoding="utf-8")
     clips, left_out = replay(rows) if replay is not None else ([], [])
     try:
-        written |= figures.write(rows, keep, folder / "figures")
-    except MissingDependency as error:
-        left_out.append(str(error))
-    try:
-        written["parquet"] = write_parquet(rows, folder / "report.parquet")
+        written["parquet"] = _write_parquet(lines, folder / "report.parquet")
     except MissingDependency as error:
         left_out.append(str(error))
     try:
         path = folder / "report.html"
-        written["html"] = page.write_rows(rows, records, keep, path, title, study=study, notes=notes, clips=clips)
+        written["html"] = page.write_rows(
+            rows, records, keep, path, title, tables=tables, study=study, notes=notes, clips=clips
+        )
+    except MissingDependency as error:
+        left_out.append(str(error))
+    try:
+        written |= drawn.result() if drawn else figures.write(rows, keep, folder / "figures")
     except MissingDependency as error:
         left_out.append(str(error))
     return Written(written, tuple(left_out))
 
 
-def write_parquet(rows: Sequence[Row], path: Path) -> Path:
-    """The file that the rows were written to, with the columns of the CSV.
+def _write_parquet(lines: list[dict[str, Any]], path: Path) -> Path:
+    """The file that the lines were written to, with the columns of the CSV.
 
     Raises:
         MissingDependency: pyarrow is not installed.
@@ -84,19 +83,30 @@ def write_parquet(rows: Sequence[Row], path: Path) -> Path:
         raise MissingDependency(
             "report.parquet needs pyarrow; install it with: pip install 'lilliput[report]'"
         ) from error
-    parquet.write_table(pyarrow.Table.from_pylist(_lines(rows)), path)
+    columns = {name: [line.get(name) for line in lines] for name in _columns(lines)}
+    parquet.write_table(pyarrow.table(columns), path)
     return path
 
 
 def csv_text(rows: Sequence[Row]) -> str:
     """The rows as CSV, one line a candidate, numbers in SI units; what was not measured is empty."""
-    lines = _lines(rows)
+    return _csv(_lines(rows))
+
+
+def _csv(lines: Sequence[dict[str, Any]]) -> str:
     buffer = io.StringIO()
-    header = list(dict.fromkeys(key for line in lines for key in line)) or ["policy"]
-    writer = csv.DictWriter(buffer, header, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
+    header = _columns(lines)
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([line.get(name) for name in header] for line in lines)
     return buffer.getvalue()
+
+
+def _columns(lines: Sequence[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for line in lines for key in line)) or ["policy"]
+
+
+_TOLD_OTHERWISE = {"names", "retention", "verdict", "latency", "notes", "digests", "policy", "on_targets"}
 
 
 def _lines(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -105,11 +115,7 @@ def _lines(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _flat(row: Row, label: str) -> dict[str, Any]:
-    plain = {
-        field.name: getattr(row, field.name)
-        for field in dataclasses.fields(row)
-        if field.name not in ("names", "retention", "verdict", "latency", "notes", "digests", "policy", "on_targets")
-    }
+    plain = {name: value for name, value in vars(row).items() if name not in _TOLD_OTHERWISE}
     kept, decided, time = row.retention, row.verdict, row.latency
     return {
         "policy": label,

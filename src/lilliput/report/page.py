@@ -48,11 +48,12 @@ def write_rows(
     path: Path,
     title: str,
     *,
+    tables: Sequence[Table] | None = None,
     study: str = "",
     notes: Sequence[str] = (),
     clips: Sequence[Clip] = (),
 ) -> Path:
-    """The same, of rows that were computed already; `study` is the text of the study file.
+    """The same, of rows, and maybe tables, that were computed already; `study` is the text of the study file.
 
     Raises:
         MissingDependency: plotly is not installed.
@@ -61,6 +62,7 @@ def write_rows(
         from plotly.offline import get_plotlyjs
     except ImportError as error:
         raise MissingDependency("report.html needs plotly; install it with: pip install 'lilliput[report]'") from error
+    shown = {one.name: _shown(one) for one in tables or paper.tables(rows, keep)}
     assets = resources.files("lilliput.report")
     filled = Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
@@ -70,12 +72,12 @@ def write_rows(
         data=_embedded(page_data.of_rows(rows, keep)),
         summary=_summary(rows, keep),
         smallest=_smallest(rows, keep),
-        disturbed=_shown(paper.disturbed(rows, keep)),
-        methods=_shown(paper.methods(rows)),
+        disturbed=shown.get("disturbances", ""),
+        methods=shown.get("methods", ""),
         failures=_failures(rows),
-        ranges="".join(_shown(one) for one in paper.ranges(rows)),
-        targets=_shown(paper.on_targets(rows)),
-        spreads=_shown(paper.spreads(rows)),
+        ranges="".join(text for name, text in shown.items() if name in paper.PARAMETERS),
+        targets=shown.get("targets", ""),
+        spreads=shown.get("calibration", ""),
         replays=_replays(clips),
         best=_best(rows, keep),
         claims=_claims(rows),
@@ -140,8 +142,8 @@ def _table(header: Sequence[str], body: Sequence[Sequence[str]], caption: str, *
 
 
 def _shown(one: Table) -> str:
-    """A table as a section of the page; nothing where it is empty."""
-    return _table(one.header, one.body, one.caption, text_columns=one.n_text) if one.body else ""
+    """A table as a section of the page."""
+    return _table(one.header, one.body, one.caption, text_columns=one.n_text)
 
 
 def _smallest(rows: Sequence[Row], keep: float) -> str:

@@ -3,7 +3,8 @@
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import final
 
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from lilliput.record import RANDOM_POLICY, Cell, Record
-from lilliput.report.decisions import Decisions, Episodes
+from lilliput.report.decisions import Episodes, decide
 from lilliput.statistics import Retention, Verdict, worst_decile
 
 
@@ -85,15 +86,14 @@ class Row:
     on_targets: tuple[OnTarget, ...] = ()
 
 
-def rows(records: Iterable[Record], keep: float, decisions: Decisions | None = None) -> tuple[Row, ...]:
+def rows(records: Iterable[Record], keep: float, aside: Executor | None = None) -> tuple[Row, ...]:
     """One row a candidate, the baseline of each group first and the others in the order of the records.
 
     Args:
         records: of return, size and timing cells, in any number; the two kinds of one candidate become one row.
         keep: the share of the return above random that a candidate has to keep.
-        decisions: what was decided before; new ones are added to it.
+        aside: another process, which takes a part of the decisions.
     """
-    decisions = decisions or Decisions()
     groups: dict[tuple[str, tuple[object, ...]], dict[tuple[object, ...], list[Record]]] = defaultdict(
         lambda: defaultdict(list)
     )
@@ -106,19 +106,39 @@ def rows(records: Iterable[Record], keep: float, decisions: Decisions | None = N
             randoms[_task(record.cell), record.cell.episode_seeds] = record
         else:
             groups[record.cell.policy, _task(record.cell)][_candidate(record.cell)].append(record)
-    parts: list[tuple[list[Record], list[Record], _Returns]] = []
+    parts: list[tuple[_Measured, _Measured, _Returns]] = []
     for (_, task), candidates in groups.items():
-        ordered = sorted(candidates, key=lambda candidate: candidate[0] != "")
-        for candidate in ordered:
-            baseline = candidates.get(("", *candidate[1:])) or _any_seed(candidates, candidate)
-            parts.append((candidates[candidate], baseline, _returns(candidates[candidate], baseline, task, randoms)))
-    decidable = [number for number, (own, _, returns) in enumerate(parts) if own[0].cell.recipe and returns.complete]
-    decided = decisions.decide([parts[number][2].episodes for number in decidable], keep)
+        measured = {candidate: _measured(own) for candidate, own in candidates.items()}
+        for candidate in sorted(measured, key=lambda candidate: candidate[0] != ""):
+            baseline = measured.get(("", *candidate[1:])) or _any_seed(measured, candidate)
+            parts.append((measured[candidate], baseline, _returns(measured[candidate], baseline, task, randoms)))
+    decidable = [
+        number for number, (own, _, returns) in enumerate(parts) if own.records[0].cell.recipe and returns.complete
+    ]
+    decided = decide([parts[number][2].episodes for number in decidable], keep, aside)
     known = dict(zip(decidable, decided, strict=True))
     return tuple(
-        _row(*part, *known.get(number, (None, None)), counted[_whole(part[0][0].cell)])
+        _row(*part, *known.get(number, (None, None)), counted[_whole(part[0].records[0].cell)])
         for number, part in enumerate(parts)
     )
+
+
+@final
+@dataclass(frozen=True)
+class _Measured:
+    """The records of one candidate, and the values of each quantity from the first that has it."""
+
+    records: tuple[Record, ...]
+    values: dict[str, tuple[float, ...]]
+
+    def one(self, name: str) -> float | None:
+        """The median; None where it was not measured."""
+        return _median(self.values.get(name, ()))
+
+
+def _measured(records: Sequence[Record]) -> _Measured:
+    values = {m.quantity: m.values for record in reversed(records) for m in reversed(record.measurements)}
+    return _Measured(tuple(records), values)
 
 
 @final
@@ -140,16 +160,16 @@ class _Returns:
 
 
 def _returns(
-    records: list[Record],
-    baseline: list[Record],
+    own: _Measured,
+    baseline: _Measured,
     task: tuple[object, ...],
     randoms: dict[tuple[object, ...], Record],
 ) -> _Returns:
-    played = next((record for record in records if record.values("episode_return")), None)
+    played = next((record for record in own.records if record.values("episode_return")), None)
     random = randoms.get((task, played.cell.episode_seeds)) if played else None
     return _Returns(
-        np.array(_values(records, "episode_return"), np.float64),
-        np.array(_values(baseline, "episode_return"), np.float64),
+        np.array(own.values.get("episode_return", ()), np.float64),
+        np.array(baseline.values.get("episode_return", ()), np.float64),
         np.array(random.values("episode_return") if random else (), np.float64),
     )
 
@@ -179,30 +199,32 @@ def _whole(cell: Cell) -> tuple[object, ...]:
     return cell.policy, _task(cell), _candidate(cell)
 
 
-def _any_seed(candidates: dict[tuple[object, ...], list[Record]], candidate: tuple[object, ...]) -> list[Record]:
+def _any_seed(measured: dict[tuple[object, ...], _Measured], candidate: tuple[object, ...]) -> _Measured:
     """The baseline of that format under another compression seed: nothing in a baseline is random."""
-    return next((found for key, found in candidates.items() if key[0] == "" and key[1] == candidate[1]), [])
+    return next(
+        (found for key, found in measured.items() if key[0] == "" and key[1] == candidate[1]), _Measured((), {})
+    )
 
 
 def _row(
-    records: list[Record],
-    baseline: list[Record],
+    own: _Measured,
+    baseline: _Measured,
     played: _Returns,
     kept: Retention | None,
     decided: Verdict | None,
     counted: list[Record],
 ) -> Row:
-    cell = records[0].cell
+    records, cell = own.records, own.records[0].cell
     failed = next((record for record in records if record.status != "done"), None)
     returns, base_returns, random_returns = played.episodes
-    model_bytes, base_bytes = _one(records, "model_bytes"), _one(baseline, "model_bytes")
-    file_bytes, base_file = _one(records, "file_bytes"), _one(baseline, "file_bytes")
-    peak, identity = _one(records, "peak_memory_bytes"), _one(records, "identity_memory_bytes")
+    model_bytes, base_bytes = own.one("model_bytes"), baseline.one("model_bytes")
+    file_bytes, base_file = own.one("file_bytes"), baseline.one("file_bytes")
+    peak, identity = own.one("peak_memory_bytes"), own.one("identity_memory_bytes")
     absent = {f"{a.quantity}: {a.reason}": None for record in records for a in record.absent}
     absent |= {f"{record.cell.target}: {record.reason}": None for record in counted if record.status != "done"}
     return Row(
         policy=cell.policy,
-        names=records[0].names or (baseline[0].names if baseline else ()),
+        names=records[0].names or (baseline.records[0].names if baseline.records else ()),
         environment=place(cell.environment, cell.environment_kwargs),
         recipe=cell.recipe,
         format=cell.format,
@@ -222,14 +244,14 @@ def _row(
         smaller=base_bytes / model_bytes if base_bytes and model_bytes else None,
         file_bytes=_int(file_bytes),
         file_smaller=base_file / file_bytes if base_file and file_bytes else None,
-        n_parameters=_int(_one(records, "n_parameters")),
-        n_nonzero_parameters=_int(_one(records, "n_nonzero_parameters")),
-        n_macs=_int(_one(records, "n_macs")),
-        latency=_latency(records),
+        n_parameters=_int(own.one("n_parameters")),
+        n_nonzero_parameters=_int(own.one("n_nonzero_parameters")),
+        n_macs=_int(own.one("n_macs")),
+        latency=_latency(own),
         memory_bytes=peak - identity if peak is not None and identity is not None else None,
         peak_memory_bytes=peak,
-        energy_j=_median(_values(records, "energy_j")),
-        episode_time_s=_median(_values(records, "episode_time_s")),
+        energy_j=own.one("energy_j"),
+        episode_time_s=own.one("episode_time_s"),
         notes=tuple(absent),
         digests=tuple(record.cell.digest for record in (*records, *counted)),
         on_targets=tuple(_on_target(record) for record in counted if record.status == "done"),
@@ -241,14 +263,6 @@ def _on_target(record: Record) -> OnTarget:
     return OnTarget(record.cell.target, flash, ram, instructions)
 
 
-def _values(records: list[Record], name: str) -> tuple[float, ...]:
-    return next((values for record in records if (values := record.values(name))), ())
-
-
-def _one(records: list[Record], name: str) -> float | None:
-    return _median(_values(records, name))
-
-
 def _median(values: tuple[float, ...]) -> float | None:
     return float(statistics.median(values)) if values else None
 
@@ -257,10 +271,10 @@ def _int(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def _latency(records: list[Record]) -> Latency | None:
-    values = _values(records, "latency_s")
+def _latency(own: _Measured) -> Latency | None:
+    values = own.values.get("latency_s")
     if not values:
         return None
     p50, p95, p99 = (float(q) for q in np.quantile(values, (0.5, 0.95, 0.99)))
-    baseline = _median(_values(records, "baseline_latency_s"))
+    baseline = own.one("baseline_latency_s")
     return Latency(p50, p95, p99, baseline / p50 if baseline else None)

@@ -110,7 +110,7 @@ def shared_dirichlet_means(
     for start in range(0, draws, step):
         weights = rng.standard_exponential((min(step, draws - start), n + 1))
         weights /= weights.sum(axis=1, keepdims=True)
-        sums[:, start : start + step] = columns @ weights[:, :-1].T
+        np.matmul(columns, weights[:, :-1].T, out=sums[:, start : start + step])
         left[start : start + step] = weights[:, -1]
     return sums, left
 
