@@ -1,7 +1,7 @@
 """The time of an optimizer step on four students at once: ours against torch's eager mode, one core, interleaved.
 
-python benchmarks/training.py [--rounds 7]. Torch multiplies the four students in batches and takes steps of Adam (fused);
-ours takes steps of SOAP, which costs several products of matrices more. It needs torch.
+python benchmarks/training.py [--rounds 7]. Torch multiplies four students in batches and takes steps of Adam (fused);
+ours takes steps of SOAP, which costs several products more. It needs torch.
 """
 
 import argparse
