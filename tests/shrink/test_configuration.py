@@ -20,7 +20,8 @@ def test_every_move_leads_to_a_recipe_that_says_what_it_is(discrete: bool) -> No
 
 def test_every_move_has_an_effect_to_begin_with() -> None:
     for discrete in (False, True):
-        for student in (Student((8,), bits, "l2") for bits in (2, 3, 4, 5, 6, 8, (5, 6))):
+        every = [Student((8,), bits, "l2") for bits in (2, 3, 4, 5, 6, 8, (5, 6))]
+        for student in (*every, Student((8, 8), 6, "l2", steps=18_000), Student((), 6, "l2", steps=162_000)):
             assert {name for name, _ in moves(student, 17, 6, discrete, (512, 1))} <= EFFECTS.keys()
 
 

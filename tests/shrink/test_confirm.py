@@ -152,3 +152,40 @@ def test_places_in_the_order_share_no_seed() -> None:
     check_disjoint(first=first, second=second, third=third)
     with pytest.raises(LilliputError):
         check_disjoint(first=first, again=tuple(itertools.islice(seeds(0), 5)))
+
+
+class Clock:
+    """Time that passes only where episodes are played: a tenth of a second each."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("part", "recipes"), [(0.7, ["first"]), (1.4, ["first", "safe"])])
+def test_half_of_the_time_is_left_to_the_others_unless_more_decides(
+    part: float, recipes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("lilliput.shrink.confirm.time", clock)
+    rng = np.random.default_rng(3)
+    base, random = baseline(rng, 128), np.zeros(128)
+    shares = {"first": 0.97, "safe": 1.03}
+    trials = tuple(Trial(name, 10.0, 10, share * base, 1.0) for name, share in shares.items())
+    order = plans(trials, Bar(base, random, KEEP, episodes=3_000))
+
+    def play(place: int, seeds: Sequence[int]) -> np.ndarray:
+        clock.now += 0.1 * len(seeds)
+        b = baseline(rng, len(seeds))
+        return np.stack([shares[trials[place].recipe] * b, b, np.zeros(len(seeds))])
+
+    (alone,) = chain(order[:1], lambda _: itertools.count(), play, 1e9, 0)
+    assert alone.outcome == "accepted"
+    takes = 0.1 * alone.returns.shape[1]
+    clock.now = 0.0
+    found = list(chain(order, lambda _: itertools.count(), play, takes / part, 0))
+    assert [trials[place].recipe for place in range(len(found))] == recipes
+    assert found[-1].outcome == "accepted"
+    assert clock.now <= 1.2 * takes / part

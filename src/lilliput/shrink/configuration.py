@@ -89,12 +89,15 @@ def student_of(recipe: str) -> Student | None:
 
 FEWER_BITS = {8: 6, 6: 5, 5: 4, 4: 3, 3: 2}
 MORE_BITS = {fewer: more for more, fewer in FEWER_BITS.items()}
-MOST_STEPS = 162_000
+_LONG, MOST_STEPS = 18_000, 162_000
+"""From where more steps bring less, and how many are ever made."""
 
 EFFECTS: dict[str, tuple[float, float]] = {
+    "a little narrower": (-0.015, 0.03),
     "narrower": (-0.04, 0.06),
     "much narrower": (-0.12, 0.12),
     "linear": (-0.2, 0.25),
+    "a little wider": (0.015, 0.03),
     "wider": (0.04, 0.06),
     "much wider": (0.09, 0.09),
     "8 to 6 bits": (-0.005, 0.02),
@@ -114,6 +117,7 @@ EFFECTS: dict[str, tuple[float, float]] = {
     "calmer": (0.0, 0.05),
     "longer": (0.1, 0.06),
     "much longer": (0.16, 0.08),
+    "longer still": (0.04, 0.04),
     "wider and longer": (0.14, 0.1),
     "evolved": (0.08, 0.1),
 }
@@ -123,7 +127,18 @@ Where neither side is better as such the mean is below zero: the student that on
 """
 
 _IMPROVING = frozenset(
-    {"wider", "much wider", "more bits", "a scale an output", "longer", "much longer", "wider and longer", "evolved"}
+    {
+        "a little wider",
+        "wider",
+        "much wider",
+        "more bits",
+        "a scale an output",
+        "longer",
+        "much longer",
+        "longer still",
+        "wider and longer",
+        "evolved",
+    }
 )
 _NOISE = 0.06
 _LEAST_SHARE = 0.2
@@ -154,13 +169,15 @@ def moves(
     elif hidden and bits >= 4:
         yield "fewer bits where most are", replace(student, weight_bits=_fewer_in_the_largest(student, inputs, outputs))
     if hidden:
+        yield "a little narrower", replace(student, hidden=_scaled(hidden, 0.88))
         yield "narrower", replace(student, hidden=_scaled(hidden, 0.72))
         yield "much narrower", replace(student, hidden=_scaled(hidden, 0.45))
         if max(hidden) <= 12:
             yield "linear", replace(student, hidden=(), weight_bits=bits)
+        yield "a little wider", replace(student, hidden=_scaled(hidden, 1.14))
         yield "wider", replace(student, hidden=_scaled(hidden, 1.4))
         yield "much wider", replace(student, hidden=_scaled(hidden, 2.0))
-        if 3 * student.steps <= MOST_STEPS:
+        if student.steps < _LONG:
             yield "wider and longer", replace(student, hidden=_scaled(hidden, 1.5), steps=3 * student.steps)
     else:
         yield "wider", replace(student, hidden=(4,))
@@ -185,10 +202,11 @@ def moves(
         yield "rougher", replace(student, disturbance=1.5)
     if student.disturbance > 0:
         yield "calmer", replace(student, disturbance=0.0)
-    if 3 * student.steps <= MOST_STEPS:
+    if student.steps < _LONG:
         yield "longer", replace(student, steps=3 * student.steps)
-    if 6 * student.steps <= MOST_STEPS:
         yield "much longer", replace(student, steps=6 * student.steps)
+    elif 3 * student.steps <= MOST_STEPS:
+        yield "longer still", replace(student, steps=3 * student.steps)
     if not student.evolve:
         yield "evolved", replace(student, evolve=evolutions[0], each=evolutions[1])
 

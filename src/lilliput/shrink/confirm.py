@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -28,6 +29,8 @@ SHOWN_EPISODES = 200
 """Where time is left, an accepted candidate plays so many: the bound gets closer, and it stays valid."""
 
 _SEEDS_EACH = 2 * MOST_EPISODES
+_SLOWER = 1.3
+"""How much longer than foretold a confirmation may take."""
 _CHANCES = (0.5, 0.75, 0.92, 0.98)
 
 Outcome = Literal["accepted", "rejected", "undecided"]
@@ -102,13 +105,13 @@ def chain(
         order: of the plans.
         seeds: of each place in the order; no two share one.
         play: plays.
-        until: in `time.time()` seconds; each finalist but the last gets half of the time that is left.
+        until: in `time.time()` seconds; each finalist but the last gets half of the time that is left, or all of it
+            where that will decide it.
         shown: episodes that an accepted one plays on to.
     """
     for place, plan in enumerate(order):
-        last = place == len(order) - 1
-        stop = until if last else time.time() + (until - time.time()) / 2
-        result = one(plan, seeds(place), lambda block, place=place: play(place, block), stop, shown)
+        half = (until - time.time()) / 2 if place < len(order) - 1 else 0.0
+        result = one(plan, seeds(place), lambda block, place=place: play(place, block), until, half, shown)
         yield result
         if result.outcome == "accepted":
             return
@@ -119,10 +122,16 @@ def one(
     seeds: Iterator[int],
     play: Callable[[Sequence[int]], Float64[np.ndarray, "3 n"]],
     until: float,
+    left_to_others: float,
     shown: int,
 ) -> Confirmed:
-    """The confirmation of one candidate, block by block."""
+    """The confirmation of one candidate, block by block.
+
+    When no more time than is left to others remains, it goes on only if it will be decided, at this pace, before the
+    end: where one may look after every episode one may also stop for any reason.
+    """
     returns = np.zeros((3, 0))
+    started = time.time()
     low, accepted = -np.inf, False
     while True:
         # The first look comes when about half of the episodes foreseen are played; to look costs time as well.
@@ -133,7 +142,10 @@ def one(
         # The wealth may be looked at whenever one likes, so the best bound of all looks is a bound.
         low = max(low, state.low)
         accepted = accepted or state.decision == "accepted"
-        n, late = returns.shape[1], time.time() >= until
+        n, now = returns.shape[1], time.time()
+        missing = max(0, state.episodes_needed - n) if state.episodes_needed is not None else math.inf
+        decides = now + _SLOWER * missing * (now - started) / n < until
+        late = now >= until or (now >= until - left_to_others and not accepted and not decides)
         if accepted and (n >= shown or late):
             return Confirmed("accepted", state.estimate, low, returns, None)
         if state.decision == "rejected" and not accepted:
