@@ -46,7 +46,6 @@ class Functions:
 
     vector_floats: Any
     scratch_floats: Any
-    soap_floats: Any
     layer: Any
     forward: Any
     gradient: Any
@@ -73,7 +72,6 @@ def functions() -> Functions:
     return Functions(
         vector_floats=function("vector_floats", size),
         scratch_floats=function("scratch_floats", size, at, size),
-        soap_floats=function("soap_floats", size, at),
         layer=function("layer", None, at, *student, ctypes.c_int, *(at,) * 6),
         forward=function("forward", None, at, *student, at, size, at, at),
         gradient=function("gradient", real, at, at, *student, at, at, at, size, at, at, at),

@@ -357,8 +357,8 @@ static size_t backward_floats(const network *net, size_t ld)
 /* From the gradient of the codes times step (`products`, less what the shift of the bias takes) to that of the weights,
    the step and the inverse input scales. */
 static void weight_gradient(
-    const network *net, const student *of, int layer, const prepared *now, const float *sums, float *products,
-    float *d_matrix, size_t ld_matrix, float *d_scales)
+    const network *net, int layer, const prepared *now, const float *sums, float *products, float *d_matrix,
+    size_t ld_matrix, float *d_scales)
 {
     size_t in = n_inputs(net, layer), out = n_outputs(net, layer), i, o;
     float high = (float)((1 << (net->weight_bits[layer] - 1)) - 1), low = -high - 1;
@@ -384,14 +384,12 @@ static void weight_gradient(
             }
         }
     }
-    (void)of;
 }
 
 /* Adds to d_scales, and sets d_matrices (of each layer rows of padded(inputs + 1)), from the gradient of the outputs,
    which is the first thing in scratch. */
 static void backward(
-    const network *net, const student *of, const prepared *layers, batch b, float *d_matrices, float *d_scales,
-    float *scratch)
+    const network *net, const prepared *layers, batch b, float *d_matrices, float *d_scales, float *scratch)
 {
     size_t widest = 0, at = 0;
     int layer;
@@ -421,7 +419,7 @@ static void backward(
         }
         if (net->quantized) {
             inner_products(d_y, x, b.ld, b.ld, products, in, out, in);
-            weight_gradient(net, of, layer, now, sums, products, d_matrix, ld, d_scales);
+            weight_gradient(net, layer, now, sums, products, d_matrix, ld, d_scales);
             for (o = 0; o < out; o++) {
                 for (c = 0; c < b.ld; c++) {
                     d_y[o * b.ld + c] *= now->step[o];

@@ -86,16 +86,6 @@ size_t lilliput_scratch_floats(const network *net, size_t n)
     return total + 64;
 }
 
-size_t lilliput_soap_floats(const network *net)
-{
-    size_t total = 0;
-    int i;
-    for (i = 0; i < net->n_layers; i++) {
-        total += soap_floats(n_outputs(net, i), n_inputs(net, i) + 1);
-    }
-    return total;
-}
-
 /* y (n x outputs) of the observations x (n x inputs). */
 void lilliput_forward(
     const network *net, float *matrices, float *scales, const float *zero_points, const float *x, size_t n, float *scratch,
@@ -134,11 +124,11 @@ static double student_gradient(
     memcpy(back, b.y + features_at(net, net->n_layers, ld), out * ld * sizeof(float));
     loss = loss_gradient(aim, out, back, wanted, ld, n, slope);
     if (!net->quantized) {
-        backward(net, of, layers, b, d_matrices, NULL, back);
+        backward(net, layers, b, d_matrices, NULL, back);
         return loss;
     }
     memset(d_scales, 0, n_scales * sizeof(float));
-    backward(net, of, layers, b, d_matrices, d_scales, back);
+    backward(net, layers, b, d_matrices, d_scales, back);
     for (i = 0; i < n_scales; i++) {
         float scale = expf(of->scales[i]);
         /* A step that is held at the smallest one does not learn. */
