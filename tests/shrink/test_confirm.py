@@ -9,7 +9,7 @@ import pytest
 
 from lilliput.errors import LilliputError
 from lilliput.rollout import check_disjoint
-from lilliput.shrink.confirm import chain, finalists, plans, seeds_of
+from lilliput.shrink.confirm import chain, finalists, foreseen, plans, seeds_of
 from lilliput.shrink.search import Searched
 from lilliput.shrink.trial import Bar, Trial
 
@@ -115,6 +115,16 @@ def test_time_out_is_undecided_with_the_number_needed() -> None:
     assert result.outcome == "undecided"
     assert result.episodes_needed is not None
     assert result.episodes_needed > result.returns.shape[1]
+
+
+def test_what_keeps_more_is_foreseen_to_take_fewer_episodes() -> None:
+    rng = np.random.default_rng(4)
+    assert foreseen(searched(rng, {"poor": (100, lambda rng, n: 500 + baseline(rng, n) / 50)}, lucky=1)) == 0
+    close, equal = (
+        foreseen(searched(rng, {"one": (100, lambda rng, n, share=share: share * baseline(rng, n))}, lucky=1))
+        for share in (0.97, 1.0)
+    )
+    assert 200 <= equal < close < 3_000
 
 
 def test_nothing_that_failed_or_is_larger_than_the_baseline_is_a_finalist() -> None:

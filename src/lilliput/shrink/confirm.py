@@ -92,6 +92,17 @@ def plans(order: Sequence[Trial], bar: Bar, most: int = MOST_EPISODES) -> tuple[
     )  # fmt: skip
 
 
+def foreseen(searched: Searched) -> int:
+    """Episodes that confirm the first two finalists if they go on as they did in the search; 0 where there are none."""
+    chosen, bar = finalists(searched)[:2], searched.bar
+    total = 0
+    for trial, plan in zip(chosen, plans(chosen, bar), strict=True):
+        n = len(trial.returns)
+        state = confirm(trial.returns, bar.baseline[:n], bar.random[:n], plan)
+        total += max(SHOWN_EPISODES, state.episodes_needed or MOST_EPISODES)
+    return total
+
+
 def chain(
     order: Sequence[ConfirmationPlan],
     seeds: Callable[[int], Iterator[int]],

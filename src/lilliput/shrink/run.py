@@ -67,7 +67,13 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
         closed = (folder / "confirmation.json").exists()
         confirming, playing_on = _reserves(request, bar, episode_s)
         bar = replace(bar, episodes=_affordable(confirming, request, episode_s))
-        searched = search(policy, place, bar, executor, started if closed else finished - confirming - playing_on, say)
+
+        def end(so_far: Searched) -> float:
+            if closed:
+                return started
+            return finished - playing_on - _reserve(so_far, request, confirming, episode_s)
+
+        searched = search(policy, place, bar, executor, end, say)
         if not closed:
             searched = _played_on(searched, place, executor, finished - confirming)
         order = confirm.fixed(place, confirm.finalists(searched))
@@ -167,6 +173,15 @@ def _reserves(request: Request, bar: Bar, episode_s: float) -> tuple[float, floa
     playing_on = 2 + 4 * len(bar.baseline) * episode_s / request.workers
     most = request.within_s
     return min(max(confirming, 0.08 * most), 0.4 * most), min(playing_on, 0.1 * most)
+
+
+def _reserve(searched: Searched, request: Request, confirming: float, episode_s: float) -> float:
+    """Seconds kept for the confirmation of what would be the first two finalists now, if they go on as they did."""
+    episodes = confirm.foreseen(searched)
+    if not episodes:
+        return confirming
+    seconds = _STARTING_S + 1.5 * _CONFIRMING * episodes * episode_s / request.workers
+    return min(max(seconds, 0.08 * request.within_s), 0.4 * request.within_s)
 
 
 def _affordable(confirming: float, request: Request, episode_s: float) -> int:

@@ -65,11 +65,15 @@ class Searched:
     students: Mapping[str, Student] = field(default_factory=dict)
 
 
-def search(policy: Policy, place: Place, bar: Bar, executor: ProcessPoolExecutor, until: float, say: Say) -> Searched:
-    """What was tried until then (in `time.time()` seconds); trials that the records tell of are not repeated."""
-    run = _Run(policy, place, bar, executor, until, say)
+End = Callable[[Searched], float]
+"""When the search is to end, in `time.time()` seconds, after what it found so far."""
+
+
+def search(policy: Policy, place: Place, bar: Bar, executor: ProcessPoolExecutor, end: End, say: Say) -> Searched:
+    """What was tried until the end; trials that the records tell of are not repeated."""
+    run = _Run(policy, place, bar, executor, end, say)
     run.all()
-    return Searched(run.trials, bar, run.students)
+    return run.searched()
 
 
 @contextmanager
@@ -127,14 +131,15 @@ class _Run:
     """The search while it goes on."""
 
     def __init__(
-        self, policy: Policy, place: Place, bar: Bar, executor: ProcessPoolExecutor, until: float, say: Say
+        self, policy: Policy, place: Place, bar: Bar, executor: ProcessPoolExecutor, end: End, say: Say
     ) -> None:
-        self.place, self.bar, self.executor, self.until, self.say = place, bar, executor, until, say
+        self.place, self.bar, self.executor, self.say = place, bar, executor, say
         self.trials: dict[str, Trial] = dict(known(place)[0])
         found = {recipe: student_of(recipe) for recipe in self.trials}
         self.students: dict[str, Student] = {
             recipe: student for recipe, student in found.items() if student is not None
         }
+        self._end, self.until = end, end(self.searched())
         self._discrete, self._macs = policy.is_discrete, policy.n_macs
         self._effects = Effects()
         self._inputs = int(np.prod(spaces.input_shape(policy.observation_space)))
@@ -171,6 +176,11 @@ class _Run:
             done, _ = wait(self._running, return_when=FIRST_COMPLETED)
             for future in done:
                 self._take(self._running.pop(future), _result(future))
+            self.until = self._end(self.searched())
+
+    def searched(self) -> Searched:
+        """What was found so far."""
+        return Searched(dict(self.trials), self.bar, dict(self.students))
 
     def _take(self, recipe: str, trial: Trial) -> None:
         self.trials[recipe] = trial
