@@ -1,11 +1,15 @@
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.report.rows import study
 
 from lilliput.report import summary
+from lilliput.report.answers import smallest
 from lilliput.report.aside import MANY, aside
 from lilliput.report.decisions import Episodes, decide
 from lilliput.statistics import retention, verdict
@@ -42,9 +46,52 @@ def test_another_process_takes_a_part_and_changes_nothing():
         assert summary.rows(records, 0.9, other) == summary.rows(records, 0.9)
 
 
+_PARENT = """
+import time
+from lilliput.report.aside import MANY, aside
+if __name__ == "__main__":
+    with aside(MANY) as pool:
+        print(pool.submit(__import__("os").getpid).result(), flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_the_other_process_ends_with_a_parent_that_is_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(_PARENT)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        other = int(parent.stdout.readline())
+        os.kill(other, 0)
+        parent.kill()
+    until = time.monotonic() + 30
+    while _lives(other) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not _lives(other)
+
+
+def _lives(process: int) -> bool:
+    stat = Path(f"/proc/{process}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
 def test_few_records_start_no_process():
     with aside(MANY - 1) as other:
         assert other is None
+
+
+def test_status_decides_up_to_the_smallest_kept_of_each_policy_and_finds_the_same(monkeypatch):
+    candidates = {f"prune_units(ratio={k / 300})": (1.02 - k / 150, 4000 - 10 * k) for k in range(60)}
+    records = study(candidates)
+    best = smallest(summary.rows(records, 0.95))
+    counts = []
+    monkeypatch.setattr(summary, "decide", lambda played, keep: counts.append(len(played)) or decide(played, keep))
+    assert smallest(summary.rows_to_the_first_kept(records, 0.95)) == best
+    assert None not in best
+    assert sum(counts) < len(records) / 3
+    assert smallest(summary.rows_to_the_first_kept(study({"half()": (0.5, 9)}), 0.95)) == [None] * 3
 
 
 def test_a_thousand_decisions_take_no_more_than_seconds():

@@ -1,3 +1,5 @@
+import dataclasses
+import itertools
 import json
 import re
 import shutil
@@ -8,6 +10,7 @@ import pytest
 from tests.report.rows import SEEDS, study
 
 from lilliput.errors import MissingDependency
+from lilliput.measurement import Measurement
 from lilliput.record import Cell, Record
 from lilliput.report import page, summary
 from lilliput.report.files import csv_text, write_all
@@ -86,6 +89,16 @@ def test_the_parquet_file_holds_the_rows(records, tmp_path):
     assert [(line["recipe"], line["model_bytes"]) for line in table] == [(row.recipe, row.model_bytes) for row in rows]
 
 
+def test_a_column_that_the_first_row_lacks_is_written_too(records, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra report")
+    last = records[-2]
+    counts = tuple(Measurement(name, (7.0,), "counted: x") for name in ("flash_bytes", "ram_bytes", "instructions"))
+    counted = dataclasses.replace(last, cell=dataclasses.replace(last.cell, target="cortex-m4"), measurements=counts)
+    written = write_all([*records, counted], 0.9, tmp_path, "study").files["parquet"]
+    lines = parquet.read_table(written).to_pylist()
+    assert [line["cortex-m4_flash_bytes"] for line in lines if line["recipe"] == last.cell.recipe] == [None, None, 7]
+
+
 @pytest.fixture
 def browser():
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -140,6 +153,13 @@ def test_in_a_real_browser_it_filters_sorts_searches_and_opens_records(written, 
     assert "quantize(weight_bits=4)" in tab.inner_text("#detail")
     assert re.fullmatch(r"records/[0-9a-f]{64}\.json", tab.get_attribute("#detail a", "href"))
     tab.keyboard.press("Escape")
+
+    for plot in ("heat", "improvement"):
+        boxes = [label.bounding_box() for label in tab.locator(f"#plot-{plot} .ytick text").all()]
+        tops = sorted((box["y"], box["y"] + box["height"]) for box in boxes)
+        assert len(boxes) > 2
+        assert min(box["x"] for box in boxes) >= 0
+        assert all(above[1] <= below[0] for above, below in itertools.pairwise(tops))
 
     before = tab.evaluate("document.documentElement.dataset.theme")
     tab.click("#theme")

@@ -122,8 +122,9 @@ def status(folder: Path, as_json: bool) -> None:
     from lilliput.report.answers import label, smallest
     from lilliput.study.conduct import read_plan, records, tally_of
 
-    tally = tally_of(folder)
-    rows = summary.rows(records(folder), read_plan(folder)["keep"])
+    known = list(records(folder))
+    tally = tally_of(folder, known)
+    rows = summary.rows_to_the_first_kept(known, read_plan(folder)["keep"])
     best = [row for row in smallest(rows) if row is not None]
     failures = {f"{label(row)}: {row.recipe or 'baseline'}": row.reason for row in rows if row.status == "failed"}
     if as_json:

@@ -39,12 +39,20 @@ function chosen() {
   return data.rows.filter((row) => FILTERS.every((key) => !wanted[key] || row[key] === wanted[key]));
 }
 function style(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); }
+function narrow() { return innerWidth < 640; }
 function draw(element, traces, layout) {
   const axis = { gridcolor: style("--line"), zerolinecolor: style("--line"), linecolor: style("--line"), automargin: true };
-  const narrow = innerWidth < 640;
-  const base = { paper_bgcolor: style("--back"), plot_bgcolor: style("--back"), font: { color: style("--text"), family: "system-ui, sans-serif", size: narrow ? 11 : 13 }, margin: { l: 60, r: 12, t: 42, b: 50 }, hoverlabel: { align: "left" }, legend: narrow ? { orientation: "h", y: -0.32, font: { size: 10 } } : {}, showlegend: traces.length > 1 && !(narrow && traces.length > 9) };
-  const full = { ...base, ...layout, xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis } };
-  return Plotly.react(element, traces, full, { responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover" });
+  const small = narrow(), named = traces.filter((t) => t.name && t.showlegend !== false);
+  const legend = traces.length > 1 && !(small && named.length > 16), below = small && legend ? named.reduce((sum, t) => sum + 6 + 13 * t.name.split("<br>").length, 10) : 0;
+  const title = wrapped(layout.title.text, small ? 40 : 120), lines = title.split("<br>").length;
+  const size = small ? 14 : layout.title.font?.size || 17;
+  element.style.height = "";
+  if (below) element.style.height = element.clientHeight + below + "px";
+  else if (layout.height) element.style.height = layout.height + "px";
+  const base = { paper_bgcolor: style("--back"), plot_bgcolor: style("--back"), font: { color: style("--text"), family: "system-ui, sans-serif", size: small ? 11 : 13 }, margin: { l: 60, r: 12, t: 22 + 20 * lines, b: 50 + below }, hoverlabel: { align: "left" }, legend: small ? { x: 0, xanchor: "left", y: 0, yref: "container", yanchor: "bottom", font: { size: 10 }, tracegroupgap: 0 } : {}, showlegend: legend };
+  const { height: _, ...given } = layout;
+  const full = { ...base, ...given, title: { text: title, font: { size }, y: 1, yref: "container", yanchor: "top", pad: { t: 2 + 10 * lines } }, xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis } };
+  return Plotly.react(element, traces, full, { responsive: true, displaylogo: false, displayModeBar: small ? false : "hover" });
 }
 function none(element, text) {
   Plotly.purge(element);
@@ -55,7 +63,16 @@ function none(element, text) {
   element.append(p);
 }
 function fresh(element) { if (element.querySelector(".empty")) element.innerHTML = ""; element.style.height = ""; }
-function wrapped(text) { return text.replace(/(.{40,60}?[ ,|])/g, "$1<br>").replace(/</g, (c, at, all) => (all.startsWith("<br>", at) ? c : "&lt;")); }
+function wrapped(text, width = 50) {
+  const lines = [""];
+  for (const word of text.split(/(?<=[ ,|])/)) {
+    if ((lines.at(-1) + word).trim().length > width && lines.at(-1)) lines.push(word);
+    else lines.push(lines.pop() + word);
+  }
+  return lines.map((line) => line.trim().replace(/&/g, "&amp;").replace(/</g, "&lt;")).join("<br>");
+}
+function asRow(text) { return wrapped(text, narrow() ? 20 : 36); }
+function times(factor, more, less, digits = 1) { return factor === null ? "-" : factor < 1 ? `${(1 / factor).toFixed(digits)}x ${less}` : `${factor.toFixed(digits)}x ${more}`; }
 function groups(rows, of) {
   const found = new Map();
   for (const row of rows) { const key = of(row); if (!found.has(key)) found.set(key, []); found.get(key).push(row); }
@@ -66,7 +83,7 @@ function bars(rows) {
   const ends = rows.map((r) => [r.high === null ? 0 : r.high - r.retention, r.low === null ? 0 : r.retention - r.low]);
   return { type: "data", symmetric: false, array: ends.map((e) => 100 * e[0]), arrayminus: ends.map((e) => 100 * e[1]), thickness: 1, width: 2, color: "rgba(128,128,128,.45)" };
 }
-function hover(row) { return `<b>${wrapped(row.recipe)}</b><br>${wrapped(row.policy)}, ${row.format}<br>${row.verdict}, retention ${interval(row)}, n=${row.n}<br>${row.bytes === null ? "-" : row.bytes.toLocaleString("en")} bytes, ${row.smaller === null ? "-" : row.smaller.toFixed(1)}x smaller`; }
+function hover(row) { return `<b>${wrapped(row.recipe)}</b><br>${wrapped(row.policy)}, ${row.format}<br>${row.verdict}, retention ${interval(row)}, n=${row.n}<br>${row.bytes === null ? "-" : row.bytes.toLocaleString("en")} bytes, ${times(row.smaller, "smaller", "larger")}`; }
 function clip(rows) {
   const low = Math.min(-0.05, ...rows.map((r) => Math.max(r.retention, -0.5)));
   const high = Math.max(1.1, ...rows.map((r) => Math.min(r.retention, 1.6)));
@@ -133,12 +150,11 @@ function heat(rows) {
   const element = byId("plot-heat"), shown = rows.filter((row) => row.retention !== null);
   if (!shown.length) return none(element, "No cell here has a retention.");
   fresh(element);
-  const xs = [...new Set(shown.map((r) => r.method))].sort(), ys = [...new Set(shown.map((r) => r.algorithm))].sort().reverse();
-  const at = (y, x) => shown.filter((r) => r.algorithm === y && r.method === x);
+  const xs = [...new Set(shown.map((r) => r.algorithm))].sort(), ys = [...new Set(shown.map((r) => r.method))].sort().reverse();
+  const at = (y, x) => shown.filter((r) => r.method === y && r.algorithm === x);
   const z = ys.map((y) => xs.map((x) => { const own = at(y, x); return own.length ? 100 * mean(own.map((r) => r.retention)) : null; }));
   const text = ys.map((y) => xs.map((x) => { const own = at(y, x); return own.length ? `${(100 * mean(own.map((r) => r.retention))).toFixed(0)} %<br>n=${own.length}` : ""; }));
-  element.style.height = Math.max(300, 150 + 46 * ys.length) + "px";
-  draw(element, [{ type: "heatmap", x: xs.map(wrapped), y: ys, z, text, texttemplate: xs.length < 14 ? "%{text}" : "", hovertemplate: "%{y}, %{x}<br>%{text}<extra></extra>", zmin: 0, zmax: 100, colorscale: "Cividis", xgap: 2, ygap: 2, colorbar: { title: { text: "%" }, thickness: 12 } }], { title: { text: "Mean retention over all cells" }, xaxis: { tickangle: xs.length > 4 ? -35 : 0 } });
+  draw(element, [{ type: "heatmap", x: xs, y: ys.map(asRow), z, text, texttemplate: xs.length < 14 ? "%{text}" : "", hovertemplate: "%{y}, %{x}<br>%{text}<extra></extra>", zmin: 0, zmax: 100, colorscale: "Cividis", xgap: 2, ygap: 2, showscale: !narrow(), colorbar: { title: { text: "%" }, thickness: 12 } }], { title: { text: "Mean retention over all cells" }, height: 150 + 46 * ys.length, xaxis: { tickangle: xs.length > 6 ? -35 : 0 } });
 }
 
 function profile() {
@@ -147,7 +163,7 @@ function profile() {
   fresh(element);
   const traces = data.profiles.flatMap((line, n) => [
     { type: "scatter", mode: "lines", x: [...line.thresholds, ...[...line.thresholds].reverse()].map((t) => 100 * t), y: [...line.high, ...[...line.low].reverse()], fill: "toself", fillcolor: COLOURS[n % COLOURS.length] + "22", line: { width: 0 }, hoverinfo: "skip", showlegend: false, legendgroup: line.method },
-    { type: "scatter", mode: "lines", name: wrapped(line.method), legendgroup: line.method, x: line.thresholds.map((t) => 100 * t), y: line.estimate, line: { color: COLOURS[n % COLOURS.length] } },
+    { type: "scatter", mode: "lines", name: wrapped(line.method, 40), legendgroup: line.method, x: line.thresholds.map((t) => 100 * t), y: line.estimate, line: { color: COLOURS[n % COLOURS.length] } },
   ]);
   draw(element, traces, { title: { text: "Share of cells that keep more than x (all cells)" }, xaxis: { title: { text: "retention, %" } }, yaxis: { title: { text: "share of cells" }, range: [0, 1.02] } });
 }
@@ -161,8 +177,8 @@ function improvement() {
   const z = rows.map((ours) => names.map((theirs) => at(ours, theirs)?.estimate ?? null));
   const text = rows.map((ours) => names.map((theirs) => { const p = at(ours, theirs); return p ? p.estimate.toFixed(2) : ""; }));
   const hovers = rows.map((ours) => names.map((theirs) => { const p = at(ours, theirs); return p ? `${wrapped(ours)}<br>keeps more than ${wrapped(theirs)}<br>with probability ${p.estimate.toFixed(3)} [${p.low.toFixed(3)}, ${p.high.toFixed(3)}], ${p.n} policies` : ""; }));
-  element.style.height = Math.max(320, 170 + 40 * names.length) + "px";
-  draw(element, [{ type: "heatmap", x: names.map(wrapped), y: rows.map(wrapped), z, text, texttemplate: "%{text}", hovertext: hovers, hovertemplate: "%{hovertext}<extra></extra>", zmin: 0, zmax: 1, zmid: 0.5, colorscale: "RdBu", xgap: 2, ygap: 2, colorbar: { thickness: 12 } }], { title: { text: "Probability of improvement: row over column" }, xaxis: { tickangle: names.length > 3 ? -35 : 0 } });
+  const numbers = names.map((_, n) => String(n + 1)), labels = names.map((name, n) => asRow(`(${n + 1}) ${name}`));
+  draw(element, [{ type: "heatmap", x: numbers, y: [...labels].reverse(), z, text, texttemplate: "%{text}", hovertext: hovers, hovertemplate: "%{hovertext}<extra></extra>", zmin: 0, zmax: 1, zmid: 0.5, colorscale: "RdBu", xgap: 2, ygap: 2, showscale: !narrow(), colorbar: { thickness: 12 } }], { title: { text: "Probability of improvement: row over column" }, height: 165 + 42 * names.length, xaxis: { type: "category", tickangle: 0, title: { text: "method, by its number" } } });
 }
 
 function calibrationSpread(rows) {
@@ -229,7 +245,7 @@ function heading() {
 function detail(row) {
   byId("detail-title").textContent = row.recipe;
   const list = document.createElement("dl");
-  const facts = [["policy", row.policy], ["format", row.format], ["verdict", row.verdict + (row.reason ? ": " + row.reason : "")], ["retention [95 %]", interval(row)], ["episodes", String(row.n)], ["episodes needed", row.needed === null ? "-" : row.needed.toLocaleString("en")], ["return", `${number(row.mean, 6)}, sd ${number(row.sd, 4)}, worst tenth ${number(row.worst, 5)}`], ["baseline, random", `${number(row.baseline, 6)}, ${number(row.random, 6)}`], ["model bytes", row.bytes === null ? "-" : `${row.bytes.toLocaleString("en")} (${row.smaller === null ? "-" : row.smaller.toFixed(2)}x smaller)`], ["file bytes", row.file === null ? "-" : row.file.toLocaleString("en")], ["multiply-accumulates", row.macs === null ? "-" : row.macs.toLocaleString("en")], ["a decision", `${prefixed(row.latency, "s")} (p99 ${prefixed(row.p99, "s")})`], ["memory", row.memory === null ? "-" : `${(row.memory / 2 ** 20).toFixed(2)} MiB over an identity policy`], ["energy", prefixed(row.energy, "J")], ["compression seed", String(row.seed)], ...row.notes.map((note) => ["not measured", note])];
+  const facts = [["policy", row.policy], ["format", row.format], ["verdict", row.verdict + (row.reason ? ": " + row.reason : "")], ["retention [95 %]", interval(row)], ["episodes", String(row.n)], ["episodes needed", row.needed === null ? "-" : row.needed.toLocaleString("en")], ["return", `${number(row.mean, 6)}, sd ${number(row.sd, 4)}, worst tenth ${number(row.worst, 5)}`], ["baseline, random", `${number(row.baseline, 6)}, ${number(row.random, 6)}`], ["model bytes", row.bytes === null ? "-" : `${row.bytes.toLocaleString("en")} (${times(row.smaller, "smaller", "larger", 2)})`], ["file bytes", row.file === null ? "-" : row.file.toLocaleString("en")], ["multiply-accumulates", row.macs === null ? "-" : row.macs.toLocaleString("en")], ["a decision", `${prefixed(row.latency, "s")} (p99 ${prefixed(row.p99, "s")})${row.faster === null ? "" : ", " + times(row.faster, "faster", "slower")}`], ["memory", row.memory === null ? "-" : `${(row.memory / 2 ** 20).toFixed(2)} MiB over an identity policy`], ["energy", prefixed(row.energy, "J")], ["compression seed", String(row.seed)], ...row.notes.map((note) => ["not measured", note])];
   for (const [name, value] of facts) { const dt = document.createElement("dt"), dd = document.createElement("dd"); dt.textContent = name; dd.textContent = value; list.append(dt, dd); }
   for (const digest of row.records) { const dt = document.createElement("dt"), dd = document.createElement("dd"), a = document.createElement("a"); dt.textContent = "record"; a.href = `records/${digest}.json`; a.textContent = digest.slice(0, 16); dd.append(a); list.append(dt, dd); }
   byId("detail-body").replaceChildren(list);

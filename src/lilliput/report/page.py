@@ -104,14 +104,16 @@ def _summary(rows: Sequence[Row], keep: float) -> str:
     factor = max((row.smaller or 0 for row in best), default=0)
     played = len(by_policy(rows))
     several = played > len({row.policy for row in rows})
-    whole = f"{played} pairs of policy and environment" if several else f"{played} policies"
+    whole = (
+        f"{played} pairs of policy and environment" if several else "1 policy" if played == 1 else f"{played} policies"
+    )
     cards = [
         ("Kept the return", f"{verdicts.count('kept')} of {len(candidates)}", f"at least {keep:.0%} of it, 95 % sure"),
         ("Lost it", str(verdicts.count("lost")), f"{verdicts.count('undecided')} undecided"),
         (
             "Smallest that kept it",
             f"{factor:.1f}x smaller" if factor else "none",
-            f"{len(best)} of {whole} have one",
+            f"{len(best)} of {whole} {'has' if played == 1 else 'have'} one",
         ),
         ("Failed", str(verdicts.count("failed")), f"{verdicts.count('not applicable')} had nothing to do"),
     ]
@@ -130,13 +132,14 @@ def _table(header: Sequence[str], body: Sequence[Sequence[str]], caption: str, *
     def row(cells: Sequence[str], tag: str) -> str:
         found = []
         for number, cell in enumerate(cells):
-            kind = "" if number < text_columns else ' class="number"'
+            one_word = ' class="word"' if " " not in cell and len(cell) < 20 else ""
+            kind = one_word if number < text_columns else ' class="number"'
             scope = ' scope="col"' if tag == "th" else ""
             found.append(f"<{tag}{scope}{kind}>{html.escape(cell)}</{tag}>")
         return f"<tr>{''.join(found)}</tr>"
 
     return (
-        f'<div class="scroll" tabindex="0"><table><caption>{html.escape(caption)}</caption>'
+        f'<div class="scroll" tabindex="0"><table><caption><span>{html.escape(caption)}</span></caption>'
         f"<thead>{row(header, 'th')}</thead><tbody>{''.join(row(cells, 'td') for cells in body)}</tbody></table></div>"
     )
 
@@ -169,7 +172,9 @@ def _smallest(rows: Sequence[Row], keep: float) -> str:
                 f"{row.smaller or 0:.1f}x",
                 table.kept_cells(row)[5],
                 f"{table.number(row.mean_return)} / {table.number(row.baseline_mean)}",
-                f"{table.seconds(time.p50)}, {time.ratio:.1f}x faster" if time and time.ratio else "-",
+                f"{table.seconds(time.p50)}, {table.times(time.ratio, 'faster', 'slower')}"
+                if time and time.ratio
+                else "-",
             ][: 6 + timed]
         )
     header = (

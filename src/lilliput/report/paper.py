@@ -135,12 +135,21 @@ def on_targets(rows: Sequence[Row]) -> Table:
         kept = f"{row.retention.estimate:.1%}" if row.retention is not None else "-"
         for one in row.on_targets:
             before = baselines.get((row.policy, row.environment, row.format, one.target))
-            fewer = f"{before / one.instructions:.1f}x" if before else "-"
+            fewer = table.times(before / one.instructions, "fewer", "more") if before and row.recipe else "-"
             counts = (f"{n:,}" for n in (one.flash_bytes, one.ram_bytes, one.instructions))
             body.append(
                 (names[row.policy, row.environment], row.recipe or "baseline", one.target, *counts, fewer, kept)
             )
-    header = ("policy", "recipe", "target", "flash, bytes", "RAM, bytes", "instructions", "fewer", "retention")
+    header = (
+        "policy",
+        "recipe",
+        "target",
+        "flash, bytes",
+        "RAM, bytes",
+        "instructions",
+        "of them, against the baseline",
+        "retention",
+    )
     caption = "On processors: code and constants, static data and stack, instructions of a decision in an emulator"
     return Table("targets", caption, header, tuple(body), 3)
 

@@ -1,6 +1,7 @@
 """From records to rows: what each candidate kept and cost, against the baseline on the same seeds."""
 
 import json
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from lilliput.record import RANDOM_POLICY, Cell, Record
-from lilliput.report.decisions import Episodes, decide
+from lilliput.report.decisions import Decision, Episodes, decide
 from lilliput.statistics import Retention, Verdict, worst_decile
 
 
@@ -94,6 +95,39 @@ def rows(records: Iterable[Record], keep: float, aside: Executor | None = None) 
         keep: the share of the return above random that a candidate has to keep.
         aside: another process, which takes a part of the decisions.
     """
+    parts, counted = _parts(records)
+    chosen = _decidable(parts)
+    decided = decide([parts[number].returns.episodes for number in chosen], keep, aside)
+    return _rows(parts, dict(zip(chosen, decided, strict=True)), counted)
+
+
+def rows_to_the_first_kept(records: Iterable[Record], keep: float) -> tuple[Row, ...]:
+    """The same rows, but decided only from the smallest of each policy up to the first that is kept, or little further.
+
+    The lower bound of a verdict is below the mean, so a candidate whose mean keeps too little needs no verdict.
+    """
+    parts, counted = _parts(records)
+    waiting: dict[object, list[int]] = defaultdict(list)
+    for number in sorted(_decidable(parts), key=lambda number: parts[number].own.one("model_bytes") or math.inf):
+        ours, theirs, random = (side.mean() for side in parts[number].returns.episodes)
+        if ours - random > keep * (theirs - random):
+            waiting[parts[number].key].append(number)
+    known: dict[int, Decision] = {}
+    at_once = 4
+    while waiting:
+        taken = [number for own in waiting.values() for number in own[:at_once]]
+        known |= zip(taken, decide([parts[number].returns.episodes for number in taken], keep), strict=True)
+        waiting = {
+            key: own[at_once:]
+            for key, own in waiting.items()
+            if own[at_once:] and all(known[number][1].status != "kept" for number in own[:at_once])
+        }
+        at_once *= 2
+    return _rows(parts, known, counted)
+
+
+def _parts(records: Iterable[Record]) -> tuple[list["_Part"], dict[tuple[object, ...], list[Record]]]:
+    """The candidates in the order of the rows, and what was counted on targets."""
     groups: dict[tuple[str, tuple[object, ...]], dict[tuple[object, ...], list[Record]]] = defaultdict(
         lambda: defaultdict(list)
     )
@@ -106,20 +140,25 @@ def rows(records: Iterable[Record], keep: float, aside: Executor | None = None) 
             randoms[_task(record.cell), record.cell.episode_seeds] = record
         else:
             groups[record.cell.policy, _task(record.cell)][_candidate(record.cell)].append(record)
-    parts: list[tuple[_Measured, _Measured, _Returns]] = []
+    parts: list[_Part] = []
     for (_, task), candidates in groups.items():
         measured = {candidate: _measured(own) for candidate, own in candidates.items()}
         for candidate in sorted(measured, key=lambda candidate: candidate[0] != ""):
             baseline = measured.get(("", *candidate[1:])) or _any_seed(measured, candidate)
-            parts.append((measured[candidate], baseline, _returns(measured[candidate], baseline, task, randoms)))
-    decidable = [
-        number for number, (own, _, returns) in enumerate(parts) if own.records[0].cell.recipe and returns.complete
-    ]
-    decided = decide([parts[number][2].episodes for number in decidable], keep, aside)
-    known = dict(zip(decidable, decided, strict=True))
+            own = measured[candidate]
+            parts.append(_Part(own, baseline, _returns(own, baseline, task, randoms)))
+    return parts, counted
+
+
+def _decidable(parts: Sequence["_Part"]) -> list[int]:
+    return [number for number, part in enumerate(parts) if part.cell.recipe and part.returns.complete]
+
+
+def _rows(
+    parts: Sequence["_Part"], known: dict[int, Decision], counted: dict[tuple[object, ...], list[Record]]
+) -> tuple[Row, ...]:
     return tuple(
-        _row(*part, *known.get(number, (None, None)), counted[_whole(part[0].records[0].cell)])
-        for number, part in enumerate(parts)
+        _row(part, *known.get(number, (None, None)), counted[_whole(part.cell)]) for number, part in enumerate(parts)
     )
 
 
@@ -157,6 +196,24 @@ class _Returns:
     @property
     def episodes(self) -> Episodes:
         return self.candidate, self.baseline, self.random
+
+
+@final
+@dataclass(frozen=True)
+class _Part:
+    """What a row is made of, but for its verdict."""
+
+    own: _Measured
+    baseline: _Measured
+    returns: _Returns
+
+    @property
+    def cell(self) -> Cell:
+        return self.own.records[0].cell
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.cell.policy, place(self.cell.environment, self.cell.environment_kwargs)
 
 
 def _returns(
@@ -207,16 +264,15 @@ def _any_seed(measured: dict[tuple[object, ...], _Measured], candidate: tuple[ob
 
 
 def _row(
-    own: _Measured,
-    baseline: _Measured,
-    played: _Returns,
+    part: _Part,
     kept: Retention | None,
     decided: Verdict | None,
     counted: list[Record],
 ) -> Row:
-    records, cell = own.records, own.records[0].cell
+    own, baseline, cell = part.own, part.baseline, part.cell
+    records = own.records
     failed = next((record for record in records if record.status != "done"), None)
-    returns, base_returns, random_returns = played.episodes
+    returns, base_returns, random_returns = part.returns.episodes
     model_bytes, base_bytes = own.one("model_bytes"), baseline.one("model_bytes")
     file_bytes, base_file = own.one("file_bytes"), baseline.one("file_bytes")
     peak, identity = own.one("peak_memory_bytes"), own.one("identity_memory_bytes")

@@ -165,6 +165,15 @@ def seconds(value: float | None) -> str:
     return f"{value:.2f}s"
 
 
+def times(factor: float, more: str, less: str) -> str:
+    """A factor in words that are true on both sides of 1.
+
+    >>> times(3.0, "faster", "slower"), times(0.6, "faster", "slower")
+    ('3.0x faster', '1.7x slower')
+    """
+    return f"{factor:.1f}x {more}" if factor >= 1 else f"{1 / factor:.1f}x {less}"
+
+
 def _mean(row: Row) -> str:
     if row.mean_return is None or row.sd_return is None:
         return number(row.mean_return)

@@ -5,7 +5,7 @@ import fcntl
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -165,12 +165,12 @@ def records(folder: Path) -> Iterator[Record]:
             yield record_file.read(path)
 
 
-def tally_of(folder: Path) -> Tally:
-    """How far the study in the folder is; timings of cells that were not done are not counted."""
+def tally_of(folder: Path, known: Iterable[Record] | None = None) -> Tally:
+    """How far the study in the folder is, its records `known` or read; timings of cells not done are not counted."""
     found = read_plan(folder)
     tally = Tally(len(found["cells"]) + len(found["timings"]), Leader(found["keep"]))
     statuses = {}
-    for record in records(folder):
+    for record in records(folder) if known is None else known:
         tally.count(record)
         statuses[record.cell.digest] = record.status
     tally.total -= sum(statuses.get(base, "done") != "done" for base in found["timings"].values())
