@@ -93,14 +93,16 @@ def plans(order: Sequence[Trial], bar: Bar, most: int = MOST_EPISODES) -> tuple[
 
 
 def foreseen(searched: Searched) -> int:
-    """Episodes that confirm the first two finalists if they go on as they did in the search; 0 where there are none."""
+    """Episodes that confirm the first finalist if it goes on as it did in the search, and half of those of the second,
+    which plays only where the first fails; 0 where there are none.
+    """
     chosen, bar = finalists(searched)[:2], searched.bar
     total = 0
-    for trial, plan in zip(chosen, plans(chosen, bar), strict=True):
+    for part, trial, plan in zip((2, 1), chosen, plans(chosen, bar), strict=False):
         n = len(trial.returns)
         state = confirm(trial.returns, bar.baseline[:n], bar.random[:n], plan)
-        total += max(SHOWN_EPISODES, state.episodes_needed or MOST_EPISODES)
-    return total
+        total += part * max(SHOWN_EPISODES, state.episodes_needed or MOST_EPISODES)
+    return total // 2
 
 
 def chain(

@@ -180,7 +180,7 @@ def _reserve(searched: Searched, request: Request, confirming: float, episode_s:
     episodes = confirm.foreseen(searched)
     if not episodes:
         return confirming
-    seconds = _STARTING_S + 1.5 * _CONFIRMING * episodes * episode_s / request.workers
+    seconds = _STARTING_S + 1.2 * _CONFIRMING * episodes * episode_s / request.workers
     return min(max(seconds, 0.08 * request.within_s), 0.4 * request.within_s)
 
 
