@@ -75,7 +75,7 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
 
         searched = search(policy, place, bar, executor, end, say)
         if not closed:
-            searched = _played_on(searched, place, executor, finished - confirming)
+            searched = _played_on(searched, place, executor, end(searched) + playing_on)
         order = confirm.fixed(place, confirm.finalists(searched))
         trials = [searched.trials[recipe] for recipe in order]
         for recipe in (*order, ""):
