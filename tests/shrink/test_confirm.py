@@ -136,6 +136,19 @@ def test_nothing_that_failed_or_is_larger_than_the_baseline_is_a_finalist() -> N
     assert finalists(Searched(trials, found.bar)) == ()
 
 
+def test_behind_a_single_lucky_one_stand_the_next_larger_and_the_safest() -> None:
+    rng = np.random.default_rng(5)
+    sizes = {"lucky": 400, "alike": 450, "next": 800, "between": 3_000, "large": 9_000}
+    found = searched(rng, {name: (size, baseline) for name, size in sizes.items()}, lucky=1)
+    shares = {"lucky": 1.04, "alike": 1.04, "next": 1.03, "between": 0.965, "large": 1.06}
+    trials = {
+        name: Trial(name, trial.value, trial.model_bytes, shares.get(name, 1.0) * found.bar.baseline, 1.0)
+        for name, trial in found.trials.items()
+    }
+    order = finalists(Searched(trials, found.bar))
+    assert [trial.recipe for trial in order] == ["lucky", "next", "large"]
+
+
 def test_the_margin_shrinks_with_the_episodes_and_never_shuts_out_what_is_as_good() -> None:
     rng = np.random.default_rng(0)
     base, same = baseline(rng, 128), baseline(rng, 128)

@@ -9,7 +9,7 @@ import pytest
 
 from lilliput.errors import LilliputError
 from lilliput.record import Cell
-from lilliput.study import local, processes
+from lilliput.study import local
 from lilliput.study.run import keep_policy
 
 SILENT = lambda *_: None  # noqa: E731
@@ -105,17 +105,3 @@ def test_leaving_early_ends_the_workers(balancer, folder):
     while multiprocessing.active_children() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not multiprocessing.active_children()
-
-
-def test_a_worker_computes_on_one_core_and_the_parent_on_all_as_before(monkeypatch):
-    import subprocess
-    import sys
-
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    program = "import os, numpy; a = numpy.ones((400, 400)); a @ a; print(len(os.listdir('/proc/self/task')))"
-    with processes._one_thread():
-        found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "1"
-    assert os.environ["OMP_NUM_THREADS"] == "2"
-    assert "OPENBLAS_NUM_THREADS" not in os.environ

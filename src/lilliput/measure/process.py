@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from lilliput import child_process
 from lilliput.errors import LilliputError
-
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 
 TIMEOUT_S = 600.0
 
@@ -50,7 +49,12 @@ def run(arguments: Sequence[str], timeout_s: float = TIMEOUT_S) -> str:
     command = [sys.executable, "-P", *arguments]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout_s, env=os.environ | ONE_THREAD, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env=os.environ | child_process.ONE_THREAD,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise LilliputError(f"the measuring process did not end within {timeout_s:.0f} s") from None

@@ -3,17 +3,14 @@
 import contextlib
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 
+from lilliput import child_process
 from lilliput.report import figures
 
 MANY = 1_000
 """Records; with fewer, starting a process takes longer than it saves."""
-
-_THREADS = "OPENBLAS_NUM_THREADS"
 
 
 @contextlib.contextmanager
@@ -22,27 +19,7 @@ def aside(n_records: int) -> Iterator[Executor | None]:
     if n_records < MANY or (os.cpu_count() or 1) < 2:
         yield None
         return
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start) as pool:
-        before = os.environ.get(_THREADS)
-        os.environ[_THREADS] = "1"  # read as numpy is imported there: each core has a process already
-        try:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), child_process.start) as pool:
+        with child_process.one_thread():  # each core has a process already
             pool.submit(figures.load)
-        finally:
-            if before is None:
-                del os.environ[_THREADS]
-            else:
-                os.environ[_THREADS] = before
         yield pool
-
-
-def _start() -> None:
-    # Ctrl-C reaches every process of the terminal; the first one ends this.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -1,12 +1,10 @@
 """One of several processes that play episodes: see `episode.play`."""
 
 import functools
-import multiprocessing
-import os
 import pickle
-import signal
-import threading
 from typing import TYPE_CHECKING
+
+from lilliput import child_process
 
 if TYPE_CHECKING:
     from lilliput.rollout.episode import ActOfSeed, Episode, Stage
@@ -18,9 +16,7 @@ def start(job: bytes) -> None:
     """Nothing; keeps the job for the first episode, where an error in it can be told."""
     global _job
     _job = job
-    # Ctrl-C reaches every process of the terminal; the first one ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    child_process.start()
 
 
 def play(seed: int) -> "Episode":
@@ -32,11 +28,3 @@ def play(seed: int) -> "Episode":
 @functools.cache
 def _opened() -> "tuple[Stage, ActOfSeed]":
     return pickle.loads(_job)  # noqa: S301 (from the parent process)
-
-
-def _end_with_parent() -> None:
-    """Never returns: a parent that was killed cannot end its workers, and they would wait for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

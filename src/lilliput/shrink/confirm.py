@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal, final
 
 import numpy as np
@@ -32,6 +33,8 @@ _SEEDS_EACH = 2 * MOST_EPISODES
 _SLOWER = 1.3
 """How much longer than foretold a confirmation may take."""
 _CHANCES = (0.5, 0.75, 0.92, 0.98)
+_SPARE = 3
+"""Where the chances give fewer finalists than this, one more is put behind them."""
 
 Outcome = Literal["accepted", "rejected", "undecided"]
 
@@ -71,12 +74,21 @@ def finalists(searched: Searched) -> tuple[Trial, ...]:
         found = next((trial for value, sure, trial in judged if sure >= wanted and value < baseline), None)
         if found is not None and found not in chosen:
             chosen.append(found)
-    if chosen:
-        largest = chosen[-1].value
-        fallback = max((j for j in judged if 1.2 * largest <= j[0] < baseline), key=lambda j: j[1], default=None)
-        if fallback is not None and fallback[1] >= _CHANCES[1]:
-            chosen.append(fallback[2])
+    # The smallest of many is often one that was lucky: the next larger one stands between it and the safest of all.
+    if 0 < len(chosen) < _SPARE and (larger := _larger(judged, chosen[-1].value, baseline)):
+        chosen.append(larger[0][2])
+    if chosen and (larger := _larger(judged, chosen[-1].value, baseline)):
+        chosen.append(max(larger, key=lambda item: item[1])[2])
     return tuple(chosen)
+
+
+_Judged = tuple[float, float, Trial]
+"""Value, chance of holding, and the trial."""
+
+
+def _larger(judged: Sequence[_Judged], value: float, baseline: float) -> list[_Judged]:
+    """Those that are likely to hold and larger than this value by enough to be worth a try."""
+    return [item for item in judged if 1.2 * value <= item[0] < baseline and item[1] >= _CHANCES[1]]
 
 
 def plans(order: Sequence[Trial], bar: Bar, most: int = MOST_EPISODES) -> tuple[ConfirmationPlan, ...]:
@@ -198,12 +210,11 @@ def cells(place: Place, recipe: str, seeds: Sequence[int]) -> tuple[Cell, Cell, 
 def player(place: Place, recipes: Sequence[str], executor: ProcessPoolExecutor) -> Play:
     """Plays the exported artifacts in the worker processes, every block as study cells with records."""
     from lilliput.errors import LilliputError
-    from lilliput.shrink import worker
 
     def play(index: int, seeds: Sequence[int]) -> np.ndarray:
         halves = [seeds[part :: place.request.workers] for part in range(place.request.workers)]
         asked = [cells(place, recipes[index], half) for half in halves if half]
-        futures = [[executor.submit(worker.measure, cell, place.folder) for cell in trio] for trio in asked]
+        futures = [[executor.submit(_record, cell, place.folder) for cell in trio] for trio in asked]
         found = []
         for trio in futures:
             records: list[Record] = [future.result() for future in trio]
@@ -214,6 +225,14 @@ def player(place: Place, recipes: Sequence[str], executor: ProcessPoolExecutor) 
         return np.concatenate([np.array(part, np.float64) for part in found], axis=1)
 
     return play
+
+
+def _record(cell: Cell, folder: Path) -> Record:
+    """The record of a cell, taken up or measured now."""
+    from lilliput.study.run import record_of, run
+
+    found = record_of(folder, cell)
+    return found if found is not None and found.status == "done" else run(cell, folder, lambda *_: None)
 
 
 def fixed(place: Place, order: Sequence[Trial]) -> tuple[str, ...]:

@@ -1,25 +1,23 @@
 """The search: what costs seconds first, then students, each next one where size, chance and cost promise most."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import Any, final
 
 import numpy as np
 
-from lilliput import layers, spaces
+from lilliput import child_process, layers, spaces
 from lilliput.compress import format_recipe, parse
 from lilliput.compress.distill_play import small_head, split_head
 from lilliput.constants import constants
 from lilliput.errors import LilliputError
 from lilliput.policy import Policy
-from lilliput.shrink import worker
 from lilliput.shrink.configuration import Effects, Student, chance, moves, starts, student_of
 from lilliput.shrink.request import Place
 from lilliput.shrink.trial import FEW_EPISODES, MOST_EPISODES, RACE, Bar, Trial, attempt, known, play_random
@@ -79,25 +77,19 @@ def search(policy: Policy, place: Place, bar: Bar, executor: ProcessPoolExecutor
 @contextmanager
 def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Worker processes; they are ended, not waited for, where something goes wrong or the user interrupts."""
-    executor = ProcessPoolExecutor(workers, get_context("spawn"), worker.start)
-    # Inherited: a worker loads numpy before it runs any of our code, and then its threads are made already.
-    before = {name: os.environ.get(name) for name in worker.THREADS}
-    os.environ.update(dict.fromkeys(worker.THREADS, "1"))
-    try:
+    executor = ProcessPoolExecutor(workers, get_context("spawn"), child_process.start)
+    with child_process.one_thread(), ExitStack() as wrong:  # each starts with its first work
+        wrong.callback(_stop, executor)
         yield executor
-    except BaseException:
-        processes = list((executor._processes or {}).values())
-        executor.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-        raise
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        wrong.pop_all()
     executor.shutdown()
+
+
+def _stop(executor: ProcessPoolExecutor) -> None:
+    processes = list((executor._processes or {}).values())
+    executor.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
 
 
 def bar_of(place: Place, executor: ProcessPoolExecutor) -> tuple[Bar, float]:

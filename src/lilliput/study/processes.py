@@ -4,7 +4,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import final
 
+from lilliput import child_process
 from lilliput import record as record_file
 from lilliput.errors import LilliputError
 from lilliput.record import Cell, Record
@@ -24,8 +24,6 @@ ATTEMPTS = 2
 """A job whose worker was killed is tried once more: the next worker may find more memory."""
 
 _POLL_S = 3600.0
-
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @final
@@ -132,31 +130,16 @@ def _started(folder: Path) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, folder), daemon=False)
-    with _one_thread():
+    with child_process.one_thread():
         process.start()
     theirs.close()
     return ours, process
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """What starts meanwhile computes on one core: it reads this as it imports numpy, before any code of ours runs."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def _work(pipe: Connection, folder: Path) -> None:
     # A group of its own: Ctrl-C reaches the parent alone, and whoever ends this process ends what it started.
     os.setsid()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    child_process.end_with_parent(lambda: os.killpg(0, signal.SIGKILL))
     while True:
         try:
             job = pipe.recv()
@@ -169,13 +152,6 @@ def _work(pipe: Connection, folder: Path) -> None:
         except OSError as error:
             answer = f"{error.filename or folder}: {error.strerror}; put it right and run the same command to go on"
         pipe.send(answer)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.killpg(0, signal.SIGKILL)
 
 
 def _failed(job: Job, reason: str, folder: Path) -> tuple[Record, ...]:

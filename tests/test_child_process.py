@@ -1,0 +1,57 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lilliput import child_process
+
+
+def test_a_child_computes_on_one_core_and_the_parent_on_all_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    program = "import os, numpy; a = numpy.ones((400, 400)); a @ a; print(len(os.listdir('/proc/self/task')))"
+    with child_process.one_thread():
+        found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "1"
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
+
+
+PARENT = """
+import multiprocessing, pathlib, sys, time
+from lilliput import child_process
+
+def work(path):
+    child_process.start()
+    pathlib.Path(path).write_text(str(multiprocessing.current_process().pid))
+    time.sleep(600)
+
+if __name__ == "__main__":
+    multiprocessing.get_context("spawn").Process(target=work, args=(sys.argv[1],)).start()
+    time.sleep(600)
+"""
+
+
+def test_a_child_ends_with_a_parent_that_was_killed_and_not_at_ctrl_c(tmp_path: Path) -> None:
+    script, told = tmp_path / "parent.py", tmp_path / "pid"
+    script.write_text(PARENT)
+    parent = subprocess.Popen([sys.executable, str(script), str(told)])
+    until = time.monotonic() + 60
+    while not (told.exists() and told.read_text()) and time.monotonic() < until:
+        time.sleep(0.05)
+    pid = int(told.read_text())
+    os.kill(pid, signal.SIGINT)
+    time.sleep(0.2)
+    os.kill(pid, 0)
+    parent.kill()
+    parent.wait()
+    while Path(f"/proc/{pid}/stat").exists() and time.monotonic() < until:
+        if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            break
+        time.sleep(0.05)
+    else:
+        assert not Path(f"/proc/{pid}").exists()
