@@ -113,14 +113,14 @@ class Trainer:
         steps = np.minimum(1.0, (done + np.arange(n_steps)) / total)
         rates = (learning_rate * (0.5 + 0.5 * np.cos(np.pi * steps)) + _LAST_RATE).astype(np.float32)
         means = np.zeros(students.restarts, np.float32)
+        rows = self._rng.integers(0, len(replay), (students.restarts, n_steps, batch))
+        if self._soap is None:
+            self._soap = self._begun(x, targets, rows[0, 0])
         for restart in range(students.restarts):
-            rows = self._rng.integers(0, len(replay), (n_steps, batch))
-            if self._soap is None:
-                self._soap = self._begun(x, targets, rows[0])
             means[restart] = self._functions.train(
                 ctypes.byref(network), ctypes.byref(objective), *students.pointers(restart),
-                pointer(self._soap[restart]), pointer(self._adam[restart]), pointer(x), pointer(targets), pointer(rows),
-                batch, pointer(rates), self._done, n_steps, pointer(scratch),
+                pointer(self._soap[restart]), pointer(self._adam[restart]), pointer(x), pointer(targets),
+                pointer(rows[restart]), batch, pointer(rates), self._done, n_steps, pointer(scratch),
             )  # fmt: skip
         self._done += n_steps
         if not np.isfinite(means).all():

@@ -250,34 +250,6 @@ typedef struct {
     float *slope;  /* of the activation behind y */
 } batch;
 
-static size_t n_features(const network *net)
-{
-    size_t total = 0;
-    int i;
-    for (i = 0; i <= net->n_layers; i++) {
-        total += (size_t)net->sizes[i];
-    }
-    return total;
-}
-
-static size_t batch_floats(const network *net, size_t ld)
-{
-    return (n_inputs(net, 0) + 4 * n_features(net)) * ld;
-}
-
-static batch batch_at(const network *net, size_t ld, float *at)
-{
-    size_t n = n_features(net) * ld;
-    batch made;
-    made.ld = ld;
-    made.raw = at;
-    made.x = made.raw + n_inputs(net, 0) * ld;
-    made.real = made.x + n;
-    made.y = made.real + n;
-    made.slope = made.y + n;
-    return made;
-}
-
 /* Where the features of a layer's input begin; of its output at layer + 1. */
 static size_t features_at(const network *net, int layer, size_t ld)
 {
@@ -287,6 +259,24 @@ static size_t features_at(const network *net, int layer, size_t ld)
         total += (size_t)net->sizes[i];
     }
     return total * ld;
+}
+
+static size_t batch_floats(const network *net, size_t ld)
+{
+    return n_inputs(net, 0) * ld + 4 * features_at(net, net->n_layers + 1, ld);
+}
+
+static batch batch_at(const network *net, size_t ld, float *at)
+{
+    size_t n = features_at(net, net->n_layers + 1, ld);
+    batch made;
+    made.ld = ld;
+    made.raw = at;
+    made.x = made.raw + n_inputs(net, 0) * ld;
+    made.real = made.x + n;
+    made.y = made.real + n;
+    made.slope = made.y + n;
+    return made;
 }
 
 static void to_codes(const float *x, size_t n, float inverse, float zero, float top, float *codes)
@@ -339,19 +329,37 @@ static void forward(const network *net, const prepared *layers, batch b)
     }
 }
 
+static size_t widest(const network *net)
+{
+    size_t most = 0;
+    int i;
+    for (i = 0; i <= net->n_layers; i++) {
+        most = (size_t)net->sizes[i] > most ? (size_t)net->sizes[i] : most;
+    }
+    return most;
+}
+
+/* Of the matrices' gradient, whose rows are padded, up to this layer. */
+static size_t gradient_at(const network *net, int layer)
+{
+    size_t at = 0;
+    int i;
+    for (i = 0; i < layer; i++) {
+        at += n_outputs(net, i) * padded(n_inputs(net, i) + 1);
+    }
+    return at;
+}
+
 /* Scratch of `backward`. */
 static size_t backward_floats(const network *net, size_t ld)
 {
-    size_t widest = 0, most = 0;
+    size_t most = 0;
     int i;
     for (i = 0; i < net->n_layers; i++) {
         size_t n = n_outputs(net, i) * n_inputs(net, i);
         most = n > most ? n : most;
     }
-    for (i = 0; i <= net->n_layers; i++) {
-        widest = (size_t)net->sizes[i] > widest ? (size_t)net->sizes[i] : widest;
-    }
-    return 2 * widest * ld + 2 * most;
+    return 2 * widest(net) * ld + 2 * most;
 }
 
 /* From the gradient of the codes times step (`products`, less what the shift of the bias takes) to that of the weights,
@@ -386,29 +394,19 @@ static void weight_gradient(
     }
 }
 
-/* Adds to d_scales, and sets d_matrices (of each layer rows of padded(inputs + 1)), from the gradient of the outputs,
+/* Adds to d_scales, and sets d_matrices (at `gradient_at`), from the gradient of the outputs,
    which is the first thing in scratch. */
 static void backward(
     const network *net, const prepared *layers, batch b, float *d_matrices, float *d_scales, float *scratch)
 {
-    size_t widest = 0, at = 0;
+    size_t row = widest(net) * b.ld;
     int layer;
-    float *d_y = scratch, *d_x, *products;
-    for (layer = 0; layer <= net->n_layers; layer++) {
-        widest = (size_t)net->sizes[layer] > widest ? (size_t)net->sizes[layer] : widest;
-    }
-    d_x = d_y + widest * b.ld;
-    products = d_x + widest * b.ld;
-    for (layer = 0; layer < net->n_layers; layer++) {
-        at += n_outputs(net, layer) * padded(n_inputs(net, layer) + 1);
-    }
+    float *d_y = scratch, *d_x = d_y + row, *products = d_x + row;
     for (layer = net->n_layers; layer-- > 0;) {
         size_t in = n_inputs(net, layer), out = n_outputs(net, layer), ld = padded(in + 1), i, o, c;
         const prepared *now = &layers[layer];
         const float *x = b.x + features_at(net, layer, b.ld), *real = b.real + features_at(net, layer, b.ld);
-        float *sums = products + out * in, *d_matrix, *swap;
-        at -= out * ld;
-        d_matrix = d_matrices + at;
+        float *sums = products + out * in, *d_matrix = d_matrices + gradient_at(net, layer), *swap;
         for (o = 0; o < out; o++) {
             vector sum = {0};
             for (c = 0; c < b.ld; c += VECTOR_FLOATS) {

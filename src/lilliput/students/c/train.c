@@ -71,18 +71,17 @@ static void gather(const float *x, const int64_t *rows, size_t n, size_t width, 
 
 size_t lilliput_scratch_floats(const network *net, size_t n)
 {
-    size_t ld = padded(n), total, most = 0, matrices = 0;
+    size_t ld = padded(n), total, most = 0;
     int i;
     for (i = 0; i < net->n_layers; i++) {
         size_t m = n_outputs(net, i), k = n_inputs(net, i) + 1, one = soap_scratch_floats(m, k);
         most = one > most ? one : most;
-        matrices += m * padded(k);
         /* Of the order in which vectors are sorted, at eight bytes each. */
         total = 2 * (m > k ? m : k);
         most = one + total > most ? one + total : most;
     }
     total = all_prepared_floats(net) + batch_floats(net, ld) + backward_floats(net, ld);
-    total += n_outputs(net, net->n_layers - 1) * ld + ld + matrices + step_at(net, net->n_layers) + most;
+    total += n_outputs(net, net->n_layers - 1) * ld + ld + gradient_at(net, net->n_layers) + padded(step_at(net, net->n_layers)) + most;
     return total + 64;
 }
 
@@ -143,13 +142,10 @@ double lilliput_gradient(
     const float *targets, const int64_t *rows, size_t n, float *scratch, float *d_matrices, float *d_scales)
 {
     student of = {matrices, scales, zero_points};
-    size_t total = 0, at = 0, o;
+    float *rest = scratch + gradient_at(net, net->n_layers);
+    double loss = student_gradient(net, aim, &of, x, targets, rows, n, scratch, d_scales, rest);
+    size_t at = 0, o;
     int i;
-    double loss;
-    for (i = 0; i < net->n_layers; i++) {
-        total += n_outputs(net, i) * padded(n_inputs(net, i) + 1);
-    }
-    loss = student_gradient(net, aim, &of, x, targets, rows, n, scratch, d_scales, scratch + total);
     for (i = 0; i < net->n_layers; i++) {
         size_t width = n_inputs(net, i) + 1;
         for (o = 0; o < n_outputs(net, i); o++, at += padded(width), d_matrices += width) {
@@ -178,17 +174,12 @@ double lilliput_train(
     long n_steps, float *scratch)
 {
     student of = {matrices, scales, zero_points};
-    size_t total = 0, n_scales = net->quantized ? step_at(net, net->n_layers) : 0;
-    float *d_matrices = scratch, *d_scales, *rest;
+    size_t total = gradient_at(net, net->n_layers), n_scales = net->quantized ? step_at(net, net->n_layers) : 0;
+    float *d_matrices = scratch, *d_scales = d_matrices + total, *rest = d_scales + padded(n_scales);
     double losses = 0;
     long step;
     int i;
-    for (i = 0; i < net->n_layers; i++) {
-        total += n_outputs(net, i) * padded(n_inputs(net, i) + 1);
-    }
     memset(d_matrices, 0, total * sizeof(float)); /* the padding of its rows stays zero */
-    d_scales = d_matrices + total;
-    rest = d_scales + padded(n_scales);
     for (step = 0; step < n_steps; step++) {
         const float *gradient = d_matrices;
         float *matrix = matrices, *state = soap;
