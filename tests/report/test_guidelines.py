@@ -85,7 +85,9 @@ def test_the_papers_rule_means_nothing_below_zero():
     found = guidelines.best(summary.rows([worse, *below], 0.9))
     assert {best.paper_applies for best in found} == {False}
     assert {best.by_verdict.recipe for best in found} == {"half()"}
-    assert "undefined: baseline <= 0" in guidelines.markdown(summary.rows([worse, *below], 0.9), 0.9)
+    assert "undefined: baseline <= 0" in guidelines.markdown(
+        guidelines.guidelines(summary.rows([worse, *below], 0.9)), 0.9
+    )
 
 
 def test_costs_count_and_order_methods():

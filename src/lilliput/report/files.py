@@ -44,9 +44,9 @@ def write_all(
     rows = summary.rows(records, keep, aside)
     drawn = aside.submit(figures.write, rows, keep, folder / "figures") if aside else None
     written = {"csv": folder / "report.csv", "guidelines": folder / "guidelines.md"}
-    lines = _lines(rows)
+    lines, advice = _lines(rows), guidelines.guidelines(rows)
     written["csv"].write_text(_csv(lines), encoding="utf-8")
-    written["guidelines"].write_text(guidelines.markdown(rows, keep), encoding="utf-8")
+    written["guidelines"].write_text(guidelines.markdown(advice, keep), encoding="utf-8")
     tables = paper.tables(rows, keep)
     for kind, text in (("md", Table.markdown), ("tex", Table.latex)):
         written[f"tables.{kind}"] = folder / f"tables.{kind}"
@@ -59,7 +59,7 @@ def write_all(
     try:
         path = folder / "report.html"
         written["html"] = page.write_rows(
-            rows, records, keep, path, title, tables=tables, study=study, notes=notes, clips=clips
+            rows, records, keep, path, title, tables=tables, advice=advice, study=study, notes=notes, clips=clips
         )
     except MissingDependency as error:
         left_out.append(str(error))

@@ -60,6 +60,20 @@ class Claim:
     note: str
 
 
+@final
+@dataclass(frozen=True)
+class Guidelines:
+    """What the rows advise: the best candidate of each policy, and the claims with their answers."""
+
+    best: tuple[Best, ...]
+    claims: tuple[Claim, ...]
+
+
+def guidelines(rows: Sequence[Row]) -> Guidelines:
+    """Both, of these rows."""
+    return Guidelines(best(rows), claims(rows))
+
+
 def best(rows: Sequence[Row]) -> tuple[Best, ...]:
     """The best candidate of each policy in each environment."""
     found = []
@@ -211,11 +225,11 @@ def _trained(group: Sequence[Row]) -> float | None:
     return float(np.mean(trained) - np.mean(plain)) if trained and plain else None
 
 
-def markdown(rows: Sequence[Row], keep: float) -> str:
+def markdown(advice: Guidelines, keep: float) -> str:
     """Both tables as text for a page of results."""
     rules = f"best by the paper's rule (>= {PAPERS_SHARE:.0%} of its return) | best by our verdict (keep {keep:g})"
     lines = [f"| algorithm | environment | baseline | {rules} | candidates |", "|---|---|---:|---|---|---:|"]
-    for found in best(rows):
+    for found in advice.best:
         paper = described(found.by_paper) if found.paper_applies else "undefined: baseline <= 0"
         mean = "-" if found.baseline is None else f"{found.baseline:,.1f}"
         cells = (found.algorithm, found.environment, mean, paper, described(found.by_verdict), str(found.n_methods))
@@ -225,7 +239,7 @@ def markdown(rows: Sequence[Row], keep: float) -> str:
         "| claim of arXiv 2407.04803 | answer | mean [95 %] | policies | measured as |",
         "|---|---|---|---:|---|",
     ]
-    for claim in claims(rows):
+    for claim in advice.claims:
         cells = (claim.text, claim.answer, interval_text(claim.interval), str(claim.n_policies), claim.measure)
         lines.append(
             "| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells[:4], f"{cells[4]}; {claim.note}")) + " |"

@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
@@ -49,11 +50,12 @@ def write_rows(
     title: str,
     *,
     tables: Sequence[Table] | None = None,
+    advice: guidelines.Guidelines | None = None,
     study: str = "",
     notes: Sequence[str] = (),
     clips: Sequence[Clip] = (),
 ) -> Path:
-    """The same, of rows, and maybe tables, that were computed already; `study` is the text of the study file.
+    """The same, of rows, and maybe tables and guidelines, that were computed already; `study` is the study file's text.
 
     Raises:
         MissingDependency: plotly is not installed.
@@ -63,6 +65,7 @@ def write_rows(
     except ImportError as error:
         raise MissingDependency("report.html needs plotly; install it with: pip install 'lilliput[report]'") from error
     shown = {one.name: _shown(one) for one in tables or paper.tables(rows, keep)}
+    advice = advice or guidelines.guidelines(rows)
     assets = resources.files("lilliput.report")
     filled = Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
@@ -79,8 +82,8 @@ def write_rows(
         targets=shown.get("targets", ""),
         spreads=shown.get("calibration", ""),
         replays=_replays(clips),
-        best=_best(rows, keep),
-        claims=_claims(rows),
+        best=_best(advice, keep),
+        claims=_claims(advice),
         conditions=_conditions(records),
         repeat=_repeat(study, notes),
         version=html.escape(metadata.version("lilliput")),
@@ -217,7 +220,7 @@ def _failures(rows: Sequence[Row]) -> str:
     return _table(("policy", "recipe", "format", "reason"), body, f"What failed{more}", text_columns=4)
 
 
-def _best(rows: Sequence[Row], keep: float) -> str:
+def _best(advice: guidelines.Guidelines, keep: float) -> str:
     body = [
         [
             found.algorithm,
@@ -229,7 +232,7 @@ def _best(rows: Sequence[Row], keep: float) -> str:
             table.number(found.baseline),
             str(found.n_methods),
         ]
-        for found in guidelines.best(rows)
+        for found in advice.best
     ]
     header = (
         "algorithm",
@@ -242,7 +245,7 @@ def _best(rows: Sequence[Row], keep: float) -> str:
     return _table(header, body, "The method of the highest compression that kept the return", text_columns=4)
 
 
-def _claims(rows: Sequence[Row]) -> str:
+def _claims(advice: guidelines.Guidelines) -> str:
     body = [
         [
             claim.text,
@@ -251,31 +254,30 @@ def _claims(rows: Sequence[Row]) -> str:
             guidelines.interval_text(claim.interval),
             str(claim.n_policies),
         ]
-        for claim in guidelines.claims(rows)
+        for claim in advice.claims
     ]
     header = ("claim of arXiv 2407.04803", "here it", "measured as", "mean [95 %]", "policies")
     return _table(header, body, "Published claims, answered by these rows", text_columns=3)
 
 
+_Machine = tuple[str, str, int, str, str]
+"""Processor, instruction set, cores, operating system, Python."""
+
+
 def _conditions(records: Sequence[Record]) -> str:
-    seen: dict[tuple[str, ...], int] = {}
+    seen: Counter[tuple[_Machine, tuple[tuple[str, str], ...]]] = Counter()
     methods: dict[str, str] = {}
     for record in records:
         for measurement in record.measurements:
             here = measurement.conditions
-            packages = ", ".join(f"{name} {version}" for name, version in here.packages)
-            key = (
-                here.processor,
-                here.instruction_set,
-                str(here.n_cores),
-                here.operating_system,
-                here.python,
-                packages,
-            )
-            seen[key] = seen.get(key, 0) + 1
+            machine = (here.processor, here.instruction_set, here.n_cores, here.operating_system, here.python)
+            seen[machine, here.packages] += 1
             methods.setdefault(measurement.quantity, measurement.method)
     header = ("processor", "instruction set", "cores", "operating system", "Python", "packages", "measurements")
-    body = [[*key, f"{n:,}"] for key, n in seen.items()]
+    body = [
+        [*map(str, machine), ", ".join(f"{name} {version}" for name, version in packages), f"{n:,}"]
+        for (machine, packages), n in seen.items()
+    ]
     how = [[name, QUANTITIES[name].description, text] for name, text in methods.items()]
     return _table(header, body, "Where it was measured", text_columns=6) + _table(
         ("quantity", "what it is", "how it was measured"), how, "How", text_columns=3
