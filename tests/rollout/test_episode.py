@@ -144,6 +144,31 @@ def test_the_random_policy_is_uniform_and_apart_from_the_environment() -> None:
     assert [environment.action_space.sample() for _ in range(2000)] != drawn.tolist()
 
 
+@pytest.mark.parametrize(
+    "space",
+    [
+        gymnasium.spaces.Box(-1.0, 1.0, (6,), np.float32),
+        gymnasium.spaces.Box(
+            np.array([[-2.0, 0.0], [1.0, -5.0]]), np.array([[3.0, 0.5], [4.0, 5.0]]), dtype=np.float64
+        ),
+        gymnasium.spaces.Box(0.0, np.inf, (2,), np.float32),
+        gymnasium.spaces.Box(0, 255, (3,), np.uint8),
+        gymnasium.spaces.Discrete(5),
+        gymnasium.spaces.MultiDiscrete([3, 4]),
+    ],
+    ids=str,
+)
+def test_random_actions_are_those_that_sample_draws(space: gymnasium.Space) -> None:
+    from lilliput.rollout import RandomPolicy
+
+    act = RandomPolicy()(3, space)
+    space.seed(int(np.random.SeedSequence(3, spawn_key=(0x5EED,)).generate_state(1)[0]))
+    for _ in range(600):
+        drawn, expected = act(None), space.sample()
+        np.testing.assert_array_equal(drawn, expected)
+        assert np.asarray(drawn).dtype == np.asarray(expected).dtype
+
+
 def test_max_steps_cuts_and_says_so() -> None:
     (episode,) = episodes(Linear(1), "Pendulum-v1", [0], max_steps=7)
     assert (episode.length, episode.terminated, episode.truncated) == (7, False, True)

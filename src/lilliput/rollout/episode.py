@@ -28,6 +28,8 @@ Progress = Callable[[int, int], None]
 RANDOM_POLICY = 0x5EED
 """Spawn key of the random policy's actions, so that they share nothing with the environment's own numbers."""
 
+_DRAWN = 256
+
 
 @final
 @dataclass(frozen=True)
@@ -177,7 +179,19 @@ class RandomPolicy:
     def __call__(self, seed: int, action_space: Any) -> Act:
         space = copy.deepcopy(action_space)
         space.seed(int(np.random.SeedSequence(seed, spawn_key=(RANDOM_POLICY,)).generate_state(1)[0]))
-        return lambda _: space.sample()
+        drawn = _draws(space)
+        return lambda _: next(drawn)
+
+
+def _draws(space: Any) -> Iterator[Any]:
+    """What `space.sample()` gives again and again; many at a time where that gives the same, at a tenth of the cost."""
+    from gymnasium.spaces import Box
+
+    if type(space) is Box and space.dtype.kind == "f" and space.is_bounded("both"):
+        while True:
+            yield from space.np_random.uniform(space.low, space.high, (_DRAWN, *space.shape)).astype(space.dtype)
+    while True:
+        yield space.sample()
 
 
 @final
