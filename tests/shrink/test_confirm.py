@@ -162,11 +162,19 @@ def test_what_is_clearly_above_or_below_is_settled_and_what_is_close_is_not() ->
     base = baseline(rng, 64)
     bar = Bar(base, np.zeros(64), KEEP, 400)
     needed = KEEP + bar.margin(base)
-    above, close, below = (base * (needed + part) + rng.standard_normal(64) for part in (0.02, 0.0, -0.02))
+    above, close, below = (base * (needed + part) + rng.standard_normal(64) for part in (0.04, 0.0, -0.04))
     assert bar.settled(above)
     assert bar.settled(below)
     assert not bar.settled(close)
     assert not bar.settled(above[:16]), "so few episodes settle nothing"
+
+
+def test_few_episodes_without_a_fall_do_not_prove_that_there_are_none() -> None:
+    base = baseline(np.random.default_rng(0), 128)
+    bar = Bar(base, np.zeros(128), KEEP, 400)
+    few, many = (bar.sure(0.985 * base[:n]) for n in (32, 128))
+    assert few < 0.9 < many
+    assert not bar.settled(0.985 * base[:32])
 
 
 def test_places_in_the_order_share_no_seed() -> None:
@@ -212,3 +220,27 @@ def test_half_of_the_time_is_left_to_the_others_unless_more_decides(
     assert [trials[place].recipe for place in range(len(found))] == recipes
     assert found[-1].outcome == "accepted"
     assert clock.now <= 1.2 * takes / part
+
+
+def test_the_last_has_the_time_that_it_needs_whatever_those_before_it_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("lilliput.shrink.confirm.time", clock)
+    rng = np.random.default_rng(3)
+    base, random = baseline(rng, 128), np.zeros(128)
+    shares = {"first": 0.953, "second": 0.953, "safe": 1.0}
+
+    def noisy(share: float, b: np.ndarray) -> np.ndarray:
+        return share * b + 100 * rng.standard_normal(len(b))
+
+    trials = tuple(Trial(name, 10.0, 10, noisy(share, base), 1.0) for name, share in shares.items())
+    order = plans(trials, Bar(base, random, KEEP, episodes=3_000))
+
+    def play(place: int, seeds: Sequence[int]) -> np.ndarray:
+        clock.now += 0.1 * len(seeds)
+        b = baseline(rng, len(seeds))
+        return np.stack([noisy(shares[trials[place].recipe], b), b, np.zeros(len(seeds))])
+
+    (alone,) = chain(order[2:], lambda _: itertools.count(), lambda _, block: play(2, block), 1e9, 0)
+    takes, clock.now = 0.1 * alone.returns.shape[1], 0.0
+    found = list(chain(order, lambda _: itertools.count(), play, 3 * takes, 0))
+    assert [result.outcome for result in found] == ["undecided", "undecided", "accepted"]

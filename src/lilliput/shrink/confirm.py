@@ -15,10 +15,9 @@ from jaxtyping import Float64
 
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.rollout import SeedPlan
-from lilliput.shrink.configuration import chance
 from lilliput.shrink.request import ALPHA, Place
 from lilliput.shrink.search import Searched
-from lilliput.shrink.trial import RACE, Bar, Trial
+from lilliput.shrink.trial import Bar, Trial
 from lilliput.statistics import ConfirmationPlan, alpha_split, confirm, plan_confirmation
 
 Play = Callable[[int, Sequence[int]], Float64[np.ndarray, "3 n"]]
@@ -60,13 +59,11 @@ class Confirmed:
 def finalists(searched: Searched) -> tuple[Trial, ...]:
     """The few trials to confirm, the smallest first, later ones safer; only selection episodes decide on the order."""
     bar = searched.bar
-    judged = []
-    for trial in searched.trials.values():
-        if trial.recipe and not trial.reason and not trial.broken and len(trial.returns) >= RACE[0]:
-            estimate, error = bar.retention(trial.returns)
-            # Of many that look alike the luckiest looks best: half an error is taken off.
-            sure = chance(estimate - 0.5 * error, max(error, 0.004), bar.keep + bar.margin(trial.returns))
-            judged.append((trial.value, sure, trial))
+    judged = [
+        (trial.value, bar.sure(trial.returns), trial)
+        for trial in searched.trials.values()
+        if trial.recipe and not trial.reason and not trial.broken
+    ]
     judged.sort(key=lambda item: item[0])
     baseline = searched.trials[""].value
     chosen: list[Trial] = []
@@ -105,16 +102,21 @@ def plans(order: Sequence[Trial], bar: Bar, most: int = MOST_EPISODES) -> tuple[
 
 
 def foreseen(searched: Searched) -> int:
-    """Episodes that confirm the first finalist if it goes on as it did in the search, and half of those of the second,
-    which plays only where the first fails; 0 where there are none.
+    """Episodes that confirm the first finalist, half of those of the second, which seldom plays, and those of the last,
+    without which nothing may be confirmed; 0 where there are none.
     """
-    chosen, bar = finalists(searched)[:2], searched.bar
-    total = 0
-    for part, trial, plan in zip((2, 1), chosen, plans(chosen, bar), strict=False):
+    chosen, bar = finalists(searched), searched.bar
+    parts = {0: 1.0, 1: 0.5, len(chosen) - 1: 1.0}
+    total = 0.0
+    for place, (trial, plan) in enumerate(zip(chosen, plans(chosen, bar), strict=True)):
+        if place not in parts:
+            continue
         n = len(trial.returns)
-        state = confirm(trial.returns, bar.baseline[:n], bar.random[:n], plan)
-        total += part * max(SHOWN_EPISODES, state.episodes_needed or MOST_EPISODES)
-    return total // 2
+        # It was chosen for its luck: what it needs is foreseen for one that keeps a standard error less.
+        luck = bar.retention(trial.returns)[1] * float(bar.baseline.mean() - bar.random.mean())
+        state = confirm(trial.returns - luck, bar.baseline[:n], bar.random[:n], plan)
+        total += parts[place] * max(SHOWN_EPISODES, state.episodes_needed or MOST_EPISODES)
+    return round(total)
 
 
 def chain(
@@ -130,13 +132,14 @@ def chain(
         order: of the plans.
         seeds: of each place in the order; no two share one.
         play: plays.
-        until: in `time.time()` seconds; each finalist but the last gets half of the time that is left, or all of it
-            where that will decide it.
+        until: in `time.time()` seconds; each finalist but the last gets half of the time that is left, less where the
+            last one needs more than that, or all of it where that will decide it.
         shown: episodes that an accepted one plays on to.
     """
+    safest = 2 * (order[-1].episodes_needed or MOST_EPISODES) if order else 0
     for place, plan in enumerate(order):
-        half = (until - time.time()) / 2 if place < len(order) - 1 else 0.0
-        result = one(plan, seeds(place), lambda block, place=place: play(place, block), until, half, shown)
+        others = safest if place < len(order) - 1 else 0
+        result = one(plan, seeds(place), lambda block, place=place: play(place, block), until, others, shown)
         yield result
         if result.outcome == "accepted":
             return
@@ -147,13 +150,14 @@ def one(
     seeds: Iterator[int],
     play: Callable[[Sequence[int]], Float64[np.ndarray, "3 n"]],
     until: float,
-    left_to_others: float,
+    others: int,
     shown: int,
 ) -> Confirmed:
     """The confirmation of one candidate, block by block.
 
-    When no more time than is left to others remains, it goes on only if it will be decided, at this pace, before the
-    end: where one may look after every episode one may also stop for any reason.
+    Where others have to play so many episodes after it, half of the time is left to them, or as much as they take if
+    that is more, but a quarter is its own. In what is theirs it goes on only if it will be decided, at this pace,
+    before the end: where one may look after every episode one may also stop for any reason.
     """
     returns = np.zeros((3, 0))
     started = time.time()
@@ -169,8 +173,10 @@ def one(
         accepted = accepted or state.decision == "accepted"
         n, now = returns.shape[1], time.time()
         missing = max(0, state.episodes_needed - n) if state.episodes_needed is not None else math.inf
-        decides = now + _SLOWER * missing * (now - started) / n < until
-        late = now >= until or (now >= until - left_to_others and not accepted and not decides)
+        pace, whole = (now - started) / n, until - started
+        decides = now + _SLOWER * missing * pace < until
+        left = min(max(whole / 2, others * pace), 0.75 * whole) if others else 0.0
+        late = now >= until or (now >= until - left and not accepted and not decides)
         if accepted and (n >= shown or late):
             return Confirmed("accepted", state.estimate, low, returns, None)
         if state.decision == "rejected" and not accepted:

@@ -17,7 +17,7 @@ from lilliput.shrink import confirm, objective
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.result import Result, from_json, frontier, table, to_json
 from lilliput.shrink.search import Searched, bar_of, pool, search
-from lilliput.shrink.trial import RACE, Bar, Trial, attempt, known, made, policy_path
+from lilliput.shrink.trial import Bar, Trial, known, made, policy_path
 from lilliput.statistics import is_above_random, plan_confirmation, retention, worst_decile
 
 Say = Callable[[str], None]
@@ -25,6 +25,8 @@ Say = Callable[[str], None]
 _STARTING_S = 15.0
 _COMPARING_S = 5.0
 """For the figures of the result beside the baseline's, measured when nothing else runs."""
+_LEAST_PART = 0.15
+"""Of the time, for the confirmation."""
 _CONFIRMING = 1.2 * 3
 """Seconds of a confirmed episode over those of a selection episode: baseline and random policy play each as well."""
 
@@ -65,17 +67,15 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
                 "there is no return to keep; is it the environment that it was trained on?"
             )
         closed = (folder / "confirmation.json").exists()
-        confirming, playing_on = _reserves(request, bar, episode_s)
+        confirming = _at_first(request, bar, episode_s)
         bar = replace(bar, episodes=_affordable(confirming, request, episode_s))
 
         def end(so_far: Searched) -> float:
             if closed:
                 return started
-            return finished - playing_on - _reserve(so_far, request, confirming, episode_s)
+            return finished - _reserve(so_far, request, confirming, episode_s)
 
         searched = search(policy, place, bar, executor, end, say)
-        if not closed:
-            searched = _played_on(searched, place, executor, end(searched) + playing_on)
         order = confirm.fixed(place, confirm.finalists(searched))
         trials = [searched.trials[recipe] for recipe in order]
         for recipe in (*order, ""):
@@ -157,8 +157,8 @@ def so_far(policy: Policy, request: Request, folder: Path) -> str:
     return table(frontier(Searched(trials, bar), {}), policy.model_bytes)
 
 
-def _reserves(request: Request, bar: Bar, episode_s: float) -> tuple[float, float]:
-    """Seconds kept for the confirmation of two finalists, and for more selection episodes before it."""
+def _at_first(request: Request, bar: Bar, episode_s: float) -> float:
+    """Seconds kept for the confirmation of two finalists as long as none is known."""
     plan = plan_confirmation(
         bar.baseline,
         bar.baseline,
@@ -170,9 +170,7 @@ def _reserves(request: Request, bar: Bar, episode_s: float) -> tuple[float, floa
     # Twice what a candidate as good as the baseline takes, for each of three: one that keeps a little less is smaller.
     episodes = 6 * (plan.episodes_needed or confirm.MOST_EPISODES) + 60
     confirming = _STARTING_S + _CONFIRMING * episodes * episode_s / request.workers
-    playing_on = 2 + 4 * len(bar.baseline) * episode_s / request.workers
-    most = request.within_s
-    return min(max(confirming, 0.08 * most), 0.4 * most), min(playing_on, 0.1 * most)
+    return min(max(confirming, _LEAST_PART * request.within_s), 0.4 * request.within_s)
 
 
 def _reserve(searched: Searched, request: Request, confirming: float, episode_s: float) -> float:
@@ -181,39 +179,13 @@ def _reserve(searched: Searched, request: Request, confirming: float, episode_s:
     if not episodes:
         return confirming
     seconds = _STARTING_S + 1.2 * _CONFIRMING * episodes * episode_s / request.workers
-    return min(max(seconds, 0.08 * request.within_s), 0.4 * request.within_s)
+    return min(max(seconds, _LEAST_PART * request.within_s), 0.4 * request.within_s)
 
 
 def _affordable(confirming: float, request: Request, episode_s: float) -> int:
     """Episodes that the first finalist can play: half of the time is its own."""
     episodes = (confirming - _STARTING_S) / 2 * request.workers / (_CONFIRMING * episode_s)
     return int(min(max(episodes, 4 * confirm.BLOCK), confirm.MOST_EPISODES))
-
-
-def _played_on(searched: Searched, place: Place, executor: "confirm.ProcessPoolExecutor", until: float) -> Searched:
-    """The same with more selection episodes for those that may become finalists: of many, the luckiest looks best."""
-    from lilliput.shrink.configuration import chance
-
-    bar, trials = searched.bar, dict(searched.trials)
-    for _ in range(2):
-        hopeful = []
-        for trial in trials.values():
-            if not trial.recipe or trial.reason or not RACE[0] <= len(trial.returns) < len(bar.baseline):
-                continue
-            estimate, error = bar.retention(trial.returns)
-            if chance(estimate, max(error, 0.004), bar.keep) > 0.3:
-                hopeful.append(trial)
-        hopeful.sort(key=lambda trial: trial.value)
-        if time.time() >= until or not hopeful:
-            break
-        futures = {
-            trial.recipe: executor.submit(attempt, place, trial.recipe, until, bar, len(bar.baseline))
-            for trial in hopeful[: 2 * place.request.workers]
-        }
-        for recipe, future in futures.items():
-            again: Trial = future.result()
-            trials[recipe] = again
-    return Searched(trials, bar, searched.students)
 
 
 def _artifact(place: Place, recipe: str) -> Path:

@@ -1,8 +1,9 @@
 """The search: what costs seconds first, then students, each next one where size, chance and cost promise most."""
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
@@ -44,6 +45,13 @@ LADDER = (
 _WORTH_A_LADDER = 0.03
 """A student that holds and is smaller than this part of the baseline leaves nothing to find without training."""
 
+_SAFE = 0.85
+"""The chance from which it holds."""
+_HOPEFUL = 0.2
+_SLOWER = 1.4
+"""How much longer than foretold a trial may take: one that is not made in time was for nothing."""
+_LEAST_GAIN = 0.03
+"""Less than this part of its size is not worth a trial."""
 _BAR_PART = 0.06
 _EVOLVABLE = 500
 """Weights that some hundreds of episodes can still move towards a higher return."""
@@ -143,6 +151,7 @@ class _Run:
             self._head = sum(array.nbytes for layer in small_head(head) for array in constants(layer).values())
         self._came_from: dict[str, tuple[str, str]] = {}
         self._running: dict[Future[Trial], str] = {}
+        self._played_on: set[str] = set()
         self._seconds_per_step = 0.001
         self._seconds_per_episode = max(0.001, self.trials[""].seconds / len(self.trials[""].returns))
         # What every student costs, however it is trained: the choice among restarts, and the race.
@@ -159,9 +168,10 @@ class _Run:
                 recipe = self._next()
                 if recipe is None:
                     break
-                future = self.executor.submit(
-                    attempt, self.place, recipe, self.until, self.bar, min(RACE[-1], len(self.bar.baseline))
-                )
+                episodes = len(self.bar.baseline)
+                if recipe not in self.trials:
+                    episodes = min(RACE[-1], episodes)
+                future = self.executor.submit(attempt, self.place, recipe, self.until, self.bar, episodes)
                 self._running[future] = recipe
             if not self._running:
                 return
@@ -175,11 +185,22 @@ class _Run:
         return Searched(dict(self.trials), self.bar, dict(self.students))
 
     def _take(self, recipe: str, trial: Trial) -> None:
-        self.trials[recipe] = trial
+        played_on = recipe in self.trials
         if trial.reason:
+            self.trials.setdefault(recipe, trial)
             self.say(f"{recipe}: {trial.reason}")
             return
+        self.trials[recipe] = trial
         estimate, error = self.bar.retention(trial.returns)
+        if not played_on:
+            self._learn(recipe, trial, estimate)
+        self.say(
+            f"{trial.model_bytes:,} bytes keep {100 * estimate:.1f} % (±{200 * error:.1f}) of the return "
+            f"on {len(trial.returns)} episodes{f', but {trial.broken}' if trial.broken else ''}: {recipe}"
+        )
+
+    def _learn(self, recipe: str, trial: Trial, estimate: float) -> None:
+        """Nothing; takes up how long it took and what its move did."""
         student = self.students.get(recipe)
         if student is not None and not student.evolve:
             shared = recipe in self._came_from and self.students[self._came_from[recipe][1]].root == student.root
@@ -190,18 +211,18 @@ class _Run:
             move, parent = self._came_from[recipe]
             before = self.bar.retention(self.trials[parent].returns)[0]
             self._effects.learn(move, min(before, 1.1), min(estimate, 1.1))
-        self.say(
-            f"{trial.model_bytes:,} bytes keep {100 * estimate:.1f} % (±{200 * error:.1f}) of the return "
-            f"on {len(trial.returns)} episodes{f', but {trial.broken}' if trial.broken else ''}: {recipe}"
-        )
 
     def _next(self) -> str | None:
         """The recipe to try now; None where nothing is worth it."""
         # First of all something small and something safe, at the same time.
         if len(self._starts) == self._n_starts and self._starts:
             return self._register(self._starts.pop(0), None)
-        smallest = min((t.value for t in self.trials.values() if t.recipe and self._holds(t)), default=math.inf)
-        climbing = not self._trainable or smallest > _WORTH_A_LADDER * self.trials[""].value
+        leader = self._leader()
+        if leader is not None:
+            return leader
+        reached = self._reached()
+        small = math.log(_WORTH_A_LADDER * self.trials[""].value)
+        climbing = not self._trainable or max((sure for at, sure in reached if at <= small), default=0.0) < _SAFE
         self._turn += 1
         if self._ladder and (
             len(self._ladder) == self._n_ladder or (climbing and (self._turn % 2 or not self._starts))
@@ -211,7 +232,6 @@ class _Run:
             return self._register(self._starts.pop(0), None)
         if not self._trainable:
             return None
-        best_value = min(smallest, self.trials[""].value)
         busy = {self.students[r].root for r in self._running.values() if r in self.students}
         promising: tuple[float, Student, tuple[str, str]] | None = None
         evolutions = self._evolutions()
@@ -229,25 +249,48 @@ class _Run:
                     continue
                 value = self._value(child)
                 cost = self._played + self._cost(parent, child)
-                if value >= 0.97 * best_value or cost > left:
+                won = gain(value, reached)
+                if won < _LEAST_GAIN or _SLOWER * cost > left:
                     continue
                 if child.root in busy and child.root != parent.root:
                     continue
                 mean, spread = self._effects.predict(move, estimate)
                 sure = chance(min(estimate, 1.15) + mean, math.hypot(spread, error), bar)
-                worth = sure * math.log(best_value / value) / cost
+                worth = sure * won / cost
                 if promising is None or worth > promising[0]:
                     promising = (worth, child, (move, recipe))
         if promising is None:
             return None
         return self._register(promising[1], promising[2])
 
-    def _holds(self, trial: Trial) -> bool:
-        if trial.reason or trial.broken or len(trial.returns) < RACE[0]:
-            return False
-        # What may hold by luck alone must not stop the search from looking at what is a little larger and safer.
-        estimate, error = self.bar.retention(trial.returns)
-        return estimate - error >= self.bar.keep + self.bar.margin(trial.returns)
+    def _leader(self) -> str | None:
+        """The smallest that is likelier to be confirmed than all that is smaller, and has played few episodes; one that
+        looks good for its luck alone would keep the search from all that is larger.
+        """
+        best = _HOPEFUL
+        for trial in sorted(self.trials.values(), key=lambda trial: trial.value):
+            if not trial.recipe or trial.reason or trial.broken or (sure := self.bar.sure(trial.returns)) <= best:
+                continue
+            best = sure
+            more = len(trial.returns) < len(self.bar.baseline) and not self.bar.settled(trial.returns)
+            if more and trial.recipe not in self._played_on:
+                self._played_on.add(trial.recipe)
+                return trial.recipe
+        return None
+
+    def _reached(self) -> list[tuple[float, float]]:
+        """Logarithms of values, each with the chance that something no larger is confirmed, up to what it began from.
+
+        Students of one task hold or fail together: the chance of several is that of the best of them.
+        """
+        base = self.trials[""].value
+        found = sorted(
+            (trial.value, self.bar.sure(trial.returns))
+            for trial in self.trials.values()
+            if trial.recipe and not trial.reason and not trial.broken and trial.value < base
+        )
+        best = itertools.accumulate((sure for _, sure in found), max)
+        return [*((math.log(value), sure) for (value, _), sure in zip(found, best, strict=True)), (math.log(base), 1.0)]
 
     def _register(self, student: Student, origin: tuple[str, str] | None) -> str:
         recipe = student.recipe
@@ -276,6 +319,22 @@ class _Run:
         spread = float(self.bar.baseline.std()) / max(1e-9, float(self.bar.baseline.mean() - self.bar.random.mean()))
         each = 1 if spread < 0.05 else 2 if spread < 0.12 else 4
         return max(200, 1 << round(math.log2(max(budget, 200)))), each
+
+
+def gain(value: float, reached: Sequence[tuple[float, float]]) -> float:
+    """By how much, in its logarithm, the smallest that is confirmed is expected to shrink if one of this value is.
+
+    Args:
+        value: of what may be tried.
+        reached: logarithms of values, ascending, each with the chance that something no larger is confirmed.
+    """
+    at, missing, total = math.log(value), 1.0, 0.0
+    for end, sure in reached:
+        if end > at:
+            total += missing * (end - at)
+            at = end
+        missing = 1 - sure
+    return total
 
 
 def _ladder(policy: Policy) -> list[str]:

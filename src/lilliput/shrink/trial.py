@@ -22,6 +22,7 @@ from lilliput.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.rollout import EnvironmentSpec, PolicyAct, SeedPlan, episode_returns, random_returns
 from lilliput.shrink import objective
+from lilliput.shrink.configuration import chance
 from lilliput.shrink.request import Place, Request
 
 SELECTION = "selection"
@@ -32,6 +33,8 @@ BLOCK = 16
 RACE = (16, 32, 64)
 FEW_EPISODES, MOST_EPISODES = 32, 128
 """Selection episodes that the baseline plays, as time allows; a trial plays no more."""
+_UNSEEN = 0.5
+"""Falls that the episodes of a trial may have missed: each takes all that is above random."""
 _LOG_WEALTH = 6.0
 """That an acceptance takes: the logarithm of 3 / ALPHA, and what mixing the bets and a misjudged one cost."""
 
@@ -154,6 +157,16 @@ class Bar:
         needed = max(_LOG_WEALTH / self.episodes, spread * math.sqrt(2 * _LOG_WEALTH / self.episodes))
         return min(needed, 0.8 * (1 - self.keep))
 
+    def sure(self, candidate: Float64[np.ndarray, " n"]) -> float:
+        """The chance that it will be confirmed, if half an error is luck: of many that look alike the luckiest looks
+        best.
+        """
+        if len(candidate) < RACE[0]:
+            return 0.0
+        estimate, error = self.retention(candidate)
+        error = max(error, _UNSEEN / len(candidate))
+        return chance(estimate - 0.5 * error, error, self.keep + self.margin(candidate))
+
     def hopeless(self, candidate: Float64[np.ndarray, " n"]) -> bool:
         """Whether more episodes are a waste."""
         estimate, error = self.retention(candidate)
@@ -162,6 +175,7 @@ class Bar:
     def settled(self, candidate: Float64[np.ndarray, " n"]) -> bool:
         """Whether it is so clearly above or below what it has to reach that the search need not know more."""
         estimate, error = self.retention(candidate)
+        error = max(error, _UNSEEN / max(1, len(candidate)))
         return len(candidate) >= RACE[1] and abs(estimate - self.keep - self.margin(candidate)) > 4 * error
 
 
