@@ -122,7 +122,10 @@ def from_json(data: dict[str, Any]) -> Record:
 
 
 def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    # Seeds come by the hundred: a call for each of them is most of the time that a record takes.
+    return tuple([_tuples(one) if type(one) is list else one for one in value])
 
 
 def write(record: Record, folder: Path) -> Path:

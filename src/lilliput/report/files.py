@@ -103,7 +103,11 @@ def _csv(lines: Sequence[dict[str, Any]]) -> str:
 
 
 def _columns(lines: Sequence[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(key for line in lines for key in line)) or ["policy"]
+    found: dict[str, None] = {}
+    for line in lines:
+        if not line.keys() <= found.keys():
+            found |= dict.fromkeys(line)
+    return list(found) or ["policy"]
 
 
 _TOLD_OTHERWISE = {"names", "retention", "verdict", "latency", "notes", "digests", "policy", "on_targets"}

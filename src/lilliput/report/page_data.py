@@ -57,14 +57,12 @@ def _row(row: Row, label: str, lines: Sequence[Curve]) -> dict[str, Any]:
         "records": list(row.digests),
         "notes": list(row.notes),
     }
-    return {key: _finite(value) for key, value in plain.items()}
+    return {key: _finite(value) if isinstance(value, float) else value for key, value in plain.items()}
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: float) -> float | None:
     """A number as 6 digits, which is more than a page shows; None for what is infinite."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value
+    return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def _profiles(rows: Sequence[Row]) -> list[dict[str, Any]]:

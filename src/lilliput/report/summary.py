@@ -320,7 +320,9 @@ def _on_target(record: Record) -> OnTarget:
 
 
 def _median(values: tuple[float, ...]) -> float | None:
-    return float(statistics.median(values)) if values else None
+    if len(values) == 1:
+        return values[0]
+    return statistics.median(values) if values else None
 
 
 def _int(value: float | None) -> int | None:

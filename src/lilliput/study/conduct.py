@@ -159,10 +159,11 @@ def read_plan(folder: Path) -> dict[str, Any]:
 def records(folder: Path) -> Iterator[Record]:
     """The records of the study as it was last asked for, in its order; those of earlier recipes are left out."""
     found = read_plan(folder)
+    there = folder / RECORDS
+    names = {path.name for path in there.iterdir()} if there.is_dir() else set[str]()
     for digest in (*found["cells"], *found["timings"]):
-        path = folder / RECORDS / f"{digest}.json"
-        if path.is_file():
-            yield record_file.read(path)
+        if f"{digest}.json" in names:
+            yield record_file.read(there / f"{digest}.json")
 
 
 def tally_of(folder: Path, known: Iterable[Record] | None = None) -> Tally:
