@@ -32,6 +32,8 @@ _SEEDS_EACH = 2 * MOST_EPISODES
 _SLOWER = 1.3
 """How much longer than foretold a confirmation may take."""
 _CHANCES = (0.5, 0.75, 0.92, 0.98)
+_LEAST_FAILING = 0.25
+"""The least chance that the first finalist fails."""
 _SPARE = 3
 """Where the chances give fewer finalists than this, one more is put behind them."""
 
@@ -102,11 +104,14 @@ def plans(order: Sequence[Trial], bar: Bar, most: int = MOST_EPISODES) -> tuple[
 
 
 def foreseen(searched: Searched) -> int:
-    """Episodes that confirm the first finalist, half of those of the second, which seldom plays, and those of the last,
-    without which nothing may be confirmed; 0 where there are none.
+    """Episodes that confirm the first finalist, and by the chance that it fails half of those of the second and those
+    of the last, without which nothing may be confirmed; 0 where there are none.
     """
     chosen, bar = finalists(searched), searched.bar
-    parts = {0: 1.0, 1: 0.5, len(chosen) - 1: 1.0}
+    if not chosen:
+        return 0
+    fails = max(_LEAST_FAILING, 1 - bar.sure(chosen[0].returns))
+    parts = {1: 0.5 * fails, len(chosen) - 1: fails, 0: 1.0}
     total = 0.0
     for place, (trial, plan) in enumerate(zip(chosen, plans(chosen, bar), strict=True)):
         if place not in parts:
