@@ -74,7 +74,7 @@ def copied(folder: Path, n: int) -> None:
 def main() -> None:
     """Print the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--episodes", type=int, default=100, help="Of a cell: as many as make it take about a second.")
+    parser.add_argument("--episodes", type=int, default=200, help="Of a cell: as many as make it take about a second.")
     parser.add_argument("--only", choices=["overhead", "workers", "report"], help="One of the three.")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
