@@ -162,8 +162,9 @@ def test_what_is_clearly_above_or_below_is_settled_and_what_is_close_is_not() ->
     base = baseline(rng, 64)
     bar = Bar(base, np.zeros(64), KEEP, 400)
     needed = KEEP + bar.margin(base)
-    above, close, below = (base * (needed + part) + rng.standard_normal(64) for part in (0.04, 0.0, -0.04))
+    above, near, close, below = (base * (needed + part) + rng.standard_normal(64) for part in (0.04, 0.02, 0.0, -0.02))
     assert bar.settled(above)
+    assert not bar.settled(near), "a fall that was not seen would take as much"
     assert bar.settled(below)
     assert not bar.settled(close)
     assert not bar.settled(above[:16]), "so few episodes settle nothing"

@@ -174,9 +174,12 @@ class Bar:
 
     def settled(self, candidate: Float64[np.ndarray, " n"]) -> bool:
         """Whether it is so clearly above or below what it has to reach that the search need not know more."""
+        if len(candidate) < RACE[1]:
+            return False
         estimate, error = self.retention(candidate)
-        error = max(error, _UNSEEN / max(1, len(candidate)))
-        return len(candidate) >= RACE[1] and abs(estimate - self.keep - self.margin(candidate)) > 4 * error
+        above = estimate - self.keep - self.margin(candidate)
+        # Falls that were not seen make what looks good worse, and what looks bad no better.
+        return above > 4 * max(error, _UNSEEN / len(candidate)) or above < -4 * error
 
 
 def made(place: Place, recipe: str, deadline: float | None) -> Policy:

@@ -81,7 +81,8 @@ size_t lilliput_scratch_floats(const network *net, size_t n)
         most = one + total > most ? one + total : most;
     }
     total = all_prepared_floats(net) + batch_floats(net, ld) + backward_floats(net, ld);
-    total += n_outputs(net, net->n_layers - 1) * ld + ld + gradient_at(net, net->n_layers) + padded(step_at(net, net->n_layers)) + most;
+    total += n_outputs(net, net->n_layers - 1) * ld + ld + gradient_at(net, net->n_layers) + most;
+    total += padded(step_at(net, net->n_layers));
     return total + 64;
 }
 
