@@ -61,11 +61,7 @@ class Confirmed:
 def finalists(searched: Searched) -> tuple[Trial, ...]:
     """The few trials to confirm, the smallest first, later ones safer; only selection episodes decide on the order."""
     bar = searched.bar
-    judged = [
-        (trial.value, bar.sure(trial.returns), trial)
-        for trial in searched.trials.values()
-        if trial.recipe and not trial.reason and not trial.broken
-    ]
+    judged = [(trial.value, bar.sure(trial.returns), trial) for trial in searched.trials.values() if trial.may_win]
     judged.sort(key=lambda item: item[0])
     baseline = searched.trials[""].value
     chosen: list[Trial] = []

@@ -48,6 +48,7 @@ _WORTH_A_LADDER = 0.03
 _SAFE = 0.85
 """The chance from which it holds."""
 _HOPEFUL = 0.2
+"""The chance from which a trial plays on where nothing smaller has a better one."""
 _SLOWER = 1.4
 """How much longer than foretold a trial may take: one that is not made in time was for nothing."""
 _LEAST_GAIN = 0.03
@@ -269,7 +270,7 @@ class _Run:
         """
         best = _HOPEFUL
         for trial in sorted(self.trials.values(), key=lambda trial: trial.value):
-            if not trial.recipe or trial.reason or trial.broken or (sure := self.bar.sure(trial.returns)) <= best:
+            if not trial.may_win or (sure := self.bar.sure(trial.returns)) <= best:
                 continue
             best = sure
             more = len(trial.returns) < len(self.bar.baseline) and not self.bar.settled(trial.returns)
@@ -287,7 +288,7 @@ class _Run:
         found = sorted(
             (trial.value, self.bar.sure(trial.returns))
             for trial in self.trials.values()
-            if trial.recipe and not trial.reason and not trial.broken and trial.value < base
+            if trial.may_win and trial.value < base
         )
         best = itertools.accumulate((sure for _, sure in found), max)
         return [*((math.log(value), sure) for (value, _), sure in zip(found, best, strict=True)), (math.log(base), 1.0)]

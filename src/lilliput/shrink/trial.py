@@ -58,6 +58,11 @@ class Trial:
     reason: str = ""
     broken: str = ""
 
+    @property
+    def may_win(self) -> bool:
+        """Whether a recipe made it, and it keeps to the limits."""
+        return bool(self.recipe) and not self.reason and not self.broken
+
 
 def seeds(seed: int, n: int) -> tuple[int, ...]:
     """The seeds that trials are judged on."""
