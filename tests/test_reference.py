@@ -1,6 +1,8 @@
 """What layers mean, against torch, the onnx package and loops over integers; rows do not depend on each other."""
 
+import ctypes
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from onnx import TensorProto, helper
 from tests.arrays import evaluate, f32, i8
 from tests.strategies import Form, plausible_observations, policies, random_linear
 
-from lilliput import affine, layers, reference, spaces
+from lilliput import affine, compiler, layers, reference, spaces
 from lilliput.affine import QuantizedTensor
 from lilliput.errors import LilliputError
 from lilliput.layers import Layer
@@ -212,6 +214,22 @@ def test_a_row_of_a_large_network_does_not_depend_on_the_others(form: Form) -> N
     together = reference.act(policy, x)
     for n in (1, 2, 3, 7, 64):
         assert reference.act(policy, x[5 : 5 + n]).tobytes() == together[5 : 5 + n].tobytes()
+
+
+def test_what_lies_beyond_the_operands_raises_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "leave_signalling.c"
+    source.write_text(
+        "void leave_signalling(void) {\n"
+        "    volatile unsigned words[65536];\n"
+        "    for (int i = 0; i < 65536; i++) words[i] = 0x7f800001;\n"
+        "}\n"
+    )
+    leave_signalling = ctypes.CDLL(str(compiler.shared_object([source], ["-O2"]))).leave_signalling
+    weight, x = f32(RNG.normal(size=(2, 5))), f32(RNG.normal(size=(1, 5)))
+    wanted = [[sum(float(a) * float(b) for a, b in zip(row, x[0], strict=True)) for row in weight]]
+    for _ in range(20):
+        leave_signalling()
+        np.testing.assert_allclose(reference.apply(layers.Dense(weight, None), x), wanted, rtol=1e-5)
 
 
 def test_more_observations_than_are_evaluated_at_once() -> None:

@@ -133,8 +133,11 @@ def _sigmoid(x: Float32[np.ndarray, "n ..."]) -> Float32[np.ndarray, "n ..."]:
 def _matmul(
     weight: Float32[np.ndarray, "outputs inputs"], x: Float32[np.ndarray, "n inputs"]
 ) -> Float32[np.ndarray, "n outputs"]:
-    # One matrix-vector product a row: a matrix-matrix product would sum in an order that depends on the batch.
-    return np.matmul(weight, x[:, :, None])[:, :, 0]
+    # One matrix-vector product a row: a matrix-matrix product would sum in an order that depends on the batch. OpenBLAS
+    # raises "invalid" for what it finds beyond the operands (a signalling NaN that someone left in a register), with
+    # the right result: what a policy makes of numbers that are not finite is seen in its actions.
+    with np.errstate(invalid="ignore"):
+        return np.matmul(weight, x[:, :, None])[:, :, 0]
 
 
 def _quantized(layer: layers.QuantizedDense, x: Float32[np.ndarray, "n inputs"]) -> Float32[np.ndarray, "n outputs"]:

@@ -217,6 +217,7 @@ class _Act:
     members: int
     each: int
 
+    @np.errstate(invalid="ignore")  # OpenBLAS raises it for nothing: see reference._matmul
     def __call__(self, x: Float32[np.ndarray, "n inputs"]) -> np.ndarray:
         y = x.reshape(self.members, self.each, -1)
         one = np.float32(1)

@@ -211,7 +211,8 @@ class Students:
                 scaled = weight * (self._scale / inverse)
                 step = _best_step(scaled, quantization.weight_bits[index], quantization.per_channel)
             steps.append(step)
-            y = y @ weight.swapaxes(1, 2) + matrix[:, None, :, -1]
+            with np.errstate(invalid="ignore"):  # OpenBLAS raises it for nothing: see reference._matmul
+                y = y @ weight.swapaxes(1, 2) + matrix[:, None, :, -1]
         self.quantization = quantization
         self._weight_bits = np.array(quantization.weight_bits, np.int32)
         logarithms = [np.log(scale).reshape(self.restarts, -1) for scale in (*ranges, *steps)]
