@@ -76,6 +76,42 @@ def test_a_real_policy_stays_real_and_bits_make_it_quantized() -> None:
     assert compress(teacher, "finetune(steps=12, restarts=1, weight_bits=5)", context).weight_bits == (5, 5, 5)
 
 
+@pytest.mark.parametrize("bits", ["", ", weight_bits=8"])
+def test_pruned_weights_stay_zero_and_the_others_learn_their_part(bits: str) -> None:
+    teacher = normalized(np.random.default_rng(1))
+    context = Context.from_environment(teacher, "CartPole-v1", seed=0)
+    pruned = compress(teacher, "prune_weights(sparsity=0.6)", context)
+    tuned = compress(pruned, f"finetune(steps=600, restarts=2{bits})", context)
+    again = compress(tuned, "finetune(steps=12, restarts=2)", context)
+    x = context.observations(1500, "noisy_policy")
+    expected = reference.act(teacher, x)
+    agreement = [np.mean(reference.act(policy, x) == expected) for policy in (pruned, tuned)]
+    assert agreement[1] > max(0.9, agreement[0])
+    for policy in (tuned, again):
+        assert policy.n_parameters == teacher.n_parameters
+        for before, after in zip(weights(pruned), weights(policy), strict=True):
+            assert (after[before == 0] == 0).all()
+            assert bits or (after[before != 0] != 0).all()
+
+
+def weights(policy: Policy) -> list[np.ndarray]:
+    """Weights or codes of the linear layers."""
+    return [
+        layer.weight if isinstance(layer, layers.Dense) else layer.weight.values
+        for layer in policy.layers
+        if isinstance(layer, layers.Dense | layers.QuantizedDense)
+    ]
+
+
+def test_a_code_of_zero_is_no_pruned_weight() -> None:
+    policy = normalized(np.random.default_rng(2))
+    quantized = compress(
+        policy, "quantize(weight_bits=3)", Context.from_observations(policy, np.zeros((1, 4), np.float32))
+    )
+    assert any((codes == 0).any() for codes in weights(quantized))
+    assert all(kept.all() for kept in start_of(quantized)[0].kept)
+
+
 def test_mixed_activations_are_refused() -> None:
     policy = normalized(np.random.default_rng(0))
     mixed = replace_layers(policy, (*policy.layers[:2], layers.Relu(), *policy.layers[3:]))

@@ -243,6 +243,29 @@ def test_each_student_trains_alone() -> None:
     assert np.abs(twin.matrices[1] - twin.matrices[0]).max() > 0.1
 
 
+@pytest.mark.parametrize("quantization", [None, Quantization((8, 8))])
+def test_weights_that_are_held_at_zero_have_no_gradient_and_stay(quantization: Quantization | None) -> None:
+    rng = np.random.default_rng(5)
+    x = observations(rng)
+    replay = replay_of(rng, x, 3)
+    students = Students((N_INPUTS, 8, 3), "silu", 2, Inputs.of(x), rng)
+    kept = [rng.random(matrix.shape[1:]) < 0.5 for matrix in students.layers_of(students.matrices)]
+    for keep in kept:
+        keep[:, -1] = True
+    students.hold_zeros([keep[:, :-1] for keep in kept])
+    if quantization is not None:
+        students.quantize(quantization, x)
+    gradient = Trainer(students, (), "l2", replay.targets, rng).gradient(x[:32], replay.targets[:32])[1]
+    before = students.matrices.copy()
+    trained(students, replay, 40, 64, 1e-2)
+    for keep, slope, start, end in zip(
+        kept, *(students.layers_of(array) for array in (gradient, before, students.matrices)), strict=True
+    ):
+        assert not slope[:, ~keep].any()
+        assert not end[:, ~keep].any()
+        assert (np.abs(end - start)[:, keep] > 0).mean() > 0.8  # one input is always the same
+
+
 @pytest.mark.parametrize("quantization", [None, Quantization((4, 4), 8, "per_dimension", True)])
 def test_training_learns(quantization: Quantization | None) -> None:
     rng = np.random.default_rng(3)

@@ -65,10 +65,15 @@ class Settings:
 @final
 @dataclass(frozen=True, eq=False)
 class Start:
-    """A student to begin with: weights and biases on the raw observation, or on what is selected."""
+    """A student to begin with: weights and biases on the raw observation, or on what is selected.
+
+    Attributes:
+        kept: which weights are learned; the others stay zero.
+    """
 
     weights: tuple[np.ndarray, ...]
     biases: tuple[np.ndarray, ...]
+    kept: tuple[np.ndarray, ...]
     select: SelectInputs | None
     digest: str
 
@@ -150,6 +155,8 @@ class Course:
                 students.matrices = saved["matrices"]
             elif self._start is not None:
                 students.begin(self._start.weights, self._start.biases, rng)
+            if self._start is not None:
+                students.hold_zeros(self._start.kept)
             done = int(saved["done"]) if saved else 0
 
             def keep(steps: int) -> None:

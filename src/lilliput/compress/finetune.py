@@ -11,6 +11,7 @@ from lilliput.compress.context import Context
 from lilliput.compress.distill_course import Course, Settings, Start
 from lilliput.compress.distill_play import split_head
 from lilliput.compress.step import Step, check_fields, check_integer
+from lilliput.constants import store_weight
 from lilliput.errors import LilliputError
 from lilliput.policy import Policy
 
@@ -28,7 +29,8 @@ _ACTIVATIONS: dict[type, Literal["silu", "relu", "tanh"]] = {
 class Finetune(Step):
     """Trains the policy as it is now on what the teacher does in the states that it gets itself into; see `distill`.
 
-    A normalizer in front goes into the first layer, whose input range then does its clipping.
+    A normalizer in front goes into the first layer, whose input range then does its clipping. Weights that were pruned
+    stay zero: all zeros of real weights, and those among codes where they are left out of storage.
 
     Attributes:
         steps: optimizer steps in all.
@@ -37,7 +39,7 @@ class Finetune(Step):
     """
 
     NAME: ClassVar[str] = "finetune"
-    VERSION: ClassVar[int] = 3
+    VERSION: ClassVar[int] = 4
 
     steps: int = 12_000
     weight_bits: int | None = None
@@ -96,6 +98,7 @@ def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
     """
     weights: list[np.ndarray] = []
     biases: list[np.ndarray] = []
+    kept: list[np.ndarray] = []
     activations: set[Literal["silu", "relu", "tanh"]] = set()
     select: layers.SelectInputs | None = None
     scale, shift = np.ones(()), np.zeros(())
@@ -113,6 +116,7 @@ def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
                 weight, bias = _affine(layer)
                 weights.append(weight * scale)
                 biases.append(bias + (weight * shift).sum(axis=1))
+                kept.append(_kept(layer))
                 scale, shift = np.ones(()), np.zeros(())
             case layers.Relu() | layers.Tanh() | layers.Silu():
                 activations.add(_ACTIVATIONS[type(layer)])
@@ -123,7 +127,17 @@ def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
                 )
     if len(activations) > 1:
         raise LilliputError(f"finetune: the activations are {', '.join(sorted(activations))}; they must be of one kind")
-    return Start(tuple(weights), tuple(biases), select, policy.digest), activations.pop() if activations else "silu"
+    return Start(
+        tuple(weights), tuple(biases), tuple(kept), select, policy.digest
+    ), activations.pop() if activations else "silu"
+
+
+def _kept(layer: layers.Dense | layers.QuantizedDense) -> np.ndarray:
+    """Which weights (outputs, inputs) were not pruned: a code of zero alone does not say that one was."""
+    if isinstance(layer, layers.Dense):
+        return layer.weight != 0
+    codes = layer.weight.values
+    return np.ones(codes.shape, bool) if store_weight(layer.weight).encoding == "dense" else codes != 0
 
 
 def _affine(layer: layers.Dense | layers.QuantizedDense) -> tuple[np.ndarray, np.ndarray]:

@@ -120,6 +120,7 @@ class Students:
         self._centre, self._scale, self._low, self._high = (
             np.ascontiguousarray(array, np.float32) for array in (*standard, *ends)
         )
+        self._kept: np.ndarray | None = None
         self._functions = functions()
 
     @property
@@ -148,6 +149,7 @@ class Students:
             pointer(self._sizes),
             pointer(self._weight_bits),
             *(pointer(array) for array in (self._centre, self._scale, self._low, self._high)),
+            None if self._kept is None else pointer(self._kept),
         )
 
     def pointers(self, restart: int) -> tuple[int, int, int]:
@@ -295,6 +297,14 @@ class Students:
             noise = 0.02 * np.sqrt((real**2).mean()) * rng.standard_normal(start.shape)
             noise[0] = 0
             matrix[:] = start + noise
+
+    def hold_zeros(self, kept: Sequence[np.ndarray]) -> None:
+        """Nothing; weights that are not kept (by layer, outputs x inputs) are zero, and training leaves them so."""
+        held = np.ones_like(self.matrices[:1])
+        for matrix, keep in zip(self.layers_of(held), kept, strict=True):
+            matrix[0, :, :-1] = keep
+        self._kept = held[0] if not held.all() else None
+        self.matrices *= held
 
 
 def _static(inverse: np.ndarray, zero: np.ndarray, quantization: Quantization) -> layers.StaticRange:

@@ -17,6 +17,7 @@ typedef struct {
     const int32_t *sizes;       /* n_layers + 1 */
     const int32_t *weight_bits; /* n_layers; of quantized ones */
     const float *centre, *scale, *low, *high; /* of the inputs; low and high are of the standardized ones */
+    const float *kept; /* like a student's matrices: zero where a weight stays zero; NULL: none does */
 } network;
 
 /* One of them: `matrices` holds for each layer (outputs, inputs + 1) numbers, the bias last; `scales` the logarithms of

@@ -106,33 +106,46 @@ void lilliput_forward(
     }
 }
 
+/* Zeroes what is zero in `kept`, in the layer's matrix or its gradient (m rows of n, ld apart). */
+static void hold_zeros(const network *net, int layer, float *matrix, size_t ld)
+{
+    size_t m = n_outputs(net, layer), n = n_inputs(net, layer) + 1, i, j;
+    const float *kept = net->kept + matrix_at(net, layer);
+    for (i = 0; i < m; i++) {
+        for (j = 0; j < n; j++) {
+            matrix[i * ld + j] *= kept[i * n + j];
+        }
+    }
+}
+
 /* The loss of a student on the rows of a replay; d_matrices (each layer's rows padded) and d_scales become its gradient. */
 static double student_gradient(
     const network *net, const objective *aim, const student *of, const float *x, const float *targets,
     const int64_t *rows, size_t n, float *d_matrices, float *d_scales, float *scratch)
 {
     prepared layers[MOST_LAYERS];
-    size_t ld = padded(n), out = n_outputs(net, net->n_layers - 1), n_scales = step_at(net, net->n_layers), i;
+    size_t ld = padded(n), out = n_outputs(net, net->n_layers - 1), i;
+    size_t n_scales = net->quantized ? step_at(net, net->n_layers) : 0;
     batch b = batch_at(net, ld, scratch + all_prepared_floats(net));
     float *wanted = scratch + all_prepared_floats(net) + batch_floats(net, ld), *slope = wanted + out * ld;
     float *back = slope + ld;
     double loss;
+    int layer;
     prepare_all(net, of, layers, scratch);
     gather(x, rows, n, n_inputs(net, 0), b.raw, ld);
     gather(targets, rows, n, out, wanted, ld);
     forward(net, layers, b);
     memcpy(back, b.y + features_at(net, net->n_layers, ld), out * ld * sizeof(float));
     loss = loss_gradient(aim, out, back, wanted, ld, n, slope);
-    if (!net->quantized) {
-        backward(net, layers, b, d_matrices, NULL, back);
-        return loss;
-    }
     memset(d_scales, 0, n_scales * sizeof(float));
-    backward(net, layers, b, d_matrices, d_scales, back);
+    backward(net, layers, b, d_matrices, net->quantized ? d_scales : NULL, back);
     for (i = 0; i < n_scales; i++) {
         float scale = expf(of->scales[i]);
         /* A step that is held at the smallest one does not learn. */
         d_scales[i] *= i >= range_at(net, net->n_layers) && scale < SMALLEST_STEP ? 0 : scale;
+    }
+    for (layer = 0; net->kept && layer < net->n_layers; layer++) {
+        hold_zeros(net, layer, d_matrices + gradient_at(net, layer), padded(n_inputs(net, layer) + 1));
     }
     return loss;
 }
@@ -193,6 +206,9 @@ double lilliput_train(
             soap_step(
                 soap_state_at(state, m, width), matrix, gradient, m, width, rates[step], done + step + 1,
                 rest + 2 * most, (size_t *)(void *)rest);
+            if (net->kept) {
+                hold_zeros(net, i, matrix, width);
+            }
             gradient += m * padded(width);
             matrix += m * width;
             state += soap_floats(m, width);
