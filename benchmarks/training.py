@@ -25,7 +25,7 @@ def ours(hidden: tuple[int, ...], replay: Replay, quantized: bool) -> Trainer:
     students = Students((INPUTS, *hidden, OUTPUTS), "silu", RESTARTS, Inputs.of(replay.observations), rng)
     if quantized:
         students.quantize(Quantization((6,) * (len(hidden) + 1), per_channel=True), replay.observations[:4096])
-    return Trainer(students, (layers.SquashAction(),), "l2", replay.targets, rng)
+    return Trainer(students, (layers.SquashAction(),), "l2", replay.targets, (), rng)
 
 
 def seconds_of_ours(trainer: Trainer, replay: Replay, n: int) -> float:

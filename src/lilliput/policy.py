@@ -36,6 +36,8 @@ class Provenance:
         wrappers: what the environment side must do, from the closed list of `rollout`, in order.
         guesses: what the source did not say and the loader assumed, a sentence each.
         recipe: the text of the compression recipe, empty as loaded.
+        action_std: the standard deviation with which each action was drawn in training, where the source has one for
+            all states.
     """
 
     source: str = ""
@@ -46,6 +48,7 @@ class Provenance:
     wrappers: tuple[str, ...] = ()
     guesses: tuple[str, ...] = ()
     recipe: str = ""
+    action_std: tuple[float, ...] = ()
 
 
 @final

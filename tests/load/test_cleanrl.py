@@ -207,7 +207,9 @@ def test_observation_statistics_given_beside(suffix: str, tmp_path: Path) -> Non
 def test_the_environment_clips_what_a_ppo_mean_asks_for(tmp_path: Path) -> None:
     path = tmp_path / "ppo.pt"
     path.write_bytes(torch_bytes(ContinuousPpo().state_dict()))
-    assert load_policy(path).provenance.wrappers == ("clip_action",)
+    policy = load_policy(path)
+    assert policy.provenance.wrappers == ("clip_action",)
+    assert policy.provenance.action_std == (1.0, 1.0)
 
 
 def test_an_atari_network_names_its_wrappers(tmp_path: Path) -> None:

@@ -151,6 +151,24 @@ def test_gsde_of_an_actor_critic(algorithm: Any, squash: bool, tmp_path: Path) -
     assert any(isinstance(layer, layers.SquashAction) for layer in policy.layers) is squash
 
 
+def test_the_spread_of_the_actions_is_read_where_it_is_the_same_in_all_states(tmp_path: Path) -> None:
+    models = {
+        "matrix": sb3.PPO("MlpPolicy", Still(vector(), MATRIX), n_steps=8, device="cpu"),
+        "gsde": sb3.PPO("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, use_sde=True, device="cpu"),
+        "choice": sb3.PPO("MlpPolicy", Still(vector(), DISCRETE), n_steps=8, device="cpu"),
+        "sac": sb3.SAC("MlpPolicy", Still(vector(), ACTIONS), device="cpu", **SHORT),
+    }
+    found = {}
+    for name, model in models.items():
+        shaken(model)
+        (tmp_path / name).mkdir()
+        found[name] = load_policy(save(model, tmp_path / name)).provenance.action_std
+    seen = torch.zeros(1, *vector().shape)
+    expected = models["matrix"].policy.get_distribution(seen).distribution.stddev[0].detach().numpy()
+    assert found.pop("matrix") == pytest.approx(expected.tolist(), rel=1e-6)
+    assert set(found.values()) == {()}
+
+
 @pytest.mark.parametrize("kwargs", [{}, {"clip_mean": 0.5}, {"clip_mean": 0.0}, {"net_arch": []}], ids=str)
 @pytest.mark.parametrize("algorithm", ["SAC", "TQC"])
 def test_gsde_clips_the_mean(algorithm: str, kwargs: dict, tmp_path: Path) -> None:

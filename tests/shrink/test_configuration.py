@@ -1,17 +1,24 @@
 """Sizes foretold against sizes made; texts against the recipes that they are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from lilliput import layers, spaces
 from lilliput.compress import format_recipe, parse
-from lilliput.shrink.configuration import EFFECTS, Effects, Student, chance, moves, starts, student_of
+from lilliput.policy import Policy, Provenance
+from lilliput.shrink.configuration import EFFECTS, Effects, Loss, Student, chance, losses, moves, starts, student_of
+
+CHOICES: tuple[Loss, ...] = ("kl", "regret", "cross_entropy")
+ARRAYS: tuple[Loss, ...] = ("l2", "l1")
 
 
-@pytest.mark.parametrize("discrete", [False, True])
-def test_every_move_leads_to_a_recipe_that_says_what_it_is(discrete: bool) -> None:
-    seen = list(starts(discrete))
+@pytest.mark.parametrize("ways", [CHOICES, ARRAYS])
+def test_every_move_leads_to_a_recipe_that_says_what_it_is(ways: tuple[Loss, ...]) -> None:
+    seen = list(starts(ways))
     for _ in range(2):
-        seen += [child for student in seen[:40] for _, child in moves(student, 17, 6, discrete, (512, 2))]
+        seen += [child for student in seen[:40] for _, child in moves(student, 17, 6, ways, (512, 2))]
     assert len({student.recipe for student in seen}) > 50
     for student in seen:
         assert format_recipe(parse(student.recipe)) == student.recipe
@@ -19,10 +26,21 @@ def test_every_move_leads_to_a_recipe_that_says_what_it_is(discrete: bool) -> No
 
 
 def test_every_move_has_an_effect_to_begin_with() -> None:
-    for discrete in (False, True):
+    for ways in (CHOICES, ARRAYS):
         every = [Student((8,), bits, "l2") for bits in (2, 3, 4, 5, 6, 8, (5, 6))]
         for student in (*every, Student((8, 8), 6, "l2", steps=18_000), Student((), 6, "l2", steps=162_000)):
-            assert {name for name, _ in moves(student, 17, 6, discrete, (512, 1))} <= EFFECTS.keys()
+            assert {name for name, _ in moves(student, 17, 6, ways, (512, 1))} <= EFFECTS.keys()
+
+
+def test_students_begin_with_the_spread_of_the_actions_where_the_policy_tells_it() -> None:
+    bounds = np.full(2, -1.0), np.full(2, 1.0)
+    layer = layers.Dense(np.ones((2, 2), np.float32), None)
+    box = Policy(spaces.Box((2,), *bounds), spaces.Box((2,), *bounds), (layer,))
+    drawn = replace(box, provenance=Provenance(action_std=(0.1, 0.5)))
+    choice = Policy(box.observation_space, spaces.Discrete(2), (layer, layers.ArgmaxAction((2,))))
+    assert (losses(box), losses(choice)) == (ARRAYS, CHOICES)
+    assert losses(drawn) == ("kl", "l2", "l1")
+    assert drawn.digest == box.digest, "how a policy was trained is no part of what it decides"
 
 
 @pytest.mark.parametrize(
@@ -32,7 +50,7 @@ def test_every_move_has_an_effect_to_begin_with() -> None:
 def test_the_layer_of_the_most_weights_gets_fewer_bits(
     hidden: tuple[int, ...], inputs: int, wanted: tuple[int, ...]
 ) -> None:
-    found = dict(moves(Student(hidden, 6, "l2"), inputs, 6, False, (512, 1)))["fewer bits where most are"]
+    found = dict(moves(Student(hidden, 6, "l2"), inputs, 6, ARRAYS, (512, 1)))["fewer bits where most are"]
     assert found.weight_bits == wanted
     assert found.model_bytes(inputs, 6, 0) < Student(hidden, 6, "l2").model_bytes(inputs, 6, 0)
     assert found.root == Student(hidden, 6, "l2").root, "the real student is trained once for both"

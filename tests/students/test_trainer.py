@@ -97,7 +97,14 @@ def torch_loss(y: Any, targets: np.ndarray, head: tuple[Layer, ...], loss: Loss)
     if head is ARRAY:
         y = torch.tanh(y) * 2 + torch.linspace(-0.5, 0.5, N_OUTPUTS)
         y = y + (torch.clamp(y, -1, 1) - y).detach()
-        return distance((y - t) / float(targets.std(axis=0).mean()))
+        unit = float(targets.std(axis=0).mean())
+        if loss == "kl":
+            drawn = torch.tensor(ACTION_STD)
+            apart = torch.distributions.kl_divergence(
+                torch.distributions.Normal(t, drawn), torch.distributions.Normal(y, drawn)
+            )
+            return 2 * apart.mean() / unit**2 / (drawn**-2).mean()
+        return distance((y - t) / unit)
     gaps = [np.diff(np.sort(group, axis=1)[:, -2:])[:, 0] for group in np.split(targets, [2], axis=1)]
     total = torch.zeros(())
     for student, teacher in zip(torch.split(y, [2, 3], dim=1), torch.split(t, [2, 3], dim=1), strict=True):
@@ -118,8 +125,10 @@ def torch_loss(y: Any, targets: np.ndarray, head: tuple[Layer, ...], loss: Loss)
 
 
 REAL = None
+ACTION_STD = (0.05, 0.2, 0.7, 0.1, 0.4)
 CASES: list[tuple[Quantization | None, Activation, tuple[Layer, ...], Loss]] = [
     *((REAL, activation, ARRAY, "l2") for activation in ("silu", "relu", "tanh")),
+    (REAL, "silu", ARRAY, "kl"),
     *((REAL, "silu", CHOICES, loss) for loss in ("l2", "l1", "kl", "cross_entropy", "regret")),
     (Quantization((8, 8, 8)), "silu", ARRAY, "l1"),
     (Quantization((3, 4, 6), 8, "per_tensor", True), "relu", ARRAY, "l2"),
@@ -136,9 +145,8 @@ def test_the_gradient_is_that_of_torch(
     torch = pytest.importorskip("torch")
     students, x = quantities(quantization, activation)
     targets = np.random.default_rng(1).standard_normal((len(x), N_OUTPUTS)).astype(np.float32)
-    losses, of_matrices, of_scales = Trainer(students, head, loss, targets, np.random.default_rng(0)).gradient(
-        x, targets
-    )
+    trainer = Trainer(students, head, loss, targets, ACTION_STD, np.random.default_rng(0))
+    losses, of_matrices, of_scales = trainer.gradient(x, targets)
     for restart in range(RESTARTS):
         matrices = torch.tensor(students.matrices[restart], requires_grad=True)
         scales = torch.tensor(students.scales[restart], requires_grad=True)
@@ -153,7 +161,7 @@ def test_the_gradient_is_that_of_torch(
 
 
 def trained(students: Students, replay: Replay, n: int, batch: int, rate: float, seed: int = 5) -> Trainer:
-    trainer = Trainer(students, (), "l2", replay.targets, np.random.default_rng(seed))
+    trainer = Trainer(students, (), "l2", replay.targets, (), np.random.default_rng(seed))
     trainer.run(replay, n, batch=batch, done=0, total=10**9, learning_rate=rate)
     return trainer
 
@@ -255,7 +263,7 @@ def test_weights_that_are_held_at_zero_have_no_gradient_and_stay(quantization: Q
     students.hold_zeros([keep[:, :-1] for keep in kept])
     if quantization is not None:
         students.quantize(quantization, x)
-    gradient = Trainer(students, (), "l2", replay.targets, rng).gradient(x[:32], replay.targets[:32])[1]
+    gradient = Trainer(students, (), "l2", replay.targets, (), rng).gradient(x[:32], replay.targets[:32])[1]
     before = students.matrices.copy()
     trained(students, replay, 40, 64, 1e-2)
     for keep, slope, start, end in zip(
@@ -274,7 +282,7 @@ def test_training_learns(quantization: Quantization | None) -> None:
     students = Students((N_INPUTS, 16, 3), "silu", RESTARTS, Inputs.of(replay.observations), rng)
     if quantization is not None:
         students.quantize(quantization, replay.observations)
-    trainer = Trainer(students, (), "l2", replay.targets, rng)
+    trainer = Trainer(students, (), "l2", replay.targets, (), rng)
     first = trainer.run(replay, 20, batch=64, done=0, total=1000, learning_rate=1e-2)
     trainer.run(replay, 900, batch=64, done=20, total=1000, learning_rate=1e-2)
     last = trainer.run(replay, 80, batch=64, done=920, total=1000, learning_rate=1e-2)
@@ -301,8 +309,10 @@ def test_a_loss_that_is_not_finite_is_said() -> None:
     students.matrices[:, 0] = np.nan
     with pytest.raises(LilliputError, match="loss is not finite"):
         trained(students, replay, 5, 32, 1e-2)
-    with pytest.raises(LilliputError, match="loss 'kl' is for choices"):
-        Trainer(students, ARRAY, "kl", replay.targets, rng)
+    with pytest.raises(LilliputError, match="loss 'regret' is for choices"):
+        Trainer(students, ARRAY, "regret", replay.targets, (), rng)
+    with pytest.raises(LilliputError, match="loss 'kl' needs the spread of the teacher's actions; its file has none"):
+        Trainer(students, ARRAY, "kl", replay.targets, (), rng)
 
 
 def test_a_replay_keeps_all_states_in_order() -> None:

@@ -98,6 +98,7 @@ class Course:
         self._head = small_head(split_head(context.teacher)[1])
         automatic = "kl" if context.teacher.is_discrete else "l2"
         self._loss: Any = automatic if settings.loss == "auto" else settings.loss
+        self._spread = context.teacher.provenance.action_std
         self._select = start.select if start is not None else None
 
     def run(self) -> Policy:
@@ -116,8 +117,8 @@ class Course:
         parts = [
             settings.name, self._context.teacher.digest, environment.id, list(environment.wrappers),
             dict(environment.kwargs), self._context.seed, list(settings.hidden), settings.real_steps,
-            settings.activation, self._loss, settings.disturbance, settings.restarts, settings.learning_rate,
-            "" if self._start is None else self._start.digest,
+            settings.activation, self._loss, list(self._spread), settings.disturbance, settings.restarts,
+            settings.learning_rate, "" if self._start is None else self._start.digest,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:24]
 
@@ -197,7 +198,7 @@ class Course:
         keep: Callable[[int], None],
     ) -> None:
         """Nothing; learns from the first to the last step of the span, or to the deadline."""
-        trainer = Trainer(students, self._head, self._loss, replay.targets, rng)
+        trainer = Trainer(students, self._head, self._loss, replay.targets, self._spread, rng)
         act = self._act(students)
         done, steps = span
         each, kept = max(1, min(ROUND_STEPS, steps // ROUNDS)), time.monotonic()

@@ -97,7 +97,13 @@ def _ppo_continuous(state: State, name: str) -> Policy:
         _vector(stack),
         action_space,
         tuple(stack),
-        Provenance(framework=FRAMEWORK, algorithm="PPO", wrappers=(format_wrapper(ClipAction()),), guesses=guesses),
+        Provenance(
+            framework=FRAMEWORK,
+            algorithm="PPO",
+            wrappers=(format_wrapper(ClipAction()),),
+            guesses=guesses,
+            action_std=network.action_std(state, "actor_logstd", action_space),
+        ),
     )
 
 

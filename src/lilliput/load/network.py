@@ -54,6 +54,14 @@ def state_dict(value: Any, name: str) -> dict[str, np.ndarray]:
     return found
 
 
+def action_std(state: State, key: str, action_space: spaces.ActionSpace) -> tuple[float, ...]:
+    """The spread of the actions whose logarithm is there, if it is one number an action for all states."""
+    if key not in state or not isinstance(action_space, spaces.Box) or state[key].size != action_space.size:
+        return ()
+    found = np.exp(state[key].astype(np.float64).reshape(-1))
+    return tuple(float(value) for value in found) if (found > 0).all() and np.isfinite(found).all() else ()
+
+
 def has(state: State, prefix: str) -> bool:
     """Whether the state has a key that starts so."""
     return any(key.startswith(prefix) for key in state)

@@ -101,7 +101,11 @@ def read_stable_baselines3(archive: Archive) -> Policy:
             "the environment gives images as height, width, channels and the framework transposed them"
         )
     provenance = Provenance(
-        framework=FRAMEWORK, algorithm=_algorithm(saved), wrappers=wrappers, guesses=tuple(saved.guesses)
+        framework=FRAMEWORK,
+        algorithm=_algorithm(saved),
+        wrappers=wrappers,
+        guesses=tuple(saved.guesses),
+        action_std=network.action_std(saved.state, "log_std", action_space),
     )
     return Policy(observation_space, action_space, tuple(stack), provenance)
 

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, final
 
@@ -11,6 +11,7 @@ from lilliput.compress import format_recipe, parse
 from lilliput.compress.distill import Distill
 from lilliput.compress.evolve import Evolve
 from lilliput.compress.step import Step
+from lilliput.policy import Policy
 
 InputRange = Literal["per_dimension", "per_tensor", "none"]
 Loss = Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"]
@@ -146,9 +147,16 @@ _SHORT, _BEST = 0.15, 1.04
 """A move that improves does what is said of it where so much is short of the best; less where less is short."""
 
 
-def starts(discrete: bool) -> tuple[Student, ...]:
+def losses(policy: Policy) -> tuple[Loss, ...]:
+    """What students of the policy may learn by, first what they begin with."""
+    if policy.is_discrete:
+        return ("kl", "regret", "cross_entropy")
+    return ("kl", "l2", "l1") if policy.provenance.action_std else ("l2", "l1")
+
+
+def starts(ways: Sequence[Loss]) -> tuple[Student, ...]:
     """Where the search begins: a middle size, a linear policy, and the other ways to learn, all of them briefly."""
-    loss, other = _losses(discrete)[:2]
+    loss, other = ways[:2]
     return (
         Student((16,), 6, loss),
         Student((), 6, loss),
@@ -158,9 +166,12 @@ def starts(discrete: bool) -> tuple[Student, ...]:
 
 
 def moves(
-    student: Student, inputs: int, outputs: int, discrete: bool, evolutions: tuple[int, int]
+    student: Student, inputs: int, outputs: int, ways: Sequence[Loss], evolutions: tuple[int, int]
 ) -> Iterator[tuple[str, Student]]:
-    """Each neighbour, after the name of the move; `evolutions`: episodes of a spell of evolution, and of a member."""
+    """Each neighbour, after the name of the move.
+
+    `ways` are the losses that there are; `evolutions`: episodes of a spell of evolution, and of a member.
+    """
     hidden = student.hidden
     # One number of bits for all layers, or what the others have where one layer has fewer.
     bits = max(student.weight_bits) if isinstance(student.weight_bits, tuple) else student.weight_bits
@@ -195,7 +206,7 @@ def moves(
         yield "flatter", replace(student, hidden=(round(1.6 * hidden[0]),), weight_bits=bits)
     if len(hidden) == 1 and hidden[0] >= 6:
         yield "deeper", replace(student, hidden=(round(hidden[0] / 1.6),) * 2, weight_bits=bits)
-    for loss in _losses(discrete):
+    for loss in ways:
         if loss != student.loss:
             yield "other loss", replace(student, loss=loss)
     if student.disturbance < 1.5:
@@ -217,10 +228,6 @@ def _fewer_in_the_largest(student: Student, inputs: int, outputs: int) -> tuple[
     weights = [a * b for a, b in itertools.pairwise((inputs, *student.hidden, outputs))]
     largest = weights.index(max(weights))
     return tuple(student.weight_bits - (index == largest) for index in range(len(weights)))
-
-
-def _losses(discrete: bool) -> tuple[Loss, ...]:
-    return ("kl", "regret", "cross_entropy") if discrete else ("l2", "l1")
 
 
 def _scaled(hidden: tuple[int, ...], factor: float) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from lilliput.compress.distill_play import small_head, split_head
 from lilliput.constants import constants
 from lilliput.errors import LilliputError
 from lilliput.policy import Policy
-from lilliput.shrink.configuration import Effects, Student, chance, moves, starts, student_of
+from lilliput.shrink.configuration import Effects, Student, chance, losses, moves, starts, student_of
 from lilliput.shrink.request import Place
 from lilliput.shrink.trial import FEW_EPISODES, MOST_EPISODES, RACE, Bar, Trial, attempt, known, play_random
 
@@ -141,14 +141,14 @@ class _Run:
             recipe: student for recipe, student in found.items() if student is not None
         }
         self._end, self.until = end, end(self.searched())
-        self._discrete, self._macs = policy.is_discrete, policy.n_macs
+        self._losses, self._macs = losses(policy), policy.n_macs
         self._effects = Effects()
         self._inputs = int(np.prod(spaces.input_shape(policy.observation_space)))
         self._trainable = place.request.train and len(spaces.input_shape(policy.observation_space)) == 1
         self._outputs, self._head = (0, 0)
         if self._trainable:
             _, head = split_head(policy)
-            self._outputs = sum(head[-1].sizes) if self._discrete else policy.action_space.size  # type: ignore[union-attr]
+            self._outputs = sum(head[-1].sizes) if policy.is_discrete else policy.action_space.size  # type: ignore[union-attr]
             self._head = sum(array.nbytes for layer in small_head(head) for array in constants(layer).values())
         self._came_from: dict[str, tuple[str, str]] = {}
         self._running: dict[Future[Trial], str] = {}
@@ -157,7 +157,7 @@ class _Run:
         self._seconds_per_episode = max(0.001, self.trials[""].seconds / len(self.trials[""].returns))
         # What every student costs, however it is trained: the choice among restarts, and the race.
         self._played = _OVERHEAD_S + (_CHOOSING + RACE[-1]) * self._seconds_per_episode
-        every = starts(self._discrete) if self._trainable else ()
+        every = starts(self._losses) if self._trainable else ()
         self._starts = [student for student in every if student.recipe not in self.trials]
         self._ladder = [recipe for recipe in _ladder(policy) if recipe not in self.trials]
         self._n_starts, self._n_ladder, self._turn = len(every), len(_ladder(policy)), 0
@@ -243,7 +243,7 @@ class _Run:
                 continue
             estimate, error = self.bar.retention(trial.returns)
             bar = self.bar.keep + self.bar.margin(trial.returns)
-            for move, child in moves(parent, self._inputs, self._outputs, self._discrete, evolutions):
+            for move, child in moves(parent, self._inputs, self._outputs, self._losses, evolutions):
                 if child.recipe in self.trials or child.recipe in self.students:
                     continue
                 if child.evolve and child.n_macs(self._inputs, self._outputs) > _EVOLVABLE:

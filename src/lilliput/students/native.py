@@ -34,8 +34,7 @@ class Objective(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("kind", "n_head", "n_groups")),
-        ("unit", ctypes.c_float),
-        *((name, _POINTER) for name in ("head", "first", "second", "groups")),
+        *((name, _POINTER) for name in ("unit", "head", "first", "second", "groups")),
     )
 
 

@@ -15,8 +15,9 @@ from lilliput.students.students import Students
 
 Loss = Literal["l2", "l1", "kl", "cross_entropy", "regret"]
 """`l2`, `l1`: of actions in units of their spread, or of the values behind a choice in units of the usual gap between
-the two best; of a choice also `kl`: the distance of the softmaxes; `cross_entropy`: of the teacher's choice; `regret`:
-what the student's softmax loses of the teacher's values."""
+the two best. `kl`: the divergence of the policies that drew actions in training: of the softmaxes of a choice, of the
+normal distributions of an array, which is `l2` in units of their spread. Of a choice also `cross_entropy`: of the
+teacher's choice; `regret`: what the student's softmax loses of the teacher's values."""
 
 _LAST_RATE = 1e-5
 
@@ -61,14 +62,26 @@ def _grown(old: np.ndarray, used: int, n: int) -> np.ndarray:
 
 @final
 class Trainer:
-    """Trains students on a replay; one for the real ones, another for the quantized ones."""
+    """Trains students on a replay; one for the real ones, another for the quantized ones.
+
+    Args:
+        action_std: the spread of the teacher's actions in training, for `kl` of an array.
+    """
 
     def __init__(
-        self, students: Students, head: Sequence[Layer], loss: Loss, targets: np.ndarray, rng: np.random.Generator
+        self,
+        students: Students,
+        head: Sequence[Layer],
+        loss: Loss,
+        targets: Float32[np.ndarray, "n outputs"],
+        action_std: Sequence[float],
+        rng: np.random.Generator,
     ) -> None:
         discrete = isinstance(head[-1], layers.ArgmaxAction) if head else False
-        if not discrete and loss not in ("l2", "l1"):
-            raise LilliputError(f"distill: loss {loss!r} is for choices; the action is an array: allowed: l2, l1")
+        if not discrete and loss not in ("l2", "l1", "kl"):
+            raise LilliputError(f"distill: loss {loss!r} is for choices; the action is an array: allowed: l2, l1, kl")
+        if not discrete and loss == "kl" and not action_std:
+            raise LilliputError("distill: loss 'kl' needs the spread of the teacher's actions; its file has none")
         self.students = students
         self._rng = rng
         self._functions = functions()
@@ -80,23 +93,27 @@ class Trainer:
             groups = head[-1].sizes
             ends = np.cumsum(groups)[:-1]
             unit = np.median(np.concatenate([_gap(group) for group in np.split(targets, ends, axis=1)])).clip(1e-6)
+            self._unit = np.full(n, unit, np.float32)
         else:
             shape = [_shaping(layer) for layer in head]
             spread = targets.std(axis=0)
             unit = np.where(spread > 1e-6, spread, 1).mean()
+            drawn = np.array(action_std) if loss == "kl" else np.ones(n)
+            self._unit = (unit * drawn * np.sqrt(np.mean(drawn**-2))).astype(np.float32)
         self._head = np.array([kind for kind, _, _ in shape], np.int32)
         self._first, self._second = (
             np.array([np.broadcast_to(step[k], n) for step in shape], np.float32) for k in (1, 2)
         )
         self._groups = np.array(groups, np.int32)
-        self._unit, self._kind = float(unit), get_args(Loss).index(loss)
+        # The divergence of two normal distributions of one spread is a square.
+        self._kind = get_args(Loss).index("l2" if loss == "kl" and not discrete else loss)
         self._soap: np.ndarray | None = None
         self._adam = np.zeros((students.restarts, 2 * students.scales.shape[1]), np.float32)
         self._done = 0
 
     def _objective(self) -> Objective:
-        arrays = (self._head, self._first, self._second, self._groups)
-        return Objective(self._kind, len(self._head), len(self._groups), self._unit, *(pointer(a) for a in arrays))
+        arrays = (self._unit, self._head, self._first, self._second, self._groups)
+        return Objective(self._kind, len(self._head), len(self._groups), *(pointer(array) for array in arrays))
 
     def run(
         self, replay: Replay, n_steps: int, *, batch: int, done: int, total: int, learning_rate: float

@@ -10,7 +10,7 @@ enum head { SQUASH, RESCALE, CLIP };
 /* The same structure in Python: students/native.py. */
 typedef struct {
     int32_t kind, n_head, n_groups; /* n_groups: the choices of a discrete action; 0: the action is an array */
-    float unit;
+    const float *unit;          /* outputs: the size of an error; of choices all are alike */
     const int32_t *head;        /* of an array: what shapes the action */
     const float *first, *second; /* n_head x outputs: scale and offset, or low and high */
     const int32_t *groups;      /* of choices: how many options each has */
@@ -20,7 +20,7 @@ typedef struct {
 static double component_loss(
     const objective *aim, size_t component, size_t n_components, float *y, const float *target, size_t n, float *slope)
 {
-    float share = 1.0f / ((float)n * (float)n_components), total = 0;
+    float share = 1.0f / ((float)n * (float)n_components), unit = aim->unit[component], total = 0;
     size_t c;
     int step;
     for (c = 0; c < n; c++) {
@@ -51,10 +51,10 @@ static double component_loss(
         }
     }
     for (c = 0; c < n; c++) {
-        float error = (y[c] - target[c]) / aim->unit;
+        float error = (y[c] - target[c]) / unit;
         float sign = error > 0 ? 1.0f : error < 0 ? -1.0f : 0;
         total += aim->kind == L1 ? fabsf(error) : error * error;
-        y[c] = (aim->kind == L1 ? sign : 2.0f * error) * slope[c] * share / aim->unit;
+        y[c] = (aim->kind == L1 ? sign : 2.0f * error) * slope[c] * share / unit;
     }
     return (double)total * share;
 }
@@ -63,10 +63,11 @@ static double component_loss(
 static double choice_loss(const objective *aim, size_t options, float *y, const float *target, size_t ld, float share)
 {
     double loss = 0;
+    float unit = aim->unit[0];
     float best = -INFINITY, most = -INFINITY, sum = 0, sum_teacher = 0, mean = 0, mean_target = 0, expected = 0;
     size_t j, chosen = 0;
     for (j = 0; j < options; j++) {
-        float value = target[j * ld] / aim->unit;
+        float value = target[j * ld] / unit;
         mean += y[j * ld] / (float)options;
         mean_target += value / (float)options;
         most = y[j * ld] > most ? y[j * ld] : most;
@@ -76,7 +77,7 @@ static double choice_loss(const objective *aim, size_t options, float *y, const 
     if (aim->kind == L2 || aim->kind == L1) {
         float each = share / (float)options, signs = 0;
         for (j = 0; j < options; j++) {
-            float error = (y[j * ld] - mean) - (target[j * ld] / aim->unit - mean_target);
+            float error = (y[j * ld] - mean) - (target[j * ld] / unit - mean_target);
             float sign = error > 0 ? 1.0f : error < 0 ? -1.0f : 0;
             loss += (double)((aim->kind == L1 ? fabsf(error) : error * error) * each);
             y[j * ld] = (aim->kind == L1 ? sign : 2.0f * error) * each;
@@ -89,14 +90,14 @@ static double choice_loss(const objective *aim, size_t options, float *y, const 
     }
     for (j = 0; j < options; j++) {
         sum += expf(y[j * ld] - most);
-        sum_teacher += expf(2.0f * (target[j * ld] / aim->unit - best));
+        sum_teacher += expf(2.0f * (target[j * ld] / unit - best));
     }
     for (j = 0; j < options; j++) {
-        float lost = best - target[j * ld] / aim->unit;
+        float lost = best - target[j * ld] / unit;
         expected += expf(y[j * ld] - most) / sum * (lost > 5.0f ? 5.0f : lost);
     }
     for (j = 0; j < options; j++) {
-        float value = target[j * ld] / aim->unit, likely = expf(y[j * ld] - most) / sum;
+        float value = target[j * ld] / unit, likely = expf(y[j * ld] - most) / sum;
         float log_likely = y[j * ld] - most - logf(sum), wanted, lost = best - value;
         switch (aim->kind) {
         case KL:
