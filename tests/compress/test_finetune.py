@@ -94,6 +94,31 @@ def test_pruned_weights_stay_zero_and_the_others_learn_their_part(bits: str) -> 
             assert bits or (after[before != 0] != 0).all()
 
 
+@pytest.mark.parametrize("bits", ["", ", weight_bits=8"])
+def test_the_sparsity_rises_while_the_policy_learns(bits: str) -> None:
+    teacher = normalized(np.random.default_rng(1))
+    context = Context.from_environment(teacher, "CartPole-v1", seed=0)
+    sparse = compress(teacher, f"finetune(steps=900, restarts=2, sparsity=0.7{bits})", context)
+    cut = compress(
+        teacher, f'prune_weights(sparsity=0.7, scope="global") | finetune(steps=900, restarts=2{bits})', context
+    )
+    size = sum(weight.size for weight in weights(teacher))
+    n_zero = [sum(int(np.count_nonzero(weight == 0)) for weight in weights(policy)) for policy in (sparse, cut)]
+    assert min(n_zero) >= int(0.7 * size)
+    assert bits or n_zero == [int(0.7 * size)] * 2
+    x = context.observations(1500, "noisy_policy")
+    assert np.mean(reference.act(sparse, x) == reference.act(teacher, x)) > 0.9
+
+
+def test_codes_are_not_pruned() -> None:
+    policy = normalized(np.random.default_rng(2))
+    context = Context.from_environment(policy, "CartPole-v1", seed=0)
+    with pytest.raises(LilliputError, match="finetune: sparsity needs real weights"):
+        compress(policy, "quantize() | finetune(steps=12, sparsity=0.5)", context)
+    with pytest.raises(LilliputError, match="finetune: sparsity is 1"):
+        parse("finetune(sparsity=1.0)")
+
+
 def weights(policy: Policy) -> list[np.ndarray]:
     """Weights or codes of the linear layers."""
     return [

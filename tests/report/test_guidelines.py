@@ -63,7 +63,10 @@ def test_fewer_than_three_policies_decide_nothing():
 
 
 def test_only_sac_speaks_of_sac():
-    claim = answers({**DYNAMIC, "finetune(weight_bits=8)": (1.2, 1000)})["Training with quantization helps SAC."]
+    sparse = {"finetune(weight_bits=8, sparsity=0.9)": (0.1, 100)}
+    claim = answers({**DYNAMIC, **sparse, "finetune(weight_bits=8)": (1.2, 1000)})[
+        "Training with quantization helps SAC."
+    ]
     assert (claim.answer, claim.n_policies) == ("undecided", 1)
 
 

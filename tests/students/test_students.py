@@ -119,3 +119,22 @@ def test_what_cannot_be_is_said() -> None:
         students(rng, x, (5,)).quantize(Quantization((8,)), x)
     with pytest.raises(LilliputError, match="a student of 18 layers; at most 16"):
         students(rng, x, (2,) * 17)
+
+
+def test_the_smallest_weights_of_all_layers_are_cut_and_what_was_cut_stays() -> None:
+    rng = np.random.default_rng(0)
+    x = observations(rng)
+    students = Students((N_INPUTS, 6, 3), "tanh", 2, Inputs.of(x), rng)
+    before = students.matrices.copy()
+    students.prune(0.5)
+    students.prune(0.25)
+    for old, new in zip(before, students.matrices, strict=True):
+        parts = [
+            (a[0, :, :-1].reshape(-1), b[0, :, :-1].reshape(-1))
+            for a, b in zip(students.layers_of(old[None]), students.layers_of(new[None]), strict=True)
+        ]
+        was, now = (np.concatenate(side) for side in zip(*parts, strict=True))
+        cut = now == 0
+        assert np.count_nonzero(cut) == len(now) // 2
+        assert np.abs(was[cut]).max() <= np.abs(was[~cut]).min()
+        np.testing.assert_array_equal(was[~cut], now[~cut])

@@ -34,6 +34,8 @@ _ENVIRONMENTS = 32
 _FEW_ENVIRONMENTS, _FEW_STEPS = 16, 6_000
 """A short course has fewer environments, so that it gets to the end of long episodes all the same."""
 _SAVE_EVERY_S = 60.0
+_CUTS, _FIRST_CUT, _LAST_CUT = 30, 0.2, 0.8
+"""Weights are cut so many times at most, between these parts of the training with real weights."""
 
 
 @final
@@ -45,6 +47,7 @@ class Settings:
         name: of the step, with its version.
         real_steps: of the student with real weights; quantized_steps: after it was quantized.
         learning_rate: of the first.
+        sparsity: the part of the weights that are zero in the end.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Settings:
     disturbance: float
     restarts: int
     learning_rate: float = LEARNING_RATE
+    sparsity: float = 0.0
 
 
 @final
@@ -118,7 +122,7 @@ class Course:
             settings.name, self._context.teacher.digest, environment.id, list(environment.wrappers),
             dict(environment.kwargs), self._context.seed, list(settings.hidden), settings.real_steps,
             settings.activation, self._loss, list(self._spread), settings.disturbance, settings.restarts,
-            settings.learning_rate, "" if self._start is None else self._start.digest,
+            settings.learning_rate, settings.sparsity, "" if self._start is None else self._start.digest,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:24]
 
@@ -201,13 +205,16 @@ class Course:
         trainer = Trainer(students, self._head, self._loss, replay.targets, self._spread, rng)
         act = self._act(students)
         done, steps = span
-        each, kept = max(1, min(ROUND_STEPS, steps // ROUNDS)), time.monotonic()
         quantized = students.quantization is not None
+        cutting = self._settings.sparsity > 0 and not quantized
+        each, kept = max(1, min(ROUND_STEPS, steps // (_CUTS if cutting else ROUNDS))), time.monotonic()
         while done < steps and self._context.seconds_left > 0:
             n = min(each, steps - done)
             if done or quantized or self._start is not None:
                 raw = collect(lockstep, act, disturbance, STATES_A_STEP * n)
                 replay.add(self._selected(raw), self._teacher.targets(raw))
+            if cutting:
+                students.prune(self._settings.sparsity * _risen(done / steps))
             trainer.run(replay, n, batch=BATCH, done=done, total=steps, learning_rate=rate)
             done += n
             if self._context.progress is not None:
@@ -274,3 +281,9 @@ class Course:
         }  # fmt: skip
         np.savez(part, **arrays)
         part.replace(path)
+
+
+def _risen(part: float) -> float:
+    """How far the sparsity has risen, of 1, after that part of the training: as the cube, the fastest at first."""
+    along = (part - _FIRST_CUT) / (_LAST_CUT - _FIRST_CUT)
+    return 1 - (1 - min(1.0, max(0.0, along))) ** 3

@@ -10,7 +10,7 @@ from lilliput.affine import check_bits
 from lilliput.compress.context import Context
 from lilliput.compress.distill_course import Course, Settings, Start
 from lilliput.compress.distill_play import split_head
-from lilliput.compress.step import Step, check_fields, check_integer
+from lilliput.compress.step import Step, check_fields, check_integer, check_ratio
 from lilliput.constants import store_weight
 from lilliput.errors import LilliputError
 from lilliput.policy import Policy
@@ -35,6 +35,8 @@ class Finetune(Step):
     Attributes:
         steps: optimizer steps in all.
         weight_bits: 2 to 8; None: as many as the policy has now, and real weights stay real.
+        sparsity: the part of the weights that are zero in the end. The smallest of all layers are cut while the real
+            weights are trained, more and more of them (Zhu and Gupta 2017, arXiv 1710.01878, equation 1).
         granularity, activation_bits, loss, disturbance, restarts: as for `distill`.
     """
 
@@ -43,6 +45,7 @@ class Finetune(Step):
 
     steps: int = 12_000
     weight_bits: int | None = None
+    sparsity: float = 0.0
     granularity: Literal["per_tensor", "per_channel"] = "per_tensor"
     activation_bits: int = 8
     loss: Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"] = "auto"
@@ -53,6 +56,7 @@ class Finetune(Step):
         check_fields(self)
         check_integer(self, "steps", self.steps, 10, 100_000_000)
         check_integer(self, "restarts", self.restarts, 1, 32)
+        check_ratio(self, "sparsity", self.sparsity)
         check_bits(self.weight_bits or 8, "finetune: weight_bits")
         check_bits(self.activation_bits, "finetune: activation_bits")
         if not 0 <= self.disturbance <= 2:
@@ -64,6 +68,8 @@ class Finetune(Step):
         hidden = tuple(len(bias) for bias in start.biases[:-1])
         bits = self._bits(policy)
         quantized_already = any(isinstance(layer, layers.QuantizedDense) for layer in policy.layers)
+        if quantized_already and self.sparsity:
+            raise LilliputError("finetune: sparsity needs real weights; finetune before quantizing")
         real_steps = 0 if quantized_already else self.steps if bits is None else self.steps - self.steps // 2
         settings = Settings(
             name=f"finetune {self.VERSION}",
@@ -79,6 +85,7 @@ class Finetune(Step):
             disturbance=self.disturbance,
             restarts=self.restarts,
             learning_rate=LEARNING_RATE,
+            sparsity=self.sparsity,
         )
         return Course(settings, context, start).run()
 

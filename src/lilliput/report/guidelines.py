@@ -218,7 +218,7 @@ def _trained(group: Sequence[Row]) -> float | None:
         found = steps(row.recipe)
         if len(found) != 1 or row.retention is None or found[0].get("weight_bits") != 8:
             continue
-        if found[0].name == "finetune":
+        if found[0].name == "finetune" and not found[0].get("sparsity"):
             trained.append(row.retention.estimate)
         elif method(row.recipe) == "quantize dynamic":
             plain.append(row.retention.estimate)

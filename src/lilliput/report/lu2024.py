@@ -32,7 +32,7 @@ def _is(row: Row, name: str, **wanted: object) -> bool:
 _COLUMNS: tuple[tuple[str, Callable[[Row], bool]], ...] = (
     ("PTDQ", lambda row: _is(row, "quantize", weight_bits=8, scheme="dynamic")),
     ("PTSQ", lambda row: _is(row, "quantize", weight_bits=8, scheme="static", source=None)),
-    ("QAT", lambda row: _is(row, "finetune", weight_bits=8)),
+    ("QAT", lambda row: _is(row, "finetune", weight_bits=8, sparsity=None)),
 )
 
 

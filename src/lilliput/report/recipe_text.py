@@ -55,11 +55,14 @@ def method(recipe: str) -> str:
 
     >>> method('prune_units(ratio=0.5, importance="l2") | quantize(weight_bits=4)')
     'prune_units l2 | quantize dynamic'
+    >>> method("finetune(sparsity=0.9)")
+    'finetune sparse'
     """
     words = []
     for step in steps(recipe):
         choices = [str(value) for _, value in step.arguments if isinstance(value, str)]
-        words.append(" ".join([step.name, *choices]))
+        pruning = ["sparse"] if step.name == "finetune" and step.get("sparsity") else []
+        words.append(" ".join([step.name, *choices, *pruning]))
     return " | ".join(words) or "baseline"
 
 

@@ -24,8 +24,15 @@ class Network(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("n_layers", "activation", "quantized", "activation_bits")),
         *((name, ctypes.c_int32) for name in ("input_range", "per_channel")),
-        *((name, _POINTER) for name in ("sizes", "weight_bits", "centre", "scale", "low", "high", "kept")),
+        *((name, _POINTER) for name in ("sizes", "weight_bits", "centre", "scale", "low", "high")),
     )
+
+
+@final
+class Student(ctypes.Structure):
+    """`student` of network.h."""
+
+    _fields_ = tuple((name, _POINTER) for name in ("matrices", "scales", "zero_points", "kept"))
 
 
 @final
@@ -67,14 +74,13 @@ def functions() -> Functions:
         return found
 
     size, real, whole, at = ctypes.c_size_t, ctypes.c_double, ctypes.c_long, ctypes.c_void_p
-    student = (at, at, at)
     return Functions(
         vector_floats=function("vector_floats", size),
         scratch_floats=function("scratch_floats", size, at, size),
-        layer=function("layer", None, at, *student, ctypes.c_int, *(at,) * 6),
-        forward=function("forward", None, at, *student, at, size, at, at),
-        gradient=function("gradient", real, at, at, *student, at, at, at, size, at, at, at),
-        train=function("train", real, at, at, *student, *(at,) * 5, size, at, whole, whole, at),
+        layer=function("layer", None, at, at, ctypes.c_int, *(at,) * 6),
+        forward=function("forward", None, at, at, at, size, at, at),
+        gradient=function("gradient", real, at, at, at, at, at, at, size, at, at, at),
+        train=function("train", real, at, at, at, *(at,) * 5, size, at, whole, whole, at),
     )
 
 

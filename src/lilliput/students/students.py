@@ -13,7 +13,7 @@ from lilliput import layers, reference
 from lilliput.affine import QuantizedTensor, signed_range, unsigned_max
 from lilliput.errors import LilliputError
 from lilliput.layers import Layer
-from lilliput.students.native import MOST_LAYERS, Network, functions, pointer
+from lilliput.students.native import MOST_LAYERS, Network, Student, functions, pointer
 
 Activation = Literal["silu", "relu", "tanh"]
 InputRange = Literal["per_dimension", "per_tensor", "none"]
@@ -149,12 +149,13 @@ class Students:
             pointer(self._sizes),
             pointer(self._weight_bits),
             *(pointer(array) for array in (self._centre, self._scale, self._low, self._high)),
-            None if self._kept is None else pointer(self._kept),
         )
 
-    def pointers(self, restart: int) -> tuple[int, int, int]:
-        """Where that student's matrices, scales and zero points are."""
-        return pointer(self.matrices[restart]), pointer(self.scales[restart]), pointer(self.zero_points[restart])
+    def student(self, restart: int) -> Student:
+        """What C is told of one of them; it points into the students."""
+        arrays = (self.matrices, self.scales, self.zero_points)
+        kept = None if self._kept is None else pointer(self._kept[restart])
+        return Student(*(pointer(array[restart]) for array in arrays), kept)
 
     def scratch(self, network: Network, n: int) -> np.ndarray:
         """Memory that C takes for n observations."""
@@ -167,7 +168,7 @@ class Students:
         scratch = self.scratch(network, n)
         y = np.empty((self.restarts, n, self.sizes[-1]), np.float32)
         for restart in range(self.restarts):
-            given = (*self.pointers(restart), pointer(x[restart]), n, pointer(scratch), pointer(y[restart]))
+            given = (ctypes.byref(self.student(restart)), pointer(x[restart]), n, pointer(scratch), pointer(y[restart]))
             self._functions.forward(ctypes.byref(network), *given)
         return y
 
@@ -180,6 +181,7 @@ class Students:
         assert self.quantization is None
         self.matrices = self.matrices[list(chosen)]
         self.scales, self.zero_points = self.scales[list(chosen)], self.zero_points[list(chosen)]
+        self._kept = None if self._kept is None else self._kept[list(chosen)]
 
     def quantize(self, quantization: Quantization, observations: Float32[np.ndarray, "n inputs"]) -> None:
         """Nothing; the students are quantized from now on, with ranges and steps that fit what they are.
@@ -268,7 +270,7 @@ class Students:
         network = self.network_of()
         scratch = self.scratch(network, 1)
         self._functions.layer(
-            ctypes.byref(network), *self.pointers(restart), index, pointer(scratch),
+            ctypes.byref(network), ctypes.byref(self.student(restart)), index, pointer(scratch),
             *(pointer(array) for array in (codes, bias, step, inverse, zero)),
         )  # fmt: skip
         scale = step.astype(np.float16)
@@ -300,10 +302,30 @@ class Students:
 
     def hold_zeros(self, kept: Sequence[np.ndarray]) -> None:
         """Nothing; weights that are not kept (by layer, outputs x inputs) are zero, and training leaves them so."""
-        held = np.ones_like(self.matrices[:1])
+        held = np.ones_like(self.matrices)
         for matrix, keep in zip(self.layers_of(held), kept, strict=True):
-            matrix[0, :, :-1] = keep
-        self._kept = held[0] if not held.all() else None
+            matrix[:, :, :-1] = keep
+        self._hold(held)
+
+    def prune(self, sparsity: float) -> None:
+        """Nothing; the smallest weights of each student are zero from now on, until this part of all its weights is.
+
+        Weights are compared over all layers as they stand, the first layer's on standardized inputs.
+        """
+        held = np.ones_like(self.matrices)
+        weights = [matrix[:, :, :-1].reshape(self.restarts, -1) for matrix in self.layers_of(self.matrices)]
+        sizes = np.abs(np.concatenate(weights, axis=1))
+        n_zero = int(sparsity * sizes.shape[1] + 1e-9)
+        kept = np.ones(sizes.shape, bool)
+        np.put_along_axis(kept, np.argsort(sizes, axis=1, kind="stable")[:, :n_zero], False, axis=1)
+        ends = np.cumsum([part.shape[1] for part in weights])[:-1]
+        for matrix, part in zip(self.layers_of(held), np.split(kept, ends, axis=1), strict=True):
+            matrix[:, :, :-1] = part.reshape(matrix[:, :, :-1].shape)
+        self._hold(held)
+
+    def _hold(self, held: Float32[np.ndarray, "restarts n"]) -> None:
+        held = held if self._kept is None else held * self._kept
+        self._kept = None if held.all() else held
         self.matrices *= held
 
 

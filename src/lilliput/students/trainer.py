@@ -135,7 +135,7 @@ class Trainer:
             self._soap = self._begun(x, targets, rows[0, 0])
         for restart in range(students.restarts):
             means[restart] = self._functions.train(
-                ctypes.byref(network), ctypes.byref(objective), *students.pointers(restart),
+                ctypes.byref(network), ctypes.byref(objective), ctypes.byref(students.student(restart)),
                 pointer(self._soap[restart]), pointer(self._adam[restart]), pointer(x), pointer(targets),
                 pointer(rows[restart]), batch, pointer(rates), self._done, n_steps, pointer(scratch),
             )  # fmt: skip
@@ -156,7 +156,7 @@ class Trainer:
         losses = np.zeros(students.restarts)
         for restart in range(students.restarts):
             losses[restart] = self._functions.gradient(
-                ctypes.byref(network), ctypes.byref(objective), *students.pointers(restart), pointer(x),
+                ctypes.byref(network), ctypes.byref(objective), ctypes.byref(students.student(restart)), pointer(x),
                 pointer(targets), pointer(rows), n, pointer(scratch), pointer(of_matrices[restart]),
                 pointer(of_scales[restart]),
             )  # fmt: skip

@@ -17,14 +17,14 @@ typedef struct {
     const int32_t *sizes;       /* n_layers + 1 */
     const int32_t *weight_bits; /* n_layers; of quantized ones */
     const float *centre, *scale, *low, *high; /* of the inputs; low and high are of the standardized ones */
-    const float *kept; /* like a student's matrices: zero where a weight stays zero; NULL: none does */
 } network;
 
 /* One of them: `matrices` holds for each layer (outputs, inputs + 1) numbers, the bias last; `scales` the logarithms of
-   all inverse input scales, then of all weight steps; `zero_points` is the first layer's. */
+   all inverse input scales, then of all weight steps; `zero_points` is the first layer's; `kept` is like the matrices, zero
+   where a weight stays zero (NULL: none does). Python keeps the same structure. */
 typedef struct {
     float *matrices, *scales;
-    const float *zero_points;
+    const float *zero_points, *kept;
 } student;
 
 #define SMALLEST_STEP 6.103515625e-05f /* 2^-14, the smallest float16 of full precision */

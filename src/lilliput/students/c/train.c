@@ -38,13 +38,12 @@ static void prepare_all(const network *net, const student *of, prepared *layers,
 
 /* Writes what the layer is now: codes (outputs x inputs), bias and step (outputs), inverse and zero (inputs). */
 void lilliput_layer(
-    const network *net, float *matrices, float *scales, const float *zero_points, int layer, float *scratch, float *codes,
-    float *bias, float *step, float *inverse, float *zero)
+    const network *net, const student *of, int layer, float *scratch, float *codes, float *bias, float *step, float *inverse,
+    float *zero)
 {
-    student of = {matrices, scales, zero_points};
     prepared made = prepared_at(net, layer, scratch);
     size_t in = n_inputs(net, layer), out = n_outputs(net, layer);
-    prepare(net, &of, layer, made);
+    prepare(net, of, layer, made);
     memcpy(codes, made.codes, in * out * sizeof(float));
     memcpy(bias, made.bias, out * sizeof(float));
     if (net->quantized) {
@@ -87,16 +86,13 @@ size_t lilliput_scratch_floats(const network *net, size_t n)
 }
 
 /* y (n x outputs) of the observations x (n x inputs). */
-void lilliput_forward(
-    const network *net, float *matrices, float *scales, const float *zero_points, const float *x, size_t n, float *scratch,
-    float *y)
+void lilliput_forward(const network *net, const student *of, const float *x, size_t n, float *scratch, float *y)
 {
-    student of = {matrices, scales, zero_points};
     prepared layers[MOST_LAYERS];
     size_t ld = padded(n), out = n_outputs(net, net->n_layers - 1), c, o;
     batch b = batch_at(net, ld, scratch + all_prepared_floats(net));
     const float *last = b.y + features_at(net, net->n_layers, ld);
-    prepare_all(net, &of, layers, scratch);
+    prepare_all(net, of, layers, scratch);
     gather(x, NULL, n, n_inputs(net, 0), b.raw, ld);
     forward(net, layers, b);
     for (c = 0; c < n; c++) {
@@ -106,11 +102,11 @@ void lilliput_forward(
     }
 }
 
-/* Zeroes what is zero in `kept`, in the layer's matrix or its gradient (m rows of n, ld apart). */
-static void hold_zeros(const network *net, int layer, float *matrix, size_t ld)
+/* Zeroes what is zero in the student's `kept`, in the layer's matrix or its gradient (rows ld apart). */
+static void hold_zeros(const network *net, const student *of, int layer, float *matrix, size_t ld)
 {
     size_t m = n_outputs(net, layer), n = n_inputs(net, layer) + 1, i, j;
-    const float *kept = net->kept + matrix_at(net, layer);
+    const float *kept = of->kept + matrix_at(net, layer);
     for (i = 0; i < m; i++) {
         for (j = 0; j < n; j++) {
             matrix[i * ld + j] *= kept[i * n + j];
@@ -144,20 +140,19 @@ static double student_gradient(
         /* A step that is held at the smallest one does not learn. */
         d_scales[i] *= i >= range_at(net, net->n_layers) && scale < SMALLEST_STEP ? 0 : scale;
     }
-    for (layer = 0; net->kept && layer < net->n_layers; layer++) {
-        hold_zeros(net, layer, d_matrices + gradient_at(net, layer), padded(n_inputs(net, layer) + 1));
+    for (layer = 0; of->kept && layer < net->n_layers; layer++) {
+        hold_zeros(net, of, layer, d_matrices + gradient_at(net, layer), padded(n_inputs(net, layer) + 1));
     }
     return loss;
 }
 
 /* The loss of one student; the gradients are laid out as it is. */
 double lilliput_gradient(
-    const network *net, const objective *aim, float *matrices, float *scales, const float *zero_points, const float *x,
-    const float *targets, const int64_t *rows, size_t n, float *scratch, float *d_matrices, float *d_scales)
+    const network *net, const objective *aim, const student *of, const float *x, const float *targets, const int64_t *rows,
+    size_t n, float *scratch, float *d_matrices, float *d_scales)
 {
-    student of = {matrices, scales, zero_points};
     float *rest = scratch + gradient_at(net, net->n_layers);
-    double loss = student_gradient(net, aim, &of, x, targets, rows, n, scratch, d_scales, rest);
+    double loss = student_gradient(net, aim, of, x, targets, rows, n, scratch, d_scales, rest);
     size_t at = 0, o;
     int i;
     for (i = 0; i < net->n_layers; i++) {
@@ -183,11 +178,9 @@ static void adam_step(float *x, const float *gradient, float *first, float *seco
 /* Trains one student: step s on the rows [s * n, (s + 1) * n) of the replay at rates[s], done steps after the first.
    `soap` and `adam` (two numbers a scale) are what the optimizers remember. Returns the mean loss. */
 double lilliput_train(
-    const network *net, const objective *aim, float *matrices, float *scales, const float *zero_points, float *soap,
-    float *adam, const float *x, const float *targets, const int64_t *rows, size_t n, const float *rates, long done,
-    long n_steps, float *scratch)
+    const network *net, const objective *aim, const student *of, float *soap, float *adam, const float *x,
+    const float *targets, const int64_t *rows, size_t n, const float *rates, long done, long n_steps, float *scratch)
 {
-    student of = {matrices, scales, zero_points};
     size_t total = gradient_at(net, net->n_layers), n_scales = net->quantized ? step_at(net, net->n_layers) : 0;
     float *d_matrices = scratch, *d_scales = d_matrices + total, *rest = d_scales + padded(n_scales);
     double losses = 0;
@@ -196,18 +189,18 @@ double lilliput_train(
     memset(d_matrices, 0, total * sizeof(float)); /* the padding of its rows stays zero */
     for (step = 0; step < n_steps; step++) {
         const float *gradient = d_matrices;
-        float *matrix = matrices, *state = soap;
-        losses += student_gradient(net, aim, &of, x, targets, rows + (size_t)step * n, n, d_matrices, d_scales, rest);
+        float *matrix = of->matrices, *state = soap;
+        losses += student_gradient(net, aim, of, x, targets, rows + (size_t)step * n, n, d_matrices, d_scales, rest);
         if (n_scales) {
-            adam_step(scales, d_scales, adam, adam + n_scales, n_scales, SCALE_RATE * rates[step], done + step + 1);
+            adam_step(of->scales, d_scales, adam, adam + n_scales, n_scales, SCALE_RATE * rates[step], done + step + 1);
         }
         for (i = 0; i < net->n_layers; i++) {
             size_t m = n_outputs(net, i), width = n_inputs(net, i) + 1, most = m > width ? m : width;
             soap_step(
                 soap_state_at(state, m, width), matrix, gradient, m, width, rates[step], done + step + 1,
                 rest + 2 * most, (size_t *)(void *)rest);
-            if (net->kept) {
-                hold_zeros(net, i, matrix, width);
+            if (of->kept) {
+                hold_zeros(net, of, i, matrix, width);
             }
             gradient += m * padded(width);
             matrix += m * width;
