@@ -49,7 +49,8 @@ is luck.
     "order": """
 Yes: training comes last. Prune, quantize to 4 bits, then train keeps 99 % of the return (IQM) at 25 times smaller,
 surely on five policies of six (it lost on TRPO Hopper); the same three steps with quantization last keep 28 %, and with
-training first 5 %. Without pruning, 4 bits and training after them keep it on all six, 7.6 times smaller. Neither pruning nor quantizing to 4 bits gets far without training after it.
+training first 5 %. Without pruning, 4 bits and training after them keep it on all six, 7.6 times smaller. Neither
+pruning nor quantizing to 4 bits gets far without training after it.
 """,
     "calibration": """
 Little for plain ranges, much for methods that refit weights. Over ten draws the retention of static quantization
