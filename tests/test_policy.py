@@ -104,6 +104,14 @@ def broken(stack: Callable[[Policy], tuple[Layer, ...]], action_space: spaces.Ac
 BOX = spaces.Box((2,), np.array(-1.0), np.array(1.0))
 
 
+@pytest.mark.parametrize("spread", [(0.1,), (0.1, 0.0), (0.1, float("nan")), (float("inf"), 1.0)])
+def test_a_spread_of_the_actions_is_a_positive_number_for_each(spread: tuple[float, ...]) -> None:
+    base = small_policy()
+    with pytest.raises(LilliputError, match="action_std must be a positive number for every action"):
+        Policy(base.observation_space, BOX, base.layers[:2], Provenance(action_std=spread))
+    assert Policy(base.observation_space, BOX, base.layers[:2], Provenance(action_std=(0.1, 2.0))).n_parameters
+
+
 @pytest.mark.parametrize(
     ("stack", "action_space", "message"),
     [

@@ -161,6 +161,9 @@ def check(policy: Policy) -> None:
                 raise LilliputError(
                     f"the last layer gives {list(output)}; the action space is {spaces.describe(policy.action_space)}"
                 )
+            spread = policy.provenance.action_std
+            if spread and (len(spread) != int(np.prod(shape)) or not all(0 < one < np.inf for one in spread)):
+                raise LilliputError("action_std must be a positive number for every action")
         case spaces.Discrete(n=n):
             _check_choices(policy, (n,))
         case spaces.MultiDiscrete(sizes=sizes):
