@@ -17,7 +17,7 @@ ORDER = ("lu2024", "ivanov2024", "bits", "order", "calibration", "robustness")
 
 QUESTIONS = {
     "lu2024": "Do quantization and pruning keep the return, and do they lower memory, inference time and energy?",
-    "ivanov2024": "How much of the return is left at 50 to 99 % sparsity with int8, without training meanwhile?",
+    "ivanov2024": "How much of the return is left at 50 to 99 % sparsity with int8?",
     "bits": "Down to how many bits of weights and activations is the return kept?",
     "order": "Does the order matter in which one prunes, trains by imitation and quantizes?",
     "calibration": "How much does the outcome depend on the data that a method calibrates on?",
@@ -34,10 +34,15 @@ process that serves it takes what it took (0.99 to 1.01), as in the paper. Time:
 on this machine.
 """,
     "ivanov2024": """
-Not much beyond half. Half of the weights can go where the others are refitted to the policy's own observations
-(SparseGPT), on three policies of six; at 70 and 80 % one still keeps its return, from 90 % on none does. By magnitude
-half is too much already for all but one. The 90 to 99 % of the paper need its training between the cuts, which this
-study leaves out.
+All of it at 80 % where the weights are cut while the policy is trained: five policies of six surely keep their
+return, 100 % of it (IQM), and four keep it at 90 %, 15 to 19 times smaller, indices counted. From 95 % on only
+Acrobot does, at 99 % too, 88 times smaller. (Those rows compared weights by their size alone; since then one counts
+within its layer too, which SAC Pendulum bears at 95 %.) One cut with half as many steps of training after it keeps it
+on three policies at 80 % and on one at 90 %. Without training half of the weights can go where the others are refitted
+to the policy's own observations (SparseGPT), on three of six; by magnitude half is too much already for all but one.
+SAC HalfCheetah keeps 90 % for sure at no sparsity. The paper goes to 99 % with the reinforcement learner going on
+meanwhile; 8,000 steps of imitation do not, and where a policy needs as little as that, a small dense student is smaller
+still (`lilliput shrink`).
 """,
     "bits": """
 Three bits of a weight are enough on five policies of six where GPTQ rounds them against the policy's own

@@ -35,8 +35,9 @@ class Finetune(Step):
     Attributes:
         steps: optimizer steps in all.
         weight_bits: 2 to 8; None: as many as the policy has now, and real weights stay real.
-        sparsity: the part of the weights that are zero in the end. The smallest of all layers are cut while the real
-            weights are trained, more and more of them (Zhu and Gupta 2017, arXiv 1710.01878, equation 1).
+        sparsity: the part of the weights that are zero in the end. The least of all layers are cut while the real
+            weights are trained, more and more of them (Zhu and Gupta 2017, arXiv 1710.01878, equation 1); a weight
+            counts by its square over those of its layer that are no smaller (Lee et al. 2021, arXiv 2010.07611).
         granularity, activation_bits, loss, disturbance, restarts: as for `distill`.
     """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from lilliput import layers, reference
 from lilliput.affine import QuantizedTensor, signed_range, unsigned_max
@@ -308,16 +308,17 @@ class Students:
         self._hold(held)
 
     def prune(self, sparsity: float) -> None:
-        """Nothing; the smallest weights of each student are zero from now on, until this part of all its weights is.
+        """Nothing; the least weights of each student are zero from now on, until this part of all its weights is.
 
-        Weights are compared over all layers as they stand, the first layer's on standardized inputs.
+        Compared over all layers is a weight's square over the sum of those in its layer that are no smaller (Lee et al.
+        2021, arXiv 2010.07611, equation 4): by size alone a small layer between large ones is cut to nothing.
         """
         held = np.ones_like(self.matrices)
         weights = [matrix[:, :, :-1].reshape(self.restarts, -1) for matrix in self.layers_of(self.matrices)]
-        sizes = np.abs(np.concatenate(weights, axis=1))
-        n_zero = int(sparsity * sizes.shape[1] + 1e-9)
-        kept = np.ones(sizes.shape, bool)
-        np.put_along_axis(kept, np.argsort(sizes, axis=1, kind="stable")[:, :n_zero], False, axis=1)
+        scores = np.concatenate([_scores(part.astype(np.float64)) for part in weights], axis=1)
+        n_zero = int(sparsity * scores.shape[1] + 1e-9)
+        kept = np.ones(scores.shape, bool)
+        np.put_along_axis(kept, np.argsort(scores, axis=1, kind="stable")[:, :n_zero], False, axis=1)
         ends = np.cumsum([part.shape[1] for part in weights])[:-1]
         for matrix, part in zip(self.layers_of(held), np.split(kept, ends, axis=1), strict=True):
             matrix[:, :, :-1] = part.reshape(matrix[:, :, :-1].shape)
@@ -327,6 +328,16 @@ class Students:
         held = held if self._kept is None else held * self._kept
         self._kept = None if held.all() else held
         self.matrices *= held
+
+
+def _scores(weights: Float64[np.ndarray, "restarts n"]) -> Float64[np.ndarray, "restarts n"]:
+    """Each weight's square over the sum of the squares that are no smaller; 0 where all are."""
+    order = np.argsort(weights**2, axis=1, kind="stable")
+    squares = np.take_along_axis(weights**2, order, axis=1)
+    left = np.cumsum(squares[:, ::-1], axis=1)[:, ::-1]
+    scores = np.zeros_like(weights)
+    np.put_along_axis(scores, order, squares / np.maximum(left, np.finfo(np.float64).tiny), axis=1)
+    return scores
 
 
 def _static(inverse: np.ndarray, zero: np.ndarray, quantization: Quantization) -> layers.StaticRange:
