@@ -52,6 +52,41 @@ def test_provenance_comes_back_and_is_not_part_of_the_digest(tmp_path: Path) -> 
     assert policy.with_recipe(small_policy(), "prune()").provenance == dataclasses.replace(PROVENANCE, recipe="prune()")
 
 
+def judged_policy(*stack: Layer) -> Policy:
+    """One action on two inputs, and a critic of those layers."""
+    layer = layers.Dense(f32([[1, 2]]), None)
+    space = spaces.Box((2,), np.array(-np.inf), np.array(np.inf))
+    return Policy(space, spaces.Box((1,), np.array(-1), np.array(1)), (layer,), critic=stack)
+
+
+def test_a_critic_comes_back_and_is_not_part_of_the_digest(tmp_path: Path) -> None:
+    critic = (layers.Dense(f32([[1, 2, 3], [4, 5, 6]]), f32([7, 8])), layers.Relu(), layers.Dense(f32([[9, 1]]), None))
+    judged = judged_policy(*critic)
+    policy.write(judged, tmp_path / "a.lilliput")
+    again = policy.read(tmp_path / "a.lilliput")
+    assert again.digest == judged.digest == dataclasses.replace(judged, critic=()).digest
+    x = f32([[1, -2, 3], [0, 1, -1]])
+    expected, found = x, x
+    for old, new in zip(critic, again.critic, strict=True):
+        expected, found = reference.apply(old, expected), reference.apply(new, found)
+    np.testing.assert_array_equal(found, expected)
+    assert not policy.with_recipe(judged, "half()").critic
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [([[1, 2]], "critic: layer 0"), ([[1, 2, 3], [4, 5, 6]], "it gives"), ([[1, 2, np.nan]], "not finite")],
+)
+def test_a_critic_that_cannot_be_is_refused(weight: list[list[float]], message: str) -> None:
+    with pytest.raises(LilliputError, match=message):
+        judged_policy(layers.Dense(f32(weight), None))
+
+
+def test_a_critic_of_choices_is_refused() -> None:
+    with pytest.raises(LilliputError, match="bounded actions on a vector"):
+        dataclasses.replace(small_policy(), critic=(layers.Dense(f32([[1, 2, 3]]), None),))
+
+
 def test_the_digest_is_the_same_in_every_process_and_version() -> None:
     # A record is found again by it: a change here makes every finished study start over.
     assert small_policy().digest == "750eefc718d92a8d9a6c8abbb104336125e421a4aef8dc5dc81e68d08923d764"

@@ -56,6 +56,10 @@ class Provenance:
 class Policy:
     """From the raw observation to the environment's action. Two policies are the same where their `digest` is.
 
+    Attributes:
+        critic: where the source has one, not part of the digest: what its learner expects to gain from a raw
+            observation and, behind it, an action as the environment takes it.
+
     Raises:
         LilliputError: the layers do not fit each other or the spaces, or hold a number that is not finite.
     """
@@ -64,6 +68,7 @@ class Policy:
     action_space: spaces.ActionSpace
     layers: tuple[Layer, ...]
     provenance: Provenance = field(default_factory=Provenance)
+    critic: tuple[Layer, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -116,7 +121,7 @@ class Policy:
 
 
 def replace_layers(policy: Policy, new_layers: tuple[Layer, ...]) -> Policy:
-    """The policy with other layers, its spaces and provenance kept."""
+    """The policy with other layers, its spaces and provenance kept; a critic judged the old ones."""
     return Policy(policy.observation_space, policy.action_space, new_layers, policy.provenance)
 
 
@@ -136,9 +141,12 @@ def layer_shapes(policy: Policy) -> tuple[tuple[int, ...], ...]:
     Raises:
         LilliputError: a layer does not take what the one before it gives.
     """
-    shape = spaces.input_shape(policy.observation_space)
+    return _shapes(policy.layers, spaces.input_shape(policy.observation_space))
+
+
+def _shapes(stack: tuple[Layer, ...], shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     shapes = [shape]
-    for index, layer in enumerate(policy.layers):
+    for index, layer in enumerate(stack):
         try:
             shape = layers.output_shape(layer, shape)
         except LilliputError as error:
@@ -168,7 +176,26 @@ def check(policy: Policy) -> None:
             _check_choices(policy, (n,))
         case spaces.MultiDiscrete(sizes=sizes):
             _check_choices(policy, sizes)
-    for index, layer in enumerate(policy.layers):
+    _check_numbers(policy.layers)
+    if policy.critic:
+        try:
+            _check_critic(policy)
+        except LilliputError as error:
+            raise LilliputError(f"critic: {error}") from None
+
+
+def _check_critic(policy: Policy) -> None:
+    shape, actions = spaces.input_shape(policy.observation_space), policy.action_space
+    if len(shape) != 1 or not isinstance(actions, spaces.Box) or not np.isfinite([actions.low, actions.high]).all():
+        raise LilliputError("a critic judges an array of bounded actions on a vector of observations")
+    output = _shapes(policy.critic, (shape[0] + actions.size,))[-1]
+    if output != (1,):
+        raise LilliputError(f"it gives {list(output)}; a critic gives one number")
+    _check_numbers(policy.critic)
+
+
+def _check_numbers(stack: tuple[Layer, ...]) -> None:
+    for index, layer in enumerate(stack):
         bounds = {
             layers.ClipAction: ("low", "high"),
             layers.Standardize: ("clip",),
@@ -213,6 +240,16 @@ def _n_macs(policy: Policy) -> int:
 def _structure(policy: Policy) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What to write: JSON data, and the arrays that it names."""
     arrays: dict[str, np.ndarray] = {}
+    structure = {
+        "observation_space": spaces.to_json(policy.observation_space),
+        "action_space": spaces.to_json(policy.action_space),
+        "layers": _encode(policy.layers, "", arrays),
+    }
+    return structure, arrays
+
+
+def _encode(stack: tuple[Layer, ...], prefix: str, arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """JSON data of the layers; their arrays are put into `arrays`."""
 
     def encode(value: Any, path: str) -> Any:
         match value:
@@ -228,15 +265,21 @@ def _structure(policy: Policy) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
                 return value
 
     encoded = []
-    for index, layer in enumerate(policy.layers):
-        fields = {f.name: encode(getattr(layer, f.name), f"{index}.{f.name}") for f in dataclasses.fields(layer)}
+    for index, layer in enumerate(stack):
+        names = [f.name for f in dataclasses.fields(layer)]
+        fields = {name: encode(getattr(layer, name), f"{prefix}{index}.{name}") for name in names}
         encoded.append({"kind": type(layer).__name__, **fields})
-    structure = {
-        "observation_space": spaces.to_json(policy.observation_space),
-        "action_space": spaces.to_json(policy.action_space),
-        "layers": encoded,
-    }
-    return structure, arrays
+    return encoded
+
+
+def check_name(path: Path) -> None:
+    """Nothing.
+
+    Raises:
+        LilliputError: the name does not end in .lilliput.
+    """
+    if path.suffix != SUFFIX:
+        raise LilliputError(f"{path.name!r}: a policy's file ends in {SUFFIX}")
 
 
 def write(policy: Policy, path: str | Path) -> None:
@@ -248,10 +291,11 @@ def write(policy: Policy, path: str | Path) -> None:
     from safetensors.numpy import save
 
     path = Path(path)
-    if path.suffix != SUFFIX:
-        raise LilliputError(f"{path.name!r}: a policy's file ends in {SUFFIX}")
+    check_name(path)
     structure, arrays = _structure(policy)
     header = {"format": FORMAT, **structure, "provenance": dataclasses.asdict(policy.provenance)}
+    if policy.critic:
+        header["critic"] = _encode(policy.critic, "critic.", arrays)
     # safetensors needs at least one array and refuses shared memory; copies are cheap here.
     data = save({name: np.array(array) for name, array in arrays.items()}, {"lilliput": json.dumps(header)})
     try:
@@ -290,14 +334,15 @@ def from_bytes(data: bytes, name: str) -> Policy:
         observation_space = spaces.from_json(header["observation_space"])
         action_space = spaces.from_json(header["action_space"])
         decoded = tuple(_decode(layer, arrays) for layer in header["layers"])
+        critic = tuple(_decode(layer, arrays) for layer in header.get("critic", ()))
         provenance = _decode({**header["provenance"], "kind": "Provenance"}, arrays)
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
         raise LilliputError(f"{name!r} is not a lilliput policy: {' '.join(str(error).split())[:120]}") from error
     if not isinstance(observation_space, spaces.Box | spaces.Dict) or isinstance(action_space, spaces.Dict):
         raise LilliputError(f"{name!r}: spaces of a kind that a policy cannot have")
-    if not all(isinstance(layer, layers.Layer) for layer in decoded):
+    if not all(isinstance(layer, layers.Layer) for layer in (*decoded, *critic)):
         raise LilliputError(f"{name!r}: a layer of an unknown kind")
-    return Policy(observation_space, action_space, decoded, provenance)
+    return Policy(observation_space, action_space, decoded, provenance, critic)
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -2,10 +2,12 @@
 
 import itertools
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.arrays import f32
 
 from lilliput import layers, reference, spaces
 from lilliput.compress import Context, compress, format_recipe, parse
@@ -96,6 +98,27 @@ def test_the_teacher_says_what_the_reference_does() -> None:
     choices = Teacher(cartpole()).act(np.random.default_rng(3).standard_normal((500, 4)).astype(np.float32))
     expected = reference.act(cartpole(), np.random.default_rng(3).standard_normal((500, 4)).astype(np.float32))
     np.testing.assert_array_equal(choices, expected)
+
+
+def test_an_error_costs_what_the_critic_expects_less_to_either_side_of_it() -> None:
+    bounds = np.full(2, -2.0), np.full(2, 2.0)
+    # Minus twice the distance of the first action from 1; the second action and the observation are worth nothing.
+    hinge = layers.Dense(f32([[0, 1, 0], [0, -1, 0]]), f32([-1, 1]))
+    critic = (hinge, layers.Relu(), layers.Dense(f32([[-2, -2]]), f32([7])))
+    stack = (layers.Dense(np.ones((2, 1), np.float32), None), layers.SquashAction())
+    policy = Policy(spaces.Box((1,), *(bound[:1] for bound in bounds)), spaces.Box((2,), *bounds), stack)
+    teacher = Teacher(replace(policy, critic=critic))
+    found = teacher.costs(f32([[0.5], [0], [9]]), f32([[1, 0], [2, 0], [0, 0]]))
+    # Errors of 0.8: twice 1.6 is lost at the peak; a bound leaves one side, which is better; on a slope nothing is.
+    np.testing.assert_allclose(found[:, 0], [2 * 1.6 / (2 * 0.64), -1.6 / 0.64, 0], atol=1e-5)
+    np.testing.assert_array_equal(found[:, 1], 0)
+
+
+def test_the_regret_of_an_array_needs_a_critic() -> None:
+    policy = pendulum(np.random.default_rng(0))
+    context = Context.from_environment(policy, "Pendulum-v1")
+    with pytest.raises(LilliputError, match="loss 'regret' of an array needs the teacher's critic; its file has none"):
+        Distill(loss="regret").apply(policy, context)
 
 
 def test_a_smaller_head_does_the_same() -> None:

@@ -169,6 +169,36 @@ def test_the_spread_of_the_actions_is_read_where_it_is_the_same_in_all_states(tm
     assert set(found.values()) == {()}
 
 
+@pytest.mark.parametrize("space", [ACTIONS, MATRIX], ids=["vector", "matrix"])
+@pytest.mark.parametrize("algorithm", [sb3.SAC, sb3.TD3, sb3.DDPG, contrib.TQC], ids=lambda a: a.__name__)
+def test_the_critic_judges_as_the_framework(algorithm: Any, space: Any, tmp_path: Path) -> None:
+    model = algorithm("MlpPolicy", Still(vector(), space), device="cpu", **SHORT)
+    shaken(model)
+    model_path = save(model, tmp_path)
+    statistics = {"mean": np.full(vector().shape, 0.5), "var": np.full(vector().shape, 4.0), "clip": np.array(0.7)}
+    np.savez(tmp_path / "statistics.npz", **statistics)
+    for normalizer in (None, tmp_path / "statistics.npz"):
+        policy = load_policy(model_path, normalizer=normalizer)
+        rng = np.random.default_rng(0)
+        x = rng.standard_normal((20, *vector().shape)).astype(np.float32)
+        actions = rng.uniform(space.low, space.high, (20, *space.shape)).astype(np.float32)
+        seen = x if normalizer is None else np.clip((x - 0.5) / 2, -0.7, 0.7)
+        scaled = torch.tensor(model.policy.scale_action(actions).reshape(20, -1))
+        with torch.no_grad():
+            values = model.critic(torch.tensor(seen, dtype=torch.float32), scaled)
+        expected = values[:, 0].mean(dim=1) if algorithm is contrib.TQC else values[0][:, 0]
+        found = np.concatenate([x, actions.reshape(20, -1)], axis=1)
+        for layer in policy.critic:
+            found = reference.apply(layer, found)
+        np.testing.assert_allclose(found[:, 0], expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_critic_on_images_is_not_read(tmp_path: Path) -> None:
+    kwargs = {"features_extractor_kwargs": {"features_dim": 32}}
+    model = sb3.SAC("CnnPolicy", Still(IMAGE, ACTIONS), policy_kwargs=kwargs, device="cpu", **SHORT)
+    assert not load_policy(save(model, tmp_path)).critic
+
+
 @pytest.mark.parametrize("kwargs", [{}, {"clip_mean": 0.5}, {"clip_mean": 0.0}, {"net_arch": []}], ids=str)
 @pytest.mark.parametrize("algorithm", ["SAC", "TQC"])
 def test_gsde_clips_the_mean(algorithm: str, kwargs: dict, tmp_path: Path) -> None:

@@ -32,14 +32,16 @@ def test_every_move_has_an_effect_to_begin_with() -> None:
             assert {name for name, _ in moves(student, 17, 6, ways, (512, 1))} <= EFFECTS.keys()
 
 
-def test_students_begin_with_the_spread_of_the_actions_where_the_policy_tells_it() -> None:
+def test_students_begin_with_what_the_policy_tells_of_its_learner() -> None:
     bounds = np.full(2, -1.0), np.full(2, 1.0)
     layer = layers.Dense(np.ones((2, 2), np.float32), None)
     box = Policy(spaces.Box((2,), *bounds), spaces.Box((2,), *bounds), (layer,))
     drawn = replace(box, provenance=Provenance(action_std=(0.1, 0.5)))
+    judged = replace(box, critic=(layers.Dense(np.ones((1, 4), np.float32), None),))
     choice = Policy(box.observation_space, spaces.Discrete(2), (layer, layers.ArgmaxAction((2,))))
     assert (losses(box), losses(choice)) == (ARRAYS, CHOICES)
     assert losses(drawn) == ("kl", "l2", "l1")
+    assert losses(judged) == ("regret", "l2", "l1")
     assert drawn.digest == box.digest, "how a policy was trained is no part of what it decides"
 
 

@@ -92,6 +92,7 @@ def _ranges(students: Students, layer: int) -> int:
 
 def torch_loss(y: Any, targets: np.ndarray, head: tuple[Layer, ...], loss: Loss) -> Any:
     torch = pytest.importorskip("torch")
+    targets, costs = targets[:, :N_OUTPUTS], targets[:, N_OUTPUTS:]
     t = torch.tensor(targets)
     distance = (lambda e: e.abs().mean()) if loss == "l1" else (lambda e: (e * e).mean())
     if head is ARRAY:
@@ -104,6 +105,9 @@ def torch_loss(y: Any, targets: np.ndarray, head: tuple[Layer, ...], loss: Loss)
                 torch.distributions.Normal(t, drawn), torch.distributions.Normal(y, drawn)
             )
             return 2 * apart.mean() / unit**2 / (drawn**-2).mean()
+        if loss == "regret":
+            usual = costs.clip(0).mean()
+            return (torch.tensor((costs / usual).clip(0.1, 10)) * ((y - t) / unit) ** 2).mean()
         return distance((y - t) / unit)
     gaps = [np.diff(np.sort(group, axis=1)[:, -2:])[:, 0] for group in np.split(targets, [2], axis=1)]
     total = torch.zeros(())
@@ -129,12 +133,14 @@ ACTION_STD = (0.05, 0.2, 0.7, 0.1, 0.4)
 CASES: list[tuple[Quantization | None, Activation, tuple[Layer, ...], Loss]] = [
     *((REAL, activation, ARRAY, "l2") for activation in ("silu", "relu", "tanh")),
     (REAL, "silu", ARRAY, "kl"),
+    (REAL, "tanh", ARRAY, "regret"),
     *((REAL, "silu", CHOICES, loss) for loss in ("l2", "l1", "kl", "cross_entropy", "regret")),
     (Quantization((8, 8, 8)), "silu", ARRAY, "l1"),
     (Quantization((3, 4, 6), 8, "per_tensor", True), "relu", ARRAY, "l2"),
     (Quantization((4, 4, 4), 6, "none", True), "tanh", CHOICES, "kl"),
     (Quantization((2, 2, 2), 8, "per_dimension", True), "silu", CHOICES, "regret"),
     (Quantization((5, 5, 5), 4, "none", False), "silu", ARRAY, "l2"),
+    (Quantization((4, 4, 4), 8, "per_dimension", False), "silu", ARRAY, "regret"),
 ]
 
 
@@ -144,7 +150,11 @@ def test_the_gradient_is_that_of_torch(
 ) -> None:
     torch = pytest.importorskip("torch")
     students, x = quantities(quantization, activation)
-    targets = np.random.default_rng(1).standard_normal((len(x), N_OUTPUTS)).astype(np.float32)
+    rng = np.random.default_rng(1)
+    targets = rng.standard_normal((len(x), N_OUTPUTS)).astype(np.float32)
+    if head is ARRAY and loss == "regret":
+        costs = 5 * rng.standard_normal(targets.shape) ** 5  # of both signs, and beyond what is taken as it is
+        targets = np.concatenate([targets, costs.astype(np.float32)], axis=1)
     trainer = Trainer(students, head, loss, targets, ACTION_STD, np.random.default_rng(0))
     losses, of_matrices, of_scales = trainer.gradient(x, targets)
     for restart in range(RESTARTS):
@@ -309,8 +319,8 @@ def test_a_loss_that_is_not_finite_is_said() -> None:
     students.matrices[:, 0] = np.nan
     with pytest.raises(LilliputError, match="loss is not finite"):
         trained(students, replay, 5, 32, 1e-2)
-    with pytest.raises(LilliputError, match="loss 'regret' is for choices"):
-        Trainer(students, ARRAY, "regret", replay.targets, (), rng)
+    with pytest.raises(LilliputError, match="loss 'cross_entropy' is for choices"):
+        Trainer(students, ARRAY, "cross_entropy", replay.targets, (), rng)
     with pytest.raises(LilliputError, match="loss 'kl' needs the spread of the teacher's actions; its file has none"):
         Trainer(students, ARRAY, "kl", replay.targets, (), rng)
 

@@ -53,6 +53,7 @@ def compress(
     policy = load_policy(source, normalizer=normalizer)
     with progress.shown(quiet=as_json) as report:
         context = context_for(policy, environment, environment_kwargs, seed, report)
+        policy_file.check_name(output)
         small = apply(policy, steps, context)
     if force:
         output.unlink(missing_ok=True)

@@ -93,6 +93,10 @@ class Course:
 
     def __init__(self, settings: Settings, context: Context, start: Start | None = None) -> None:
         self._name = settings.name.split()[0]
+        if settings.loss == "regret" and not (context.teacher.is_discrete or context.teacher.critic):
+            raise LilliputError(
+                f"{self._name}: loss 'regret' of an array needs the teacher's critic; its file has none"
+            )
         if context.environment is None:
             raise LilliputError(f"{self._name} plays the environment; name it (--env ID)")
         find_compiler()
@@ -150,11 +154,11 @@ class Course:
             else:
                 wanted = min(TEACHER_STATES, 4_000 + TEACHER_STATES_A_STEP * settings.real_steps)
                 raw = collect(lockstep, self._teacher.act, disturbance, wanted)
-                first, targets = self._selected(raw), self._teacher.targets(raw)
+                first, targets = self._selected(raw), self._taught(raw)
                 inputs = Inputs.of(first)
             replay = Replay(first.shape[1], targets.shape[1])
             replay.add(first, targets)
-            sizes = (first.shape[1], *settings.hidden, targets.shape[1])
+            sizes = (first.shape[1], *settings.hidden, self._teacher.n_outputs)
             students = Students(sizes, settings.activation, settings.restarts, inputs, rng)
             if saved:
                 students.matrices = saved["matrices"]
@@ -212,7 +216,7 @@ class Course:
             n = min(each, steps - done)
             if done or quantized or self._start is not None:
                 raw = collect(lockstep, act, disturbance, STATES_A_STEP * n)
-                replay.add(self._selected(raw), self._teacher.targets(raw))
+                replay.add(self._selected(raw), self._taught(raw))
             if cutting:
                 students.prune(self._settings.sparsity * _risen(done / steps))
             trainer.run(replay, n, batch=BATCH, done=done, total=steps, learning_rate=rate)
@@ -223,6 +227,13 @@ class Course:
             if done == steps or time.monotonic() - kept > _SAVE_EVERY_S:
                 keep(done)
                 kept = time.monotonic()
+
+    def _taught(self, x: np.ndarray) -> np.ndarray:
+        """What the teacher says of the states; for the regret of an array, behind it what errors cost there."""
+        said = self._teacher.targets(x)
+        if self._loss != "regret" or self._context.teacher.is_discrete:
+            return said
+        return np.concatenate([said, self._teacher.costs(x, said)], axis=1)
 
     def _selected(self, x: np.ndarray) -> np.ndarray:
         return x if self._select is None else reference.apply(self._select, x)

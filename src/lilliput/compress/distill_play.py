@@ -19,6 +19,8 @@ BatchAct = Callable[[np.ndarray], np.ndarray]
 """The actions for the observations of all environments, in their order."""
 
 _BURST_STEPS = 8
+_ERROR = 0.4
+"""Of an action, in half the width of its bounds: how far from the teacher's the critic is asked."""
 
 
 def split_head(policy: Policy) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
@@ -78,6 +80,15 @@ class Teacher:
 
     policy: Policy
 
+    @property
+    def n_outputs(self) -> int:
+        """How many numbers it says of an observation."""
+        last = self.policy.layers[-1]
+        if isinstance(last, layers.ArgmaxAction):
+            return sum(last.sizes)
+        assert isinstance(self.policy.action_space, spaces.Box)
+        return self.policy.action_space.size
+
     def targets(self, x: Float32[np.ndarray, "n inputs"]) -> Float32[np.ndarray, "n outputs"]:
         """For each observation."""
         stack = self.policy.layers[:-1] if self.policy.is_discrete else self.policy.layers
@@ -88,6 +99,30 @@ class Teacher:
         """The actions."""
         y = self.targets(x)
         return reference.apply(self.policy.layers[-1], y) if self.policy.is_discrete else y
+
+    def costs(
+        self, x: Float32[np.ndarray, "n inputs"], actions: Float32[np.ndarray, "n outputs"]
+    ) -> Float32[np.ndarray, "n outputs"]:
+        """What an error of each action costs there, by its square: how much less the critic expects to either side."""
+        space = self.policy.action_space
+        assert isinstance(space, spaces.Box)
+        low, high = (bound.reshape(-1).astype(np.float32) for bound in (space.low, space.high))
+        found = np.empty_like(actions)
+        for i in range(0, len(x), reference.BATCH):
+            part = slice(i, i + reference.BATCH)
+            best = self._worth(x[part], actions[part])
+            for k in range(actions.shape[1]):
+                lost, squares = np.zeros_like(best), np.full_like(best, 1e-12)
+                for sign in (-1, 1):
+                    other = actions[part].copy()
+                    other[:, k] = np.clip(other[:, k] + sign * _ERROR * (high - low)[k] / 2, low[k], high[k])
+                    lost += best - self._worth(x[part], other)
+                    squares += (other[:, k] - actions[part, k]) ** 2
+                found[part, k] = lost / squares
+        return found
+
+    def _worth(self, x: np.ndarray, actions: np.ndarray) -> Float32[np.ndarray, " n"]:
+        return outputs(self.policy.critic, np.concatenate([x, actions], axis=1))[:, 0]
 
 
 @final

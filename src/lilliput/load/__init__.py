@@ -10,7 +10,7 @@ from typing import Final, final
 
 import numpy as np
 
-from lilliput import layers
+from lilliput import layers, spaces
 from lilliput.errors import LilliputError
 from lilliput.load import rl_zoo
 from lilliput.load.archive import read_archive
@@ -161,7 +161,16 @@ def _normalized(policy: Policy, path: Path) -> Policy:
     if layer is None:
         return policy
     provenance = dataclasses.replace(policy.provenance, guesses=policy.provenance.guesses + normalizer.guesses)
-    return Policy(policy.observation_space, policy.action_space, (layer, *policy.layers), provenance)
+    critic = (_beside_action(layer, policy), *policy.critic) if policy.critic else ()
+    return dataclasses.replace(policy, layers=(layer, *policy.layers), provenance=provenance, critic=critic)
+
+
+def _beside_action(layer: layers.Standardize, policy: Policy) -> layers.Standardize:
+    """The same for an observation with an action behind it, which stays as it is."""
+    n, k = spaces.input_shape(policy.observation_space)[0], policy.action_space.size
+    parts = ((layer.mean, 0), (layer.scale, 1), (layer.clip, np.inf))
+    arrays = (np.concatenate([np.broadcast_to(array, n), np.full(k, rest)]).astype(np.float32) for array, rest in parts)
+    return layers.Standardize(*arrays)
 
 
 def _with_side(policy: Policy, side: rl_zoo.Side, source: Provenance, *, given: bool) -> Policy:
@@ -181,4 +190,4 @@ def _with_side(policy: Policy, side: rl_zoo.Side, source: Provenance, *, given: 
         wrappers=wrappers,
         guesses=tuple(_printable(guess) for guess in (*guesses, *notes)),
     )
-    return Policy(policy.observation_space, policy.action_space, policy.layers, provenance)
+    return dataclasses.replace(policy, provenance=provenance)

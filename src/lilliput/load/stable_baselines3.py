@@ -100,14 +100,15 @@ def read_stable_baselines3(archive: Archive) -> Policy:
         saved.guesses.append(
             "the environment gives images as height, width, channels and the framework transposed them"
         )
+    critic = _critic(saved)
     provenance = Provenance(
         framework=FRAMEWORK,
         algorithm=_algorithm(saved),
         wrappers=wrappers,
-        guesses=tuple(saved.guesses),
+        guesses=tuple(dict.fromkeys(saved.guesses)),
         action_std=network.action_std(saved.state, "log_std", action_space),
     )
-    return Policy(observation_space, action_space, tuple(stack), provenance)
+    return Policy(observation_space, action_space, tuple(stack), provenance, critic)
 
 
 def _refuse_unsupported(saved: _Saved) -> None:
@@ -230,6 +231,37 @@ def _deterministic(saved: _Saved) -> list[Layer]:
     stack = _features(saved, "actor.features_extractor")
     stack += _closed_chain(saved, "actor.mu", _inner_activation(saved, "actor.mu"))
     return stack + network.squash_head(_box(saved), saved.name)
+
+
+def _critic(saved: _Saved) -> tuple[Layer, ...]:
+    """What the first critic of SAC, TQC, TD3 or DDPG thinks of an action; none where it is no plain MLP.
+
+    The framework gives it the action scaled to [-1, 1]. The mean over TQC's quantiles folds into the last layer.
+    """
+    space, shape = saved.action_space, spaces.input_shape(saved.observation_space)
+    if not isinstance(space, spaces.Box) or len(shape) != 1 or not np.isfinite([space.low, space.high]).all():
+        return ()
+    centre, half = ((space.high + space.low) / 2).reshape(-1), ((space.high - space.low) / 2).reshape(-1)
+    n = shape[0]
+    if not network.has(saved.state, "critic.qf0.") or _algorithm(saved) == "CrossQ" or not (half > 0).all():
+        return ()
+    scaled = layers.Standardize(
+        np.concatenate([np.zeros(n), centre]).astype(np.float32),
+        np.concatenate([np.ones(n), 1 / half]).astype(np.float32),
+        np.asarray(np.inf, np.float32),
+    )
+    # One that is damaged is no reason to refuse the actor.
+    try:
+        *hidden, last = _closed_chain(saved, "critic.qf0", _inner_activation(saved, "critic.qf0"))
+        assert isinstance(last, layers.Dense)
+        bias = None if last.bias is None else last.bias.mean(keepdims=True)
+        stack = (scaled, *hidden, layers.Dense(last.weight.mean(axis=0, keepdims=True), bias))
+        shape: tuple[int, ...] = (n + space.size,)
+        for layer in stack:
+            shape = layers.output_shape(layer, shape)
+    except LilliputError:
+        return ()
+    return stack if all(np.isfinite(array).all() for layer in stack[1:] for array in layers.real_arrays(layer)) else ()
 
 
 def _q_values(saved: _Saved) -> list[Layer]:

@@ -151,6 +151,8 @@ def losses(policy: Policy) -> tuple[Loss, ...]:
     """What students of the policy may learn by, first what they begin with."""
     if policy.is_discrete:
         return ("kl", "regret", "cross_entropy")
+    if policy.critic:
+        return ("regret", "l2", "l1")
     return ("kl", "l2", "l1") if policy.provenance.action_std else ("l2", "l1")
 
 

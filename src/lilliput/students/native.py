@@ -41,6 +41,7 @@ class Objective(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("kind", "n_head", "n_groups")),
+        *((name, ctypes.c_float) for name in ("least_cost", "most_cost")),
         *((name, _POINTER) for name in ("unit", "head", "first", "second", "groups")),
     )
 

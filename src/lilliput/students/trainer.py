@@ -16,10 +16,13 @@ from lilliput.students.students import Students
 Loss = Literal["l2", "l1", "kl", "cross_entropy", "regret"]
 """`l2`, `l1`: of actions in units of their spread, or of the values behind a choice in units of the usual gap between
 the two best. `kl`: the divergence of the policies that drew actions in training: of the softmaxes of a choice, of the
-normal distributions of an array, which is `l2` in units of their spread. Of a choice also `cross_entropy`: of the
-teacher's choice; `regret`: what the student's softmax loses of the teacher's values."""
+normal distributions of an array, which is `l2` in units of their spread. `regret`: what is lost of the teacher's
+values: by the student's softmax, or by an array, whose squared errors count by what they cost in that state.
+`cross_entropy`: of the teacher's choice."""
 
 _LAST_RATE = 1e-5
+_LEAST_COST, _MOST_COST = 0.1, 10.0
+"""What an error costs is taken to be so many times the usual at least and at most: a critic knows what was played."""
 
 
 @final
@@ -65,6 +68,7 @@ class Trainer:
     """Trains students on a replay; one for the real ones, another for the quantized ones.
 
     Args:
+        targets: what the teacher said; for `regret` of an array, behind it what an error of each action costs.
         action_std: the spread of the teacher's actions in training, for `kl` of an array.
     """
 
@@ -73,32 +77,38 @@ class Trainer:
         students: Students,
         head: Sequence[Layer],
         loss: Loss,
-        targets: Float32[np.ndarray, "n outputs"],
+        targets: Float32[np.ndarray, "n said"],
         action_std: Sequence[float],
         rng: np.random.Generator,
     ) -> None:
         discrete = isinstance(head[-1], layers.ArgmaxAction) if head else False
-        if not discrete and loss not in ("l2", "l1", "kl"):
-            raise LilliputError(f"distill: loss {loss!r} is for choices; the action is an array: allowed: l2, l1, kl")
+        if not discrete and loss == "cross_entropy":
+            raise LilliputError("distill: loss 'cross_entropy' is for choices; allowed: l2, l1, kl, regret")
         if not discrete and loss == "kl" and not action_std:
             raise LilliputError("distill: loss 'kl' needs the spread of the teacher's actions; its file has none")
         self.students = students
         self._rng = rng
         self._functions = functions()
         n = students.sizes[-1]
+        said, costs = targets[:, :n], targets[:, n:]
+        self._least_cost, self._most_cost = 1.0, 1.0
         shape: list[tuple[int, Any, Any]] = []
         groups: tuple[int, ...] = ()
         if discrete:
             assert isinstance(head[-1], layers.ArgmaxAction)
             groups = head[-1].sizes
             ends = np.cumsum(groups)[:-1]
-            unit = np.median(np.concatenate([_gap(group) for group in np.split(targets, ends, axis=1)])).clip(1e-6)
+            unit = np.median(np.concatenate([_gap(group) for group in np.split(said, ends, axis=1)])).clip(1e-6)
             self._unit = np.full(n, unit, np.float32)
         else:
             shape = [_shaping(layer) for layer in head]
-            spread = targets.std(axis=0)
+            spread = said.std(axis=0)
             unit = np.where(spread > 1e-6, spread, 1).mean()
             drawn = np.array(action_std) if loss == "kl" else np.ones(n)
+            if loss == "regret":
+                usual = float(np.maximum(costs, 0).mean(dtype=np.float64).clip(1e-12))
+                self._least_cost, self._most_cost = _LEAST_COST * usual, _MOST_COST * usual
+                unit *= np.sqrt(usual)
             self._unit = (unit * drawn * np.sqrt(np.mean(drawn**-2))).astype(np.float32)
         self._head = np.array([kind for kind, _, _ in shape], np.int32)
         self._first, self._second = (
@@ -113,7 +123,8 @@ class Trainer:
 
     def _objective(self) -> Objective:
         arrays = (self._unit, self._head, self._first, self._second, self._groups)
-        return Objective(self._kind, len(self._head), len(self._groups), *(pointer(array) for array in arrays))
+        sizes = (self._kind, len(self._head), len(self._groups))
+        return Objective(*sizes, self._least_cost, self._most_cost, *(pointer(array) for array in arrays))
 
     def run(
         self, replay: Replay, n_steps: int, *, batch: int, done: int, total: int, learning_rate: float

@@ -10,15 +10,23 @@ enum head { SQUASH, RESCALE, CLIP };
 /* The same structure in Python: students/native.py. */
 typedef struct {
     int32_t kind, n_head, n_groups; /* n_groups: the choices of a discrete action; 0: the action is an array */
+    float least_cost, most_cost; /* REGRET of an array: the bounds of what a squared error costs in a state */
     const float *unit;          /* outputs: the size of an error; of choices all are alike */
     const int32_t *head;        /* of an array: what shapes the action */
     const float *first, *second; /* n_head x outputs: scale and offset, or low and high */
     const int32_t *groups;      /* of choices: how many options each has */
 } objective;
 
+/* The numbers of a sample's target: of REGRET of an array what the teacher did, and behind it what errors cost. */
+static size_t target_width(const objective *aim, size_t outputs)
+{
+    return aim->kind == REGRET && !aim->n_groups ? 2 * outputs : outputs;
+}
+
 /* The loss of an action's component for n samples; y becomes its gradient. */
 static double component_loss(
-    const objective *aim, size_t component, size_t n_components, float *y, const float *target, size_t n, float *slope)
+    const objective *aim, size_t component, size_t n_components, float *y, const float *target, const float *cost, size_t n,
+    float *slope)
 {
     float share = 1.0f / ((float)n * (float)n_components), unit = aim->unit[component], total = 0;
     size_t c;
@@ -52,9 +60,12 @@ static double component_loss(
     }
     for (c = 0; c < n; c++) {
         float error = (y[c] - target[c]) / unit;
-        float sign = error > 0 ? 1.0f : error < 0 ? -1.0f : 0;
-        total += aim->kind == L1 ? fabsf(error) : error * error;
-        y[c] = (aim->kind == L1 ? sign : 2.0f * error) * slope[c] * share / unit;
+        float sign = error > 0 ? 1.0f : error < 0 ? -1.0f : 0, weight = 1;
+        if (aim->kind == REGRET) {
+            weight = cost[c] < aim->least_cost ? aim->least_cost : cost[c] > aim->most_cost ? aim->most_cost : cost[c];
+        }
+        total += weight * (aim->kind == L1 ? fabsf(error) : error * error);
+        y[c] = weight * (aim->kind == L1 ? sign : 2.0f * error) * slope[c] * share / unit;
     }
     return (double)total * share;
 }
@@ -128,7 +139,7 @@ static double loss_gradient(
     int group;
     if (!aim->n_groups) {
         for (o = 0; o < outputs; o++) {
-            total += component_loss(aim, o, outputs, y + o * ld, target + o * ld, n, slope);
+            total += component_loss(aim, o, outputs, y + o * ld, target + o * ld, target + (outputs + o) * ld, n, slope);
         }
     }
     for (group = 0; group < aim->n_groups; group++) {

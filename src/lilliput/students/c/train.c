@@ -80,7 +80,7 @@ size_t lilliput_scratch_floats(const network *net, size_t n)
         most = one + total > most ? one + total : most;
     }
     total = all_prepared_floats(net) + batch_floats(net, ld) + backward_floats(net, ld);
-    total += n_outputs(net, net->n_layers - 1) * ld + ld + gradient_at(net, net->n_layers) + most;
+    total += 2 * n_outputs(net, net->n_layers - 1) * ld + ld + gradient_at(net, net->n_layers) + most;
     total += padded(step_at(net, net->n_layers));
     return total + 64;
 }
@@ -123,13 +123,13 @@ static double student_gradient(
     size_t ld = padded(n), out = n_outputs(net, net->n_layers - 1), i;
     size_t n_scales = net->quantized ? step_at(net, net->n_layers) : 0;
     batch b = batch_at(net, ld, scratch + all_prepared_floats(net));
-    float *wanted = scratch + all_prepared_floats(net) + batch_floats(net, ld), *slope = wanted + out * ld;
+    float *wanted = scratch + all_prepared_floats(net) + batch_floats(net, ld), *slope = wanted + 2 * out * ld;
     float *back = slope + ld;
     double loss;
     int layer;
     prepare_all(net, of, layers, scratch);
     gather(x, rows, n, n_inputs(net, 0), b.raw, ld);
-    gather(targets, rows, n, out, wanted, ld);
+    gather(targets, rows, n, target_width(aim, out), wanted, ld);
     forward(net, layers, b);
     memcpy(back, b.y + features_at(net, net->n_layers, ld), out * ld * sizeof(float));
     loss = loss_gradient(aim, out, back, wanted, ld, n, slope);
