@@ -141,8 +141,10 @@ def test_a_script_s_network_acts_as_in_torch(
     with torch.no_grad():
         for parameter in network.parameters():
             parameter *= 2
-    critic = mlp([8, 16, 1], nn.ReLU).state_dict()
-    saved = network.state_dict() if wrap is None else (network.state_dict(), *[critic] * (wrap - 1))
+    critic = mlp([8, 16, 7, 1], nn.ReLU)
+    names = {"0": "fc1", "2": "fc2", "4": "fc3"}
+    state = {f"{names[key[0]]}{key[1:]}": array for key, array in critic.state_dict().items()}
+    saved = network.state_dict() if wrap is None else (network.state_dict(), *[state] * (wrap - 1))
     path = tmp_path / "run.cleanrl_model"
     path.write_bytes(torch_bytes(saved, _use_new_zipfile_serialization=new_format))
     policy = load_policy(path)
@@ -159,6 +161,13 @@ def test_a_script_s_network_acts_as_in_torch(
         assert len(np.unique(expected)) > 1 or image
     else:
         np.testing.assert_allclose(actual, expected, atol=1e-5)
+    assert bool(policy.critic) is (wrap is not None)
+    if policy.critic:
+        both = np.concatenate([batch, expected], axis=1).astype(np.float32)
+        judged = both
+        for layer in policy.critic:
+            judged = reference.apply(layer, judged)
+        np.testing.assert_allclose(judged, critic(torch.tensor(both)).detach().numpy(), atol=1e-5)
 
 
 def test_the_action_bounds_come_from_the_buffers(tmp_path: Path) -> None:

@@ -34,8 +34,9 @@ class Distill(Step):
         activation: between the layers.
         loss: between the actions of student and teacher. `kl`: between the distributions that they are drawn from; of
             an array that is `l2` in units of the spread that the teacher learned for each action, which its file has
-            to have (PPO, TRPO and A2C without gSDE). Of choices also `cross_entropy` and `regret`. `auto`: `l2`, of
-            choices `kl`.
+            to have (PPO, TRPO and A2C without gSDE). `regret`: what is lost of the teacher's values; of an array an
+            error counts by what the teacher's critic says that it costs, which its file has to have (SAC, TQC, TD3 and
+            DDPG). Of choices also `cross_entropy`. `auto`: `l2`, of choices `kl`.
         disturbance: unrest while states are collected, 0 to 2: noise on the actions, and random actions now and then.
         restarts: trained at once on shared states; the better half on separate episodes goes on quantized, and the best
             of it is kept.

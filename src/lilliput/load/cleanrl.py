@@ -4,8 +4,9 @@ A state dict holds weights and, of some scripts, the action bounds. What else th
 images) is theirs and noted as a guess; the observation statistics of PPO's continuous script are in no file.
 """
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,27 @@ def read_cleanrl(data: bytes, name: str) -> Policy:
     Raises:
         LilliputError: damaged, or a state dict of another layout.
     """
-    state = _find_state(read_torch(data, name), name)
-    return _layout(state)(state, name)
+    saved = read_torch(data, name)
+    state = _find_state(saved, name)
+    policy = _layout(state)(state, name)
+    if _layout(state) is not _squashed or not isinstance(saved, tuple | list):
+        return policy
+    return dataclasses.replace(policy, critic=_critic(saved, policy, name))
+
+
+def _critic(saved: Sequence[Any], policy: Policy, name: str) -> tuple[Layer, ...]:
+    """The first of a tuple's members that judges actions: fc1, fc2 and fc3 on observation and action; or none."""
+    assert isinstance(policy.action_space, spaces.Box)
+    n_inputs = spaces.input_shape(policy.observation_space)[0] + policy.action_space.size
+    parts = ("fc1", "fc2", "fc3")
+    for member in saved:
+        if isinstance(member, dict) and all(isinstance(member.get(f"{part}.weight"), np.ndarray) for part in parts):
+            try:
+                first, second, last = (network.dense(member, part, name) for part in parts)
+            except LilliputError:
+                return ()
+            return network.intact((first, layers.Relu(), second, layers.Relu(), last), n_inputs)
+    return ()
 
 
 def _find_state(saved: Any, name: str) -> dict[str, np.ndarray]:

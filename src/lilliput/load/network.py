@@ -98,6 +98,18 @@ def dense(state: State, prefix: str, name: str) -> layers.Dense:
     return layers.Dense(weight, bias)
 
 
+def intact(critic: tuple[Layer, ...], n_inputs: int) -> tuple[Layer, ...]:
+    """The critic, or none where it is damaged: that is no reason to refuse the actor."""
+    shape: tuple[int, ...] = (n_inputs,)
+    try:
+        for layer in critic:
+            shape = layers.output_shape(layer, shape)
+    except LilliputError:
+        return ()
+    numbers = [array for layer in critic if isinstance(layer, layers.Dense) for array in layers.real_arrays(layer)]
+    return critic if shape == (1,) and all(np.isfinite(array).all() for array in numbers) else ()
+
+
 def conv2d(state: State, prefix: str, stride: int, kernel: int, name: str) -> layers.Conv2d:
     """The Conv2d module of that name, its kernel checked.
 

@@ -250,18 +250,14 @@ def _critic(saved: _Saved) -> tuple[Layer, ...]:
         np.concatenate([np.ones(n), 1 / half]).astype(np.float32),
         np.asarray(np.inf, np.float32),
     )
-    # One that is damaged is no reason to refuse the actor.
     try:
         *hidden, last = _closed_chain(saved, "critic.qf0", _inner_activation(saved, "critic.qf0"))
-        assert isinstance(last, layers.Dense)
-        bias = None if last.bias is None else last.bias.mean(keepdims=True)
-        stack = (scaled, *hidden, layers.Dense(last.weight.mean(axis=0, keepdims=True), bias))
-        shape: tuple[int, ...] = (n + space.size,)
-        for layer in stack:
-            shape = layers.output_shape(layer, shape)
     except LilliputError:
         return ()
-    return stack if all(np.isfinite(array).all() for layer in stack[1:] for array in layers.real_arrays(layer)) else ()
+    assert isinstance(last, layers.Dense)
+    bias = None if last.bias is None else last.bias.mean(keepdims=True)
+    mean = layers.Dense(last.weight.mean(axis=0, keepdims=True), bias)
+    return network.intact((scaled, *hidden, mean), n + space.size)
 
 
 def _q_values(saved: _Saved) -> list[Layer]:
