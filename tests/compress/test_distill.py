@@ -101,12 +101,12 @@ def test_the_teacher_says_what_the_reference_does() -> None:
 
 
 def test_an_error_costs_what_the_critic_expects_less_to_either_side_of_it() -> None:
-    bounds = np.full(2, -2.0), np.full(2, 2.0)
+    low, high = np.full(2, -2.0), np.full(2, 2.0)
     # Minus twice the distance of the first action from 1; the second action and the observation are worth nothing.
     hinge = layers.Dense(f32([[0, 1, 0], [0, -1, 0]]), f32([-1, 1]))
     critic = (hinge, layers.Relu(), layers.Dense(f32([[-2, -2]]), f32([7])))
     stack = (layers.Dense(np.ones((2, 1), np.float32), None), layers.SquashAction())
-    policy = Policy(spaces.Box((1,), *(bound[:1] for bound in bounds)), spaces.Box((2,), *bounds), stack)
+    policy = Policy(spaces.Box((1,), low[:1], high[:1]), spaces.Box((2,), low, high), stack)
     teacher = Teacher(replace(policy, critic=critic))
     found = teacher.costs(f32([[0.5], [0], [9]]), f32([[1, 0], [2, 0], [0, 0]]))
     # Errors of 0.8: twice 1.6 is lost at the peak; a bound leaves one side, which is better; on a slope nothing is.

@@ -167,6 +167,7 @@ def _normalized(policy: Policy, path: Path) -> Policy:
 
 def _beside_action(layer: layers.Standardize, policy: Policy) -> layers.Standardize:
     """The same for an observation with an action behind it, which stays as it is."""
+    assert isinstance(policy.action_space, spaces.Box)
     n, k = spaces.input_shape(policy.observation_space)[0], policy.action_space.size
     parts = ((layer.mean, 0), (layer.scale, 1), (layer.clip, np.inf))
     arrays = (np.concatenate([np.broadcast_to(array, n), np.full(k, rest)]).astype(np.float32) for array, rest in parts)
