@@ -64,6 +64,19 @@ def test_show_in_words_and_in_json(run, source):
     assert sum(layer["bytes"] for layer in found["layers"]) == found["model_bytes"]
 
 
+def test_show_says_what_students_can_learn_by(run, tmp_path):
+    space = spaces.Box((2,), np.array(-np.inf), np.array(np.inf))
+    layer, critic = (layers.Dense(np.ones((1, n), np.float32), None) for n in (2, 3))
+    tells = Provenance(action_std=(0.5,))
+    judged = Policy(space, spaces.Box((1,), np.array(-1), np.array(1)), (layer,), tells, (critic,))
+    policy_file.write(judged, tmp_path / "judged.lilliput")
+    assert (
+        'learner      its critic (loss="regret"), its spread (loss="kl")\n'
+        in run("show", tmp_path / "judged.lilliput")[1]
+    )
+    assert json.loads(run("show", tmp_path / "judged.lilliput", "--json")[1])["has_critic"]
+
+
 def test_compress_export_check_and_measure(run, source, tmp_path):
     small, folder = tmp_path / "small.lilliput", tmp_path / "onnx"
     code, out, _ = run("compress", source, "-r", "half()", "-o", small, "--json")

@@ -1,3 +1,4 @@
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -5,9 +6,13 @@ import textwrap
 import threading
 import time
 
+import numpy as np
 import pytest
 
+from lilliput import layers, spaces
+from lilliput import policy as policy_file
 from lilliput.errors import LilliputError
+from lilliput.policy import Policy
 from lilliput.record import Cell
 from lilliput.study import local
 from lilliput.study.run import keep_policy
@@ -38,6 +43,18 @@ def folder(balancer, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     keep_policy(tmp_path, balancer)
     return tmp_path
+
+
+def test_a_folder_s_copy_of_a_policy_learns_what_another_source_of_it_tells(tmp_path):
+    space = spaces.Box((2,), np.full(2, -1.0), np.full(2, 1.0))
+    layer, critic = (layers.Dense(np.ones((2 - i, 2 + 2 * i), np.float32), None) for i in (0, 1))
+    bare = Policy(space, space, (layer,))
+    judged = dataclasses.replace(bare, critic=(critic,))
+    path = tmp_path / "policies" / f"{bare.digest}.lilliput"
+    for policy, knows in ((bare, False), (judged, True), (bare, True)):
+        keep_policy(tmp_path, policy)
+        assert bool(policy_file.read(path).critic) is knows
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def cell(policy, recipe="", environment="CartPole-v1", episodes=3):

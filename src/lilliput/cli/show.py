@@ -42,6 +42,7 @@ def summary(policy: Policy) -> dict[str, Any]:
         "observation_space": spaces.to_json(policy.observation_space),
         "action_space": spaces.to_json(policy.action_space),
         "digest": policy.digest,
+        "has_critic": bool(policy.critic),
         "n_parameters": policy.n_parameters,
         "n_nonzero_parameters": policy.n_nonzero_parameters,
         "n_macs": policy.n_macs,
@@ -70,6 +71,7 @@ def text(policy: Policy) -> str:
         ("environment", origin.environment),
         ("wrappers", ", ".join(origin.wrappers)),
         ("recipe", origin.recipe),
+        ("learner", ", ".join(_learner(policy))),
         ("observation", spaces.describe(policy.observation_space)),
         ("action", spaces.describe(policy.action_space)),
         ("parameters", f"{policy.n_parameters:,} ({policy.n_nonzero_parameters:,} not zero)"),
@@ -91,6 +93,12 @@ def text(policy: Policy) -> str:
         )
         lines.append(row)
     return "\n".join(lines)
+
+
+def _learner(policy: Policy) -> list[str]:
+    """What the source tells of the learner, which students can learn by."""
+    known = (policy.critic, 'its critic (loss="regret")'), (policy.provenance.action_std, 'its spread (loss="kl")')
+    return [words for there, words in known if there]
 
 
 def _size(shape: tuple[int, ...]) -> str:

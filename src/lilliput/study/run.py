@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,18 @@ def record_of(folder: Path, cell: Cell) -> Record | None:
 
 
 def keep_policy(folder: Path, policy: Policy) -> None:
-    """Nothing; the policy stands in the folder under its digest."""
+    """Nothing; the policy stands in the folder under its digest, with what its source tells of the learner."""
     path = folder / POLICIES / f"{policy.digest}{policy_file.SUFFIX}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        policy_file.write(policy, path)
+    if path.exists():
+        # The digest does not tell whether an older copy, or one of another source, has all that students learn from.
+        copy = policy_file.read(path)
+        missing = policy.critic and not copy.critic, policy.provenance.action_std and not copy.provenance.action_std
+        if not any(missing):
+            return
+    part = path.with_name(f".{uuid.uuid4().hex}{policy_file.SUFFIX}")
+    policy_file.write(policy, part)
+    part.replace(path)
 
 
 def run(cell: Cell, folder: Path, progress: Progress) -> Record:
