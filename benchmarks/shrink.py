@@ -26,6 +26,16 @@ POLICIES = {
     "trpo-HalfCheetah": ("trpo/HalfCheetah-v3_1/HalfCheetah-v3.zip", "HalfCheetah-v4", 0),
     "dqn-Acrobot": ("dqn/Acrobot-v1_1/Acrobot-v1.zip", "Acrobot-v1", 0),
     "sac-Pendulum": ("sac/Pendulum-v1_1/Pendulum-v1.zip", "Pendulum-v1", 0),
+    "ppo-LunarLanderContinuous": (
+        "ppo/LunarLanderContinuous-v2_1/LunarLanderContinuous-v2.zip",
+        "LunarLanderContinuous-v3",
+        0,
+    ),
+    "qrdqn-Acrobot": ("qrdqn/Acrobot-v1_1/Acrobot-v1.zip", "Acrobot-v1", 0),
+    "ppo-CartPole": ("ppo/CartPole-v1_1/CartPole-v1.zip", "CartPole-v1", 0),
+    "ars-Pendulum": ("ars/Pendulum-v1_1/Pendulum-v1.zip", "Pendulum-v1", 0),
+    "ars-Hopper": ("ars/Hopper-v3_1/Hopper-v3.zip", "Hopper-v4", 0),
+    "a2c-Humanoid": ("a2c/Humanoid-v3_1/Humanoid-v3.zip", "Humanoid-v4", 0),
 }
 """By name: the file, the environment and the factor to reach (0: none was set)."""
 
