@@ -1,5 +1,6 @@
 """Held against `reference`, `rollout` and the teacher's own return."""
 
+import dataclasses
 import itertools
 import sys
 from dataclasses import replace
@@ -119,6 +120,15 @@ def test_the_regret_of_an_array_needs_a_critic() -> None:
     context = Context.from_environment(policy, "Pendulum-v1")
     with pytest.raises(LilliputError, match="loss 'regret' of an array needs the teacher's critic; its file has none"):
         Distill(loss="regret").apply(policy, context)
+
+
+def test_a_critic_that_overflows_is_said_to() -> None:
+    policy = pendulum(np.random.default_rng(0))
+    high = np.full((1, 4), 1e38, np.float32)
+    critic = (layers.Dense(high, np.zeros(1, np.float32)), layers.Dense(np.full((1, 1), 1e38, np.float32), None))
+    context = Context.from_environment(dataclasses.replace(policy, critic=critic), "Pendulum-v1")
+    with pytest.raises(LilliputError, match="distill: the teacher's critic overflows; take another loss"):
+        Distill(hidden=(2,), steps=20, loss="regret").apply(context.teacher, context)
 
 
 def test_a_smaller_head_does_the_same() -> None:

@@ -233,7 +233,11 @@ class Course:
         said = self._teacher.targets(x)
         if self._loss != "regret" or self._context.teacher.is_discrete:
             return said
-        return np.concatenate([said, self._teacher.costs(x, said)], axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            costs = self._teacher.costs(x, said)
+        if not np.isfinite(costs).all():
+            raise LilliputError(f"{self._name}: the teacher's critic overflows; take another loss")
+        return np.concatenate([said, costs], axis=1)
 
     def _selected(self, x: np.ndarray) -> np.ndarray:
         return x if self._select is None else reference.apply(self._select, x)
