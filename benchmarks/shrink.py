@@ -1,7 +1,7 @@
 """The table of `lilliput shrink` on public policies: factor, retention, bound and time, one after the other.
 
-LILLIPUT_POLICIES=... python benchmarks/shrink.py [name ...] [--within 10m] [-o results/shrink]. Each name is a folder
-of its own there, so that an interrupted table goes on; nothing else should run on the machine meanwhile.
+LILLIPUT_POLICIES=... python benchmarks/shrink.py [name ...] [--within 10m] [--seed 0] [-o results/shrink]. Each name is
+a folder of its own there, so that an interrupted table goes on; nothing else should run on the machine meanwhile.
 """
 
 import argparse
@@ -46,6 +46,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", default=list(POLICIES))
     parser.add_argument("--within", default="10m")
     parser.add_argument("--workers", default="2")
+    parser.add_argument("--seed", default="0")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/shrink"))
     arguments = parser.parse_args()
     folder = os.environ.get("LILLIPUT_POLICIES")
@@ -60,7 +61,8 @@ def main() -> int:
         started, load = time.monotonic(), os.getloadavg()[0]
         command = [
             sys.executable, "-m", "lilliput", "shrink", str(Path(folder, file)), "--env", environment,
-            "--within", arguments.within, "--workers", arguments.workers, "--json", "-o", str(arguments.output / name),
+            "--within", arguments.within, "--workers", arguments.workers, "--seed", arguments.seed, "--json",
+            "-o", str(arguments.output / name),
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
