@@ -54,3 +54,16 @@ def test_without_a_confirmed_candidate_no_row_has_a_verdict() -> None:
     found = rows(trio(range(64), "selection"), result, 0.95)
     assert [row.recipe for row in found] == ["", RECIPE]
     assert all(row.verdict is None for row in found)
+
+
+def test_a_trial_that_was_not_made_stands_there_with_its_reason() -> None:
+    failed = Record(
+        Cell("digest", "prune_units(ratio=0.5)", "CartPole-v1", episode_seeds=(0,), settings=(("role", "selection"),)),
+        "not_applicable",
+        "prune_units: the policy has no hidden units",
+    )
+    result = Result(4_000, 4_000, 1.0, 1.0, 1.0, "", 0.0, 0.0, 0, 1, 1.0, (), ())
+    found = rows([failed, *trio(range(64), "selection")], result, 0.95)
+    assert [row.recipe for row in found] == ["", "prune_units(ratio=0.5)", RECIPE]
+    assert (found[1].status, found[1].reason) == ("not_applicable", "prune_units: the policy has no hidden units")
+    assert found[1].retention is None

@@ -38,7 +38,8 @@ def rows(records: Sequence[Record], result: Result, keep: float) -> tuple[Row, .
         return ()
     found = list(rows_of([_cut(baseline, _n(random)), _cut(random, _n(baseline))], keep))
     for trial in trials.values():
-        group = [_cut(baseline, _n(trial)), _cut(random, _n(trial)), trial]
+        n = _n(trial) or _n(random)  # one that was not made or could not be played still stands there, with its reason
+        group = [_cut(baseline, n), _cut(random, n), trial]
         found += [replace(row, verdict=None) for row in rows_of(group, keep)[1:]]
     if result.recipe:
         played = [record for record in records if ("role", "confirmation") in record.cell.settings]
