@@ -15,7 +15,7 @@ from lilliput.compress import Context, compress, format_recipe, parse
 from lilliput.compress.distill import Distill
 from lilliput.compress.distill_play import Disturbance, Lockstep, Teacher, collect, returns, small_head
 from lilliput.errors import LilliputError
-from lilliput.policy import Policy
+from lilliput.policy import Policy, Provenance
 from lilliput.rollout import EnvironmentSpec, episode_returns
 
 
@@ -129,6 +129,29 @@ def test_a_critic_that_overflows_is_said_to() -> None:
     context = Context.from_environment(dataclasses.replace(policy, critic=critic), "Pendulum-v1")
     with pytest.raises(LilliputError, match="distill: the teacher's critic overflows; take another loss"):
         Distill(hidden=(2,), steps=20, loss="regret").apply(context.teacher, context)
+
+
+def test_a_student_may_see_only_what_the_teacher_depends_on(tmp_path: Path) -> None:
+    x = np.random.default_rng(1).normal(0, (1, 8, 1, 1), (3_000, 4)).astype(np.float32)
+    x[:, 3] = 5
+    box = spaces.Box((4,), np.full(4, -np.inf), np.full(4, np.inf))
+    weight = np.array([[2.0, 0.5, 0.1, 9.0], [0, 0, 0.1, 9.0]], np.float32)
+    plain = Policy(box, spaces.Box((2,), np.full(2, -99.0), np.full(2, 99.0)), (layers.Dense(weight, None),))
+    # A linear teacher depends on an input by its weight times the input's spread: 2, 4, 0.1 and nothing.
+    assert [list(Teacher(plain).needed_inputs(x, most)) for most in (1, 2, 4)] == [[1], [0, 1], [0, 1, 2]]
+    drawn = replace(plain, provenance=Provenance(action_std=(10.0, 0.01)))
+    assert list(Teacher(drawn).needed_inputs(x, 1)) == [2], "the second action is drawn with the smallest spread"
+
+    teacher = pendulum(np.random.default_rng(0))
+    context = Context.from_environment(teacher, "Pendulum-v1", work_folder=tmp_path)
+    step = Distill(hidden=(3,), steps=30, weight_bits=4, inputs=2)
+    student = step.apply(teacher, context)
+    first = student.layers[0]
+    assert isinstance(first, layers.SelectInputs)
+    assert first.indices.size == 2
+    assert step.apply(teacher, context).digest == student.digest, "taken up from its checkpoint"
+    with pytest.raises(LilliputError, match="distill: inputs is 4; the observation has 3"):
+        Distill(inputs=4).apply(teacher, context)
 
 
 def test_a_smaller_head_does_the_same() -> None:

@@ -1,5 +1,6 @@
 """Sizes foretold against sizes made; texts against the recipes that they are."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +15,12 @@ CHOICES: tuple[Loss, ...] = ("kl", "regret", "cross_entropy")
 ARRAYS: tuple[Loss, ...] = ("l2", "l1")
 
 
+@pytest.mark.parametrize("inputs", [17, 376])
 @pytest.mark.parametrize("ways", [CHOICES, ARRAYS])
-def test_every_move_leads_to_a_recipe_that_says_what_it_is(ways: tuple[Loss, ...]) -> None:
-    seen = list(starts(ways))
+def test_every_move_leads_to_a_recipe_that_says_what_it_is(ways: tuple[Loss, ...], inputs: int) -> None:
+    seen = list(starts(ways, inputs))
     for _ in range(2):
-        seen += [child for student in seen[:40] for _, child in moves(student, 17, 6, ways, (512, 2))]
+        seen += [child for student in seen[:40] for _, child in moves(student, inputs, 6, ways, (512, 2))]
     assert len({student.recipe for student in seen}) > 50
     for student in seen:
         assert format_recipe(parse(student.recipe)) == student.recipe
@@ -26,10 +28,19 @@ def test_every_move_leads_to_a_recipe_that_says_what_it_is(ways: tuple[Loss, ...
 
 
 def test_every_move_has_an_effect_to_begin_with() -> None:
-    for ways in (CHOICES, ARRAYS):
+    for ways, inputs in itertools.product((CHOICES, ARRAYS), (17, 376)):
         every = [Student((8,), bits, "l2") for bits in (2, 3, 4, 5, 6, 8, (5, 6))]
         for student in (*every, Student((8, 8), 6, "l2", steps=18_000), Student((), 6, "l2", steps=162_000)):
-            assert {name for name, _ in moves(student, 17, 6, ways, (512, 1))} <= EFFECTS.keys()
+            assert {name for name, _ in moves(student, inputs, 6, ways, (512, 1))} <= EFFECTS.keys()
+
+
+def test_of_many_inputs_students_see_a_part() -> None:
+    first, *_ = starts(ARRAYS, 376)
+    assert first.seen == 94
+    found = dict(moves(first, 376, 6, ARRAYS, (512, 1)))
+    assert [found[f"{name} inputs"].seen for name in ("far fewer", "fewer", "more", "far more")] == [38, 66, 132, 235]
+    assert dict(moves(found["far more inputs"], 376, 6, ARRAYS, (512, 1)))["far more inputs"].seen is None
+    assert not any("inputs" in name for name, _ in moves(starts(ARRAYS, 17)[0], 17, 6, ARRAYS, (512, 1)))
 
 
 def test_students_begin_with_what_the_policy_tells_of_its_learner() -> None:
@@ -67,6 +78,7 @@ def test_the_layer_of_the_most_weights_gets_fewer_bits(
         Student((7,), 8, "kl", "per_tensor"),
         Student((9, 9), (5, 4, 6), "kl"),
         Student((9, 9), 5, "kl", per_channel=True),
+        Student((5,), 4, "kl", seen=4),
     ],
 )
 def test_the_size_is_known_before_the_student_is_made(student: Student) -> None:
@@ -75,12 +87,16 @@ def test_the_size_is_known_before_the_student_is_made(student: Student) -> None:
 
     rng = np.random.default_rng(0)
     x = rng.standard_normal((500, 6)).astype(np.float32)
-    made = students.Students((6, *student.hidden, 3), "silu", 1, students.Inputs.of(x), rng)
+    n, select = student.seen or 6, ()
+    if student.seen is not None:
+        select = (layers.SelectInputs(np.arange(n, dtype=np.uint16)),)
+        x = x[:, :n]
+    made = students.Students((n, *student.hidden, 3), "silu", 1, students.Inputs.of(x), rng)
     every = student.weight_bits
     bits = every if isinstance(every, tuple) else (every,) * (len(student.hidden) + 1)
     made.quantize(students.Quantization(bits, 8, student.input_range, student.per_channel), x)
     box = spaces.Box((6,), np.full(6, -np.inf), np.full(6, np.inf))
-    policy = Policy(box, spaces.Discrete(3), (*made.network(0), layers.ArgmaxAction((3,))))
+    policy = Policy(box, spaces.Discrete(3), (*select, *made.network(0), layers.ArgmaxAction((3,))))
     # Weights that came out as zeros may be stored in less.
     assert 0.9 * student.model_bytes(6, 3, 0) <= policy.model_bytes <= student.model_bytes(6, 3, 0)
     assert policy.n_macs == student.n_macs(6, 3)

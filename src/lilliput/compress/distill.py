@@ -40,6 +40,8 @@ class Distill(Step):
         disturbance: unrest while states are collected, 0 to 2: noise on the actions, and random actions now and then.
         restarts: trained at once on shared states; the better half on separate episodes goes on quantized, and the best
             of it is kept.
+        inputs: how many numbers of the observation the student sees at most: those on which the teacher's actions
+            depend most. None: all.
     """
 
     NAME: ClassVar[str] = "distill"
@@ -55,6 +57,7 @@ class Distill(Step):
     loss: Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"] = "auto"
     disturbance: float = 0.5
     restarts: int = 4
+    inputs: int | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -62,6 +65,8 @@ class Distill(Step):
         check_integer(self, "restarts", self.restarts, 1, 32)
         for size in self.hidden:
             check_integer(self, "hidden", size, 1, 4096)
+        if self.inputs is not None:
+            check_integer(self, "inputs", self.inputs, 1, 1 << 16)
         for bits in self.weight_bits if isinstance(self.weight_bits, tuple) else (self.weight_bits or 8,):
             check_bits(bits, "distill: weight_bits")
         check_bits(self.activation_bits, "distill: activation_bits")
@@ -90,5 +95,6 @@ class Distill(Step):
             loss=self.loss,
             disturbance=self.disturbance,
             restarts=self.restarts,
+            inputs=self.inputs,
         )
         return Course(settings, context).run()

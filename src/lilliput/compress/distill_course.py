@@ -11,7 +11,7 @@ from typing import Any, Literal, final
 
 import numpy as np
 
-from lilliput import reference
+from lilliput import reference, spaces
 from lilliput.compiler import find_compiler
 from lilliput.compress.context import Context
 from lilliput.compress.distill_play import Disturbance, Lockstep, Teacher, collect, returns, small_head, split_head
@@ -48,6 +48,7 @@ class Settings:
         real_steps: of the student with real weights; quantized_steps: after it was quantized.
         learning_rate: of the first.
         sparsity: the part of the weights that are zero in the end.
+        inputs: that are chosen from the observation; None: what the student begins with sees.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Settings:
     restarts: int
     learning_rate: float = LEARNING_RATE
     sparsity: float = 0.0
+    inputs: int | None = None
 
 
 @final
@@ -99,6 +101,9 @@ class Course:
             )
         if context.environment is None:
             raise LilliputError(f"{self._name} plays the environment; name it (--env ID)")
+        n_inputs = spaces.input_shape(context.teacher.observation_space)[0]
+        if settings.inputs is not None and settings.inputs > n_inputs:
+            raise LilliputError(f"{self._name}: inputs is {settings.inputs}; the observation has {n_inputs}")
         find_compiler()
         self._settings, self._context, self._start = settings, context, start
         self._environment = context.environment
@@ -126,7 +131,8 @@ class Course:
             settings.name, self._context.teacher.digest, environment.id, list(environment.wrappers),
             dict(environment.kwargs), self._context.seed, list(settings.hidden), settings.real_steps,
             settings.activation, self._loss, list(self._spread), settings.disturbance, settings.restarts,
-            settings.learning_rate, settings.sparsity, "" if self._start is None else self._start.digest,
+            settings.learning_rate, settings.sparsity, settings.inputs,
+            "" if self._start is None else self._start.digest,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:24]
 
@@ -149,11 +155,15 @@ class Course:
             saved = {} if path is None or not path.exists() else dict(np.load(path, allow_pickle=False))
             if saved:
                 first = saved["x"]
+                if "selected" in saved:
+                    self._select = SelectInputs(saved["selected"])
                 inputs = Inputs(*(saved[name] for name in ("centre", "scale", "low", "high")))
                 targets = saved["y"]
             else:
                 wanted = min(TEACHER_STATES, 4_000 + TEACHER_STATES_A_STEP * settings.real_steps)
                 raw = collect(lockstep, self._teacher.act, disturbance, wanted)
+                if settings.inputs is not None:
+                    self._select = SelectInputs(self._teacher.needed_inputs(raw, settings.inputs))
                 first, targets = self._selected(raw), self._taught(raw)
                 inputs = Inputs.of(first)
             replay = Replay(first.shape[1], targets.shape[1])
@@ -294,6 +304,8 @@ class Course:
             "x": replay.observations, "y": replay.targets, "matrices": students.matrices, "done": np.array(done),
             "centre": inputs.centre, "scale": inputs.scale, "low": inputs.low, "high": inputs.high,
         }  # fmt: skip
+        if self._select is not None:
+            arrays["selected"] = self._select.indices
         np.savez(part, **arrays)
         part.replace(path)
 

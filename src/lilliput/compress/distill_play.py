@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, UInt16
 
 from lilliput import layers, reference, spaces
 from lilliput.errors import LilliputError
@@ -19,6 +19,7 @@ BatchAct = Callable[[np.ndarray], np.ndarray]
 """The actions for the observations of all environments, in their order."""
 
 _BURST_STEPS = 8
+_DEPENDENCE_STATES = 1_024
 _ERROR = 0.4
 """Of an action, in half the width of its bounds: how far from the teacher's the critic is asked."""
 
@@ -99,6 +100,28 @@ class Teacher:
         """The actions."""
         y = self.targets(x)
         return reference.apply(self.policy.layers[-1], y) if self.policy.is_discrete else y
+
+    def needed_inputs(self, x: Float32[np.ndarray, "n inputs"], most: int) -> UInt16[np.ndarray, " k"]:
+        """The inputs on which it depends most, in ascending order: another state's number in the place of one changes
+        what it says (permutation importance, Breiman 2001). Fewer than `most` where the others change nothing.
+        """
+        some = x[:: max(1, len(x) // _DEPENDENCE_STATES)]
+        said, unit = self._preferences(some), np.array(self.policy.provenance.action_std or 1)
+        other, changes = np.roll(some, len(some) // 2, axis=0), np.zeros(x.shape[1])
+        for index in np.flatnonzero(some.std(axis=0)):
+            changed = some.copy()
+            changed[:, index] = other[:, index]
+            changes[index] = np.mean(((self._preferences(changed) - said) / unit) ** 2, dtype=np.float64)
+        first = np.argsort(-changes, kind="stable")[: min(most, max(1, np.count_nonzero(changes)))]
+        return np.sort(first).astype(np.uint16)
+
+    def _preferences(self, x: np.ndarray) -> np.ndarray:
+        """What it says; of choices without what all options of one have in common."""
+        last, said = self.policy.layers[-1], self.targets(x)
+        if not isinstance(last, layers.ArgmaxAction):
+            return said
+        groups = np.split(said, np.cumsum(last.sizes)[:-1], axis=1)
+        return np.concatenate([group - group.mean(axis=1, keepdims=True) for group in groups], axis=1)
 
     def costs(
         self, x: Float32[np.ndarray, "n inputs"], actions: Float32[np.ndarray, "n outputs"]

@@ -31,6 +31,8 @@ class Student:
     evolve: int = 0
     each: int = 1
     per_channel: bool = False
+    seen: int | None = None
+    """Inputs; None: all."""
 
     @property
     def recipe(self) -> str:
@@ -44,6 +46,7 @@ class Student:
                 input_range=self.input_range,
                 loss=self.loss,
                 disturbance=self.disturbance,
+                inputs=self.seen,
             ),
         )
         return format_recipe((*steps, Evolve(self.evolve, self.each)) if self.evolve else steps)
@@ -51,21 +54,23 @@ class Student:
     @property
     def root(self) -> tuple[object, ...]:
         """What its real student depends on: trained once for all that share it."""
-        return self.hidden, self.loss, self.disturbance, self.steps
+        return self.hidden, self.loss, self.disturbance, self.steps, self.seen
 
     def model_bytes(self, inputs: int, outputs: int, head: int) -> int:
         """Its size, known before it is made."""
+        index = 2 * (self.seen or 0)
+        inputs = self.seen or inputs
         sizes = (inputs, *self.hidden, outputs)
         every = self.weight_bits if isinstance(self.weight_bits, tuple) else (self.weight_bits,) * (len(sizes) - 1)
         total = head
         for bits, (fan_in, fan_out) in zip(every, itertools.pairwise(sizes), strict=True):
             total += packed_nbytes(fan_in * fan_out, bits) + 2 * fan_out + (2 * fan_out if self.per_channel else 2)
         ranges = {"per_dimension": 3 * inputs, "per_tensor": 3, "none": 0}[self.input_range]
-        return total + ranges + 3 * len(self.hidden)
+        return total + index + ranges + 3 * len(self.hidden)
 
     def n_macs(self, inputs: int, outputs: int) -> int:
         """Multiply-accumulates of a decision."""
-        sizes = (inputs, *self.hidden, outputs)
+        sizes = (self.seen or inputs, *self.hidden, outputs)
         return sum(a * b for a, b in itertools.pairwise(sizes))
 
 
@@ -82,7 +87,7 @@ def student_of(recipe: str) -> Student | None:
         return None
     student = Student(
         made.hidden, made.weight_bits, made.loss, made.input_range, made.disturbance, made.steps,
-        per_channel=made.granularity == "per_channel",
+        per_channel=made.granularity == "per_channel", seen=made.inputs,
     )  # fmt: skip
     student = student if evolved.episodes == 1 else replace(student, evolve=evolved.episodes, each=evolved.each)
     return student if student.recipe == recipe else None
@@ -90,6 +95,8 @@ def student_of(recipe: str) -> Student | None:
 
 FEWER_BITS = {8: 6, 6: 5, 5: 4, 4: 3, 3: 2}
 MORE_BITS = {fewer: more for more, fewer in FEWER_BITS.items()}
+MANY_INPUTS = 32
+"""From so many a student may see a part of them; the index of which is two bytes each."""
 _LONG, MOST_STEPS = 18_000, 162_000
 """From where more steps bring less, and how many are ever made."""
 
@@ -121,6 +128,10 @@ EFFECTS: dict[str, tuple[float, float]] = {
     "longer still": (0.04, 0.04),
     "wider and longer": (0.14, 0.1),
     "evolved": (0.08, 0.1),
+    "fewer inputs": (-0.02, 0.05),
+    "far fewer inputs": (-0.08, 0.1),
+    "more inputs": (0.02, 0.05),
+    "far more inputs": (0.06, 0.08),
 }
 """What each move does to the retention before the task has told: mean and standard deviation.
 
@@ -139,6 +150,8 @@ _IMPROVING = frozenset(
         "longer still",
         "wider and longer",
         "evolved",
+        "more inputs",
+        "far more inputs",
     }
 )
 _NOISE = 0.06
@@ -156,14 +169,17 @@ def losses(policy: Policy) -> tuple[Loss, ...]:
     return ("kl", "l2", "l1") if policy.provenance.action_std else ("l2", "l1")
 
 
-def starts(ways: Sequence[Loss]) -> tuple[Student, ...]:
-    """Where the search begins: a middle size, a linear policy, and the other ways to learn, all of them briefly."""
+def starts(ways: Sequence[Loss], inputs: int) -> tuple[Student, ...]:
+    """Where the search begins: a middle size, a linear policy, and the other ways to learn, all of them briefly; of
+    many inputs with a quarter, and once with all.
+    """
     loss, other = ways[:2]
+    seen = inputs // 4 if inputs >= MANY_INPUTS else None
     return (
-        Student((16,), 6, loss),
-        Student((), 6, loss),
+        Student((16,), 6, loss, seen=seen),
+        Student((), 6, loss, seen=seen),
         Student((32,), 6, other),
-        Student((24, 24), 6, loss, disturbance=0.0),
+        Student((24, 24), 6, loss, disturbance=0.0, seen=seen),
     )
 
 
@@ -220,6 +236,11 @@ def moves(
         yield "much longer", replace(student, steps=6 * student.steps)
     elif 3 * student.steps <= MOST_STEPS:
         yield "longer still", replace(student, steps=3 * student.steps)
+    if inputs >= MANY_INPUTS:
+        for name, factor in (("fewer", 0.7), ("far fewer", 0.4), ("more", 1.4), ("far more", 2.5)):
+            seen = round(factor * (student.seen or inputs))
+            if seen >= 4 and (student.seen is not None or factor < 1):
+                yield f"{name} inputs", replace(student, seen=seen if seen < inputs else None)
     if not student.evolve:
         yield "evolved", replace(student, evolve=evolutions[0], each=evolutions[1])
 
@@ -227,7 +248,7 @@ def moves(
 def _fewer_in_the_largest(student: Student, inputs: int, outputs: int) -> tuple[int, ...]:
     """One bit fewer in the layer of the most weights."""
     assert isinstance(student.weight_bits, int)
-    weights = [a * b for a, b in itertools.pairwise((inputs, *student.hidden, outputs))]
+    weights = [a * b for a, b in itertools.pairwise((student.seen or inputs, *student.hidden, outputs))]
     largest = weights.index(max(weights))
     return tuple(student.weight_bits - (index == largest) for index in range(len(weights)))
 

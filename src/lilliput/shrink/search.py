@@ -157,7 +157,7 @@ class _Run:
         self._seconds_per_episode = max(0.001, self.trials[""].seconds / len(self.trials[""].returns))
         # What every student costs, however it is trained: the choice among restarts, and the race.
         self._played = _OVERHEAD_S + (_CHOOSING + RACE[-1]) * self._seconds_per_episode
-        every = starts(self._losses) if self._trainable else ()
+        every = starts(self._losses, self._inputs) if self._trainable else ()
         self._starts = [student for student in every if student.recipe not in self.trials]
         self._ladder = [recipe for recipe in _ladder(policy) if recipe not in self.trials]
         self._n_starts, self._n_ladder, self._turn = len(every), len(_ladder(policy)), 0
