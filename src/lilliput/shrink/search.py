@@ -13,34 +13,17 @@ from typing import Any, final
 
 import numpy as np
 
-from lilliput import child_process, layers, spaces
-from lilliput.compress import format_recipe, parse
+from lilliput import child_process, spaces
 from lilliput.compress.distill_play import small_head, split_head
 from lilliput.constants import constants
 from lilliput.errors import LilliputError
 from lilliput.policy import Policy
 from lilliput.shrink.configuration import Effects, Student, chance, losses, moves, starts, student_of
+from lilliput.shrink.ladder import first_steps, rungs
 from lilliput.shrink.request import Place
 from lilliput.shrink.trial import FEW_EPISODES, MOST_EPISODES, RACE, Bar, Trial, attempt, known, play_random
 
 Say = Callable[[str], None]
-
-_EIGHT = 'quantize(weight_bits=8, scheme="static", granularity="per_channel", input="per_dimension"'
-_GPTQ = (
-    'quantize(weight_bits={bits}, method="gptq", scheme="static", granularity="per_channel", input="per_dimension", '
-    "bias_correction=True)"
-)
-_SURGEON = 'prune_units(ratio={ratio}, importance="optimal_brain_surgeon") | '
-LADDER = (
-    f"{_EIGHT})",
-    _SURGEON.format(ratio=0.5) + _GPTQ.format(bits=8),
-    _GPTQ.format(bits=6),
-    _SURGEON.format(ratio=0.7) + _GPTQ.format(bits=6),
-    _GPTQ.format(bits=4),
-    _SURGEON.format(ratio=0.8) + _GPTQ.format(bits=6),
-    _SURGEON.format(ratio=0.8) + _GPTQ.format(bits=4),
-)
-"""Without training, the safest first; what a policy does not support is left out."""
 
 _WORTH_A_LADDER = 0.03
 """A student that holds and is smaller than this part of the baseline leaves nothing to find without training."""
@@ -159,8 +142,10 @@ class _Run:
         self._played = _OVERHEAD_S + (_CHOOSING + RACE[-1]) * self._seconds_per_episode
         every = starts(self._losses, self._inputs) if self._trainable else ()
         self._starts = [student for student in every if student.recipe not in self.trials]
-        self._ladder = [recipe for recipe in _ladder(policy) if recipe not in self.trials]
-        self._n_starts, self._n_ladder, self._turn = len(every), len(_ladder(policy)), 0
+        self._policy, self._n_starts, self._turn = policy, len(every), 0
+        self._first_steps = first_steps(policy, self._reasons())
+        self._ladder = rungs(self._first_steps, self.trials)
+        self._n_ladder = len(rungs(self._first_steps, ()))
 
     def all(self) -> None:
         """Nothing; tries until the time is over or nothing is left that promises anything."""
@@ -181,6 +166,9 @@ class _Run:
                 self._take(self._running.pop(future), _result(future))
             self.until = self._end(self.searched())
 
+    def _reasons(self) -> list[str]:
+        return [trial.reason for trial in self.trials.values() if trial.reason]
+
     def searched(self) -> Searched:
         """What was found so far."""
         return Searched(dict(self.trials), self.bar, dict(self.students))
@@ -190,6 +178,9 @@ class _Run:
         if trial.reason:
             self.trials.setdefault(recipe, trial)
             self.say(f"{recipe}: {trial.reason}")
+            first = first_steps(self._policy, self._reasons())
+            if first != self._first_steps:
+                self._first_steps, self._ladder = first, rungs(first, self.trials)
             return
         self.trials[recipe] = trial
         estimate, error = self.bar.retention(trial.returns)
@@ -336,10 +327,3 @@ def gain(value: float, reached: Sequence[tuple[float, float]]) -> float:
             at = end
         missing = 1 - sure
     return total
-
-
-def _ladder(policy: Policy) -> list[str]:
-    """The recipes of the ladder for this policy."""
-    normalized = any(isinstance(layer, layers.Standardize) for layer in policy.layers)
-    small = "fold_inputs() | " if normalized else ""
-    return [format_recipe(parse(small + recipe)) for recipe in LADDER]

@@ -1,0 +1,51 @@
+"""What is tried without training, the safest first."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
+
+from lilliput import layers, spaces
+from lilliput.compress import format_recipe, parse
+from lilliput.compress.fold_inputs import FoldInputs
+from lilliput.compress.remove_dead_inputs import RemoveDeadInputs
+from lilliput.policy import Policy
+from lilliput.shrink.configuration import MANY_INPUTS
+
+_EIGHT = 'quantize(weight_bits=8, scheme="static", granularity="per_channel", input="per_dimension"'
+_GPTQ = (
+    'quantize(weight_bits={bits}, method="gptq", scheme="static", granularity="per_channel", input="per_dimension", '
+    "bias_correction=True)"
+)
+_SURGEON = 'prune_units(ratio={ratio}, importance="optimal_brain_surgeon") | '
+_RUNGS = (
+    f"{_EIGHT})",
+    _SURGEON.format(ratio=0.5) + _GPTQ.format(bits=8),
+    _GPTQ.format(bits=6),
+    _SURGEON.format(ratio=0.7) + _GPTQ.format(bits=6),
+    _GPTQ.format(bits=4),
+    _SURGEON.format(ratio=0.8) + _GPTQ.format(bits=6),
+    _SURGEON.format(ratio=0.8) + _GPTQ.format(bits=4),
+)
+"""What a policy does not support is left out."""
+
+
+def first_steps(policy: Policy, reasons: Iterable[str]) -> tuple[str, ...]:
+    """Names of the steps that every rung begins with: those that the policy may have a use for and that did not fail.
+
+    Args:
+        policy: as it was loaded.
+        reasons: why trials failed. A normalizer that clips cannot be folded, and it may be that no input is dead.
+    """
+    failed = {reason.partition(":")[0] for reason in reasons}
+    shape = spaces.input_shape(policy.observation_space)
+    wanted = (
+        (RemoveDeadInputs.NAME, len(shape) == 1 and int(np.prod(shape)) >= MANY_INPUTS),
+        (FoldInputs.NAME, any(isinstance(layer, layers.Standardize) for layer in policy.layers)),
+    )
+    return tuple(name for name, useful in wanted if useful and name not in failed)
+
+
+def rungs(first: Sequence[str], tried: Collection[str]) -> list[str]:
+    """The recipes that begin with these steps and were not tried."""
+    every = (format_recipe(parse("".join(f"{name}() | " for name in first) + rung)) for rung in _RUNGS)
+    return [recipe for recipe in every if recipe not in tried]

@@ -1,0 +1,60 @@
+"""What is tried without training, on policies that not every step is for."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from tests.shrink.games import cartpole
+
+from lilliput import layers, record, spaces
+from lilliput import policy as policy_file
+from lilliput.cli import cli
+from lilliput.policy import Policy
+from lilliput.shrink.ladder import first_steps, rungs
+
+
+def test_a_rung_begins_with_what_the_policy_may_have_a_use_for() -> None:
+    plain = cartpole()
+    normalizer = layers.Standardize(*(np.full(n, value, np.float32) for n, value in ((4, 0), (4, 1), (4, 10))))
+    normalized = replace(plain, layers=(normalizer, *plain.layers))
+    box = spaces.Box((40,), np.full(40, -1.0), np.full(40, 1.0))
+    wide = Policy(
+        box, plain.action_space, (layers.Dense(np.ones((2, 40), np.float32), None), layers.ArgmaxAction((2,)))
+    )
+    assert first_steps(plain, ()) == ()
+    assert first_steps(normalized, ()) == ("fold_inputs",)
+    assert first_steps(normalized, ("prune_units: the policy has no hidden units",)) == ("fold_inputs",)
+    assert first_steps(normalized, ("fold_inputs: the normalizer clips an input",)) == ()
+    assert first_steps(wide, ()) == ("remove_dead_inputs",)
+    assert first_steps(wide, ("remove_dead_inputs: none of the 40 inputs is dead",)) == ()
+    every = rungs(("fold_inputs",), ())
+    assert all(recipe.startswith("fold_inputs() | ") for recipe in every)
+    assert rungs(("fold_inputs",), every[:3]) == every[3:]
+
+
+@pytest.mark.slow
+def test_a_linear_policy_behind_a_normalizer_that_clips_is_tried_without_them(tmp_path: Path) -> None:
+    """No unit to prune, nothing to fold: both are told of, and neither ends the search."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("plotly")
+    gain = np.array([0.1, 0.5, 3.0, 1.5], np.float32)
+    plain = cartpole()
+    normalizer = layers.Standardize(*(np.array(v, np.float32) for v in ([0] * 4, [1] * 4, [0.5, 0.1, 0.05, 0.1])))
+    linear = layers.Dense(np.stack([-gain, gain]), np.zeros(2, np.float32))
+    policy_file.write(
+        replace(plain, layers=(normalizer, linear, layers.ArgmaxAction((2,)))), tmp_path / "linear.lilliput"
+    )
+    command = [
+        "shrink", str(tmp_path / "linear.lilliput"), "--env", "CartPole-v1", "--keep", "0.8", "--within", "2m",
+        "--no-training", "--format", "onnx", "--json", "-o", str(tmp_path / "small"),
+    ]  # fmt: skip
+    done = CliRunner().invoke(cli, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["n_trials"] > 3
+    records = list(record.read_all(tmp_path / "small" / "records"))
+    assert {r.reason.partition(":")[0] for r in records if r.reason} == {"fold_inputs", "prune_units"}
+    assert any(r.cell.recipe.startswith("quantize(") and r.status == "done" for r in records)
+    assert "no hidden units" in (tmp_path / "small" / "report.html").read_text()
