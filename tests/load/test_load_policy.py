@@ -1,6 +1,7 @@
 """The whole loader on committed checkpoints, without the frameworks that wrote them."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from lilliput import policy as policy_file
 from lilliput import reference
 from lilliput.errors import LilliputError
 from lilliput.load import FORMATS, load_policy
+from lilliput.policy import Provenance
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -25,6 +27,18 @@ def test_a_checkpoint_acts_as_its_framework_did(name: str, tmp_path: Path) -> No
         np.testing.assert_allclose(actual, actions, atol=2e-6)
     assert policy.provenance.source == FILES[name]
     assert len(policy.provenance.source_sha256) == 64
+
+
+def test_a_lilliput_file_is_known_whatever_its_header_is_long(tmp_path: Path) -> None:
+    policy = load_policy(copied("ppo", tmp_path))
+    firsts: set[int] = set()
+    for n in range(0, 256, 8):  # the header is padded to eight bytes
+        path = tmp_path / "named.lilliput"
+        policy_file.write(replace(policy, provenance=Provenance(source="x" * n)), path)
+        firsts.add(path.read_bytes()[0])
+        assert load_policy(path).digest == policy.digest
+        path.unlink()
+    assert firsts >= {0x80, 0x08}, "what pickles and ONNX files begin with"
 
 
 def test_the_normalizer_that_is_given_comes_first(tmp_path: Path) -> None:

@@ -58,11 +58,11 @@ class Format:
 
 FORMATS: Final = (
     Format("Stable-Baselines3 zips, CleanRL state dicts (.cleanrl_model, .pt)", _is_zip, _read_zip),
-    Format("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), read_cleanrl),
     Format("Lilliput's own .lilliput", _is_lilliput, read_lilliput),
+    Format("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), read_cleanrl),
     Format("ONNX", lambda data: data.startswith(b"\x08"), read_onnx),
 )
-"""The formats, in the order in which they are tried."""
+"""The formats, in the order in which they are tried: .lilliput begins with a length, which may look like others."""
 
 _SUPPORTED = "; ".join(kind.what for kind in FORMATS)
 
