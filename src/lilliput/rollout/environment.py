@@ -161,7 +161,7 @@ def check_fit(
         if _signature(policy) != _signature(offered):
             raise LilliputError(
                 f"the policy's {what} space is {spaces.describe(policy)}; {name} has {spaces.describe(offered)}; "
-                "name the environment it was trained on, with its wrappers"
+                "name the environment it was trained on, with its wrappers and arguments (--env-kwargs)"
             )
 
 
