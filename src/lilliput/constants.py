@@ -116,6 +116,13 @@ def _ordered(rows: np.ndarray, order: Layout) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def _selection(indices: np.ndarray) -> dict[str, np.ndarray]:
+    """The indices, or one bit for each input up to the last of them, where that is fewer bytes."""
+    listed = indices.astype(np.uint8) if indices[-1] < 256 else indices
+    mask = np.packbits(np.isin(np.arange(int(indices[-1]) + 1), indices), bitorder="little")
+    return {"mask": mask} if mask.nbytes < listed.nbytes else {"indices": listed}
+
+
 def constants(layer: layers.Layer) -> dict[str, np.ndarray]:
     """The layer's constants by name, in the order in which the C format writes them; empty arrays are left out."""
     match layer:
@@ -129,7 +136,7 @@ def constants(layer: layers.Layer) -> dict[str, np.ndarray]:
                 "bias": layer.bias,
             }
         case layers.SelectInputs(indices=indices):
-            found = {"indices": indices.astype(np.uint8) if indices[-1] < 256 else indices}
+            found = _selection(indices)
         case layers.Standardize():
             clip = layer.clip if np.isfinite(layer.clip).any() else None
             found = {"mean": layer.mean, "scale": layer.scale, "clip": clip}

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,29 @@ def test_a_last_block_of_any_height_decides_as_the_reference(compiler: str, flag
     actions = reference.act(policy, observations)
     c.write(policy, tmp_path, observations, actions, 2e-5 * float(np.abs(actions).max()))
     assert "passed" in built_and_run(tmp_path, compiler, *flags)
+
+
+@pytest.mark.parametrize(
+    ("kept", "n_bytes"),
+    [([3], 1), ([9], 1), ([300], 2), (range(0, 24, 3), 3), ([0, 7, 8, 15, 16], 3), (range(0, 400, 5), 50)],
+    ids=["one in a byte", "listed in a byte", "listed in two", "mask", "ends of bytes", "long mask"],
+)
+@pytest.mark.parametrize("flags", [["-O3", "-march=native"], SANITIZERS], ids=["native", "sanitizers"])
+def test_selected_inputs_are_listed_or_masked_whatever_is_less(
+    kept: Sequence[int], n_bytes: int, flags: list[str], tmp_path: Path
+) -> None:
+    if flags is SANITIZERS and not links_sanitizers("gcc", tmp_path):
+        pytest.skip("gcc has no sanitizers here")
+    indices = np.array(kept, np.uint16)
+    box = spaces.Box((401,), np.full(401, -np.inf), np.full(401, np.inf))
+    action = spaces.Box((1,), np.full(1, -np.inf), np.full(1, np.inf))
+    weight = np.arange(1, len(indices) + 1, dtype=np.float32)[None]
+    policy = Policy(box, action, (layers.SelectInputs(indices), layers.Dense(weight, None)))
+    assert policy.model_bytes == n_bytes + weight.nbytes
+    observations = np.random.default_rng(0).normal(0, 1, (8, 401)).astype(np.float32)
+    actions = observations[:, indices] @ weight.T
+    c.write(policy, tmp_path, observations, actions, 1e-4 * float(np.abs(weight).sum()))
+    assert "passed" in built_and_run(tmp_path, "gcc", *flags)
 
 
 def constant_bytes(folder: Path) -> int:

@@ -143,9 +143,12 @@ def _write(writer: Writer, layer: Layer) -> None:
         writer.put_channels(last=False)
     match layer:
         case layers.SelectInputs(indices=indices):
-            kind, size = "u8" if indices[-1] < 256 else "u16", indices.size
-            target = writer.target(size)
-            writer.call(f"select_inputs_{kind}({name}_indices, {size}, {writer.x}, {target})")
+            target = writer.target(indices.size)
+            if "mask" in constants(layer):
+                writer.call(f"select_inputs_mask({name}_mask, {indices[-1] + 1}, {writer.x}, {target})")
+            else:
+                kind = "u8" if indices[-1] < 256 else "u16"
+                writer.call(f"select_inputs_{kind}({name}_indices, {indices.size}, {writer.x}, {target})")
             writer.x = target
         case layers.Standardize():
             mean, scale = writer.real(0, "mean", layer.mean), writer.real(1, "scale", layer.scale)

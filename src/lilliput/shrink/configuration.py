@@ -58,7 +58,7 @@ class Student:
 
     def model_bytes(self, inputs: int, outputs: int, head: int) -> int:
         """Its size, known before it is made."""
-        index = 2 * (self.seen or 0)
+        index = 0 if self.seen is None else min(-(-inputs // 8), self.seen * (1 if inputs <= 256 else 2))
         inputs = self.seen or inputs
         sizes = (inputs, *self.hidden, outputs)
         every = self.weight_bits if isinstance(self.weight_bits, tuple) else (self.weight_bits,) * (len(sizes) - 1)
@@ -95,8 +95,8 @@ def student_of(recipe: str) -> Student | None:
 
 FEWER_BITS = {8: 6, 6: 5, 5: 4, 4: 3, 3: 2}
 MORE_BITS = {fewer: more for more, fewer in FEWER_BITS.items()}
-MANY_INPUTS = 32
-"""From so many a student may see a part of them; the index of which is two bytes each."""
+MANY_INPUTS, _VERY_MANY = 24, 64
+"""From so many a student may see a part of them, and the first students see a quarter."""
 _LONG, MOST_STEPS = 18_000, 162_000
 """From where more steps bring less, and how many are ever made."""
 
@@ -171,10 +171,10 @@ def losses(policy: Policy) -> tuple[Loss, ...]:
 
 def starts(ways: Sequence[Loss], inputs: int) -> tuple[Student, ...]:
     """Where the search begins: a middle size, a linear policy, and the other ways to learn, all of them briefly; of
-    many inputs with a quarter, and once with all.
+    very many inputs with a quarter, and once with all.
     """
     loss, other = ways[:2]
-    seen = inputs // 4 if inputs >= MANY_INPUTS else None
+    seen = inputs // 4 if inputs >= _VERY_MANY else None
     return (
         Student((16,), 6, loss, seen=seen),
         Student((), 6, loss, seen=seen),
