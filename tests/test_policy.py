@@ -1,7 +1,10 @@
 """Policies: checked, counted, digested; their files come back whole or are refused."""
 
+import contextlib
 import dataclasses
 import json
+import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,11 +206,43 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     data = as_bytes(tmp_path)
     for end in range(len(data)):
         with pytest.raises(LilliputError):
-            policy.from_bytes(data[:end], "a.lilliput")
+            policy.from_bytes(data[:end], "'a.lilliput'")
+
+
+def test_a_flipped_bit_is_seen(tmp_path: Path) -> None:
+    data = as_bytes(tmp_path)
+    for at in range(len(data)):
+        flipped = bytearray(data)
+        flipped[at] ^= 1 << at % 8
+        with contextlib.suppress(LilliputError):
+            # What is neither number nor text (padding, the order of names) may change.
+            read = policy.from_bytes(bytes(flipped), "'a.lilliput'")
+            assert (read.digest, read.provenance) == (small_policy().digest, small_policy().provenance)
+    damaged = bytearray(data)
+    damaged[-1] ^= 1
+    with pytest.raises(LilliputError, match=r"'a.lilliput' is damaged: it is not what was written"):
+        policy.from_bytes(bytes(damaged), "'a.lilliput'")
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.lilliput"
+    policy.write(small_policy(), path)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
+    try:
+        with pytest.raises(LilliputError, match=r"a\.lilliput cannot be written: File too large"):
+            policy.write(small_policy(), path, force=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.lilliput"]
 
 
 def test_a_mutated_file_is_a_policy_or_refused(tmp_path: Path) -> None:
-    data = as_bytes(tmp_path)
+    data = edited(as_bytes(tmp_path), lambda h: h.pop("sha256"))  # as a file without a checksum
     rng = np.random.default_rng(0)
     refused = 0
     for _ in range(3000):
@@ -215,7 +250,7 @@ def test_a_mutated_file_is_a_policy_or_refused(tmp_path: Path) -> None:
         for _ in range(rng.integers(1, 4)):
             mutated[rng.integers(len(mutated))] = rng.integers(256)
         try:
-            read = policy.from_bytes(bytes(mutated), "a.lilliput")
+            read = policy.from_bytes(bytes(mutated), "'a.lilliput'")
         except LilliputError:
             refused += 1
         else:
@@ -282,9 +317,9 @@ def deep(levels: int) -> Any:
     ],
 )
 def test_a_hostile_header_is_refused(tmp_path: Path, edit: Callable[[dict[str, Any]], None], message: str) -> None:
-    data = edited(as_bytes(tmp_path), edit)
+    data = edited(edited(as_bytes(tmp_path), lambda h: h.pop("sha256")), edit)
     with pytest.raises(LilliputError) as caught:
-        policy.from_bytes(data, "a.lilliput")
+        policy.from_bytes(data, "'a.lilliput'")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -1,8 +1,10 @@
 """A policy as data: spaces, layers and where they came from; checked, counted, digested, read and written."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import uuid
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -77,13 +79,7 @@ class Policy:
     @cached_property
     def digest(self) -> str:
         """sha256 over the canonical bytes of spaces and layers."""
-        structure, arrays = _structure(self)
-        sha = hashlib.sha256(json.dumps(structure, sort_keys=True, separators=(",", ":")).encode())
-        for name in sorted(arrays):
-            array = arrays[name]
-            sha.update(f"{name}{array.dtype.str}{array.shape}".encode())
-            sha.update(array.tobytes())
-        return sha.hexdigest()
+        return _sha256(*_structure(self))
 
     @property
     def model_bytes(self) -> int:
@@ -272,6 +268,16 @@ def _encode(stack: tuple[Layer, ...], prefix: str, arrays: dict[str, np.ndarray]
     return encoded
 
 
+def _sha256(structure: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    """Over the canonical text of JSON data and, name by name, the arrays' types, shapes and bytes."""
+    sha = hashlib.sha256(json.dumps(structure, sort_keys=True, separators=(",", ":")).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        sha.update(f"{name}{array.dtype.str}{array.shape}".encode())
+        sha.update(array.tobytes())
+    return sha.hexdigest()
+
+
 def check_name(path: Path) -> None:
     """Nothing.
 
@@ -282,27 +288,38 @@ def check_name(path: Path) -> None:
         raise LilliputError(f"{path.name!r}: a policy's file ends in {SUFFIX}")
 
 
-def write(policy: Policy, path: str | Path) -> None:
-    """Nothing; writes the policy as safetensors with a JSON header.
+def write(policy: Policy, path: str | Path, *, force: bool = False) -> None:
+    """Nothing; writes the policy as safetensors with a JSON header: all of it, or nothing.
+
+    Args:
+        policy: what to write.
+        path: where.
+        force: take the place of a file that exists.
 
     Raises:
-        LilliputError: the file exists or the name does not end in .lilliput.
+        LilliputError: the file exists, it cannot be written, or the name does not end in .lilliput.
     """
     from safetensors.numpy import save
 
     path = Path(path)
     check_name(path)
+    if path.exists() and not force:
+        raise LilliputError(f"{path} exists; choose another name or remove it")
     structure, arrays = _structure(policy)
     header = {"format": FORMAT, **structure, "provenance": dataclasses.asdict(policy.provenance)}
     if policy.critic:
         header["critic"] = _encode(policy.critic, "critic.", arrays)
+    header["sha256"] = _sha256(header, arrays)
     # safetensors needs at least one array and refuses shared memory; copies are cheap here.
     data = save({name: np.array(array) for name, array in arrays.items()}, {"lilliput": json.dumps(header)})
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with path.open("xb") as file:
-            file.write(data)
-    except FileExistsError:
-        raise LilliputError(f"{path} exists; choose another name or remove it") from None
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise LilliputError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def read(path: str | Path) -> Policy:
@@ -316,7 +333,7 @@ def read(path: str | Path) -> Policy:
         raise LilliputError(f"there is no file {str(path)!r}")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise LilliputError(f"{path.name!r} has {path.stat().st_size} bytes; at most {MAX_FILE_BYTES} are read")
-    return from_bytes(path.read_bytes(), path.name)
+    return from_bytes(path.read_bytes(), repr(path.name))
 
 
 def from_bytes(data: bytes, name: str) -> Policy:
@@ -330,18 +347,23 @@ def from_bytes(data: bytes, name: str) -> Policy:
         header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["lilliput"])
         version = header["format"]
         if version != FORMAT:
-            raise LilliputError(f"{name!r} is of format {version!r}; this version reads {FORMAT}: update lilliput")
+            raise LilliputError(f"{name} is of format {version!r}; this version reads {FORMAT}: update lilliput")
+        written = header.pop("sha256", None)
+        if written is not None and written != _sha256(header, arrays):
+            raise LilliputError(f"{name} is damaged: it is not what was written; copy or make it again")
         observation_space = spaces.from_json(header["observation_space"])
         action_space = spaces.from_json(header["action_space"])
         decoded = tuple(_decode(layer, arrays) for layer in header["layers"])
         critic = tuple(_decode(layer, arrays) for layer in header.get("critic", ()))
         provenance = _decode({**header["provenance"], "kind": "Provenance"}, arrays)
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
-        raise LilliputError(f"{name!r} is not a lilliput policy: {' '.join(str(error).split())[:120]}") from error
+        raise LilliputError(
+            f"{name} is not a lilliput policy, or damaged: {' '.join(str(error).split())[:120]}"
+        ) from error
     if not isinstance(observation_space, spaces.Box | spaces.Dict) or isinstance(action_space, spaces.Dict):
-        raise LilliputError(f"{name!r}: spaces of a kind that a policy cannot have")
+        raise LilliputError(f"{name}: spaces of a kind that a policy cannot have")
     if not all(isinstance(layer, layers.Layer) for layer in (*decoded, *critic)):
-        raise LilliputError(f"{name!r}: a layer of an unknown kind")
+        raise LilliputError(f"{name}: a layer of an unknown kind")
     return Policy(observation_space, action_space, decoded, provenance, critic)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from tests.shrink.games import cartpole
 
 from lilliput import layers, record, spaces
@@ -16,6 +16,7 @@ from lilliput.errors import LilliputError
 from lilliput.policy import Policy
 from lilliput.rollout import check_disjoint, episode_returns
 from lilliput.shrink import Request, shrink
+from lilliput.study.folder import locked
 
 
 @pytest.mark.slow
@@ -81,10 +82,35 @@ def test_another_environment_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_another_request_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LilliputError, match="Pendulum-v1 has"):
-        shrink(cartpole(), Request("Pendulum-v1"), tmp_path, lambda _: None)
-    with pytest.raises(LilliputError, match=r"holds a shrink of environment 'Pendulum-v1', keep 0\.95; choose another"):
+    (tmp_path / "request.json").write_text(json.dumps({"environment": "Pendulum-v1", "keep": 0.95}))
+    with pytest.raises(LilliputError, match=r"holds a shrink of .*environment 'Pendulum-v1', .*keep 0\.95"):
         shrink(cartpole(), Request("CartPole-v1", keep=0.9), tmp_path, lambda _: None)
+
+
+def test_a_refused_command_leaves_nothing_and_force_begins_anew(tmp_path: Path) -> None:
+    source, folder = tmp_path / "wide.lilliput", tmp_path / "small"
+    policy_file.write(cartpole(), source)
+
+    def run(environment: str, *more: str) -> Result:
+        command = ["shrink", str(source), "--env", environment, "-o", str(folder), "--no-training", "--format", "onnx"]
+        return CliRunner().invoke(cli, [*command, "--within", "1", *more])
+
+    assert "Pendulum-v1 has" in str(run("Pendulum-v1").exception)
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / "lilliput.json").write_text(json.dumps({"kind": "shrink", "format": 1}))
+    (folder / "request.json").write_text(json.dumps({"keep": 0.5}))
+    (folder / "result.json").write_text("{}")
+    (folder / "notes.txt").write_text("mine")
+    assert "give --force" in str(run("CartPole-v1").exception)
+    with locked(folder):
+        assert "another run is at work" in str(run("CartPole-v1", "--force").exception)
+    assert (folder / "result.json").read_text() == "{}"
+    assert run("CartPole-v1", "--force").exit_code == 0
+    assert json.loads((folder / "request.json").read_text())["keep"] == 0.95
+    assert (folder / "notes.txt").read_text() == "mine"
+    again = run("CartPole-v1")
+    assert "was finished before" in again.stderr
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_a_recipe_without_a_step_is_refused_and_twins_are_one(balancer):
 def test_a_folder_of_something_else_is_refused(tmp_path):
     folder.enter(tmp_path / "new", "comparison", force=False)
     folder.enter(tmp_path / "new", "comparison", force=False)
-    with pytest.raises(LilliputError, match="holds a comparison of format 1; this is a study"):
+    with pytest.raises(LilliputError, match="holds a comparison, not a study; choose another folder"):
         folder.enter(tmp_path / "new", "study", force=False)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").touch()

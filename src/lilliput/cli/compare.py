@@ -93,8 +93,10 @@ def compare(
     (output / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
     (output / "report.csv").write_text(files.csv_text(rows), encoding="utf-8")
     title = f"{policy.provenance.source} on {id_}"
+    written = "artifacts, records and this table"
     try:
         page.write_rows(rows, records, keep, output / "report.html", title)
+        written = "artifacts, records, this table and report.html"
     except MissingDependency as error:
         click.echo(f"note: {error}", err=True)
     if as_json:
@@ -105,4 +107,4 @@ def compare(
     click.echo(f"{policy.provenance.source} on {id_}, {episodes} episodes a candidate, keep {keep:g}\n")
     click.echo(table.text(rows))
     click.echo("\n" + "\n".join(remarks))
-    click.echo(f"\nartifacts, records, this table and report.html: {output}")
+    click.echo(f"\n{written}: {output}")

@@ -55,10 +55,8 @@ def compress(
         context = context_for(policy, environment, environment_kwargs, seed, report)
         policy_file.check_name(output)
         small = apply(policy, steps, context)
-    if force:
-        output.unlink(missing_ok=True)
     output.parent.mkdir(parents=True, exist_ok=True)
-    policy_file.write(small, output)
+    policy_file.write(small, output, force=force)
     if as_json:
         found = {
             "recipe": small.provenance.recipe,

@@ -92,9 +92,9 @@ def shrink(
     from lilliput.shrink import shrink as run
     from lilliput.shrink.request import OBJECTIVES
     from lilliput.shrink.result import table, to_json
-    from lilliput.shrink.run import so_far
+    from lilliput.shrink.run import REQUEST, clear, so_far
     from lilliput.study import folder
-    from lilliput.study.environment import resolve
+    from lilliput.study.environment import check, resolve
 
     policy = load_policy(source, normalizer=normalizer)
     id_, kwargs = resolve(policy, environment, environment_kwargs)
@@ -113,6 +113,7 @@ def shrink(
         max_ram,
         deadline,
     )
+    check(policy, id_, kwargs)
     folder.enter(output, "shrink", force=force)
     started = time.monotonic()
 
@@ -121,14 +122,19 @@ def shrink(
             click.echo(f"[{time.monotonic() - started:.0f} of {within:.0f} s] {sentence}", err=True)
 
     try:
-        result = run(policy, request, output, say)
+        with folder.locked(output):
+            if force and (output / REQUEST).exists():
+                clear(output)
+            result = run(policy, request, output, say)
     except KeyboardInterrupt:
         if not as_json:
             click.echo("\n" + so_far(policy, request, output), err=True)
         say(f"interrupted; all of this is in {output}, and the same command goes on from there")
         raise
+    written = "artifact, policy and records"
     try:
         page.write(output, result, keep, f"{policy.provenance.source} on {id_}, made small")
+        written = "artifact, policy, records and report.html"
     except MissingDependency as error:
         click.echo(f"note: {error}", err=True)
     if as_json:
@@ -142,4 +148,4 @@ def shrink(
             f"worst tenth of the episodes: {result.worst_decile:.6g}, the baseline's {result.baseline_worst_decile:.6g}"
         )
     click.echo(result.sentence)
-    click.echo(f"artifact, policy, records and report.html: {output}")
+    click.echo(f"{written}: {output}")

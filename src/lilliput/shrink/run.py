@@ -45,10 +45,11 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
     from lilliput.study.run import keep_policy
 
     started = time.time()
+    check(policy, request.environment, request.environment_kwargs)
     _enter(folder, policy, request)
     if (folder / RESULT).exists():
+        say(f"{folder} was finished before, and this is its result; --force or another folder searches anew")
         return from_json(json.loads((folder / RESULT).read_text()))
-    check(policy, request.environment, request.environment_kwargs)
     keep_policy(folder, policy)
     place = Place(folder, policy.digest, request, policy.provenance.wrappers)
     notes: list[str] = []
@@ -115,6 +116,14 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
     result = _result(policy, searched, confirmed, outcomes, notes, figures, time.time() - started)
     _finish(place, policy, result)
     return result
+
+
+def clear(folder: Path) -> None:
+    """Nothing; what an earlier shrink left in the folder is gone, and nothing else."""
+    for name in (RESULT, REQUEST, POLICY, "confirmation.json", "report.html"):
+        (folder / name).unlink(missing_ok=True)
+    for name in (ARTIFACT, "artifacts", "policies", "records", "trials"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _enter(folder: Path, policy: Policy, request: Request) -> None:
@@ -259,9 +268,8 @@ def _finish(place: Place, policy: Policy, result: Result) -> None:
     """Nothing; artifact, policy and result stand in the folder, and what was only needed on the way is gone."""
     shutil.rmtree(place.folder / ARTIFACT, ignore_errors=True)
     shutil.copytree(_artifact(place, result.recipe), place.folder / ARTIFACT)
-    (place.folder / POLICY).unlink(missing_ok=True)
     small = policy_file.read(policy_path(place, result.recipe)) if result.recipe else policy
-    policy_file.write(small, place.folder / POLICY)
+    policy_file.write(small, place.folder / POLICY, force=True)
     shutil.rmtree(place.work, ignore_errors=True)
     part = place.folder / f".{RESULT}"
     part.write_text(json.dumps(to_json(result), indent=1) + "\n")

@@ -214,15 +214,9 @@ def made(place: Place, recipe: str, deadline: float | None) -> Policy:
     for n in range(done, len(steps)):
         policy = compress(policy, steps[n : n + 1], context)
         if context.seconds_left > 0:  # what the deadline cut short is not what the recipe makes
-            _write(policy, policy_path(place, format_recipe(steps[: n + 1])))
+            place.trials.mkdir(parents=True, exist_ok=True)
+            policy_file.write(policy, policy_path(place, format_recipe(steps[: n + 1])), force=True)
     return policy
-
-
-def _write(policy: Policy, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{time.time_ns()}{policy_file.SUFFIX}")
-    policy_file.write(policy, part)
-    part.replace(path)
 
 
 def play(place: Place, policy: Policy, bar: Bar | None, episodes: int) -> Float64[np.ndarray, " n"]:

@@ -12,7 +12,7 @@ from lilliput.measurement import QUANTITIES
 from lilliput.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.study import local, timing
-from lilliput.study.folder import enter
+from lilliput.study.folder import enter, locked
 from lilliput.study.run import Progress, keep_policy
 
 SIZES = ("model_bytes", "file_bytes", "n_parameters", "n_nonzero_parameters", "n_macs")
@@ -63,18 +63,19 @@ def compare(
     made.close()
     played = cells(policy, comparison)
     enter(folder, "comparison", force=force)
-    keep_policy(folder, policy)
-    finished, missing = local.split(played, folder, retry_failed=True)
-    records = [*finished, *local.Local(workers if len(missing) > 1 else 1).run_all(missing, folder, progress)]
-    by_cell = {record.cell.digest: record for record in records}
-    ordered = [by_cell[cell.digest] for cell in played]
-    if comparison.timings:
-        timed = [
-            timing.cell_of(record.cell, TIMINGS)
-            for record in ordered
-            if record.status == "done" and record.cell.policy != RANDOM_POLICY
-        ]
-        ordered += timing.run_all(timed, folder, progress)
+    with locked(folder):
+        keep_policy(folder, policy)
+        finished, missing = local.split(played, folder, retry_failed=True)
+        records = [*finished, *local.Local(workers if len(missing) > 1 else 1).run_all(missing, folder, progress)]
+        by_cell = {record.cell.digest: record for record in records}
+        ordered = [by_cell[cell.digest] for cell in played]
+        if comparison.timings:
+            timed = [
+                timing.cell_of(record.cell, TIMINGS)
+                for record in ordered
+                if record.status == "done" and record.cell.policy != RANDOM_POLICY
+            ]
+            ordered += timing.run_all(timed, folder, progress)
     return tuple(ordered)
 
 

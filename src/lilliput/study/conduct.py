@@ -1,7 +1,5 @@
 """A whole study: what is missing is run, then what is timed; and what stands in its folder at any moment."""
 
-import contextlib
-import fcntl
 import json
 import shutil
 import time
@@ -17,7 +15,7 @@ from lilliput.report.leader import Leader
 from lilliput.study import local
 from lilliput.study.document import Study
 from lilliput.study.executor import Executor
-from lilliput.study.folder import enter
+from lilliput.study.folder import enter, locked
 from lilliput.study.plan import Plan
 from lilliput.study.run import ARTIFACTS, RECORDS, keep_policy
 from lilliput.study.store import Store
@@ -104,7 +102,7 @@ def conduct(
         LilliputError: another run is at work in the folder, or nothing can go on (a full disk).
     """
     enter(folder, "study", force=force)
-    with _locked(folder):
+    with locked(folder):
         _clear(folder)
         _write_plan(study, plan, folder, text)
         if store is not None:
@@ -200,17 +198,6 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """The folder for one run at a time; a killed run's lock is gone with it."""
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LilliputError(f"another run is at work in {folder}; wait for it, or end it") from error
-        yield
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:

@@ -1,6 +1,9 @@
 """The folder that a study lives in: recognised when it is continued, refused when it is something else."""
 
+import contextlib
+import fcntl
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from lilliput.errors import LilliputError
@@ -25,12 +28,27 @@ def enter(folder: Path, kind: str, *, force: bool) -> None:
         if found.get("format") == FORMAT and found.get("kind") == kind:
             return
         if not force:
+            version = "" if found.get("format") == FORMAT else f" of format {found.get('format')}"
             raise LilliputError(
-                f"{folder} holds a {found.get('kind', 'damaged')} of format {found.get('format')}; this is a "
-                f"{kind} of format {FORMAT}: "
-                "choose another folder or give --force"
+                f"{folder} holds a {found.get('kind', 'damaged marker')}{version}, not a {kind}"
+                f"{version and f' of format {FORMAT}'}; choose another folder or give --force"
             )
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not force:
         raise LilliputError(f"{folder} exists and is not a {kind} of lilliput; choose another folder or give --force")
     folder.mkdir(parents=True, exist_ok=True)
     marker.write_text(json.dumps({"kind": kind, "format": FORMAT}) + "\n")
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """The folder for one run at a time; a killed run's lock is gone with it.
+
+    Raises:
+        LilliputError: another run is at work in it.
+    """
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LilliputError(f"another run is at work in {folder}; wait for it, or end it") from error
+        yield

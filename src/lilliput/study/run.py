@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,9 +43,7 @@ def keep_policy(folder: Path, policy: Policy) -> None:
         missing = policy.critic and not copy.critic, policy.provenance.action_std and not copy.provenance.action_std
         if not any(missing):
             return
-    part = path.with_name(f".{uuid.uuid4().hex}{policy_file.SUFFIX}")
-    policy_file.write(policy, part)
-    part.replace(path)
+    policy_file.write(policy, path, force=True)
 
 
 def run(cell: Cell, folder: Path, progress: Progress) -> Record:
