@@ -9,7 +9,7 @@ import pytest
 
 from lilliput.errors import LilliputError
 from lilliput.rollout import check_disjoint
-from lilliput.shrink.confirm import chain, finalists, foreseen, plans, seeds_of
+from lilliput.shrink.confirm import chain, finalists, foreseen, likeliest, plans, seeds_of
 from lilliput.shrink.search import Searched
 from lilliput.shrink.trial import Bar, Trial
 
@@ -46,7 +46,7 @@ def searched(rng: np.random.Generator, candidates: dict[str, tuple[int, Draw]], 
 
 
 def accepted(rng: np.random.Generator, found: Searched, draws: dict[str, tuple[int, Draw]]) -> str | None:
-    order = finalists(found)
+    order = finalists(found) or likeliest(found)
 
     def play(place: int, seeds: Sequence[int]) -> np.ndarray:
         n = len(seeds)
@@ -72,7 +72,7 @@ def test_the_whole_chain_accepts_falsely_in_at_most_one_case_in_twenty(draw: Dra
     tried = false = 0
     for _ in range(150):
         found = searched(rng, candidates, lucky=8)
-        tried += bool(finalists(found))
+        tried += bool(finalists(found) or likeliest(found))
         false += accepted(rng, found, candidates) is not None
     # Where luck brings no finalist there is nothing to accept: such runs would only flatter the rate.
     assert tried >= 75
@@ -245,3 +245,18 @@ def test_the_last_has_the_time_that_it_needs_whatever_those_before_it_take(monke
     takes, clock.now = 0.1 * alone.returns.shape[1], 0.0
     found = list(chain(order, lambda _: itertools.count(), play, 3 * takes, 0))
     assert [result.outcome for result in found] == ["undecided", "undecided", "accepted"]
+
+
+def test_where_nothing_is_likely_to_hold_the_likeliest_is_confirmed_all_the_same() -> None:
+    rng = np.random.default_rng(2)
+    base, random = baseline(rng, 32), np.zeros(32)
+    noise = rng.standard_normal(32)
+    noise -= noise.mean()
+    trials = {
+        name: Trial(name, float(size), size, mean + 450 * noise, 1.0)
+        for name, size, mean in (("", 10_000, 1000), ("poor", 100, 500), ("noisy", 200, 960), ("noisier", 300, 900))
+    }
+    found = Searched(trials, Bar(base, random, KEEP, episodes=3_000))
+    assert finalists(found) == ()
+    assert [trial.recipe for trial in likeliest(found)] == ["noisy"]
+    assert likeliest(Searched({name: trials[name] for name in ("", "poor")}, found.bar)) == ()

@@ -95,7 +95,7 @@ def student_of(recipe: str) -> Student | None:
 
 FEWER_BITS = {8: 6, 6: 5, 5: 4, 4: 3, 3: 2}
 MORE_BITS = {fewer: more for more, fewer in FEWER_BITS.items()}
-MANY_INPUTS, _VERY_MANY = 24, 64
+MANY_INPUTS, _VERY_MANY = 32, 64
 """From so many a student may see a part of them, and the first students see a quarter."""
 _LONG, MOST_STEPS = 18_000, 162_000
 """From where more steps bring less, and how many are ever made."""

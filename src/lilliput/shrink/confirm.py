@@ -32,6 +32,7 @@ _SEEDS_EACH = 2 * MOST_EPISODES
 _SLOWER = 1.3
 """How much longer than foretold a confirmation may take."""
 _CHANCES = (0.5, 0.75, 0.92, 0.98)
+_LEAST_CHANCE = 0.1
 _LEAST_FAILING = 0.25
 """The least chance that the first finalist fails."""
 _SPARE = 3
@@ -75,6 +76,14 @@ def finalists(searched: Searched) -> tuple[Trial, ...]:
     if chosen and (larger := _larger(judged, chosen[-1].value, baseline)):
         chosen.append(max(larger, key=lambda item: item[1])[2])
     return tuple(chosen)
+
+
+def likeliest(searched: Searched) -> tuple[Trial, ...]:
+    """For where there is no finalist: the one that has the best chance, if it has any; the time is there."""
+    bar, baseline = searched.bar, searched.trials[""].value
+    judged = [(bar.sure(t.returns), t) for t in searched.trials.values() if t.may_win and t.value < baseline]
+    sure, trial = max(judged, key=lambda item: item[0], default=(0.0, None))
+    return (trial,) if trial is not None and sure >= _LEAST_CHANCE else ()
 
 
 _Judged = tuple[float, float, Trial]

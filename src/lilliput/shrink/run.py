@@ -77,7 +77,7 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
             return finished - _reserve(so_far, request, confirming, episode_s)
 
         searched = search(policy, place, bar, executor, end, say)
-        order = confirm.fixed(place, confirm.finalists(searched))
+        order = confirm.fixed(place, confirm.finalists(searched) or confirm.likeliest(searched))
         trials = [searched.trials[recipe] for recipe in order]
         for recipe in (*order, ""):
             _export(place, recipe)
@@ -102,7 +102,7 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
                 confirmed = (trial, found)
     figures: tuple[tuple[str, float, float], ...] = ()
     if confirmed is None:
-        notes += _why_nothing(place, searched)
+        notes += _why_nothing(place, searched, outcomes)
     else:
         figures = objective.compared(request, _artifact(place, ""), _artifact(place, confirmed[0].recipe))
         if request.objective == "n_macs":
@@ -214,12 +214,20 @@ def _export(place: Place, recipe: str) -> None:
         export(made(place, recipe, None), place.request.format, path)
 
 
-def _why_nothing(place: Place, searched: Searched) -> list[str]:
+def _why_nothing(place: Place, searched: Searched, outcomes: dict[str, str]) -> list[str]:
     """What the user should know where the policy stays as it was."""
     found = []
     tried = [trial for trial in searched.trials.values() if trial.recipe]
     if not any(len(trial.returns) for trial in tried):
         found.append(f"nothing was played within {place.request.within_s:g} s: give more time (--within)")
+    played = [trial for trial in tried if trial.may_win and len(trial.returns)]
+    if played and not outcomes:
+        best = max(played, key=lambda trial: searched.bar.sure(trial.returns))
+        estimate, error = searched.bar.retention(best.returns)
+        found.append(
+            f"nothing was likely enough to hold to be confirmed; the likeliest kept {100 * estimate:.1f} % (±"
+            f"{200 * error:.1f}) on {len(best.returns)} episodes: give more time (--within) or keep less (--keep)"
+        )
     broken = searched.trials[""].broken
     if broken:
         found.append(f"the policy as it was does not keep to the limits: {broken}")
