@@ -152,7 +152,7 @@ def test_the_command_line_runs_tells_and_reports(balancer, tmp_path):
     assert json.loads(run.stderr.splitlines()[-1])["to_go"] == 0
     status = json.loads(call("status", out, "--json").stdout)
     assert (status["done"], status["to_go"], status["failures"]) == (5, 0, {})
-    assert "5 of 5 cells done\nbest so far: none" in call("status", out).stdout
+    assert "5 of 5 cells done\nsurely kept so far: none" in call("status", out).stdout
     (out / "report.csv").unlink()
     call("report", out)
     lines = (out / "report.csv").read_text().splitlines()

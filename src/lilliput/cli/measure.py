@@ -15,7 +15,7 @@ DOES_NOT_FIT = 3
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@option.environment
+@click.option("--env", "environment", help="The Gymnasium id to play; without it no return is measured.")
 @option.environment_kwargs
 @click.option("--episodes", default=20, show_default=True, type=click.IntRange(min=1), help="Episodes to play.")
 @option.seed

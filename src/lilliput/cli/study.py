@@ -135,9 +135,11 @@ def status(folder: Path, as_json: bool) -> None:
         return
     click.echo(_counts(tally))
     for row in best:
-        click.echo(f"best so far: {label(row)}: {row.recipe} ({row.model_bytes:,} bytes, {row.smaller or 0:.1f}x)")
+        click.echo(
+            f"surely kept so far: {label(row)}: {row.recipe} ({row.model_bytes:,} bytes, {row.smaller or 0:.1f}x)"
+        )
     if not best:
-        click.echo("best so far: none that surely kept the return")
+        click.echo("surely kept so far: none")
     for name, reason in failures.items():
         click.echo(f"failed: {name}: {reason}")
 
@@ -219,7 +221,7 @@ def _progress(tally: "Tally") -> str:
     if lead is None:
         return _counts(tally)
     best = f"{lead.smaller:.1f}x smaller at {lead.retention:.0%}, {lead.algorithm} {lead.environment}: {lead.recipe}"
-    return f"{_counts(tally)}; best so far {best}"
+    return f"{_counts(tally)}; best mean so far {best}"
 
 
 def _time(seconds: float) -> str:
