@@ -82,8 +82,10 @@ def test_another_environment_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_another_request_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "request.json").write_text(json.dumps({"environment": "Pendulum-v1", "keep": 0.95}))
-    with pytest.raises(LilliputError, match=r"holds a shrink of .*environment 'Pendulum-v1', .*keep 0\.95"):
+    shrink(cartpole(), Request("CartPole-v1", within_s=1.0, train=False, workers=1), tmp_path, lambda _: None)
+    request = tmp_path / "request.json"
+    request.write_text(json.dumps({**json.loads(request.read_text()), "environment": "Pendulum-v1"}))
+    with pytest.raises(LilliputError, match=r"holds a shrink of environment 'Pendulum-v1', keep 0\.95; choose another"):
         shrink(cartpole(), Request("CartPole-v1", keep=0.9), tmp_path, lambda _: None)
 
 

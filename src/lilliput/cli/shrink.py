@@ -92,9 +92,8 @@ def shrink(
     from lilliput.shrink import shrink as run
     from lilliput.shrink.request import OBJECTIVES
     from lilliput.shrink.result import table, to_json
-    from lilliput.shrink.run import REQUEST, clear, so_far
-    from lilliput.study import folder
-    from lilliput.study.environment import check, resolve
+    from lilliput.shrink.run import so_far
+    from lilliput.study.environment import resolve
 
     policy = load_policy(source, normalizer=normalizer)
     id_, kwargs = resolve(policy, environment, environment_kwargs)
@@ -113,8 +112,6 @@ def shrink(
         max_ram,
         deadline,
     )
-    check(policy, id_, kwargs)
-    folder.enter(output, "shrink", force=force)
     started = time.monotonic()
 
     def say(sentence: str) -> None:
@@ -122,10 +119,7 @@ def shrink(
             click.echo(f"[{time.monotonic() - started:.0f} of {within:.0f} s] {sentence}", err=True)
 
     try:
-        with folder.locked(output):
-            if force and (output / REQUEST).exists():
-                clear(output)
-            result = run(policy, request, output, say)
+        result = run(policy, request, output, say, force=force)
     except KeyboardInterrupt:
         if not as_json:
             click.echo("\n" + so_far(policy, request, output), err=True)

@@ -33,19 +33,38 @@ _CONFIRMING = 1.2 * 3
 RESULT, REQUEST, POLICY, ARTIFACT = "result.json", "request.json", "policy.lilliput", "artifact"
 
 
-def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
+def shrink(policy: Policy, request: Request, folder: Path, say: Say, *, force: bool = False) -> Result:
     """The smallest policy that was confirmed to keep its return; artifact, policy and records stand in the folder.
 
     Interrupted, the same call goes on: finished trials are not repeated, and an order of confirmation once fixed stays.
 
+    Args:
+        policy: to make small.
+        request: what of it is to be kept, where, and what may be spent.
+        folder: new, or of this request.
+        say: told of what goes on.
+        force: begin anew in the folder of any shrink, and use a folder that holds something else.
+
     Raises:
-        LilliputError: the environment does not fit the policy, or the policy is not better than random there.
+        LilliputError: the environment does not fit the policy, the policy is not better than random there, or the
+            folder is another's or in use.
     """
     from lilliput.study.environment import check
-    from lilliput.study.run import keep_policy
+    from lilliput.study.folder import enter, locked
 
     started = time.time()
     check(policy, request.environment, request.environment_kwargs)
+    enter(folder, "shrink", force=force)
+    with locked(folder):
+        if force and (folder / REQUEST).exists():
+            _clear(folder)
+        return _shrink(policy, request, folder, say, started)
+
+
+def _shrink(policy: Policy, request: Request, folder: Path, say: Say, started: float) -> Result:
+    """The same in a folder that is nobody else's."""
+    from lilliput.study.run import keep_policy
+
     _enter(folder, policy, request)
     if (folder / RESULT).exists():
         say(f"{folder} was finished before, and this is its result; --force or another folder searches anew")
@@ -118,7 +137,7 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say) -> Result:
     return result
 
 
-def clear(folder: Path) -> None:
+def _clear(folder: Path) -> None:
     """Nothing; what an earlier shrink left in the folder is gone, and nothing else."""
     for name in (RESULT, REQUEST, POLICY, "confirmation.json", "report.html"):
         (folder / name).unlink(missing_ok=True)
@@ -145,7 +164,6 @@ def _enter(folder: Path, policy: Policy, request: Request) -> None:
     }
     path = folder / REQUEST
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asked, indent=1) + "\n")
         return
     found = json.loads(path.read_text())
