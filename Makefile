@@ -21,8 +21,8 @@ test: $(STAMPS)/test
 
 # What torch, Stable-Baselines3 and the public policies are the oracle of, without its slow tests.
 test-frameworks: $(STAMPS)/frameworks $(STAMPS)/test
-	$(PYTEST) -m "not slow and not embedded" tests/load tests/compress tests/rollout tests/shrink tests/study tests/students \
-		tests/test_examples.py tests/test_reference.py
+	$(PYTEST) -m "not slow and not embedded" tests/policies/load tests/policies/compress tests/policies/play tests/policies/students \
+		tests/policies/test_reference.py tests/shrink tests/study tests/test_examples.py
 
 # Everything slow: simulations, sanitizers, kills. A quarter of an hour and more.
 test-slow: $(STAMPS)/frameworks $(STAMPS)/test

@@ -22,12 +22,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from peers import CONVOLUTIONS, PEERS
 
-from lilliput import layers, reference, spaces
-from lilliput.affine import QuantizedTensor, quantize_weights
 from lilliput.compiler import FOR_THIS_PROCESSOR, cache_folder, find_compiler
-from lilliput.export import export
-from lilliput.policy import Policy
-from lilliput.runtime import open_artifact
+from lilliput.policies import layers, reference, spaces
+from lilliput.policies.affine import QuantizedTensor, quantize_weights
+from lilliput.policies.export import export
+from lilliput.policies.policy import Policy
+from lilliput.policies.runtime import open_artifact
 
 BURST_S = 6e-3
 Act = Callable[[np.ndarray], np.ndarray]

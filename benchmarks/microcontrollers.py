@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lilliput import layers, reference, spaces
-from lilliput.affine import quantize_weights
-from lilliput.artifact import Artifact, read_artifact
-from lilliput.compress.calibrate import input_range, static_range
-from lilliput.export import export
-from lilliput.export import onnx as onnx_format
 from lilliput.measure import TARGETS, count
-from lilliput.policy import Policy
+from lilliput.policies import layers, reference, spaces
+from lilliput.policies.affine import quantize_weights
+from lilliput.policies.artifact import Artifact, read_artifact
+from lilliput.policies.compress.calibrate import input_range, static_range
+from lilliput.policies.export import export
+from lilliput.policies.export import onnx as onnx_format
+from lilliput.policies.policy import Policy
 
 NETWORKS = {"17-64-64-6": (17, 64, 64, 6), "8-64-64-4": (8, 64, 64, 4), "17-256-256-6": (17, 256, 256, 6)}
 ACTIVATIONS: dict[str, layers.Activation] = {"relu": layers.Relu(), "tanh": layers.Tanh()}

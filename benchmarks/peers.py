@@ -161,7 +161,7 @@ def emx(name: str, weights: Any, observations: np.ndarray, model: Path, folder: 
     import onnx
 
     from lilliput.compiler import shared_object
-    from lilliput.runtime.native import FLAGS, _extension
+    from lilliput.policies.runtime.native import FLAGS, _extension
 
     graph = onnx.load(model)
     for value in (*graph.graph.input, *graph.graph.output):

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lilliput.load import load_policy
+from lilliput.policies.load import load_policy
 from lilliput.report import summary, table
 from lilliput.study.compare import Comparison, compare
 

@@ -12,8 +12,8 @@ import time
 import numpy as np
 import torch
 
-from lilliput import layers
-from lilliput.students import Inputs, Quantization, Replay, Students, Trainer
+from lilliput.policies import layers
+from lilliput.policies.students import Inputs, Quantization, Replay, Students, Trainer
 
 INPUTS, OUTPUTS, RESTARTS, BATCH, STEPS = 17, 6, 4, 256, 300
 SHAPES = ((24,), (36, 36), (72, 72), (256, 256))

@@ -5,9 +5,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from hypothesis import strategies as st
 
-from lilliput import affine, layers, reference, spaces
-from lilliput.layers import Layer
-from lilliput.policy import Policy
+from lilliput.policies import affine, layers, reference, spaces
+from lilliput.policies.layers import Layer
+from lilliput.policies.policy import Policy
 
 Form = Literal["float32", "float16", "static", "dynamic", "weight_only"]
 """How a linear layer is stored and computed."""

@@ -1,13 +1,13 @@
 """Lilliput makes trained reinforcement-learning policies tiny and proves that they still do their job."""
 
-from lilliput.compress import Context, compress
 from lilliput.errors import LilliputError
-from lilliput.export import export
-from lilliput.load import load_policy
-from lilliput.policy import Policy
-from lilliput.reference import act
-from lilliput.rollout import episode_returns
-from lilliput.runtime import open_artifact
+from lilliput.policies.compress import Context, compress
+from lilliput.policies.export import export
+from lilliput.policies.load import load_policy
+from lilliput.policies.play import episode_returns
+from lilliput.policies.policy import Policy
+from lilliput.policies.reference import act
+from lilliput.policies.runtime import open_artifact
 
 __all__ = [
     "Context",

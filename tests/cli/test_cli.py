@@ -8,11 +8,11 @@ import click
 import numpy as np
 import pytest
 
-from lilliput import layers, spaces
-from lilliput import policy as policy_file
 from lilliput.__main__ import main
 from lilliput.cli import cli
-from lilliput.policy import Policy, Provenance
+from lilliput.policies import layers, spaces
+from lilliput.policies import policy as policy_file
+from lilliput.policies.policy import Policy, Provenance
 
 
 @pytest.fixture

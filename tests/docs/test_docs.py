@@ -8,8 +8,8 @@ import pytest
 
 import lilliput
 from lilliput.cli import cli
-from lilliput.compress import STEPS, parse
 from lilliput.measurement import QUANTITIES
+from lilliput.policies.compress import STEPS, parse
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

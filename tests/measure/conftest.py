@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lilliput import spaces
-from lilliput.artifact import Artifact
-from lilliput.layers import ClipAction, Dense, Layer, Relu
-from lilliput.policy import Policy
+from lilliput.policies import spaces
+from lilliput.policies.artifact import Artifact
+from lilliput.policies.layers import ClipAction, Dense, Layer, Relu
+from lilliput.policies.policy import Policy
 
 
 def mlp(widths: tuple[int, ...], seed: int = 0) -> Policy:
@@ -29,7 +29,7 @@ def mlp(widths: tuple[int, ...], seed: int = 0) -> Policy:
 
 
 def exported(policy: Policy, format_: str, folder: Path) -> Artifact:
-    export = pytest.importorskip("lilliput.export")
+    export = pytest.importorskip("lilliput.policies.export")
     return export.export(policy, format_, folder)
 
 

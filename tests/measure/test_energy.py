@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lilliput.artifact import Artifact
 from lilliput.errors import MissingDependency
 from lilliput.measure import energy, episode_energy, episode_return, latency
 from lilliput.measure.energy_process import measure
 from lilliput.measure.rapl import Counter, Domain, open_counter, update_interval_s, watch
 from lilliput.measurement import Absent, Measurement
+from lilliput.policies.artifact import Artifact
 
 RANGE_UJ = 65_532_610_987
 """Of a processor with this counter; the tests start just before it wraps."""

@@ -4,11 +4,11 @@ import gymnasium
 import numpy as np
 import pytest
 
-from lilliput.artifact import Artifact
 from lilliput.errors import LilliputError
 from lilliput.measure import episode_return
 from lilliput.measurement import Absent, Measurement
-from lilliput.runtime import open_artifact
+from lilliput.policies.artifact import Artifact
+from lilliput.policies.runtime import open_artifact
 
 
 def by_hand(artifact: Artifact, seed: int) -> float:

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from lilliput.artifact import Artifact
 from lilliput.measure import memory
 from lilliput.measure.memory import STATUS
 from lilliput.measure.process import run
 from lilliput.measurement import Absent, Measurement
+from lilliput.policies.artifact import Artifact
 
 pytestmark = pytest.mark.skipif(not STATUS.exists(), reason="peak memory is read on Linux only")
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lilliput.artifact import Artifact, read_artifact
 from lilliput.measure import size
 from lilliput.measurement import Absent, Measurement
+from lilliput.policies.artifact import Artifact, read_artifact
 
 
 def value(artifact: Artifact, name: str) -> float:

@@ -10,13 +10,13 @@ import pytest
 from click.testing import CliRunner
 from tests.strategies import Form, random_linear
 
-from lilliput import layers, reference, spaces
-from lilliput.artifact import Artifact
 from lilliput.cli import cli
 from lilliput.errors import LilliputError, MissingDependency
-from lilliput.export import export
 from lilliput.measure import target
-from lilliput.policy import Policy
+from lilliput.policies import layers, reference, spaces
+from lilliput.policies.artifact import Artifact
+from lilliput.policies.export import export
+from lilliput.policies.policy import Policy
 
 RELU = layers.Relu()
 

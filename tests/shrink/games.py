@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lilliput import layers, spaces
-from lilliput.policy import Policy
+from lilliput.policies import layers, spaces
+from lilliput.policies.policy import Policy
 
 
 def cartpole(width: int = 64) -> Policy:

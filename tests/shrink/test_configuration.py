@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lilliput import layers, spaces
-from lilliput.compress import format_recipe, parse
-from lilliput.policy import Policy, Provenance
+from lilliput.policies import layers, spaces
+from lilliput.policies.compress import format_recipe, parse
+from lilliput.policies.policy import Policy, Provenance
 from lilliput.shrink.configuration import EFFECTS, Effects, Loss, Student, chance, losses, moves, starts, student_of
 
 CHOICES: tuple[Loss, ...] = ("kl", "regret", "cross_entropy")
@@ -82,8 +82,8 @@ def test_the_layer_of_the_most_weights_gets_fewer_bits(
     ],
 )
 def test_the_size_is_known_before_the_student_is_made(student: Student) -> None:
-    from lilliput import layers, spaces, students
-    from lilliput.policy import Policy
+    from lilliput.policies import layers, spaces, students
+    from lilliput.policies.policy import Policy
 
     rng = np.random.default_rng(0)
     x = rng.standard_normal((500, 6)).astype(np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lilliput.errors import LilliputError
-from lilliput.rollout import check_disjoint
+from lilliput.policies.play import check_disjoint
 from lilliput.shrink.confirm import chain, finalists, foreseen, likeliest, plans, seeds_of
 from lilliput.shrink.search import Searched
 from lilliput.shrink.trial import Bar, Trial

@@ -9,10 +9,11 @@ import pytest
 from click.testing import CliRunner
 from tests.shrink.games import cartpole
 
-from lilliput import layers, record, spaces
-from lilliput import policy as policy_file
+from lilliput import record
 from lilliput.cli import cli
-from lilliput.policy import Policy
+from lilliput.policies import layers, spaces
+from lilliput.policies import policy as policy_file
+from lilliput.policies.policy import Policy
 from lilliput.shrink.ladder import first_steps, rungs
 
 

@@ -81,8 +81,8 @@ def test_a_limit_is_broken_from_one_byte_on() -> None:
 def test_the_fewest_instructions_within_the_flash_of_a_processor(tmp_path: Path) -> None:
     if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
         pytest.skip("needs gcc-arm-none-eabi and qemu-system-arm")
-    from lilliput.artifact import read_artifact
     from lilliput.measure import count, target_named
+    from lilliput.policies.artifact import read_artifact
 
     request = Request(
         "CartPole-v1", 0.8, 60.0, "instructions", train=False, target="cortex-m4", max_flash=6_000, max_ram=4_000

@@ -9,12 +9,13 @@ import pytest
 from click.testing import CliRunner, Result
 from tests.shrink.games import cartpole
 
-from lilliput import layers, record, spaces
-from lilliput import policy as policy_file
+from lilliput import record
 from lilliput.cli import cli
 from lilliput.errors import LilliputError
-from lilliput.policy import Policy
-from lilliput.rollout import check_disjoint, episode_returns
+from lilliput.policies import layers, spaces
+from lilliput.policies import policy as policy_file
+from lilliput.policies.play import check_disjoint, episode_returns
+from lilliput.policies.policy import Policy
 from lilliput.shrink import Request, shrink
 from lilliput.study.folder import locked
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from lilliput import layers, spaces
-from lilliput.policy import Policy, Provenance
+from lilliput.policies import layers, spaces
+from lilliput.policies.policy import Policy, Provenance
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-from lilliput import policy as policy_file
 from lilliput import record
-from lilliput.compress import Context, compress
 from lilliput.errors import LilliputError
+from lilliput.policies import policy as policy_file
+from lilliput.policies.compress import Context, compress
+from lilliput.policies.play import SeedPlan, episode_returns
 from lilliput.report import summary
-from lilliput.rollout import SeedPlan, episode_returns
 from lilliput.study import folder
 from lilliput.study.compare import Comparison, cells, compare
 

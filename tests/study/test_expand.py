@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lilliput.compress import format_recipe, parse
 from lilliput.errors import LilliputError
+from lilliput.policies.compress import format_recipe, parse
 from lilliput.study.expand import expand
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lilliput.errors import LilliputError
-from lilliput.rollout import episode_returns, make_environment
+from lilliput.policies.play import episode_returns, make_environment
 
 ID = "lilliput.study.perturbed:Perturbed-v0"
 

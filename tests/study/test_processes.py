@@ -9,10 +9,10 @@ import time
 import numpy as np
 import pytest
 
-from lilliput import layers, spaces
-from lilliput import policy as policy_file
 from lilliput.errors import LilliputError
-from lilliput.policy import Policy
+from lilliput.policies import layers, spaces
+from lilliput.policies import policy as policy_file
+from lilliput.policies.policy import Policy
 from lilliput.record import Cell
 from lilliput.study import local
 from lilliput.study.run import keep_policy

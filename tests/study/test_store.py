@@ -43,7 +43,7 @@ def test_a_damaged_record_in_the_store_is_run_again(balancer, tmp_path, url):
 
 
 def test_an_artifact_in_the_store_is_whole(balancer, tmp_path, url):
-    from lilliput.export import check
+    from lilliput.policies.export import check
 
     record = ran(study_file(tmp_path, balancer), tmp_path / "one", url)[-1]
     store = open_store(url)

@@ -8,9 +8,9 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from lilliput import policy as policy_file
 from lilliput.cli import cli
 from lilliput.errors import LilliputError
+from lilliput.policies import policy as policy_file
 from lilliput.record import RANDOM_POLICY
 from lilliput.study.conduct import conduct, records, tally_of
 from lilliput.study.document import read

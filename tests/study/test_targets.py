@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lilliput import policy as policy_file
 from lilliput.measure import count, target_named
 from lilliput.measurement import Measurement
-from lilliput.policy import Policy
+from lilliput.policies import policy as policy_file
+from lilliput.policies.policy import Policy
 from lilliput.record import Record
 from lilliput.report import paper, summary
 from lilliput.report.files import csv_text
@@ -75,7 +75,7 @@ def test_counts_stand_in_the_row_of_their_candidate(study: Path) -> None:
 def test_a_study_counts_what_measure_counts(study: Path, tmp_path: Path) -> None:
     if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
         pytest.skip("needs gcc-arm-none-eabi and qemu-system-arm")
-    from lilliput.artifact import read_artifact
+    from lilliput.policies.artifact import read_artifact
 
     folder = tmp_path / "ran"
     conduct(read(study), plan(read(study)), folder, Local(1), lambda *_: None, text=study.read_text())

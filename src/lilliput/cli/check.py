@@ -18,7 +18,7 @@ def check(folder: Path, as_json: bool) -> None:
     \b
     Example: lilliput check small-c/
     """
-    from lilliput.export import check as check_artifact
+    from lilliput.policies.export import check as check_artifact
 
     result = check_artifact(folder)
     if as_json:

@@ -71,9 +71,9 @@ def compare(
       lilliput compare ppo.zip --env HalfCheetah-v4 \\
         -r "quantize()" -r "prune_units(ratio=0.3)" -o results/
     """
-    from lilliput.compress import format_recipe, parse
     from lilliput.errors import MissingDependency
-    from lilliput.load import load_policy
+    from lilliput.policies.compress import format_recipe, parse
+    from lilliput.policies.load import load_policy
     from lilliput.report import files, page, summary, table
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run

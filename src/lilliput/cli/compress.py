@@ -39,10 +39,10 @@ def compress(
     \b
     Example: lilliput compress ppo.zip -r "half()" -o half.lilliput
     """
-    from lilliput import policy as policy_file
-    from lilliput.compress import compress as apply
-    from lilliput.compress import parse
-    from lilliput.load import load_policy
+    from lilliput.policies import policy as policy_file
+    from lilliput.policies.compress import compress as apply
+    from lilliput.policies.compress import parse
+    from lilliput.policies.load import load_policy
     from lilliput.study.environment import context_for
 
     if output.is_dir():

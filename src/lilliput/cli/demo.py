@@ -48,7 +48,7 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     \b
     Example: lilliput demo --policies examples/policies
     """
-    from lilliput.load import load_policy
+    from lilliput.policies.load import load_policy
     from lilliput.report import summary, table
     from lilliput.shrink import Request, shrink
     from lilliput.shrink.result import to_json

@@ -25,8 +25,8 @@ def export(source: Path, normalizer: Path | None, format_: str, output: Path, fo
     \b
     Example: lilliput export small.lilliput --format c -o small-c/
     """
-    from lilliput.export import export as export_policy
-    from lilliput.load import load_policy
+    from lilliput.policies.export import export as export_policy
+    from lilliput.policies.load import load_policy
 
     artifact = export_policy(load_policy(source, normalizer=normalizer), format_, output, force=force)
     if as_json:

@@ -23,9 +23,9 @@ class Wanted(TypedDict):
 
 def measure_on_target(folder: Path, name: str, wanted: Wanted, *, as_json: bool) -> bool:
     """Whether the artifact fits what was given; prints all that was found."""
-    from lilliput.artifact import read_artifact
     from lilliput.measure import budget, parts, target
     from lilliput.measurement import Measurement
+    from lilliput.policies.artifact import read_artifact
     from lilliput.report.table import measurement_line
 
     chosen = target.target_named(name)

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from lilliput.affine import QuantizedTensor
 from lilliput.cli import option
-from lilliput.policy import Policy, layer_shapes
+from lilliput.policies.affine import QuantizedTensor
+from lilliput.policies.policy import Policy, layer_shapes
 
 
 @click.command()
@@ -24,7 +24,7 @@ def show(source: Path, normalizer: Path | None, as_json: bool) -> None:
     \b
     Example: lilliput show ppo/HalfCheetah-v3_1
     """
-    from lilliput.load import load_policy
+    from lilliput.policies.load import load_policy
 
     policy = load_policy(source, normalizer=normalizer)
     click.echo(json.dumps(summary(policy), indent=1) if as_json else text(policy))
@@ -34,7 +34,7 @@ def summary(policy: Policy) -> dict[str, Any]:
     """What `show --json` prints."""
     from dataclasses import asdict
 
-    from lilliput import spaces
+    from lilliput.policies import spaces
 
     shapes = layer_shapes(policy)
     return {
@@ -62,7 +62,7 @@ def summary(policy: Policy) -> dict[str, Any]:
 
 def text(policy: Policy) -> str:
     """What `show` prints, under 80 columns wide."""
-    from lilliput import layers, spaces
+    from lilliput.policies import layers, spaces
 
     origin = policy.provenance
     facts = [
@@ -106,6 +106,6 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _layer_bytes(layer: Any) -> int:
-    from lilliput.constants import constants
+    from lilliput.policies.constants import constants
 
     return sum(array.nbytes for array in constants(layer).values())

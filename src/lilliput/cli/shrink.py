@@ -87,7 +87,7 @@ def shrink(
     Example: lilliput shrink ppo.zip --env HalfCheetah-v4 --keep 0.95 -o small/
     """
     from lilliput.errors import MissingDependency
-    from lilliput.load import load_policy
+    from lilliput.policies.load import load_policy
     from lilliput.shrink import Request, page
     from lilliput.shrink import shrink as run
     from lilliput.shrink.request import OBJECTIVES

@@ -12,8 +12,8 @@ from lilliput.measure.conditions import conditions
 from lilliput.measure.process import run_script
 from lilliput.measure.rapl import ROOT, UPDATES_PER_WINDOW, open_counter, update_interval_s, watch
 from lilliput.measurement import Absent, Measurement
-from lilliput.rollout import EnvironmentSpec, SameAct, Stage
-from lilliput.runtime import open_artifact
+from lilliput.policies.play import EnvironmentSpec, SameAct, Stage
+from lilliput.policies.runtime import open_artifact
 
 WINDOWS = 10
 WINDOW_S = 0.25

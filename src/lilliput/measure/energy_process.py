@@ -13,7 +13,7 @@ import numpy as np
 
 from lilliput.errors import MissingDependency
 from lilliput.measure.rapl import UPDATES_PER_WINDOW, Counter, open_counter, update_interval_s, watch
-from lilliput.runtime import open_artifact
+from lilliput.policies.runtime import open_artifact
 
 BURST_S = 2e-4
 """Decisions between two looks at the counter: a small part of its usual update interval of 1 ms."""

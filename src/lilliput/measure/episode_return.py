@@ -6,8 +6,8 @@ from typing import Any, final
 
 from lilliput.measure.conditions import conditions
 from lilliput.measurement import Absent, Measurement
-from lilliput.rollout import EnvironmentSpec, Progress, check_fit, episodes
-from lilliput.runtime import open_artifact
+from lilliput.policies.play import EnvironmentSpec, Progress, check_fit, episodes
+from lilliput.policies.runtime import open_artifact
 
 
 def episode_return(

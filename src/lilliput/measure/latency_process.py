@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lilliput.runtime import open_artifact
+from lilliput.policies.runtime import open_artifact
 
 WARM_UP_S = 0.2
 TURN_WARM_UP_S = 1e-3

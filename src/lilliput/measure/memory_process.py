@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lilliput.runtime import open_artifact
+from lilliput.policies.runtime import open_artifact
 
 
 def peak_resident_bytes() -> int:

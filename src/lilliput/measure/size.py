@@ -6,9 +6,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from lilliput.artifact import Artifact
 from lilliput.measure.conditions import conditions
 from lilliput.measurement import Absent, Measurement
+from lilliput.policies.artifact import Artifact
 
 _FLAGS = ("-std=c99", "-O2", "-ffp-contract=off")
 """The exported Makefile's."""

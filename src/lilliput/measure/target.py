@@ -13,10 +13,10 @@ from typing import final
 
 import numpy as np
 
-from lilliput import spaces
-from lilliput.artifact import Artifact, read_artifact
 from lilliput.errors import LilliputError, MissingDependency
 from lilliput.measurement import Measurement
+from lilliput.policies import spaces
+from lilliput.policies.artifact import Artifact, read_artifact
 
 _BOARDS = Path(__file__).parent / "boards"
 _FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections")

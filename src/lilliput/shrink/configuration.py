@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, final
 
-from lilliput.affine import packed_nbytes
-from lilliput.compress import format_recipe, parse
-from lilliput.compress.distill import Distill
-from lilliput.compress.evolve import Evolve
-from lilliput.compress.step import Step
-from lilliput.policy import Policy
+from lilliput.policies.affine import packed_nbytes
+from lilliput.policies.compress import format_recipe, parse
+from lilliput.policies.compress.distill import Distill
+from lilliput.policies.compress.evolve import Evolve
+from lilliput.policies.compress.step import Step
+from lilliput.policies.policy import Policy
 
 InputRange = Literal["per_dimension", "per_tensor", "none"]
 Loss = Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"]

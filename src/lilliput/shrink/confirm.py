@@ -13,8 +13,8 @@ from typing import Literal, final
 import numpy as np
 from jaxtyping import Float64
 
+from lilliput.policies.play import SeedPlan
 from lilliput.record import RANDOM_POLICY, Cell, Record
-from lilliput.rollout import SeedPlan
 from lilliput.shrink.request import ALPHA, Place
 from lilliput.shrink.search import Searched
 from lilliput.shrink.trial import Bar, Trial

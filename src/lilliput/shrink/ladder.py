@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from lilliput import layers, spaces
-from lilliput.compress import format_recipe, parse
-from lilliput.compress.fold_inputs import FoldInputs
-from lilliput.compress.remove_dead_inputs import RemoveDeadInputs
-from lilliput.policy import Policy
+from lilliput.policies import layers, spaces
+from lilliput.policies.compress import format_recipe, parse
+from lilliput.policies.compress.fold_inputs import FoldInputs
+from lilliput.policies.compress.remove_dead_inputs import RemoveDeadInputs
+from lilliput.policies.policy import Policy
 from lilliput.shrink.configuration import MANY_INPUTS
 
 _EIGHT = 'quantize(weight_bits=8, scheme="static", granularity="per_channel", input="per_dimension"'

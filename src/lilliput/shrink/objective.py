@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lilliput.artifact import Artifact, read_artifact, read_golden
 from lilliput.measure import ON_TARGETS
 from lilliput.measurement import Measurement
-from lilliput.policy import Policy
+from lilliput.policies.artifact import Artifact, read_artifact, read_golden
+from lilliput.policies.policy import Policy
 from lilliput.shrink.request import Request
 
 _ROUNDS, _SAMPLES = 10, 20
@@ -111,7 +111,7 @@ def _figure(found: Sequence[Measurement], name: str) -> float:
 
 @contextlib.contextmanager
 def _exported(policy: Policy, request: Request) -> Iterator[Artifact]:
-    from lilliput.export import export
+    from lilliput.policies.export import export
 
     with tempfile.TemporaryDirectory() as scratch:
         yield export(policy, request.format, Path(scratch, "artifact"))

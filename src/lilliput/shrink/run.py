@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lilliput import policy as policy_file
 from lilliput.compiler import has_compiler
 from lilliput.errors import LilliputError
-from lilliput.policy import Policy
+from lilliput.policies import policy as policy_file
+from lilliput.policies.policy import Policy
 from lilliput.shrink import confirm, objective
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.result import Result, from_json, frontier, table, to_json
@@ -224,7 +224,7 @@ def _artifact(place: Place, recipe: str) -> Path:
 
 def _export(place: Place, recipe: str) -> None:
     """Nothing; the artifact stands at its place."""
-    from lilliput.export import export
+    from lilliput.policies.export import export
 
     path = _artifact(place, recipe)
     if not path.exists():

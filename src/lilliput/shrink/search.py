@@ -13,11 +13,12 @@ from typing import Any, final
 
 import numpy as np
 
-from lilliput import child_process, spaces
-from lilliput.compress.distill_play import small_head, split_head
-from lilliput.constants import constants
+from lilliput import child_process
 from lilliput.errors import LilliputError
-from lilliput.policy import Policy
+from lilliput.policies import spaces
+from lilliput.policies.compress.distill_play import small_head, split_head
+from lilliput.policies.constants import constants
+from lilliput.policies.policy import Policy
 from lilliput.shrink.configuration import Effects, Student, chance, losses, moves, starts, student_of
 from lilliput.shrink.ladder import first_steps, rungs
 from lilliput.shrink.request import Place

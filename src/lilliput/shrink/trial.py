@@ -11,16 +11,16 @@ from typing import final
 import numpy as np
 from jaxtyping import Float64
 
-from lilliput import policy as policy_file
 from lilliput import record as record_file
-from lilliput import reference
-from lilliput.compress import Context, compress, format_recipe, parse
-from lilliput.compress.distill_play import Lockstep, Teacher, returns, split_head
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.measurement import Measurement
-from lilliput.policy import Policy
+from lilliput.policies import policy as policy_file
+from lilliput.policies import reference
+from lilliput.policies.compress import Context, compress, format_recipe, parse
+from lilliput.policies.compress.distill_play import Lockstep, Teacher, returns, split_head
+from lilliput.policies.play import EnvironmentSpec, PolicyAct, SeedPlan, episode_returns, random_returns
+from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell, Record
-from lilliput.rollout import EnvironmentSpec, PolicyAct, SeedPlan, episode_returns, random_returns
 from lilliput.shrink import objective
 from lilliput.shrink.configuration import chance
 from lilliput.shrink.request import Place, Request

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lilliput.artifact import read_artifact, read_golden
 from lilliput.measurement import Absent, Measurement
+from lilliput.policies.artifact import read_artifact, read_golden
 from lilliput.study.run import Progress
 
 
@@ -22,7 +22,7 @@ def measure_artifact(
     Without an environment the artifact decides on its golden observations.
     """
     from lilliput.measure import energy, episode_return, latency, memory, size
-    from lilliput.rollout import SeedPlan
+    from lilliput.policies.play import SeedPlan
 
     artifact = read_artifact(folder)
     observations, _ = read_golden(artifact)

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from lilliput import policy as policy_file
 from lilliput import record as record_file
 from lilliput.errors import LilliputError, MissingDependency
+from lilliput.policies import policy as policy_file
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.study.executor import Executor
 from lilliput.study.run import ARTIFACTS, POLICIES, RECORDS, Progress

@@ -9,7 +9,7 @@ from typing import Any, final
 
 from lilliput.errors import LilliputError
 from lilliput.measurement import QUANTITIES
-from lilliput.policy import Policy
+from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.study import local, timing
 from lilliput.study.folder import enter, locked
@@ -54,7 +54,7 @@ def compare(
         LilliputError: the environment cannot be made or does not fit the policy, a recipe does not parse, or the folder
             holds something else and `force` is not given. Then nothing was written.
     """
-    from lilliput.rollout import check_fit, make_environment
+    from lilliput.policies.play import check_fit, make_environment
 
     made = make_environment(
         comparison.environment, wrappers=policy.provenance.wrappers, environment_kwargs=comparison.environment_kwargs
@@ -81,8 +81,8 @@ def compare(
 
 def cells(policy: Policy, comparison: Comparison) -> tuple[Cell, ...]:
     """The cells of returns and sizes: the random policy, then each format's baseline and candidates."""
-    from lilliput.compress import format_recipe, parse
-    from lilliput.rollout import SeedPlan
+    from lilliput.policies.compress import format_recipe, parse
+    from lilliput.policies.play import SeedPlan
 
     recipes = {"": None}
     for text in comparison.recipes:
@@ -126,7 +126,7 @@ def cells(policy: Policy, comparison: Comparison) -> tuple[Cell, ...]:
 
 def versions(recipe: str, quantities: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The versions that an outcome depends on: of the recipe's steps, the quantities and the environment's packages."""
-    from lilliput.compress import parse
+    from lilliput.policies.compress import parse
 
     steps = {f"step.{step.NAME}": str(step.VERSION) for step in parse(recipe)}
     measured = {f"quantity.{name}": str(QUANTITIES[name].version) for name in quantities}

@@ -218,7 +218,7 @@ class _Reader:
         return tuple(dict.fromkeys(value))
 
     def recipes(self) -> tuple[str, ...]:
-        from lilliput.compress import format_recipe, parse
+        from lilliput.policies.compress import format_recipe, parse
 
         value = self.of(list, "recipes", [])
         found: dict[str, None] = {}
@@ -276,6 +276,6 @@ _WORDS: dict[type, str] = {str: "a text", list: "a list", int: "an integer"}
 
 
 def _closest(word: str, known: tuple[str, ...]) -> str:
-    from lilliput.compress.step import closest
+    from lilliput.policies.compress.step import closest
 
     return closest(word, known)

@@ -5,9 +5,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from lilliput.compress import Context
 from lilliput.errors import LilliputError
-from lilliput.policy import Policy
+from lilliput.policies.compress import Context
+from lilliput.policies.policy import Policy
 
 Progress = Callable[[str, int, int], None]
 T = TypeVar("T")
@@ -25,7 +25,7 @@ def resolve(policy: Policy, environment: str | None, environment_kwargs: str) ->
     trained_on = policy.provenance.environment
     if not trained_on:
         raise LilliputError("the source does not say which environment it plays; name it with --env")
-    from lilliput.rollout import successor
+    from lilliput.policies.play import successor
 
     if (newer := successor(trained_on)) is not None:
         raise LilliputError(
@@ -43,7 +43,7 @@ def context_for(
     Raises:
         LilliputError: the named one does not run, or is none that the policy can play.
     """
-    from lilliput.rollout import successor
+    from lilliput.policies.play import successor
 
     kwargs = keyword_arguments(environment_kwargs)
     trained_on = policy.provenance.environment
@@ -61,7 +61,7 @@ def check(policy: Policy, environment: str, kwargs: Mapping[str, Any]) -> None:
     Raises:
         LilliputError: it cannot, or the environment does not run here.
     """
-    from lilliput.rollout import check_fit, make_environment
+    from lilliput.policies.play import check_fit, make_environment
 
     made = make_environment(environment, wrappers=policy.provenance.wrappers, environment_kwargs=kwargs)
     try:

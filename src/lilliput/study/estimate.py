@@ -119,7 +119,7 @@ def _episode_key(cell: Cell) -> tuple[str, str, str]:
 
 def _episode_s(plan: Plan, cell: Cell) -> float:
     """Wall seconds of one episode, after one that was not timed."""
-    from lilliput.rollout import episode_returns, random_returns
+    from lilliput.policies.play import episode_returns, random_returns
 
     settings: dict[str, Any] = {"environment_kwargs": json.loads(cell.environment_kwargs)}
     start = 0.0

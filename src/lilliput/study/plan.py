@@ -11,7 +11,7 @@ from typing import Any, final
 from lilliput.errors import LilliputError
 from lilliput.measure import ON_TARGETS
 from lilliput.measurement import QUANTITIES
-from lilliput.policy import Policy
+from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell
 from lilliput.study import timing
 from lilliput.study.compare import versions
@@ -95,7 +95,7 @@ def on_target(cell: Cell, target: str) -> Cell:
 
 def _loaded(study: Study, notes: list[str]) -> Iterator[tuple[str, Policy]]:
     """Each policy with its path as the study's patterns see it; what only a glob found and cannot be read is noted."""
-    from lilliput.load import load_policy
+    from lilliput.policies.load import load_policy
 
     for text in study.policies:
         named = os.path.expandvars(text)
@@ -126,7 +126,7 @@ def _short(name: str) -> str:
 
 def _places(study: Study, path: str, policy: Policy) -> list[Place]:
     """Where the policy plays; several environments for all policies are a choice: those that it fits."""
-    from lilliput.rollout import check_fit, make_environment, successor
+    from lilliput.policies.play import check_fit, make_environment, successor
     from lilliput.study.environment import matching
 
     trained_on = policy.provenance.environment
@@ -168,7 +168,7 @@ def _kwargs(place: Place) -> dict[str, Any]:
 
 
 def _common(study: Study, policy: Policy, place: Place) -> dict[str, Any]:
-    from lilliput.rollout import SeedPlan
+    from lilliput.policies.play import SeedPlan
 
     return {
         "environment": place.id,

@@ -74,8 +74,8 @@ def _frames(record: Record, seed: int, artifact: Path) -> list[np.ndarray]:
     Raises:
         LilliputError: the environment does not draw.
     """
-    from lilliput.rollout import make_environment
-    from lilliput.runtime import open_artifact
+    from lilliput.policies.play import make_environment
+    from lilliput.policies.runtime import open_artifact
 
     cell = record.cell
     kwargs = {**json.loads(cell.environment_kwargs), "render_mode": "rgb_array"}

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lilliput import policy as policy_file
 from lilliput import record as record_file
-from lilliput.artifact import read_artifact
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.measurement import Absent, Measurement
-from lilliput.policy import Policy
+from lilliput.policies import policy as policy_file
+from lilliput.policies.artifact import read_artifact
+from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell, Record
 
 Progress = Callable[[str, int, int], None]
@@ -113,8 +113,8 @@ def artifact_name(cell: Cell) -> str:
 
 def build(cell: Cell, policy: Policy, folder: Path, progress: Progress) -> Path:
     """The folder of the cell's artifact, made unless it is there already."""
-    from lilliput.compress import Context, compress, parse
-    from lilliput.export import check, export
+    from lilliput.policies.compress import Context, compress, parse
+    from lilliput.policies.export import check, export
 
     path = folder / ARTIFACTS / artifact_name(cell)
     if path.exists():
@@ -150,7 +150,7 @@ def task(cell: Cell) -> dict[str, Any]:
 
 def _random_returns(cell: Cell, progress: Progress) -> Measurement:
     from lilliput.measure import conditions
-    from lilliput.rollout import random_returns
+    from lilliput.policies.play import random_returns
 
     returns = random_returns(
         cell.environment,

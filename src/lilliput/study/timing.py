@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lilliput import layers, spaces
-from lilliput import policy as policy_file
 from lilliput import record as record_file
 from lilliput.measurement import QUANTITIES, Absent, Measurement
-from lilliput.policy import Policy
+from lilliput.policies import layers, spaces
+from lilliput.policies import policy as policy_file
+from lilliput.policies.policy import Policy
 from lilliput.record import Cell, Record
 from lilliput.study.run import POLICIES, RECORDS, Progress, attempt, build, names_of, record_of, split, task
 
@@ -84,8 +84,8 @@ def measure_or_record(cells: Sequence[Cell], folder: Path, progress: Progress) -
 
 def measure(cells: Sequence[Cell], folder: Path, progress: Progress) -> tuple[Record, ...]:
     """The records of one group of cells, measured in turns with their baseline; they stand in the folder too."""
-    from lilliput.compress import Context
     from lilliput.measure import latency
+    from lilliput.policies.compress import Context
 
     first = cells[0]
     policy = policy_file.read(folder / POLICIES / f"{first.policy}{policy_file.SUFFIX}")
@@ -136,7 +136,7 @@ def _alone(
 
 def _identity(policy: Policy, format_: str, scratch: Path) -> Path:
     """An artifact with the policy's spaces and next to nothing between them: what its runtime alone takes."""
-    from lilliput.export import export
+    from lilliput.policies.export import export
 
     inputs = int(np.prod(spaces.input_shape(policy.observation_space)))
     match policy.action_space:

@@ -1,0 +1,154 @@
+"""An artifact: a folder with manifest.json, the model or the C files, and golden examples that it has to reproduce."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Protocol, final, get_origin, get_type_hints, runtime_checkable
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import spaces
+
+FORMAT = 1
+"""Version of the artifact folder. 1: the first."""
+
+MANIFEST = "manifest.json"
+GOLDEN = "golden.npz"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """What an artifact is, for whoever opens it without the policy that it was made from.
+
+    Attributes:
+        format: onnx or c.
+        observation_space: of the raw observation; action_space: of the environment's action.
+        input_dtype: what the model takes: float32 or uint8.
+        wrappers: what the environment side must do, from the closed list of `play`, in order.
+        environment: the id that the policy was trained on, as its source spells it.
+        policy_digest: of the exported policy; recipe: the text that made it; source, source_sha256: its checkpoint.
+        n_parameters, n_nonzero_parameters, n_macs, model_bytes: counted on the policy.
+        tolerance: how far a golden action may be off, in action units; 0 for choices.
+        files: sha256 of every other file of the folder, by name.
+        versions: of the programs that made it.
+    """
+
+    format: str
+    observation_space: spaces.ObservationSpace
+    action_space: spaces.ActionSpace
+    input_dtype: str
+    wrappers: tuple[str, ...]
+    environment: str
+    policy_digest: str
+    recipe: str
+    source: str
+    source_sha256: str
+    n_parameters: int
+    n_nonzero_parameters: int
+    n_macs: int
+    model_bytes: int
+    tolerance: float
+    files: dict[str, str]
+    versions: dict[str, str]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Artifact:
+    """A folder and what its manifest says."""
+
+    folder: Path
+    manifest: Manifest
+
+
+@runtime_checkable
+class Running(Protocol):
+    """What runs an artifact."""
+
+    @property
+    def artifact(self) -> Artifact:
+        """What is running."""
+        ...
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Artifact:
+    """The artifact whose files stand in `folder`, complete once its manifest is written."""
+    data = {f.name: getattr(manifest, f.name) for f in dataclasses.fields(manifest)}
+    data["observation_space"] = spaces.to_json(manifest.observation_space)
+    data["action_space"] = spaces.to_json(manifest.action_space)
+    (folder / MANIFEST).write_text(json.dumps({"artifact_format": FORMAT, **data}, indent=1) + "\n")
+    return Artifact(folder, manifest)
+
+
+def read_artifact(folder: str | Path) -> Artifact:
+    """The artifact in a folder; its files are there and are the ones that the manifest names.
+
+    Raises:
+        LilliputError: no artifact, a damaged or changed one, or one that is newer than this program.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise LilliputError(f"{folder} is not an artifact: it has no {MANIFEST}; `lilliput export` writes one")
+    try:
+        data: dict[str, Any] = json.loads(path.read_text())
+        version = data.pop("artifact_format")
+        if version != FORMAT:
+            raise LilliputError(
+                f"{folder} is an artifact of format {version!r}; this version reads {FORMAT}: update lilliput"
+            )
+        data["observation_space"] = spaces.from_json(data["observation_space"])
+        data["action_space"] = spaces.from_json(data["action_space"])
+        data["wrappers"] = tuple(map(str, data["wrappers"]))
+        _check_types(data)
+        manifest = Manifest(**{**data, "tolerance": float(data["tolerance"])})
+        named = [(str(name), str(digest)) for name, digest in manifest.files.items()]
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise LilliputError(f"{path} is malformed: {' '.join(str(error).split())[:120]}") from error
+    for name, digest in named:
+        if Path(name).name != name:
+            raise LilliputError(f"{path} names the file {name!r} outside the artifact")
+        if not (folder / name).is_file() or file_sha256(folder / name) != digest:
+            raise LilliputError(f"{folder / name} is missing or was changed since the export; export again")
+    return Artifact(folder, manifest)
+
+
+def _check_types(data: dict[str, Any]) -> None:
+    for name, hint in get_type_hints(Manifest).items():
+        kind = hint if isinstance(hint, UnionType) else get_origin(hint) or hint
+        if isinstance(data[name], bool) or not isinstance(data[name], int | float if kind is float else kind):
+            raise TypeError(f"{name} is {type(data[name]).__name__}")
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_golden(folder: Path, observations: np.ndarray, actions: np.ndarray) -> None:
+    """Nothing; writes the examples: flattened raw observations (n, *input shape) and the reference's actions."""
+    np.savez(folder / GOLDEN, observations=observations, actions=actions)
+
+
+def read_golden(artifact: Artifact) -> tuple[np.ndarray, np.ndarray]:
+    """The golden observations and actions.
+
+    Raises:
+        LilliputError: they are damaged.
+    """
+    try:
+        with np.load(io.BytesIO((artifact.folder / GOLDEN).read_bytes()), allow_pickle=False) as data:
+            return data["observations"], data["actions"]
+    except (
+        OSError, KeyError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
+        raise LilliputError(f"{artifact.folder / GOLDEN} is damaged: {' '.join(str(error).split())[:80]}") from error

@@ -1,0 +1,66 @@
+"""Policy + recipe -> policy: quantization, pruning and the like, each as a step of its own."""
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import reference, spaces
+from lilliput.policies.compress.context import DEFAULT_OBSERVATIONS, Context, Source
+from lilliput.policies.compress.equalize import Equalize
+from lilliput.policies.compress.fold_inputs import FoldInputs
+from lilliput.policies.compress.half import Half
+from lilliput.policies.compress.prune_units import PruneUnits
+from lilliput.policies.compress.prune_weights import PruneWeights
+from lilliput.policies.compress.quantize import Quantize
+from lilliput.policies.compress.recipe import Recipe, format_recipe, parse
+from lilliput.policies.compress.remove_dead_inputs import RemoveDeadInputs
+from lilliput.policies.compress.step import Step
+from lilliput.policies.compress.table import STEPS
+from lilliput.policies.policy import Policy, with_recipe
+
+__all__ = [
+    "DEFAULT_OBSERVATIONS",
+    "STEPS",
+    "Context",
+    "Equalize",
+    "FoldInputs",
+    "Half",
+    "PruneUnits",
+    "PruneWeights",
+    "Quantize",
+    "Recipe",
+    "RemoveDeadInputs",
+    "Source",
+    "Step",
+    "compress",
+    "format_recipe",
+    "parse",
+]
+
+
+def compress(policy: Policy, recipe: Recipe | str, context: Context | None = None) -> Policy:
+    """The policy after every step of the recipe, in order; its provenance carries the recipe's canonical text.
+
+    Args:
+        policy: what to compress.
+        recipe: steps, or their text; empty: the policy as it is.
+        context: what steps may use; without one, steps that need observations raise.
+
+    Raises:
+        NotApplicable: a step has nothing to do on this policy.
+        LilliputError: the recipe cannot be read or honoured, or its result is not finite.
+    """
+    steps = parse(recipe) if isinstance(recipe, str) else recipe
+    context = Context(policy) if context is None else context
+    before = policy.provenance.recipe
+    for step in steps:
+        policy = step.apply(policy, context)
+        _check_finite(step, policy)
+    return with_recipe(policy, " | ".join(part for part in (before, format_recipe(steps)) if part))
+
+
+def _check_finite(step: Step, policy: Policy) -> None:
+    shape = (4, *spaces.input_shape(policy.observation_space))
+    probe = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(reference.act(policy, probe)).all():
+            raise LilliputError(f"{step.NAME}: the compressed policy gives actions that are not finite; use more bits")

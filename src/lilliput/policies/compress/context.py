@@ -1,0 +1,179 @@
+"""Everything that a compression step may use besides the policy itself."""
+
+import hashlib
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, assert_never, final
+
+import numpy as np
+from jaxtyping import Num
+
+from lilliput.errors import LilliputError
+from lilliput.policies import spaces
+from lilliput.policies.policy import Policy
+
+if TYPE_CHECKING:
+    from lilliput.policies import play
+
+Source = Literal["on_policy", "noisy_policy", "random_policy", "first_steps", "gaussian"]
+"""Whose observations: the teacher's own; the teacher's under action noise; the uniform-random policy's; the first
+of one of the teacher's episodes; numbers from N(0, 1)."""
+
+DEFAULT_OBSERVATIONS = 2048
+MAX_OBSERVATIONS = 1_000_000
+
+_EPISODES_A_DRAW = 4096
+"""Episode seeds set aside for each draw of calibration observations, so that draws share no episode."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What a step may use; nothing is played before a step asks for observations.
+
+    Attributes:
+        teacher: the policy as loaded: whose episodes calibrate, and what students imitate.
+        environment: where to play; None: only the given observations can be had.
+        seed: of everything random.
+        given: observations to calibrate on instead of the policy's own episodes.
+        work_folder: for files that a long step keeps in order to go on after an interruption.
+        deadline: in `time.monotonic()` seconds, after which a long step stops with what it has.
+        progress: called with what is being done, how much is done and of how much.
+        say: called with a sentence that the user should read.
+    """
+
+    teacher: Policy
+    environment: "play.EnvironmentSpec | None" = None
+    seed: int = 0
+    given: np.ndarray | None = None
+    work_folder: Path | None = None
+    deadline: float | None = None
+    progress: Callable[[str, int, int], None] | None = None
+    say: Callable[[str], None] | None = None
+    _collected: dict[tuple[Source, int, int], np.ndarray] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_environment(
+        cls,
+        policy: Policy,
+        environment: str,
+        seed: int = 0,
+        *,
+        wrappers: tuple[str, ...] | None = None,
+        environment_kwargs: Mapping[str, Any] | None = None,
+        work_folder: Path | None = None,
+        deadline: float | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> "Context":
+        """A context that plays that environment; its wrappers are the policy's own unless given."""
+        from lilliput.policies.play import EnvironmentSpec
+
+        wrappers = policy.provenance.wrappers if wrappers is None else wrappers
+        spec = EnvironmentSpec(environment, tuple(wrappers), dict(environment_kwargs or {}))
+        return cls(policy, spec, seed, None, work_folder, deadline, progress, say)
+
+    @classmethod
+    def from_observations(cls, policy: Policy, observations: Any, seed: int = 0) -> "Context":
+        """A context without an environment, calibrated on these raw observations.
+
+        Raises:
+            LilliputError: they are none, not finite or not of the policy's shape.
+        """
+        given = spaces.flatten(policy.observation_space, observations)
+        if not len(given) or not np.isfinite(given).all():
+            raise LilliputError(
+                f"{len(given)} calibration observations; at least one is needed, and all must be finite"
+            )
+        return cls(policy, None, seed, given)
+
+    @property
+    def has_observations(self) -> bool:
+        """Whether observations can be had at all."""
+        return self.environment is not None or self.given is not None
+
+    def observations(
+        self, n: int = DEFAULT_OBSERVATIONS, source: Source = "on_policy", draw: int = 0
+    ) -> Num[np.ndarray, "n ..."]:
+        """Raw calibration observations from at least ten episodes, the same each time; other draws share no episode.
+
+        Raises:
+            LilliputError: there is no environment to take them from.
+        """
+        key = (source, n, draw)
+        if key not in self._collected:
+            found = self._given(n, source, draw) if self.environment is None else self._collect(n, source, draw)
+            found.flags.writeable = False
+            self._collected[key] = found
+        return self._collected[key]
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """A random generator for that purpose, the same each time."""
+        digest = hashlib.sha256(purpose.encode()).digest()
+        return np.random.default_rng(np.random.SeedSequence([self.seed, int.from_bytes(digest[:8], "little")]))
+
+    def selection_seeds(self, n: int) -> tuple[int, ...]:
+        """Episode seeds for choosing among candidates; nothing is calibrated or confirmed on them."""
+        from lilliput.policies.play import SeedPlan
+
+        return SeedPlan(self.seed).episodes("selection", n)
+
+    def tell(self, sentence: str) -> None:
+        """Nothing; passes on what the user should read."""
+        if self.say is not None:
+            self.say(sentence)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the deadline; infinite without one."""
+        return float("inf") if self.deadline is None else self.deadline - time.monotonic()
+
+    def _given(self, n: int, source: Source, draw: int) -> np.ndarray:
+        if self.given is None:
+            raise LilliputError("this step needs calibration observations; name the environment (--env ID)")
+        if source != "on_policy":
+            raise LilliputError(
+                f"source {source!r} needs the environment (--env ID); there are only given observations"
+            )
+        if draw != 0:
+            raise LilliputError(f"draw {draw} needs the environment (--env ID); there is one set of given observations")
+        # Fewer than asked for are what there is: all of them.
+        every = np.linspace(0, len(self.given) - 1, min(n, len(self.given))).astype(np.int64)
+        return self.given[every]
+
+    def _collect(self, n: int, source: Source, draw: int) -> np.ndarray:
+        from lilliput.policies.play import SeedPlan, collect
+
+        assert self.environment is not None
+        plan = SeedPlan(self.seed)
+        seeds = itertools.islice(plan.stream("calibration"), draw * _EPISODES_A_DRAW, None)
+        report = self.progress
+
+        def progress(done: int, of: int) -> None:
+            if report is not None:
+                report("calibration observations", done, of)
+
+        return collect(
+            self.teacher,
+            self.environment.id,
+            n,
+            seeds,
+            np.random.default_rng(np.random.SeedSequence([self.seed, draw, 0xCA11])),
+            source=_rollout_source(source),
+            wrappers=self.environment.wrappers,
+            environment_kwargs=self.environment.kwargs,
+            progress=progress,
+        )
+
+
+def _rollout_source(source: Source) -> "play.Source":
+    match source:
+        case "on_policy":
+            return "policy"
+        case "noisy_policy" | "random_policy" | "first_steps" | "gaussian":
+            return source
+        case _:
+            assert_never(source)

@@ -1,0 +1,100 @@
+"""On-policy distillation: small students play, the teacher says what it would have done there, they learn it (DAgger).
+
+Ross, Gordon and Bagnell 2011 (arXiv:1011.0686); learned step sizes: Esser et al. 2020 (arXiv:1902.08153).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+from lilliput.errors import LilliputError
+from lilliput.policies.affine import check_bits
+from lilliput.policies.compress.context import Context
+from lilliput.policies.compress.distill_course import Course, Settings
+from lilliput.policies.compress.step import Step, check_fields, check_integer
+from lilliput.policies.policy import Policy
+
+
+@final
+@dataclass(frozen=True)
+class Distill(Step):
+    """Trains a new network on what the teacher does in the states that the network gets itself into.
+
+    The student sees the raw observation: what the teacher's normalizer does is in its first layer. Without
+    `weight_bits` it is real; with them, a part of the steps trains it quantized, and it is exactly what the integer
+    runtime computes.
+
+    Attributes:
+        hidden: units of its hidden layers; () is a linear policy.
+        steps: optimizer steps in all, over all rounds of play and learning.
+        weight_bits: 2 to 8, for all layers or one number each; None: the student stays real.
+        granularity: one weight scale for a layer, or one for every output: two bytes each, and fewer bits will do.
+        activation_bits: 2 to 8, of the inputs of quantized layers.
+        input_range: of the observation: one range a dimension, one for all, or `none`: real observations times integer
+            weights.
+        activation: between the layers.
+        loss: between the actions of student and teacher. `kl`: between the distributions that they are drawn from; of
+            an array that is `l2` in units of the spread that the teacher learned for each action, which its file has
+            to have (PPO, TRPO and A2C without gSDE). `regret`: what is lost of the teacher's values; of an array an
+            error counts by what the teacher's critic says that it costs, which its file has to have (SAC, TQC, TD3 and
+            DDPG). Of choices also `cross_entropy`. `auto`: `l2`, of choices `kl`.
+        disturbance: unrest while states are collected, 0 to 2: noise on the actions, and random actions now and then.
+        restarts: trained at once on shared states; the better half on separate episodes goes on quantized, and the best
+            of it is kept.
+        inputs: how many numbers of the observation the student sees at most: those on which the teacher's actions
+            depend most. None: all.
+    """
+
+    NAME: ClassVar[str] = "distill"
+    VERSION: ClassVar[int] = 3
+
+    hidden: tuple[int, ...] = (24,)
+    steps: int = 36_000
+    weight_bits: int | tuple[int, ...] | None = None
+    granularity: Literal["per_tensor", "per_channel"] = "per_tensor"
+    activation_bits: int = 8
+    input_range: Literal["per_dimension", "per_tensor", "none"] = "per_dimension"
+    activation: Literal["silu", "relu", "tanh"] = "silu"
+    loss: Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"] = "auto"
+    disturbance: float = 0.5
+    restarts: int = 4
+    inputs: int | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_integer(self, "steps", self.steps, 10, 100_000_000)
+        check_integer(self, "restarts", self.restarts, 1, 32)
+        for size in self.hidden:
+            check_integer(self, "hidden", size, 1, 4096)
+        if self.inputs is not None:
+            check_integer(self, "inputs", self.inputs, 1, 1 << 16)
+        for bits in self.weight_bits if isinstance(self.weight_bits, tuple) else (self.weight_bits or 8,):
+            check_bits(bits, "distill: weight_bits")
+        check_bits(self.activation_bits, "distill: activation_bits")
+        if isinstance(self.weight_bits, tuple) and len(self.weight_bits) != len(self.hidden) + 1:
+            raise LilliputError(
+                f"distill: weight_bits has {len(self.weight_bits)} numbers; "
+                f"the student has {len(self.hidden) + 1} layers"
+            )
+        if not 0 <= self.disturbance <= 2:
+            raise LilliputError(f"distill: disturbance is {self.disturbance:g}; it must be from 0 to 2")
+
+    def apply(self, policy: Policy, context: Context) -> Policy:
+        """The best student, in the place of everything up to the head."""
+        quantized = 0 if self.weight_bits is None else max(self.steps // 3, 1)
+        bits = (self.weight_bits,) * (len(self.hidden) + 1) if isinstance(self.weight_bits, int) else self.weight_bits
+        settings = Settings(
+            name=f"distill {self.VERSION}",
+            hidden=self.hidden,
+            activation=self.activation,
+            real_steps=self.steps - quantized,
+            quantized_steps=quantized,
+            weight_bits=bits,
+            per_channel=self.granularity == "per_channel",
+            activation_bits=self.activation_bits,
+            input_range=self.input_range,
+            loss=self.loss,
+            disturbance=self.disturbance,
+            restarts=self.restarts,
+            inputs=self.inputs,
+        )
+        return Course(settings, context).run()

@@ -1,0 +1,324 @@
+"""One course of distillation: rounds of play, in which the teacher says what it would have done, and of learning."""
+
+import hashlib
+import itertools
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, final
+
+import numpy as np
+
+from lilliput.compiler import find_compiler
+from lilliput.errors import LilliputError
+from lilliput.policies import reference, spaces
+from lilliput.policies.compress.context import Context
+from lilliput.policies.compress.distill_play import (
+    Disturbance,
+    Lockstep,
+    Teacher,
+    collect,
+    returns,
+    small_head,
+    split_head,
+)
+from lilliput.policies.layers import SelectInputs
+from lilliput.policies.play import SeedPlan
+from lilliput.policies.policy import Policy, replace_layers
+from lilliput.policies.students import Inputs, Quantization, Replay, Students, Trainer
+
+BATCH = 256
+LEARNING_RATE = 1e-2
+QUANTIZED_LEARNING_RATE = 4e-3
+ROUND_STEPS = 1_500
+ROUNDS = 6
+"""Of a short course; longer ones have rounds of ROUND_STEPS."""
+STATES_A_STEP = 9
+TEACHER_STATES = 40_000
+TEACHER_STATES_A_STEP = 3
+_ENVIRONMENTS = 32
+_FEW_ENVIRONMENTS, _FEW_STEPS = 16, 6_000
+"""A short course has fewer environments, so that it gets to the end of long episodes all the same."""
+_SAVE_EVERY_S = 60.0
+_CUTS, _FIRST_CUT, _LAST_CUT = 30, 0.2, 0.8
+"""Weights are cut so many times at most, between these parts of the training with real weights."""
+
+
+@final
+@dataclass(frozen=True)
+class Settings:
+    """What a course does; see `Distill`.
+
+    Attributes:
+        name: of the step, with its version.
+        real_steps: of the student with real weights; quantized_steps: after it was quantized.
+        learning_rate: of the first.
+        sparsity: the part of the weights that are zero in the end.
+        inputs: that are chosen from the observation; None: what the student begins with sees.
+    """
+
+    name: str
+    hidden: tuple[int, ...]
+    activation: Literal["silu", "relu", "tanh"]
+    real_steps: int
+    quantized_steps: int
+    weight_bits: tuple[int, ...] | None
+    per_channel: bool
+    activation_bits: int
+    input_range: Literal["per_dimension", "per_tensor", "none"]
+    loss: Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"]
+    disturbance: float
+    restarts: int
+    learning_rate: float = LEARNING_RATE
+    sparsity: float = 0.0
+    inputs: int | None = None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A student to begin with: weights and biases on the raw observation, or on what is selected.
+
+    Attributes:
+        kept: which weights are learned; the others stay zero.
+    """
+
+    weights: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray, ...]
+    kept: tuple[np.ndarray, ...]
+    select: SelectInputs | None
+    digest: str
+
+
+@final
+class Course:
+    """What the rounds share.
+
+    Raises:
+        LilliputError: there is no environment to play in.
+        MissingDependency: there is no C compiler.
+    """
+
+    def __init__(self, settings: Settings, context: Context, start: Start | None = None) -> None:
+        self._name = settings.name.split()[0]
+        if settings.loss == "regret" and not (context.teacher.is_discrete or context.teacher.critic):
+            raise LilliputError(
+                f"{self._name}: loss 'regret' of an array needs the teacher's critic; its file has none"
+            )
+        if context.environment is None:
+            raise LilliputError(f"{self._name} plays the environment; name it (--env ID)")
+        n_inputs = spaces.input_shape(context.teacher.observation_space)[0]
+        if settings.inputs is not None and settings.inputs > n_inputs:
+            raise LilliputError(f"{self._name}: inputs is {settings.inputs}; the observation has {n_inputs}")
+        find_compiler()
+        self._settings, self._context, self._start = settings, context, start
+        self._environment = context.environment
+        self._teacher = Teacher(context.teacher)
+        self._head = small_head(split_head(context.teacher)[1])
+        automatic = "kl" if context.teacher.is_discrete else "l2"
+        self._loss: Any = automatic if settings.loss == "auto" else settings.loss
+        self._spread = context.teacher.provenance.action_std
+        self._select = start.select if start is not None else None
+
+    def run(self) -> Policy:
+        """The policy of the best student."""
+        students, replay = self._real()
+        if self._settings.weight_bits is not None:
+            students.keep(self._leading(students))
+            self._quantized(students, replay)
+        network = students.network(self._ranking(students)[0])
+        select = () if self._select is None else (self._select,)
+        return replace_layers(self._context.teacher, (*select, *network, *self._head))
+
+    def _key(self) -> str:
+        """What the real students depend on: the same for all bits, so that one training serves them all."""
+        settings, environment = self._settings, self._environment
+        parts = [
+            settings.name, self._context.teacher.digest, environment.id, list(environment.wrappers),
+            dict(environment.kwargs), self._context.seed, list(settings.hidden), settings.real_steps,
+            settings.activation, self._loss, list(self._spread), settings.disturbance, settings.restarts,
+            settings.learning_rate, settings.sparsity, settings.inputs,
+            "" if self._start is None else self._start.digest,
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:24]
+
+    def _stage(self, purpose: str, restarts: int) -> tuple[Lockstep, Disturbance, np.random.Generator]:
+        """Environments on episodes of their own, and randomness that does not depend on what was done before."""
+        rng = self._context.rng(f"{purpose} {self._key()}")
+        seeds = itertools.islice(SeedPlan(self._context.seed).stream("distillation"), int(rng.integers(1 << 12)), None)
+        short = self._settings.real_steps + self._settings.quantized_steps < _FEW_STEPS
+        wanted = _FEW_ENVIRONMENTS if short and purpose != "selection" else _ENVIRONMENTS
+        n = -(-wanted // restarts) * restarts
+        lockstep = Lockstep(self._environment, self._context.teacher.observation_space, n, seeds)
+        return lockstep, Disturbance(self._settings.disturbance, lockstep, rng), rng
+
+    def _real(self) -> tuple[Students, Replay]:
+        """The students with real weights, taken up where an earlier run left them, and the states so far."""
+        settings = self._settings
+        lockstep, disturbance, rng = self._stage("real", settings.restarts)
+        try:
+            path = self._checkpoint("npz")
+            saved = {} if path is None or not path.exists() else dict(np.load(path, allow_pickle=False))
+            if saved:
+                first = saved["x"]
+                if "selected" in saved:
+                    self._select = SelectInputs(saved["selected"])
+                inputs = Inputs(*(saved[name] for name in ("centre", "scale", "low", "high")))
+                targets = saved["y"]
+            else:
+                wanted = min(TEACHER_STATES, 4_000 + TEACHER_STATES_A_STEP * settings.real_steps)
+                raw = collect(lockstep, self._teacher.act, disturbance, wanted)
+                if settings.inputs is not None:
+                    self._select = SelectInputs(self._teacher.needed_inputs(raw, settings.inputs))
+                first, targets = self._selected(raw), self._taught(raw)
+                inputs = Inputs.of(first)
+            replay = Replay(first.shape[1], targets.shape[1])
+            replay.add(first, targets)
+            sizes = (first.shape[1], *settings.hidden, self._teacher.n_outputs)
+            students = Students(sizes, settings.activation, settings.restarts, inputs, rng)
+            if saved:
+                students.matrices = saved["matrices"]
+            elif self._start is not None:
+                students.begin(self._start.weights, self._start.biases, rng)
+            if self._start is not None:
+                students.hold_zeros(self._start.kept)
+            done = int(saved["done"]) if saved else 0
+
+            def keep(steps: int) -> None:
+                self._save(path, students, replay, steps)
+
+            self._rounds(
+                students, replay, lockstep, disturbance, rng, (done, settings.real_steps), settings.learning_rate, keep
+            )
+        finally:
+            lockstep.close()
+        return students, replay
+
+    def _quantized(self, students: Students, replay: Replay) -> None:
+        settings = self._settings
+        assert settings.weight_bits is not None
+        lockstep, disturbance, rng = self._stage("quantized", students.restarts)
+        try:
+            quantization = Quantization(
+                settings.weight_bits, settings.activation_bits, settings.input_range, settings.per_channel
+            )
+            students.quantize(quantization, replay.observations[rng.integers(0, len(replay), 4096)])
+            rate = min(settings.learning_rate, QUANTIZED_LEARNING_RATE)
+            self._rounds(
+                students, replay, lockstep, disturbance, rng, (0, settings.quantized_steps), rate, lambda _: None
+            )
+        finally:
+            lockstep.close()
+
+    def _rounds(
+        self,
+        students: Students,
+        replay: Replay,
+        lockstep: Lockstep,
+        disturbance: Disturbance,
+        rng: np.random.Generator,
+        span: tuple[int, int],
+        rate: float,
+        keep: Callable[[int], None],
+    ) -> None:
+        """Nothing; learns from the first to the last step of the span, or to the deadline."""
+        trainer = Trainer(students, self._head, self._loss, replay.targets, self._spread, rng)
+        act = self._act(students)
+        done, steps = span
+        quantized = students.quantization is not None
+        cutting = self._settings.sparsity > 0 and not quantized
+        each, kept = max(1, min(ROUND_STEPS, steps // (_CUTS if cutting else ROUNDS))), time.monotonic()
+        while done < steps and self._context.seconds_left > 0:
+            n = min(each, steps - done)
+            if done or quantized or self._start is not None:
+                raw = collect(lockstep, act, disturbance, STATES_A_STEP * n)
+                replay.add(self._selected(raw), self._taught(raw))
+            if cutting:
+                students.prune(self._settings.sparsity * _risen(done / steps))
+            trainer.run(replay, n, batch=BATCH, done=done, total=steps, learning_rate=rate)
+            done += n
+            if self._context.progress is not None:
+                before, settings = self._settings.real_steps if quantized else 0, self._settings
+                self._context.progress(self._name, before + done, settings.real_steps + settings.quantized_steps)
+            if done == steps or time.monotonic() - kept > _SAVE_EVERY_S:
+                keep(done)
+                kept = time.monotonic()
+
+    def _taught(self, x: np.ndarray) -> np.ndarray:
+        """What the teacher says of the states; for the regret of an array, behind it what errors cost there."""
+        said = self._teacher.targets(x)
+        if self._loss != "regret" or self._context.teacher.is_discrete:
+            return said
+        with np.errstate(over="ignore", invalid="ignore"):
+            costs = self._teacher.costs(x, said)
+        if not np.isfinite(costs).all():
+            raise LilliputError(f"{self._name}: the teacher's critic overflows; take another loss")
+        return np.concatenate([said, costs], axis=1)
+
+    def _selected(self, x: np.ndarray) -> np.ndarray:
+        return x if self._select is None else reference.apply(self._select, x)
+
+    def _act(self, students: Students) -> Callable[[np.ndarray], np.ndarray]:
+        def act(x: np.ndarray) -> np.ndarray:
+            actions = students.outputs(self._selected(x))
+            for layer in self._head:
+                actions = reference.apply(layer, actions)
+            return actions
+
+        return act
+
+    def _leading(self, students: Students) -> tuple[int, ...]:
+        """The better half of the restarts: training them quantized takes most of the time."""
+        path = self._checkpoint("leading.json")
+        if path is not None and path.exists():
+            return tuple(json.loads(path.read_text()))
+        if self._context.seconds_left <= 0:
+            return tuple(range(students.restarts))
+        found = self._ranking(students)[: -(-students.restarts // 2)]
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            part.write_text(json.dumps(found))
+            part.replace(path)
+        return found
+
+    def _ranking(self, students: Students) -> tuple[int, ...]:
+        """The restarts by their mean return on the selection seeds, the highest first."""
+        restarts = students.restarts
+        if restarts == 1:
+            return (0,)
+        lockstep, _, _ = self._stage("selection", restarts)
+        try:
+            each = len(lockstep) // restarts
+            seeds = self._context.selection_seeds(each) * restarts
+            found = returns(lockstep, self._act(students), seeds).reshape(restarts, each)
+        finally:
+            lockstep.close()
+        return tuple(int(index) for index in np.argsort(-found.mean(axis=1), kind="stable"))
+
+    def _checkpoint(self, suffix: str) -> Path | None:
+        folder = self._context.work_folder
+        return None if folder is None else folder / f"{self._name}-{self._key()}.{suffix}"
+
+    def _save(self, path: Path | None, students: Students, replay: Replay, done: int) -> None:
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part.npz")
+        inputs = students.inputs
+        arrays: dict[str, Any] = {
+            "x": replay.observations, "y": replay.targets, "matrices": students.matrices, "done": np.array(done),
+            "centre": inputs.centre, "scale": inputs.scale, "low": inputs.low, "high": inputs.high,
+        }  # fmt: skip
+        if self._select is not None:
+            arrays["selected"] = self._select.indices
+        np.savez(part, **arrays)
+        part.replace(path)
+
+
+def _risen(part: float) -> float:
+    """How far the sparsity has risen, of 1, after that part of the training: as the cube, the fastest at first."""
+    along = (part - _FIRST_CUT) / (_LAST_CUT - _FIRST_CUT)
+    return 1 - (1 - min(1.0, max(0.0, along))) ** 3

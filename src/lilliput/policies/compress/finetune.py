@@ -1,0 +1,167 @@
+"""Distillation at the policy's present shape: what pruning or quantization cost is learned back from the teacher."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers
+from lilliput.policies.affine import check_bits
+from lilliput.policies.compress.context import Context
+from lilliput.policies.compress.distill_course import Course, Settings, Start
+from lilliput.policies.compress.distill_play import split_head
+from lilliput.policies.compress.step import Step, check_fields, check_integer, check_ratio
+from lilliput.policies.constants import store_weight
+from lilliput.policies.policy import Policy
+
+LEARNING_RATE = 2e-3
+
+_ACTIVATIONS: dict[type, Literal["silu", "relu", "tanh"]] = {
+    layers.Silu: "silu",
+    layers.Relu: "relu",
+    layers.Tanh: "tanh",
+}
+
+
+@final
+@dataclass(frozen=True)
+class Finetune(Step):
+    """Trains the policy as it is now on what the teacher does in the states that it gets itself into; see `distill`.
+
+    A normalizer in front goes into the first layer, whose input range then does its clipping. Weights that were pruned
+    stay zero: all zeros of real weights, and those among codes where they are left out of storage.
+
+    Attributes:
+        steps: optimizer steps in all.
+        weight_bits: 2 to 8; None: as many as the policy has now, and real weights stay real.
+        sparsity: the part of the weights that are zero in the end. The least of all layers are cut while the real
+            weights are trained, more and more of them (Zhu and Gupta 2017, arXiv 1710.01878, equation 1); a weight
+            counts by its square over those of its layer that are no smaller (Lee et al. 2021, arXiv 2010.07611).
+        granularity, activation_bits, loss, disturbance, restarts: as for `distill`.
+    """
+
+    NAME: ClassVar[str] = "finetune"
+    VERSION: ClassVar[int] = 4
+
+    steps: int = 12_000
+    weight_bits: int | None = None
+    sparsity: float = 0.0
+    granularity: Literal["per_tensor", "per_channel"] = "per_tensor"
+    activation_bits: int = 8
+    loss: Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"] = "auto"
+    disturbance: float = 0.5
+    restarts: int = 4
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_integer(self, "steps", self.steps, 10, 100_000_000)
+        check_integer(self, "restarts", self.restarts, 1, 32)
+        check_ratio(self, "sparsity", self.sparsity)
+        check_bits(self.weight_bits or 8, "finetune: weight_bits")
+        check_bits(self.activation_bits, "finetune: activation_bits")
+        if not 0 <= self.disturbance <= 2:
+            raise LilliputError(f"finetune: disturbance is {self.disturbance:g}; it must be from 0 to 2")
+
+    def apply(self, policy: Policy, context: Context) -> Policy:
+        """The policy with better weights."""
+        start, activation = start_of(policy)
+        hidden = tuple(len(bias) for bias in start.biases[:-1])
+        bits = self._bits(policy)
+        quantized_already = any(isinstance(layer, layers.QuantizedDense) for layer in policy.layers)
+        if quantized_already and self.sparsity:
+            raise LilliputError("finetune: sparsity needs real weights; finetune before quantizing")
+        real_steps = 0 if quantized_already else self.steps if bits is None else self.steps - self.steps // 2
+        settings = Settings(
+            name=f"finetune {self.VERSION}",
+            hidden=hidden,
+            activation=activation,
+            real_steps=real_steps,
+            quantized_steps=self.steps - real_steps,
+            weight_bits=bits,
+            per_channel=self.granularity == "per_channel",
+            activation_bits=self.activation_bits,
+            input_range=_input_range(policy),
+            loss=self.loss,
+            disturbance=self.disturbance,
+            restarts=self.restarts,
+            learning_rate=LEARNING_RATE,
+            sparsity=self.sparsity,
+        )
+        return Course(settings, context, start).run()
+
+    def _bits(self, policy: Policy) -> tuple[int, ...] | None:
+        linear = [layer for layer in policy.layers if isinstance(layer, layers.Dense | layers.QuantizedDense)]
+        if self.weight_bits is not None:
+            return (self.weight_bits,) * len(linear)
+        now = tuple(layer.weight.bits for layer in linear if isinstance(layer, layers.QuantizedDense))
+        return now if len(now) == len(linear) else None
+
+
+def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
+    """The weights and biases of the policy's layers on raw observations, and the activation between them.
+
+    Raises:
+        LilliputError: the network is no chain of dense layers with one kind of activation.
+    """
+    weights: list[np.ndarray] = []
+    biases: list[np.ndarray] = []
+    kept: list[np.ndarray] = []
+    activations: set[Literal["silu", "relu", "tanh"]] = set()
+    select: layers.SelectInputs | None = None
+    scale, shift = np.ones(()), np.zeros(())
+    network = split_head(policy)[0]
+    # A clip of the mean in front of the head (gSDE) is learned like the rest of the head's input.
+    network = network[:-1] if network and isinstance(network[-1], layers.HardTanh) else network
+    for index, layer in enumerate(network):
+        match layer:
+            case layers.SelectInputs() if not index:
+                select = layer
+            case layers.Standardize() if not weights:
+                scale = layer.scale.astype(np.float64)
+                shift = -layer.mean.astype(np.float64) * scale
+            case layers.Dense() | layers.QuantizedDense():
+                weight, bias = _affine(layer)
+                weights.append(weight * scale)
+                biases.append(bias + (weight * shift).sum(axis=1))
+                kept.append(_kept(layer))
+                scale, shift = np.ones(()), np.zeros(())
+            case layers.Relu() | layers.Tanh() | layers.Silu():
+                activations.add(_ACTIVATIONS[type(layer)])
+            case _:
+                raise LilliputError(
+                    f"finetune: layer {index} is {type(layer).__name__}; "
+                    "supported: dense layers with ReLU, tanh or SiLU"
+                )
+    if len(activations) > 1:
+        raise LilliputError(f"finetune: the activations are {', '.join(sorted(activations))}; they must be of one kind")
+    return Start(
+        tuple(weights), tuple(biases), tuple(kept), select, policy.digest
+    ), activations.pop() if activations else "silu"
+
+
+def _kept(layer: layers.Dense | layers.QuantizedDense) -> np.ndarray:
+    """Which weights (outputs, inputs) were not pruned: a code of zero alone does not say that one was."""
+    if isinstance(layer, layers.Dense):
+        return layer.weight != 0
+    codes = layer.weight.values
+    return np.ones(codes.shape, bool) if store_weight(layer.weight).encoding == "dense" else codes != 0
+
+
+def _affine(layer: layers.Dense | layers.QuantizedDense) -> tuple[np.ndarray, np.ndarray]:
+    """The layer as weights and biases on its real input, its rounding left out."""
+    bias = np.zeros(layer.weight.shape[0]) if layer.bias is None else layer.bias.astype(np.float64)
+    if isinstance(layer, layers.Dense):
+        return layer.weight.astype(np.float64), bias
+    weight = layer.weight.dequantize().astype(np.float64)
+    if isinstance(layer.input, layers.StaticRange):
+        bias = bias + (weight * layer.input.zero_point).sum(axis=1)
+        weight = weight * layer.input.inverse_scale.astype(np.float64)
+    return weight, bias
+
+
+def _input_range(policy: Policy) -> Literal["per_dimension", "per_tensor", "none"]:
+    first = next(layer for layer in policy.layers if isinstance(layer, layers.Dense | layers.QuantizedDense))
+    if isinstance(first, layers.QuantizedDense) and isinstance(first.input, layers.StaticRange):
+        return "per_dimension" if first.input.inverse_scale.shape else "per_tensor"
+    return "none" if isinstance(first, layers.QuantizedDense) and first.input is None else "per_dimension"

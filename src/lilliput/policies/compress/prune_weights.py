@@ -1,0 +1,133 @@
+"""Unstructured pruning: single weights become zero; shapes stay."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+import numpy as np
+from jaxtyping import Float64
+
+from lilliput.errors import LilliputError, NotApplicable
+from lilliput.policies.compress.brain_surgeon import sparse
+from lilliput.policies.compress.chain import RealLinear, check_real, forward, layer_inputs, linear_indices, real_linear
+from lilliput.policies.compress.context import MAX_OBSERVATIONS, Context, Source
+from lilliput.policies.compress.prune_units import DEFAULT_OBSERVATIONS
+from lilliput.policies.compress.regression import moments, outputs, refitted, samples
+from lilliput.policies.compress.step import Step, check_fields, check_integer, check_ratio
+from lilliput.policies.policy import Policy, replace_layers
+
+
+@final
+@dataclass(frozen=True)
+class PruneWeights(Step):
+    """Sets the least important weights to zero until `sparsity` of them are (rounded down).
+
+    Attributes:
+        sparsity: the part of the weights that is zero afterwards, in [0, 1).
+        scope: where that part is counted: in each `layer`, or `global`: in all layers together, or in each `output`.
+        importance: `magnitude`: the size of a weight. `wanda`: times the root mean square of its input on calibration
+            observations (Sun et al. 2023, arXiv 2306.11695, equation 1; theirs is scope `output`). `sparsegpt`: how
+            much the layer's outputs change on those observations once the other weights are refitted; and refitted
+            they are, with the bias (scope `layer`).
+        source: of calibration observations.
+        observations: how many.
+    """
+
+    NAME: ClassVar[str] = "prune_weights"
+    VERSION: ClassVar[int] = 1
+
+    sparsity: float
+    scope: Literal["layer", "global", "output"] = "layer"
+    importance: Literal["magnitude", "wanda", "sparsegpt"] = "magnitude"
+    source: Source = "on_policy"
+    observations: int = DEFAULT_OBSERVATIONS
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_ratio(self, "sparsity", self.sparsity)
+        check_integer(self, "observations", self.observations, 1, MAX_OBSERVATIONS)
+        if self.importance == "magnitude" and (self.source, self.observations) != ("on_policy", DEFAULT_OBSERVATIONS):
+            raise LilliputError(
+                "prune_weights: importance 'magnitude' uses no observations; drop source and observations"
+            )
+        if self.importance == "sparsegpt" and self.scope != "layer":
+            raise LilliputError(f"prune_weights: importance 'sparsegpt' needs scope layer; the scope is {self.scope}")
+
+    def apply(self, policy: Policy, context: Context) -> Policy:
+        """The policy with more weights that are zero."""
+        check_real(policy, self.NAME, "prune")
+        indices = linear_indices(policy)
+        weights = [real_linear(policy, index).weight for index in indices]
+        n_zero = [math.floor(self.sparsity * weight.size + 1e-9) for weight in weights]
+        if self.scope == "layer" and all(
+            np.count_nonzero(weight == 0) >= n for weight, n in zip(weights, n_zero, strict=True)
+        ):
+            raise NotApplicable(self._nothing)
+        if self.importance == "sparsegpt":
+            return _by_second_order(policy, self.sparsity, context.observations(self.observations, self.source))
+        inputs = []
+        if self.importance == "wanda":
+            inputs = layer_inputs(policy, context.observations(self.observations, self.source))
+        scores = [
+            _scores(real_linear(policy, index), inputs[index] if inputs else None).reshape(len(weight), -1)
+            for index, weight in zip(indices, weights, strict=True)
+        ]
+        match self.scope:
+            case "layer":
+                kept = [_kept(score.reshape(1, -1), self.sparsity).reshape(score.shape) for score in scores]
+            case "output":
+                kept = [_kept(score, self.sparsity) for score in scores]
+            case "global":
+                everything = _kept(np.concatenate([score.reshape(1, -1) for score in scores], axis=1), self.sparsity)
+                cuts = np.cumsum([score.size for score in scores])[:-1]
+                kept = [
+                    part.reshape(score.shape) for part, score in zip(np.split(everything[0], cuts), scores, strict=True)
+                ]
+        new = list(policy.layers)
+        changed = False
+        for index, weight, keep in zip(indices, weights, kept, strict=True):
+            pruned = np.where(keep.reshape(weight.shape), weight, weight.dtype.type(0))
+            changed |= not np.array_equal(pruned, weight)
+            new[index] = dataclasses.replace(real_linear(policy, index), weight=pruned)
+        if not changed:
+            raise NotApplicable(self._nothing)
+        return replace_layers(policy, tuple(new))
+
+    @property
+    def _nothing(self) -> str:
+        return f"prune_weights: a sparsity of {self.sparsity:g} is there already; nothing to set to zero"
+
+
+def _scores(layer: RealLinear, x: np.ndarray | None) -> Float64[np.ndarray, "..."]:
+    size = np.abs(layer.weight.astype(np.float64)).reshape(len(layer.weight), -1)
+    if x is None:
+        return size
+    return size * np.sqrt(np.square(samples(layer, x).astype(np.float64)).mean(axis=0))
+
+
+def _kept(scores: Float64[np.ndarray, "groups n"], sparsity: float) -> np.ndarray:
+    """Which stay when the smallest of each row go."""
+    n_zero = math.floor(sparsity * scores.shape[1] + 1e-9)
+    kept = np.ones(scores.shape, bool)
+    np.put_along_axis(kept, np.argsort(scores, axis=1, kind="stable")[:, :n_zero], False, axis=1)
+    return kept
+
+
+def _by_second_order(policy: Policy, sparsity: float, observations: np.ndarray) -> Policy:
+    """From the front, each layer sparse and refitted to what it gave at first, for what it gets now."""
+    wanted = layer_inputs(policy, observations)
+    x = wanted[0]
+    new = list(policy.layers)
+    for index, layer in enumerate(policy.layers):
+        if isinstance(layer, RealLinear):
+            weight = layer.weight.astype(np.float64).reshape(len(layer.weight), -1)
+            found = moments(samples(layer, x), outputs(layer, wanted[index + 1]), weight)
+            aimed, _ = refitted(found, weight)
+            pruned = sparse(aimed, found.hessian, sparsity)
+            bias = found.y_mean - pruned @ found.x_mean
+            new[index] = dataclasses.replace(
+                layer, weight=pruned.reshape(layer.weight.shape).astype(np.float32), bias=bias.astype(np.float32)
+            )
+        x = forward((new[index],), x)
+    return replace_layers(policy, tuple(new))

@@ -1,0 +1,283 @@
+"""Post-training quantization: integer weights, and integer inputs by a dynamic or a static range."""
+
+import dataclasses
+import itertools
+from dataclasses import dataclass
+from typing import ClassVar, Literal, assert_never, final
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from lilliput.errors import LilliputError, NotApplicable
+from lilliput.policies import constants, layers
+from lilliput.policies.affine import (
+    MAX_BITS,
+    MIN_BITS,
+    QuantizedTensor,
+    check_bits,
+    quantize_unsigned,
+    quantize_weights,
+    unsigned_max,
+)
+from lilliput.policies.compress.calibrate import Calibration, input_range, static_range, weight_scale
+from lilliput.policies.compress.chain import forward, layer_inputs
+from lilliput.policies.compress.context import DEFAULT_OBSERVATIONS, MAX_OBSERVATIONS, Context, Source
+from lilliput.policies.compress.gptq import gptq
+from lilliput.policies.compress.mixed import allocations
+from lilliput.policies.compress.regression import moments, outputs, refitted, samples
+from lilliput.policies.compress.step import Step, check_fields, check_integer
+from lilliput.policies.policy import Policy, replace_layers
+
+Scheme = Literal["dynamic", "static", "weight_only"]
+QuantizedLinear = layers.QuantizedDense | layers.QuantizedConv2d
+
+
+@final
+@dataclass(frozen=True)
+class Quantize(Step):
+    """Quantizes every linear layer that still has real weights.
+
+    Weights are symmetric signed codes. What is quantized of the first layer's input is the
+    normalized observation.
+
+    Attributes:
+        weight_bits: 2 to 8; 2 bits are ternary (-1, 0, 1). `auto`: each layer gets its own, so that the policy takes at
+            most `max_bytes` and the actions on calibration observations move least.
+        activation_bits: 2 to 8.
+        scheme: `dynamic`: each observation's own range, at run time (the literature's PTDQ); `static`: ranges fixed
+            on calibration observations (PTSQ); `weight_only`: inputs stay real.
+        granularity: of the weight scale: one a layer, or one an output.
+        calibration: how ranges are set: `minmax`; `percentile` of the inputs (static only); `mse`: the least squared
+            error, of inputs and weights.
+        input: of a static range: `per_tensor`, or `per_dimension`: the first layer has a range for each of its
+            inputs, since the numbers of an observation differ in kind; `every_dimension`: every Dense layer.
+            Convolutions have one for all.
+        method: `nearest`: each weight to the nearest code; `gptq`: one after another, those that follow making good
+            what was lost on calibration observations (with `mse`, scales are chosen by the error of the outputs).
+        bias_correction: adds to each bias what quantization changed in the mean of the output on calibration
+            observations.
+        source: of calibration observations.
+        observations: how many.
+        draw: which draw of them; draws share no episode.
+        max_bytes: the model_bytes that `auto` may use.
+    """
+
+    NAME: ClassVar[str] = "quantize"
+    VERSION: ClassVar[int] = 1
+
+    weight_bits: int | Literal["auto"] = 8
+    activation_bits: int = 8
+    scheme: Scheme = "dynamic"
+    granularity: Literal["per_tensor", "per_channel"] = "per_tensor"
+    calibration: Calibration = "minmax"
+    input: Literal["per_tensor", "per_dimension", "every_dimension"] = "per_tensor"
+    method: Literal["nearest", "gptq"] = "nearest"
+    bias_correction: bool = False
+    source: Source = "on_policy"
+    observations: int = DEFAULT_OBSERVATIONS
+    draw: int = 0
+    max_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.weight_bits != "auto":
+            check_bits(self.weight_bits, "quantize: weight_bits")
+        if (self.weight_bits == "auto") != (self.max_bytes > 0):
+            raise LilliputError(
+                f"quantize: weight_bits {self.weight_bits}, max_bytes {self.max_bytes}; auto and a budget go together"
+            )
+        check_bits(self.activation_bits, "quantize: activation_bits")
+        check_integer(self, "observations", self.observations, 1, MAX_OBSERVATIONS)
+        check_integer(self, "draw", self.draw, 0, 10_000)
+        if self.scheme == "weight_only" and self.activation_bits != 8:
+            raise LilliputError("quantize: scheme weight_only leaves the inputs real; drop activation_bits")
+        if self.scheme != "static" and self.input != "per_tensor":
+            raise LilliputError(f"quantize: input {self.input!r} needs scheme static; the scheme is {self.scheme}")
+        if self.scheme != "static" and self.calibration == "percentile":
+            raise LilliputError(f"quantize: calibration percentile needs scheme static; the scheme is {self.scheme}")
+        unused = (self.source, self.observations, self.draw) != ("on_policy", DEFAULT_OBSERVATIONS, 0)
+        if unused and not self._needs_observations:
+            raise LilliputError(
+                f"quantize: scheme {self.scheme} uses no calibration observations; drop source, observations and draw"
+            )
+
+    @property
+    def _needs_observations(self) -> bool:
+        return self.weight_bits == "auto" or self.scheme == "static" or self.method == "gptq" or self.bias_correction
+
+    def apply(self, policy: Policy, context: Context) -> Policy:
+        """The policy with quantized linear layers."""
+        todo = [index for index, layer in enumerate(policy.layers) if isinstance(layer, layers.Dense | layers.Conv2d)]
+        if not todo:
+            raise NotApplicable("quantize: every linear layer is quantized already")
+        if self.input != "per_tensor" and not any(isinstance(policy.layers[index], layers.Dense) for index in todo):
+            raise LilliputError(
+                f"quantize: input {self.input!r} needs a Dense layer; convolutions have one range for all"
+            )
+        inputs: list[np.ndarray] = []
+        if self._needs_observations:
+            observations = context.observations(self.observations, self.source, self.draw)
+            inputs = layer_inputs(policy, observations)
+        if self.weight_bits == "auto":
+            return self._within(self.max_bytes, policy, todo, inputs)
+        return self._with_bits(dict.fromkeys(todo, self.weight_bits), policy, inputs)
+
+    def _within(self, max_bytes: int, policy: Policy, todo: list[int], inputs: list[np.ndarray]) -> Policy:
+        """The policy within the budget, bits given out by what rounding of each layer alone does to the actions."""
+        stop = len(policy.layers) - isinstance(policy.layers[-1], layers.ArgmaxAction)
+        wanted = inputs[stop].astype(np.float64)
+
+        def error_of(small: Policy, start: int) -> float:
+            return float(np.square(forward(small.layers[start:stop], inputs[start]) - wanted).mean())
+
+        error: dict[int, dict[int, float]] = {index: {} for index in todo}
+        nbytes: dict[int, dict[int, int]] = {index: {} for index in todo}
+        for index, bits in itertools.product(todo, range(MIN_BITS, MAX_BITS + 1)):
+            alone = self._with_bits({index: bits}, policy, inputs)
+            error[index][bits] = error_of(alone, index)
+            nbytes[index][bits] = _stored(alone, [index])
+        budget = max_bytes - _stored(policy, [index for index in range(len(policy.layers)) if index not in todo])
+        # Zeros are stored sparsely, and how many there are depends on the layers before: bytes do not quite add up.
+        # Nor do errors: the same bits for all, as many as fit, are tried too.
+        equal = (self._with_bits(dict.fromkeys(todo, b), policy, inputs) for b in range(MAX_BITS, MIN_BITS - 1, -1))
+        fitting = list(itertools.islice((small for small in equal if small.model_bytes <= max_bytes), 1))
+        for slack in (1.02, 1.0, 0.98, 0.95):
+            tried = [self._with_bits(bits, policy, inputs) for bits in allocations(error, nbytes, int(budget * slack))]
+            fitting += [small for small in tried if small.model_bytes <= max_bytes]
+            if len(fitting) > 1:
+                break
+        if not fitting:
+            least = max_bytes - budget + sum(min(sizes.values()) for sizes in nbytes.values())
+            raise LilliputError(
+                f"quantize: max_bytes is {max_bytes}; the policy takes at least {least}: raise it, or prune before"
+            )
+        return min(fitting, key=lambda small: error_of(small, todo[0]))
+
+    def _with_bits(self, bits: dict[int, int], policy: Policy, inputs: list[np.ndarray]) -> Policy:
+        """The policy with those layers quantized to so many bits each."""
+        first = next(index for index, layer in enumerate(policy.layers) if isinstance(layer, layers.Linear))
+        new = list(policy.layers)
+        # What each layer gets once those before it are quantized: errors are then made good instead of adding up.
+        follow = self.bias_correction or self.method == "gptq"
+        x = inputs[0] if inputs else None
+        for index, layer in enumerate(policy.layers):
+            if isinstance(layer, layers.Dense | layers.Conv2d) and index in bits:
+                separate = self.input == "every_dimension" or (self.input == "per_dimension" and index == first)
+                range_ = self._range(layer, inputs[index] if inputs else None, per_dimension=separate)
+                new[index] = self._quantized(layer, bits[index], range_, x, inputs[index : index + 2])
+            if follow and x is not None:
+                x = forward((new[index],), x)
+        return replace_layers(policy, tuple(new))
+
+    def _range(
+        self, layer: layers.Dense | layers.Conv2d, x: Float32[np.ndarray, "n ..."] | None, *, per_dimension: bool
+    ) -> layers.InputRange:
+        match self.scheme:
+            case "weight_only":
+                return None
+            case "dynamic":
+                return layers.DynamicRange(self.activation_bits)
+            case "static":
+                assert x is not None
+                separate = per_dimension and isinstance(layer, layers.Dense)
+                low, high = input_range(x, self.activation_bits, self.calibration, per_dimension=separate)
+                range_ = static_range(low, high, self.activation_bits)
+                return without_constants(range_, x) if separate else range_
+            case _:
+                assert_never(self.scheme)
+
+    def _quantized(
+        self,
+        layer: layers.Dense | layers.Conv2d,
+        bits: int,
+        range_: layers.InputRange,
+        x: np.ndarray | None,
+        real: list[np.ndarray],
+    ) -> QuantizedLinear:
+        """The layer, quantized, where it gets `x`; `real`: what it got and gave before (empty: no observations)."""
+        rows, bias = absorbed(layer, range_, real[0] if real else None)
+        per_channel = self.granularity == "per_channel"
+        if self.method == "gptq":
+            assert x is not None
+            seen, wanted = samples(layer, x).astype(np.float64), outputs(layer, real[1]) - bias
+            if isinstance(range_, layers.StaticRange):
+                near = _nearest_to_zero(range_, rows.shape[1])
+                codes = quantize_unsigned(x, range_.inverse_scale, range_.zero_point, range_.bits)
+                padding = float(range_.zero_point) if range_.zero_point.shape == () else 0.0
+                seen = samples(layer, codes, padding) - near
+                wanted = wanted - rows @ (near - range_.zero_point)
+            found = moments(seen, wanted, rows, centred=self.bias_correction)
+            aimed, _ = refitted(found, rows)
+            aimed = np.where(np.any(rows, axis=0), aimed, 0.0)
+            codes = gptq(aimed, found.hessian, bits, self.calibration, per_channel=per_channel)
+        else:
+            scale = weight_scale(rows, bits, self.calibration, per_channel=per_channel)
+            codes = quantize_weights(rows, scale, bits)
+        quantized = assembled(layer, range_, codes, rows, bias)
+        if not self.bias_correction:
+            return quantized
+        assert x is not None
+        missing = (real[1].astype(np.float64) - forward((quantized,), x)).mean(axis=(0, *range(2, real[1].ndim)))
+        corrected = missing if quantized.bias is None else quantized.bias + missing
+        return dataclasses.replace(quantized, bias=corrected.astype(np.float32))
+
+
+def _stored(policy: Policy, indices: list[int]) -> int:
+    return sum(array.nbytes for index in indices for array in constants.constants(policy.layers[index]).values())
+
+
+def _nearest_to_zero(range_: layers.StaticRange, n: int) -> Float64[np.ndarray, " n"]:
+    """The code nearest to zero that there is: what a far-off input always adds goes through unrounded weights."""
+    near = np.clip(range_.zero_point, 0, unsigned_max(range_.bits)).astype(np.float64)
+    return np.broadcast_to(near, (n,))
+
+
+def without_constants(range_: layers.StaticRange, x: Float32[np.ndarray, "n inputs"]) -> layers.StaticRange:
+    """The ranges with plain numbers for inputs that never change, which `absorbed` gives no weight."""
+    constant = (x == x[0]).all(axis=0)
+    inverse = np.where(constant, np.float32(1), range_.inverse_scale)
+    return layers.StaticRange(inverse, np.where(constant, np.int32(0), range_.zero_point), range_.bits)
+
+
+def absorbed(
+    layer: layers.Dense | layers.Conv2d, range_: layers.InputRange, x: np.ndarray | None
+) -> tuple[Float64[np.ndarray, "rows columns"], Float64[np.ndarray, " rows"]]:
+    """The weights for codes instead of real inputs, the input's scale taken up, and the bias.
+
+    An input that was the same number `x` in every calibration observation gets no weight: what it adds goes into the
+    bias, exactly.
+    """
+    rows = layer.weight.astype(np.float64).reshape(len(layer.weight), -1)
+    bias = np.zeros(len(rows)) if layer.bias is None else layer.bias.astype(np.float64)
+    if not isinstance(range_, layers.StaticRange):
+        return rows, bias
+    scale = 1 / range_.inverse_scale.astype(np.float64)
+    if range_.inverse_scale.shape == () or x is None:
+        return rows * scale, bias
+    constant = (x == x[0]).all(axis=0)
+    return rows * np.where(constant, 0.0, scale), bias + rows @ np.where(constant, x[0].astype(np.float64), 0.0)
+
+
+def assembled(
+    layer: layers.Dense | layers.Conv2d,
+    range_: layers.InputRange,
+    codes: QuantizedTensor,
+    rows: Float64[np.ndarray, "rows columns"],
+    bias: Float64[np.ndarray, " rows"],
+) -> QuantizedLinear:
+    """The quantized layer from the codes of the weights, and the weights and bias that `absorbed` gave."""
+    weight = QuantizedTensor(codes.values.reshape(layer.weight.shape), codes.scale, codes.bits)
+    keep_none = layer.bias is None and not bias.any()
+    if isinstance(range_, layers.StaticRange):
+        near = _nearest_to_zero(range_, rows.shape[1])
+        integers = codes.values.astype(np.float64).reshape(len(rows), -1)
+        bias = bias + rows @ (near - range_.zero_point) - codes.scale.astype(np.float64) * (integers @ near)
+        keep_none = keep_none and not bias.any()
+    new_bias = None if keep_none else bias.astype(np.float32)
+    match layer:
+        case layers.Dense():
+            return layers.QuantizedDense(weight, new_bias, range_)
+        case layers.Conv2d():
+            return layers.QuantizedConv2d(weight, new_bias, range_, layer.stride, layer.padding)
+        case _:
+            assert_never(layer)

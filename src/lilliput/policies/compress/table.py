@@ -1,0 +1,30 @@
+"""The compression steps there are."""
+
+from lilliput.policies.compress.distill import Distill
+from lilliput.policies.compress.equalize import Equalize
+from lilliput.policies.compress.evolve import Evolve
+from lilliput.policies.compress.finetune import Finetune
+from lilliput.policies.compress.fold_inputs import FoldInputs
+from lilliput.policies.compress.half import Half
+from lilliput.policies.compress.prune_units import PruneUnits
+from lilliput.policies.compress.prune_weights import PruneWeights
+from lilliput.policies.compress.quantize import Quantize
+from lilliput.policies.compress.remove_dead_inputs import RemoveDeadInputs
+from lilliput.policies.compress.step import Step
+
+STEPS: dict[str, type[Step]] = {
+    step.NAME: step
+    for step in (
+        Quantize,
+        PruneUnits,
+        PruneWeights,
+        RemoveDeadInputs,
+        FoldInputs,
+        Equalize,
+        Half,
+        Distill,
+        Finetune,
+        Evolve,
+    )
+}
+"""By name, as recipes spell it."""

@@ -1,0 +1,194 @@
+"""Write a policy as an artifact that runs, and hold it to its golden examples."""
+
+import platform
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import runtime, spaces
+from lilliput.policies.artifact import (
+    MANIFEST,
+    Artifact,
+    Manifest,
+    file_sha256,
+    read_golden,
+    write_golden,
+    write_manifest,
+)
+from lilliput.policies.export.golden import Golden, golden_examples
+from lilliput.policies.policy import Policy
+
+
+def _write_onnx(policy: Policy, folder: Path, golden: Golden) -> dict[str, str]:
+    from lilliput.policies.export import onnx
+
+    return onnx.write(policy, folder)
+
+
+def _write_c(policy: Policy, folder: Path, golden: Golden) -> dict[str, str]:
+    from lilliput.policies.export import c
+
+    c.write(policy, folder, golden.observations, golden.actions, golden.tolerance)
+    return {}
+
+
+FORMATS: dict[str, Callable[[Policy, Path, Golden], dict[str, str]]] = {"onnx": _write_onnx, "c": _write_c}
+"""What writes a policy's files into a folder and says by which versions."""
+
+
+@final
+@dataclass(frozen=True)
+class CheckResult:
+    """How an artifact did on its golden examples, on this machine.
+
+    Attributes:
+        n_examples: how many there are.
+        largest_difference: of an action from the reference's, in action units.
+        flips: choices other than the reference's.
+        tolerance: the largest difference allowed; 0 for choices.
+        batch_is_exact: whether actions of a batch equal those of its observations alone, to the bit.
+    """
+
+    n_examples: int
+    largest_difference: float
+    flips: int
+    tolerance: float
+    batch_is_exact: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether the artifact does what the policy does."""
+        return (
+            self.n_examples > 0
+            and self.largest_difference <= self.tolerance
+            and self.flips == 0
+            and self.batch_is_exact
+        )
+
+
+def export(
+    policy: Policy, format: str, folder: str | Path, *, observations: Any = None, force: bool = False
+) -> Artifact:
+    """The artifact of the policy, written to `folder`, opened and found to reproduce its golden examples.
+
+    Args:
+        policy: what to export.
+        format: a key of FORMATS.
+        folder: a new folder.
+        observations: raw ones that the policy met, for the golden examples; drawn where there are none.
+        force: replace an artifact that stands there.
+
+    Raises:
+        LilliputError: an unknown format, a folder that exists, or a result that does not do what the policy does.
+    """
+    folder = Path(folder)
+    if format not in FORMATS:
+        raise LilliputError(f"the format is {format!r}; allowed: {', '.join(FORMATS)}")
+    _check_free(folder, force)
+    golden = golden_examples(policy, observations)
+    # Beside its final place, so that one rename puts it there whole.
+    work = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
+    try:
+        work.mkdir(parents=True)
+        versions = FORMATS[format](policy, work, golden)
+        write_golden(work, golden.observations, golden.actions)
+        artifact = write_manifest(work, _manifest(policy, format, work, golden.tolerance, versions))
+        result = check(work)
+        if not result.ok:
+            raise LilliputError(
+                f"the {format} artifact does not do what the policy does and was not written: {describe(result)}"
+            )
+        _put(work, folder)
+    except OSError as error:
+        raise LilliputError(f"{folder} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return Artifact(folder, artifact.manifest)
+
+
+def check(folder: str | Path) -> CheckResult:
+    """What the artifact in `folder` does with its golden examples, on this machine.
+
+    Raises:
+        LilliputError: no artifact, a damaged one, or nothing here that runs it.
+    """
+    actor = runtime.open_artifact(folder)
+    manifest = actor.artifact.manifest
+    observations, expected = read_golden(actor.artifact)
+    action_shape = spaces.action_shape(manifest.action_space)
+    if len(observations) != len(expected) or expected.shape[1:] != action_shape or expected.dtype.kind not in "fiu":
+        raise LilliputError(f"{folder}: its golden actions are {expected.dtype}{list(expected.shape)}; export again")
+    actions = np.array([actor(observation) for observation in observations]).reshape(expected.shape)
+    difference = np.abs(actions.astype(np.float64) - expected)
+    is_choice = not isinstance(manifest.action_space, spaces.Box)
+    return CheckResult(
+        n_examples=len(observations),
+        largest_difference=float(np.max(np.where(np.isnan(difference), np.inf, difference), initial=0)),
+        flips=int(np.count_nonzero(difference)) if is_choice else 0,
+        tolerance=float(manifest.tolerance),
+        batch_is_exact=bool(np.array_equal(actor.batch(observations), actions)),
+    )
+
+
+def describe(result: CheckResult) -> str:
+    """One line: how many examples, how far off."""
+    flips = f", {result.flips} other choices" if result.flips else ""
+    batch = "" if result.batch_is_exact else "; a batch gives other actions than its observations alone"
+    return (
+        f"{result.n_examples} golden examples, largest difference {result.largest_difference:.3g} "
+        f"(allowed {result.tolerance:.3g}){flips}{batch}"
+    )
+
+
+def _check_free(folder: Path, force: bool) -> None:
+    if not folder.exists():
+        return
+    if not force:
+        raise LilliputError(f"{folder} exists; choose another name, or --force to replace an artifact")
+    if not (folder / MANIFEST).is_file():
+        raise LilliputError(f"{folder} exists and is not an artifact: it has no {MANIFEST}; it is not replaced")
+
+
+def _put(work: Path, folder: Path) -> None:
+    if not folder.exists():
+        work.rename(folder)
+        return
+    old = work.with_name(f"{work.name}.old")
+    folder.rename(old)
+    work.rename(folder)
+    shutil.rmtree(old)
+
+
+def _manifest(policy: Policy, format: str, folder: Path, tolerance: float, versions: dict[str, str]) -> Manifest:
+    provenance = policy.provenance
+    return Manifest(
+        format=format,
+        observation_space=policy.observation_space,
+        action_space=policy.action_space,
+        input_dtype=spaces.input_dtype(policy.observation_space),
+        wrappers=provenance.wrappers,
+        environment=provenance.environment,
+        policy_digest=policy.digest,
+        recipe=provenance.recipe,
+        source=provenance.source,
+        source_sha256=provenance.source_sha256,
+        n_parameters=policy.n_parameters,
+        n_nonzero_parameters=policy.n_nonzero_parameters,
+        n_macs=policy.n_macs,
+        model_bytes=policy.model_bytes,
+        tolerance=tolerance,
+        files={path.name: file_sha256(path) for path in sorted(folder.iterdir())},
+        versions={
+            "lilliput": metadata.version("lilliput"),
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            **versions,
+        },
+    )

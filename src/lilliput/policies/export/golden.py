@@ -1,0 +1,156 @@
+"""Golden examples: observations with the reference's actions, which every artifact of the policy must reproduce."""
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers, reference, spaces
+from lilliput.policies.export.steadiness import SHAKE, movement
+from lilliput.policies.policy import Policy
+
+N_EXAMPLES = 64
+MAX_BYTES = 1 << 19
+"""Of the observations: images are fewer."""
+
+TOLERANCE = 1e-5
+"""How far an action may be off, of the action's scale."""
+
+WORST_TOLERANCE = 0.05
+"""Where a policy rounds so coarsely that its examples would need more, they prove nothing."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """Examples: raw observations (n, *input shape) of the input's dtype, the reference's actions, and the tolerance."""
+
+    observations: np.ndarray
+    actions: np.ndarray
+    tolerance: float
+
+
+def golden_examples(policy: Policy, observations: Any = None) -> Golden:
+    """Examples on which another order of rounding does not show; the same ones for the same policy and observations.
+
+    Args:
+        policy: what is exported.
+        observations: raw ones that the policy met; without them, drawn from its normalizer and its observation space.
+
+    Raises:
+        LilliputError: observations of another shape, or a policy too unsteady to be compared with anything.
+    """
+    rng = np.random.default_rng(int(policy.digest[:16], 16))
+    space = policy.observation_space
+    one = int(np.prod(spaces.input_shape(space))) * np.dtype(spaces.input_dtype(space)).itemsize
+    n = int(np.clip(MAX_BYTES // one, 16, N_EXAMPLES))
+    n_candidates = 4 * n if n == N_EXAMPLES else 2 * n
+    ordinary = _drawn(policy, n_candidates, rng)
+    if observations is not None:
+        seen = spaces.artifact_input(space, observations)
+        seen = _distinct(seen[rng.permutation(len(seen))[:n_candidates]])
+        ordinary = np.concatenate([seen, ordinary[len(seen) :]])
+    extreme = _distinct(_extremes(policy))
+    candidates = np.concatenate([extreme, ordinary])
+    actions = reference.act(policy, candidates)
+    moves = np.where(_finite(candidates, actions), movement(policy, candidates, rng), np.inf)
+    tolerance = 0.0 if policy.is_discrete else TOLERANCE * _scale(policy, actions[len(extreme) :])
+    if not policy.is_discrete and np.count_nonzero(moves <= tolerance) < n // 4:
+        # Thousands of codes, or units that saturate where two codes meet: the steadiest examples, and what they bear.
+        bearable = float(np.sort(moves)[n // 4 - 1]) * 1.5
+        worst = tolerance * WORST_TOLERANCE / TOLERANCE
+        if not bearable <= worst:
+            raise LilliputError(
+                f"the policy is too unsteady to check: numbers changed by {SHAKE:g} move its action by {bearable:.2g}, "
+                f"more than {worst:.2g}; give real observations, or more bits"
+            )
+        tolerance = max(tolerance, bearable)
+    steady = moves <= tolerance
+    chosen = np.flatnonzero(steady)
+    if policy.is_discrete and len(chosen) < n // 4:
+        # Choices that tie everywhere, as of a policy pruned to a constant: the artifact has to show that it ties alike.
+        chosen = np.argsort(~steady, kind="stable")
+    chosen = chosen[:n]
+    return Golden(candidates[chosen], actions[chosen], tolerance)
+
+
+def _distinct(observations: np.ndarray) -> np.ndarray:
+    return observations[np.sort(np.unique(observations, axis=0, return_index=True)[1])]
+
+
+def _finite(observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    pairs = zip(observations, actions, strict=True)
+    return np.array([bool(np.isfinite(x).all() and np.isfinite(a).all()) for x, a in pairs])
+
+
+def _scale(policy: Policy, actions: np.ndarray) -> float:
+    """How large actions are: half the widest range of the action space, or what is typical where that is unbounded."""
+    if isinstance(policy.action_space, spaces.Box):
+        half = (policy.action_space.high - policy.action_space.low) / 2
+        if np.isfinite(half).all() and half.max() < 1e6:
+            return float(half.max())
+    typical = float(np.median(np.abs(actions).reshape(len(actions), -1).max(axis=1)))
+    return typical if np.isfinite(typical) and typical > 0 else 1.0
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Spread:
+    """For every input: the centre and width of what is likely, the bounds, and whether it is a whole number."""
+
+    centre: np.ndarray
+    width: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    whole: np.ndarray
+
+
+def _spread(policy: Policy) -> _Spread:
+    space = policy.observation_space
+    boxes = (space,) if isinstance(space, spaces.Box) else tuple(box for _, box in space.boxes)
+    low, high, whole = (
+        np.concatenate([np.broadcast_to(part, box.shape).reshape(-1) for box, part in zip(boxes, parts, strict=True)])
+        for parts in (
+            [box.low for box in boxes],
+            [box.high for box in boxes],
+            [np.array(not box.dtype.startswith("float")) for box in boxes],
+        )
+    )
+    bounded = high - low < 1e4
+    centre = np.where(bounded, np.clip(low, -1e6, 1e6) / 2 + np.clip(high, -1e6, 1e6) / 2, 0)
+    width = np.where(bounded, (high - low) / 4, 1)
+    inputs: Any = ...
+    for layer in policy.layers[:2]:
+        match layer:
+            case layers.SelectInputs(indices=indices):
+                inputs = indices
+            case layers.Standardize() if layer.mean.shape in ((), centre[inputs].shape):
+                # An image is divided by 255 without a mean: nothing is learned about it from that.
+                if layer.mean.any():
+                    scale = np.abs(layer.scale.astype(np.float64))
+                    centre[inputs] = layer.mean
+                    width[inputs] = 1 / np.where(scale > 0, scale, 1)
+            case _:
+                break
+    shape = spaces.input_shape(space)
+    return _Spread(*(array.reshape(shape) for array in (centre, width, low, high, whole)))
+
+
+def _drawn(policy: Policy, n: int, rng: np.random.Generator) -> np.ndarray:
+    spread = _spread(policy)
+    steps = rng.choice([0.3, 1.0, 3.0], (n, *(1,) * spread.centre.ndim)) * rng.normal(size=(n, *spread.centre.shape))
+    return _allowed(policy, spread, spread.centre + steps * spread.width)
+
+
+def _extremes(policy: Policy) -> np.ndarray:
+    """Zeros, the centre, the bounds, and values far outside of what is likely."""
+    spread = _spread(policy)
+    bounds = np.maximum(spread.low, -1e6), np.minimum(spread.high, 1e6)
+    far = (spread.centre + k * spread.width for k in (-1000, -10, 10, 1000))
+    return _allowed(policy, spread, np.stack([np.zeros_like(spread.centre), spread.centre, *bounds, *far]))
+
+
+def _allowed(policy: Policy, spread: _Spread, observations: np.ndarray) -> np.ndarray:
+    clipped = np.clip(observations, spread.low, spread.high)
+    return np.where(spread.whole, np.rint(clipped), clipped).astype(spaces.input_dtype(policy.observation_space))

@@ -1,0 +1,194 @@
+"""Checkpoints to policies: nothing in a file is executed, and no framework is needed."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers, spaces
+from lilliput.policies.load import rl_zoo
+from lilliput.policies.load.archive import read_archive
+from lilliput.policies.load.cleanrl import read_cleanrl
+from lilliput.policies.load.lilliput import read_lilliput
+from lilliput.policies.load.onnx import read_onnx
+from lilliput.policies.load.stable_baselines3 import is_stable_baselines3, read_stable_baselines3
+from lilliput.policies.load.torch_file import is_torch_zip
+from lilliput.policies.load.vecnormalize import read_normalizer, standardize
+from lilliput.policies.policy import Policy, Provenance
+
+__all__ = ["FORMATS", "load_policy"]
+
+MAX_FILE_BYTES = 512 << 20
+
+
+def _is_zip(data: bytes) -> bool:
+    return data.startswith(b"PK\x03\x04")
+
+
+def _is_lilliput(data: bytes) -> bool:
+    # safetensors: the length of a JSON header, then the header.
+    return len(data) > 9 and data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data)
+
+
+def _read_zip(data: bytes, name: str) -> Policy:
+    archive = read_archive(data, name)
+    if is_stable_baselines3(archive):
+        return read_stable_baselines3(archive)
+    if is_torch_zip(archive):
+        return read_cleanrl(data, name)
+    entries = ", ".join(entry[:40] for entry in list(archive.sizes)[:4]) or "nothing"
+    raise LilliputError(f"{name} is a zip file with {entries}; supported: {_SUPPORTED}")
+
+
+@final
+@dataclass(frozen=True)
+class Format:
+    """A kind of checkpoint file: how it is recognised by its content, and its reader."""
+
+    what: str
+    recognise: Callable[[bytes], bool]
+    read: Callable[[bytes, str], Policy]
+
+
+FORMATS: Final = (
+    Format("Stable-Baselines3 zips, CleanRL state dicts (.cleanrl_model, .pt)", _is_zip, _read_zip),
+    Format("Lilliput's own .lilliput", _is_lilliput, read_lilliput),
+    Format("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), read_cleanrl),
+    Format("ONNX", lambda data: data.startswith(b"\x08"), read_onnx),
+)
+"""The formats, in the order in which they are tried: .lilliput begins with a length, which may look like others."""
+
+_SUPPORTED = "; ".join(kind.what for kind in FORMATS)
+
+
+def load_policy(source: str | os.PathLike[str], *, normalizer: str | os.PathLike[str] | None = None) -> Policy:
+    """The policy in a checkpoint file or rl-zoo folder, its observation normalizer as its first layer.
+
+    Args:
+        source: a Stable-Baselines3 or sb3-contrib zip, an rl-zoo folder, a CleanRL state dict, an ONNX file or a
+            .lilliput file.
+        normalizer: a VecNormalize pickle, or an .npz or .json file with `mean`, `var` and optionally `epsilon` and
+            `clip`. Without it, what stands beside a zip is taken: rl-zoo's `Env/vecnormalize.pkl` for `Env.zip`, or a
+            plain vecnormalize.pkl.
+
+    Raises:
+        LilliputError: no such file, one that cannot be read, or a policy of a kind that Lilliput does not have.
+    """
+    path = Path(source)
+    if path.is_dir():
+        path = rl_zoo.zip_of_folder(path)
+    name = repr(path.name)
+    data = _read_file(path)
+    # Numbers too large for float32 become infinite here and are refused by Policy.
+    with np.errstate(all="ignore"):
+        policy = _dispatch(data, name)
+        side = (
+            rl_zoo.side_of_zip(path)
+            if policy.provenance.framework == "stable_baselines3" and _is_zip(data)
+            else rl_zoo.Side()
+        )
+        statistics = side.normalizer if normalizer is None else Path(normalizer)
+        if statistics is not None:
+            policy = _normalized(policy, statistics)
+        elif side.normalized:
+            raise LilliputError(
+                f"{name}: config.yml says that observations were normalized, but there is no vecnormalize.pkl; give it "
+                "as normalizer="
+            )
+    if _is_lilliput(data):
+        return policy
+    run = path.parent.name.split("__")
+    if policy.provenance.framework == "cleanrl" and len(run) == 4:  # environment, script, seed, time
+        side = rl_zoo.Side(environment=run[0])
+    return _with_side(
+        policy,
+        side,
+        Provenance(source=path.name, source_sha256=hashlib.sha256(data).hexdigest()),
+        given=normalizer is not None,
+    )
+
+
+def _dispatch(data: bytes, name: str) -> Policy:
+    for kind in FORMATS:
+        if kind.recognise(data):
+            try:
+                return kind.read(data, name)
+            except LilliputError as error:
+                # What the nouns refuse does not name the file; what a file says may hold terminal codes.
+                message = _printable(str(error))
+                raise LilliputError(message if name in message else f"{name}: {message}") from error
+    raise LilliputError(f"{name} is {'empty' if not data else 'of no known format'}; supported: {_SUPPORTED}")
+
+
+def _printable(text: str) -> str:
+    """The text as one line, its control characters replaced."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _read_file(path: Path) -> bytes:
+    name = repr(path.name)
+    try:
+        if not path.is_file():
+            raise LilliputError(
+                f"{str(path)!r} is not a file; give a checkpoint or an rl-zoo folder"
+                if path.exists()
+                else f"{str(path)!r} does not exist"
+            )
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise LilliputError(f"{name} has {path.stat().st_size} bytes; at most {MAX_FILE_BYTES} are read")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise LilliputError(f"{str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _normalized(policy: Policy, path: Path) -> Policy:
+    """The policy with the normalizer of that file as its first layer."""
+    if policy.provenance.recipe or any(
+        isinstance(layer, layers.Standardize) and layer.mean.shape for layer in policy.layers[:1]
+    ):
+        raise LilliputError(
+            f"{policy.provenance.source or 'the policy'} has its normalizer inside already; leave normalizer= away"
+        )
+    name = repr(path.name)
+    normalizer = read_normalizer(_read_file(path), name)
+    layer = standardize(normalizer, policy.observation_space, name)
+    if layer is None:
+        return policy
+    provenance = dataclasses.replace(policy.provenance, guesses=policy.provenance.guesses + normalizer.guesses)
+    critic = (_beside_action(layer, policy), *policy.critic) if policy.critic else ()
+    return dataclasses.replace(policy, layers=(layer, *policy.layers), provenance=provenance, critic=critic)
+
+
+def _beside_action(layer: layers.Standardize, policy: Policy) -> layers.Standardize:
+    """The same for an observation with an action behind it, which stays as it is."""
+    assert isinstance(policy.action_space, spaces.Box)
+    n, k = spaces.input_shape(policy.observation_space)[0], policy.action_space.size
+    parts = ((layer.mean, 0), (layer.scale, 1), (layer.clip, np.inf))
+    arrays = (np.concatenate([np.broadcast_to(array, n), np.full(k, rest)]).astype(np.float32) for array, rest in parts)
+    return layers.Standardize(*arrays)
+
+
+def _with_side(policy: Policy, side: rl_zoo.Side, source: Provenance, *, given: bool) -> Policy:
+    """The policy with what its file and the folder say of where it came from."""
+    found = policy.provenance
+    guesses = [guess for guess in found.guesses if not (given and guess.startswith("observation statistics"))]
+    notes = () if given else side.notes
+    wrappers = found.wrappers
+    if side.wrappers is not None:
+        transpose = tuple(wrapper for wrapper in found.wrappers if wrapper not in side.wrappers)
+        wrappers = side.wrappers + transpose
+    provenance = dataclasses.replace(
+        found,
+        source=source.source,
+        source_sha256=source.source_sha256,
+        environment=_printable(side.environment),
+        wrappers=wrappers,
+        guesses=tuple(_printable(guess) for guess in (*guesses, *notes)),
+    )
+    return dataclasses.replace(policy, provenance=provenance)

@@ -1,0 +1,244 @@
+"""The `data` entry of a Stable-Baselines3 zip: spaces, classes and arguments, read without unpickling anything.
+
+Each object that JSON does not have stands there twice: as text, and as a pickle. The pickle is read as inert data (see
+`inert_pickle`), because it is exact; the text takes its place where the pickle says something unexpected.
+"""
+
+import base64
+import binascii
+import json
+import math
+import re
+from typing import Any
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import spaces
+from lilliput.policies.load.inert_numpy import array_of, dtype_of
+from lilliput.policies.load.inert_pickle import (
+    DICT,
+    ORDERED_DICT,
+    Global,
+    Record,
+    is_call,
+    read_pickle,
+    state_of,
+    string_keys,
+)
+
+MAX_DATA_BYTES = 64 << 20
+MAX_TEXT = 1 << 20
+MAX_KEYS = 256
+
+_CLASS = re.compile(r"<class '([\w.]{1,200})'>")
+_NUMBER = re.compile(r"[^\s\[\],]+")
+_DICT_BOX = re.compile(r"'([^']{1,200})'\s*[,:]\s*Box\(([^()]*)\((\d[\d,\s]*)\),\s*(\w{1,20})\)")
+
+
+def parse_data(data: bytes, name: str) -> dict[str, Any]:
+    """The JSON object.
+
+    Raises:
+        LilliputError: it is none.
+    """
+    if len(data) > MAX_DATA_BYTES:
+        raise LilliputError(f"{name} has {len(data)} bytes; at most {MAX_DATA_BYTES} are read")
+    try:
+        parsed = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise LilliputError(f"{name} is not JSON; save or download it again") from error
+    if not isinstance(parsed, dict):
+        raise LilliputError(f"{name} is JSON, but no object; save it with Stable-Baselines3")
+    return parsed
+
+
+def class_of(text: Any) -> str:
+    """The full name in "<class 'package.Name'>"; empty where the text says something else."""
+    match = _CLASS.fullmatch(text) if isinstance(text, str) else None
+    return match.group(1) if match else ""
+
+
+def policy_class(data: dict[str, Any]) -> tuple[str, str]:
+    """Module and name of the policy's class; empty where the file does not say."""
+    entry = data.get("policy_class")
+    if not isinstance(entry, dict):
+        return "", ""
+    pickled = _pickled(entry)
+    module = entry.get("__module__")
+    if isinstance(pickled, Global) and (pickled.module == module or not isinstance(module, str)):
+        return pickled.module, pickled.name
+    return module if isinstance(module, str) else "", ""
+
+
+def policy_doc(data: dict[str, Any]) -> str:
+    """The docstring of the policy's class."""
+    entry = data.get("policy_class")
+    doc = entry.get("__doc__") if isinstance(entry, dict) else None
+    return doc if isinstance(doc, str) else ""
+
+
+def policy_kwargs(data: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that the user gave to the policy; classes as text."""
+    entry = data.get("policy_kwargs")
+    return {key: value for key, value in entry.items() if not key.startswith(":")} if isinstance(entry, dict) else {}
+
+
+def space_of(data: dict[str, Any], what: str, name: str) -> spaces.Space:
+    """The observation or action space.
+
+    Raises:
+        LilliputError: it is missing, malformed, or of a kind that Lilliput does not have.
+    """
+    entry = data.get(what)
+    if not isinstance(entry, dict):
+        raise LilliputError(f"{name} has no {what}; save it with Stable-Baselines3 1.0 or newer")
+    pickled = _pickled(entry)
+    if isinstance(pickled, Record) and isinstance(pickled.maker, Global) and _is_space(pickled.maker):
+        return _from_pickle(pickled, what, name)
+    return _from_text(entry, what, name)
+
+
+def _pickled(entry: dict[str, Any]) -> Any:
+    """What the entry's pickle says, None where there is none or it cannot be read."""
+    text = entry.get(":serialized:")
+    if not isinstance(text, str):
+        return None
+    try:
+        return read_pickle(base64.b64decode(text, validate=True), "space")[0]
+    except (binascii.Error, ValueError, LilliputError):
+        return None
+
+
+def _is_space(maker: Global) -> bool:
+    return maker.module.split(".")[:2] in (["gym", "spaces"], ["gymnasium", "spaces"])
+
+
+def _from_pickle(record: Record, what: str, name: str) -> spaces.Space:
+    state = state_of(record) or {}
+    where = f"{name}: {what}"
+    kind = record.maker.name if isinstance(record.maker, Global) else ""
+    match kind:
+        case "Box":
+            shape = state.get("_shape", state.get("shape"))
+            dtype = dtype_of(state.get("dtype"), where)
+            low, high = (array_of(state.get(bound), f"{where}, {bound}") for bound in ("low", "high"))
+            return spaces.Box(_shape(shape, where), low, high, dtype.newbyteorder("=").name)
+        case "Discrete":
+            return spaces.Discrete(_count(array_of(state.get("n"), where), where))
+        case "MultiDiscrete":
+            sizes = array_of(state.get("nvec"), where)
+            if sizes.ndim != 1:
+                raise LilliputError(f"{where} is a MultiDiscrete of shape {list(sizes.shape)}; supported: one axis")
+            return spaces.MultiDiscrete(tuple(_count(size, where) for size in sizes))
+        case "Dict":
+            inner = state.get("spaces")
+            if not is_call(inner, DICT, ORDERED_DICT):
+                raise LilliputError(f"{where} is a Dict without spaces; it is damaged")
+            found = string_keys(inner) or {}
+            boxes: list[tuple[str, spaces.Box]] = []
+            for key, value in found.items():
+                is_box = isinstance(value, Record) and isinstance(value.maker, Global) and value.maker.name == "Box"
+                box = _from_pickle(value, f"{what}[{key[:40]!r}]", name) if is_box and len(found) <= MAX_KEYS else None
+                if not isinstance(box, spaces.Box):
+                    raise LilliputError(f"{where} has a key {key[:40]!r} that is no Box; supported: a Dict of Boxes")
+                boxes.append((key, box))
+            return spaces.Dict(tuple(boxes))
+        case _:
+            raise _unsupported(kind, what, name)
+
+
+def _from_text(entry: dict[str, Any], what: str, name: str) -> spaces.Space:
+    where = f"{name}: {what}"
+    kind = class_of(entry.get(":type:")).rpartition(".")[2]
+    match kind:
+        case "Box":
+            shape = _shape(entry.get("_shape", entry.get("shape")), where)
+            low, high = (_bound(entry, bound, shape, where) for bound in ("low", "high"))
+            dtype = str(entry.get("dtype"))
+            return spaces.Box(shape, _as_stored(low, dtype), _as_stored(high, dtype), dtype)
+        case "Discrete":
+            return spaces.Discrete(_count(_numbers(str(entry.get("n")), where), where))
+        case "MultiDiscrete":
+            sizes = entry.get("nvec")
+            return spaces.MultiDiscrete(tuple(_count(size, where) for size in _numbers(str(sizes), where)))
+        case "Dict":
+            text = entry.get("spaces")
+            if (
+                not isinstance(text, str)
+                or len(text) > MAX_TEXT
+                or text.count("Box(") != len(_DICT_BOX.findall(text))
+                or "Discrete(" in text
+            ):
+                raise LilliputError(f"{where} cannot be read from its text; supported: a Dict of Boxes")
+            return spaces.Dict(tuple(_dict_box(match, where) for match in _DICT_BOX.finditer(text)))
+        case _:
+            raise _unsupported(kind, what, name)
+
+
+def _unsupported(kind: str, what: str, name: str) -> LilliputError:
+    allowed = "Box, Dict of Boxes" if what.startswith("observation") else "Box, Discrete, MultiDiscrete"
+    return LilliputError(f"{name}: {what} is {kind[:40] or 'of no known kind'}; supported: {allowed}")
+
+
+def _dict_box(match: re.Match[str], where: str) -> tuple[str, spaces.Box]:
+    key, bounds, size, dtype = match.groups()
+    shape = _shape([int(n) for n in size.replace(" ", "").split(",") if n], where)
+    # Each bound is a number, or brackets with all of them; numbers in brackets have no commas between.
+    low, high, *rest = (_numbers(part, where) for part in [*bounds.split(","), "", ""])
+    if any(part.size for part in rest) or not {low.size, high.size} <= {1, math.prod(shape)}:
+        raise LilliputError(
+            f"{where}: the bounds of {key[:40]!r} are not all in the text; "
+            "save it again with this version of Stable-Baselines3"
+        )
+    low, high = (bound.reshape(shape if bound.size > 1 else ()) for bound in (low, high))
+    return key, spaces.Box(shape, _as_stored(low, dtype), _as_stored(high, dtype), dtype)
+
+
+def _as_stored(bound: np.ndarray, dtype: str) -> np.ndarray:
+    """The bound rounded to the space's own type, in which its text was the shortest."""
+    return bound.astype(dtype).astype(np.float64) if dtype in ("float16", "float32") else bound
+
+
+def _bound(entry: dict[str, Any], bound: str, shape: tuple[int, ...], where: str) -> np.ndarray:
+    """A Box's bound from numpy's text of it, which leaves out the middle ("...") of more than 1,000 numbers."""
+    text = entry.get(bound)
+    if not isinstance(text, str) or len(text) > MAX_TEXT:
+        raise LilliputError(f"{where} has no text for {bound}; it is damaged")
+    numbers = _numbers(text.replace("...", " "), where)
+    if "..." in text:
+        short = entry.get(f"{bound}_repr")
+        if isinstance(short, str) and (one := _numbers(short.replace("...", " "), where)).size == 1:
+            return one.reshape(())
+        if numbers.size and (numbers == numbers[0]).all():
+            return numbers[0].reshape(())
+        raise LilliputError(
+            f"{where}: {bound} is {text[:20]!r}..., not all of its numbers are in the file; save it again with this "
+            "version of Stable-Baselines3"
+        )
+    if numbers.size != math.prod(shape):
+        raise LilliputError(f"{where}: {bound} has {numbers.size} numbers for the shape {list(shape)}; it is damaged")
+    return numbers.reshape(shape)
+
+
+def _numbers(text: str, where: str) -> np.ndarray:
+    try:
+        return np.array([float(token) for token in _NUMBER.findall(text[:MAX_TEXT])])
+    except ValueError as error:
+        raise LilliputError(f"{where}: {text[:40]!r} is not a list of numbers; it is damaged") from error
+
+
+def _shape(value: Any, where: str) -> tuple[int, ...]:
+    if (
+        not isinstance(value, list | tuple)
+        or len(value) > 8
+        or not all(isinstance(n, int) and not isinstance(n, bool) for n in value)
+    ):
+        raise LilliputError(f"{where} has no shape of whole numbers; it is damaged")
+    return tuple(value)
+
+
+def _count(value: np.ndarray | np.number, where: str) -> int:
+    if value.size != 1 or not float(value.reshape(-1)[0]).is_integer():
+        raise LilliputError(f"{where} has a number of choices that is no whole number; it is damaged")
+    return int(value.reshape(-1)[0])

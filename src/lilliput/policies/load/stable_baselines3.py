@@ -1,0 +1,389 @@
+"""Stable-Baselines3 and sb3-contrib zips: A2C, PPO, TRPO, ARS, SAC, TD3, DDPG, TQC, CrossQ, DQN and QR-DQN."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers, spaces
+from lilliput.policies.layers import Layer
+from lilliput.policies.load import network, sb3_data
+from lilliput.policies.load.archive import Archive
+from lilliput.policies.load.torch_file import read_torch
+from lilliput.policies.play.wrappers import TransposeImage, format_wrapper
+from lilliput.policies.policy import Policy, Provenance
+
+FRAMEWORK = "stable_baselines3"
+CLIP_MEAN = 2.0
+"""Default bound of gSDE's mean in SAC and TQC."""
+CROSSQ_EPSILON = 1e-3
+"""Default epsilon of CrossQ's batch renormalization."""
+
+_EXTRACTORS = ("FlattenExtractor", "NatureCNN", "CombinedExtractor")
+_OURS = ("stable_baselines3", "sb3_contrib", "abc")
+
+# The algorithm's own settings in `data`, most telling first; the networks of A2C, PPO and TRPO are alike.
+_MARKS: tuple[tuple[str, str], ...] = (
+    ("n_delta", "ARS"),
+    ("cg_max_steps", "TRPO"),
+    ("clip_range", "PPO"),
+    ("top_quantiles_to_drop_per_net", "TQC"),
+    ("target_entropy", "SAC"),
+    ("policy_delay", "TD3"),
+)
+
+
+@final
+@dataclass(frozen=True)
+class _Saved:
+    """What a zip holds, and what the loader had to assume so far."""
+
+    name: str
+    data: dict[str, Any]
+    state: dict[str, np.ndarray]
+    kwargs: dict[str, Any]
+    observation_space: spaces.ObservationSpace
+    action_space: spaces.ActionSpace
+    guesses: list[str]
+
+    def activation(self, default: str) -> Sequence[Layer]:
+        """The layers of the hidden activation; the family's default, noted as a guess, where the file names none."""
+        given = self.kwargs.get("activation_fn")
+        if given is None:
+            self.guesses.append(
+                f"the hidden activation is not in the file: {default}, the framework's default for this family"
+            )
+            return network.ACTIVATIONS[default]
+        kind = sb3_data.class_of(given).rpartition(".")[2]
+        if kind not in network.ACTIVATIONS or not sb3_data.class_of(given).startswith("torch.nn."):
+            raise LilliputError(
+                f"{self.name}: activation_fn is {str(given)[:80]!r}; supported: torch.nn's "
+                f"{', '.join(network.ACTIVATIONS)}"
+            )
+        return network.ACTIVATIONS[kind]
+
+
+def is_stable_baselines3(archive: Archive) -> bool:
+    """Whether the archive is a zip that Stable-Baselines3 writes."""
+    return "data" in archive
+
+
+def read_stable_baselines3(archive: Archive) -> Policy:
+    """The policy's deterministic actor, without an observation normalizer: that is saved elsewhere.
+
+    Raises:
+        LilliputError: damaged, of another framework, or a policy that Lilliput does not have (recurrent, custom, ...).
+    """
+    name = archive.name
+    if "policy.pth" not in archive:
+        older = "parameters" in archive or "parameter_list" in archive
+        hint = "it is of Stable-Baselines 2 (TensorFlow)" if older else "it may be of another framework"
+        raise LilliputError(f"{name} has no policy.pth; {hint}: supported are zips of Stable-Baselines3 1.0 and newer")
+    data = sb3_data.parse_data(archive.read("data", sb3_data.MAX_DATA_BYTES), f"{name}: data")
+    state = network.state_dict(read_torch(archive.read("policy.pth"), f"{name}: policy.pth"), f"{name}: policy.pth")
+    observation_space = sb3_data.space_of(data, "observation_space", name)
+    action_space = sb3_data.space_of(data, "action_space", name)
+    if not isinstance(observation_space, spaces.Box | spaces.Dict) or isinstance(action_space, spaces.Dict):
+        raise LilliputError(
+            f"{name}: {spaces.describe(observation_space)} -> {spaces.describe(action_space)} is not supported; "
+            "allowed: observations Box or Dict, actions Box, Discrete or MultiDiscrete"
+        )
+    saved = _Saved(name, data, state, sb3_data.policy_kwargs(data), observation_space, action_space, [])
+    _refuse_unsupported(saved)
+    stack = _family(saved)(saved)
+    wrappers: tuple[str, ...] = ()
+    shape = spaces.input_shape(observation_space)
+    if _is_image(observation_space) and int(np.argmin(shape)) == 0:
+        wrappers = (format_wrapper(TransposeImage()),)
+        saved.guesses.append(
+            "the environment gives images as height, width, channels and the framework transposed them"
+        )
+    critic = _critic(saved)
+    provenance = Provenance(
+        framework=FRAMEWORK,
+        algorithm=_algorithm(saved),
+        wrappers=wrappers,
+        guesses=tuple(dict.fromkeys(saved.guesses)),
+        action_std=network.action_std(saved.state, "log_std", action_space),
+    )
+    return Policy(observation_space, action_space, tuple(stack), provenance, critic)
+
+
+def _refuse_unsupported(saved: _Saved) -> None:
+    module, kind = sb3_data.policy_class(saved.data)
+    if any("lstm" in key for key in saved.state):
+        raise LilliputError(f"{saved.name} is a recurrent policy (LSTM); supported: policies without memory")
+    if ".maskable" in module:
+        raise LilliputError(
+            f"{saved.name} is a MaskablePPO policy; action masks come from the environment and are not supported"
+        )
+    if module and module.partition(".")[0] not in _OURS:
+        saved.guesses.append(
+            f"the policy class {module}.{kind} is not the framework's: its layers are taken to be used as the "
+            "framework does"
+        )
+    extractor = sb3_data.class_of(saved.kwargs.get("features_extractor_class"))
+    if "features_extractor_class" in saved.kwargs and extractor.rpartition(".")[2] not in _EXTRACTORS:
+        shown = extractor or str(saved.kwargs["features_extractor_class"])
+        raise LilliputError(
+            f"{saved.name}: features_extractor_class is {shown[:80]!r}; supported: {', '.join(_EXTRACTORS)}"
+        )
+
+
+def _family(saved: _Saved) -> Callable[[_Saved], list[Layer]]:
+    state = saved.state
+    if "action_net.weight" in state and network.has(state, "value_net."):
+        return _actor_critic
+    if network.has(state, "action_net."):
+        return _ars
+    if network.has(state, "actor.latent_pi.") or "actor.mu.weight" in state or network.has(state, "actor.log_std"):
+        return _squashed_gaussian
+    if network.has(state, "actor.mu."):
+        return _deterministic
+    if network.has(state, "q_net.q_net."):
+        return _q_values
+    if network.has(state, "quantile_net.quantile_net."):
+        return _quantiles
+    first = ", ".join(sorted(state)[:4])
+    raise LilliputError(
+        f"{saved.name}: policy.pth has {first}, ...; supported: the policies of A2C, PPO, TRPO, ARS, SAC, TD3, DDPG, "
+        "TQC, DQN and QR-DQN"
+    )
+
+
+def _actor_critic(saved: _Saved) -> list[Layer]:
+    """A2C, PPO and TRPO: the mean, clipped or (gSDE with squash_output) squashed, or the likeliest choice."""
+    extractor = "pi_features_extractor" if network.has(saved.state, "pi_features_extractor.") else "features_extractor"
+    stack = _features(saved, extractor)
+    if network.has(saved.state, "mlp_extractor.shared_net.") or network.has(saved.state, "mlp_extractor.policy_net."):
+        activation = saved.activation("Tanh")
+        for part in ("shared_net", "policy_net"):
+            stack += _hidden(saved, f"mlp_extractor.{part}", activation)
+    stack.append(network.dense(saved.state, "action_net", saved.name))
+    if (
+        isinstance(saved.action_space, spaces.Box)
+        and saved.data.get("use_sde") is True
+        and saved.kwargs.get("squash_output") is True
+    ):
+        return stack + network.squash_head(saved.action_space, saved.name)
+    return stack + _clip_or_choose(saved)
+
+
+def _ars(saved: _Saved) -> list[Layer]:
+    """ARS: one linear layer clipped to the bounds, or a network with a tanh at its end."""
+    stack = _features(saved, "features_extractor")
+    if "action_net.weight" in saved.state:  # sb3_contrib before 1.5
+        linear = True
+        stack.append(network.dense(saved.state, "action_net", saved.name))
+    else:
+        activation = _inner_activation(saved, "action_net")
+        stack += (chain := _closed_chain(saved, "action_net", activation))
+        linear = len(chain) == 1
+    squash = saved.kwargs.get("squash_output")
+    if not isinstance(squash, bool):
+        squash = not (linear and _is_ars_linear(saved))
+    if isinstance(saved.action_space, spaces.Box) and squash:
+        return stack + network.squash_head(saved.action_space, saved.name)
+    return stack + _clip_or_choose(saved)
+
+
+def _is_ars_linear(saved: _Saved) -> bool:
+    _, kind = sb3_data.policy_class(saved.data)
+    if kind == "ARSLinearPolicy" or "Linear policy network" in sb3_data.policy_doc(saved.data):
+        return True
+    if kind == "ARSPolicy":
+        return False
+    saved.guesses.append(
+        "the file does not say whether one layer's output is clipped or squashed: clipped, as ARS's LinearPolicy does"
+    )
+    return True
+
+
+def _squashed_gaussian(saved: _Saved) -> list[Layer]:
+    """SAC, TQC and CrossQ: tanh of the mean; with gSDE the mean is clipped before."""
+    stack = _features(saved, "actor.features_extractor")
+    pending = None
+    if network.has(saved.state, "actor.latent_pi."):
+        epsilon = saved.kwargs.get("batch_norm_eps", CROSSQ_EPSILON)
+        if not isinstance(epsilon, int | float) or not 0 < epsilon < 1:
+            raise LilliputError(f"{saved.name}: batch_norm_eps is {str(epsilon)[:40]!r}; it must be between 0 and 1")
+        hidden, pending = network.sequential(
+            saved.state, "actor.latent_pi", saved.activation("ReLU"), saved.name, epsilon=epsilon
+        )
+        stack += hidden
+    clipped = "actor.mu.0.weight" in saved.state
+    mean = network.dense(saved.state, "actor.mu.0" if clipped else "actor.mu", saved.name)
+    stack.append(network.take_up(mean, pending, saved.name))
+    if clipped:
+        bound = saved.kwargs.get("clip_mean", CLIP_MEAN)
+        if not isinstance(bound, int | float) or not 0 < bound < 1e6:
+            raise LilliputError(f"{saved.name}: clip_mean is {str(bound)[:40]!r}; it must be a positive number")
+        if "clip_mean" not in saved.kwargs:
+            saved.guesses.append(f"the bound of gSDE's mean is not in the file: {CLIP_MEAN:g}, the framework's default")
+        stack.append(layers.HardTanh(-float(bound), float(bound)))
+    return stack + network.squash_head(_box(saved), saved.name)
+
+
+def _deterministic(saved: _Saved) -> list[Layer]:
+    """TD3 and DDPG: the network ends in a tanh."""
+    stack = _features(saved, "actor.features_extractor")
+    stack += _closed_chain(saved, "actor.mu", _inner_activation(saved, "actor.mu"))
+    return stack + network.squash_head(_box(saved), saved.name)
+
+
+def _critic(saved: _Saved) -> tuple[Layer, ...]:
+    """What the first critic of SAC, TQC, TD3 or DDPG thinks of an action; none where it is no plain MLP.
+
+    The framework gives it the action scaled to [-1, 1]. The mean over TQC's quantiles folds into the last layer.
+    """
+    space, shape = saved.action_space, spaces.input_shape(saved.observation_space)
+    if not isinstance(space, spaces.Box) or len(shape) != 1 or not np.isfinite([space.low, space.high]).all():
+        return ()
+    centre, half = ((space.high + space.low) / 2).reshape(-1), ((space.high - space.low) / 2).reshape(-1)
+    n = shape[0]
+    if not network.has(saved.state, "critic.qf0.") or _algorithm(saved) == "CrossQ" or not (half > 0).all():
+        return ()
+    scaled = layers.Standardize(
+        np.concatenate([np.zeros(n), centre]).astype(np.float32),
+        np.concatenate([np.ones(n), 1 / half]).astype(np.float32),
+        np.asarray(np.inf, np.float32),
+    )
+    try:
+        *hidden, last = _closed_chain(saved, "critic.qf0", _inner_activation(saved, "critic.qf0"))
+    except LilliputError:
+        return ()
+    assert isinstance(last, layers.Dense)
+    bias = None if last.bias is None else last.bias.mean(keepdims=True)
+    mean = layers.Dense(last.weight.mean(axis=0, keepdims=True), bias)
+    return network.intact((scaled, *hidden, mean), n + space.size)
+
+
+def _q_values(saved: _Saved) -> list[Layer]:
+    """DQN: the choice of the highest value."""
+    stack = _features(saved, "q_net.features_extractor")
+    stack += _closed_chain(saved, "q_net.q_net", _inner_activation(saved, "q_net.q_net"))
+    return stack + _clip_or_choose(saved)
+
+
+def _quantiles(saved: _Saved) -> list[Layer]:
+    """QR-DQN: the choice of the highest mean over the quantiles; the mean folds into the last layer."""
+    stack = _features(saved, "quantile_net.features_extractor")
+    stack += _closed_chain(saved, "quantile_net.quantile_net", _inner_activation(saved, "quantile_net.quantile_net"))
+    last = stack.pop()
+    if (
+        not isinstance(saved.action_space, spaces.Discrete)
+        or not isinstance(last, layers.Dense)
+        or len(last.weight) % saved.action_space.n
+    ):
+        raise LilliputError(
+            f"{saved.name}: the quantiles are not a whole number for each of the actions of "
+            f"{spaces.describe(saved.action_space)}"
+        )
+    n = saved.action_space.n
+    weight = last.weight.reshape(-1, n, last.weight.shape[1]).mean(axis=0, dtype=np.float64).astype(np.float32)
+    bias = None if last.bias is None else last.bias.reshape(-1, n).mean(axis=0, dtype=np.float64).astype(np.float32)
+    return [*stack, layers.Dense(weight, bias), *_clip_or_choose(saved)]
+
+
+def _features(saved: _Saved, prefix: str) -> list[Layer]:
+    """What stands before the first trained layer of an MLP, or a NatureCNN."""
+    space = saved.observation_space
+    parameters = network.sub_state(saved.state, f"{prefix}.")
+    if isinstance(space, spaces.Dict):
+        if parameters or any(_is_image(box) for _, box in space.boxes):
+            raise LilliputError(
+                f"{saved.name} takes a Dict observation with images or a network of its own a key; supported: a Dict "
+                "of vectors"
+            )
+        return []
+    stack: list[Layer] = (
+        [network.scale_image()] if _is_image(space) and saved.kwargs.get("normalize_images", True) is not False else []
+    )
+    if not parameters:
+        return [*stack, layers.Flatten()] if len(space.shape) != 1 else stack
+    if not network.has(parameters, "cnn.") or not network.has(parameters, "linear.0."):
+        raise LilliputError(
+            f"{saved.name}: {prefix} has {', '.join(sorted(parameters)[:4])}, ...; supported: NatureCNN or none"
+        )
+    stack += network.nature_convolutions(saved.state, [f"{prefix}.cnn.{i}" for i in (0, 2, 4)], saved.name)
+    return [*stack, network.dense(saved.state, f"{prefix}.linear.0", saved.name), layers.Relu()]
+
+
+def _is_image(space: spaces.ObservationSpace) -> bool:
+    """What the framework takes for an image, which it divides by 255."""
+    return (
+        isinstance(space, spaces.Box)
+        and len(space.shape) == 3
+        and space.dtype == "uint8"
+        and bool((space.low == 0).all() and (space.high == 255).all())
+    )
+
+
+def _hidden(saved: _Saved, prefix: str, activation: Sequence[Layer]) -> list[Layer]:
+    found, pending = network.sequential(saved.state, prefix, activation, saved.name)
+    if pending is not None:
+        raise LilliputError(f"{saved.name}: {prefix} ends in a batch normalization; supported: before a Linear layer")
+    return found
+
+
+def _closed_chain(saved: _Saved, prefix: str, activation: Sequence[Layer]) -> list[Layer]:
+    """A chain that ends in a Linear layer."""
+    found, pending = network.sequential(saved.state, prefix, activation, saved.name, closed=False)
+    if pending is not None or not found or not isinstance(found[-1], layers.Dense):
+        raise LilliputError(
+            f"{saved.name}: {prefix} does not end in a Linear layer; supported: the framework's own networks"
+        )
+    return found
+
+
+def _inner_activation(saved: _Saved, prefix: str) -> Sequence[Layer]:
+    """The activation of a network of several layers; none is needed, or guessed, for one."""
+    several = any(_index(key, f"{prefix}.", saved.name) > 0 for key in saved.state if key.startswith(f"{prefix}."))
+    return saved.activation("ReLU") if several else ()
+
+
+def _index(key: str, prefix: str, name: str) -> int:
+    number = key.removeprefix(prefix).partition(".")[0]
+    if not number.isascii() or not number.isdigit() or len(number) > 4:
+        raise LilliputError(f"{name} has the key {key[:60]!r}; supported: numbered layers under {prefix}")
+    return int(number)
+
+
+def _box(saved: _Saved) -> spaces.Box:
+    if not isinstance(saved.action_space, spaces.Box):
+        raise LilliputError(
+            f"{saved.name} has a continuous actor and the action space {spaces.describe(saved.action_space)}; it must "
+            "be a Box"
+        )
+    return saved.action_space
+
+
+def _clip_or_choose(saved: _Saved) -> list[Layer]:
+    match saved.action_space:
+        case spaces.Box():
+            return network.clip_head(saved.action_space)
+        case spaces.Discrete(n=n):
+            return [layers.ArgmaxAction((n,))]
+        case spaces.MultiDiscrete(sizes=sizes):
+            return [layers.ArgmaxAction(sizes)]
+
+
+def _algorithm(saved: _Saved) -> str:
+    module, _ = sb3_data.policy_class(saved.data)
+    family = _family(saved)
+    if family is _q_values:
+        return "DQN"
+    if family is _quantiles:
+        return "QR-DQN"
+    if ".crossq" in module:
+        return "CrossQ"
+    found = next((algorithm for mark, algorithm in _MARKS if mark in saved.data), "")
+    if found == "TD3" and saved.data.get("policy_delay") == 1 and saved.data.get("target_noise_clip") == 0:
+        return "DDPG"
+    if family is _actor_critic and found not in ("PPO", "TRPO"):
+        return "A2C" if "gae_lambda" in saved.data else "A2C, PPO or TRPO"
+    if found:
+        return found
+    return "ARS" if family is _ars else "TD3 or DDPG" if family is _deterministic else "SAC or TQC"

@@ -1,0 +1,278 @@
+"""Observation statistics: VecNormalize's pickle, or an .npz or .json file with `mean` and `var`."""
+
+import ast
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers, spaces
+from lilliput.policies.load.archive import read_archive
+from lilliput.policies.load.inert_numpy import MAX_DIMENSIONS, NUMBERS, array_of
+from lilliput.policies.load.inert_pickle import DICT, ORDERED_DICT, is_call, read_pickle, state_of, string_keys
+
+DEFAULT_EPSILON = 1e-8
+DEFAULT_CLIP = 10.0
+MAX_JSON_BYTES = 64 << 20
+MAX_NPY_HEADER = 1024
+
+_NPY_TYPES = {f"{order}{code}": np.dtype(f"{order}{code}") for order in "<>" for code in NUMBERS} | {
+    f"|{code}": np.dtype(code) for code in ("u1", "i1")
+}
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Running mean and variance of one array of observations."""
+
+    mean: np.ndarray
+    var: np.ndarray
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Normalizer:
+    """What VecNormalize does to observations: clip((x - mean) / sqrt(var + epsilon), -clip_obs, clip_obs).
+
+    Attributes:
+        statistics: of the whole observation, or by key of a Dict observation; keys that are not there stay as they are.
+        norm_obs: False: observations stay as they are.
+        guesses: what the file did not say and the reader assumed, a sentence each.
+    """
+
+    statistics: Statistics | Mapping[str, Statistics]
+    epsilon: float = DEFAULT_EPSILON
+    clip_obs: float = DEFAULT_CLIP
+    norm_obs: bool = True
+    guesses: tuple[str, ...] = ()
+
+
+def read_normalizer(data: bytes, name: str) -> Normalizer:
+    """The normalizer in a file's bytes: a VecNormalize pickle, an .npz or a .json.
+
+    An .npz or .json holds `mean`, `var` and where they differ from VecNormalize's `epsilon` (1e-8) and `clip` (10).
+
+    Raises:
+        LilliputError: none of these, damaged, or with numbers that cannot be statistics.
+    """
+    if data.startswith(b"PK"):
+        return _from_npz(data, name)
+    if data.lstrip()[:1] == b"{":
+        return _from_json(data, name)
+    if data.startswith(b"\x80"):
+        return _from_pickle(data, name)
+    raise LilliputError(
+        f"{name} is no observation normalizer; allowed: a VecNormalize pickle, an .npz or .json file with mean and var"
+    )
+
+
+def standardize(normalizer: Normalizer, space: spaces.ObservationSpace, name: str) -> layers.Standardize | None:
+    """The layer that does to a raw observation what the normalizer does; None where it does nothing.
+
+    Raises:
+        LilliputError: the statistics are of another shape than the observation.
+    """
+    if not normalizer.norm_obs:
+        return None
+    match normalizer.statistics, space:
+        case Statistics() as statistics, spaces.Box(shape=shape):
+            if statistics.mean.shape != shape:
+                raise LilliputError(
+                    f"{name} holds statistics of shape {list(statistics.mean.shape)}; the policy's observation has "
+                    f"{list(shape)}"
+                )
+            return _layer(statistics.mean, statistics.var, np.asarray(normalizer.clip_obs), normalizer.epsilon)
+        case Mapping() as by_key, spaces.Dict(boxes=boxes):
+            return _dict_layer(by_key, boxes, normalizer, name)
+        case Mapping(), _:
+            raise LilliputError(f"{name} holds statistics by key; the policy's observation is one array")
+        case _:
+            raise LilliputError(
+                f"{name} holds the statistics of one array; the policy's observation has the keys {_keys(space)}"
+            )
+
+
+def _dict_layer(
+    by_key: Mapping[str, Statistics], boxes: tuple[tuple[str, spaces.Box], ...], normalizer: Normalizer, name: str
+) -> layers.Standardize:
+    unknown = sorted(set(by_key) - {key for key, _ in boxes})
+    if unknown:
+        raise LilliputError(
+            f"{name} holds statistics of the key {unknown[0][:40]!r}; the policy's observation has "
+            f"{', '.join(k for k, _ in boxes)}"
+        )
+    mean, var, clip = [], [], []
+    for key, box in boxes:
+        if key not in by_key:
+            mean.append(np.zeros(box.size))
+            var.append(np.full(box.size, 1.0 - normalizer.epsilon))
+            clip.append(np.full(box.size, np.inf))
+            continue
+        statistics = by_key[key]
+        if statistics.mean.shape != box.shape:
+            raise LilliputError(
+                f"{name}: the statistics of {key[:40]!r} have the shape {list(statistics.mean.shape)}; the "
+                f"observation's is {list(box.shape)}"
+            )
+        mean.append(statistics.mean.reshape(-1))
+        var.append(statistics.var.reshape(-1))
+        clip.append(np.full(box.size, normalizer.clip_obs))
+    clips = np.concatenate(clip)
+    return _layer(
+        np.concatenate(mean),
+        np.concatenate(var),
+        clips[:1].reshape(()) if (clips == clips[0]).all() else clips,
+        normalizer.epsilon,
+    )
+
+
+def _layer(mean: np.ndarray, var: np.ndarray, clip: np.ndarray, epsilon: float) -> layers.Standardize:
+    scale = 1.0 / np.sqrt(var.astype(np.float64) + epsilon)
+    return layers.Standardize(mean.astype(np.float32), scale.astype(np.float32), clip.astype(np.float32))
+
+
+def _keys(space: spaces.ObservationSpace) -> str:
+    return ", ".join(key for key, _ in space.boxes) if isinstance(space, spaces.Dict) else "none"
+
+
+def _statistics(mean: np.ndarray, var: np.ndarray, name: str) -> Statistics:
+    mean, var = (array.astype(np.float64) for array in (mean, var))
+    if mean.shape != var.shape:
+        raise LilliputError(
+            f"{name}: the mean has the shape {list(mean.shape)}, the variance {list(var.shape)}; they must agree"
+        )
+    if not np.isfinite(mean).all() or not np.isfinite(var).all() or (var < 0).any():
+        raise LilliputError(f"{name} holds statistics that are not finite or a negative variance; it is damaged")
+    return Statistics(mean, var)
+
+
+def _number(value: np.ndarray, what: str, name: str) -> float:
+    if value.size != 1:
+        raise LilliputError(f"{name}: {what} is {value.size} numbers; it must be one")
+    return float(value.reshape(-1)[0])
+
+
+def _positive(value: Any, what: str, name: str, *, zero: bool) -> float:
+    number = float(value) if isinstance(value, int | float) and abs(value) < 2**63 else float("nan")
+    if not (number > 0 or (zero and number == 0)):
+        raise LilliputError(f"{name}: {what} is {str(value)[:40]!r}; it must be a positive number")
+    return number
+
+
+def _from_pickle(data: bytes, name: str) -> Normalizer:
+    value, _ = read_pickle(data, name)
+    # A dict or object with mean and var of its own (Gymnasium's NormalizeObservation.obs_rms) will do as well.
+    state = string_keys(value) or state_of(value) or {}
+    if "obs_rms" not in state and "norm_obs" not in state and not {"mean", "var"} <= set(state):
+        raise LilliputError(
+            f"{name} is a pickle of something else than VecNormalize; give the file that VecNormalize.save wrote"
+        )
+    norm_obs = bool(state.get("norm_obs", True))
+    pickled = state.get("obs_rms", value)
+    if not norm_obs:
+        return Normalizer({}, norm_obs=False)
+    if is_call(pickled, DICT, ORDERED_DICT) and pickled is not value:
+        statistics: Statistics | dict[str, Statistics] = {
+            key: _running(item, f"{name}, key {key[:40]!r}") for key, item in (string_keys(pickled) or {}).items()
+        }
+        chosen = state.get("norm_obs_keys")
+        if isinstance(chosen, list):
+            statistics = {key: item for key, item in statistics.items() if key in chosen}
+    else:
+        statistics = _running(pickled, name)
+    guesses = [
+        f"the normalizer does not say {what}: {default:g}, VecNormalize's default"
+        for what, default in _DEFAULTS.items()
+        if what not in state
+    ]
+    epsilon, clip = (
+        _number(array_of(state.get(what, default), f"{name}: {what}"), what, name)
+        for what, default in _DEFAULTS.items()
+    )
+    return Normalizer(
+        statistics,
+        _positive(epsilon, "epsilon", name, zero=True),
+        _positive(clip, "clip_obs", name, zero=False),
+        guesses=tuple(guesses),
+    )
+
+
+_DEFAULTS = {"epsilon": DEFAULT_EPSILON, "clip_obs": DEFAULT_CLIP}
+
+
+def _running(value: Any, name: str) -> Statistics:
+    """The statistics of a pickled RunningMeanStd."""
+    state = string_keys(value) or state_of(value) or {}
+    if not {"mean", "var"} <= set(state):
+        raise LilliputError(
+            f"{name} holds no running mean and variance of observations; save it with VecNormalize.save"
+        )
+    return _statistics(array_of(state["mean"], f"{name}: mean"), array_of(state["var"], f"{name}: var"), name)
+
+
+def _from_npz(data: bytes, name: str) -> Normalizer:
+    archive = read_archive(data, name)
+    found: dict[str, np.ndarray] = {}
+    for entry in archive.sizes:
+        if entry.removesuffix(".npy") in _NAMES:
+            found[entry.removesuffix(".npy")] = _npy(archive.read(entry, MAX_JSON_BYTES), f"{name}: array {entry!r}")
+    return _from_arrays(found, name)
+
+
+def _npy(data: bytes, name: str) -> np.ndarray:
+    """An array in numpy's own format: plain numbers only, its announced size checked before anything of it is made."""
+    # Magic and version (8 bytes), the length of the header (2 bytes, or 4 from version 2 on), the header, the numbers.
+    width = 2 if data[6:7] == b"\x01" else 4
+    start = 8 + width + int.from_bytes(data[8 : 8 + width], "little")
+    try:
+        if not data.startswith(b"\x93NUMPY") or start > MAX_NPY_HEADER:
+            raise ValueError("not a header of numpy")
+        header = ast.literal_eval(data[8 + width : start].decode("ascii").strip())
+        shape, dtype = header["shape"], _NPY_TYPES[header["descr"]]
+        if not all(type(size) is int and size >= 0 for size in shape) or len(shape) > MAX_DIMENSIONS:
+            raise ValueError("an impossible shape")
+        if math.prod(shape) * dtype.itemsize != len(data) - start:
+            raise ValueError("the size announced is not the size there")
+        order = "F" if header["fortran_order"] else "C"
+    except (ValueError, TypeError, SyntaxError, KeyError, MemoryError, RecursionError) as error:
+        raise LilliputError(f"{name} is damaged or no plain numbers; write it with numpy.savez") from error
+    return np.frombuffer(data, dtype, offset=start).reshape(shape, order=order)
+
+
+def _from_json(data: bytes, name: str) -> Normalizer:
+    if len(data) > MAX_JSON_BYTES:
+        raise LilliputError(f"{name} has {len(data)} bytes; at most {MAX_JSON_BYTES} are read")
+    try:
+        parsed = json.loads(data)
+        found = {key: np.asarray(parsed[key], np.float64) for key in _NAMES if key in parsed}
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise LilliputError(f"{name} is not JSON with lists of numbers under mean and var") from error
+    return _from_arrays(found, name)
+
+
+_NAMES = ("mean", "var", "epsilon", "clip")
+
+
+def _from_arrays(found: dict[str, np.ndarray], name: str) -> Normalizer:
+    if not {"mean", "var"} <= set(found):
+        raise LilliputError(f"{name} has no mean and var; it needs both, and may have epsilon and clip")
+    if any(array.dtype.kind not in "fiu" for array in found.values()):
+        raise LilliputError(f"{name}: mean, var, epsilon and clip must be numbers")
+    defaults = {"epsilon": DEFAULT_EPSILON, "clip": DEFAULT_CLIP}
+    guesses = tuple(
+        f"the normalizer does not say {what}: {default:g}" for what, default in defaults.items() if what not in found
+    )
+    epsilon, clip = (
+        _number(found[what], what, name) if what in found else default for what, default in defaults.items()
+    )
+    return Normalizer(
+        _statistics(found["mean"], found["var"], name),
+        _positive(epsilon, "epsilon", name, zero=True),
+        _positive(clip, "clip", name, zero=False),
+        guesses=guesses,
+    )

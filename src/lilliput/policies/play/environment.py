@@ -1,0 +1,281 @@
+"""Gymnasium environments by id: made with their wrappers, or an error that says what to write or install instead."""
+
+import contextlib
+import difflib
+import importlib
+import importlib.util
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, final
+
+from lilliput.errors import LilliputError, MissingDependency
+from lilliput.policies import spaces
+from lilliput.policies.play.wrappers import parse_wrappers
+
+if TYPE_CHECKING:
+    import gymnasium
+    from gymnasium.envs.registration import EnvSpec
+
+_PLUGINS = (
+    ("ALE/", "ale_py", "'lilliput[atari]'"),
+    ("NoFrameskip", "ale_py", "'lilliput[atari]'"),
+    ("Panda", "panda_gym", "panda-gym"),
+    ("Fetch", "gymnasium_robotics", "gymnasium-robotics"),
+    ("Hand", "gymnasium_robotics", "gymnasium-robotics"),
+    ("Adroit", "gymnasium_robotics", "gymnasium-robotics"),
+)
+"""Part of an id, the module that registers such ids, what to install."""
+
+_EXTRAS = {
+    "gymnasium.envs.mujoco": "'lilliput[mujoco]'",
+    "gymnasium.envs.box2d": "'lilliput[box2d]'",
+    "gymnasium.envs.classic_control": "'gymnasium[classic-control]'",
+    "gymnasium.envs.toy_text": "'gymnasium[toy-text]'",
+}
+
+_INDEPENDENT = ("gymnasium.envs.mujoco.", "gymnasium.envs.classic_control.", "gymnasium.envs.toy_text.")
+"""Where `reset(seed=...)` is known to forget what was played before. Box2D keeps its world: on BipedalWalker a reused
+environment repeats only half of its episodes."""
+
+_ID = re.compile(r"^(?:[\w.]+:)?(?:[\w-]+/)?(?P<name>[\w:.-]+?)-v(?P<version>\d+)$")
+
+
+@final
+@dataclass(frozen=True)
+class EnvironmentSpec:
+    """What to make an environment from; it can be sent to another process.
+
+    Attributes:
+        id: as Gymnasium registers it.
+        wrappers: texts from the closed list, the innermost first.
+        kwargs: arguments of the environment itself.
+    """
+
+    id: str
+    wrappers: tuple[str, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self) -> "gymnasium.Env":
+        """A fresh environment with its wrappers; see `make_environment`."""
+        return make_environment(self.id, wrappers=self.wrappers, environment_kwargs=self.kwargs)
+
+    @property
+    def resets_cleanly(self) -> bool:
+        """Whether a reset is known to make an episode independent of those before it."""
+        found = _registered(self.id)
+        entry_point = found.entry_point if found is not None else None
+        return isinstance(entry_point, str) and entry_point.startswith(_INDEPENDENT) and "atari" not in self.wrappers
+
+
+def make_environment(
+    environment: str, *, wrappers: tuple[str, ...] = (), environment_kwargs: Mapping[str, Any] | None = None
+) -> "gymnasium.Env":
+    """A fresh environment behind its wrappers, without Gymnasium's checker.
+
+    Raises:
+        LilliputError: an unknown or outdated id, arguments that it does not take, a wrapper that does not fit.
+        MissingDependency: the package that the environment needs is not installed.
+    """
+    import gymnasium
+    from gymnasium.error import DependencyNotInstalled
+
+    from lilliput.policies.play.gymnasium_wrappers import wrap
+
+    parsed = parse_wrappers(wrappers)
+    spec = _spec(environment)
+    kwargs = dict(environment_kwargs or {})
+    try:
+        with _quiet(spec):
+            made: gymnasium.Env = gymnasium.make(spec, disable_env_checker=True, **kwargs)
+    except (DependencyNotInstalled, ImportError) as error:
+        raise MissingDependency(_not_installed(environment, spec, error)) from error
+    except TypeError as error:
+        # An unknown argument, in Gymnasium's words, which end with all arguments there are.
+        reason = str(error).split(" was raised from")[0]
+        raise LilliputError(f"{environment} cannot be made with {kwargs}: {reason}") from error
+    for wrapper in parsed:
+        made = wrap(made, wrapper)
+    return made
+
+
+def successor(environment: str) -> str | None:
+    """The next version that runs of an id that does not run any more; None where it runs or nothing is known.
+
+    Never used silently: another version can be another task (Ant-v4 feels contact forces that Ant-v3 did not).
+    """
+    found = _registered(environment)
+    if found is not None and not _gone(found):
+        return None
+    match = _ID.match(environment)
+    if match is None:
+        return None
+    later = [version for version in _versions(environment) if version > int(match["version"])]
+    return f"{environment[: match.start('version')]}{min(later)}" if later else None
+
+
+def observation_space_of(environment: "gymnasium.Env") -> spaces.ObservationSpace:
+    """The environment's observation space as plain data.
+
+    Raises:
+        LilliputError: a space that no policy here takes.
+    """
+    from gymnasium.spaces import Dict
+
+    space = environment.observation_space
+    if isinstance(space, Dict):
+        return spaces.Dict(tuple((key, _box(part, environment)) for key, part in space.spaces.items()))
+    return _box(space, environment)
+
+
+def action_space_of(environment: "gymnasium.Env") -> spaces.ActionSpace:
+    """The environment's action space as plain data.
+
+    Raises:
+        LilliputError: a space that no policy here answers.
+    """
+    from gymnasium.spaces import Discrete, MultiDiscrete
+
+    space = environment.action_space
+    if isinstance(space, Discrete) and space.start == 0:
+        return spaces.Discrete(int(space.n))
+    if isinstance(space, MultiDiscrete) and space.nvec.ndim == 1 and not space.start.any():
+        return spaces.MultiDiscrete(tuple(int(n) for n in space.nvec))
+    return _box(space, environment)
+
+
+def check_fit(
+    observation_space: spaces.ObservationSpace, action_space: spaces.ActionSpace, environment: "gymnasium.Env"
+) -> None:
+    """Nothing, where a policy with these spaces can play the environment; bounds and number types may differ.
+
+    Raises:
+        LilliputError: it cannot; both spaces are named.
+    """
+    name = environment.spec.id if environment.spec is not None else str(environment)
+    for what, policy, offered in (
+        ("observation", observation_space, observation_space_of(environment)),
+        ("action", action_space, action_space_of(environment)),
+    ):
+        if _signature(policy) != _signature(offered):
+            raise LilliputError(
+                f"the policy's {what} space is {spaces.describe(policy)}; {name} has {spaces.describe(offered)}; "
+                "name the environment it was trained on, with its wrappers and arguments (--env-kwargs)"
+            )
+
+
+def _signature(space: spaces.Space) -> Any:
+    """What two spaces must share; the concatenated vector of a Dict is as good as the Dict."""
+    match space:
+        case spaces.Box():
+            return space.shape
+        case spaces.Dict():
+            return (space.size,)
+        case spaces.Discrete() | spaces.MultiDiscrete():
+            return space
+
+
+def _box(space: Any, environment: "gymnasium.Env") -> spaces.Box:
+    from gymnasium.spaces import Box
+
+    if not isinstance(space, Box):
+        name = environment.spec.id if environment.spec is not None else str(environment)
+        raise LilliputError(
+            f"{name} has the space {space}; supported: Box, as observation also a Dict of Box, "
+            "as action also Discrete and MultiDiscrete counted from 0"
+        )
+    return spaces.Box(space.shape, space.low, space.high, str(space.dtype))
+
+
+def _spec(environment: str) -> "EnvSpec":
+    """The registered spec of an id that runs."""
+    found = _registered(environment)
+    match = _ID.match(environment)
+    if match is None:
+        raise LilliputError(f"{environment!r} is no environment id; ids look like HalfCheetah-v4 or ALE/Pong-v5")
+    if found is not None and not _gone(found):
+        return found
+    for part, module, package in _PLUGINS:
+        if part in environment and importlib.util.find_spec(module) is None:
+            raise MissingDependency(f"{environment} needs {module}, which is not installed: pip install {package}")
+    why = " (needs mujoco_py)" if found is not None else ""
+    instead = successor(environment)
+    if instead is not None:
+        raise LilliputError(f"{environment} is not registered{why}; use {instead}")
+    versions = _versions(environment)
+    stem = environment[: match.start("version")]
+    if versions:
+        raise LilliputError(
+            f"{environment} is not registered{why}; there are {', '.join(f'{stem}{v}' for v in versions)}"
+        )
+    import gymnasium
+
+    names = {spec.id for spec in gymnasium.registry.values() if not _gone(spec)}
+    near = difflib.get_close_matches(environment, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else "name an id that gymnasium.registry has, or module:id"
+    raise LilliputError(f"{environment} is not registered; {hint}")
+
+
+def _registered(environment: str) -> "EnvSpec | None":
+    """What Gymnasium's registry says of the id, after the import of what registers it."""
+    import gymnasium
+
+    module, _, plain = environment.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise MissingDependency(
+                f"{environment}: there is no module {error.name}; install it or correct the id"
+            ) from error
+    elif plain not in gymnasium.registry:
+        for part, plugin, _ in _PLUGINS:
+            if part in plain and importlib.util.find_spec(plugin) is not None:
+                gymnasium.register_envs(importlib.import_module(plugin))
+    return gymnasium.registry.get(plain)
+
+
+def _versions(environment: str) -> list[int]:
+    """The versions of the environment's name that run."""
+    import gymnasium
+
+    match = _ID.match(environment)
+    stem = environment[environment.rfind(":") + 1 : match.start("version")] if match else ""
+    found = [
+        int(name[len(stem) :]) for name in gymnasium.registry if stem and re.fullmatch(re.escape(stem) + r"\d+", name)
+    ]
+    return sorted(version for version in found if not _gone(gymnasium.registry[f"{stem}{version}"]))
+
+
+def _gone(spec: "EnvSpec") -> bool:
+    """Whether Gymnasium only keeps the id to say that it is gone."""
+    return callable(spec.entry_point) and spec.entry_point.__module__ == "gymnasium.envs"
+
+
+def _not_installed(environment: str, spec: "EnvSpec", error: Exception) -> str:
+    origin = spec.entry_point if isinstance(spec.entry_point, str) else ""
+    for prefix, package in _EXTRAS.items():
+        if origin.startswith(prefix):
+            return f"{environment} needs packages that are not installed: pip install {package}"
+    return f"{environment} cannot be made: {str(error).splitlines()[0]}"
+
+
+@contextlib.contextmanager
+def _quiet(spec: "EnvSpec") -> Iterator[None]:
+    """Silences what old versions say about themselves: that a newer one exists, and that their model's XML is old."""
+    mujoco: Any = None
+    if isinstance(spec.entry_point, str) and spec.entry_point.startswith("gymnasium.envs.mujoco."):
+        # Without this, MuJoCo also leaves a MUJOCO_LOG.TXT where the user stands.
+        with contextlib.suppress(ImportError):
+            mujoco = importlib.import_module("mujoco")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        before = mujoco.get_mju_user_warning() if mujoco is not None else None
+        if mujoco is not None:
+            mujoco.set_mju_user_warning(lambda _: None)
+        try:
+            yield
+        finally:
+            if mujoco is not None:
+                mujoco.set_mju_user_warning(before)

@@ -1,0 +1,330 @@
+"""Seeded episodes under an `act` function. An episode depends on its seed alone: not on others, nor on the process."""
+
+import copy
+import math
+import operator
+import pickle
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Float64
+
+from lilliput.errors import LilliputError
+from lilliput.policies import reference, spaces
+from lilliput.policies.artifact import Running
+from lilliput.policies.play.boundary import BadAction, action_checker, observer
+from lilliput.policies.play.environment import EnvironmentSpec, check_fit
+from lilliput.policies.policy import Policy
+
+Act = Callable[[Any], Any]
+"""One observation to one action: a number for Discrete, an array of the space's shape otherwise."""
+
+Progress = Callable[[int, int], None]
+"""Called after each episode with how many are done, and of how many."""
+
+RANDOM_POLICY = 0x5EED
+"""Spawn key of the random policy's actions, so that they share nothing with the environment's own numbers."""
+
+_DRAWN = 256
+
+
+@final
+@dataclass(frozen=True)
+class Episode:
+    """One episode.
+
+    Attributes:
+        seed: of the environment's reset.
+        episode_return: the sum of its rewards.
+        length: steps.
+        terminated: the task ended. truncated: a step limit cut it short.
+        wall_time_s: of policy and environment together, from before the reset to after the last step.
+    """
+
+    seed: int
+    episode_return: float
+    length: int
+    terminated: bool
+    truncated: bool
+    wall_time_s: float
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PolicyAct:
+    """A policy's meaning by `reference`, one observation at a time."""
+
+    policy: Policy
+
+    def __call__(self, observation: Any) -> Any:
+        return reference.act(self.policy, np.asarray(observation)[None])[0]
+
+
+def episode_returns(
+    act: Act | Policy,
+    environment: str,
+    seeds: Iterable[int],
+    *,
+    wrappers: tuple[str, ...] | None = None,
+    environment_kwargs: Mapping[str, Any] | None = None,
+    observation_space: spaces.ObservationSpace | None = None,
+    max_steps: int | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Float64[np.ndarray, "seeds"]:
+    """The undiscounted return of one episode a seed; see `episodes`."""
+    played = episodes(
+        act,
+        environment,
+        seeds,
+        wrappers=wrappers,
+        environment_kwargs=environment_kwargs,
+        observation_space=observation_space,
+        max_steps=max_steps,
+        workers=workers,
+        progress=progress,
+    )
+    return np.array([episode.episode_return for episode in played], np.float64)
+
+
+def episodes(
+    act: Act | Policy,
+    environment: str,
+    seeds: Iterable[int],
+    *,
+    wrappers: tuple[str, ...] | None = None,
+    environment_kwargs: Mapping[str, Any] | None = None,
+    observation_space: spaces.ObservationSpace | None = None,
+    max_steps: int | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> tuple[Episode, ...]:
+    """One episode a seed, in the order of the seeds.
+
+    Args:
+        act: from one observation to one action, or a Policy, which plays by `reference`. It gets float32 (uint8 where
+            the environment gives that); a Dict observation arrives as one vector.
+        environment: a Gymnasium id.
+        seeds: the environment's reset gets them.
+        wrappers: texts from the closed list `WRAPPERS`, the innermost first; where not given, those that the policy or
+            the running artifact names.
+        environment_kwargs: arguments of the environment.
+        observation_space: the policy's; its order of keys is that of a Dict's vector (else the environment's).
+        max_steps: cuts episodes short, on top of the environment's own limit.
+        workers: processes; above 1, `act` has to be picklable, and the returns are the same.
+        progress: called after each episode.
+
+    Raises:
+        LilliputError: the environment cannot be made or does not fit, or an action is not one of its actions.
+    """
+    worn = _wrappers_of(act) if wrappers is None else tuple(wrappers)
+    spec = EnvironmentSpec(environment, worn, dict(environment_kwargs or {}))
+    plain, space = act_and_space(act, spec, observation_space)
+    return play(Stage(spec, space, max_steps), SameAct(plain), seeds, workers, progress)
+
+
+def _wrappers_of(act: Act | Policy) -> tuple[str, ...]:
+    match act:
+        case Policy():
+            return act.provenance.wrappers
+        case Running():
+            return act.artifact.manifest.wrappers
+        case _:
+            return ()
+
+
+def act_and_space(
+    act: Act | Policy, environment: EnvironmentSpec, observation_space: spaces.ObservationSpace | None
+) -> tuple[Act, spaces.ObservationSpace | None]:
+    """A plain act and the space that it observes; a policy or an artifact is first held against the environment."""
+    match act:
+        case Policy():
+            known, plain = act, PolicyAct(act)
+        case Running():
+            known, plain = act.artifact.manifest, act
+        case _:
+            return act, observation_space
+    made = environment.make()
+    try:
+        check_fit(known.observation_space, known.action_space, made)
+    finally:
+        made.close()
+    return plain, known.observation_space
+
+
+def random_returns(
+    environment: str,
+    seeds: Iterable[int],
+    *,
+    wrappers: tuple[str, ...] = (),
+    environment_kwargs: Mapping[str, Any] | None = None,
+    max_steps: int | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Float64[np.ndarray, "seeds"]:
+    """The returns of the uniform-random policy, whose actions follow from each episode's seed; see `episodes`."""
+    spec = EnvironmentSpec(environment, tuple(wrappers), dict(environment_kwargs or {}))
+    played = play(Stage(spec, None, max_steps), RandomPolicy(), seeds, workers, progress)
+    return np.array([episode.episode_return for episode in played], np.float64)
+
+
+@final
+@dataclass(frozen=True)
+class RandomPolicy:
+    """For each episode's seed an act that draws actions uniformly (Gymnasium's `sample`), whatever it observes."""
+
+    def __call__(self, seed: int, action_space: Any) -> Act:
+        space = copy.deepcopy(action_space)
+        space.seed(int(np.random.SeedSequence(seed, spawn_key=(RANDOM_POLICY,)).generate_state(1)[0]))
+        drawn = _draws(space)
+        return lambda _: next(drawn)
+
+
+def _draws(space: Any) -> Iterator[Any]:
+    """What `space.sample()` gives again and again; many at a time where that gives the same, at a tenth of the cost."""
+    from gymnasium.spaces import Box
+
+    if type(space) is Box and space.dtype.kind == "f" and space.is_bounded("both"):
+        while True:
+            yield from space.np_random.uniform(space.low, space.high, (_DRAWN, *space.shape)).astype(space.dtype)
+    while True:
+        yield space.sample()
+
+
+@final
+@dataclass(frozen=True)
+class SameAct:
+    """The same act for every episode."""
+
+    act: Act
+
+    def __call__(self, seed: int, action_space: Any) -> Act:
+        return self.act
+
+
+ActOfSeed = Callable[[int, Any], Act]
+"""From an episode's seed and the environment's action space to the act that plays it."""
+
+
+@final
+class Stage:
+    """Where episodes are played: keeps the environment from one to the next where that changes nothing."""
+
+    def __init__(
+        self,
+        environment: EnvironmentSpec,
+        observation_space: spaces.ObservationSpace | None = None,
+        max_steps: int | None = None,
+    ) -> None:
+        if max_steps is not None and max_steps < 1:
+            raise LilliputError(f"max_steps is {max_steps}; it must be at least 1")
+        self.environment, self.observation_space, self.max_steps = environment, observation_space, max_steps
+        self._open: Any = None
+
+    def __enter__(self) -> "Stage":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Stage, (self.environment, self.observation_space, self.max_steps))
+
+    def close(self) -> None:
+        """Nothing; closes the environment."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def play(self, seed: int, act_of_seed: ActOfSeed, seen: list[np.ndarray] | None = None) -> Episode:
+        """The episode of that seed; what the policy observed is appended to `seen`."""
+        if self._open is None:
+            self._open = self.environment.make()
+        environment = self._open
+        observed = observer(environment, self.observation_space, seen)
+        checked = action_checker(environment)
+        act = act_of_seed(seed, environment.action_space)
+        step = environment.step
+        total, length, limit = 0.0, 0, self.max_steps or -1
+        start = time.perf_counter()
+        try:
+            observation, _ = environment.reset(seed=seed)
+            while True:
+                action = checked(act(observed(observation)))
+                observation, reward, terminated, truncated, _ = step(action)
+                total += float(reward)
+                length += 1
+                if terminated or truncated or length == limit:
+                    break
+        except BadAction as error:
+            raise LilliputError(f"{self.environment.id}, episode seed {seed}, step {length}: {error}") from None
+        wall_time = time.perf_counter() - start
+        if not math.isfinite(total):
+            raise LilliputError(
+                f"{self.environment.id}, episode seed {seed}: the return is {total} after {length} steps"
+            )
+        if not self.environment.resets_cleanly:
+            self.close()
+        return Episode(seed, total, length, bool(terminated), not terminated, wall_time)
+
+
+def play(
+    stage: Stage, act_of_seed: ActOfSeed, seeds: Iterable[int], workers: int = 1, progress: Progress | None = None
+) -> tuple[Episode, ...]:
+    """One episode a seed, in the order of the seeds, over so many processes."""
+    order = checked_seeds(seeds)
+    if workers < 1:
+        raise LilliputError(f"workers is {workers}; it must be at least 1")
+    results = _local(stage, act_of_seed, order) if workers == 1 else _spread(stage, act_of_seed, order, workers)
+    played: list[Episode] = []
+    for episode in results:
+        played.append(episode)
+        if progress is not None:
+            progress(len(played), len(order))
+    return tuple(played)
+
+
+def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
+    """The seeds, where there are any and all of them are numbers from 0."""
+    try:
+        order = tuple(operator.index(seed) for seed in seeds)
+    except TypeError:
+        raise LilliputError(f"seeds are {str(seeds)[:60]}; they must be integers from 0, such as range(100)") from None
+    if not order or min(order) < 0:
+        raise LilliputError(f"seeds are {str(list(order))[:60]}; give at least one, all of them from 0")
+    return order
+
+
+def _local(stage: Stage, act_of_seed: ActOfSeed, seeds: tuple[int, ...]) -> Iterator[Episode]:
+    with stage:
+        for seed in seeds:
+            yield stage.play(seed, act_of_seed)
+
+
+def _spread(stage: Stage, act_of_seed: ActOfSeed, seeds: tuple[int, ...], workers: int) -> Iterator[Episode]:
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
+    from lilliput.policies.play import worker
+
+    try:
+        job = pickle.dumps((stage, act_of_seed))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise LilliputError(
+            f"workers is {workers}, but the act function cannot be sent to another process ({error}); use workers=1"
+        ) from None
+    # Not fork: a forked onnxruntime or BLAS waits for threads that it left behind.
+    pool = ProcessPoolExecutor(min(workers, len(seeds)), get_context("spawn"), worker.start, (job,))
+    try:
+        yield from pool.map(worker.play, seeds)
+    except BrokenProcessPool:
+        raise LilliputError(
+            f"one of {workers} worker processes ended at once; use workers=1, and in a script call this under "
+            "`if __name__ == '__main__':`"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,30 @@
+"""One of several processes that play episodes: see `episode.play`."""
+
+import functools
+import pickle
+from typing import TYPE_CHECKING
+
+from lilliput import child_process
+
+if TYPE_CHECKING:
+    from lilliput.policies.play.episode import ActOfSeed, Episode, Stage
+
+_job = b""
+
+
+def start(job: bytes) -> None:
+    """Nothing; keeps the job for the first episode, where an error in it can be told."""
+    global _job
+    _job = job
+    child_process.start()
+
+
+def play(seed: int) -> "Episode":
+    """The episode of that seed."""
+    stage, act_of_seed = _opened()
+    return stage.play(seed, act_of_seed)
+
+
+@functools.cache
+def _opened() -> "tuple[Stage, ActOfSeed]":
+    return pickle.loads(_job)  # noqa: S301 (from the parent process)

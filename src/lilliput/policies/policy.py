@@ -1,0 +1,403 @@
+"""A policy as data: spaces, layers and where they came from; checked, counted, digested, read and written."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import UnionType
+from typing import Any, final, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import constants, layers, spaces
+from lilliput.policies.affine import QuantizedTensor
+from lilliput.policies.layers import Layer
+
+FORMAT = 1
+"""Version of the .lilliput file. 1: the first."""
+
+SUFFIX = ".lilliput"
+MAX_FILE_BYTES = 1 << 30
+
+
+@final
+@dataclass(frozen=True)
+class Provenance:
+    """Where a policy came from and what was done to it; not part of its digest.
+
+    Attributes:
+        source: name of the file that it was loaded from.
+        source_sha256: sha256 of that file.
+        framework: such as stable_baselines3; algorithm: such as PPO or "A2C, PPO or TRPO".
+        environment: the id it was trained on, as the source spells it.
+        wrappers: what the environment side must do, from the closed list of `play`, in order.
+        guesses: what the source did not say and the loader assumed, a sentence each.
+        recipe: the text of the compression recipe, empty as loaded.
+        action_std: the standard deviation with which each action was drawn in training, where the source has one for
+            all states.
+    """
+
+    source: str = ""
+    source_sha256: str = ""
+    framework: str = ""
+    algorithm: str = ""
+    environment: str = ""
+    wrappers: tuple[str, ...] = ()
+    guesses: tuple[str, ...] = ()
+    recipe: str = ""
+    action_std: tuple[float, ...] = ()
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """From the raw observation to the environment's action. Two policies are the same where their `digest` is.
+
+    Attributes:
+        critic: where the source has one, not part of the digest: what its learner expects to gain from a raw
+            observation and, behind it, an action as the environment takes it.
+
+    Raises:
+        LilliputError: the layers do not fit each other or the spaces, or hold a number that is not finite.
+    """
+
+    observation_space: spaces.ObservationSpace
+    action_space: spaces.ActionSpace
+    layers: tuple[Layer, ...]
+    provenance: Provenance = field(default_factory=Provenance)
+    critic: tuple[Layer, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        check(self)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over the canonical bytes of spaces and layers."""
+        return _sha256(*_structure(self))
+
+    @property
+    def model_bytes(self) -> int:
+        """Bytes of every constant that a decision reads, as the C format stores them."""
+        return sum(array.nbytes for layer in self.layers for array in constants.constants(layer).values())
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights and biases of the network."""
+        return sum(array.size for array in _parameters(self))
+
+    @property
+    def n_nonzero_parameters(self) -> int:
+        """Weights and biases that are not zero."""
+        return sum(int(np.count_nonzero(array)) for array in _parameters(self))
+
+    @property
+    def n_macs(self) -> int:
+        """Multiply-accumulates of one decision in the linear layers; weights that are zero count."""
+        return _n_macs(self)
+
+    @property
+    def weight_bits(self) -> tuple[int, ...]:
+        """Bits a weight of each linear layer takes."""
+        linear = [layer for layer in self.layers if isinstance(layer, layers.Linear)]
+        return tuple(
+            layer.weight.bits if isinstance(layer.weight, QuantizedTensor) else layer.weight.itemsize * 8
+            for layer in linear
+        )
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether the action is one choice or several, rather than an array of real numbers."""
+        return not isinstance(self.action_space, spaces.Box)
+
+
+def replace_layers(policy: Policy, new_layers: tuple[Layer, ...]) -> Policy:
+    """The policy with other layers, its spaces and provenance kept; a critic judged the old ones."""
+    return Policy(policy.observation_space, policy.action_space, new_layers, policy.provenance)
+
+
+def with_recipe(policy: Policy, recipe: str) -> Policy:
+    """The policy with the text of the recipe that made it."""
+    return Policy(
+        policy.observation_space,
+        policy.action_space,
+        policy.layers,
+        dataclasses.replace(policy.provenance, recipe=recipe),
+    )
+
+
+def layer_shapes(policy: Policy) -> tuple[tuple[int, ...], ...]:
+    """The shape of every layer's input, in order, and of the last one's output.
+
+    Raises:
+        LilliputError: a layer does not take what the one before it gives.
+    """
+    return _shapes(policy.layers, spaces.input_shape(policy.observation_space))
+
+
+def _shapes(stack: tuple[Layer, ...], shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    shapes = [shape]
+    for index, layer in enumerate(stack):
+        try:
+            shape = layers.output_shape(layer, shape)
+        except LilliputError as error:
+            raise LilliputError(f"layer {index} ({type(layer).__name__}): {error}") from None
+        shapes.append(shape)
+    return tuple(shapes)
+
+
+def check(policy: Policy) -> None:
+    """Nothing; see `Policy` for what it raises."""
+    output = layer_shapes(policy)[-1]
+    if not any(isinstance(layer, layers.Linear) for layer in policy.layers):
+        raise LilliputError("a policy without a linear layer has nothing to decide with")
+    integer = isinstance(policy.layers[-1], layers.ArgmaxAction)
+    if any(isinstance(layer, layers.ArgmaxAction) for layer in policy.layers[:-1]):
+        raise LilliputError("an argmax can only be the last layer")
+    match policy.action_space:
+        case spaces.Box(shape=shape):
+            if integer or int(np.prod(output)) != int(np.prod(shape)):
+                raise LilliputError(
+                    f"the last layer gives {list(output)}; the action space is {spaces.describe(policy.action_space)}"
+                )
+            spread = policy.provenance.action_std
+            if spread and (len(spread) != int(np.prod(shape)) or not all(0 < one < np.inf for one in spread)):
+                raise LilliputError("action_std must be a positive number for every action")
+        case spaces.Discrete(n=n):
+            _check_choices(policy, (n,))
+        case spaces.MultiDiscrete(sizes=sizes):
+            _check_choices(policy, sizes)
+    _check_numbers(policy.layers)
+    if policy.critic:
+        try:
+            _check_critic(policy)
+        except LilliputError as error:
+            raise LilliputError(f"critic: {error}") from None
+
+
+def _check_critic(policy: Policy) -> None:
+    shape, actions = spaces.input_shape(policy.observation_space), policy.action_space
+    if len(shape) != 1 or not isinstance(actions, spaces.Box) or not np.isfinite([actions.low, actions.high]).all():
+        raise LilliputError("a critic judges an array of bounded actions on a vector of observations")
+    output = _shapes(policy.critic, (shape[0] + actions.size,))[-1]
+    if output != (1,):
+        raise LilliputError(f"it gives {list(output)}; a critic gives one number")
+    _check_numbers(policy.critic)
+
+
+def _check_numbers(stack: tuple[Layer, ...]) -> None:
+    for index, layer in enumerate(stack):
+        bounds = {
+            layers.ClipAction: ("low", "high"),
+            layers.Standardize: ("clip",),
+        }.get(type(layer), ())
+        numbers = (getattr(layer, f.name) for f in dataclasses.fields(layer))
+        reals = (*layers.real_arrays(layer), *(number for number in numbers if isinstance(number, float)))
+        finite = all(bool(np.isfinite(array).all()) for array in reals)
+        if not finite or any(bool(np.isnan(getattr(layer, name)).any()) for name in bounds):
+            raise LilliputError(f"layer {index} ({type(layer).__name__}) holds a number that is not finite")
+
+
+def _check_choices(policy: Policy, sizes: tuple[int, ...]) -> None:
+    last = policy.layers[-1]
+    if not isinstance(last, layers.ArgmaxAction) or last.sizes != sizes:
+        raise LilliputError(
+            f"the action space is {spaces.describe(policy.action_space)}; the last layer must be an argmax over it"
+        )
+
+
+def _parameters(policy: Policy) -> list[np.ndarray]:
+    found: list[np.ndarray] = []
+    for layer in policy.layers:
+        if isinstance(layer, layers.Linear):
+            found.append(layer.weight.values if isinstance(layer.weight, QuantizedTensor) else layer.weight)
+            found += [] if layer.bias is None else [layer.bias]
+        elif isinstance(layer, layers.LayerNorm):
+            found += [layer.weight, layer.bias]
+    return found
+
+
+def _n_macs(policy: Policy) -> int:
+    shapes = layer_shapes(policy)
+    total = 0
+    for layer, shape in zip(policy.layers, shapes[1:], strict=True):
+        if isinstance(layer, layers.Dense | layers.QuantizedDense):
+            total += int(np.prod(layer.weight.shape))
+        elif isinstance(layer, layers.Conv2d | layers.QuantizedConv2d):
+            total += int(np.prod(layer.weight.shape)) * shape[1] * shape[2]
+    return total
+
+
+def _structure(policy: Policy) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What to write: JSON data, and the arrays that it names."""
+    arrays: dict[str, np.ndarray] = {}
+    structure = {
+        "observation_space": spaces.to_json(policy.observation_space),
+        "action_space": spaces.to_json(policy.action_space),
+        "layers": _encode(policy.layers, "", arrays),
+    }
+    return structure, arrays
+
+
+def _encode(stack: tuple[Layer, ...], prefix: str, arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """JSON data of the layers; their arrays are put into `arrays`."""
+
+    def encode(value: Any, path: str) -> Any:
+        match value:
+            case np.ndarray():
+                arrays[path] = value
+                return {"array": path}
+            case QuantizedTensor() | layers.StaticRange() | layers.DynamicRange():
+                fields = {f.name: encode(getattr(value, f.name), f"{path}.{f.name}") for f in dataclasses.fields(value)}
+                return {"kind": type(value).__name__, **fields}
+            case tuple():
+                return list(value)
+            case _:
+                return value
+
+    encoded = []
+    for index, layer in enumerate(stack):
+        names = [f.name for f in dataclasses.fields(layer)]
+        fields = {name: encode(getattr(layer, name), f"{prefix}{index}.{name}") for name in names}
+        encoded.append({"kind": type(layer).__name__, **fields})
+    return encoded
+
+
+def _sha256(structure: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    """Over the canonical text of JSON data and, name by name, the arrays' types, shapes and bytes."""
+    sha = hashlib.sha256(json.dumps(structure, sort_keys=True, separators=(",", ":")).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        sha.update(f"{name}{array.dtype.str}{array.shape}".encode())
+        sha.update(array.tobytes())
+    return sha.hexdigest()
+
+
+def check_name(path: Path) -> None:
+    """Nothing.
+
+    Raises:
+        LilliputError: the name does not end in .lilliput.
+    """
+    if path.suffix != SUFFIX:
+        raise LilliputError(f"{path.name!r}: a policy's file ends in {SUFFIX}")
+
+
+def write(policy: Policy, path: str | Path, *, force: bool = False) -> None:
+    """Nothing; writes the policy as safetensors with a JSON header: all of it, or nothing.
+
+    Args:
+        policy: what to write.
+        path: where.
+        force: take the place of a file that exists.
+
+    Raises:
+        LilliputError: the file exists, it cannot be written, or the name does not end in .lilliput.
+    """
+    from safetensors.numpy import save
+
+    path = Path(path)
+    check_name(path)
+    if path.exists() and not force:
+        raise LilliputError(f"{path} exists; choose another name or remove it")
+    structure, arrays = _structure(policy)
+    header = {"format": FORMAT, **structure, "provenance": dataclasses.asdict(policy.provenance)}
+    if policy.critic:
+        header["critic"] = _encode(policy.critic, "critic.", arrays)
+    header["sha256"] = _sha256(header, arrays)
+    # safetensors needs at least one array and refuses shared memory; copies are cheap here.
+    data = save({name: np.array(array) for name, array in arrays.items()}, {"lilliput": json.dumps(header)})
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise LilliputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def read(path: str | Path) -> Policy:
+    """The policy in a file that `write` wrote.
+
+    Raises:
+        LilliputError: the file is something else, damaged or newer than this program.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise LilliputError(f"there is no file {str(path)!r}")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise LilliputError(f"{path.name!r} has {path.stat().st_size} bytes; at most {MAX_FILE_BYTES} are read")
+    return from_bytes(path.read_bytes(), repr(path.name))
+
+
+def from_bytes(data: bytes, name: str) -> Policy:
+    """The policy in the bytes of a .lilliput file; `name` is used in errors."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(data)
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["lilliput"])
+        version = header["format"]
+        if version != FORMAT:
+            raise LilliputError(f"{name} is of format {version!r}; this version reads {FORMAT}: update lilliput")
+        written = header.pop("sha256", None)
+        if written is not None and written != _sha256(header, arrays):
+            raise LilliputError(f"{name} is damaged: it is not what was written; copy or make it again")
+        observation_space = spaces.from_json(header["observation_space"])
+        action_space = spaces.from_json(header["action_space"])
+        decoded = tuple(_decode(layer, arrays) for layer in header["layers"])
+        critic = tuple(_decode(layer, arrays) for layer in header.get("critic", ()))
+        provenance = _decode({**header["provenance"], "kind": "Provenance"}, arrays)
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
+        raise LilliputError(
+            f"{name} is not a lilliput policy, or damaged: {' '.join(str(error).split())[:120]}"
+        ) from error
+    if not isinstance(observation_space, spaces.Box | spaces.Dict) or isinstance(action_space, spaces.Dict):
+        raise LilliputError(f"{name}: spaces of a kind that a policy cannot have")
+    if not all(isinstance(layer, layers.Layer) for layer in (*decoded, *critic)):
+        raise LilliputError(f"{name}: a layer of an unknown kind")
+    return Policy(observation_space, action_space, decoded, provenance, critic)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a decoded value is what the field of a layer holds."""
+    if isinstance(hint, UnionType):
+        return any(_fits(value, option) for option in get_args(hint))
+    if get_origin(hint) is tuple:
+        kinds = get_args(hint)
+        kinds = kinds[:1] * len(value) if isinstance(value, tuple) and kinds[-1] is Ellipsis else kinds
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
+    return type(value) is hint
+
+
+_PARTS = {kind.__name__: kind for kind in (QuantizedTensor, layers.StaticRange, layers.DynamicRange, Provenance)}
+
+
+def _decode(data: Any, arrays: dict[str, np.ndarray]) -> Any:
+    match data:
+        case {"array": str(path)}:
+            return arrays[path]
+        case {"kind": str(kind), **fields}:
+            known = {**layers.KINDS, **_PARTS}
+            if kind not in known:
+                raise LilliputError(f"a layer is {kind[:40]!r}; supported: {', '.join(layers.KINDS)}")
+            decoded = {name: _decode(value, arrays) for name, value in fields.items()}
+            hints = get_type_hints(known[kind])
+            for name, value in decoded.items():
+                if name not in hints or not _fits(value, hints[name]):
+                    raise LilliputError(
+                        f"the file holds {kind} with {name[:40]!r} of {type(value).__name__}; it is damaged"
+                    )
+            return known[kind](**decoded)
+        case list():
+            return tuple(_decode(value, arrays) for value in data)
+        case _:
+            return data

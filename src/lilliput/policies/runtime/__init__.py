@@ -1,0 +1,42 @@
+"""Open an artifact as a function from the raw observation to the environment's action, on the runtime that runs it."""
+
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies.artifact import Running, read_artifact
+
+
+@runtime_checkable
+class Actor(Running, Protocol):
+    """A running artifact."""
+
+    def __call__(self, observation: Any) -> Any:
+        """The environment's action for one raw observation: an array of the action's shape, or an int for Discrete."""
+        ...
+
+    def batch(self, observations: Any) -> np.ndarray:
+        """The actions for a batch of raw observations, batch first; each equal to that of its observation alone."""
+        ...
+
+
+def open_artifact(folder: str | Path) -> Actor:
+    """The artifact in `folder`, running.
+
+    Raises:
+        LilliputError: no artifact, or nothing here that runs it.
+    """
+    artifact = read_artifact(folder)
+    match artifact.manifest.format:
+        case "onnx":
+            from lilliput.policies.runtime.onnxruntime import OnnxActor
+
+            return OnnxActor(artifact)
+        case "c":
+            from lilliput.policies.runtime.native import open_native
+
+            return open_native(artifact)
+        case other:
+            raise LilliputError(f"{folder} is of the format {other!r}; this version runs onnx and c")

@@ -1,0 +1,131 @@
+"""A C artifact running here: compiled once, then called at the price of a C function."""
+
+import ctypes
+import importlib.machinery
+import importlib.util
+import re
+import sys
+import sysconfig
+import warnings
+from functools import lru_cache, partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, final
+
+import numpy as np
+
+from lilliput.compiler import FOR_THIS_PROCESSOR, shared_object
+from lilliput.errors import LilliputError
+from lilliput.policies import spaces
+from lilliput.policies.artifact import Artifact
+from lilliput.policies.runtime import Actor
+
+SOURCE, HEADER, KERNELS = "policy.c", "policy.h", "policy_kernels.h"
+FLAGS = ("-std=c99", *FOR_THIS_PROCESSOR, "-ffp-contract=off")
+
+_EXTENSION = Path(__file__).parent / "extension" / "native.c"
+_SYMBOL = re.compile(r"^void (\w+_act)\(const ", re.MULTILINE)
+
+
+def open_native(artifact: Artifact) -> Actor:
+    """The artifact, compiled for this processor and running; threads may share it.
+
+    Raises:
+        MissingDependency: there is no C compiler.
+        LilliputError: the artifact's C files are missing, changed or refused by the compiler.
+    """
+    files = [artifact.folder / name for name in (SOURCE, HEADER, KERNELS)]
+    missing = next((file for file in files if not file.is_file()), None)
+    if missing:
+        raise LilliputError(f"{missing} is missing; export again")
+    symbol = _SYMBOL.search(files[1].read_text())
+    if not symbol:
+        raise LilliputError(f"{files[1]} declares no function that decides; export again")
+    library = _loadable(files)
+    space = artifact.manifest.observation_space
+    extension = _extension()
+    if isinstance(extension, str):
+        warnings.warn(f"{extension}; policies are called through ctypes, 0.5 us slower", RuntimeWarning, stacklevel=2)
+        return CtypesActor(artifact, library, symbol[1])
+    return extension.NativeActor(
+        library=library,
+        symbol=symbol[1],
+        observation_shape=spaces.input_shape(space),
+        action_shape=spaces.action_shape(artifact.manifest.action_space),
+        takes_bytes=spaces.input_dtype(space) == "uint8",
+        gives_choices=not isinstance(artifact.manifest.action_space, spaces.Box),
+        artifact=artifact,
+        convert=partial(_convert, space),
+        convert_all=partial(spaces.artifact_input, space),
+        error=LilliputError,
+    )
+
+
+@final
+class CtypesActor:
+    """A running C artifact where the extension cannot be built; threads may share it."""
+
+    def __init__(self, artifact: Artifact, library: Path, symbol: str) -> None:
+        self.artifact = artifact
+        self._space = artifact.manifest.observation_space
+        action_space = artifact.manifest.action_space
+        self._shape = spaces.action_shape(action_space)
+        self._is_choice = isinstance(action_space, spaces.Discrete)
+        self._dtype = np.dtype(np.float32 if isinstance(action_space, spaces.Box) else np.int32)
+        self._decide = getattr(ctypes.CDLL(str(library)), symbol)
+        self._decide.argtypes, self._decide.restype = (ctypes.c_void_p, ctypes.c_void_p), None
+
+    def __call__(self, observation: Any) -> Any:
+        """The environment's action for one raw observation."""
+        action = self.batch(spaces.as_batch(observation))[0]
+        return int(action) if self._is_choice else action
+
+    def batch(self, observations: Any) -> np.ndarray:
+        """The actions for a batch of raw observations, batch first."""
+        x = spaces.artifact_input(self._space, observations)
+        actions = np.empty((len(x), *self._shape), self._dtype)
+        for i in range(len(x)):
+            self._decide(x[i].ctypes.data, actions[i : i + 1].ctypes.data)
+        return actions if self._dtype == np.float32 else actions.astype(np.int64)
+
+    def into(self, observation: Any, out: np.ndarray) -> None:
+        """Nothing; writes the action into `out`, an array of the action's shape."""
+        out[...] = self(observation)
+
+
+def _convert(space: spaces.ObservationSpace, observation: Any) -> np.ndarray:
+    return spaces.artifact_input(space, spaces.as_batch(observation))
+
+
+def _loadable(files: list[Path]) -> Path:
+    library = shared_object(files, FLAGS, ("-lm",))
+    try:
+        ctypes.CDLL(str(library))
+    except OSError:  # left empty by a crash of the machine: compiled again
+        library.unlink()
+        library = shared_object(files, FLAGS, ("-lm",))
+    return library
+
+
+@lru_cache
+def _extension() -> ModuleType | str:
+    """The module that calls policies, or why there is none."""
+    headers = sysconfig.get_paths()["include"]
+    if not (Path(headers) / "Python.h").is_file():
+        return f"{headers} has no Python.h (apt install python3-dev)"
+    flags = [
+        "-O2",
+        f"-I{headers}",
+        f"-I{np.get_include()}",
+        f"-DLILLIPUT_FOR={sys.implementation.cache_tag}_{np.__version__.split('.')[0]}",
+    ]
+    try:
+        library = shared_object([_EXTENSION], flags)
+        loader = importlib.machinery.ExtensionFileLoader("lilliput_native", str(library))
+        spec = importlib.util.spec_from_file_location("lilliput_native", library, loader=loader)
+        assert spec is not None
+        module = importlib.util.module_from_spec(spec)
+        loader.exec_module(module)
+    except (LilliputError, ImportError) as error:
+        return f"the extension cannot be built: {error}"
+    return module

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.policies.compress.strategies import mlp, recipes
+from tests.strategies import plausible_observations, policies
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers, reference
+from lilliput.policies.compress import Context, compress, parse
+from lilliput.policies.policy import Policy, replace_layers
+
+
+def test_the_empty_recipe_is_the_policy_itself() -> None:
+    policy = mlp((3, 4, 2), np.random.default_rng(0))
+    same = compress(policy, "")
+    assert same.digest == policy.digest
+    assert same.provenance.recipe == ""
+
+
+def test_the_result_carries_the_canonical_text_after_what_was_done_before() -> None:
+    policy = mlp((3, 4, 2), np.random.default_rng(0))
+    once = compress(policy, "prune_units( .5 )")
+    assert once.provenance.recipe == "prune_units(ratio=0.5)"
+    twice = compress(once, parse("half()|quantize(4)"))
+    assert twice.provenance.recipe == "prune_units(ratio=0.5) | half() | quantize(weight_bits=4)"
+    assert compress(policy, twice.provenance.recipe).digest == twice.digest
+
+
+def test_a_result_that_is_not_finite_is_refused() -> None:
+    policy = mlp((3, 4, 2), np.random.default_rng(1), activation=layers.Relu())
+    huge = tuple(
+        layers.Dense(layer.weight * np.float32(1e37), layer.bias) if isinstance(layer, layers.Dense) else layer
+        for layer in policy.layers
+    )
+    with pytest.raises(LilliputError, match=r"prune_units: the compressed policy gives actions that are not finite"):
+        compress(replace_layers(policy, huge), "prune_units(0.25)")
+
+
+@given(st.data())
+def test_any_recipe_on_any_policy_ends_in_a_policy_or_a_clear_line(data: st.DataObject) -> None:
+    policy: Policy = data.draw(policies())
+    recipe = data.draw(recipes())
+    x = plausible_observations(policy.observation_space, 48, np.random.default_rng(0))
+    try:
+        small = compress(policy, recipe, Context.from_observations(policy, x))
+    except LilliputError as error:
+        message = str(error)
+        assert "\n" not in message
+        assert len(message) < 300
+        return
+    actions = reference.act(small, x)
+    assert actions.shape == reference.act(policy, x).shape
+    assert np.isfinite(actions).all()
+    assert small.model_bytes <= policy.model_bytes * 1.5 + 200
+    np.testing.assert_array_equal(reference.act(small, x[3:4])[0], actions[3])

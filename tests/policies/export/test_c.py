@@ -1,0 +1,401 @@
+"""The C format against the reference: compilers and sanitizers are the judges."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from tests.strategies import Form, policies, random_linear
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers, reference, spaces
+from lilliput.policies.export import c, c_kernels
+from lilliput.policies.export.c_text import real
+from lilliput.policies.export.golden import golden_examples
+from lilliput.policies.policy import Policy
+
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wdouble-promotion", "-Wfloat-conversion", "-pedantic", "-ffp-contract=off"]
+SANITIZERS = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+ANY = settings(
+    deadline=None, suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
+)
+
+
+def built_and_run(folder: Path, compiler: str, *flags: str) -> str:
+    if not shutil.which(compiler):
+        pytest.skip(f"{compiler} is not installed")
+    language = ["-x", "c++", "-std=c++11"] if compiler.endswith("++") else ["-std=c99"]
+    command = [compiler, *language, *WARNINGS, *flags, "policy.c", "selftest.c", "-lm", "-o", "selftest"]
+    built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr[:3000]
+    run = subprocess.run(["./selftest"], cwd=folder, capture_output=True, text=True)
+    assert not run.stderr, run.stderr[:3000]
+    assert run.returncode == 0, run.stdout
+    return run.stdout
+
+
+def check(policy: Policy, folder: Path, compiler: str, *flags: str) -> None:
+    try:
+        golden = golden_examples(policy)
+    except LilliputError:
+        assume(False)
+        raise
+    c.write(policy, folder, golden.observations, golden.actions, golden.tolerance)
+    assert "passed" in built_and_run(folder, compiler, *flags)
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "g++", "clang++"])
+def test_every_kind_of_policy_compiles_cleanly_and_does_what_the_reference_does(
+    compiler: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    @settings(parent=ANY, max_examples=10)
+    @given(policies())
+    def run(policy: Policy) -> None:
+        check(policy, tmp_path_factory.mktemp("c"), compiler, "-O2")
+
+    run()
+
+
+def links_sanitizers(compiler: str, folder: Path) -> bool:
+    (folder / "main.c").write_text("int main(void) { return 0; }\n")
+    built = shutil.which(compiler) and subprocess.run(
+        [compiler, *SANITIZERS, "main.c"], cwd=folder, capture_output=True
+    )
+    return bool(built) and built.returncode == 0
+
+
+INTEGERS = "-DLILLIPUT_INTEGERS=1"
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang++"])
+def test_integers_between_the_layers_do_what_the_reference_does(
+    compiler: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    @settings(parent=ANY, max_examples=12)
+    @given(policies(networks=("mlp",), forms=("static",), min_bits=3, max_width=40))
+    def run(policy: Policy) -> None:
+        check(policy, tmp_path_factory.mktemp("c"), compiler, "-O2", INTEGERS)
+
+    run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("flags", [[], ["-march=native"], [INTEGERS]], ids=["portable", "native", "integers"])
+def test_sanitizers_find_nothing(compiler: str, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    if not links_sanitizers(compiler, tmp_path_factory.mktemp("link")):
+        pytest.skip(f"{compiler} has no sanitizers here (Debian: libclang-rt-14-dev beside clang)")
+
+    @settings(parent=ANY, max_examples=15)
+    @given(policies(max_width=40))
+    def run(policy: Policy) -> None:
+        check(policy, tmp_path_factory.mktemp("c"), compiler, *SANITIZERS, *flags)
+
+    run()
+
+
+def quantized_mlp(
+    form: Form, seed: int, bits: tuple[int, int], widths: tuple[int, ...], sparsity: float = 0.0
+) -> Policy:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(0, 1, (64, widths[0])).astype(np.float32)
+    stack: list[layers.Layer] = []
+    for width in widths[1:]:
+        for layer in (random_linear(x, form, rng, outputs=width, bits=bits, sparsity=sparsity), layers.Relu()):
+            stack.append(layer)
+            x = reference.apply(layer, x)
+    low, high = np.array(-np.inf), np.array(np.inf)
+    return Policy(spaces.Box((widths[0],), low, high), spaces.Box((widths[-1],), low, high), tuple(stack[:-1]))
+
+
+@pytest.mark.parametrize(
+    "flags", [["-O2"], ["-O3", "-march=haswell"], ["-O3", "-march=native"]], ids=["portable", "avx2", "native"]
+)
+@pytest.mark.parametrize("form", ["static", "dynamic"])
+@pytest.mark.parametrize(
+    ("bits", "sparsity"),
+    [((8, 8), 0.0), ((4, 8), 0.0), ((3, 5), 0.0), ((8, 8), 0.7), ((8, 8), 0.95), ((8, 8), 1.0), ((5, 8), 0.8)],
+)
+def test_integer_arithmetic_is_exact_to_the_bit(
+    form: Form, bits: tuple[int, int], sparsity: float, flags: list[str], tmp_path: Path
+) -> None:
+    policy = quantized_mlp(form, 0, bits, (70, 37, 130, 5), sparsity)
+    observations = np.random.default_rng(1).normal(0, 2, (64, 70)).astype(np.float32)
+    c.write(policy, tmp_path, observations, reference.act(policy, observations), 0.0)
+    if "-march=haswell" in flags and not runs_here(tmp_path, flags):
+        pytest.skip("this processor has no AVX2")
+    assert "largest difference 0," in built_and_run(tmp_path, "gcc", *flags)
+
+
+def image_policy(form: Form, outputs: tuple[int, int], kernel: int, space_dtype: str) -> Policy:
+    rng = np.random.default_rng(0)
+    space = spaces.Box((4, 21, 19), np.array(0.0), np.array(255.0), space_dtype)
+    one = [np.array(value, np.float32) for value in (3.0, 1 / 255, 0.8)]
+    stack: list[layers.Layer] = [layers.Standardize(*one)]
+    x = reference.apply(stack[0], rng.integers(0, 256, (8, *space.shape)).astype(np.float32))
+    for width, stride in zip(outputs, ((2, 1), (1, 2)), strict=True):
+        convolution = random_linear(x, form, rng, outputs=width, bits=(8, 8), kernel=kernel, stride=stride)
+        for layer in (convolution, layers.Relu()):
+            stack.append(layer)
+            x = reference.apply(layer, x)
+    stack.append(layers.Flatten())
+    x = reference.apply(stack[-1], x)
+    stack.append(random_linear(x, form, rng, outputs=3, bits=(8, 8)))
+    return Policy(space, spaces.Box((3,), np.array(-np.inf), np.array(np.inf)), tuple(stack))
+
+
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [("gcc", ["-O2"]), ("gcc", ["-O3", "-march=native"]), ("g++", ["-O3", "-march=native"])],
+    ids=["portable", "native", "native C++"],
+)
+@pytest.mark.parametrize("form", ["static", "dynamic"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize(("outputs", "kernel"), [((32, 64), 4), ((48, 16), 2), ((40, 5), 3)])
+def test_convolutions_of_codes_are_exact_to_the_bit(
+    outputs: tuple[int, int], kernel: int, dtype: str, form: Form, compiler: str, flags: list[str], tmp_path: Path
+) -> None:
+    policy = image_policy(form, outputs, kernel, dtype)
+    observations = np.random.default_rng(1).integers(0, 256, (8, 4, 21, 19)).astype(dtype)
+    c.write(policy, tmp_path, observations, reference.act(policy, observations), 0.0)
+    assert "largest difference 0," in built_and_run(tmp_path, compiler, *flags, "-DLILLIPUT_INTEGERS=0")
+    in_words = (tmp_path / "policy.c").read_text()
+    assert ("look_up_image(" in in_words) == (form == "static" and dtype == "uint8")
+
+
+def runs_here(folder: Path, flags: list[str]) -> bool:
+    (folder / "runs.c").write_text('int main(void) { return !__builtin_cpu_supports("avx2"); }\n')
+    built = subprocess.run(["gcc", *flags, "runs.c", "-o", "runs"], cwd=folder, capture_output=True)
+    return built.returncode == 0 and subprocess.run(["./runs"], cwd=folder).returncode == 0
+
+
+@pytest.mark.parametrize("flags", [["-O2"], ["-O3", "-march=haswell"], ["-O3", "-march=native"]])
+@pytest.mark.parametrize(
+    ("form", "bits"), [("float32", 8), ("float16", 8), ("weight_only", 8), ("weight_only", 4), ("weight_only", 3)]
+)
+def test_decoded_weights_decide_as_the_reference(form: Form, bits: int, flags: list[str], tmp_path: Path) -> None:
+    observations = np.random.default_rng(1).normal(0, 2, (16, 70)).astype(np.float32)
+    for sparsity in (0.0, 0.6, 0.97, 1.0):
+        policy = quantized_mlp(form, 0, (bits, 8), (70, 37, 131, 5), sparsity)
+        actions = reference.act(policy, observations)
+        c.write(policy, tmp_path, observations, actions, 2e-5 * float(np.abs(actions).max()))
+        if "-march=haswell" in flags and not runs_here(tmp_path, flags):
+            pytest.skip("this processor has no AVX2")
+        assert "passed" in built_and_run(tmp_path, "gcc", *flags)
+
+
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [("gcc", ["-O2"]), ("gcc", ["-O3", "-march=native"]), ("g++", ["-O3", "-march=native"])],
+    ids=["portable", "native", "native C++"],
+)
+def test_a_last_block_of_any_height_decides_as_the_reference(compiler: str, flags: list[str], tmp_path: Path) -> None:
+    policy = quantized_mlp("float32", 0, (8, 8), (77, *range(65, 80)))
+    observations = np.random.default_rng(1).normal(0, 2, (16, 77)).astype(np.float32)
+    actions = reference.act(policy, observations)
+    c.write(policy, tmp_path, observations, actions, 2e-5 * float(np.abs(actions).max()))
+    assert "passed" in built_and_run(tmp_path, compiler, *flags)
+
+
+@pytest.mark.parametrize(
+    ("kept", "n_bytes"),
+    [([3], 1), ([9], 1), ([300], 2), (range(0, 24, 3), 3), ([0, 7, 8, 15, 16], 3), (range(0, 400, 5), 50)],
+    ids=["one in a byte", "listed in a byte", "listed in two", "mask", "ends of bytes", "long mask"],
+)
+@pytest.mark.parametrize("flags", [["-O3", "-march=native"], SANITIZERS], ids=["native", "sanitizers"])
+def test_selected_inputs_are_listed_or_masked_whatever_is_less(
+    kept: Sequence[int], n_bytes: int, flags: list[str], tmp_path: Path
+) -> None:
+    if flags is SANITIZERS and not links_sanitizers("gcc", tmp_path):
+        pytest.skip("gcc has no sanitizers here")
+    indices = np.array(kept, np.uint16)
+    box = spaces.Box((401,), np.full(401, -np.inf), np.full(401, np.inf))
+    action = spaces.Box((1,), np.full(1, -np.inf), np.full(1, np.inf))
+    weight = np.arange(1, len(indices) + 1, dtype=np.float32)[None]
+    policy = Policy(box, action, (layers.SelectInputs(indices), layers.Dense(weight, None)))
+    assert policy.model_bytes == n_bytes + weight.nbytes
+    observations = np.random.default_rng(0).normal(0, 1, (8, 401)).astype(np.float32)
+    actions = observations[:, indices] @ weight.T
+    c.write(policy, tmp_path, observations, actions, 1e-4 * float(np.abs(weight).sum()))
+    assert "passed" in built_and_run(tmp_path, "gcc", *flags)
+
+
+def constant_bytes(folder: Path) -> int:
+    # Unoptimized, so that no array of one number is folded into the code.
+    subprocess.run(["gcc", "-std=c99", "-O0", "-c", "policy.c"], cwd=folder, check=True)
+    symbols = subprocess.run(["nm", "-S", "policy.o"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    return sum(int(line.split()[1], 16) for line in symbols.splitlines() if line.split()[-2] in ("r", "R"))
+
+
+def test_the_compiled_constants_are_model_bytes_and_nothing_else_is_kept(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    if not shutil.which("gcc") or not shutil.which("nm"):
+        pytest.skip("gcc and nm are not installed")
+
+    @settings(parent=ANY, max_examples=15)
+    @given(policies())
+    def run(policy: Policy) -> None:
+        folder = tmp_path_factory.mktemp("c")
+        x = np.zeros((1, *spaces.input_shape(policy.observation_space)), np.float32)
+        c.write(policy, folder, x, reference.act(policy, x), 1.0)
+        assert constant_bytes(folder) == policy.model_bytes
+        sizes = subprocess.run(["size", "-A", "policy.o"], cwd=folder, check=True, capture_output=True, text=True)
+        found = {line.split()[0]: int(line.split()[1]) for line in sizes.stdout.splitlines() if line.startswith(".")}
+        assert found[".data"] == found[".bss"] == 0
+
+    run()
+
+
+def test_two_policies_live_in_one_program(tmp_path: Path) -> None:
+    main = '#include "one/policy.h"\n#include "two/policy.h"\n'
+    main += "int main(void) { float x[9] = {0}, y[9]; one_act(x, y); two_act(x, y); return 0; }\n"
+    for seed, name in enumerate(("one", "two")):
+        policy = quantized_mlp("static", seed, (8, 8), (9, 8, 3))
+        x = np.zeros((1, 9), np.float32)
+        (tmp_path / name).mkdir()
+        c.write(policy, tmp_path / name, x, reference.act(policy, x), 0.0, prefix=name)
+    (tmp_path / "main.c").write_text(main)
+    command = ["gcc", "-std=c99", *WARNINGS, "main.c", "one/policy.c", "two/policy.c", "-lm", "-o", "main"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    subprocess.run(["./main"], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize("prefix", ["", "1st", "my-policy", "a" * 41, "int main;"])
+def test_a_prefix_that_is_no_name_is_refused(prefix: str, tmp_path: Path) -> None:
+    policy = quantized_mlp("static", 0, (8, 8), (3, 2))
+    with pytest.raises(LilliputError, match="must be a C name"):
+        c.write(policy, tmp_path, np.zeros((1, 3)), np.zeros((1, 2)), 0.0, prefix=prefix)
+    assert not list(tmp_path.iterdir())
+
+
+def test_sums_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    policy = quantized_mlp("static", 0, (8, 8), (66_000, 1))
+    with pytest.raises(LilliputError, match="do not fit 32 bits"):
+        c.write(policy, tmp_path, np.zeros((1, 66_000)), np.zeros((1, 1)), 0.0)
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_literals_read_back_as_the_same_float(value: float) -> None:
+    text = real(value)
+    assert text.endswith("f")
+    assert np.float32(text[:-1]).tobytes() == np.float32(value).tobytes()
+
+
+@pytest.mark.parametrize("name", sorted(c_kernels.names()))
+def test_each_kernel_compiles_alone(name: str, tmp_path: Path) -> None:
+    (tmp_path / "kernel.c").write_text(c_kernels.bundle([name]) + "int unused;\n")
+    for flags in (["-O2"], ["-O2", "-march=native"]):
+        command = ["gcc", "-std=c99", *WARNINGS, *flags, "-c", "kernel.c"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def every_float(step: int) -> np.ndarray:
+    return np.arange(0, 1 << 32, step, dtype=np.uint64).astype(np.uint32).view(np.float32)
+
+
+def applied(kernel: str, x: np.ndarray, folder: Path, extra: str = "", flags: tuple[str, ...] = ()) -> np.ndarray:
+    text = c_kernels.bundle([kernel])
+    text += f"#include <stdio.h>\nint main(void) {{ static float x[{x.size}];\n"
+    text += f"if (fread(x, 4, {x.size}, stdin) != {x.size}) return 1;\n{kernel}(x, {x.size}{extra});\n"
+    text += f"return fwrite(x, 4, {x.size}, stdout) != {x.size}; }}\n"
+    (folder / "apply.c").write_text(text)
+    subprocess.run(["gcc", "-std=c99", "-O2", *flags, "apply.c", "-lm", "-o", "apply"], cwd=folder, check=True)
+    done = subprocess.run(["./apply"], cwd=folder, input=x.tobytes(), capture_output=True, check=True)
+    return np.frombuffer(done.stdout, np.float32)
+
+
+@pytest.mark.parametrize("flags", [(), ("-O3", "-march=native")], ids=["portable", "native"])
+@pytest.mark.parametrize(
+    ("kernel", "extra", "exact", "bound"),
+    [
+        ("tanh_all", "", np.tanh, 3e-7),
+        ("sigmoid", "", lambda x: 0.5 + 0.5 * np.tanh(x / 2), 3e-7),
+        ("elu", ", 1.0f", lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))), 3e-7),
+    ],
+)
+def test_nonlinear_functions_keep_their_bound_over_all_floats(
+    kernel: str, extra: str, exact, bound: float, flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    x = every_float(1021)
+    y = applied(kernel, x, tmp_path, extra, flags)
+    real_x = x[~np.isnan(x)].astype(np.float64)
+    with np.errstate(all="ignore"):
+        wanted = exact(real_x)
+    found = y[~np.isnan(x)].astype(np.float64)
+    equal = found == wanted
+    assert np.abs(found - wanted)[~equal].max() <= bound
+    assert np.isnan(y[np.isnan(x)]).all()
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("march", ["armv8-a", "armv8.2-a+dotprod"])
+@pytest.mark.parametrize("form", ["float32", "static", "dynamic"])
+def test_the_selftest_passes_on_64_bit_arm(form: Form, march: str, tmp_path: Path) -> None:
+    for command in ("aarch64-linux-gnu-gcc", "qemu-aarch64"):
+        if not shutil.which(command):
+            pytest.skip(f"{command} is not installed; apt install gcc-aarch64-linux-gnu qemu-user")
+    policy = quantized_mlp(form, 0, (8, 8), (70, 37, 130, 5))
+    x = np.random.default_rng(1).normal(0, 2, (32, 70)).astype(np.float32)
+    actions = reference.act(policy, x)
+    c.write(policy, tmp_path, x, actions, 0.0 if form != "float32" else 1e-5 * float(np.abs(actions).max()))
+    command = ["aarch64-linux-gnu-gcc", "-std=c99", "-O2", f"-march={march}", *WARNINGS, "-static", "policy.c"]
+    built = subprocess.run(
+        [*command, "selftest.c", "-lm", "-o", "selftest"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr[:2000]
+    run = subprocess.run(["qemu-aarch64", "-cpu", "max", "./selftest"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("compiler", ["gcc", "g++"])
+@pytest.mark.parametrize("level", ["-O0", "-Os", "-O3"])
+def test_a_microcontroller_library_compiles_cleanly(compiler: str, level: str, tmp_path: Path) -> None:
+    if not shutil.which(f"arm-none-eabi-{compiler}"):
+        pytest.skip(
+            f"arm-none-eabi-{compiler} is not installed; apt install gcc-arm-none-eabi libstdc++-arm-none-eabi-dev"
+        )
+    policy = quantized_mlp("static", 0, (8, 8), (9, 37, 18, 5))
+    x = np.zeros((1, 9), np.float32)
+    c.write(policy, tmp_path, x, reference.act(policy, x), 0.0)
+    language = ["-x", "c++", "-std=c++11"] if compiler == "g++" else ["-std=c99"]
+    for cpu in ("cortex-m0plus", "cortex-m4", "cortex-m33"):
+        for source in ("policy.c", "selftest.c"):
+            command = [f"arm-none-eabi-{compiler}", *language, "-mthumb", f"-mcpu={cpu}", level, *WARNINGS]
+            done = subprocess.run(
+                [*command, "-DARDUINO=10800", "-Wno-pedantic", "-c", source],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, done.stderr[:2000]
+
+
+def test_an_artifact_is_an_arduino_and_a_platformio_library(tmp_path: Path) -> None:
+    policy = quantized_mlp("static", 0, (8, 8), (9, 8, 3))
+    x = np.zeros((1, 9), np.float32)
+    c.write(policy, tmp_path, x, reference.act(policy, x), 0.0, prefix="walker")
+    lines = (tmp_path / "library.properties").read_text().splitlines()
+    properties = dict(line.split("=", 1) for line in lines)
+    assert {
+        "name",
+        "version",
+        "author",
+        "maintainer",
+        "sentence",
+        "paragraph",
+        "category",
+        "url",
+        "architectures",
+    } <= set(properties)
+    assert properties["name"] == "Lilliput_walker"
+    about = json.loads((tmp_path / "library.json").read_text())
+    assert (tmp_path / about["headers"]).is_file()
+    assert about["build"]["srcFilter"] == ["-<*>", "+<policy.c>"]

@@ -1,0 +1,80 @@
+"""Kernels for processors without vectors or floats, compiled here: numpy and the C library's rounding judge."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.policies.export.test_c import WARNINGS, built_and_run, quantized_mlp
+
+from lilliput.policies import reference
+from lilliput.policies.export import c, c_kernels
+
+SCALAR = ["-DSCALAR", "-DSOFT_FLOATS", "-DLILLIPUT_INTEGERS=0"]
+
+HALVES = """
+int main(void)
+{
+    unsigned half;
+    for (half = 0; half < 65536; half++) {
+        float value = half_value((uint16_t)half);
+        fwrite(&value, sizeof value, 1, stdout);
+    }
+    return 0;
+}
+"""
+
+INTEGERS = """
+int main(void)
+{
+    uint32_t bits = 0;
+    do { /* every exponent, and mantissas with ties among them */
+        const float x = float_from_bits(bits);
+        const int32_t found = nearest_integer(x, -7);
+        if (x != x ? found != -7 : fabsf(x) < 8388608.0f ? found != (int32_t)rintf(x)
+                                                         : found < 8388608 && found > -8388608) {
+            printf("%.9g: %d", (double)x, (int)found);
+            return 1;
+        }
+        bits += 8179;
+    } while (bits > 8179);
+    for (bits = 0; bits < 8000000; bits++) {
+        const float x = 0.5f * (float)bits;
+        if (nearest_integer(-x, 0) != (int32_t)rintf(-x)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+"""
+
+
+def output(folder: Path, kernel: str, main: str) -> bytes:
+    """What a program prints that is made of a kernel and its main function."""
+    (folder / "main.c").write_text(f"#include <stdio.h>\n{c_kernels.bundle([kernel])}{main}")
+    command = ["gcc", "-std=c99", *WARNINGS, *SCALAR, "-O2", "main.c", "-lm", "-o", "main"]
+    subprocess.run(command, cwd=folder, check=True)
+    return subprocess.run(["./main"], cwd=folder, check=True, capture_output=True).stdout
+
+
+def test_halves_become_floats_without_a_float_operation(tmp_path: Path) -> None:
+    found = np.frombuffer(output(tmp_path, "half_to_float", HALVES), np.uint32)
+    expected = np.arange(1 << 16).astype(np.uint16).view(np.float16).astype(np.float32)
+    nan = np.isnan(expected)
+    np.testing.assert_array_equal(found[~nan], expected.view(np.uint32)[~nan])
+    assert np.isnan(found.view(np.float32)[nan]).all()
+
+
+def test_floats_are_rounded_without_a_float_operation(tmp_path: Path) -> None:
+    assert output(tmp_path, "quantize_static", INTEGERS) == b""
+
+
+@pytest.mark.parametrize("form", ["static", "dynamic"])
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "g++"])
+@pytest.mark.parametrize("bits", range(2, 8))
+def test_packed_weights_are_exact_to_the_bit(bits: int, form: str, compiler: str, tmp_path: Path) -> None:
+    widths = (18 + bits, 37, 19 + bits, 5)
+    policy = quantized_mlp("static" if form == "static" else "dynamic", bits, (bits, 8), widths)
+    observations = np.random.default_rng(1).normal(0, 2, (64, widths[0])).astype(np.float32)
+    c.write(policy, tmp_path, observations, reference.act(policy, observations), 0.0)
+    assert "largest difference 0," in built_and_run(tmp_path, compiler, "-O2", *SCALAR)

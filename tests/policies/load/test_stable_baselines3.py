@@ -1,0 +1,456 @@
+"""Against the frameworks' own predict, for every family and every option that changes the deterministic action."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers, reference
+from lilliput.policies import spaces as ours
+from lilliput.policies.load import load_policy
+from lilliput.policies.policy import Policy
+
+torch = pytest.importorskip("torch")
+sb3 = pytest.importorskip("stable_baselines3")
+contrib = pytest.importorskip("sb3_contrib")
+
+from tests.policies.load.frameworks import (  # noqa: E402
+    ACTIONS,
+    IMAGE,
+    Still,
+    assert_same_actions,
+    observations,
+    predicted,
+    rewrite_zip,
+    save,
+    shaken,
+    vector,
+)
+
+pytestmark = [pytest.mark.frameworks, pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
+
+DISCRETE = spaces.Discrete(5)
+SEVERAL = spaces.MultiDiscrete([3, 2, 4])
+MATRIX = spaces.Box(-1.0, np.array([[1.0, 2.0], [3.0, 4.0]], np.float32), (2, 2))
+SHORT = {"learning_starts": 0, "buffer_size": 10}
+
+
+@pytest.fixture(autouse=True)
+def same_networks() -> None:
+    torch.manual_seed(0)
+
+
+def check(model: Any, tmp_path: Path) -> Policy:
+    """The loaded policy, once its actions are the framework's."""
+    shaken(model)
+    policy = load_policy(save(model, tmp_path))
+    batch = observations(model.observation_space)
+    assert_same_actions(reference.act(policy, batch), predicted(model, batch), model.action_space)
+    return policy
+
+
+def families() -> list[Any]:
+    on = {"n_steps": 8}
+    rows = [
+        *(
+            (cls, space, on)
+            for cls in (sb3.A2C, sb3.PPO, contrib.TRPO)
+            for space in (ACTIONS, DISCRETE, SEVERAL, MATRIX)
+        ),
+        *((cls, ACTIONS, SHORT) for cls in (sb3.SAC, sb3.TD3, sb3.DDPG, contrib.TQC, contrib.CrossQ)),
+        *((cls, MATRIX, SHORT) for cls in (sb3.SAC, sb3.TD3)),
+        *((cls, DISCRETE, SHORT) for cls in (sb3.DQN, contrib.QRDQN)),
+        *((contrib.ARS, space, {}) for space in (ACTIONS, DISCRETE)),
+    ]
+    return [pytest.param(*row, id=f"{row[0].__name__}-{type(row[1]).__name__}{row[1].shape or ''}") for row in rows]
+
+
+@pytest.mark.parametrize(("algorithm", "action_space", "options"), families())
+def test_every_family_acts_as_its_framework(algorithm: Any, action_space: Any, options: dict, tmp_path: Path) -> None:
+    model = algorithm("MlpPolicy", Still(vector(), action_space), device="cpu", **options)
+    policy = check(model, tmp_path)
+    name = {"QRDQN": "QR-DQN"}.get(algorithm.__name__, algorithm.__name__)
+    assert policy.provenance.algorithm == name
+    assert policy.provenance.framework == "stable_baselines3"
+    assert any("activation" in guess for guess in policy.provenance.guesses)
+
+
+@pytest.mark.parametrize(
+    "activation", ["Tanh", "ReLU", "ELU", "LeakyReLU", "SiLU", "GELU", "Sigmoid", "ReLU6", "CELU", "Hardtanh"]
+)
+@pytest.mark.parametrize("algorithm", [sb3.PPO, sb3.SAC, sb3.DQN], ids=lambda a: a.__name__)
+def test_every_activation_is_read_from_the_file(activation: str, algorithm: Any, tmp_path: Path) -> None:
+    options = {"n_steps": 8} if algorithm is sb3.PPO else SHORT
+    space = DISCRETE if algorithm is sb3.DQN else ACTIONS
+    kwargs = {"activation_fn": getattr(torch.nn, activation)}
+    policy = check(
+        algorithm("MlpPolicy", Still(vector(), space), policy_kwargs=kwargs, device="cpu", **options), tmp_path
+    )
+    assert not any("activation" in guess for guess in policy.provenance.guesses)
+
+
+def test_an_unknown_activation_is_named(tmp_path: Path) -> None:
+    kwargs = {"activation_fn": torch.nn.Softplus}
+    model = sb3.PPO("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, policy_kwargs=kwargs, device="cpu")
+    with pytest.raises(LilliputError, match=r"activation_fn is .*Softplus.*supported: torch.nn's Tanh, ReLU"):
+        load_policy(save(model, tmp_path))
+
+
+@pytest.mark.parametrize("net_arch", [[], [7], [16, 9, 4], {"pi": [6], "vf": [8, 8]}, {"pi": [], "vf": [4]}], ids=str)
+@pytest.mark.parametrize("algorithm", [sb3.PPO, sb3.A2C], ids=lambda a: a.__name__)
+def test_any_widths_of_an_actor_critic(algorithm: Any, net_arch: Any, tmp_path: Path) -> None:
+    kwargs = {"net_arch": net_arch}
+    policy = check(
+        algorithm("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, policy_kwargs=kwargs, device="cpu"), tmp_path
+    )
+    hidden = net_arch["pi"] if isinstance(net_arch, dict) else net_arch
+    widths = [layer.weight.shape[0] for layer in policy.layers if isinstance(layer, layers.Dense)]
+    assert widths == [*hidden, 3]
+
+
+@pytest.mark.parametrize("net_arch", [[], [7], [16, 9, 4]], ids=str)
+@pytest.mark.parametrize("algorithm", ["SAC", "TD3", "TQC", "CrossQ", "DQN", "QRDQN"])
+def test_any_widths_of_an_off_policy_actor(algorithm: str, net_arch: Any, tmp_path: Path) -> None:
+    cls = getattr(sb3, algorithm, None) or getattr(contrib, algorithm)
+    space = DISCRETE if algorithm in ("DQN", "QRDQN") else ACTIONS
+    check(
+        cls("MlpPolicy", Still(vector(), space), policy_kwargs={"net_arch": net_arch}, device="cpu", **SHORT), tmp_path
+    )
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [{}, {"net_arch": [6, 6], "squash_output": False}, {"net_arch": [6], "with_bias": False}, {"net_arch": []}],
+    ids=str,
+)
+def test_ars_squashes_or_clips(kwargs: dict, tmp_path: Path) -> None:
+    check(contrib.ARS("MlpPolicy", Still(vector(), ACTIONS), policy_kwargs=kwargs, device="cpu"), tmp_path)
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"with_bias": True}, {"squash_output": True}], ids=str)
+def test_ars_linear_policy_clips(kwargs: dict, tmp_path: Path) -> None:
+    policy = check(contrib.ARS("LinearPolicy", Still(vector(), ACTIONS), policy_kwargs=kwargs, device="cpu"), tmp_path)
+    assert isinstance(policy.layers[-1], layers.ClipAction) is not kwargs.get("squash_output", False)
+    assert not policy.provenance.guesses
+
+
+@pytest.mark.parametrize("squash", [False, True])
+@pytest.mark.parametrize("algorithm", [sb3.PPO, sb3.A2C], ids=lambda a: a.__name__)
+def test_gsde_of_an_actor_critic(algorithm: Any, squash: bool, tmp_path: Path) -> None:
+    kwargs = {"squash_output": squash}
+    model = algorithm(
+        "MlpPolicy", Still(vector(), ACTIONS), n_steps=8, use_sde=True, policy_kwargs=kwargs, device="cpu"
+    )
+    policy = check(model, tmp_path)
+    assert any(isinstance(layer, layers.SquashAction) for layer in policy.layers) is squash
+
+
+def test_the_spread_of_the_actions_is_read_where_it_is_the_same_in_all_states(tmp_path: Path) -> None:
+    models = {
+        "matrix": sb3.PPO("MlpPolicy", Still(vector(), MATRIX), n_steps=8, device="cpu"),
+        "gsde": sb3.PPO("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, use_sde=True, device="cpu"),
+        "choice": sb3.PPO("MlpPolicy", Still(vector(), DISCRETE), n_steps=8, device="cpu"),
+        "sac": sb3.SAC("MlpPolicy", Still(vector(), ACTIONS), device="cpu", **SHORT),
+    }
+    found = {}
+    for name, model in models.items():
+        shaken(model)
+        (tmp_path / name).mkdir()
+        found[name] = load_policy(save(model, tmp_path / name)).provenance.action_std
+    seen = torch.zeros(1, *vector().shape)
+    expected = models["matrix"].policy.get_distribution(seen).distribution.stddev[0].detach().numpy()
+    assert found.pop("matrix") == pytest.approx(expected.tolist(), rel=1e-6)
+    assert set(found.values()) == {()}
+
+
+@pytest.mark.parametrize("space", [ACTIONS, MATRIX], ids=["vector", "matrix"])
+@pytest.mark.parametrize("algorithm", [sb3.SAC, sb3.TD3, sb3.DDPG, contrib.TQC], ids=lambda a: a.__name__)
+def test_the_critic_judges_as_the_framework(algorithm: Any, space: Any, tmp_path: Path) -> None:
+    model = algorithm("MlpPolicy", Still(vector(), space), device="cpu", **SHORT)
+    shaken(model)
+    model_path = save(model, tmp_path)
+    statistics = {"mean": np.full(vector().shape, 0.5), "var": np.full(vector().shape, 4.0), "clip": np.array(0.7)}
+    np.savez(tmp_path / "statistics.npz", **statistics)
+    for normalizer in (None, tmp_path / "statistics.npz"):
+        policy = load_policy(model_path, normalizer=normalizer)
+        rng = np.random.default_rng(0)
+        x = rng.standard_normal((20, *vector().shape)).astype(np.float32)
+        actions = rng.uniform(space.low, space.high, (20, *space.shape)).astype(np.float32)
+        seen = x if normalizer is None else np.clip((x - 0.5) / 2, -0.7, 0.7)
+        scaled = torch.tensor(model.policy.scale_action(actions).reshape(20, -1))
+        with torch.no_grad():
+            values = model.critic(torch.tensor(seen, dtype=torch.float32), scaled)
+        expected = values[:, 0].mean(dim=1) if algorithm is contrib.TQC else values[0][:, 0]
+        found = np.concatenate([x, actions.reshape(20, -1)], axis=1)
+        for layer in policy.critic:
+            found = reference.apply(layer, found)
+        np.testing.assert_allclose(found[:, 0], expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_critic_on_images_is_not_read(tmp_path: Path) -> None:
+    kwargs = {"features_extractor_kwargs": {"features_dim": 32}}
+    model = sb3.SAC("CnnPolicy", Still(IMAGE, ACTIONS), policy_kwargs=kwargs, device="cpu", **SHORT)
+    assert not load_policy(save(model, tmp_path)).critic
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"clip_mean": 0.5}, {"clip_mean": 0.0}, {"net_arch": []}], ids=str)
+@pytest.mark.parametrize("algorithm", ["SAC", "TQC"])
+def test_gsde_clips_the_mean(algorithm: str, kwargs: dict, tmp_path: Path) -> None:
+    cls = getattr(sb3, algorithm, None) or getattr(contrib, algorithm)
+    model = cls("MlpPolicy", Still(vector(), ACTIONS), use_sde=True, policy_kwargs=kwargs, device="cpu", **SHORT)
+    shaken(model)
+    with torch.no_grad():
+        for tensor in model.actor.mu.parameters():
+            tensor *= 20
+    policy = check(model, tmp_path)
+    clipped = [layer.high for layer in policy.layers if isinstance(layer, layers.HardTanh)]
+    assert clipped == ([] if kwargs.get("clip_mean") == 0.0 else [kwargs.get("clip_mean", 2.0)])
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("algorithm", ["PPO", "DQN", "QRDQN", "SAC", "TD3"])
+def test_nature_cnn(algorithm: str, share: bool, tmp_path: Path) -> None:
+    cls = getattr(sb3, algorithm, None) or getattr(contrib, algorithm)
+    discrete = algorithm in ("DQN", "QRDQN")
+    kwargs: dict[str, Any] = {"features_extractor_kwargs": {"features_dim": 32}}
+    if not discrete:
+        kwargs["share_features_extractor"] = share
+    options = {"n_steps": 8} if algorithm == "PPO" else SHORT
+    model = cls(
+        "CnnPolicy", Still(IMAGE, DISCRETE if discrete else ACTIONS), policy_kwargs=kwargs, device="cpu", **options
+    )
+    shaken(model)
+    policy = load_policy(save(model, tmp_path))
+    assert ours.input_shape(policy.observation_space) == (3, 36, 40)
+    assert policy.provenance.wrappers == ("transpose_image",)
+    batch = observations(model.observation_space, n=40)
+    assert_same_actions(reference.act(policy, batch), predicted(model, batch), model.action_space)
+
+
+def test_images_already_scaled_are_not_divided_again(tmp_path: Path) -> None:
+    space = spaces.Box(0, 255, (3, 40, 36), np.uint8)
+    kwargs = {"normalize_images": False, "features_extractor_kwargs": {"features_dim": 16, "normalized_image": True}}
+    model = shaken(sb3.PPO("CnnPolicy", Still(space, DISCRETE), n_steps=8, policy_kwargs=kwargs, device="cpu"))
+    policy = load_policy(save(model, tmp_path))
+    assert isinstance(policy.layers[0], layers.Conv2d)
+    batch = observations(space, n=40)
+    assert_same_actions(reference.act(policy, batch), predicted(model, batch), DISCRETE)
+
+
+def test_an_image_through_an_mlp_is_divided_and_flattened(tmp_path: Path) -> None:
+    space = spaces.Box(0, 255, (3, 8, 8), np.uint8)
+    check(sb3.PPO("MlpPolicy", Still(space, DISCRETE), n_steps=8, device="cpu"), tmp_path)
+
+
+def test_a_matrix_observation_is_flattened(tmp_path: Path) -> None:
+    check(sb3.PPO("MlpPolicy", Still(spaces.Box(-1, 1, (3, 4)), ACTIONS), n_steps=8, device="cpu"), tmp_path)
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "SAC", "DQN"])
+def test_dict_observations_are_concatenated_as_the_framework_does(algorithm: str, tmp_path: Path) -> None:
+    space = spaces.Dict({"z": vector(3), "a": vector(2), "m": spaces.Box(-1, 1, (2, 2))})
+    options = {"n_steps": 8} if algorithm == "PPO" else SHORT
+    action_space = DISCRETE if algorithm == "DQN" else ACTIONS
+    policy = check(
+        getattr(sb3, algorithm)("MultiInputPolicy", Still(space, action_space), device="cpu", **options), tmp_path
+    )
+    assert isinstance(policy.observation_space, ours.Dict)
+    assert [key for key, _ in policy.observation_space.boxes] == list(space.spaces)
+
+
+def test_a_dict_with_an_image_is_refused(tmp_path: Path) -> None:
+    space = spaces.Dict({"camera": spaces.Box(0, 255, (3, 40, 40), np.uint8), "speed": vector(2)})
+    model = sb3.PPO("MultiInputPolicy", Still(space, DISCRETE), n_steps=8, device="cpu")
+    with pytest.raises(LilliputError, match="Dict observation with images"):
+        load_policy(save(model, tmp_path))
+
+
+def test_layer_norm_behind_the_linear_layers(tmp_path: Path) -> None:
+    # The framework's create_mlp takes post_linear_modules; a policy that uses it saves the same keys.
+    from stable_baselines3.common.torch_layers import create_mlp
+
+    model = sb3.SAC("MlpPolicy", Still(vector(), ACTIONS), device="cpu", policy_kwargs={"net_arch": [12, 8]}, **SHORT)
+    model.actor.latent_pi = torch.nn.Sequential(
+        *create_mlp(5, -1, [12, 8], torch.nn.ReLU, post_linear_modules=[torch.nn.LayerNorm])
+    )
+    policy = check(model, tmp_path)
+    assert sum(isinstance(layer, layers.LayerNorm) for layer in policy.layers) == 2
+
+
+def test_batch_norm_before_the_linear_layers_folds_away(tmp_path: Path) -> None:
+    from stable_baselines3.common.torch_layers import create_mlp
+
+    model = sb3.TD3("MlpPolicy", Still(vector(), ACTIONS), device="cpu", policy_kwargs={"net_arch": [12, 8]}, **SHORT)
+    modules = create_mlp(5, 3, [12, 8], torch.nn.ReLU, squash_output=True, pre_linear_modules=[torch.nn.BatchNorm1d])
+    model.actor.mu = torch.nn.Sequential(*modules)
+    for module in modules:
+        if isinstance(module, torch.nn.BatchNorm1d):
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+    policy = check(model, tmp_path)
+    assert [type(layer).__name__ for layer in policy.layers[:4]] == ["Dense", "Relu", "Dense", "Relu"]
+
+
+def test_the_exact_bounds_come_from_the_file(tmp_path: Path) -> None:
+    low = np.array([-0.123456789, -1e-9, -3.4e38], np.float32)
+    space = spaces.Box(low, np.array([1e-7, 0.3926991, 3.4e38], np.float32))
+    model = sb3.PPO("MlpPolicy", Still(vector(), space), n_steps=8, device="cpu")
+    policy = load_policy(save(model, tmp_path))
+    assert isinstance(policy.action_space, ours.Box)
+    np.testing.assert_array_equal(policy.action_space.low, space.low.astype(np.float64))
+    np.testing.assert_array_equal(policy.action_space.high, space.high.astype(np.float64))
+
+
+def data_of(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("data"))
+
+
+def without_pickles(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_pickles(item) for key, item in value.items() if key != ":serialized:"}
+    return value
+
+
+SPACES = [
+    (vector(), ACTIONS),
+    (spaces.Box(-1e-9, np.array([1e30, 2.5], np.float32)), DISCRETE),
+    (spaces.Box(0, 255, (3, 36, 36), np.uint8), SEVERAL),
+    (vector(1500), MATRIX),
+    (spaces.Dict({"b": vector(3), "a": spaces.Box(-1.0, np.array([2.0, 3.0], np.float32))}), ACTIONS),
+]
+
+
+@pytest.mark.parametrize(("observation_space", "action_space"), SPACES, ids=str)
+def test_the_text_of_the_spaces_is_enough(observation_space: Any, action_space: Any, tmp_path: Path) -> None:
+    kind = "MultiInputPolicy" if isinstance(observation_space, spaces.Dict) else "MlpPolicy"
+    model = sb3.PPO(kind, Still(observation_space, action_space), n_steps=8, device="cpu")
+    path = save(model, tmp_path)
+    exact = load_policy(path)
+    data = json.dumps(without_pickles(data_of(path))).encode()
+    from_text = load_policy(rewrite_zip(path, tmp_path / "text.zip", {"data": data}))
+    assert from_text.digest == exact.digest
+
+
+class Refused:
+    def __reduce__(self) -> Any:
+        return (exec, ("raise SystemExit('a pickle was executed')",))
+
+
+def test_no_pickle_in_the_data_is_executed(tmp_path: Path) -> None:
+    import base64
+    import pickle
+
+    path = save(sb3.PPO("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, device="cpu"), tmp_path)
+    hostile = base64.b64encode(pickle.dumps(Refused())).decode()
+
+    def poisoned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: hostile if key == ":serialized:" else poisoned(item) for key, item in value.items()}
+        return value
+
+    changed = {"data": json.dumps(poisoned(data_of(path))).encode()}
+    assert load_policy(rewrite_zip(path, tmp_path / "hostile.zip", changed)).digest == load_policy(path).digest
+
+
+def test_elided_bounds_without_a_pickle_are_refused_unless_all_are_the_same(tmp_path: Path) -> None:
+    space = spaces.Box(np.arange(1500, dtype=np.float32) - 2000, np.float32(np.inf))
+    path = save(sb3.PPO("MlpPolicy", Still(space, ACTIONS), n_steps=8, device="cpu"), tmp_path)
+    data = without_pickles(data_of(path))
+    with pytest.raises(LilliputError, match=r"low is .*not all of its numbers are in the file"):
+        load_policy(rewrite_zip(path, tmp_path / "text.zip", {"data": json.dumps(data).encode()}))
+    exact = load_policy(path).observation_space
+    assert isinstance(exact, ours.Box)
+    assert exact.low[1] == -1999
+
+
+def test_shared_layers_of_old_versions(tmp_path: Path) -> None:
+    """Before 1.8 the first layers could be common to actor and critic: mlp_extractor.shared_net."""
+    model = shaken(
+        sb3.PPO("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, policy_kwargs={"net_arch": [8, 6]}, device="cpu")
+    )
+    path = save(model, tmp_path)
+    with zipfile.ZipFile(path) as archive, archive.open("policy.pth") as entry:
+        state = torch.load(entry, weights_only=True)
+    renamed = {
+        key.replace("policy_net.0", "shared_net.0").replace("policy_net.2", "policy_net.0"): value
+        for key, value in state.items()
+        if "mlp_extractor.value_net" not in key
+    }
+    from tests.policies.load.frameworks import torch_bytes
+
+    old = rewrite_zip(path, tmp_path / "old.zip", {"policy.pth": torch_bytes(renamed)})
+    batch = observations(model.observation_space)
+    assert_same_actions(reference.act(load_policy(old), batch), predicted(model, batch), ACTIONS)
+
+
+def test_the_oldest_torch_format(tmp_path: Path) -> None:
+    from tests.policies.load.frameworks import torch_bytes
+
+    path = save(sb3.SAC("MlpPolicy", Still(vector(), ACTIONS), device="cpu", **SHORT), tmp_path)
+    with zipfile.ZipFile(path) as archive, archive.open("policy.pth") as entry:
+        state = torch.load(entry, weights_only=True)
+    old = rewrite_zip(
+        path, tmp_path / "old.zip", {"policy.pth": torch_bytes(state, _use_new_zipfile_serialization=False)}
+    )
+    assert load_policy(old).digest == load_policy(path).digest
+
+
+def ppo(observation_space: Any, action_space: Any, **options: Any) -> Any:
+    return sb3.PPO("MlpPolicy", Still(observation_space, action_space), n_steps=8, device="cpu", **options)
+
+
+def refusals() -> list[Any]:
+    return [
+        pytest.param(
+            lambda: ppo(vector(), spaces.MultiBinary(3)),
+            "action_space is MultiBinary; supported: Box, Discrete",
+            id="bits",
+        ),
+        pytest.param(
+            lambda: ppo(spaces.Discrete(4), DISCRETE), r"Discrete\(4\) -> Discrete\(5\) is not supported", id="one-hot"
+        ),
+        pytest.param(
+            lambda: contrib.RecurrentPPO("MlpLstmPolicy", Still(vector(), DISCRETE), n_steps=8, device="cpu"),
+            "recurrent policy",
+            id="lstm",
+        ),
+        pytest.param(
+            lambda: contrib.MaskablePPO("MlpPolicy", Still(vector(), DISCRETE), n_steps=8, device="cpu"),
+            "action masks",
+            id="masks",
+        ),
+        pytest.param(
+            lambda: ppo(vector(), DISCRETE, policy_kwargs={"features_extractor_class": Doubling}),
+            "features_extractor_class is .*Doubling.*supported: FlattenExtractor, NatureCNN",
+            id="extractor",
+        ),
+    ]
+
+
+class Doubling(sb3.common.torch_layers.BaseFeaturesExtractor):
+    def __init__(self, observation_space: gymnasium.Space) -> None:
+        super().__init__(observation_space, 10)
+
+    def forward(self, x: Any) -> Any:
+        return torch.cat([x, x], 1)
+
+
+@pytest.mark.parametrize(("make", "message"), refusals())
+def test_what_is_refused_is_said(make: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(LilliputError, match=message) as caught:
+        load_policy(save(make(), tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_policy_with_non_finite_weights_is_refused(tmp_path: Path) -> None:
+    model = sb3.PPO("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, device="cpu")
+    with torch.no_grad():
+        model.policy.action_net.weight[0, 0] = float("nan")
+    with pytest.raises(LilliputError, match="not finite"):
+        load_policy(save(model, tmp_path))

@@ -1,0 +1,227 @@
+"""The closed list as text. Oracle of what it does: the wrappers of Stable-Baselines3 and sb3_contrib."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Dict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lilliput.errors import LilliputError
+from lilliput.policies.play import (
+    Atari,
+    ClipAction,
+    FrameStack,
+    TimeFeature,
+    TransposeImage,
+    episodes,
+    format_wrapper,
+    make_environment,
+    parse_wrappers,
+)
+from lilliput.policies.play.gymnasium_wrappers import LIFE_LOST, wrap
+
+WRAPPER = st.one_of(
+    st.builds(TimeFeature, st.integers(1, 10**9), st.booleans()),
+    st.builds(FrameStack, st.integers(1, 99)),
+    st.builds(Atari, st.integers(0, 99), st.integers(1, 9), st.integers(1, 200), st.booleans()),
+    st.just(TransposeImage()),
+    st.just(ClipAction()),
+)
+
+
+@given(WRAPPER)
+def test_text_round_trips(wrapper: Any) -> None:
+    assert parse_wrappers([format_wrapper(wrapper)]) == (wrapper,)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("time_featur", "did you mean time_feature"),
+        ("frame_stack(0)", "n_stack is 0; it must be at least 1"),
+        ("frame_stack(2.0)", "n_stack is 2.0; it must be of type int"),
+        ("frame_stack(True)", "must be of type int"),
+        ("frame_stack(2, 3)", "2 arguments cannot be"),
+        ("frame_stack(2, n_stack=3)", "n_stack cannot be"),
+        ("time_feature(steps=3)", "steps cannot be; it takes max_steps=1000"),
+        ("transpose_image(1)", "it takes no arguments"),
+        ("frame_stack(__import__('os'))", "cannot be read"),
+        ("frame_stack(**{})", "cannot be; it takes n_stack=4"),
+        ("os.system", "not known"),
+        ("frame_stack(4", "cannot be read"),
+        ("", "cannot be read"),
+        ("(" * 10_000, "cannot be read"),
+    ],
+)
+def test_bad_text_is_refused(text: str, message: str) -> None:
+    with pytest.raises(LilliputError, match=message.replace("(", r"\(")):
+        parse_wrappers([text])
+
+
+def test_one_text_is_not_a_list() -> None:
+    with pytest.raises(LilliputError, match="write \\['atari'\\]"):
+        parse_wrappers("atari")
+
+
+def steps(environment: gymnasium.Env, seed: int, n: int) -> list[Any]:
+    """What an environment gives under seeded random actions, through the ends of episodes."""
+    observation, _ = environment.reset(seed=seed)
+    environment.action_space.seed(seed)
+    found = [observation]
+    for _ in range(n):
+        observation, reward, terminated, truncated, _ = environment.step(environment.action_space.sample())
+        found.append((observation, reward, terminated, truncated))
+        if terminated or truncated:
+            found.append(environment.reset()[0])
+    return found
+
+
+def assert_same(one: list[Any], other: list[Any]) -> None:
+    assert len(one) == len(other)
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_equal(a, b, strict=True)
+
+
+class Goal(gymnasium.Env):
+    """A Dict observation and no step limit."""
+
+    def __init__(self) -> None:
+        self.observation_space = Dict({"observation": Box(-1, 1, (2,)), "achieved_goal": Box(-1, 1, (1,))})
+        self.action_space = Box(-1, 1, (1,))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return self._observe(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return self._observe(), 1.0, bool(self.np_random.random() < 0.1), False, {}
+
+    def _observe(self) -> dict[str, Any]:
+        draw = self.np_random.uniform(-1, 1, 3).astype(np.float32)
+        return {"achieved_goal": draw[:1], "observation": draw[1:]}
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("test_mode", [False, True])
+@pytest.mark.parametrize("name", ["Walker2d-v4", "Pendulum-v1", "goal"])
+def test_time_feature_is_that_of_sb3_contrib(name: str, test_mode: bool) -> None:
+    theirs = pytest.importorskip("sb3_contrib.common.wrappers").TimeFeatureWrapper
+    made = [Goal() if name == "goal" else make_environment(name) for _ in range(2)]
+    ours = wrap(made[0], TimeFeature(77, test_mode))
+    oracle = theirs(made[1], max_steps=77, test_mode=test_mode)
+    assert ours.observation_space == oracle.observation_space
+    assert_same(steps(ours, 3, 500), steps(oracle, 3, 500))
+
+
+def test_time_feature_leaves_the_inner_space_alone() -> None:
+    inner = Goal()
+    before = inner.observation_space
+    wrap(inner, TimeFeature())
+    assert inner.observation_space == before == Goal().observation_space
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("n_stack", [1, 3])
+@pytest.mark.parametrize("name", ["Pendulum-v1", "CartPole-v1"])
+def test_frame_stack_is_that_of_stable_baselines3(name: str, n_stack: int) -> None:
+    vec = pytest.importorskip("stable_baselines3.common.vec_env")
+    oracle = vec.VecFrameStack(vec.DummyVecEnv([lambda: make_environment(name)]), n_stack)
+    ours = make_environment(name, wrappers=(f"frame_stack({n_stack})",))
+    assert ours.observation_space == oracle.observation_space
+    assert_same_as_vec(ours, oracle, 5, 700)
+
+
+def assert_same_as_vec(ours: gymnasium.Env, oracle: Any, seed: int, n: int) -> tuple[float, int]:
+    """Holds one game after another to a vector of one environment; the return of the first, and how many lives it lost.
+
+    The oracle ends an episode, and observes the next one's start, where ours goes on with the next life.
+    """
+    oracle.seed(seed)
+    theirs = oracle.reset()[0]
+    observation, _ = ours.reset(seed=seed)
+    np.testing.assert_array_equal(observation, theirs)
+    rng = np.random.default_rng(seed)
+    total, lives = 0.0, 0
+    for _ in range(n):
+        # As an int where it is a choice; Box actions are float32 for both.
+        space = ours.action_space
+        action = rng.uniform(-1, 1, 1).astype(np.float32) if isinstance(space, Box) else int(rng.integers(space.n))  # type: ignore[attr-defined]
+        theirs, _, done, infos = oracle.step(np.asarray([action]))
+        observation, reward, terminated, truncated, info = ours.step(action)
+        total += float(reward)
+        lives += bool(info.get(LIFE_LOST))
+        if terminated or truncated:
+            assert done[0]
+            np.testing.assert_array_equal(observation, infos[0]["terminal_observation"])
+            if "episode" in infos[0] or "lives" in infos[0]:
+                return total, lives
+            observation, _ = ours.reset()
+        else:
+            assert bool(done[0]) == bool(info.get(LIFE_LOST))
+        np.testing.assert_array_equal(observation, theirs[0])
+    return total, lives
+
+
+@pytest.mark.frameworks
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["BreakoutNoFrameskip-v4", "PongNoFrameskip-v4", "SpaceInvadersNoFrameskip-v4"])
+def test_atari_is_that_of_stable_baselines3(name: str) -> None:
+    pytest.importorskip("ale_py")
+    pytest.importorskip("cv2")
+    vec = pytest.importorskip("stable_baselines3.common.vec_env")
+    env_util = pytest.importorskip("stable_baselines3.common.env_util")
+    make_environment(name).close()
+    for seed in (1, 2):
+        stacked = vec.VecFrameStack(env_util.make_atari_env(name, n_envs=1), 4)
+        oracle = vec.VecTransposeImage(stacked)
+        ours = make_environment(name, wrappers=("atari", "frame_stack(4)", "transpose_image"))
+        assert ours.observation_space == oracle.observation_space
+        total, lives = assert_same_as_vec(ours, oracle, seed, 3000)
+        monitor = stacked.venv.envs[0].get_wrapper_attr("get_episode_rewards")()
+        assert total == monitor[-1]
+        assert lives == {"Breakout": 4, "Pong": 0, "SpaceInvaders": 2}[name.split("No")[0]]
+
+
+def test_clipped_actions_are_those_of_gymnasium_and_random_ones_stay_inside() -> None:
+    ours = make_environment("HalfCheetah-v4", wrappers=("clip_action",))
+    oracle = gymnasium.wrappers.ClipAction(make_environment("HalfCheetah-v4"))
+    plain = make_environment("HalfCheetah-v4")
+    assert ours.action_space == plain.action_space
+    rng = np.random.default_rng(2)
+    far = 3 * rng.standard_normal((50, 6)).astype(np.float32)
+    played = []
+    for environment in (ours, oracle, plain):
+        environment.reset(seed=1)
+        played.append([environment.step(action)[1] for action in far])
+    assert played[0] == played[1]
+    assert played[0] != played[2], "the cost of control is that of the action as given"
+
+
+@pytest.mark.slow
+def test_an_atari_game_is_repeatable() -> None:
+    pytest.importorskip("ale_py")
+    pytest.importorskip("cv2")
+    wrappers = ("atari", "frame_stack(4)", "transpose_image")
+    played = [
+        episodes(lambda _: 3, "BreakoutNoFrameskip-v4", [4, 4], wrappers=wrappers, max_steps=300) for _ in range(2)
+    ]
+    assert len({(episode.episode_return, episode.length) for both in played for episode in both}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "wrapper", "message"),
+    [
+        ("CartPole-v1", "clip_action", "it must be a Box"),
+        ("CartPole-v1", "atari", "it must be an Atari game"),
+        ("CartPole-v1", "transpose_image", "it must be an image"),
+        ("FrozenLake-v1", "frame_stack(2)", "it must be an array"),
+        ("FrozenLake-v1", "time_feature", "it must be a vector"),
+    ],
+)
+def test_a_wrapper_that_does_not_fit_is_refused(name: str, wrapper: str, message: str) -> None:
+    pytest.importorskip("cv2")
+    with pytest.raises(LilliputError, match=message):
+        make_environment(name, wrappers=(wrapper,))
