@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +12,7 @@ from lilliput.cli import option, progress
 
 @click.command()
 @option.source
-@option.normalizer
+@option.reading
 @option.environment
 @option.environment_kwargs
 @click.option("-r", "--recipe", "recipes", multiple=True, required=True, help="A recipe; give it several times.")
@@ -41,12 +42,12 @@ from lilliput.cli import option, progress
     help="Processes that play.",
 )
 @click.option("--no-timings", is_flag=True, help="Leave out inference time, memory and energy.")
-@option.output
+@option.out
 @option.force
 @option.as_json
 def compare(
     source: Path,
-    normalizer: Path | None,
+    reading: dict[str, Any],
     environment: str | None,
     environment_kwargs: str,
     recipes: tuple[str, ...],
@@ -56,7 +57,7 @@ def compare(
     seed: int,
     workers: int,
     no_timings: bool,
-    output: Path,
+    out: Path,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -82,20 +83,20 @@ def compare(
     distinct = {format_recipe(parse(text)) for text in recipes}
     if len(distinct) < len(recipes):
         click.echo(f"note: {len(recipes)} recipes are given, {len(distinct)} of them different; each is once", err=True)
-    policy = load_policy(source, normalizer=normalizer)
+    policy = load_policy(source, **reading)
     id_, kwargs = resolve(policy, environment, environment_kwargs)
     comparison = Comparison(id_, recipes, formats or ("c",), episodes, seed, kwargs, not no_timings)
     with progress.shown(quiet=as_json) as report:
-        records = run(policy, comparison, output, workers, report, force=force)
+        records = run(policy, comparison, out, workers, report, force=force)
     rows = summary.rows(records, keep)
     remarks = table.remarks(rows)
-    (output / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in remarks) + "\n")
-    (output / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
-    (output / "report.csv").write_text(files.csv_text(rows), encoding="utf-8")
+    (out / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in remarks) + "\n")
+    (out / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
+    (out / "report.csv").write_text(files.csv_text(rows), encoding="utf-8")
     title = f"{policy.provenance.source} on {id_}"
     written = "artifacts, records and this table"
     try:
-        page.write_rows(rows, records, keep, output / "report.html", title)
+        page.write_rows(rows, records, keep, out / "report.html", title)
         written = "artifacts, records, this table and report.html"
     except MissingDependency as error:
         click.echo(f"note: {error}", err=True)
@@ -107,4 +108,4 @@ def compare(
     click.echo(f"{policy.provenance.source} on {id_}, {episodes} episodes a candidate, keep {keep:g}\n")
     click.echo(table.text(rows))
     click.echo("\n" + "\n".join(remarks))
-    click.echo(f"\n{written}: {output}")
+    click.echo(f"\n{written}: {out}")

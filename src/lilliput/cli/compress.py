@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,24 +12,24 @@ from lilliput.errors import LilliputError
 
 @click.command()
 @option.source
-@option.normalizer
+@option.reading
 @click.option(
     "-r", "--recipe", required=True, help="The recipe text, such as 'prune_units(ratio=0.3) | quantize(weight_bits=8)'."
 )
 @option.environment
 @option.environment_kwargs
 @option.seed
-@option.output
+@option.out
 @option.force
 @option.as_json
 def compress(
     source: Path,
-    normalizer: Path | None,
+    reading: dict[str, Any],
     recipe: str,
     environment: str | None,
     environment_kwargs: str,
     seed: int,
-    output: Path,
+    out: Path,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -45,26 +46,26 @@ def compress(
     from lilliput.policies.load import load_policy
     from lilliput.study.environment import context_for
 
-    if output.is_dir():
-        raise LilliputError(f"{output} is a folder; name a file, such as {output / 'small.lilliput'}")
-    if output.exists() and not force:
-        raise LilliputError(f"{output} exists; choose another name or give --force")
+    if out.is_dir():
+        raise LilliputError(f"{out} is a folder; name a file, such as {out / 'small.lilliput'}")
+    if out.exists() and not force:
+        raise LilliputError(f"{out} exists; choose another name or give --force")
     steps = parse(recipe)
-    policy = load_policy(source, normalizer=normalizer)
+    policy = load_policy(source, **reading)
     with progress.shown(quiet=as_json) as report:
         context = context_for(policy, environment, environment_kwargs, seed, report)
-        policy_file.check_name(output)
+        policy_file.check_name(out)
         small = apply(policy, steps, context)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    policy_file.write(small, output, force=force)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    policy_file.write(small, out, force=force)
     if as_json:
         found = {
             "recipe": small.provenance.recipe,
             "baseline_bytes": policy.model_bytes,
             "bytes": small.model_bytes,
-            "output": str(output),
+            "output": str(out),
         }
         click.echo(json.dumps(found))
     else:
         ratio = policy.model_bytes / small.model_bytes
-        click.echo(f"{output}: {small.model_bytes:,} model bytes instead of {policy.model_bytes:,} ({ratio:.1f}x)")
+        click.echo(f"{out}: {small.model_bytes:,} model bytes instead of {policy.model_bytes:,} ({ratio:.1f}x)")

@@ -35,7 +35,8 @@ _SHRINK_S = 60.0
 )
 @click.option(
     "-o",
-    "--output",
+    "--out",
+    "output",
     default=Path("demo-output"),
     show_default=True,
     type=click.Path(path_type=Path),

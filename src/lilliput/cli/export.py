@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,12 +11,12 @@ from lilliput.cli import option
 
 @click.command()
 @option.source
-@option.normalizer
+@option.reading
 @option.format_
-@option.output
+@option.out
 @option.force
 @option.as_json
-def export(source: Path, normalizer: Path | None, format_: str, output: Path, force: bool, as_json: bool) -> None:
+def export(source: Path, reading: dict[str, Any], format_: str, out: Path, force: bool, as_json: bool) -> None:
     """Export the policy in SOURCE as an artifact: ONNX, or C99 without dependencies.
 
     The artifact takes the raw observation and gives the environment's action. It is opened and must reproduce its
@@ -28,7 +29,7 @@ def export(source: Path, normalizer: Path | None, format_: str, output: Path, fo
     from lilliput.policies.export import export as export_policy
     from lilliput.policies.load import load_policy
 
-    artifact = export_policy(load_policy(source, normalizer=normalizer), format_, output, force=force)
+    artifact = export_policy(load_policy(source, **reading), format_, out, force=force)
     if as_json:
         click.echo(
             json.dumps(

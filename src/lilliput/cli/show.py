@@ -13,9 +13,9 @@ from lilliput.policies.policy import Policy, layer_shapes
 
 @click.command()
 @option.source
-@option.normalizer
+@option.reading
 @option.as_json
-def show(source: Path, normalizer: Path | None, as_json: bool) -> None:
+def show(source: Path, reading: dict[str, Any], as_json: bool) -> None:
     """Show the policy in SOURCE: spaces, layers, sizes, and what had to be guessed.
 
     SOURCE is a Stable-Baselines3 zip, an rl-zoo folder, a CleanRL state dict, an ONNX file or a .lilliput file.
@@ -26,7 +26,7 @@ def show(source: Path, normalizer: Path | None, as_json: bool) -> None:
     """
     from lilliput.policies.load import load_policy
 
-    policy = load_policy(source, normalizer=normalizer)
+    policy = load_policy(source, **reading)
     click.echo(json.dumps(summary(policy), indent=1) if as_json else text(policy))
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,7 +26,7 @@ class _Duration(click.ParamType):
 
 @click.command()
 @option.source
-@option.normalizer
+@option.reading
 @option.environment
 @option.environment_kwargs
 @click.option(
@@ -55,12 +56,12 @@ class _Duration(click.ParamType):
     "--workers", default=os.cpu_count() or 1, show_default="cores", type=click.IntRange(min=1), help="Processes."
 )
 @click.option("--no-training", is_flag=True, help="Only what needs no training: seconds instead of minutes.")
-@option.output
+@option.out
 @option.force
 @option.as_json
 def shrink(
     source: Path,
-    normalizer: Path | None,
+    reading: dict[str, Any],
     environment: str | None,
     environment_kwargs: str,
     keep: float,
@@ -74,7 +75,7 @@ def shrink(
     seed: int,
     workers: int,
     no_training: bool,
-    output: Path,
+    out: Path,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -95,7 +96,7 @@ def shrink(
     from lilliput.shrink.run import so_far
     from lilliput.study.environment import resolve
 
-    policy = load_policy(source, normalizer=normalizer)
+    policy = load_policy(source, **reading)
     id_, kwargs = resolve(policy, environment, environment_kwargs)
     request = Request(
         id_,
@@ -119,15 +120,15 @@ def shrink(
             click.echo(f"[{time.monotonic() - started:.0f} of {within:.0f} s] {sentence}", err=True)
 
     try:
-        result = run(policy, request, output, say, force=force)
+        result = run(policy, request, out, say, force=force)
     except KeyboardInterrupt:
         if not as_json:
-            click.echo("\n" + so_far(policy, request, output), err=True)
-        say(f"interrupted; all of this is in {output}, and the same command goes on from there")
+            click.echo("\n" + so_far(policy, request, out), err=True)
+        say(f"interrupted; all of this is in {out}, and the same command goes on from there")
         raise
     written = "artifact, policy and records"
     try:
-        page.write(output, result, keep, f"{policy.provenance.source} on {id_}, made small")
+        page.write(out, result, keep, f"{policy.provenance.source} on {id_}, made small")
         written = "artifact, policy, records and report.html"
     except MissingDependency as error:
         click.echo(f"note: {error}", err=True)
@@ -142,4 +143,4 @@ def shrink(
             f"worst tenth of the episodes: {result.worst_decile:.6g}, the baseline's {result.baseline_worst_decile:.6g}"
         )
     click.echo(result.sentence)
-    click.echo(f"{written}: {output}")
+    click.echo(f"{written}: {out}")

@@ -33,7 +33,9 @@ def study() -> None:
 
 @study.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write; needed but with --dry-run.")
+@click.option(
+    "-o", "--out", "output", type=click.Path(path_type=Path), help="Where to write; needed but with --dry-run."
+)
 @click.option(
     "--workers", default=os.cpu_count() or 1, show_default="cores", type=click.IntRange(min=1), help="Cells at once."
 )
@@ -82,7 +84,7 @@ def run(
     if address is not None and executor != "ray":
         raise click.UsageError("--address is of a Ray cluster; give --executor ray with it")
     if output is None and not dry_run:
-        raise click.UsageError("Missing option '-o' / '--output'; only --dry-run writes nothing")
+        raise click.UsageError("Missing option '-o' / '--out'; only --dry-run writes nothing")
     asked = read(file)
     planned = plan(asked)
     for note in planned.notes:

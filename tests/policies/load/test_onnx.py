@@ -411,3 +411,23 @@ def test_other_files_are_refused_in_one_line(data: Any, message: str, tmp_path: 
     with pytest.raises(LilliputError, match=message) as caught:
         loaded(data(), tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_an_output_is_chosen_and_read_as_the_user_says(tmp_path: Path) -> None:
+    nodes = [*SIMPLE, node("Gemm", "a w2", "other")]
+    data = build(
+        nodes,
+        WEIGHTS | {"w2": f32(8, 4, seed=7)},
+        outputs=[("action", TensorProto.FLOAT), ("other", TensorProto.FLOAT)],
+    )
+    path = tmp_path / "policy.onnx"
+    path.write_bytes(data)
+    chosen = load_policy(path, output="other", action="discrete")
+    assert chosen.action_space == spaces.Discrete(4)
+    batch = f32(N_OBSERVATIONS, 5, seed=9)
+    values = onnxruntime.InferenceSession(data).run(["other"], {"obs": batch})[0]
+    np.testing.assert_array_equal(reference.act(chosen, batch), np.asarray(values).argmax(axis=1))
+    with pytest.raises(LilliputError, match="has no output 'mean'; it has action, other"):
+        load_policy(path, output="mean")
+    with pytest.raises(LilliputError, match="action is 'box'; it must be"):
+        load_policy(path, action="box")

@@ -17,6 +17,7 @@ from lilliput.policies.load.archive import read_archive
 from lilliput.policies.load.cleanrl import read_cleanrl
 from lilliput.policies.load.lilliput import read_lilliput
 from lilliput.policies.load.onnx import read_onnx
+from lilliput.policies.load.source import Source
 from lilliput.policies.load.stable_baselines3 import is_stable_baselines3, read_stable_baselines3
 from lilliput.policies.load.torch_file import is_torch_zip
 from lilliput.policies.load.vecnormalize import read_normalizer, standardize
@@ -36,38 +37,49 @@ def _is_lilliput(data: bytes) -> bool:
     return len(data) > 9 and data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data)
 
 
-def _read_zip(data: bytes, name: str) -> Policy:
-    archive = read_archive(data, name)
+def _read_zip(source: Source) -> Policy:
+    archive = read_archive(source.data, source.name)
     if is_stable_baselines3(archive):
         return read_stable_baselines3(archive)
     if is_torch_zip(archive):
-        return read_cleanrl(data, name)
+        return read_cleanrl(source.data, source.name)
     entries = ", ".join(entry[:40] for entry in list(archive.sizes)[:4]) or "nothing"
-    raise LilliputError(f"{name} is a zip file with {entries}; supported: {_SUPPORTED}")
+    raise LilliputError(f"{source.name} is a zip file with {entries}; supported: {_SUPPORTED}")
+
+
+def _read_torch_before_1_6(source: Source) -> Policy:
+    return read_cleanrl(source.data, source.name)
 
 
 @final
 @dataclass(frozen=True)
 class Format:
-    """A kind of checkpoint file: how it is recognised by its content, and its reader."""
+    """A kind of checkpoint file: how it is recognised by its content, its reader, and which options that honours."""
 
     what: str
     recognise: Callable[[bytes], bool]
-    read: Callable[[bytes, str], Policy]
+    read: Callable[[Source], Policy]
+    options: tuple[str, ...] = ()
 
 
 FORMATS: Final = (
     Format("Stable-Baselines3 zips, CleanRL state dicts (.cleanrl_model, .pt)", _is_zip, _read_zip),
     Format("Lilliput's own .lilliput", _is_lilliput, read_lilliput),
-    Format("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), read_cleanrl),
-    Format("ONNX", lambda data: data.startswith(b"\x08"), read_onnx),
+    Format("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), _read_torch_before_1_6),
+    Format("ONNX", lambda data: data.startswith(b"\x08"), read_onnx, options=("output", "action")),
 )
 """The formats, in the order in which they are tried: .lilliput begins with a length, which may look like others."""
 
 _SUPPORTED = "; ".join(kind.what for kind in FORMATS)
 
 
-def load_policy(source: str | os.PathLike[str], *, normalizer: str | os.PathLike[str] | None = None) -> Policy:
+def load_policy(
+    source: str | os.PathLike[str],
+    *,
+    normalizer: str | os.PathLike[str] | None = None,
+    output: str | None = None,
+    action: str | None = None,
+) -> Policy:
     """The policy in a checkpoint file or rl-zoo folder, its observation normalizer as its first layer.
 
     Args:
@@ -76,10 +88,15 @@ def load_policy(source: str | os.PathLike[str], *, normalizer: str | os.PathLike
         normalizer: a VecNormalize pickle, or an .npz or .json file with `mean`, `var` and optionally `epsilon` and
             `clip`. Without it, what stands beside a zip is taken: rl-zoo's `Env/vecnormalize.pkl` for `Env.zip`, or a
             plain vecnormalize.pkl.
+        output: which output of an ONNX file is the action, where its name does not tell.
+        action: "discrete" where that output is a number a choice (logits, Q-values), of which the largest is chosen;
+            "continuous" where it is the action itself. Without it, what the file says.
 
     Raises:
         LilliputError: no such file, one that cannot be read, or a policy of a kind that Lilliput does not have.
     """
+    if action not in (None, "discrete", "continuous"):
+        raise LilliputError(f"action is {action!r}; it must be 'discrete' or 'continuous'")
     path = Path(source)
     if path.is_dir():
         path = rl_zoo.zip_of_folder(path)
@@ -87,7 +104,7 @@ def load_policy(source: str | os.PathLike[str], *, normalizer: str | os.PathLike
     data = _read_file(path)
     # Numbers too large for float32 become infinite here and are refused by Policy.
     with np.errstate(all="ignore"):
-        policy = _dispatch(data, name)
+        policy = _dispatch(Source(data, name, path.parent, output, action))
         side = (
             rl_zoo.side_of_zip(path)
             if policy.provenance.framework == "stable_baselines3" and _is_zip(data)
@@ -114,11 +131,15 @@ def load_policy(source: str | os.PathLike[str], *, normalizer: str | os.PathLike
     )
 
 
-def _dispatch(data: bytes, name: str) -> Policy:
+def _dispatch(source: Source) -> Policy:
+    data, name = source.data, source.name
     for kind in FORMATS:
         if kind.recognise(data):
+            for option in ("output", "action"):
+                if getattr(source, option) is not None and option not in kind.options:
+                    raise LilliputError(f"{name} is no ONNX file: {option} says nothing about it; leave it away")
             try:
-                return kind.read(data, name)
+                return kind.read(source)
             except LilliputError as error:
                 # What the nouns refuse does not name the file; what a file says may hold terminal codes.
                 message = _printable(str(error))

@@ -10,6 +10,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load.onnx_chain import Affine, Argmax, Bounds, Softmax, Step, chain
 from lilliput.policies.load.onnx_graph import Graph
+from lilliput.policies.load.source import Source
 from lilliput.policies.policy import Policy, Provenance
 
 FRAMEWORK = "onnx"
@@ -32,8 +33,8 @@ Core = layers.Dense | layers.Conv2d | layers.LayerNorm
 _CORE = (layers.Dense, layers.Conv2d, layers.LayerNorm)
 
 
-def read_onnx(data: bytes, name: str) -> Policy:
-    """The policy in the bytes of an ONNX file.
+def read_onnx(source: Source) -> Policy:
+    """The policy in an ONNX file.
 
     Raises:
         LilliputError: no ONNX file, weights in other files, or a graph that is no chain of supported operators.
@@ -41,6 +42,7 @@ def read_onnx(data: bytes, name: str) -> Policy:
     import onnx
     from google.protobuf.message import DecodeError
 
+    data, name = source.data, source.name
     try:
         graph = onnx.ModelProto.FromString(data).graph
     except DecodeError as error:
@@ -52,7 +54,7 @@ def read_onnx(data: bytes, name: str) -> Policy:
         names = ", ".join(value.name[:30] for value in parsed.inputs[:4]) or "none"
         raise LilliputError(f"{name} has {len(parsed.inputs)} inputs ({names}); supported: one observation")
     guesses: list[str] = []
-    output = _choose_output(graph, guesses)
+    output = _choose_output(graph, guesses) if source.output is None else _named_output(graph, source)
     steps = chain(parsed, output, parsed.inputs[0].name)
     if not any(isinstance(step, layers.Dense | layers.Conv2d) for step in steps):
         raise LilliputError(
@@ -61,7 +63,18 @@ def read_onnx(data: bytes, name: str) -> Policy:
     space = _observation_space(parsed.inputs[0], steps, name)
     guesses.append("the bounds of the observation are not in the file: taken as those of its type")
     stack, action_space = _assemble(steps, space.shape, name, guesses)
+    if source.action == "discrete" and isinstance(action_space, spaces.Box):
+        stack, action_space = [*stack, layers.ArgmaxAction(action_space.shape)], spaces.Discrete(action_space.shape[0])
+    if source.action == "continuous" and not isinstance(action_space, spaces.Box):
+        raise LilliputError(f"{name} ends in a choice; leave action='continuous' away")
     return Policy(space, action_space, tuple(stack), Provenance(framework=FRAMEWORK, guesses=tuple(guesses)))
+
+
+def _named_output(graph: Any, source: Source) -> str:
+    names = [value.name for value in graph.output]
+    if source.output not in names:
+        raise LilliputError(f"{source.name} has no output {source.output!r}; it has {', '.join(names[:8])}")
+    return source.output
 
 
 def _choose_output(graph: Any, guesses: list[str]) -> str:
