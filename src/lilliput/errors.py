@@ -1,5 +1,7 @@
 """The errors that a caller can act on: one line each, saying what was found, what is allowed and what to do."""
 
+import difflib
+from collections.abc import Iterable
 from typing import final
 
 
@@ -15,3 +17,9 @@ class NotApplicable(LilliputError):
 @final
 class MissingDependency(LilliputError):
     """A package, tool or counter that this machine lacks; the message names what to install."""
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """`did you mean X? ` for an error, or an empty text where no known word is like it."""
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {found[0]}? " if found else ""

@@ -194,7 +194,7 @@ def _paired(group: Sequence[Row], ours: tuple[str, str, str], theirs: tuple[str,
             continue
         for side, (name, parameter, choice) in zip(sides, (ours, theirs), strict=True):
             if found[0].name == name and found[0].get(parameter) == choice:
-                others = tuple(pair for pair in found[0].arguments if pair[0] != parameter)
+                others = tuple(pair for pair in found[0].named if pair[0] != parameter)
                 side.setdefault((others, row.format), []).append(row.retention.estimate)
     differences = [
         float(np.mean(values) - np.mean(sides[1][key])) for key, values in sides[0].items() if key in sides[1]

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, closest
 from lilliput.measure import ON_TARGETS, TARGETS
 from lilliput.measurement import QUANTITIES
-from lilliput.study.expand import expand
+from lilliput.recipe import expand
 
 DEFAULT_QUANTITIES = (
     "episode_return", "episode_length", "model_bytes", "file_bytes", "n_parameters", "n_nonzero_parameters", "n_macs",
@@ -113,7 +113,7 @@ class _Reader:
     def study(self) -> Study:
         for key in self.data:
             if key not in KEYS:
-                raise self.error(key, f"unknown key {key!r}; {_closest(key, KEYS)}allowed: {', '.join(KEYS)}")
+                raise self.error(key, f"unknown key {key!r}; {closest(key, KEYS)}allowed: {', '.join(KEYS)}")
         for key in ("policies", "recipes"):
             if key not in self.data:
                 raise LilliputError(f'{self.path}: {key} is missing; write {key} = ["..."]')
@@ -184,7 +184,7 @@ class _Reader:
         found = self.strings(key)
         for item in found:
             if item not in allowed:
-                raise self.error(key, f"{key}: {item!r}; {_closest(item, allowed)}allowed: {', '.join(allowed)}", item)
+                raise self.error(key, f"{key}: {item!r}; {closest(item, allowed)}allowed: {', '.join(allowed)}", item)
         return found
 
     def integer(self, key: str, default: int, low: int) -> int:
@@ -265,7 +265,7 @@ class _Reader:
             valid = isinstance(item, dict) and item and all(isinstance(text, str) for text in item.values())
             if not valid or not set(item) <= set(PATTERNS):
                 unknown = next((key for key in item if key not in PATTERNS), "") if isinstance(item, dict) else ""
-                hint = _closest(unknown, PATTERNS) if unknown else ""
+                hint = closest(unknown, PATTERNS) if unknown else ""
                 allowed = ' = "pattern", '.join(PATTERNS)
                 raise self.error("exclude", f'exclude: {item!r}; {hint}allowed: {allowed} = "pattern"', unknown or None)
             found.append(Exclusion(tuple(sorted(item.items()))))
@@ -273,9 +273,3 @@ class _Reader:
 
 
 _WORDS: dict[type, str] = {str: "a text", list: "a list", int: "an integer"}
-
-
-def _closest(word: str, known: tuple[str, ...]) -> str:
-    from lilliput.policies.compress.step import closest
-
-    return closest(word, known)

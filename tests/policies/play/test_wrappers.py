@@ -1,5 +1,6 @@
 """The closed list as text. Oracle of what it does: the wrappers of Stable-Baselines3 and sb3_contrib."""
 
+import re
 from typing import Any
 
 import gymnasium
@@ -44,20 +45,22 @@ def test_text_round_trips(wrapper: Any) -> None:
         ("frame_stack(0)", "n_stack is 0; it must be at least 1"),
         ("frame_stack(2.0)", "n_stack is 2.0; it must be of type int"),
         ("frame_stack(True)", "must be of type int"),
-        ("frame_stack(2, 3)", "2 arguments cannot be"),
-        ("frame_stack(2, n_stack=3)", "n_stack cannot be"),
-        ("time_feature(steps=3)", "steps cannot be; it takes max_steps=1000"),
-        ("transpose_image(1)", "it takes no arguments"),
+        ("frame_stack(2, 3)", "2 values without a name; it has 1 parameters"),
+        ("frame_stack(2, n_stack=3)", "n_stack is given twice"),
+        ("time_feature(steps=3)", "unknown parameter 'steps'; did you mean max_steps? it takes max_steps, test_mode"),
+        ("transpose_image(1)", "1 values without a name; it has 0 parameters"),
         ("frame_stack(__import__('os'))", "cannot be read"),
-        ("frame_stack(**{})", "cannot be; it takes n_stack=4"),
-        ("os.system", "not known"),
+        ("frame_stack(**{})", "cannot be read"),
+        ("os.system", "cannot be read"),
+        ("system", "not known; allowed: time_feature"),
+        ("atari | frame_stack(4)", "cannot be read"),
         ("frame_stack(4", "cannot be read"),
         ("", "cannot be read"),
         ("(" * 10_000, "cannot be read"),
     ],
 )
 def test_bad_text_is_refused(text: str, message: str) -> None:
-    with pytest.raises(LilliputError, match=message.replace("(", r"\(")):
+    with pytest.raises(LilliputError, match=re.escape(message)):
         parse_wrappers([text])
 
 

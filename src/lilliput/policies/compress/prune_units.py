@@ -47,6 +47,7 @@ class PruneUnits(Step):
 
     NAME: ClassVar[str] = "prune_units"
     VERSION: ClassVar[int] = 1
+    SHOWN: ClassVar[tuple[str, ...]] = ("importance",)
 
     ratio: float
     importance: Importance = "l1"

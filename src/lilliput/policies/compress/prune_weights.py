@@ -36,6 +36,7 @@ class PruneWeights(Step):
 
     NAME: ClassVar[str] = "prune_weights"
     VERSION: ClassVar[int] = 1
+    SHOWN: ClassVar[tuple[str, ...]] = ("importance",)
 
     sparsity: float
     scope: Literal["layer", "global", "output"] = "layer"

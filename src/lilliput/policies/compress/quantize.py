@@ -64,6 +64,7 @@ class Quantize(Step):
 
     NAME: ClassVar[str] = "quantize"
     VERSION: ClassVar[int] = 1
+    SHOWN: ClassVar[tuple[str, ...]] = ("weight_bits", "activation_bits", "scheme")
 
     weight_bits: int | Literal["auto"] = 8
     activation_bits: int = 8

@@ -1,14 +1,13 @@
 """What a compression step is, and how its parameters are checked."""
 
-import difflib
 import types
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, ClassVar, Literal, cast, get_args, get_origin
 
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, closest
 from lilliput.policies.compress.context import Context
 from lilliput.policies.policy import Policy
 
@@ -19,10 +18,12 @@ class Step(ABC):
     Attributes:
         NAME: as recipes spell it.
         VERSION: raised whenever the step's meaning changes, so that old records are not taken for new ones.
+        SHOWN: parameters that a reader wants to see even where they have their defaults.
     """
 
     NAME: ClassVar[str]
     VERSION: ClassVar[int]
+    SHOWN: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def apply(self, policy: Policy, context: Context) -> Policy:
@@ -81,12 +82,6 @@ def check_integer(step: Step, name: str, value: int, low: int, high: int) -> Non
     """
     if not low <= value <= high:
         raise LilliputError(f"{step.NAME}: {name} is {value}; it must be from {low} to {high}")
-
-
-def closest(word: str, known: Iterable[str]) -> str:
-    """`did you mean X? `, or nothing where no known word is like it."""
-    found = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {found[0]}? " if found else ""
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -1,5 +1,7 @@
 """The compression steps there are."""
 
+from typing import Any
+
 from lilliput.policies.compress.distill import Distill
 from lilliput.policies.compress.equalize import Equalize
 from lilliput.policies.compress.evolve import Evolve
@@ -28,3 +30,8 @@ STEPS: dict[str, type[Step]] = {
     )
 }
 """By name, as recipes spell it."""
+
+
+def shown_defaults(name: str) -> dict[str, Any]:
+    """What a canonical text leaves out of a step and a reader wants to see; nothing of an unknown step."""
+    return {parameter: getattr(STEPS[name], parameter) for parameter in STEPS[name].SHOWN} if name in STEPS else {}

@@ -1,13 +1,12 @@
 """The closed list of what an environment does to observations and actions on the way, as text: "frame_stack(4)"."""
 
-import ast
 import dataclasses
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
-from lilliput.errors import LilliputError
+from lilliput import recipe
+from lilliput.errors import LilliputError, closest
 
 
 @final
@@ -93,44 +92,27 @@ def format_wrapper(wrapper: Wrapper) -> str:
     ('time_feature', 'frame_stack(n_stack=2)')
     """
     (name,) = (name for name, kind in WRAPPERS.items() if kind is type(wrapper))
-    given = {f.name: value for f in dataclasses.fields(wrapper) if (value := getattr(wrapper, f.name)) != f.default}
-    return name + (f"({', '.join(f'{key}={value!r}' for key, value in given.items())})" if given else "")
+    call = recipe.call_of(name, wrapper)
+    return recipe.format_calls([dataclasses.replace(call, bare=not call.named)])
 
 
 def _parse(text: str) -> Wrapper:
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
-        call = tree if isinstance(tree, ast.Call) else ast.Call(tree, [], [])
-        positional = [ast.literal_eval(node) for node in call.args]
-        named = {keyword.arg or "**": ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        (call,) = recipe.parse(text)
+    except (LilliputError, ValueError):
         raise LilliputError(
-            f"wrapper {text!r} cannot be read; write a name with plain arguments, such as frame_stack(4)"
+            f"wrapper {text[:60]!r} cannot be read; write a name with plain arguments, such as frame_stack(4)"
         ) from None
-    name = call.func.id if isinstance(call.func, ast.Name) else ""
-    if name not in WRAPPERS:
-        near = difflib.get_close_matches(name, WRAPPERS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise LilliputError(f"wrapper {text!r} is not known; allowed: {', '.join(WRAPPERS)}{hint}")
-    return _build(name, positional, named)
-
-
-def _build(name: str, positional: list[Any], named: dict[str, Any]) -> Wrapper:
-    fields = {field.name: field for field in dataclasses.fields(WRAPPERS[name])}
-    allowed = ", ".join(f"{field.name}={field.default!r}" for field in fields.values()) or "no arguments"
-    arguments = dict(zip(fields, positional, strict=False))
-    repeated = arguments.keys() & named.keys()
-    unknown = named.keys() - fields.keys()
-    if len(positional) > len(fields) or repeated or unknown:
-        what = (
-            f"{len(positional)} arguments" if len(positional) > len(fields) else ", ".join(sorted(repeated | unknown))
-        )
-        raise LilliputError(f"wrapper {name}: {what} cannot be; it takes {allowed}")
-    arguments |= named
+    if call.name not in WRAPPERS:
+        near = closest(call.name, WRAPPERS)
+        raise LilliputError(f"wrapper {text[:60]!r} is not known; {near}allowed: {', '.join(WRAPPERS)}")
+    kind = WRAPPERS[call.name]
+    fields = recipe.fields_of(kind)
+    arguments = recipe.arguments_of(call, fields)
     for key, value in arguments.items():
-        kind = type(fields[key].default)
-        if type(value) is not kind:
-            raise LilliputError(f"wrapper {name}: {key} is {value!r}; it must be of type {kind.__name__}")
+        expected = type(fields[key].default)
+        if type(value) is not expected:
+            raise LilliputError(f"wrapper {call.name}: {key} is {value!r}; it must be of type {expected.__name__}")
         if key in _LEAST and value < _LEAST[key]:
-            raise LilliputError(f"wrapper {name}: {key} is {value}; it must be at least {_LEAST[key]}")
-    return WRAPPERS[name](**arguments)
+            raise LilliputError(f"wrapper {call.name}: {key} is {value}; it must be at least {_LEAST[key]}")
+    return kind(**arguments)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lilliput.errors import LilliputError
 from lilliput.policies.compress import format_recipe, parse
-from lilliput.study.expand import expand
+from lilliput.recipe import expand
 
 
 def test_ranges_and_lists_multiply_and_tuples_stay():
