@@ -17,8 +17,8 @@ from lilliput.measurement import Measurement
 from lilliput.policies import policy as policy_file
 from lilliput.policies import reference
 from lilliput.policies.compress import Context, compress, format_recipe, parse
-from lilliput.policies.compress.distill_play import Lockstep, Teacher, returns, split_head
-from lilliput.policies.play import EnvironmentSpec, PolicyAct, SeedPlan, episode_returns, random_returns
+from lilliput.policies.compress.distill_play import Teacher, split_head
+from lilliput.policies.play import EnvironmentSpec, Lockstep, PolicyAct, SeedPlan, episode_returns, random_returns
 from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.shrink import objective
@@ -237,7 +237,7 @@ def play(place: Place, policy: Policy, bar: Bar | None, episodes: int) -> Float6
     try:
         for at in range(0, episodes, BLOCK):
             act = (lambda x: reference.act(policy, x)) if small else Teacher(policy).act
-            played.append(returns(lockstep, act, every[at : at + BLOCK]))
+            played.append(lockstep.returns(act, every[at : at + BLOCK]))
             found = np.concatenate(played)
             if bar is not None and (bar.hopeless(found) or (episodes <= RACE[-1] and bar.settled(found))):
                 break

@@ -14,8 +14,8 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.compress import Context, compress, format_recipe, parse
 from lilliput.policies.compress.distill import Distill
-from lilliput.policies.compress.distill_play import Disturbance, Lockstep, Teacher, collect, returns, small_head
-from lilliput.policies.play import EnvironmentSpec, episode_returns
+from lilliput.policies.compress.distill_play import Disturbance, Teacher, collect, small_head
+from lilliput.policies.play import EnvironmentSpec, Lockstep, episode_returns
 from lilliput.policies.policy import Policy, Provenance
 
 
@@ -74,8 +74,8 @@ def test_episodes_in_lockstep_are_those_of_rollout() -> None:
     policy = pendulum(np.random.default_rng(0))
     seeds = (3, 7, 11, 900)
     lockstep = Lockstep(EnvironmentSpec("Pendulum-v1"), policy.observation_space, 4, itertools.count())
-    found = returns(lockstep, lambda x: reference.act(policy, x), seeds)
-    again = returns(lockstep, lambda x: reference.act(policy, x), seeds)
+    found = lockstep.returns(lambda x: reference.act(policy, x), seeds)
+    again = lockstep.returns(lambda x: reference.act(policy, x), seeds)
     np.testing.assert_array_equal(found, episode_returns(policy, "Pendulum-v1", seeds))
     np.testing.assert_array_equal(found, again)
 
@@ -87,8 +87,8 @@ def test_box2d_episodes_in_lockstep_do_not_depend_on_those_before() -> None:
     network = layers.Dense(rng.standard_normal((4, 8)).astype(np.float32), None)
     policy = Policy(spaces.Box((8,), -infinite, infinite), spaces.Discrete(4), (network, layers.ArgmaxAction((4,))))
     lockstep = Lockstep(EnvironmentSpec("LunarLander-v3"), policy.observation_space, 2, itertools.count())
-    returns(lockstep, lambda x: reference.act(policy, x), (5, 6))
-    found = returns(lockstep, lambda x: reference.act(policy, x), (7, 8))
+    lockstep.returns(lambda x: reference.act(policy, x), (5, 6))
+    found = lockstep.returns(lambda x: reference.act(policy, x), (7, 8))
     np.testing.assert_array_equal(found, episode_returns(policy, "LunarLander-v3", (7, 8)))
 
 

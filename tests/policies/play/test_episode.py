@@ -338,8 +338,8 @@ def test_a_stage_keeps_only_what_resets_cleanly() -> None:
     for name, kept in (("CartPole-v1", True), ("LunarLander-v3", False)):
         with Stage(EnvironmentSpec(name)) as stage:
             stage.play(0, SameAct(linear_for(name)))
-            assert (stage._open is not None) is kept
-        assert stage._open is None
+            assert (stage._row is not None) is kept
+        assert stage._row is None
 
 
 def test_a_policy_brings_its_own_wrappers(tmp_path):

@@ -165,6 +165,7 @@ class Context:
             source=_rollout_source(source),
             wrappers=self.environment.wrappers,
             environment_kwargs=self.environment.kwargs,
+            deadline=self.deadline,
             progress=progress,
         )
 

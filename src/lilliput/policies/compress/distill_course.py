@@ -17,15 +17,13 @@ from lilliput.policies import reference, spaces
 from lilliput.policies.compress.context import Context
 from lilliput.policies.compress.distill_play import (
     Disturbance,
-    Lockstep,
     Teacher,
     collect,
-    returns,
     small_head,
     split_head,
 )
 from lilliput.policies.layers import SelectInputs
-from lilliput.policies.play import SeedPlan
+from lilliput.policies.play import Lockstep, OutOfTime, SeedPlan
 from lilliput.policies.policy import Policy, replace_layers
 from lilliput.policies.students import Inputs, Quantization, Replay, Students, Trainer
 
@@ -151,7 +149,8 @@ class Course:
         short = self._settings.real_steps + self._settings.quantized_steps < _FEW_STEPS
         wanted = _FEW_ENVIRONMENTS if short and purpose != "selection" else _ENVIRONMENTS
         n = -(-wanted // restarts) * restarts
-        lockstep = Lockstep(self._environment, self._context.teacher.observation_space, n, seeds)
+        space, deadline = self._context.teacher.observation_space, self._context.deadline
+        lockstep = Lockstep(self._environment, space, n, seeds, deadline=deadline)
         return lockstep, Disturbance(self._settings.disturbance, lockstep, rng), rng
 
     def _real(self) -> tuple[Students, Replay]:
@@ -285,7 +284,7 @@ class Course:
         return found
 
     def _ranking(self, students: Students) -> tuple[int, ...]:
-        """The restarts by their mean return on the selection seeds, the highest first."""
+        """The restarts by their mean return on the selection seeds, the highest first; as they are without the time."""
         restarts = students.restarts
         if restarts == 1:
             return (0,)
@@ -293,7 +292,9 @@ class Course:
         try:
             each = len(lockstep) // restarts
             seeds = self._context.selection_seeds(each) * restarts
-            found = returns(lockstep, self._act(students), seeds).reshape(restarts, each)
+            found = lockstep.returns(self._act(students), seeds).reshape(restarts, each)
+        except OutOfTime:
+            return tuple(range(restarts))
         finally:
             lockstep.close()
         return tuple(int(index) for index in np.argsort(-found.mean(axis=1), kind="stable"))

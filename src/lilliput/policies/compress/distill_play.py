@@ -1,22 +1,17 @@
-"""Students and teacher in the environment: many episodes in lockstep, so that one batch of inferences serves all."""
+"""The teacher, and the states that students learn from: what is seen while many episodes go on in lockstep."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt16
+from jaxtyping import Float32, UInt16
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.layers import Layer
+from lilliput.policies.play import BatchAct, Lockstep, OutOfTime
 from lilliput.policies.policy import Policy
-
-if TYPE_CHECKING:
-    from lilliput.policies.play import EnvironmentSpec
-
-BatchAct = Callable[[np.ndarray], np.ndarray]
-"""The actions for the observations of all environments, in their order."""
 
 _BURST_STEPS = 8
 _DEPENDENCE_STATES = 1_024
@@ -149,66 +144,6 @@ class Teacher:
 
 
 @final
-class Lockstep:
-    """Environments that step together; an episode that ends is followed by another."""
-
-    def __init__(
-        self, environment: "EnvironmentSpec", space: spaces.ObservationSpace, n: int, seeds: Iterator[int]
-    ) -> None:
-        from gymnasium.spaces import Box
-
-        self._spec, self._space, self._seeds = environment, space, seeds
-        self._environments = [environment.make() for _ in range(n)]
-        actions = self._environments[0].action_space
-        self._continuous = isinstance(actions, Box)
-        self.action_space: Any = actions
-        self.observations = np.zeros((n, *spaces.input_shape(space)), np.float32)
-        for i in range(n):
-            self.reset(i, next(seeds))
-
-    def __len__(self) -> int:
-        return len(self._environments)
-
-    def close(self) -> None:
-        """Nothing; closes the environments."""
-        for environment in self._environments:
-            environment.close()
-
-    def reset(self, i: int, seed: int) -> None:
-        """Nothing; environment i starts the episode of that seed."""
-        self._store(i, self._environments[i].reset(seed=seed)[0])
-
-    def renew(self, i: int) -> None:
-        """Nothing; another environment takes the place of one whose reset does not forget."""
-        if not self._spec.resets_cleanly:
-            self._environments[i].close()
-            self._environments[i] = self._spec.make()
-
-    def step_one(self, i: int, action: Any) -> tuple[float, bool]:
-        """The reward, and whether the episode is over; it is not followed by another by itself."""
-        space = self.action_space
-        given = np.asarray(action, space.dtype).reshape(space.shape) if self._continuous else _choice(action)
-        observation, reward, terminated, truncated, _ = self._environments[i].step(given)
-        self._store(i, observation)
-        return float(reward), bool(terminated or truncated)
-
-    def step(self, actions: np.ndarray) -> None:
-        """Nothing; one step everywhere."""
-        for i in range(len(self)):
-            if self.step_one(i, actions[i])[1]:
-                self.reset(i, next(self._seeds))
-
-    def _store(self, i: int, observation: Any) -> None:
-        if isinstance(self._space, spaces.Dict):
-            observation = np.concatenate([np.ravel(observation[key]) for key, _ in self._space.boxes])
-        self.observations[i] = np.ravel(observation)
-
-
-def _choice(action: Any) -> Any:
-    return int(action) if np.ndim(action) == 0 else np.asarray(action)
-
-
-@final
 class Disturbance:
     """Unrest while states are collected, in half of the environments: noise, and now and then random actions."""
 
@@ -253,25 +188,12 @@ def _bounds(space: Any) -> tuple[np.ndarray, np.ndarray] | None:
 def collect(
     lockstep: Lockstep, act: BatchAct, disturbance: Disturbance, n_states: int
 ) -> Float32[np.ndarray, "n inputs"]:
-    """At least so many observations of the episodes as they go on under `act`."""
+    """At least so many observations of the episodes as they go on under `act`; fewer where the time is over."""
     seen = []
     for _ in range(-(-n_states // len(lockstep))):
         seen.append(lockstep.observations.copy())
-        lockstep.step(disturbance(act(lockstep.observations)))
+        try:
+            lockstep.step(disturbance(act(lockstep.observations)))
+        except OutOfTime:
+            break
     return np.concatenate(seen)
-
-
-def returns(lockstep: Lockstep, act: BatchAct, seeds: Sequence[int]) -> Float64[np.ndarray, " n"]:
-    """The return of one episode in every environment, of its own seed."""
-    n = len(lockstep)
-    total, alive = np.zeros(n), np.ones(n, bool)
-    for i in range(n):
-        lockstep.renew(i)
-        lockstep.reset(i, seeds[i])
-    while alive.any():
-        actions = act(lockstep.observations)
-        for i in np.flatnonzero(alive):
-            reward, over = lockstep.step_one(int(i), actions[i])
-            total[i] += reward
-            alive[i] = not over
-    return total

@@ -17,10 +17,10 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference
 from lilliput.policies.affine import QuantizedTensor, signed_range
 from lilliput.policies.compress.context import Context
-from lilliput.policies.compress.distill_play import Lockstep, returns, split_head
+from lilliput.policies.compress.distill_play import split_head
 from lilliput.policies.compress.step import Step, check_fields, check_integer
 from lilliput.policies.layers import Layer
-from lilliput.policies.play import SeedPlan
+from lilliput.policies.play import Lockstep, OutOfTime, SeedPlan
 from lilliput.policies.policy import Policy, replace_layers
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ class Evolve(Step):
         seeds = itertools.islice(SeedPlan(context.seed).stream("distillation"), int(rng.integers(1 << 12)), None)
         population = self.population or 2 * round((4 + 3 * math.log(genome.n)) / 2)
         population += population % 2
-        lockstep = Lockstep(context.environment, policy.observation_space, population * self.each, seeds)
+        lockstep = Lockstep(
+            context.environment, policy.observation_space, population * self.each, seeds, deadline=context.deadline
+        )
         try:
             best = _search(self, genome, Strategy(genome.n, population, self.sigma, rng), lockstep, seeds, context)
         finally:
@@ -82,23 +84,22 @@ def _search(
     """The genome that returned most on the selection seeds, of those in the middle of the population now and then."""
     generations = max(1, step.episodes // len(lockstep))
     checks = {round(generations * (i + 1) / _CHECKS) for i in range(_CHECKS)}
-    best, most = np.zeros(genome.n), score(genome, np.zeros(genome.n), lockstep, context)
-    for generation in range(1, generations + 1):
-        members = strategy.ask()
-        shared = list(itertools.islice(seeds, step.each))
-        found = returns(lockstep, genome.act(members, step.each), shared * len(members)).reshape(
-            len(members), step.each
-        )
-        strategy.tell(found.mean(axis=1))
-        if context.progress is not None:
-            context.progress("evolution", generation, generations)
-        late = context.seconds_left <= 0
-        if generation in checks or late:
-            value = score(genome, strategy.mean, lockstep, context)
-            if value > most:
-                best, most = strategy.mean.copy(), value
-        if late:
-            break
+    best, most = np.zeros(genome.n), -math.inf
+    try:
+        most = score(genome, best, lockstep, context)
+        for generation in range(1, generations + 1):
+            members = strategy.ask()
+            shared = list(itertools.islice(seeds, step.each))
+            found = lockstep.returns(genome.act(members, step.each), shared * len(members))
+            strategy.tell(found.reshape(len(members), step.each).mean(axis=1))
+            if context.progress is not None:
+                context.progress("evolution", generation, generations)
+            if generation in checks:
+                value = score(genome, strategy.mean, lockstep, context)
+                if value > most:
+                    best, most = strategy.mean.copy(), value
+    except OutOfTime:  # what was judged last is what there is
+        pass
     return best
 
 
@@ -107,7 +108,7 @@ def score(genome: "Genome", member: Float64[np.ndarray, " n"], lockstep: Lockste
     n = len(lockstep)
     seeds = context.selection_seeds(max(n, _CHECK_EPISODES // n * n))
     act = genome.act(member[None], n)
-    return float(np.mean([returns(lockstep, act, seeds[i : i + n]) for i in range(0, len(seeds), n)]))
+    return float(np.mean([lockstep.returns(act, seeds[i : i + n]) for i in range(0, len(seeds), n)]))
 
 
 @final

@@ -23,6 +23,7 @@ from lilliput.policies.play.episode import (
     play,
     random_returns,
 )
+from lilliput.policies.play.player import MAX_STEPS, BatchAct, Lockstep, OutOfTime
 from lilliput.policies.play.seeds import ROLES, Role, SeedPlan, check_disjoint
 from lilliput.policies.play.wrappers import (
     WRAPPERS,
@@ -37,6 +38,7 @@ from lilliput.policies.play.wrappers import (
 )
 
 __all__ = [
+    "MAX_STEPS",
     "NOISE",
     "ROLES",
     "SOURCES",
@@ -44,11 +46,14 @@ __all__ = [
     "Act",
     "ActOfSeed",
     "Atari",
+    "BatchAct",
     "ClipAction",
     "EnvironmentSpec",
     "Episode",
     "FrameStack",
+    "Lockstep",
     "NoisyPolicy",
+    "OutOfTime",
     "PolicyAct",
     "Progress",
     "RandomPolicy",

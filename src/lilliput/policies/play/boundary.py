@@ -10,15 +10,18 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 
-
-class BadAction(Exception):
-    """What is wrong with an action; the episode and step are said where it is caught."""
+_FEW = 64
 
 
-def observer(
-    environment: Any, policy_space: spaces.ObservationSpace | None, seen: list[np.ndarray] | None
-) -> Callable[[Any], np.ndarray]:
-    """From what the environment gives to what the policy gets."""
+class BadExchange(Exception):
+    """What is wrong with an action or an observation; the episode and step are said where it is caught."""
+
+
+def observer(environment: Any, policy_space: spaces.ObservationSpace | None) -> Callable[[Any], np.ndarray]:
+    """From what the environment gives to what the policy gets, or `BadExchange` where a number is not finite.
+
+    A policy asked about NaN answers something, and each format may answer something else; nobody would see it.
+    """
     from gymnasium.spaces import Dict
 
     space = environment.observation_space
@@ -28,22 +31,33 @@ def observer(
             raise LilliputError(
                 f"the environment observes {', '.join(space.spaces)}; the policy takes {', '.join(keys)}"
             )
-        observed = _flattener(keys)
-    elif space.dtype == np.uint8:
-        observed = np.asarray
-    else:
-        observed = _as_float32
-    if seen is None:
-        return observed
-    keep = seen.append
+        return _checked(_flattener(keys))
+    if space.dtype == np.uint8:
+        return np.asarray
+    return _checked(_as_float32)
 
-    def recorded(observation: Any) -> np.ndarray:
-        array = observed(observation)
-        # A copy: some environments write the next observation into the same array.
-        keep(array.copy())
+
+def _checked(convert: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
+    def observed(observation: Any) -> np.ndarray:
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is said
+            array = convert(observation)
+        if not finite(array):
+            flat = array.ravel()
+            bad = np.flatnonzero(~np.isfinite(flat))
+            raise BadExchange(
+                f"the observation is not finite: {len(bad)} of {flat.size} numbers, {flat[bad[0]]} at {bad[0]}; "
+                "a policy cannot decide on that: mend the environment, or fill such numbers in a wrapper of it"
+            )
         return array
 
-    return recorded
+    return observed
+
+
+def finite(array: np.ndarray) -> bool:
+    """Whether all numbers are; it runs twice a step, and up to 64 numbers Python is faster than numpy."""
+    if array.size <= _FEW:
+        return all(map(math.isfinite, array.ravel().tolist()))
+    return bool(np.isfinite(array).all())
 
 
 def _as_float32(observation: Any) -> np.ndarray:
@@ -55,7 +69,7 @@ def _flattener(keys: list[str]) -> Callable[[Any], np.ndarray]:
 
 
 def action_checker(environment: Any) -> Callable[[Any], Any]:
-    """From what the policy gives to what the environment takes, or `BadAction`; runs at every step, so it is lean."""
+    """From what the policy gives to what the environment takes, or `BadExchange`; runs at every step, so it is lean."""
     from gymnasium.spaces import Box, Discrete
 
     space = environment.action_space
@@ -68,7 +82,7 @@ def action_checker(environment: Any) -> Callable[[Any], Any]:
             except TypeError:
                 index = _whole(action, space)
             if not start <= index < stop:
-                raise BadAction(f"the action is {index}; the environment takes {space}")
+                raise BadExchange(f"the action is {index}; the environment takes {space}")
             return index
 
         return choice
@@ -78,20 +92,17 @@ def action_checker(environment: Any) -> Callable[[Any], Any]:
         def choices(action: Any) -> np.ndarray:
             array = np.asarray(action)
             if array.shape != shape or array.dtype.kind not in "iub" or not space.contains(array.astype(dtype)):
-                raise BadAction(f"the action is {array.tolist()}; the environment takes {space}")
+                raise BadExchange(f"the action is {array.tolist()}; the environment takes {space}")
             return array.astype(dtype)
 
         return choices
-    finite = math.isfinite
-    small = space.low.size <= 64
 
     def array_of(action: Any) -> np.ndarray:
         array = np.asarray(action, dtype)
         if array.shape != shape:
-            raise BadAction(f"the action has the shape {list(array.shape)}; the environment takes {space}")
-        # Faster than numpy's isfinite for the few numbers that actions have.
-        if not (all(map(finite, array.ravel().tolist())) if small else np.isfinite(array).all()):
-            raise BadAction(f"the action is not finite: {array.tolist()}")
+            raise BadExchange(f"the action has the shape {list(array.shape)}; the environment takes {space}")
+        if not finite(array):
+            raise BadExchange(f"the action is not finite: {array.tolist()}")
         return array
 
     return array_of
@@ -101,5 +112,5 @@ def _whole(action: Any, space: Any) -> int:
     """The index in an array of one integer."""
     array = np.asarray(action)
     if array.size != 1 or array.dtype.kind not in "iub":
-        raise BadAction(f"the action is {array.tolist()}; the environment takes {space}")
+        raise BadExchange(f"the action is {array.tolist()}; the environment takes {space}")
     return int(array.reshape(-1)[0])

@@ -49,6 +49,7 @@ def collect(
     environment_kwargs: Mapping[str, Any] | None = None,
     observation_space: spaces.ObservationSpace | None = None,
     max_steps: int | None = None,
+    deadline: float | None = None,
     progress: Progress | None = None,
 ) -> Float32[np.ndarray, "n ..."] | UInt8[np.ndarray, "n ..."]:
     """Observations as the policy gets them, in the order in which they were seen.
@@ -58,6 +59,7 @@ def collect(
     `SeedPlan.stream` gives some that are played nowhere else.
 
     Raises:
+        OutOfTime: `deadline`, in `time.monotonic()` seconds, has passed.
         LilliputError: as `episodes` does.
     """
     if n_observations < 1:
@@ -69,7 +71,7 @@ def collect(
             return _gaussian(spec, policy_space, n_observations, rng)
         case "first_steps":
             return _first_steps(
-                Stage(spec, policy_space, max_steps),
+                Stage(spec, policy_space, max_steps, deadline),
                 SameAct(plain),
                 n_observations,
                 checked_seeds(itertools.islice(seeds, 1))[0],
@@ -82,7 +84,7 @@ def collect(
             act_of_seed = RandomPolicy()
         case _:
             raise LilliputError(f"calibration source {source!r} is not known; allowed: {', '.join(SOURCES)}")
-    return _sample(Stage(spec, policy_space, max_steps), act_of_seed, n_observations, seeds, rng, progress)
+    return _sample(Stage(spec, policy_space, max_steps, deadline), act_of_seed, n_observations, seeds, rng, progress)
 
 
 @final
@@ -145,7 +147,7 @@ def _sample(
 
 def _first_steps(stage: Stage, act_of_seed: ActOfSeed, n: int, seed: int) -> np.ndarray:
     seen: list[np.ndarray] = []
-    short = Stage(stage.environment, stage.observation_space, min(n, stage.max_steps or n))
+    short = Stage(stage.environment, stage.observation_space, min(n, stage.max_steps or n), stage.deadline)
     with short:
         short.play(seed, act_of_seed, seen)
     return np.stack(seen)

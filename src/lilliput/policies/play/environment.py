@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from lilliput.errors import LilliputError, MissingDependency
 from lilliput.policies import spaces
+from lilliput.policies.play.failure import RAISED, failure
 from lilliput.policies.play.wrappers import parse_wrappers
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _PLUGINS = (
     ("Fetch", "gymnasium_robotics", "gymnasium-robotics"),
     ("Hand", "gymnasium_robotics", "gymnasium-robotics"),
     ("Adroit", "gymnasium_robotics", "gymnasium-robotics"),
+    ("Franka", "gymnasium_robotics", "gymnasium-robotics"),
+    ("Maze", "gymnasium_robotics", "gymnasium-robotics"),
 )
 """Part of an id, the module that registers such ids, what to install."""
 
@@ -94,7 +97,11 @@ def make_environment(
     except TypeError as error:
         # An unknown argument, in Gymnasium's words, which end with all arguments there are.
         reason = str(error).split(" was raised from")[0]
-        raise LilliputError(f"{environment} cannot be made with {kwargs}: {reason}") from error
+        raise LilliputError(f"{environment} cannot be made with {kwargs}: {' '.join(reason.split())}") from error
+    except LilliputError:
+        raise
+    except RAISED as error:
+        raise failure(environment, "cannot be made", error, spec.entry_point) from error
     for wrapper in parsed:
         made = wrap(made, wrapper)
     return made
@@ -229,6 +236,8 @@ def _registered(environment: str) -> "EnvSpec | None":
             raise MissingDependency(
                 f"{environment}: there is no module {error.name}; install it or correct the id"
             ) from error
+        except RAISED as error:
+            raise failure(environment, "cannot be imported", error, f"{module}:") from error
     elif plain not in gymnasium.registry:
         for part, plugin, _ in _PLUGINS:
             if part in plain and importlib.util.find_spec(plugin) is not None:

@@ -1,7 +1,6 @@
 """Seeded episodes under an `act` function. An episode depends on its seed alone: not on others, nor on the process."""
 
 import copy
-import math
 import operator
 import pickle
 import time
@@ -15,8 +14,8 @@ from jaxtyping import Float64
 from lilliput.errors import LilliputError
 from lilliput.policies import reference, spaces
 from lilliput.policies.artifact import Running
-from lilliput.policies.play.boundary import BadAction, action_checker, observer
 from lilliput.policies.play.environment import EnvironmentSpec, check_fit
+from lilliput.policies.play.player import Row
 from lilliput.policies.policy import Policy
 
 Act = Callable[[Any], Any]
@@ -113,7 +112,7 @@ def episodes(
             the running artifact names.
         environment_kwargs: arguments of the environment.
         observation_space: the policy's; its order of keys is that of a Dict's vector (else the environment's).
-        max_steps: cuts episodes short, on top of the environment's own limit.
+        max_steps: cuts episodes short, on top of the environment's own limit; where not given, after 100,000 steps.
         workers: processes; above 1, `act` has to be picklable, and the returns are the same.
         progress: called after each episode.
 
@@ -218,11 +217,13 @@ class Stage:
         environment: EnvironmentSpec,
         observation_space: spaces.ObservationSpace | None = None,
         max_steps: int | None = None,
+        deadline: float | None = None,
     ) -> None:
         if max_steps is not None and max_steps < 1:
             raise LilliputError(f"max_steps is {max_steps}; it must be at least 1")
-        self.environment, self.observation_space, self.max_steps = environment, observation_space, max_steps
-        self._open: Any = None
+        self.environment, self.observation_space = environment, observation_space
+        self.max_steps, self.deadline = max_steps, deadline
+        self._row: Row | None = None
 
     def __enter__(self) -> "Stage":
         return self
@@ -231,44 +232,32 @@ class Stage:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Stage, (self.environment, self.observation_space, self.max_steps))
+        return (Stage, (self.environment, self.observation_space, self.max_steps, self.deadline))
 
     def close(self) -> None:
-        """Nothing; closes the environment."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
+        """Closes the environment."""
+        if self._row is not None:
+            self._row.close()
+            self._row = None
 
     def play(self, seed: int, act_of_seed: ActOfSeed, seen: list[np.ndarray] | None = None) -> Episode:
         """The episode of that seed; what the policy observed is appended to `seen`."""
-        if self._open is None:
-            self._open = self.environment.make()
-        environment = self._open
-        observed = observer(environment, self.observation_space, seen)
-        checked = action_checker(environment)
-        act = act_of_seed(seed, environment.action_space)
-        step = environment.step
-        total, length, limit = 0.0, 0, self.max_steps or -1
+        if self._row is None:
+            self._row = Row(self.environment, self.observation_space, self.max_steps, self.deadline)
+        row = self._row
+        act = act_of_seed(seed, row.environment.action_space)
         start = time.perf_counter()
-        try:
-            observation, _ = environment.reset(seed=seed)
-            while True:
-                action = checked(act(observed(observation)))
-                observation, reward, terminated, truncated, _ = step(action)
-                total += float(reward)
-                length += 1
-                if terminated or truncated or length == limit:
-                    break
-        except BadAction as error:
-            raise LilliputError(f"{self.environment.id}, episode seed {seed}, step {length}: {error}") from None
+        row.begin(seed)
+        while not row.over:
+            observation = row.observation
+            if seen is not None:
+                # A copy: some environments write the next observation into the same array.
+                seen.append(observation.copy())
+            row.step(act(observation))
         wall_time = time.perf_counter() - start
-        if not math.isfinite(total):
-            raise LilliputError(
-                f"{self.environment.id}, episode seed {seed}: the return is {total} after {length} steps"
-            )
         if not self.environment.resets_cleanly:
             self.close()
-        return Episode(seed, total, length, bool(terminated), not terminated, wall_time)
+        return Episode(seed, row.total, row.length, row.terminated, not row.terminated, wall_time)
 
 
 def play(

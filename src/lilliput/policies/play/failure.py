@@ -1,0 +1,44 @@
+"""One line for whatever an environment raises."""
+
+import traceback
+from typing import Any
+
+from lilliput.errors import LilliputError
+from lilliput.policies.play.packages import described, packages_of
+
+_LENGTH = 200
+
+RAISED = (Exception, SystemExit)
+"""What an environment, which is anybody's code, may raise; Ctrl-C is not among it."""
+
+
+def failure(id_: str, doing: str, error: BaseException, environment: Any) -> LilliputError:
+    """The error that says which environment raised what, where, under which versions, and what helps if that is known.
+
+    Args:
+        id_: of the environment, with the episode where there is one.
+        doing: what failed, as "cannot be made".
+        error: what it raised.
+        environment: what `packages_of` takes.
+    """
+    packages = packages_of(environment)
+    text = " ".join(str(error).split())[:_LENGTH]
+    frame = (traceback.extract_tb(error.__traceback__) or [None])[-1]
+    place = f" in {_short(frame.filename)}, line {frame.lineno}" if frame is not None else ""
+    said = f": {text}" if text else " without a word"
+    return LilliputError(
+        f"{id_} {doing}: {type(error).__name__}{said}{place} ({described(packages)}){_advice(error, packages)}"
+    )
+
+
+def _short(filename: str) -> str:
+    return "/".join(filename.split("/")[-2:])
+
+
+def _advice(error: BaseException, packages: dict[str, str]) -> str:
+    """What is known to help."""
+    major = packages.get("mujoco", "").partition(".")[0]
+    # A MuJoCo enum on the left of == is no longer equal to a numpy integer; in 3.9.0 it was.
+    if "gymnasium-robotics" in packages and major.isdigit() and int(major) >= 4 and isinstance(error, AssertionError):
+        return "; gymnasium-robotics asserts what MuJoCo 4 no longer gives: pip install 'mujoco==3.9.0'"
+    return ""
