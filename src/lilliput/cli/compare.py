@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from lilliput.cli import option, progress
+from lilliput.cli import option, progress, reader
 
 
 @click.command()
 @option.source
-@option.reading
+@reader.options
 @option.environment
 @option.environment_kwargs
 @click.option("-r", "--recipe", "recipes", multiple=True, required=True, help="A recipe; give it several times.")
@@ -74,7 +74,6 @@ def compare(
     """
     from lilliput.errors import MissingDependency
     from lilliput.policies.compress import format_recipe, parse
-    from lilliput.policies.load import load_policy
     from lilliput.report import files, page, summary, table
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run
@@ -83,7 +82,7 @@ def compare(
     distinct = {format_recipe(parse(text)) for text in recipes}
     if len(distinct) < len(recipes):
         click.echo(f"note: {len(recipes)} recipes are given, {len(distinct)} of them different; each is once", err=True)
-    policy = load_policy(source, **reading)
+    policy = reader.read(source, reading, environment, environment_kwargs)
     id_, kwargs = resolve(policy, environment, environment_kwargs)
     comparison = Comparison(id_, recipes, formats or ("c",), episodes, seed, kwargs, not no_timings)
     with progress.shown(quiet=as_json) as report:

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from lilliput.cli import option, progress
+from lilliput.cli import option, progress, reader
 from lilliput.errors import LilliputError
 
 
 @click.command()
 @option.source
-@option.reading
+@reader.options
 @click.option(
     "-r", "--recipe", required=True, help="The recipe text, such as 'prune_units(ratio=0.3) | quantize(weight_bits=8)'."
 )
@@ -43,7 +43,6 @@ def compress(
     from lilliput.policies import policy as policy_file
     from lilliput.policies.compress import compress as apply
     from lilliput.policies.compress import parse
-    from lilliput.policies.load import load_policy
     from lilliput.study.environment import context_for
 
     if out.is_dir():
@@ -51,7 +50,7 @@ def compress(
     if out.exists() and not force:
         raise LilliputError(f"{out} exists; choose another name or give --force")
     steps = parse(recipe)
-    policy = load_policy(source, **reading)
+    policy = reader.read(source, reading, environment, environment_kwargs)
     with progress.shown(quiet=as_json) as report:
         context = context_for(policy, environment, environment_kwargs, seed, report)
         policy_file.check_name(out)

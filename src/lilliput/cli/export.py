@@ -6,17 +6,28 @@ from typing import Any
 
 import click
 
-from lilliput.cli import option
+from lilliput.cli import option, reader
 
 
 @click.command()
 @option.source
-@option.reading
+@reader.options
+@option.environment
+@option.environment_kwargs
 @option.format_
 @option.out
 @option.force
 @option.as_json
-def export(source: Path, reading: dict[str, Any], format_: str, out: Path, force: bool, as_json: bool) -> None:
+def export(
+    source: Path,
+    reading: dict[str, Any],
+    environment: str | None,
+    environment_kwargs: str,
+    format_: str,
+    out: Path,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Export the policy in SOURCE as an artifact: ONNX, or C99 without dependencies.
 
     The artifact takes the raw observation and gives the environment's action. It is opened and must reproduce its
@@ -27,9 +38,8 @@ def export(source: Path, reading: dict[str, Any], format_: str, out: Path, force
     Example: lilliput export small.lilliput --format c -o small-c/
     """
     from lilliput.policies.export import export as export_policy
-    from lilliput.policies.load import load_policy
 
-    artifact = export_policy(load_policy(source, **reading), format_, out, force=force)
+    artifact = export_policy(reader.read(source, reading, environment, environment_kwargs), format_, out, force=force)
     if as_json:
         click.echo(
             json.dumps(

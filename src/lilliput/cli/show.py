@@ -6,16 +6,20 @@ from typing import Any
 
 import click
 
-from lilliput.cli import option
+from lilliput.cli import option, reader
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.policy import Policy, layer_shapes
 
 
 @click.command()
 @option.source
-@option.reading
+@reader.options
+@option.environment
+@option.environment_kwargs
 @option.as_json
-def show(source: Path, reading: dict[str, Any], as_json: bool) -> None:
+def show(
+    source: Path, reading: dict[str, Any], environment: str | None, environment_kwargs: str, as_json: bool
+) -> None:
     """Show the policy in SOURCE: spaces, layers, sizes, and what had to be guessed.
 
     SOURCE is a Stable-Baselines3 zip, an rl-zoo folder, a CleanRL state dict, an ONNX file or a .lilliput file.
@@ -24,9 +28,7 @@ def show(source: Path, reading: dict[str, Any], as_json: bool) -> None:
     \b
     Example: lilliput show ppo/HalfCheetah-v3_1
     """
-    from lilliput.policies.load import load_policy
-
-    policy = load_policy(source, **reading)
+    policy = reader.read(source, reading, environment, environment_kwargs)
     click.echo(json.dumps(summary(policy), indent=1) if as_json else text(policy))
 
 

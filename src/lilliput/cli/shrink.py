@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lilliput.cli import option
+from lilliput.cli import option, reader
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
@@ -26,7 +26,7 @@ class _Duration(click.ParamType):
 
 @click.command()
 @option.source
-@option.reading
+@reader.options
 @option.environment
 @option.environment_kwargs
 @click.option(
@@ -88,7 +88,6 @@ def shrink(
     Example: lilliput shrink ppo.zip --env HalfCheetah-v4 --keep 0.95 -o small/
     """
     from lilliput.errors import MissingDependency
-    from lilliput.policies.load import load_policy
     from lilliput.shrink import Request, page
     from lilliput.shrink import shrink as run
     from lilliput.shrink.request import OBJECTIVES
@@ -96,7 +95,7 @@ def shrink(
     from lilliput.shrink.run import so_far
     from lilliput.study.environment import resolve
 
-    policy = load_policy(source, **reading)
+    policy = reader.read(source, reading, environment, environment_kwargs)
     id_, kwargs = resolve(policy, environment, environment_kwargs)
     request = Request(
         id_,

@@ -3,16 +3,17 @@
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.load import rl_zoo
+from lilliput.policies.load.answers import Answers, Bound
 from lilliput.policies.load.archive import read_archive
 from lilliput.policies.load.cleanrl import read_cleanrl
 from lilliput.policies.load.lilliput import read_lilliput
@@ -21,6 +22,7 @@ from lilliput.policies.load.source import Source
 from lilliput.policies.load.stable_baselines3 import is_stable_baselines3, read_stable_baselines3
 from lilliput.policies.load.torch_file import is_torch_zip
 from lilliput.policies.load.vecnormalize import read_normalizer, standardize
+from lilliput.policies.play.wrappers import format_wrapper, parse_wrappers
 from lilliput.policies.policy import Policy, Provenance
 
 __all__ = ["FORMATS", "load_policy"]
@@ -42,31 +44,26 @@ def _read_zip(source: Source) -> Policy:
     if is_stable_baselines3(archive):
         return read_stable_baselines3(archive)
     if is_torch_zip(archive):
-        return read_cleanrl(source.data, source.name)
+        return read_cleanrl(source)
     entries = ", ".join(entry[:40] for entry in list(archive.sizes)[:4]) or "nothing"
     raise LilliputError(f"{source.name} is a zip file with {entries}; supported: {_SUPPORTED}")
-
-
-def _read_torch_before_1_6(source: Source) -> Policy:
-    return read_cleanrl(source.data, source.name)
 
 
 @final
 @dataclass(frozen=True)
 class Format:
-    """A kind of checkpoint file: how it is recognised by its content, its reader, and which options that honours."""
+    """A kind of checkpoint file: how it is recognised by its content, and its reader."""
 
     what: str
     recognise: Callable[[bytes], bool]
     read: Callable[[Source], Policy]
-    options: tuple[str, ...] = ()
 
 
 FORMATS: Final = (
     Format("Stable-Baselines3 zips, CleanRL state dicts (.cleanrl_model, .pt)", _is_zip, _read_zip),
     Format("Lilliput's own .lilliput", _is_lilliput, read_lilliput),
-    Format("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), _read_torch_before_1_6),
-    Format("ONNX", lambda data: data.startswith(b"\x08"), read_onnx, options=("output", "action")),
+    Format("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), read_cleanrl),
+    Format("ONNX", lambda data: data.startswith(b"\x08"), read_onnx),
 )
 """The formats, in the order in which they are tried: .lilliput begins with a length, which may look like others."""
 
@@ -78,9 +75,17 @@ def load_policy(
     *,
     normalizer: str | os.PathLike[str] | None = None,
     output: str | None = None,
+    activation: str | None = None,
     action: str | None = None,
+    action_low: Bound | None = None,
+    action_high: Bound | None = None,
+    environment: str | None = None,
+    environment_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[str] | None = None,
 ) -> Policy:
     """The policy in a checkpoint file or rl-zoo folder, its observation normalizer as its first layer.
+
+    What a file does not say is asked for, never taken in silence; what nobody asked for is refused.
 
     Args:
         source: a Stable-Baselines3 or sb3-contrib zip, an rl-zoo folder, a CleanRL state dict, an ONNX file or a
@@ -89,14 +94,21 @@ def load_policy(
             `clip`. Without it, what stands beside a zip is taken: rl-zoo's `Env/vecnormalize.pkl` for `Env.zip`, or a
             plain vecnormalize.pkl.
         output: which output of an ONNX file is the action, where its name does not tell.
-        action: "discrete" where that output is a number a choice (logits, Q-values), of which the largest is chosen;
-            "continuous" where it is the action itself. Without it, what the file says.
+        activation: of the hidden layers: relu, tanh, elu, leaky_relu, silu, gelu, sigmoid or none.
+        action: "discrete" where an output is a number a choice (logits, Q-values), of which the largest is chosen;
+            "continuous" where it is the action itself; "tanh" where its tanh is, moved to the bounds of the action.
+        action_low: the lower bounds of the action, one number or one each.
+        action_high: the upper bounds.
+        environment: the id of the environment whose bounds the action has, where neither file nor argument says them.
+        environment_kwargs: its arguments.
+        wrappers: what the environment does on the way, from the closed list, the innermost first, such as
+            ["frame_stack(4)"]; without it, what the source says.
 
     Raises:
         LilliputError: no such file, one that cannot be read, or a policy of a kind that Lilliput does not have.
     """
-    if action not in (None, "discrete", "continuous"):
-        raise LilliputError(f"action is {action!r}; it must be 'discrete' or 'continuous'")
+    worn = None if wrappers is None else tuple(format_wrapper(wrapper) for wrapper in parse_wrappers(wrappers))
+    answers = Answers(output, activation, action, action_low, action_high, environment, environment_kwargs or {})
     path = Path(source)
     if path.is_dir():
         path = rl_zoo.zip_of_folder(path)
@@ -104,7 +116,7 @@ def load_policy(
     data = _read_file(path)
     # Numbers too large for float32 become infinite here and are refused by Policy.
     with np.errstate(all="ignore"):
-        policy = _dispatch(Source(data, name, path.parent, output, action))
+        policy = _dispatch(Source(data, name, path.parent, answers))
         side = (
             rl_zoo.side_of_zip(path)
             if policy.provenance.framework == "stable_baselines3" and _is_zip(data)
@@ -118,6 +130,12 @@ def load_policy(
                 f"{name}: config.yml says that observations were normalized, but there is no vecnormalize.pkl; give it "
                 "as normalizer="
             )
+    if unused := answers.unused():
+        raise LilliputError(
+            f"{name} needs no {' and no '.join(unused)} to be read; leave {'them' if len(unused) > 1 else 'it'} away"
+        )
+    if worn is not None:
+        policy = dataclasses.replace(policy, provenance=dataclasses.replace(policy.provenance, wrappers=worn))
     if _is_lilliput(data):
         return policy
     run = path.parent.name.split("__")
@@ -128,6 +146,7 @@ def load_policy(
         side,
         Provenance(source=path.name, source_sha256=hashlib.sha256(data).hexdigest()),
         given=normalizer is not None,
+        worn=worn,
     )
 
 
@@ -135,9 +154,6 @@ def _dispatch(source: Source) -> Policy:
     data, name = source.data, source.name
     for kind in FORMATS:
         if kind.recognise(data):
-            for option in ("output", "action"):
-                if getattr(source, option) is not None and option not in kind.options:
-                    raise LilliputError(f"{name} is no ONNX file: {option} says nothing about it; leave it away")
             try:
                 return kind.read(source)
             except LilliputError as error:
@@ -195,13 +211,15 @@ def _beside_action(layer: layers.Standardize, policy: Policy) -> layers.Standard
     return layers.Standardize(*arrays)
 
 
-def _with_side(policy: Policy, side: rl_zoo.Side, source: Provenance, *, given: bool) -> Policy:
+def _with_side(
+    policy: Policy, side: rl_zoo.Side, source: Provenance, *, given: bool, worn: tuple[str, ...] | None
+) -> Policy:
     """The policy with what its file and the folder say of where it came from."""
     found = policy.provenance
     guesses = [guess for guess in found.guesses if not (given and guess.startswith("observation statistics"))]
     notes = () if given else side.notes
     wrappers = found.wrappers
-    if side.wrappers is not None:
+    if worn is None and side.wrappers is not None:
         transpose = tuple(wrapper for wrapper in found.wrappers if wrapper not in side.wrappers)
         wrappers = side.wrappers + transpose
     provenance = dataclasses.replace(

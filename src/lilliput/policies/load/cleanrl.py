@@ -16,6 +16,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
 from lilliput.policies.load.network import State
+from lilliput.policies.load.source import Source
 from lilliput.policies.load.torch_file import read_torch
 from lilliput.policies.play.wrappers import Atari, ClipAction, FrameStack, TransposeImage, format_wrapper
 from lilliput.policies.policy import Policy, Provenance
@@ -32,13 +33,14 @@ _STATISTICS = (
 _ATARI = "the observation is taken to be an Atari game's, prepared as CleanRL does: four frames of 84 x 84, over 255"
 
 
-def read_cleanrl(data: bytes, name: str) -> Policy:
+def read_cleanrl(source: Source) -> Policy:
     """The deterministic policy of the state dict that a script saved, alone or first in a tuple (actor, critics).
 
     Raises:
         LilliputError: damaged, or a state dict of another layout.
     """
-    saved = read_torch(data, name)
+    name = source.name
+    saved = read_torch(source.data, name)
     state = _find_state(saved, name)
     policy = _layout(state)(state, name)
     if _layout(state) is not _squashed or not isinstance(saved, tuple | list):

@@ -54,7 +54,8 @@ def read_onnx(source: Source) -> Policy:
         names = ", ".join(value.name[:30] for value in parsed.inputs[:4]) or "none"
         raise LilliputError(f"{name} has {len(parsed.inputs)} inputs ({names}); supported: one observation")
     guesses: list[str] = []
-    output = _choose_output(graph, guesses) if source.output is None else _named_output(graph, source)
+    named = source.output
+    output = _choose_output(graph, guesses) if named is None else _named_output(graph, named, name)
     steps = chain(parsed, output, parsed.inputs[0].name)
     if not any(isinstance(step, layers.Dense | layers.Conv2d) for step in steps):
         raise LilliputError(
@@ -65,16 +66,18 @@ def read_onnx(source: Source) -> Policy:
     stack, action_space = _assemble(steps, space.shape, name, guesses)
     if source.action == "discrete" and isinstance(action_space, spaces.Box):
         stack, action_space = [*stack, layers.ArgmaxAction(action_space.shape)], spaces.Discrete(action_space.shape[0])
+    if source.action == "tanh":
+        raise LilliputError(f"{name}: what an ONNX file gives is the action or a choice; leave action='tanh' away")
     if source.action == "continuous" and not isinstance(action_space, spaces.Box):
         raise LilliputError(f"{name} ends in a choice; leave action='continuous' away")
     return Policy(space, action_space, tuple(stack), Provenance(framework=FRAMEWORK, guesses=tuple(guesses)))
 
 
-def _named_output(graph: Any, source: Source) -> str:
+def _named_output(graph: Any, output: str, name: str) -> str:
     names = [value.name for value in graph.output]
-    if source.output not in names:
-        raise LilliputError(f"{source.name} has no output {source.output!r}; it has {', '.join(names[:8])}")
-    return source.output
+    if output not in names:
+        raise LilliputError(f"{name} has no output {output!r}; it has {', '.join(names[:8])}")
+    return output
 
 
 def _choose_output(graph: Any, guesses: list[str]) -> str:

@@ -1,8 +1,10 @@
 """A checkpoint file as the readers get it: its bytes, and what the user says of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
+
+from lilliput.policies.load.answers import Answers
 
 
 @final
@@ -13,13 +15,20 @@ class Source:
     Attributes:
         data: the file's bytes; name: the file as errors call it.
         folder: where it lies; what it refers to is looked for nowhere else.
-        output: which of its outputs is the action; None: by its name.
-        action: "discrete" where its output is a number a choice, "continuous" where it is the action itself; None: by
-            what the file says.
+        answers: what the user says where the file is silent.
     """
 
     data: bytes
     name: str
     folder: Path
-    output: str | None = None
-    action: str | None = None
+    answers: Answers = field(default_factory=Answers)
+
+    @property
+    def output(self) -> str | None:
+        """Which of its outputs is the action; None: by its name."""
+        return self.answers.take("output")
+
+    @property
+    def action(self) -> str | None:
+        """How an output becomes an action, a key of ACTIONS; None: by what the file says."""
+        return self.answers.take("action")

@@ -1,0 +1,79 @@
+"""What the commands that read a SOURCE share: the options that say what its file does not, and its policy."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lilliput.policies.policy import Policy
+
+
+class _Bound(click.ParamType):
+    """One number, or one an action with commas between."""
+
+    name = "number[,...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        try:
+            return value if isinstance(value, tuple) else tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no number, nor numbers with commas between", param, ctx)
+
+
+_READING = {
+    "normalizer": click.option(
+        "--normalizer",
+        type=click.Path(exists=True, path_type=Path),
+        help="The observation statistics, where they do not stand beside the source: vecnormalize.pkl, .npz or .json.",
+    ),
+    "output": click.option(
+        "--output", metavar="NAME", help="Which output of an ONNX file is the action, where its name does not tell."
+    ),
+    "activation": click.option(
+        "--activation", metavar="NAME", help="Of the hidden layers, where the source does not say: relu, tanh, elu, ..."
+    ),
+    "action": click.option(
+        "--action",
+        type=click.Choice(["discrete", "continuous", "tanh"]),
+        help="How outputs become an action, where the source does not say: the largest of logits or Q-values, as they "
+        "are (clipped to the bounds), or their tanh, moved to the bounds.",
+    ),
+    "action_low": click.option(
+        "--action-low",
+        type=_Bound(),
+        help="The lower bounds of the action, where the source has none: one number, or one each with commas.",
+    ),
+    "action_high": click.option("--action-high", type=_Bound(), help="The upper bounds."),
+    "wrappers": click.option(
+        "--wrapper",
+        "wrappers",
+        multiple=True,
+        callback=lambda _, __, value: value or None,
+        help="What the environment does on the way, instead of what the source says, such as 'frame_stack(4)'; may be "
+        "repeated, the innermost first.",
+    ),
+}
+"""Arguments of `load_policy`, by name."""
+
+
+def options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of how its source is read, which it gets together, as `reading`."""
+
+    @functools.wraps(command)
+    def with_reading(**given: Any) -> None:
+        command(reading={name: given.pop(name) for name in _READING}, **given)
+
+    for one in reversed(_READING.values()):
+        with_reading = one(with_reading)
+    return with_reading
+
+
+def read(source: Path, reading: dict[str, Any], environment: str | None, environment_kwargs: str) -> Policy:
+    """The policy in the source; the environment says the bounds of its action where nothing else does."""
+    from lilliput.policies.load import load_policy
+    from lilliput.study.environment import keyword_arguments
+
+    kwargs = keyword_arguments(environment_kwargs)
+    return load_policy(source, environment=environment, environment_kwargs=kwargs, **reading)

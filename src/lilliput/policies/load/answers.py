@@ -1,0 +1,179 @@
+"""What the user says of a checkpoint where its file is silent: output, activation, kind and bounds of the action."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers, spaces
+from lilliput.policies.layers import Layer
+from lilliput.policies.load import network
+
+ACTIVATIONS: Final[Mapping[str, tuple[Layer, ...]]] = {
+    "relu": (layers.Relu(),),
+    "tanh": (layers.Tanh(),),
+    "elu": (layers.Elu(),),
+    "leaky_relu": (layers.LeakyRelu(),),
+    "silu": (layers.Silu(),),
+    "gelu": (layers.Gelu(),),
+    "sigmoid": (layers.Sigmoid(),),
+    "none": (),
+}
+"""What --activation takes: torch's activations with their default arguments."""
+
+ACTIONS: Final[Mapping[str, str]] = {
+    "discrete": "the index of the largest output",
+    "continuous": "the outputs as they are, clipped to the bounds of the action",
+    "tanh": "tanh of the outputs, moved to the bounds of the action",
+}
+"""What --action takes: how a network's outputs become the action."""
+
+Bound = float | Sequence[float]
+
+
+@final
+@dataclass
+class Answers:
+    """The answers, and which of them a reader has taken: one that nobody asked for is an error, not a decoration.
+
+    Attributes:
+        output: which output of an ONNX file is the action.
+        activation: of the hidden layers, a key of ACTIVATIONS; action: a key of ACTIONS.
+        low, high: the bounds of the action, one number or one each.
+        environment: the id of an environment whose bounds the action has, where the file has none.
+
+    Raises:
+        LilliputError: a name or bound that cannot be.
+    """
+
+    output: str | None = None
+    activation: str | None = None
+    action: str | None = None
+    low: Bound | None = None
+    high: Bound | None = None
+    environment: str | None = None
+    environment_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("activation", self.activation, ACTIVATIONS),
+            ("action", self.action, ACTIONS),
+        ):
+            if value is not None and value not in known:
+                raise LilliputError(f"{name} is {value!r}; it must be {' or '.join(known)}")
+        if (self.low is None) != (self.high is None):
+            raise LilliputError("one bound of the action is given; give both, action_low and action_high")
+
+    def take(self, name: Literal["output", "activation", "action"]) -> str | None:
+        """An answer, or None where it was not given; it is taken then."""
+        self.taken.add(name)
+        return getattr(self, name)
+
+    def activation_layers(self, name: str, known: str = "") -> tuple[Layer, ...]:
+        """The hidden activation that was given.
+
+        Args:
+            name: the file, for errors.
+            known: what the format's own programs use by default, for the error: it is not taken in silence.
+
+        Raises:
+            LilliputError: none was given.
+        """
+        activation = self.take("activation")
+        if activation is None:
+            default = f" ({known})" if known else ""
+            raise LilliputError(
+                f"{name} does not say which activation stands between its layers{default}; give "
+                f"--activation {'|'.join(ACTIVATIONS)}"
+            )
+        return ACTIVATIONS[activation]
+
+    def kind_of_action(self, name: str) -> str:
+        """How the outputs become an action, as it was given.
+
+        Raises:
+            LilliputError: it was not.
+        """
+        action = self.take("action")
+        if action is None:
+            ways = "; ".join(f"{key}: {meaning}" for key, meaning in ACTIONS.items())
+            raise LilliputError(
+                f"{name} does not say how its outputs become an action; give --action {'|'.join(ACTIONS)} ({ways})"
+            )
+        return action
+
+    def action_space(self, n_actions: int, name: str) -> tuple[spaces.Box, str]:
+        """The bounds of the action, given or the environment's, and a sentence that says where they come from.
+
+        Raises:
+            LilliputError: there are none, or they do not fit `n_actions` numbers.
+        """
+        self.taken |= {"action_low", "action_high"}
+        if self.low is not None and self.high is not None:
+            low, high = (self._bound(bound, n_actions, name) for bound in (self.low, self.high))
+            if not (low < high).all():
+                raise LilliputError(f"{name}: action_low is not below action_high")
+            return spaces.Box((n_actions,), low, high), "the bounds of the action are not in the file: as given"
+        if self.environment is not None:
+            space = self._space_of_environment(name)
+            if space.size != n_actions:
+                raise LilliputError(
+                    f"{name} gives {n_actions} actions; {self.environment} takes {spaces.describe(space)}: name the "
+                    "environment it was trained on"
+                )
+            return (
+                spaces.Box((n_actions,), space.low.reshape(-1), space.high.reshape(-1)),
+                f"the bounds of the action are not in the file: those of {self.environment}",
+            )
+        raise LilliputError(
+            f"{name} does not hold the bounds of its {n_actions} actions; name the environment with --env, or give "
+            "--action-low and --action-high (-inf and inf: it has none)"
+        )
+
+    def unused(self) -> list[str]:
+        """The options that were given and that no reader asked for."""
+        given = {
+            "output": self.output,
+            "activation": self.activation,
+            "action": self.action,
+            "action_low": self.low,
+            "action_high": self.high,
+        }
+        return [name for name, value in given.items() if value is not None and name not in self.taken]
+
+    def _bound(self, bound: Bound, n_actions: int, name: str) -> np.ndarray:
+        try:
+            array = np.asarray(bound, np.float64).reshape(-1)
+        except (TypeError, ValueError):
+            raise LilliputError(
+                f"{name}: a bound of the action is {bound!r}; give one number or one an action"
+            ) from None
+        if array.size not in (1, n_actions) or np.isnan(array).any():
+            raise LilliputError(
+                f"{name}: a bound of the action has {array.size} numbers; the policy has {n_actions} actions"
+            )
+        return np.broadcast_to(array, (n_actions,))
+
+    def _space_of_environment(self, name: str) -> spaces.Box:
+        from lilliput.policies.play import action_space_of, make_environment
+
+        assert self.environment is not None
+        made = make_environment(self.environment, environment_kwargs=self.environment_kwargs)
+        try:
+            space = action_space_of(made)
+        finally:
+            made.close()
+        if not isinstance(space, spaces.Box):
+            raise LilliputError(
+                f"{name} gives real actions; {self.environment} takes {spaces.describe(space)}: name the environment "
+                "it was trained on"
+            )
+        return space
+
+
+def action_head(kind: str, space: spaces.Box, name: str) -> tuple[Layer, ...]:
+    """The layers from a network's outputs to real actions: `kind` is "continuous" or "tanh" of ACTIONS."""
+    return tuple(network.squash_head(space, name) if kind == "tanh" else network.clip_head(space))
