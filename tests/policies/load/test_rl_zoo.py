@@ -77,9 +77,10 @@ def test_the_configuration_decides_whether_observations_are_normalized(
 
 def test_statistics_that_are_missing_are_asked_for(tmp_path: Path) -> None:
     run = run_folder(tmp_path, ordered("normalize: true"), statistics=False)
-    with pytest.raises(LilliputError, match=r"no vecnormalize.pkl; give it as normalizer="):
+    with pytest.raises(LilliputError, match=r"no vecnormalize.pkl; give --normalizer FILE"):
         load_policy(run)
     assert load_policy(run, normalizer=FOLDER / "vecnormalize.pkl").n_parameters > 0
+    assert not isinstance(load_policy(run, normalizer=False).layers[0], layers.Standardize)
 
 
 @pytest.mark.parametrize(

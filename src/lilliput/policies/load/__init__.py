@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, Literal, final
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from lilliput.policies.load.archive import read_archive
 from lilliput.policies.load.cleanrl import read_cleanrl
 from lilliput.policies.load.lilliput import read_lilliput
 from lilliput.policies.load.onnx import read_onnx
+from lilliput.policies.load.sb3_statistics import statistics_of
 from lilliput.policies.load.source import Source
-from lilliput.policies.load.stable_baselines3 import is_stable_baselines3, read_stable_baselines3
+from lilliput.policies.load.stable_baselines3 import is_stable_baselines3, read_stable_baselines3, read_traces
 from lilliput.policies.load.torch_file import is_torch_zip
 from lilliput.policies.load.vecnormalize import read_normalizer, standardize
 from lilliput.policies.play.wrappers import format_wrapper, parse_wrappers
@@ -73,7 +74,7 @@ _SUPPORTED = "; ".join(kind.what for kind in FORMATS)
 def load_policy(
     source: str | os.PathLike[str],
     *,
-    normalizer: str | os.PathLike[str] | None = None,
+    normalizer: str | os.PathLike[str] | Literal[False] | None = None,
     output: str | None = None,
     activation: str | None = None,
     action: str | None = None,
@@ -91,8 +92,8 @@ def load_policy(
         source: a Stable-Baselines3 or sb3-contrib zip, an rl-zoo folder, a CleanRL state dict, an ONNX file or a
             .lilliput file.
         normalizer: a VecNormalize pickle, or an .npz or .json file with `mean`, `var` and optionally `epsilon` and
-            `clip`. Without it, what stands beside a zip is taken: rl-zoo's `Env/vecnormalize.pkl` for `Env.zip`, or a
-            plain vecnormalize.pkl.
+            `clip`; False: observations were not normalized. Without it, the statistics that stand beside a
+            Stable-Baselines3 zip are taken where its own data do not contradict them (see docs/formats.md).
         output: which output of an ONNX file is the action, where its name does not tell.
         activation: of the hidden layers: relu, tanh, elu, leaky_relu, silu, gelu, sigmoid or none.
         action: "discrete" where an output is a number a choice (logits, Q-values), of which the largest is chosen;
@@ -117,19 +118,18 @@ def load_policy(
     # Numbers too large for float32 become infinite here and are refused by Policy.
     with np.errstate(all="ignore"):
         policy = _dispatch(Source(data, name, path.parent, answers))
-        side = (
-            rl_zoo.side_of_zip(path)
-            if policy.provenance.framework == "stable_baselines3" and _is_zip(data)
-            else rl_zoo.Side()
-        )
-        statistics = side.normalizer if normalizer is None else Path(normalizer)
+        side = rl_zoo.Side()
+        notes: tuple[str, ...] = ()
+        statistics = Path(normalizer) if normalizer is not None and normalizer is not False else None
+        if policy.provenance.framework == "stable_baselines3" and _is_zip(data):
+            side = rl_zoo.side_of_zip(path)
+            notes = side.notes
+            if normalizer is None:
+                told = read_traces(read_archive(data, name), policy)
+                found = statistics_of(path, side, policy.observation_space, told)
+                statistics, notes = found.path, (*notes, *found.notes)
         if statistics is not None:
             policy = _normalized(policy, statistics)
-        elif side.normalized:
-            raise LilliputError(
-                f"{name}: config.yml says that observations were normalized, but there is no vecnormalize.pkl; give it "
-                "as normalizer="
-            )
     if unused := answers.unused():
         raise LilliputError(
             f"{name} needs no {' and no '.join(unused)} to be read; leave {'them' if len(unused) > 1 else 'it'} away"
@@ -145,6 +145,7 @@ def load_policy(
         policy,
         side,
         Provenance(source=path.name, source_sha256=hashlib.sha256(data).hexdigest()),
+        notes,
         given=normalizer is not None,
         worn=worn,
     )
@@ -212,12 +213,17 @@ def _beside_action(layer: layers.Standardize, policy: Policy) -> layers.Standard
 
 
 def _with_side(
-    policy: Policy, side: rl_zoo.Side, source: Provenance, *, given: bool, worn: tuple[str, ...] | None
+    policy: Policy,
+    side: rl_zoo.Side,
+    source: Provenance,
+    notes: tuple[str, ...],
+    *,
+    given: bool,
+    worn: tuple[str, ...] | None,
 ) -> Policy:
     """The policy with what its file and the folder say of where it came from."""
     found = policy.provenance
     guesses = [guess for guess in found.guesses if not (given and guess.startswith("observation statistics"))]
-    notes = () if given else side.notes
     wrappers = found.wrappers
     if worn is None and side.wrappers is not None:
         transpose = tuple(wrapper for wrapper in found.wrappers if wrapper not in side.wrappers)

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 from lilliput.errors import LilliputError
 from lilliput.policies.play.wrappers import WRAPPERS, Atari, FrameStack, TimeFeature, Wrapper, format_wrapper
@@ -35,8 +35,9 @@ class Side:
     Attributes:
         environment: the id it was trained on; algorithm: as args.yml spells it; both empty where it does not say.
         wrappers: texts of the closed list of `play.wrappers`, the innermost first; None where no config.yml is.
-        normalizer: the file of the observation statistics, where they are needed and there.
-        normalized: what config.yml says of the observations; None: nothing.
+        normalizer: the file of the observation statistics, where config.yml says that there is one, and it is there.
+        normalized: what config.yml says of it; None: there is no config.yml.
+        folders: where observation statistics may stand besides the zip's own folder.
         notes: what a reader of the policy should know, a sentence each.
     """
 
@@ -44,7 +45,8 @@ class Side:
     algorithm: str = ""
     wrappers: tuple[str, ...] | None = None
     normalizer: Path | None = None
-    normalized: bool | None = None
+    normalized: Literal["observations", "rewards", "nothing"] | None = None
+    folders: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -71,7 +73,7 @@ def zip_of_folder(folder: Path) -> Path:
 
 
 def side_of_zip(path: Path) -> Side:
-    """What stands beside the zip, in rl-zoo's layout (`Env.zip` and `Env/`) or a plain vecnormalize.pkl in its folder.
+    """What stands beside the zip in rl-zoo's layout (`Env.zip` and `Env/`).
 
     Raises:
         LilliputError: a configuration file that cannot be read, or one that names a wrapper outside of the closed list.
@@ -80,9 +82,7 @@ def side_of_zip(path: Path) -> Side:
     folders = [path.parent / path.stem] + ([path.parent / run.group(1)] if run else [])
     folder = next((f for f in folders if (f / "config.yml").is_file() or (f / "vecnormalize.pkl").is_file()), None)
     if folder is None:
-        beside = path.parent / "vecnormalize.pkl"
-        notes = ("the observation normalizer is the vecnormalize.pkl that was found beside the zip",)
-        return Side(normalizer=beside, notes=notes) if beside.is_file() else Side()
+        return Side()
     config = _read_yaml(folder / "config.yml")
     arguments = _read_yaml(folder / "args.yml")
     environment_arguments = _read_yaml(folder / "env_kwargs.yml")
@@ -92,8 +92,9 @@ def side_of_zip(path: Path) -> Side:
         environment=_text(arguments.get("env")),
         algorithm=_text(arguments.get("algo")),
         wrappers=_wrappers(config, (folder / "config.yml").name) if config else None,
-        normalizer=statistics if statistics.is_file() and normalized is not False else None,
+        normalizer=statistics if statistics.is_file() and normalized == "observations" else None,
         normalized=normalized,
+        folders=(folder,),
         notes=(f"the environment was made with the arguments {str(environment_arguments)[:200]}",)
         if environment_arguments
         else (),
@@ -104,10 +105,12 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _normalized(value: Any) -> bool:
-    """Whether observations are normalized: true, or the text of a dict that does not say norm_obs=False."""
+def _normalized(value: Any) -> Literal["observations", "rewards", "nothing"]:
+    """What is normalized: observations too for true, or for the text of a dict that does not say norm_obs=False."""
+    if value in (None, False, ""):
+        return "nothing"
     text = str(value).replace(" ", "").replace("'", "").replace('"', "")
-    return value not in (None, False, "") and "norm_obs=False" not in text and "norm_obs:False" not in text
+    return "rewards" if "norm_obs=False" in text or "norm_obs:False" in text else "observations"
 
 
 def _wrappers(config: dict[str, Any], name: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network, sb3_data
 from lilliput.policies.load.archive import Archive
+from lilliput.policies.load.sb3_statistics import Traces, traces
 from lilliput.policies.load.torch_file import read_torch
 from lilliput.policies.play.wrappers import TransposeImage, format_wrapper
 from lilliput.policies.policy import Policy, Provenance
@@ -23,6 +24,9 @@ CROSSQ_EPSILON = 1e-3
 
 _EXTRACTORS = ("FlattenExtractor", "NatureCNN", "CombinedExtractor")
 _OURS = ("stable_baselines3", "sb3_contrib", "abc")
+
+_ON_POLICY = ("A2C", "PPO", "TRPO", "A2C, PPO or TRPO", "ARS")
+"""Algorithms that keep a raw observation only where a normalizer stood before it."""
 
 # The algorithm's own settings in `data`, most telling first; the networks of A2C, PPO and TRPO are alike.
 _MARKS: tuple[tuple[str, str], ...] = (
@@ -109,6 +113,12 @@ def read_stable_baselines3(archive: Archive) -> Policy:
         action_std=network.action_std(saved.state, "log_std", action_space),
     )
     return Policy(observation_space, action_space, tuple(stack), provenance, critic)
+
+
+def read_traces(archive: Archive, policy: Policy) -> Traces:
+    """What the zip that this policy was read from tells of the observations that it was trained on."""
+    data = sb3_data.parse_data(archive.read("data", sb3_data.MAX_DATA_BYTES), f"{archive.name}: data")
+    return traces(data, policy.observation_space, on_policy=policy.provenance.algorithm in _ON_POLICY)
 
 
 def _refuse_unsupported(saved: _Saved) -> None:

@@ -43,6 +43,7 @@ class Normalizer:
         statistics: of the whole observation, or by key of a Dict observation; keys that are not there stay as they are.
         norm_obs: False: observations stay as they are.
         guesses: what the file did not say and the reader assumed, a sentence each.
+        n_observations: that the statistics were taken over; None where it does not say.
     """
 
     statistics: Statistics | Mapping[str, Statistics]
@@ -50,6 +51,7 @@ class Normalizer:
     clip_obs: float = DEFAULT_CLIP
     norm_obs: bool = True
     guesses: tuple[str, ...] = ()
+    n_observations: float | None = None
 
 
 def read_normalizer(data: bytes, name: str) -> Normalizer:
@@ -199,10 +201,22 @@ def _from_pickle(data: bytes, name: str) -> Normalizer:
         _positive(epsilon, "epsilon", name, zero=True),
         _positive(clip, "clip_obs", name, zero=False),
         guesses=tuple(guesses),
+        n_observations=_count(pickled),
     )
 
 
 _DEFAULTS = {"epsilon": DEFAULT_EPSILON, "clip_obs": DEFAULT_CLIP}
+
+
+def _count(pickled: Any) -> float | None:
+    """How many observations a pickled RunningMeanStd saw, or the first of a Dict observation's; None where untold."""
+    keyed = string_keys(pickled) or {}
+    one = pickled if "mean" in keyed or not keyed else next(iter(keyed.values()))
+    found = (string_keys(one) or state_of(one) or {}).get("count")
+    try:
+        return None if found is None else _number(array_of(found, "count"), "count", "count")
+    except LilliputError:
+        return None
 
 
 def _running(value: Any, name: str) -> Statistics:
