@@ -123,6 +123,7 @@ def test_nothing_is_overwritten_without_force(run, source, tmp_path):
         (["show", "SOURCE", "--activation", "relu"], 1, "needs no activation to be read; leave it away"),
         (["export", "SOURCE", "--action-low", "-1,x", "-o", "OUT"], 2, "'-1,x' is no number"),
         (["show", "SOURCE", "--wrapper", "frame_stack(0)"], 1, "n_stack is 0; it must be at least 1"),
+        (["show", "SOURCE", "--normalizer", "TEXT", "--no-normalizer"], 2, "contradict each other"),
         (["compress", "SOURCE", "-r", "qantize()", "-o", "OUT"], 1, "did you mean quantize?"),
         (["compress", "SOURCE", "-r", "prune_units(ratio=1.2)", "-o", "OUT"], 1, "ratio is 1.2; it must be in [0, 1)"),
         (["compress", "SOURCE", "-r", "prune_units(ratio=", "-o", "OUT"], 1, "recipe"),

@@ -28,6 +28,9 @@ _READING = {
         type=click.Path(exists=True, path_type=Path),
         help="The observation statistics, where they do not stand beside the source: vecnormalize.pkl, .npz or .json.",
     ),
+    "no_normalizer": click.option(
+        "--no-normalizer", is_flag=True, help="Observations were not normalized, whatever the source says."
+    ),
     "output": click.option(
         "--output", metavar="NAME", help="Which output of an ONNX file is the action, where its name does not tell."
     ),
@@ -55,7 +58,7 @@ _READING = {
         "repeated, the innermost first.",
     ),
 }
-"""Arguments of `load_policy`, by name."""
+"""Arguments of `load_policy`, by name; `normalizer` is False where `no_normalizer` is."""
 
 
 def options(command: Callable[..., None]) -> Callable[..., None]:
@@ -63,7 +66,12 @@ def options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_reading(**given: Any) -> None:
-        command(reading={name: given.pop(name) for name in _READING}, **given)
+        reading = {name: given.pop(name) for name in _READING}
+        if reading.pop("no_normalizer"):
+            if reading["normalizer"] is not None:
+                raise click.UsageError("--normalizer and --no-normalizer contradict each other; give one of them")
+            reading["normalizer"] = False
+        command(reading=reading, **given)
 
     for one in reversed(_READING.values()):
         with_reading = one(with_reading)

@@ -256,7 +256,7 @@ def _chosen(fitting: list[_Candidate], name: str, told: Traces, others: tuple[st
     if held and not proven:
         raise LilliputError(
             f"{name}: {' and '.join(one.shown for one in fitting)} cannot be its observation statistics: they put its "
-            f"last observation {min(error for error, _ in held):.2g} standard deviations from where it was in training; "
+            f"last observation {min(error for error, _ in held):.2g} standard deviations from where training had it; "
             f"{_WAY_OUT}"
         )
     likely = proven or fitting
