@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 from lilliput.errors import LilliputError
+from lilliput.parameter import check_fields, check_integer
 from lilliput.policies.affine import check_bits
 from lilliput.policies.compress.context import Context
 from lilliput.policies.compress.distill_course import Course, Settings
-from lilliput.policies.compress.step import Step, check_fields, check_integer
+from lilliput.policies.compress.step import Step
 from lilliput.policies.policy import Policy
 
 

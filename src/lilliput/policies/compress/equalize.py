@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from lilliput.errors import NotApplicable
+from lilliput.parameter import check_fields
 from lilliput.policies import layers
 from lilliput.policies.compress.chain import Hidden, check_real, hidden_layers, real_linear
 from lilliput.policies.compress.context import Context
-from lilliput.policies.compress.step import Step, check_fields
+from lilliput.policies.compress.step import Step
 from lilliput.policies.policy import Policy, replace_layers
 
 _ROUNDS = 50

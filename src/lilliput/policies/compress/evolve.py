@@ -14,11 +14,12 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from lilliput.errors import LilliputError
+from lilliput.parameter import check_fields, check_integer
 from lilliput.policies import layers, reference
 from lilliput.policies.affine import QuantizedTensor, signed_range
 from lilliput.policies.compress.context import Context
 from lilliput.policies.compress.distill_play import split_head
-from lilliput.policies.compress.step import Step, check_fields, check_integer
+from lilliput.policies.compress.step import Step
 from lilliput.policies.layers import Layer
 from lilliput.policies.play import Lockstep, OutOfTime, SeedPlan
 from lilliput.policies.policy import Policy, replace_layers

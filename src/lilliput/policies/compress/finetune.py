@@ -6,12 +6,13 @@ from typing import ClassVar, Literal, final
 import numpy as np
 
 from lilliput.errors import LilliputError
+from lilliput.parameter import check_fields, check_integer, check_ratio
 from lilliput.policies import layers
 from lilliput.policies.affine import check_bits
 from lilliput.policies.compress.context import Context
 from lilliput.policies.compress.distill_course import Course, Settings, Start
 from lilliput.policies.compress.distill_play import split_head
-from lilliput.policies.compress.step import Step, check_fields, check_integer, check_ratio
+from lilliput.policies.compress.step import Step
 from lilliput.policies.constants import store_weight
 from lilliput.policies.policy import Policy
 

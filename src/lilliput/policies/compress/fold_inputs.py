@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Float64
 
 from lilliput.errors import LilliputError, NotApplicable
+from lilliput.parameter import check_fields, check_integer
 from lilliput.policies import layers, spaces
 from lilliput.policies.affine import unsigned_max
 from lilliput.policies.compress.chain import forward
 from lilliput.policies.compress.context import DEFAULT_OBSERVATIONS, MAX_OBSERVATIONS, Context, Source
-from lilliput.policies.compress.step import Step, check_fields, check_integer
+from lilliput.policies.compress.step import Step
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy, replace_layers
 

@@ -7,10 +7,11 @@ from typing import ClassVar, assert_never, final
 import numpy as np
 
 from lilliput.errors import LilliputError, NotApplicable
+from lilliput.parameter import check_fields
 from lilliput.policies import layers
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.compress.context import Context
-from lilliput.policies.compress.step import Step, check_fields
+from lilliput.policies.compress.step import Step
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy, replace_layers
 

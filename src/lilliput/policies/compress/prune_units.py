@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from lilliput.errors import LilliputError, NotApplicable
+from lilliput.parameter import check_fields, check_integer, check_ratio
 from lilliput.policies.compress.brain_surgeon import eliminated
 from lilliput.policies.compress.chain import (
     Hidden,
@@ -21,7 +22,7 @@ from lilliput.policies.compress.chain import (
 )
 from lilliput.policies.compress.context import MAX_OBSERVATIONS, Context, Source
 from lilliput.policies.compress.regression import Moments, moments, outputs, refitted, samples
-from lilliput.policies.compress.step import Step, check_fields, check_integer, check_ratio
+from lilliput.policies.compress.step import Step
 from lilliput.policies.policy import Policy, replace_layers
 
 Importance = Literal["l1", "l2", "random", "activation", "optimal_brain_surgeon"]

@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import Float64
 
 from lilliput.errors import LilliputError, NotApplicable
+from lilliput.parameter import check_fields, check_integer, check_ratio
 from lilliput.policies.compress.brain_surgeon import sparse
 from lilliput.policies.compress.chain import RealLinear, check_real, forward, layer_inputs, linear_indices, real_linear
 from lilliput.policies.compress.context import MAX_OBSERVATIONS, Context, Source
 from lilliput.policies.compress.prune_units import DEFAULT_OBSERVATIONS
 from lilliput.policies.compress.regression import moments, outputs, refitted, samples
-from lilliput.policies.compress.step import Step, check_fields, check_integer, check_ratio
+from lilliput.policies.compress.step import Step
 from lilliput.policies.policy import Policy, replace_layers
 
 

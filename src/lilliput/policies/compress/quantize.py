@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from lilliput.errors import LilliputError, NotApplicable
+from lilliput.parameter import check_fields, check_integer
 from lilliput.policies import constants, layers
 from lilliput.policies.affine import (
     MAX_BITS,
@@ -25,7 +26,7 @@ from lilliput.policies.compress.context import DEFAULT_OBSERVATIONS, MAX_OBSERVA
 from lilliput.policies.compress.gptq import gptq
 from lilliput.policies.compress.mixed import allocations
 from lilliput.policies.compress.regression import moments, outputs, refitted, samples
-from lilliput.policies.compress.step import Step, check_fields, check_integer
+from lilliput.policies.compress.step import Step
 from lilliput.policies.policy import Policy, replace_layers
 
 Scheme = Literal["dynamic", "static", "weight_only"]

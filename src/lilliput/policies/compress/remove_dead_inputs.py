@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from lilliput.errors import LilliputError, NotApplicable
+from lilliput.parameter import check_fields, check_integer
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.compress.chain import check_real
 from lilliput.policies.compress.context import DEFAULT_OBSERVATIONS, MAX_OBSERVATIONS, Context, Source
-from lilliput.policies.compress.step import Step, check_fields, check_integer
+from lilliput.policies.compress.step import Step
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy, replace_layers
 

@@ -1,0 +1,49 @@
+"""Everything that a step of this wing may use besides the model itself."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from lilliput.models.model import Model
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What a step may use; nothing is read before a step asks for it.
+
+    Attributes:
+        teacher: the model as loaded: what trained steps imitate and what writes self-generated text.
+        seed: of everything random in a recipe.
+        draw: which of a source's disjoint draws calibrates (a study's compression seed).
+        files: where the named sources lie: a text file, a folder of pictures, an .npz.
+        progress: called with what is being done, how much is done and of how much.
+        say: called with a sentence that the user should read.
+    """
+
+    teacher: Model
+    seed: int = 0
+    draw: int = 0
+    files: Mapping[str, Path] = field(default_factory=dict)
+    progress: Callable[[str, int, int], None] | None = None
+    say: Callable[[str], None] | None = None
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """A random generator for that purpose and draw, the same each time."""
+        digest = hashlib.sha256(purpose.encode()).digest()
+        entropy = [self.seed, self.draw, int.from_bytes(digest[:8], "little")]
+        return np.random.default_rng(np.random.SeedSequence(entropy))
+
+    def tell(self, sentence: str) -> None:
+        """Nothing; passes on what the user should read."""
+        if self.say is not None:
+            self.say(sentence)
+
+    def done(self, what: str, n: int, of: int) -> None:
+        """Nothing; passes on how far a step is."""
+        if self.progress is not None:
+            self.progress(what, n, of)

@@ -1,0 +1,33 @@
+"""What a step of this wing is: a frozen dataclass of literal parameters that makes a model from a model."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from lilliput.models.compress.context import Context
+from lilliput.models.model import Model
+
+
+class Step(ABC):
+    """One transformation of a model. A step is a frozen dataclass whose fields are its literal parameters.
+
+    Attributes:
+        NAME: as recipes spell it.
+        VERSION: raised whenever the step's meaning changes, so that old records are not taken for new ones.
+    """
+
+    NAME: ClassVar[str]
+    VERSION: ClassVar[int]
+
+    @abstractmethod
+    def apply(self, model: Model, context: Context) -> Model:
+        """The compressed model; the one given is left as it is.
+
+        Raises:
+            NotApplicable: the step has nothing to do on this model.
+            LilliputError: it cannot be honoured.
+        """
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the calibration sources that the step reads, none for most."""
+        return ()

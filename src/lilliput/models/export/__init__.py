@@ -1,0 +1,1 @@
+"""Models to artifacts that others run: one module a format (`transformers_folder`, `onnx`), rows in `table`."""

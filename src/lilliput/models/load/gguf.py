@@ -1,0 +1,60 @@
+"""GGUF files of causal language models, their weights dequantized: what they were quantized to is said."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, final
+
+from lilliput.errors import LilliputError
+from lilliput.models.load.hugging_face import check_complete, language_model
+from lilliput.models.load.library import library, transformers
+from lilliput.models.load.loader import Loader, Request
+from lilliput.models.model import Model, Provenance
+
+_REAL = {"F32", "F16", "BF16", "F64"}
+
+
+@final
+@dataclass(frozen=True)
+class Gguf(Loader):
+    """A GGUF file, by its first four bytes."""
+
+    NAME: ClassVar[str] = "gguf"
+    WHAT: ClassVar[str] = "GGUF files"
+
+    def recognise(self, request: Request) -> bool:
+        """Whether the file begins as GGUF does."""
+        path = Path(request.source)
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(4) == b"GGUF"
+
+    def load(self, request: Request) -> Model:
+        """The model in float32."""
+        path = Path(request.source)
+        reader, hub = library("gguf", "language"), transformers()
+        try:
+            kinds = Counter(tensor.tensor_type.name for tensor in reader.GGUFReader(path).tensors)
+            where = {"gguf_file": path.name, "trust_remote_code": False, "local_files_only": True}
+            module, info = hub.AutoModelForCausalLM.from_pretrained(
+                str(path.parent), output_loading_info=True, dtype="float32", **where
+            )
+            tokenizer = hub.AutoTokenizer.from_pretrained(str(path.parent), **where)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, IndexError) as error:
+            raise LilliputError(f"{path.name!r} cannot be read: {' '.join(str(error).split())[:240]}") from error
+        check_complete(info, path.name)
+        quantized = sorted((kind for kind in kinds if kind not in _REAL), key=lambda kind: -kinds[kind])
+        weights = ", ".join(f"{kinds[kind]} of {kind}" for kind in sorted(kinds, key=lambda kind: -kinds[kind]))
+        guesses = ()
+        if quantized:
+            said = (
+                f"the weights of {path.name} are quantized already ({weights}) and were dequantized to float32: the "
+                "baseline is not the model as trained, and rounding to the same grid again loses nothing"
+            )
+            guesses = (said,)
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        provenance = Provenance(request.source, "", sha256, self.NAME, f"{weights}, as float32", guesses)
+        return language_model(module, tokenizer, provenance)

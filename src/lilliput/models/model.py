@@ -1,0 +1,200 @@
+"""A model as data: its network, ports, family and where it came from; digested and counted.
+
+What goes where: reading raw items (text, pictures) belongs to `text` and `images`, running to `session`, layouts of
+weights to `storage`.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, assert_never, final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.models.storage import Quantized, stored_bytes
+from lilliput.models.text import Tokenizer
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+Family = Literal["language", "classification", "detection", "generation"]
+
+_NOT_READ = "num_batches_tracked"
+"""A counter of training that no answer reads."""
+
+
+@final
+@dataclass(frozen=True)
+class Port:
+    """An input or output: its name, its element type as numpy spells it, and its axes: a size, or a name for any."""
+
+    name: str
+    dtype: str
+    axes: tuple[int | str, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model came from and what was done to it; not part of its digest.
+
+    Attributes:
+        source: the file, folder or hub id, as it was given.
+        revision: the hub's commit, or empty.
+        sha256: of the file; of a folder's weights.
+        loader: which row of `load` read it.
+        weights: what the weights are as loaded, such as float32, or "Q4_0, dequantized": quantized already.
+        guesses: what the source did not say and the loader assumed, a sentence each.
+        recipe: the text of the compression recipe, empty as loaded.
+    """
+
+    source: str = ""
+    revision: str = ""
+    sha256: str = ""
+    loader: str = ""
+    weights: str = ""
+    guesses: tuple[str, ...] = ()
+    recipe: str = ""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Module:
+    """A torch module in evaluation mode, which nobody changes: a step copies it.
+
+    Attributes:
+        module: the network.
+        architecture: what it is besides its tensors (a config's canonical text, or the module's own print).
+    """
+
+    module: "torch.nn.Module"
+    architecture: str
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """An ONNX graph, which nobody changes: a step copies it."""
+
+    proto: "onnx.ModelProto"
+
+
+Network = Module | Graph
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network that answers. Two models are the same where their `digest` is.
+
+    Attributes:
+        network: what answers.
+        family: what it answers to.
+        inputs: its inputs by name; outputs: its outputs, in order.
+        tokenizer: of a language model.
+        stored: by name, how the weights are stored that are not plain arrays; the network holds what they stand for.
+        pruned: names of the weights that a step pruned: whose zeros later steps keep.
+        provenance: where it came from.
+    """
+
+    network: Network
+    family: Family
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    tokenizer: Tokenizer | None = None
+    stored: Mapping[str, Quantized] = field(default_factory=lambda: MappingProxyType({}))
+    pruned: frozenset[str] = frozenset()
+    provenance: Provenance = field(default_factory=Provenance)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of everything that an answer depends on, and of how it is stored."""
+        sha = hashlib.sha256()
+        head = {
+            "family": self.family,
+            "ports": [dataclasses.asdict(port) for port in (*self.inputs, *self.outputs)],
+            "tokenizer": "" if self.tokenizer is None else self.tokenizer.digest,
+            "stored": {name: [one.bits, one.group_size] for name, one in sorted(self.stored.items())},
+            "architecture": self.network.architecture if isinstance(self.network, Module) else _skeleton(self.network),
+        }
+        sha.update(json.dumps(head, sort_keys=True, separators=(",", ":")).encode())
+        for name, array in sorted(weights(self)):
+            sha.update(f"{name}{array.dtype.str}{array.shape}".encode())
+            sha.update(np.ascontiguousarray(array).tobytes())
+        return sha.hexdigest()
+
+    @property
+    def model_bytes(self) -> int:
+        """Bytes of every constant that an answer reads: packed codes, scales, outliers; zeros as a bit mask."""
+        return sum(stored_bytes(array, self.stored.get(name)) for name, array in weights(self))
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights, biases and statistics."""
+        return sum(array.size for _, array in weights(self))
+
+    @property
+    def n_nonzero_parameters(self) -> int:
+        """Those that are not zero."""
+        return sum(int(np.count_nonzero(array)) for _, array in weights(self))
+
+
+def weights(model: Model) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and values of every constant that an answer reads, each once: a tied one under its first name."""
+    match model.network:
+        case Module(module=module):
+            seen = set()
+            for name, tensor in module.state_dict(keep_vars=True).items():
+                # Tied weights are one tensor under two names; an empty tensor has no address to know it by.
+                key = (tensor.data_ptr(), tuple(tensor.shape)) if tensor.numel() else name
+                if key not in seen and not name.endswith(_NOT_READ):
+                    seen.add(key)
+                    yield name, to_numpy(tensor)
+        case Graph(proto=proto):
+            from onnx import numpy_helper
+
+            for tensor in proto.graph.initializer:
+                yield tensor.name, numpy_helper.to_array(tensor)
+        case _:
+            assert_never(model.network)
+
+
+def to_numpy(tensor: "torch.Tensor") -> np.ndarray:
+    """The tensor's numbers; bfloat16, which numpy lacks, as the two bytes of each (never equal to zero's by chance)."""
+    import torch
+
+    tensor = tensor.detach().cpu().contiguous()
+    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def module_of(model: Model, what: str) -> "torch.nn.Module":
+    """The model's torch module.
+
+    Raises:
+        LilliputError: it is an ONNX graph, on which `what` cannot be done.
+    """
+    match model.network:
+        case Module(module=module):
+            return module
+        case Graph():
+            raise LilliputError(f"{what} needs a torch module; {model.provenance.source!r} is an ONNX graph")
+        case _:
+            assert_never(model.network)
+
+
+def _skeleton(graph: Graph) -> str:
+    """sha256 of the graph without its weights, which are digested one by one."""
+    import onnx
+
+    bare = onnx.ModelProto()
+    bare.CopyFrom(graph.proto)
+    for tensor in bare.graph.initializer:
+        tensor.ClearField("raw_data")
+        for part in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data"):
+            tensor.ClearField(part)
+    return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()

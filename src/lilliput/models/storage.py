@@ -1,0 +1,152 @@
+"""How a weight is stored: integer codes with the numbers of each group, outliers beside them; counted to the byte."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Integer, Num, UInt8
+
+from lilliput.errors import LilliputError
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Scales or zero points that are themselves codes, with a scale and an offset for each `block` of rows.
+
+    Attributes:
+        codes: 0 to 2**bits - 1, one a group of weights; neighbouring rows of one group column share a block.
+        scale: of each block of rows.
+        offset: what code 0 stands for.
+        bits: of a code.
+        block: rows that share scale and offset; the last block may be shorter.
+    """
+
+    codes: UInt8[np.ndarray, "rows groups"]
+    scale: Float[np.ndarray, "blocks groups"]
+    offset: Float[np.ndarray, "blocks groups"]
+    bits: int
+    block: int
+
+    @property
+    def values(self) -> Float32[np.ndarray, "rows groups"]:
+        """What the codes stand for."""
+        row = np.arange(len(self.codes)) // self.block
+        return (self.codes * self.scale.astype(np.float32)[row] + self.offset.astype(np.float32)[row]).astype(
+            np.float32
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Packed codes, scales and offsets."""
+        return math.ceil(self.codes.size * self.bits / 8) + self.scale.nbytes + self.offset.nbytes
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Outliers:
+    """Single weights that stay real numbers, row after row: `starts[r]` to `starts[r + 1]` are those of row r."""
+
+    starts: Integer[np.ndarray, " starts"]
+    columns: Integer[np.ndarray, " n"]
+    values: Float[np.ndarray, " n"]
+
+    @property
+    def nbytes(self) -> int:
+        """Every array as it is."""
+        return self.starts.nbytes + self.columns.nbytes + self.values.nbytes
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """A matrix of codes: `weight = (code - zero_point) * scale` of the code's row and group of columns.
+
+    Attributes:
+        codes: signed codes where `zero_point` is None, else unsigned ones.
+        scale: of each row and group of `group_size` neighbouring columns (the last group may be shorter).
+        zero_point: of each row and group; None: symmetric.
+        bits: of a code.
+        group_size: columns that share a scale; 0: all of a row.
+        order: the group of each column where that is not `column // group_size`.
+        outliers: weights that are not codes; their codes do not count.
+    """
+
+    codes: Integer[np.ndarray, "rows columns"]
+    scale: Float[np.ndarray, "rows groups"] | Statistics
+    zero_point: Num[np.ndarray, "rows groups"] | Statistics | None
+    bits: int
+    group_size: int = 0
+    order: Integer[np.ndarray, " columns"] | None = None
+    outliers: Outliers | None = None
+
+    @property
+    def groups(self) -> Integer[np.ndarray, " columns"]:
+        """The group of each column."""
+        if self.order is not None:
+            return self.order
+        columns = np.arange(self.codes.shape[1])
+        return columns // self.group_size if self.group_size else np.zeros_like(columns)
+
+    @property
+    def dense(self) -> Float32[np.ndarray, "rows columns"]:
+        """The matrix that the codes stand for."""
+        group = self.groups
+        codes = self.codes.astype(np.float32)
+        if self.zero_point is not None:
+            codes = codes - _values(self.zero_point)[:, group]
+        weight = codes * _values(self.scale)[:, group]
+        if self.outliers is not None:
+            row = np.repeat(np.arange(len(weight)), np.diff(self.outliers.starts))
+            weight[row, self.outliers.columns] = self.outliers.values.astype(np.float32)
+        return weight
+
+
+def _values(part: np.ndarray | Statistics) -> np.ndarray:
+    return part.values if isinstance(part, Statistics) else part.astype(np.float32)
+
+
+def stored_bytes(weight: Num[np.ndarray, "..."], storage: Quantized | None) -> int:
+    """Bytes of a weight in the smaller of two layouts: every value, or a bit a value and those that are not zero.
+
+    A 2:4 pattern with two index bits a value that is kept takes as much as the bit mask does. A weight without zeros is
+    counted as it is.
+    """
+    n, kept = weight.size, int(np.count_nonzero(weight))
+    bits = weight.dtype.itemsize * 8 if storage is None else storage.bits
+    inside = 0 if storage is None or storage.outliers is None else len(storage.outliers.values)
+    values = min(math.ceil(n * bits / 8), math.ceil(n / 8) + math.ceil(max(kept - inside, 0) * bits / 8))
+    if storage is None:
+        return values
+    parts = (storage.scale, storage.zero_point, storage.order, storage.outliers)
+    return values + sum(_nbytes(part, storage) for part in parts if part is not None)
+
+
+def _nbytes(part: np.ndarray | Statistics | Outliers, storage: Quantized) -> int:
+    if isinstance(part, np.ndarray) and part is storage.zero_point:
+        return math.ceil(part.size * storage.bits / 8)  # zero points are codes, packed as they are
+    return part.nbytes
+
+
+def compact(real: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """The numbers as float16 where they are normal numbers there, else as float32."""
+    size = np.abs(real[real != 0])
+    if size.size and (size.min() < np.finfo(np.float16).tiny or size.max() > np.finfo(np.float16).max):
+        return real.astype(np.float32)
+    return real.astype(np.float16)
+
+
+def masked(storage: Quantized, kept: Bool[np.ndarray, "rows columns"]) -> Quantized:
+    """The codes with a zero wherever a weight was pruned.
+
+    Raises:
+        LilliputError: zero is not among the values of some group.
+    """
+    if storage.zero_point is None:
+        return dataclasses.replace(storage, codes=np.where(kept, storage.codes, 0).astype(storage.codes.dtype))
+    zero = _values(storage.zero_point)[:, storage.groups]
+    if not np.array_equal(np.rint(zero), zero):
+        raise LilliputError("zero points that are no integers cannot keep pruned weights at zero")
+    return dataclasses.replace(storage, codes=np.where(kept, storage.codes, zero).astype(storage.codes.dtype))

@@ -1,0 +1,62 @@
+"""What a task is: the items that a model answers, a value an item, and what chance would give."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+from jaxtyping import Float64
+
+from lilliput.models.model import Family, Model
+from lilliput.models.session import Session
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """How a model did.
+
+    Attributes:
+        values: one an item, in the items' order, or one a shared bootstrap weight where the metric is no mean of items
+            (mAP, Frechet distance: value 0 is the metric itself). More is better, always.
+        items: the names of what was asked: two models are paired where these are equal.
+    """
+
+    values: Float64[np.ndarray, " items"]
+    items: tuple[str, ...]
+
+
+class Task(ABC):
+    """One thing to be good at. A task is a frozen dataclass whose fields are its literal parameters.
+
+    Attributes:
+        NAME: as studies and the command line spell it.
+        VERSION: raised whenever the meaning of the values changes.
+        SCORE: what people call the number that `score` gives.
+        FAMILY: whose task it is.
+    """
+
+    NAME: ClassVar[str]
+    VERSION: ClassVar[int]
+    SCORE: ClassVar[str]
+    FAMILY: ClassVar[Family]
+
+    @abstractmethod
+    def ask(self, model: Model, session: Session) -> Answers:
+        """The value of every item.
+
+        Args:
+            model: whose tokenizer, ports or labels say how to ask.
+            session: what answers: the model itself, or an artifact of it.
+
+        Raises:
+            LilliputError: the items cannot be had, or the model is not one that can answer.
+        """
+
+    @abstractmethod
+    def floor(self, model: Model) -> Answers:
+        """The same of an answer by chance, for the same items."""
+
+    @abstractmethod
+    def score(self, values: Float64[np.ndarray, " items"]) -> float:
+        """What papers print of these values, such as the perplexity or the accuracy."""
