@@ -21,7 +21,7 @@ from lilliput.study import local
 from lilliput.study.conduct import Tally, conduct, records
 from lilliput.study.document import read
 from lilliput.study.plan import plan
-from lilliput.study.run import RECORDS
+from lilliput.study.workspace import Workspace
 
 POLICY = Path(__file__).parent.parent / "examples" / "policies" / "sac-Pendulum-v1"
 
@@ -66,7 +66,7 @@ def copied(folder: Path, n: int) -> None:
             dataclasses.replace(m, values=returns) if m.quantity == "episode_return" else m for m in one.measurements
         )
         cell = dataclasses.replace(one.cell, compression_seed=1 + number // len(own))
-        record_file.write(dataclasses.replace(one, cell=cell, measurements=found), folder / RECORDS)
+        record_file.write(dataclasses.replace(one, cell=cell, measurements=found), Workspace(folder).records)
         plan_["cells"].append(cell.digest)
     path.write_text(json.dumps(plan_))
 

@@ -6,7 +6,13 @@ from typing import final
 
 
 class LilliputError(Exception):
-    """Anything that the user can put right; the command line prints its one line and exits with 1."""
+    """Anything that the user can put right; the command line prints its one line and exits with 1.
+
+    Attributes:
+        step: the compression step that it ended; empty where it was none.
+    """
+
+    step: str = ""
 
 
 @final

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal, final
 
 from lilliput import measurement
 from lilliput.errors import LilliputError
+from lilliput.files import write_whole
 from lilliput.measurement import Absent, Measurement
 
 FORMAT = 1
@@ -68,7 +68,7 @@ class Record:
     Attributes:
         cell: what was asked.
         status: done, failed (see `reason`) or not_applicable (a step had nothing to do on this policy).
-        reason: why it is not done.
+        reason: why it is not done; step: the compression step that ended it, where it was one.
         measurements: what was measured; absent: what could not be, and why.
         names: what people call things: source, algorithm, environment as trained; not part of the digest.
         artifact: the artifact's folder, relative to the study's.
@@ -83,6 +83,7 @@ class Record:
     names: tuple[tuple[str, str], ...] = ()
     artifact: str = ""
     elapsed_s: float = 0.0
+    step: str = ""
 
     def values(self, name: str) -> tuple[float, ...]:
         """The raw values of a quantity; empty where it was not measured."""
@@ -116,6 +117,7 @@ def from_json(data: dict[str, Any]) -> Record:
             names=_tuples(data["names"]),
             artifact=data["artifact"],
             elapsed_s=float(data["elapsed_s"]),
+            step=data.get("step", ""),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise LilliputError(f"a record is malformed: {str(error)[:80]}") from error
@@ -131,14 +133,7 @@ def _tuples(value: Any) -> Any:
 def write(record: Record, folder: Path) -> Path:
     """The file that the record was written to, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{record.cell.digest}.json"
-    temporary = folder / f".{path.name}.{os.getpid()}"
-    try:
-        temporary.write_text(json.dumps(to_json(record), indent=1) + "\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return write_whole(folder / f"{record.cell.digest}.json", json.dumps(to_json(record), indent=1) + "\n")
 
 
 def read(path: Path) -> Record:

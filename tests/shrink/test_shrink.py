@@ -17,7 +17,7 @@ from lilliput.policies import policy as policy_file
 from lilliput.policies.play import check_disjoint, episode_returns
 from lilliput.policies.policy import Policy
 from lilliput.shrink import Request, shrink
-from lilliput.study.folder import locked
+from lilliput.study.workspace import locked
 
 
 @pytest.mark.slow
@@ -114,6 +114,24 @@ def test_a_refused_command_leaves_nothing_and_force_begins_anew(tmp_path: Path) 
     assert (folder / "notes.txt").read_text() == "mine"
     again = run("CartPole-v1")
     assert "was finished before" in again.stderr
+
+
+@pytest.mark.parametrize("name", ["request.json", "confirmation.json", "result.json"])
+def test_a_cut_file_is_one_line_and_force_begins_anew(tmp_path: Path, name: str) -> None:
+    request = Request("CartPole-v1", within_s=1.0, train=False, format="onnx", workers=1)
+    shrink(cartpole(), request, tmp_path, lambda _: None)
+    (tmp_path / "result.json").rename(tmp_path / "kept")
+    if name == "result.json":
+        (tmp_path / "kept").rename(tmp_path / "result.json")
+    path = tmp_path / name
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"[]", b'{"order": 3, "request_format": 1}'):
+        path.write_bytes(content)
+        with pytest.raises(LilliputError) as caught:
+            shrink(cartpole(), request, tmp_path, lambda _: None)
+        assert "\n" not in str(caught.value)
+        assert name in str(caught.value) or "--force" in str(caught.value)
+    shrink(cartpole(), request, tmp_path, lambda _: None, force=True)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from lilliput.policies import policy as policy_file
 from lilliput.policies.compress import Context, compress
 from lilliput.policies.play import SeedPlan, episode_returns
 from lilliput.report import summary
-from lilliput.study import folder
+from lilliput.study import workspace
 from lilliput.study.compare import Comparison, cells, compare
 
 SILENT = lambda *_: None  # noqa: E731
@@ -96,14 +96,14 @@ def test_a_recipe_without_a_step_is_refused_and_twins_are_one(balancer):
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
-    folder.enter(tmp_path / "new", "comparison", force=False)
-    folder.enter(tmp_path / "new", "comparison", force=False)
+    workspace.enter(tmp_path / "new", "comparison", force=False)
+    workspace.enter(tmp_path / "new", "comparison", force=False)
     with pytest.raises(LilliputError, match="holds a comparison, not a study; choose another folder"):
-        folder.enter(tmp_path / "new", "study", force=False)
+        workspace.enter(tmp_path / "new", "study", force=False)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").touch()
     with pytest.raises(LilliputError, match="is not a comparison of lilliput"):
-        folder.enter(tmp_path / "other", "comparison", force=False)
+        workspace.enter(tmp_path / "other", "comparison", force=False)
 
 
 def test_the_seeds_of_a_comparison_are_those_of_confirmation(balancer):

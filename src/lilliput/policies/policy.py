@@ -1,10 +1,8 @@
 """A policy as data: spaces, layers and where they came from; checked, counted, digested, read and written."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import uuid
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, final, get_args, get_origin, get_type_hints
 import numpy as np
 
 from lilliput.errors import LilliputError
+from lilliput.files import write_whole
 from lilliput.policies import constants, layers, spaces
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.layers import Layer
@@ -312,14 +311,7 @@ def write(policy: Policy, path: str | Path, *, force: bool = False) -> None:
     header["sha256"] = _sha256(header, arrays)
     # safetensors needs at least one array and refuses shared memory; copies are cheap here.
     data = save({name: np.array(array) for name, array in arrays.items()}, {"lilliput": json.dumps(header)})
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise LilliputError(f"{path} cannot be written: {error.strerror or error}") from error
+    write_whole(path, data)
 
 
 def read(path: str | Path) -> Policy:

@@ -12,6 +12,7 @@ from string import Template
 from typing import Any, final
 
 from lilliput.errors import MissingDependency
+from lilliput.files import write_whole
 from lilliput.measurement import QUANTITIES
 from lilliput.record import Record
 from lilliput.report import guidelines, page_data, paper, summary, table
@@ -88,10 +89,7 @@ def write_rows(
         repeat=_repeat(study, notes),
         version=html.escape(metadata.version("lilliput")),
     )
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(filled, encoding="utf-8")
-    temporary.replace(path)
-    return path
+    return write_whole(path, filled)
 
 
 def _embedded(data: Any) -> str:

@@ -13,15 +13,21 @@ from typing import Literal, final
 import numpy as np
 from jaxtyping import Float64
 
+from lilliput.errors import LilliputError
+from lilliput.files import Format
 from lilliput.policies.play import SeedPlan
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.shrink.request import ALPHA, Place
 from lilliput.shrink.search import Searched
 from lilliput.shrink.trial import Bar, Trial
 from lilliput.statistics import ConfirmationPlan, alpha_split, confirm, plan_confirmation
+from lilliput.study.compare import versions
 
 Play = Callable[[int, Sequence[int]], Float64[np.ndarray, "3 n"]]
 """The returns of candidate, baseline and random policy on these seeds; the candidate by its place in the order."""
+
+FORMAT = Format("confirmation", 1, {0: dict})
+"""Of the file that fixes the order. 1: order, alpha, keep, request; 0: the same without a version."""
 
 BLOCK = 24
 MOST_EPISODES = 3_000
@@ -204,8 +210,6 @@ def seeds_of(seed: int) -> Callable[[int], Iterator[int]]:
 
 def cells(place: Place, recipe: str, seeds: Sequence[int]) -> tuple[Cell, Cell, Cell]:
     """The cells of candidate, baseline and random policy on these seeds."""
-    from lilliput.study.compare import versions
-
     request = place.request
     kwargs = json.dumps(dict(request.environment_kwargs), sort_keys=True)
     quantities = ("episode_return", "model_bytes", "n_macs")
@@ -225,7 +229,6 @@ def cells(place: Place, recipe: str, seeds: Sequence[int]) -> tuple[Cell, Cell, 
 
 def player(place: Place, recipes: Sequence[str], executor: ProcessPoolExecutor) -> Play:
     """Plays the exported artifacts in the worker processes, every block as study cells with records."""
-    from lilliput.errors import LilliputError
 
     def play(index: int, seeds: Sequence[int]) -> np.ndarray:
         halves = [seeds[part :: place.request.workers] for part in range(place.request.workers)]
@@ -253,15 +256,19 @@ def _record(cell: Cell, folder: Path) -> Record:
 
 def fixed(place: Place, order: Sequence[Trial]) -> tuple[str, ...]:
     """The order of the recipes; once written down it stays, whatever is found later."""
-    path = place.folder / "confirmation.json"
+    path = place.here.confirmation
     if path.exists():
-        return tuple(json.loads(path.read_text())["order"])
+        return _order(path)
     recipes = [trial.recipe for trial in order]
-    path.write_text(
-        json.dumps({"order": recipes, "alpha": ALPHA, "keep": place.request.keep, "request": _plain(place)}, indent=1)
-        + "\n"
-    )
+    FORMAT.write(path, {"order": recipes, "alpha": ALPHA, "keep": place.request.keep, "request": _plain(place)})
     return tuple(recipes)
+
+
+def _order(path: Path) -> tuple[str, ...]:
+    order = FORMAT.read(path).get("order")
+    if not isinstance(order, list) or not all(isinstance(recipe, str) for recipe in order):
+        raise LilliputError(f"{path} names no order of recipes: it is damaged; give --force to begin anew")
+    return tuple(order)
 
 
 def _plain(place: Place) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """What is tried without training, the safest first."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -29,14 +29,13 @@ _RUNGS = (
 """What a policy does not support is left out."""
 
 
-def first_steps(policy: Policy, reasons: Iterable[str]) -> tuple[str, ...]:
+def first_steps(policy: Policy, failed: Collection[str]) -> tuple[str, ...]:
     """Names of the steps that every rung begins with: those that the policy may have a use for and that did not fail.
 
     Args:
         policy: as it was loaded.
-        reasons: why trials failed. A normalizer that clips cannot be folded, and it may be that no input is dead.
+        failed: steps that ended trials. A normalizer that clips cannot be folded, and it may be that no input is dead.
     """
-    failed = {reason.partition(":")[0] for reason in reasons}
     shape = spaces.input_shape(policy.observation_space)
     wanted = (
         (RemoveDeadInputs.NAME, len(shape) == 1 and int(np.prod(shape)) >= MANY_INPUTS),

@@ -11,6 +11,7 @@ from lilliput.report import page
 from lilliput.report.summary import Row
 from lilliput.report.summary import rows as rows_of
 from lilliput.shrink.result import Result
+from lilliput.study.workspace import Workspace
 
 
 def write(folder: Path, result: Result, keep: float, title: str) -> Path:
@@ -19,10 +20,10 @@ def write(folder: Path, result: Result, keep: float, title: str) -> Path:
     Raises:
         MissingDependency: plotly is not installed.
     """
-    records = list(record_file.read_all(folder / "records"))
+    records = list(record_file.read_all(Workspace(folder).records))
     found = rows(records, result, keep)
     notes = (result.sentence, "retention without a verdict is of selection episodes: the best of many looks too good")
-    return page.write_rows(found, records, keep, folder / "report.html", title, notes=(*notes, *result.notes))
+    return page.write_rows(found, records, keep, Workspace(folder).page, title, notes=(*notes, *result.notes))
 
 
 def rows(records: Sequence[Record], result: Result, keep: float) -> tuple[Row, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, final, get_args
 
 from lilliput.errors import LilliputError
+from lilliput.study.workspace import Workspace
 
 Objective = Literal["model_bytes", "n_macs", "latency_s", "instructions"]
 OBJECTIVES: dict[str, Objective] = {name: name for name in get_args(Objective)}
@@ -77,11 +78,6 @@ class Place:
     wrappers: tuple[str, ...]
 
     @property
-    def trials(self) -> Path:
-        """Where the policies that were tried stand, by their recipes."""
-        return self.folder / "trials"
-
-    @property
-    def work(self) -> Path:
-        """What long steps keep to go on after an interruption; removed at the end."""
-        return self.folder / "work"
+    def here(self) -> Workspace:
+        """What stands where in it."""
+        return Workspace(self.folder)

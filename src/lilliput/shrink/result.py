@@ -2,9 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, final
 
+from lilliput.errors import LilliputError
+from lilliput.files import Format
 from lilliput.shrink.search import Searched
+
+FORMAT = Format("result", 1, {0: dict})
+"""Of the file. 1: the fields of `Result`, factor and sentence; 0: the same without a version."""
 
 _UNITS = {
     "flash_bytes": "bytes of flash",
@@ -90,6 +96,24 @@ def to_json(result: Result) -> dict[str, Any]:
     """The result as JSON data."""
     data = asdict(result)
     return {**data, "factor": result.factor, "sentence": result.sentence}
+
+
+def write(result: Result, path: Path) -> None:
+    """Writes the file that says that a shrink is finished."""
+    FORMAT.write(path, to_json(result))
+
+
+def read(path: Path) -> Result:
+    """The result in a file.
+
+    Raises:
+        LilliputError: it is cut, damaged, something else or newer than this program.
+    """
+    data = FORMAT.read(path)
+    try:
+        return from_json(data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise LilliputError(f"{path} is malformed: {str(error)[:80]}; give --force to begin anew") from error
 
 
 def from_json(data: Mapping[str, Any]) -> Result:

@@ -1,6 +1,5 @@
 """The whole command: search, confirmation on unseen episodes, the artifact and its evidence."""
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -11,14 +10,18 @@ import numpy as np
 
 from lilliput.compiler import has_compiler
 from lilliput.errors import LilliputError
+from lilliput.files import Format
 from lilliput.policies import policy as policy_file
 from lilliput.policies.policy import Policy
 from lilliput.shrink import confirm, objective
 from lilliput.shrink.request import Place, Request
-from lilliput.shrink.result import Result, from_json, frontier, table, to_json
+from lilliput.shrink.result import Result, frontier, read, table, write
 from lilliput.shrink.search import Searched, bar_of, pool, search
 from lilliput.shrink.trial import Bar, Trial, known, made, policy_path
 from lilliput.statistics import is_above_random, plan_confirmation, retention, worst_decile
+from lilliput.study.environment import check
+from lilliput.study.run import artifact_name, keep_policy
+from lilliput.study.workspace import Workspace, enter, locked
 
 Say = Callable[[str], None]
 
@@ -30,7 +33,8 @@ _LEAST_PART = 0.15
 _CONFIRMING = 1.2 * 3
 """Seconds of a confirmed episode over those of a selection episode: baseline and random policy play each as well."""
 
-RESULT, REQUEST, POLICY, ARTIFACT = "result.json", "request.json", "policy.lilliput", "artifact"
+REQUEST = Format("request", 1, {0: dict})
+"""Of the file that says what was asked. 1: policy, environment and what must not change; 0: without a version."""
 
 
 def shrink(policy: Policy, request: Request, folder: Path, say: Say, *, force: bool = False) -> Result:
@@ -49,26 +53,22 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say, *, force: b
         LilliputError: the environment does not fit the policy, the policy is not better than random there, or the
             folder is another's or in use.
     """
-    from lilliput.study.environment import check
-    from lilliput.study.folder import enter, locked
-
     started = time.time()
     check(policy, request.environment, request.environment_kwargs)
-    enter(folder, "shrink", force=force)
+    here = enter(folder, "shrink", force=force)
     with locked(folder):
-        if force and (folder / REQUEST).exists():
-            _clear(folder)
-        return _shrink(policy, request, folder, say, started)
+        if force and here.request.exists():
+            here.clear_shrink()
+        return _shrink(policy, request, here, say, started)
 
 
-def _shrink(policy: Policy, request: Request, folder: Path, say: Say, started: float) -> Result:
+def _shrink(policy: Policy, request: Request, here: Workspace, say: Say, started: float) -> Result:
     """The same in a folder that is nobody else's."""
-    from lilliput.study.run import keep_policy
-
-    _enter(folder, policy, request)
-    if (folder / RESULT).exists():
+    folder = here.folder
+    _enter(here, policy, request)
+    if here.result.exists():
         say(f"{folder} was finished before, and this is its result; --force or another folder searches anew")
-        return from_json(json.loads((folder / RESULT).read_text()))
+        return read(here.result)
     keep_policy(folder, policy)
     place = Place(folder, policy.digest, request, policy.provenance.wrappers)
     notes: list[str] = []
@@ -86,7 +86,7 @@ def _shrink(policy: Policy, request: Request, folder: Path, say: Say, started: f
                 f"and a random one {bar.random.mean():.6g}: "
                 "there is no return to keep; is it the environment that it was trained on?"
             )
-        closed = (folder / "confirmation.json").exists()
+        closed = here.confirmation.exists()
         confirming = _at_first(request, bar, episode_s)
         bar = replace(bar, episodes=_affordable(confirming, request, episode_s))
 
@@ -97,6 +97,12 @@ def _shrink(policy: Policy, request: Request, folder: Path, say: Say, started: f
 
         searched = search(policy, place, bar, executor, end, say)
         order = confirm.fixed(place, confirm.finalists(searched) or confirm.likeliest(searched))
+        stale = [recipe for recipe in order if recipe not in searched.trials]
+        if stale:
+            raise LilliputError(
+                f"{here.confirmation} was fixed for what other versions of steps or packages made ({stale[0]}); "
+                "choose another folder or give --force"
+            )
         trials = [searched.trials[recipe] for recipe in order]
         for recipe in (*order, ""):
             _export(place, recipe)
@@ -137,16 +143,8 @@ def _shrink(policy: Policy, request: Request, folder: Path, say: Say, started: f
     return result
 
 
-def _clear(folder: Path) -> None:
-    """Nothing; what an earlier shrink left in the folder is gone, and nothing else."""
-    for name in (RESULT, REQUEST, POLICY, "confirmation.json", "report.html"):
-        (folder / name).unlink(missing_ok=True)
-    for name in (ARTIFACT, "artifacts", "policies", "records", "trials"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _enter(folder: Path, policy: Policy, request: Request) -> None:
-    """Nothing; the folder is for this request, which may take another time and other workers.
+def _enter(here: Workspace, policy: Policy, request: Request) -> None:
+    """Holds the folder for this request, which may take another time and other workers.
 
     Raises:
         LilliputError: it holds the results of another request.
@@ -162,15 +160,14 @@ def _enter(folder: Path, policy: Policy, request: Request) -> None:
         "target": request.target,
         "limits": [request.max_flash, request.max_ram, request.deadline_s],
     }
-    path = folder / REQUEST
-    if not path.exists():
-        path.write_text(json.dumps(asked, indent=1) + "\n")
+    if not here.request.exists():
+        REQUEST.write(here.request, asked)
         return
-    found = json.loads(path.read_text())
+    found = REQUEST.read(here.request)
     different = [name for name, value in asked.items() if found.get(name) != value]
     if different:
         what = ", ".join(f"{name} {found.get(name)!r}" for name in different)
-        raise LilliputError(f"{folder} holds a shrink of {what}; choose another folder or give --force")
+        raise LilliputError(f"{here.folder} holds a shrink of {what}; choose another folder or give --force")
 
 
 def so_far(policy: Policy, request: Request, folder: Path) -> str:
@@ -217,9 +214,7 @@ def _affordable(confirming: float, request: Request, episode_s: float) -> int:
 
 def _artifact(place: Place, recipe: str) -> Path:
     """Where the artifact of that recipe stands: where the study's cells look for it."""
-    from lilliput.study.run import ARTIFACTS, artifact_name
-
-    return place.folder / ARTIFACTS / artifact_name(confirm.cells(place, recipe, (0,))[0])
+    return place.here.artifacts / artifact_name(confirm.cells(place, recipe, (0,))[0])
 
 
 def _export(place: Place, recipe: str) -> None:
@@ -292,11 +287,10 @@ def _result(
 
 def _finish(place: Place, policy: Policy, result: Result) -> None:
     """Nothing; artifact, policy and result stand in the folder, and what was only needed on the way is gone."""
-    shutil.rmtree(place.folder / ARTIFACT, ignore_errors=True)
-    shutil.copytree(_artifact(place, result.recipe), place.folder / ARTIFACT)
+    here = place.here
+    shutil.rmtree(here.small_artifact, ignore_errors=True)
+    shutil.copytree(_artifact(place, result.recipe), here.small_artifact)
     small = policy_file.read(policy_path(place, result.recipe)) if result.recipe else policy
-    policy_file.write(small, place.folder / POLICY, force=True)
-    shutil.rmtree(place.work, ignore_errors=True)
-    part = place.folder / f".{RESULT}"
-    part.write_text(json.dumps(to_json(result), indent=1) + "\n")
-    part.replace(place.folder / RESULT)
+    policy_file.write(small, here.small_policy, force=True)
+    shutil.rmtree(here.work, ignore_errors=True)
+    write(result, here.result)

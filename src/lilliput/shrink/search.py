@@ -144,7 +144,7 @@ class _Run:
         every = starts(self._losses, self._inputs) if self._trainable else ()
         self._starts = [student for student in every if student.recipe not in self.trials]
         self._policy, self._n_starts, self._turn = policy, len(every), 0
-        self._first_steps = first_steps(policy, self._reasons())
+        self._first_steps = first_steps(policy, self._failed_steps())
         self._ladder = rungs(self._first_steps, self.trials)
         self._n_ladder = len(rungs(self._first_steps, ()))
 
@@ -167,8 +167,8 @@ class _Run:
                 self._take(self._running.pop(future), _result(future))
             self.until = self._end(self.searched())
 
-    def _reasons(self) -> list[str]:
-        return [trial.reason for trial in self.trials.values() if trial.reason]
+    def _failed_steps(self) -> set[str]:
+        return {trial.step for trial in self.trials.values() if trial.step}
 
     def searched(self) -> Searched:
         """What was found so far."""
@@ -179,7 +179,7 @@ class _Run:
         if trial.reason:
             self.trials.setdefault(recipe, trial)
             self.say(f"{recipe}: {trial.reason}")
-            first = first_steps(self._policy, self._reasons())
+            first = first_steps(self._policy, self._failed_steps())
             if first != self._first_steps:
                 self._first_steps, self._ladder = first, rungs(first, self.trials)
             return

@@ -24,6 +24,7 @@ from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.shrink import objective
 from lilliput.shrink.configuration import chance
 from lilliput.shrink.request import Place, Request
+from lilliput.study.compare import versions
 
 SELECTION = "selection"
 _FIRST_SEED = 4_096
@@ -46,7 +47,7 @@ class Trial:
 
     Attributes:
         value: of the objective; returns: on the first selection seeds, in order.
-        seconds: that it took; reason: why it failed, empty where it did not.
+        seconds: that it took; reason: why it failed, empty where it did not; step: that it failed in.
         broken: which limits it breaks, empty where it keeps to all of them.
     """
 
@@ -57,6 +58,7 @@ class Trial:
     seconds: float
     reason: str = ""
     broken: str = ""
+    step: str = ""
 
     @property
     def may_win(self) -> bool:
@@ -70,8 +72,9 @@ def seeds(seed: int, n: int) -> tuple[int, ...]:
 
 
 def policy_path(place: Place, recipe: str) -> Path:
-    """Where the policy of that recipe stands."""
-    return place.trials / f"{hashlib.sha256(recipe.encode()).hexdigest()[:24]}{policy_file.SUFFIX}"
+    """Where the policy of that recipe stands, as the present versions of its steps make it."""
+    made_from = json.dumps([recipe, versions(recipe, ())])
+    return place.here.trials / f"{hashlib.sha256(made_from.encode()).hexdigest()[:24]}{policy_file.SUFFIX}"
 
 
 def attempt(place: Place, recipe: str, until: float, bar: "Bar | None", episodes: int = RACE[-1]) -> Trial:
@@ -90,8 +93,8 @@ def attempt(place: Place, recipe: str, until: float, bar: "Bar | None", episodes
     except (LilliputError, NotApplicable) as error:
         status = "not_applicable" if isinstance(error, NotApplicable) else "failed"
         seconds = round(time.monotonic() - start, 3)
-        record = Record(_cell(place, recipe, 1), status, str(error), elapsed_s=seconds)
-        record_file.write(record, place.folder / "records")
+        record = Record(_cell(place, recipe, 1), status, str(error), elapsed_s=seconds, step=error.step)
+        record_file.write(record, place.here.records)
         return _trial(place.request, record)
     if time.time() > until:
         return Trial(recipe, np.inf, 0, np.zeros(0), time.monotonic() - start, "the time was over before it was made")
@@ -106,7 +109,7 @@ def attempt(place: Place, recipe: str, until: float, bar: "Bar | None", episodes
         measurements=(Measurement("episode_return", tuple(played), method), *found),
         elapsed_s=round(time.monotonic() - start, 3),
     )
-    record_file.write(record, place.folder / "records")
+    record_file.write(record, place.here.records)
     return _trial(place.request, record)
 
 
@@ -115,7 +118,7 @@ def _trial(request: Request, record: Record) -> Trial:
     recipe, found = record.cell.recipe, record.measurements
     played = np.array(record.values("episode_return"))
     if record.status != "done":
-        return Trial(recipe, np.inf, 0, played, record.elapsed_s, record.reason)
+        return Trial(recipe, np.inf, 0, played, record.elapsed_s, record.reason, step=record.step)
     size = int(record.values("model_bytes")[0])
     value, broken = objective.value(request, found), objective.broken(request, found)
     return Trial(recipe, value, size, played, record.elapsed_s, broken=broken)
@@ -193,7 +196,7 @@ def made(place: Place, recipe: str, deadline: float | None) -> Policy:
     Raises:
         LilliputError: a step cannot be honoured.
     """
-    source = policy_file.read(place.folder / "policies" / f"{place.policy_digest}{policy_file.SUFFIX}")
+    source = policy_file.read(place.here.policy(place.policy_digest))
     request = place.request
     context = Context.from_environment(
         source,
@@ -201,7 +204,7 @@ def made(place: Place, recipe: str, deadline: float | None) -> Policy:
         request.seed,
         wrappers=place.wrappers,
         environment_kwargs=request.environment_kwargs,
-        work_folder=place.work,
+        work_folder=place.here.work,
         deadline=deadline,
     )
     steps = parse(recipe)
@@ -214,7 +217,7 @@ def made(place: Place, recipe: str, deadline: float | None) -> Policy:
     for n in range(done, len(steps)):
         policy = compress(policy, steps[n : n + 1], context)
         if context.seconds_left > 0:  # what the deadline cut short is not what the recipe makes
-            place.trials.mkdir(parents=True, exist_ok=True)
+            place.here.trials.mkdir(parents=True, exist_ok=True)
             policy_file.write(policy, policy_path(place, format_recipe(steps[: n + 1])), force=True)
     return policy
 
@@ -259,13 +262,14 @@ def play_random(place: Place, episodes: int) -> Float64[np.ndarray, " n"]:
     method = "measured: uniform-random actions"
     record_file.write(
         Record(cell, "done", measurements=(Measurement("episode_return", tuple(found), method),)),
-        place.folder / "records",
+        place.here.records,
     )
     return found
 
 
 def _cell(place: Place, recipe: str, n: int, policy: str = "") -> Cell:
     request = place.request
+    quantities = ("episode_return", "model_bytes", "n_macs", *objective.names(request))
     return Cell(
         policy or place.policy_digest,
         recipe,
@@ -275,21 +279,27 @@ def _cell(place: Place, recipe: str, n: int, policy: str = "") -> Cell:
         format="reference",
         compression_seed=request.seed,
         episode_seeds=seeds(request.seed, n),
-        quantities=("episode_return", "model_bytes", "n_macs", *objective.names(request)),
+        quantities=quantities,
         settings=(("role", SELECTION),),
+        versions=versions(recipe, quantities),
     )
 
 
 def known(place: Place) -> tuple[dict[str, Trial], np.ndarray]:
-    """The trials that the records tell of, by recipe, and the random policy's returns; the longest of each."""
+    """The trials that the records tell of, by recipe, and the random policy's returns; the longest of each.
+
+    Those of other versions of steps, quantities or packages are not what would come out now: they are left out.
+    """
     trials: dict[str, Trial] = {}
     random = np.zeros(0)
-    folder = place.folder / "records"
+    folder = place.here.records
     for record in record_file.read_all(folder) if folder.exists() else ():
         if ("role", SELECTION) not in record.cell.settings:
             continue
         played = np.array(record.values("episode_return"))
         recipe = record.cell.recipe
+        if record.cell.versions != versions(recipe, record.cell.quantities):
+            continue
         if record.cell.policy == RANDOM_POLICY:
             random = played if len(played) > len(random) else random
         elif recipe not in trials or len(trials[recipe].returns) < len(played):

@@ -16,10 +16,10 @@ from typing import Any, final
 
 from lilliput import record as record_file
 from lilliput.errors import LilliputError, MissingDependency
-from lilliput.policies import policy as policy_file
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.study.executor import Executor
-from lilliput.study.run import ARTIFACTS, POLICIES, RECORDS, Progress
+from lilliput.study.run import Progress
+from lilliput.study.workspace import Workspace
 
 ATTEMPTS = 2
 _POLL_S = 0.5
@@ -129,7 +129,7 @@ class _Dispatch:
         if cell.policy == RANDOM_POLICY:
             return b""
         if cell.policy not in self.policies:
-            path = self.folder / POLICIES / f"{cell.policy}{policy_file.SUFFIX}"
+            path = Workspace(self.folder).policy(cell.policy)
             self.policies[cell.policy] = self.ray.put(path.read_bytes())
         return self.policies[cell.policy]
 
@@ -142,12 +142,12 @@ class _Dispatch:
                 with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
                     archive.extractall(scratch, filter="data")
                 (Path(scratch) / target.name).rename(target)
-        record_file.write(record, self.folder / RECORDS)
+        record_file.write(record, Workspace(self.folder).records)
         return record
 
     def fail(self, cell: Cell, reason: str) -> Record:
         record = Record(cell, "failed", reason)
-        record_file.write(record, self.folder / RECORDS)
+        record_file.write(record, Workspace(self.folder).records)
         return record
 
 
@@ -175,13 +175,14 @@ def run_remotely(cell: Cell, policy: bytes, starts: Any, attempt: int) -> Answer
     with tempfile.TemporaryDirectory(prefix="lilliput-") as scratch:
         folder = Path(scratch)
         if policy:
-            (folder / POLICIES).mkdir()
-            (folder / POLICIES / f"{cell.policy}{policy_file.SUFFIX}").write_bytes(policy)
+            path = Workspace(folder).policy(cell.policy)
+            path.parent.mkdir()
+            path.write_bytes(policy)
         record = cell_runner.run(cell, folder, _silent)
         packed = io.BytesIO()
         if record.artifact:
             with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-                archive.add(folder / record.artifact, arcname=Path(record.artifact).relative_to(ARTIFACTS))
+                archive.add(folder / record.artifact, arcname=Path(record.artifact).name)
         return record, packed.getvalue()
 
 

@@ -12,8 +12,8 @@ from lilliput.measurement import QUANTITIES
 from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.study import local, timing
-from lilliput.study.folder import enter, locked
 from lilliput.study.run import Progress, keep_policy
+from lilliput.study.workspace import enter, locked
 
 SIZES = ("model_bytes", "file_bytes", "n_parameters", "n_nonzero_parameters", "n_macs")
 TIMINGS = (

@@ -1,7 +1,5 @@
 """A whole study: what is missing is run, then what is timed; and what stands in its folder at any moment."""
 
-import json
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,19 +8,19 @@ from typing import Any, final
 
 from lilliput import record as record_file
 from lilliput.errors import LilliputError
+from lilliput.files import Format
 from lilliput.record import Record
 from lilliput.report.leader import Leader
 from lilliput.study import local
 from lilliput.study.document import Study
 from lilliput.study.executor import Executor
-from lilliput.study.folder import enter, locked
 from lilliput.study.plan import Plan
-from lilliput.study.run import ARTIFACTS, RECORDS, keep_policy
+from lilliput.study.run import keep_policy
 from lilliput.study.store import Store
+from lilliput.study.workspace import Workspace, enter, locked
 
-PLAN = "plan.json"
-FORMAT = 1
-"""Version of the plan's file. 1: title, keep, the digests of all cells and timings, notes, the study file's text."""
+FORMAT = Format("plan", 1)
+"""Of the plan's file. 1: title, keep, the digests of all cells and timings, notes, the study file's text."""
 
 
 @final
@@ -101,10 +99,10 @@ def conduct(
     Raises:
         LilliputError: another run is at work in the folder, or nothing can go on (a full disk).
     """
-    enter(folder, "study", force=force)
+    here = enter(folder, "study", force=force)
     with locked(folder):
-        _clear(folder)
-        _write_plan(study, plan, folder, text)
+        here.sweep()
+        _write_plan(study, plan, here, text)
         if store is not None:
             store.pull(folder)
         for policy in plan.policies.values():
@@ -142,22 +140,19 @@ def read_plan(folder: Path) -> dict[str, Any]:
     Raises:
         LilliputError: there is no study.
     """
-    path = folder / PLAN
+    path = Workspace(folder).plan
     if not path.is_file():
         raise LilliputError(f"{folder} holds no study; run one: lilliput study run study.toml -o {folder}")
     try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise LilliputError(f"{path} is damaged ({error}); run the study again, which keeps its records") from error
-    if found.get("plan_format") != FORMAT:
-        raise LilliputError(f"{path} is of format {found.get('plan_format')!r}; this version reads {FORMAT}")
-    return found
+        return FORMAT.read(path)
+    except LilliputError as error:
+        raise LilliputError(f"{error}; run the study again, which keeps its records") from error
 
 
 def records(folder: Path) -> Iterator[Record]:
     """The records of the study as it was last asked for, in its order; those of earlier recipes are left out."""
     found = read_plan(folder)
-    there = folder / RECORDS
+    there = Workspace(folder).records
     names = {path.name for path in there.iterdir()} if there.is_dir() else set[str]()
     for digest in (*found["cells"], *found["timings"]):
         if f"{digest}.json" in names:
@@ -176,9 +171,8 @@ def tally_of(folder: Path, known: Iterable[Record] | None = None) -> Tally:
     return tally
 
 
-def _write_plan(study: Study, plan: Plan, folder: Path, text: str) -> None:
+def _write_plan(study: Study, plan: Plan, here: Workspace, text: str) -> None:
     data = {
-        "plan_format": FORMAT,
         "title": study.title,
         "keep": study.keep,
         "cells": [cell.digest for cell in plan.cells],
@@ -186,18 +180,7 @@ def _write_plan(study: Study, plan: Plan, folder: Path, text: str) -> None:
         "notes": list(plan.notes),
         "study": text,
     }
-    temporary = folder / f".{PLAN}"
-    temporary.write_text(json.dumps(data, indent=1) + "\n")
-    temporary.replace(folder / PLAN)
-
-
-def _clear(folder: Path) -> None:
-    """Nothing; what a killed run left half-written is gone."""
-    for path in (*(folder / RECORDS).glob(".*"), *(folder / ARTIFACTS).glob(".*")):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    FORMAT.write(here.plan, data)
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:

@@ -19,6 +19,7 @@ from lilliput.errors import LilliputError
 from lilliput.record import Cell, Record
 from lilliput.study import run as cell_runner
 from lilliput.study import timing
+from lilliput.study.workspace import Workspace
 
 ATTEMPTS = 2
 """A job whose worker was killed is tried once more: the next worker may find more memory."""
@@ -161,7 +162,7 @@ def _failed(job: Job, reason: str, folder: Path) -> tuple[Record, ...]:
         record = cell_runner.record_of(folder, cell)
         if record is None or record.status == "failed":
             record = Record(cell, "failed", reason)
-            record_file.write(record, folder / cell_runner.RECORDS)
+            record_file.write(record, Workspace(folder).records)
         found.append(record)
     return tuple(found)
 

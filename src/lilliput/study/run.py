@@ -2,32 +2,32 @@
 
 import contextlib
 import dataclasses
-import errno
 import hashlib
 import json
-import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lilliput import record as record_file
+from lilliput.compiler import cache_folder
 from lilliput.errors import LilliputError, NotApplicable
+from lilliput.files import has_space, is_out_of_space
 from lilliput.measurement import Absent, Measurement
 from lilliput.policies import policy as policy_file
 from lilliput.policies.artifact import read_artifact
 from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell, Record
+from lilliput.study.workspace import Workspace
 
 Progress = Callable[[str, int, int], None]
-
-POLICIES, ARTIFACTS, RECORDS = "policies", "artifacts", "records"
 
 
 def record_of(folder: Path, cell: Cell) -> Record | None:
     """The cell's record where there is one; a damaged one counts as none."""
-    path = folder / RECORDS / f"{cell.digest}.json"
+    path = Workspace(folder).record(cell.digest)
     with contextlib.suppress(LilliputError, OSError):
         return record_file.read(path)
     return None
@@ -35,7 +35,7 @@ def record_of(folder: Path, cell: Cell) -> Record | None:
 
 def keep_policy(folder: Path, policy: Policy) -> None:
     """Nothing; the policy stands in the folder under its digest, with what its source tells of the learner."""
-    path = folder / POLICIES / f"{policy.digest}{policy_file.SUFFIX}"
+    path = Workspace(folder).policy(policy.digest)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         # The digest does not tell whether an older copy, or one of another source, has all that students learn from.
@@ -57,7 +57,7 @@ def run(cell: Cell, folder: Path, progress: Progress) -> Record:
     start = time.perf_counter()
     (record,) = attempt([cell], folder, lambda: (_done(cell, folder, progress),))
     record = dataclasses.replace(record, elapsed_s=round(time.perf_counter() - start, 3))
-    record_file.write(record, folder / RECORDS)
+    record_file.write(record, Workspace(folder).records)
     return record
 
 
@@ -72,7 +72,7 @@ def attempt(cells: Sequence[Cell], folder: Path, work: Callable[[], tuple[Record
 def _done(cell: Cell, folder: Path, progress: Progress) -> Record:
     if cell.policy == RANDOM_POLICY:
         return Record(cell, "done", "", (_random_returns(cell, progress),))
-    policy = policy_file.read(folder / POLICIES / f"{cell.policy}{policy_file.SUFFIX}")
+    policy = policy_file.read(Workspace(folder).policy(cell.policy))
     built = build(cell, policy, folder, progress)
     measurements, absent = _measure(cell, built, progress)
     return Record(cell, "done", "", measurements, absent, names_of(policy), str(built.relative_to(folder)))
@@ -84,16 +84,17 @@ def failure(cell: Cell, error: Exception, folder: Path) -> Record:
     Raises:
         LilliputError: the disk is full: that is no result of the cell's.
     """
-    full = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)]
-    if any(text in str(error) for text in full):  # in a compiler's words, too
+    # A compiler says only in words that the disk was full.
+    if is_out_of_space(error) or not all(map(has_space, (folder, Path(tempfile.gettempdir()), cache_folder()))):
         raise LilliputError(f"{error}; free some space and run the same command to go on") from error
     names: tuple[tuple[str, str], ...] = ()
     with contextlib.suppress(LilliputError, OSError):
-        names = names_of(policy_file.read(folder / POLICIES / f"{cell.policy}{policy_file.SUFFIX}"))
+        names = names_of(policy_file.read(Workspace(folder).policy(cell.policy)))
     if isinstance(error, NotApplicable):
-        return Record(cell, "not_applicable", str(error), names=names)
-    reason = str(error) if isinstance(error, LilliputError) else f"{type(error).__name__}: {error}"
-    return Record(cell, "failed", reason, names=names)
+        return Record(cell, "not_applicable", str(error), names=names, step=error.step)
+    if isinstance(error, LilliputError):
+        return Record(cell, "failed", str(error), names=names, step=error.step)
+    return Record(cell, "failed", f"{type(error).__name__}: {error}", names=names)
 
 
 def names_of(policy: Policy) -> tuple[tuple[str, str], ...]:
@@ -116,7 +117,7 @@ def build(cell: Cell, policy: Policy, folder: Path, progress: Progress) -> Path:
     from lilliput.policies.compress import Context, compress, parse
     from lilliput.policies.export import check, export
 
-    path = folder / ARTIFACTS / artifact_name(cell)
+    path = Workspace(folder).artifacts / artifact_name(cell)
     if path.exists():
         with contextlib.suppress(LilliputError):
             if check(path).ok:

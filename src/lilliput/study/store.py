@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, final
 
 from lilliput.errors import LilliputError, MissingDependency
+from lilliput.files import write_whole
 from lilliput.record import Record
-from lilliput.study.run import RECORDS
+from lilliput.study.workspace import Workspace
 
 
 @final
@@ -24,8 +25,8 @@ class Store:
 
     def pull(self, folder: Path) -> int:
         """How many records came into the folder; artifacts are made anew where they are needed."""
-        there = f"{self.root}/{RECORDS}"
-        here = folder / RECORDS
+        here = Workspace(folder).records
+        there = f"{self.root}/{here.name}"
         here.mkdir(parents=True, exist_ok=True)
         self.filesystem.invalidate_cache()  # another machine may have written since it was listed
         if not self.filesystem.isdir(there):
@@ -33,19 +34,17 @@ class Store:
         names = [path.rsplit("/", 1)[-1] for path in self.filesystem.ls(there, detail=False)]
         missing = [name for name in names if name.endswith(".json") and not (here / name).exists()]
         for name in missing:
-            temporary = here / f".{name}"
-            temporary.write_bytes(self.filesystem.cat_file(f"{there}/{name}"))
-            temporary.replace(here / name)
+            write_whole(here / name, self.filesystem.cat_file(f"{there}/{name}"))
         return len(missing)
 
     def push(self, record: Record, folder: Path) -> None:
-        """Nothing; the record is there in one write, after its artifact."""
+        """Puts the record there in one write, after its artifact."""
         if record.artifact and not self.filesystem.exists(f"{self.root}/{record.artifact}/manifest.json"):
             files = [path for path in (folder / record.artifact).rglob("*") if path.is_file()]
             # The manifest last: where it is, the rest is.
             for path in sorted(files, key=lambda path: path.name == "manifest.json"):
                 self._put(path, folder)
-        self._put(folder / RECORDS / f"{record.cell.digest}.json", folder)
+        self._put(Workspace(folder).record(record.cell.digest), folder)
 
     def _put(self, path: Path, folder: Path) -> None:
         name = f"{self.root}/{path.relative_to(folder).as_posix()}"

@@ -18,7 +18,8 @@ from lilliput.policies import layers, spaces
 from lilliput.policies import policy as policy_file
 from lilliput.policies.policy import Policy
 from lilliput.record import Cell, Record
-from lilliput.study.run import POLICIES, RECORDS, Progress, attempt, build, names_of, record_of, split, task
+from lilliput.study.run import Progress, attempt, build, names_of, record_of, split, task
+from lilliput.study.workspace import Workspace
 
 OBSERVATIONS = 1024
 TIMED_EPISODES = 5
@@ -78,7 +79,7 @@ def measure_or_record(cells: Sequence[Cell], folder: Path, progress: Progress) -
     found = attempt(cells, folder, lambda: measure(cells, folder, progress))
     for record in found:
         if record.status != "done":
-            record_file.write(record, folder / RECORDS)
+            record_file.write(record, Workspace(folder).records)
     return found
 
 
@@ -88,7 +89,7 @@ def measure(cells: Sequence[Cell], folder: Path, progress: Progress) -> tuple[Re
     from lilliput.policies.compress import Context
 
     first = cells[0]
-    policy = policy_file.read(folder / POLICIES / f"{first.policy}{policy_file.SUFFIX}")
+    policy = policy_file.read(Workspace(folder).policy(first.policy))
     context = Context.from_environment(policy, first.environment, seed=first.compression_seed, **task(first))
     observations = context.observations(OBSERVATIONS)
     unpressed = tuple(pair for pair in first.versions if not pair[0].startswith("step."))
@@ -110,7 +111,7 @@ def measure(cells: Sequence[Cell], folder: Path, progress: Progress) -> tuple[Re
             elapsed = round(spent + time.perf_counter() - start, 3)
             place = str(artifact.relative_to(folder))
             record = Record(cell, "done", "", done, absent, names_of(policy), place, elapsed)
-            record_file.write(record, folder / RECORDS)
+            record_file.write(record, Workspace(folder).records)
             found.append(record)
     progress("timing", len(cells), len(cells))
     return tuple(found)

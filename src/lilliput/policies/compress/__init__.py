@@ -53,8 +53,12 @@ def compress(policy: Policy, recipe: Recipe | str, context: Context | None = Non
     context = Context(policy) if context is None else context
     before = policy.provenance.recipe
     for step in steps:
-        policy = step.apply(policy, context)
-        _check_finite(step, policy)
+        try:
+            policy = step.apply(policy, context)
+            _check_finite(step, policy)
+        except LilliputError as error:
+            error.step = step.NAME
+            raise
     return with_recipe(policy, " | ".join(part for part in (before, format_recipe(steps)) if part))
 
 

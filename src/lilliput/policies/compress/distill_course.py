@@ -13,6 +13,7 @@ import numpy as np
 
 from lilliput.compiler import find_compiler
 from lilliput.errors import LilliputError
+from lilliput.files import whole, write_whole
 from lilliput.policies import reference, spaces
 from lilliput.policies.compress.context import Context
 from lilliput.policies.compress.distill_play import (
@@ -278,9 +279,7 @@ class Course:
         found = self._ranking(students)[: -(-students.restarts // 2)]
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part")
-            part.write_text(json.dumps(found))
-            part.replace(path)
+            write_whole(path, json.dumps(found))
         return found
 
     def _ranking(self, students: Students) -> tuple[int, ...]:
@@ -307,7 +306,6 @@ class Course:
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part.npz")
         inputs = students.inputs
         arrays: dict[str, Any] = {
             "x": replay.observations, "y": replay.targets, "matrices": students.matrices, "done": np.array(done),
@@ -315,8 +313,8 @@ class Course:
         }  # fmt: skip
         if self._select is not None:
             arrays["selected"] = self._select.indices
-        np.savez(part, **arrays)
-        part.replace(path)
+        with whole(path) as file:
+            np.savez(file, **arrays)
 
 
 def _risen(part: float) -> float:
