@@ -14,6 +14,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference
 from lilliput.policies import spaces as ours
 from lilliput.policies.load import load_policy
+from lilliput.policies.load.sb3_statistics import UNKNOWN
 from lilliput.policies.policy import Policy
 
 torch = pytest.importorskip("torch")
@@ -137,7 +138,7 @@ def test_ars_squashes_or_clips(kwargs: dict, tmp_path: Path) -> None:
 def test_ars_linear_policy_clips(kwargs: dict, tmp_path: Path) -> None:
     policy = check(contrib.ARS("LinearPolicy", Still(vector(), ACTIONS), policy_kwargs=kwargs, device="cpu"), tmp_path)
     assert isinstance(policy.layers[-1], layers.ClipAction) is not kwargs.get("squash_output", False)
-    assert not policy.provenance.guesses
+    assert set(policy.provenance.guesses) == {UNKNOWN}
 
 
 @pytest.mark.parametrize("squash", [False, True])
@@ -231,6 +232,75 @@ def test_nature_cnn(algorithm: str, share: bool, tmp_path: Path) -> None:
     assert policy.provenance.wrappers == ("transpose_image",)
     batch = observations(model.observation_space, n=40)
     assert_same_actions(reference.act(policy, batch), predicted(model, batch), model.action_space)
+
+
+class Pictures(gymnasium.Env):
+    """Images of which one stripe is bright; the reward is for its number."""
+
+    def __init__(self, shape: tuple[int, ...] = (4, 36, 40), axis: int = 2) -> None:
+        self.observation_space = spaces.Box(0, 255, shape, np.uint8)
+        self.action_space = spaces.Discrete(3)
+        self.axis = axis
+
+    def picture(self) -> np.ndarray:
+        self.stripe = int(self.np_random.integers(3))
+        image = self.np_random.integers(0, 50, self.observation_space.shape).astype(np.uint8)
+        width = image.shape[self.axis] // 3
+        np.moveaxis(image, self.axis, 0)[self.stripe * width : (self.stripe + 1) * width] += 150
+        return image
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.n = 0
+        return self.picture(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        reward = float(action == self.stripe)
+        self.n += 1
+        return self.picture(), reward, False, self.n >= 20, {}
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "wrappers"),
+    [
+        ((4, 36, 40), 2, ("transpose_image",)),
+        ((36, 40, 4), 1, ("transpose_image",)),
+        ((40, 4, 36), 0, ("transpose_image",)),
+        ((6, 6, 6), 0, ()),
+        ((4, 4, 36), 2, ()),
+        ((4, 36, 4), 1, ("transpose_image",)),
+        ((12, 12, 9), 2, ("transpose_image",)),
+    ],
+    ids=str,
+)
+def test_images_are_transposed_where_the_framework_did(
+    shape: tuple[int, ...], axis: int, wrappers: tuple[str, ...], tmp_path: Path
+) -> None:
+    from lilliput.policies.play import episode_returns
+
+    gymnasium.register("Pictures-v0", lambda **kwargs: Pictures(**kwargs))
+    try:
+        model = shaken(sb3.PPO("MlpPolicy", Pictures(shape, axis), n_steps=20, batch_size=20, seed=0, device="cpu"))
+        policy = load_policy(save(model, tmp_path))
+        assert policy.provenance.wrappers == wrappers
+        kwargs = {"shape": shape, "axis": axis}
+        told = load_policy(tmp_path / "model.zip", environment="Pictures-v0", environment_kwargs=kwargs)
+        assert told.provenance.wrappers == (wrappers if model.observation_space.shape != shape else ())
+        assert not any("channels last" in guess for guess in told.provenance.guesses) or told.provenance.wrappers
+        ours = episode_returns(policy, "Pictures-v0", range(5), environment_kwargs=kwargs)
+        theirs, environment = [], Pictures(shape, axis)
+        turned = model.observation_space.shape != shape
+        for seed in range(5):
+            seen, total, over = environment.reset(seed=seed)[0], 0.0, False
+            while not over:
+                batch = np.transpose(seen, (2, 0, 1)) if turned else seen
+                seen, reward, _, over, _ = environment.step(int(model.predict(batch, deterministic=True)[0]))
+                total += reward
+            theirs.append(total)
+        np.testing.assert_array_equal(ours, theirs)
+        assert len(set(theirs)) > 1
+    finally:
+        del gymnasium.registry["Pictures-v0"]
 
 
 def test_images_already_scaled_are_not_divided_again(tmp_path: Path) -> None:
@@ -403,6 +473,137 @@ def test_the_oldest_torch_format(tmp_path: Path) -> None:
 
 def ppo(observation_space: Any, action_space: Any, **options: Any) -> Any:
     return sb3.PPO("MlpPolicy", Still(observation_space, action_space), n_steps=8, device="cpu", **options)
+
+
+class Network(torch.nn.Module):
+    """The custom network of the framework's documentation: an activation behind each layer, which no key names."""
+
+    def __init__(self, n_features: int, activation: Any) -> None:
+        super().__init__()
+        self.latent_dim_pi, self.latent_dim_vf = 16, 8
+        self.policy_net = torch.nn.Sequential(torch.nn.Linear(n_features, 16), activation())
+        self.value_net = torch.nn.Sequential(torch.nn.Linear(n_features, 8), activation())
+
+    def forward(self, features: Any) -> Any:
+        return self.forward_actor(features), self.forward_critic(features)
+
+    def forward_actor(self, features: Any) -> Any:
+        return self.policy_net(features)
+
+    def forward_critic(self, features: Any) -> Any:
+        return self.value_net(features)
+
+
+def custom_policy(activation: Any) -> Any:
+    class Custom(sb3.common.policies.ActorCriticPolicy):
+        def _build_mlp_extractor(self) -> None:
+            self.mlp_extractor = Network(self.features_dim, activation)  # type: ignore[assignment]
+
+    return Custom
+
+
+@pytest.mark.parametrize("kind", ["ReLU", "ELU", "SiLU", "Tanh"])
+def test_a_custom_network_asks_for_its_activation(kind: str, tmp_path: Path) -> None:
+    policy_class = custom_policy(getattr(torch.nn, kind))
+    model = shaken(sb3.PPO(policy_class, Still(vector(), ACTIONS), n_steps=8, device="cpu"))
+    path = save(model, tmp_path)
+    with pytest.raises(LilliputError, match=r"Custom is not the framework's.*give --activation relu\|tanh"):
+        load_policy(path)
+    policy = load_policy(path, activation=kind.lower())
+    batch = observations(model.observation_space)
+    assert_same_actions(reference.act(policy, batch), predicted(model, batch), ACTIONS)
+    assert f"the hidden activation is not in the file: {kind.lower()}, as given" in policy.provenance.guesses
+
+
+def test_an_activation_for_a_network_that_has_none_or_names_it_is_refused(tmp_path: Path) -> None:
+    named = {"activation_fn": torch.nn.ELU}
+    for kwargs, ending in ((named, "named"), ({"net_arch": []}, "linear")):
+        model = sb3.PPO("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, policy_kwargs=kwargs, device="cpu")
+        path = save(model, tmp_path, ending)
+        load_policy(path)
+        with pytest.raises(LilliputError, match="needs no activation to be read"):
+            load_policy(path, activation="relu")
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "SAC", "TD3", "DQN", "TQC"])
+def test_normalized_training_is_known_from_its_zip(algorithm: str, tmp_path: Path) -> None:
+    from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+    cls = getattr(sb3, algorithm, None) or getattr(contrib, algorithm)
+    name = "Acrobot-v1" if algorithm == "DQN" else "Pendulum-v1"
+    options = {"n_steps": 64, "batch_size": 64} if algorithm == "PPO" else {"learning_starts": 100}
+
+    def trained(folder: str, **normalizer: Any) -> Any:
+        (tmp_path / folder).mkdir()
+        environment: Any = DummyVecEnv([lambda: gymnasium.make(name)])
+        environment = VecNormalize(environment, **normalizer) if normalizer else environment
+        model = cls("MlpPolicy", environment, seed=0, device="cpu", **options)
+        model.learn(128)
+        if normalizer:
+            environment.save(str(tmp_path / folder / "vec_normalize.pkl"))
+        save(shaken(model), tmp_path / folder)
+        return model, environment
+
+    model, environment = trained("normalized", norm_obs=True)
+    policy = load_policy(tmp_path / "normalized" / "model.zip")
+    raw = observations(model.observation_space, n=200)
+    environment.training = False
+    expected = predicted(model, environment.normalize_obs(raw))
+    assert_same_actions(reference.act(policy, raw), expected, model.action_space)
+    assert not any("another moment" in guess or "though it saw" in guess for guess in policy.provenance.guesses)
+    (tmp_path / "alone").mkdir()
+    alone = save(model, tmp_path / "alone")
+    if algorithm == "PPO":
+        with pytest.raises(LilliputError, match="was trained under VecNormalize"):
+            load_policy(alone)
+    # A stray file: the plain run's zip beside the statistics of the normalized one.
+    plain, _ = trained("plain")
+    (tmp_path / "plain" / "vec_normalize.pkl").write_bytes((tmp_path / "normalized/vec_normalize.pkl").read_bytes())
+    beside = tmp_path / "plain" / "model.zip"
+    if algorithm == "PPO":
+        loaded = load_policy(beside)
+        assert any("vec_normalize.pkl is not taken" in guess for guess in loaded.provenance.guesses)
+    else:
+        with pytest.raises(LilliputError, match="cannot be its observation statistics"):
+            load_policy(beside)
+        loaded = load_policy(beside, normalizer=False)
+    assert_same_actions(reference.act(loaded, raw), predicted(plain, raw), plain.action_space)
+    rewards, _ = trained("rewards", norm_obs=False)
+    same = load_policy(tmp_path / "rewards" / "model.zip", normalizer=None)
+    assert_same_actions(reference.act(same, raw), predicted(rewards, raw), rewards.action_space)
+
+
+def test_the_statistics_of_a_dict_are_proven_too(tmp_path: Path) -> None:
+    from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+    space = spaces.Dict({"z": spaces.Box(-1, 1, (3,)), "a": spaces.Box(2, 9, (2,))})
+    environment = VecNormalize(DummyVecEnv([lambda: Still(space, ACTIONS)]), norm_obs_keys=["a"])
+    model = sb3.SAC("MultiInputPolicy", environment, seed=0, device="cpu", learning_starts=100, buffer_size=200)
+    model.learn(60)
+    path = save(model, tmp_path)
+    environment.save(str(tmp_path / "vec_normalize.pkl"))
+    policy = load_policy(path)
+    raw = {key: observations(inner, n=100) for key, inner in space.spaces.items()}
+    environment.training = False
+    expected = predicted(model, environment.normalize_obs(raw))
+    assert_same_actions(reference.act(policy, raw), expected, ACTIONS)
+    other = VecNormalize(DummyVecEnv([lambda: Still(spaces.Dict({"z": vector(3), "a": vector(2)}), ACTIONS)]))
+    other.reset()
+    other.save(str(tmp_path / "vec_normalize.pkl"))
+    with pytest.raises(LilliputError, match="cannot be its observation statistics"):
+        load_policy(path)
+
+
+@pytest.mark.parametrize("key", ["mlp_extractor.shared.0.weight", "std", "value_net2.weight", "actor.std.weight"])
+def test_keys_that_are_not_the_framework_s_refuse(key: str, tmp_path: Path) -> None:
+    from tests.policies.load.frameworks import torch_bytes
+
+    path = save(ppo(vector(), ACTIONS), tmp_path)
+    with zipfile.ZipFile(path) as archive, archive.open("policy.pth") as entry:
+        state = torch.load(entry, weights_only=True)
+    changed = rewrite_zip(path, tmp_path / "x.zip", {"policy.pth": torch_bytes({**state, key: torch.zeros(1)})})
+    with pytest.raises(LilliputError, match=f"policy.pth has '{key}', which the framework's own"):
+        load_policy(changed)
 
 
 def refusals() -> list[Any]:

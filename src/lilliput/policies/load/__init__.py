@@ -43,7 +43,7 @@ def _is_lilliput(data: bytes) -> bool:
 def _read_zip(source: Source) -> Policy:
     archive = read_archive(source.data, source.name)
     if is_stable_baselines3(archive):
-        return read_stable_baselines3(archive)
+        return read_stable_baselines3(archive, source.answers)
     if is_torch_zip(archive):
         return read_cleanrl(source)
     entries = ", ".join(entry[:40] for entry in list(archive.sizes)[:4]) or "nothing"

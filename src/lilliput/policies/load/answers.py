@@ -133,6 +133,21 @@ class Answers:
             "--action-low and --action-high (-inf and inf: it has none)"
         )
 
+    def observation_shape(self) -> tuple[int, ...] | None:
+        """Of the environment that was named, without wrappers; None where none was, or it does not run here."""
+        from lilliput.policies.play import make_environment
+
+        if self.environment is None:
+            return None
+        try:
+            made = make_environment(self.environment, environment_kwargs=self.environment_kwargs)
+        except LilliputError:
+            return None
+        try:
+            return made.observation_space.shape
+        finally:
+            made.close()
+
     def unused(self) -> list[str]:
         """The options that were given and that no reader asked for."""
         given = {

@@ -68,7 +68,20 @@ def policy_class(data: dict[str, Any]) -> tuple[str, str]:
     module = entry.get("__module__")
     if isinstance(pickled, Global) and (pickled.module == module or not isinstance(module, str)):
         return pickled.module, pickled.name
-    return module if isinstance(module, str) else "", ""
+    return module if isinstance(module, str) else "", _pickled_name(pickled)
+
+
+def _pickled_name(value: Any) -> str:
+    """The name of a class that cloudpickle stored whole, as it does with those of `__main__`; empty where unknown."""
+    for _ in range(4):
+        match value:
+            case Record(args=(Record() as inner, *_)):
+                value = inner
+            case Record(args=(Global(), str(name), *_)):
+                return name if name.isidentifier() else ""
+            case _:
+                return ""
+    return ""
 
 
 def policy_doc(data: dict[str, Any]) -> str:

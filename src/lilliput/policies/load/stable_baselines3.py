@@ -1,8 +1,7 @@
 """Stable-Baselines3 and sb3-contrib zips: A2C, PPO, TRPO, ARS, SAC, TD3, DDPG, TQC, CrossQ, DQN and QR-DQN."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, final
+from collections.abc import Sequence
+from typing import assert_never
 
 import numpy as np
 
@@ -10,10 +9,13 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network, sb3_data
+from lilliput.policies.load.answers import Answers
 from lilliput.policies.load.archive import Archive
+from lilliput.policies.load.sb3_layout import Family, family_of
+from lilliput.policies.load.sb3_saved import Saved
 from lilliput.policies.load.sb3_statistics import Traces, traces
 from lilliput.policies.load.torch_file import read_torch
-from lilliput.policies.play.wrappers import TransposeImage, format_wrapper
+from lilliput.policies.play.wrappers import TransposeImage, channels_first, format_wrapper
 from lilliput.policies.policy import Policy, Provenance
 
 FRAMEWORK = "stable_baselines3"
@@ -23,7 +25,6 @@ CROSSQ_EPSILON = 1e-3
 """Default epsilon of CrossQ's batch renormalization."""
 
 _EXTRACTORS = ("FlattenExtractor", "NatureCNN", "CombinedExtractor")
-_OURS = ("stable_baselines3", "sb3_contrib", "abc")
 
 _ON_POLICY = ("A2C", "PPO", "TRPO", "A2C, PPO or TRPO", "ARS")
 """Algorithms that keep a raw observation only where a normalizer stood before it."""
@@ -39,42 +40,12 @@ _MARKS: tuple[tuple[str, str], ...] = (
 )
 
 
-@final
-@dataclass(frozen=True)
-class _Saved:
-    """What a zip holds, and what the loader had to assume so far."""
-
-    name: str
-    data: dict[str, Any]
-    state: dict[str, np.ndarray]
-    kwargs: dict[str, Any]
-    observation_space: spaces.ObservationSpace
-    action_space: spaces.ActionSpace
-    guesses: list[str]
-
-    def activation(self, default: str) -> Sequence[Layer]:
-        """The layers of the hidden activation; the family's default, noted as a guess, where the file names none."""
-        given = self.kwargs.get("activation_fn")
-        if given is None:
-            self.guesses.append(
-                f"the hidden activation is not in the file: {default}, the framework's default for this family"
-            )
-            return network.ACTIVATIONS[default]
-        kind = sb3_data.class_of(given).rpartition(".")[2]
-        if kind not in network.ACTIVATIONS or not sb3_data.class_of(given).startswith("torch.nn."):
-            raise LilliputError(
-                f"{self.name}: activation_fn is {str(given)[:80]!r}; supported: torch.nn's "
-                f"{', '.join(network.ACTIVATIONS)}"
-            )
-        return network.ACTIVATIONS[kind]
-
-
 def is_stable_baselines3(archive: Archive) -> bool:
     """Whether the archive is a zip that Stable-Baselines3 writes."""
     return "data" in archive
 
 
-def read_stable_baselines3(archive: Archive) -> Policy:
+def read_stable_baselines3(archive: Archive, answers: Answers) -> Policy:
     """The policy's deterministic actor, without an observation normalizer: that is saved elsewhere.
 
     Raises:
@@ -94,17 +65,11 @@ def read_stable_baselines3(archive: Archive) -> Policy:
             f"{name}: {spaces.describe(observation_space)} -> {spaces.describe(action_space)} is not supported; "
             "allowed: observations Box or Dict, actions Box, Discrete or MultiDiscrete"
         )
-    saved = _Saved(name, data, state, sb3_data.policy_kwargs(data), observation_space, action_space, [])
+    saved = Saved(name, answers, data, state, sb3_data.policy_kwargs(data), observation_space, action_space, [])
     _refuse_unsupported(saved)
-    stack = _family(saved)(saved)
-    wrappers: tuple[str, ...] = ()
-    shape = spaces.input_shape(observation_space)
-    if _is_image(observation_space) and int(np.argmin(shape)) == 0:
-        wrappers = (format_wrapper(TransposeImage()),)
-        saved.guesses.append(
-            "the environment gives images as height, width, channels and the framework transposed them"
-        )
+    stack = _stack(saved, family_of(state, name))
     critic = _critic(saved)
+    wrappers = _wrappers(saved)
     provenance = Provenance(
         framework=FRAMEWORK,
         algorithm=_algorithm(saved),
@@ -115,55 +80,75 @@ def read_stable_baselines3(archive: Archive) -> Policy:
     return Policy(observation_space, action_space, tuple(stack), provenance, critic)
 
 
+def _wrappers(saved: Saved) -> tuple[str, ...]:
+    """What makes the environment's images those that the file's space has: a transpose, where there may have been one.
+
+    The framework saves the space behind its own transpose, which it adds where the channels are not first.
+    """
+    space = saved.observation_space
+    if not _is_image(space):
+        return ()
+    channels, *rest = spaces.input_shape(space)
+    if channels_first((*rest, channels)):
+        return ()
+    if channels_first((channels, *rest)):
+        if saved.answers.observation_shape() == (channels, *rest):
+            return ()
+        saved.guesses.append(
+            "the file does not say whether the environment's images have their channels last, which the framework "
+            "transposes, or first: they are transposed where the environment says last"
+        )
+    return (format_wrapper(TransposeImage()),)
+
+
 def read_traces(archive: Archive, policy: Policy) -> Traces:
     """What the zip that this policy was read from tells of the observations that it was trained on."""
     data = sb3_data.parse_data(archive.read("data", sb3_data.MAX_DATA_BYTES), f"{archive.name}: data")
     return traces(data, policy.observation_space, on_policy=policy.provenance.algorithm in _ON_POLICY)
 
 
-def _refuse_unsupported(saved: _Saved) -> None:
-    module, kind = sb3_data.policy_class(saved.data)
+def _refuse_unsupported(saved: Saved) -> None:
+    module, _ = sb3_data.policy_class(saved.data)
     if any("lstm" in key for key in saved.state):
         raise LilliputError(f"{saved.name} is a recurrent policy (LSTM); supported: policies without memory")
     if ".maskable" in module:
         raise LilliputError(
             f"{saved.name} is a MaskablePPO policy; action masks come from the environment and are not supported"
         )
-    if module and module.partition(".")[0] not in _OURS:
+    if saved.custom:
         saved.guesses.append(
-            f"the policy class {module}.{kind} is not the framework's: its layers are taken to be used as the "
-            "framework does"
+            f"the policy class {saved.custom} is not the framework's: its layers are taken to be used as the "
+            "framework does, an activation behind each hidden one"
         )
     extractor = sb3_data.class_of(saved.kwargs.get("features_extractor_class"))
-    if "features_extractor_class" in saved.kwargs and extractor.rpartition(".")[2] not in _EXTRACTORS:
+    theirs, _, kind = extractor.rpartition(".")
+    own = theirs.startswith("stable_baselines3.") and kind in _EXTRACTORS
+    if "features_extractor_class" in saved.kwargs and not own:
         shown = extractor or str(saved.kwargs["features_extractor_class"])
         raise LilliputError(
             f"{saved.name}: features_extractor_class is {shown[:80]!r}; supported: {', '.join(_EXTRACTORS)}"
         )
 
 
-def _family(saved: _Saved) -> Callable[[_Saved], list[Layer]]:
-    state = saved.state
-    if "action_net.weight" in state and network.has(state, "value_net."):
-        return _actor_critic
-    if network.has(state, "action_net."):
-        return _ars
-    if network.has(state, "actor.latent_pi.") or "actor.mu.weight" in state or network.has(state, "actor.log_std"):
-        return _squashed_gaussian
-    if network.has(state, "actor.mu."):
-        return _deterministic
-    if network.has(state, "q_net.q_net."):
-        return _q_values
-    if network.has(state, "quantile_net.quantile_net."):
-        return _quantiles
-    first = ", ".join(sorted(state)[:4])
-    raise LilliputError(
-        f"{saved.name}: policy.pth has {first}, ...; supported: the policies of A2C, PPO, TRPO, ARS, SAC, TD3, DDPG, "
-        "TQC, DQN and QR-DQN"
-    )
+def _stack(saved: Saved, family: Family) -> list[Layer]:
+    match family:
+        case "actor_critic":
+            return _actor_critic(saved)
+        case "ars":
+            return _ars(saved)
+        case "squashed_gaussian":
+            return _squashed_gaussian(saved)
+        case "deterministic":
+            return _deterministic(saved)
+        case "q_values":
+            return _q_values(saved)
+        case "quantiles":
+            return _quantiles(saved)
+        case _:
+            assert_never(family)
 
 
-def _actor_critic(saved: _Saved) -> list[Layer]:
+def _actor_critic(saved: Saved) -> list[Layer]:
     """A2C, PPO and TRPO: the mean, clipped or (gSDE with squash_output) squashed, or the likeliest choice."""
     extractor = "pi_features_extractor" if network.has(saved.state, "pi_features_extractor.") else "features_extractor"
     stack = _features(saved, extractor)
@@ -181,7 +166,7 @@ def _actor_critic(saved: _Saved) -> list[Layer]:
     return stack + _clip_or_choose(saved)
 
 
-def _ars(saved: _Saved) -> list[Layer]:
+def _ars(saved: Saved) -> list[Layer]:
     """ARS: one linear layer clipped to the bounds, or a network with a tanh at its end."""
     stack = _features(saved, "features_extractor")
     if "action_net.weight" in saved.state:  # sb3_contrib before 1.5
@@ -199,7 +184,7 @@ def _ars(saved: _Saved) -> list[Layer]:
     return stack + _clip_or_choose(saved)
 
 
-def _is_ars_linear(saved: _Saved) -> bool:
+def _is_ars_linear(saved: Saved) -> bool:
     _, kind = sb3_data.policy_class(saved.data)
     if kind == "ARSLinearPolicy" or "Linear policy network" in sb3_data.policy_doc(saved.data):
         return True
@@ -211,7 +196,7 @@ def _is_ars_linear(saved: _Saved) -> bool:
     return True
 
 
-def _squashed_gaussian(saved: _Saved) -> list[Layer]:
+def _squashed_gaussian(saved: Saved) -> list[Layer]:
     """SAC, TQC and CrossQ: tanh of the mean; with gSDE the mean is clipped before."""
     stack = _features(saved, "actor.features_extractor")
     pending = None
@@ -236,14 +221,14 @@ def _squashed_gaussian(saved: _Saved) -> list[Layer]:
     return stack + network.squash_head(_box(saved), saved.name)
 
 
-def _deterministic(saved: _Saved) -> list[Layer]:
+def _deterministic(saved: Saved) -> list[Layer]:
     """TD3 and DDPG: the network ends in a tanh."""
     stack = _features(saved, "actor.features_extractor")
     stack += _closed_chain(saved, "actor.mu", _inner_activation(saved, "actor.mu"))
     return stack + network.squash_head(_box(saved), saved.name)
 
 
-def _critic(saved: _Saved) -> tuple[Layer, ...]:
+def _critic(saved: Saved) -> tuple[Layer, ...]:
     """What the first critic of SAC, TQC, TD3 or DDPG thinks of an action; none where it is no plain MLP.
 
     The framework gives it the action scaled to [-1, 1]. The mean over TQC's quantiles folds into the last layer.
@@ -270,14 +255,14 @@ def _critic(saved: _Saved) -> tuple[Layer, ...]:
     return network.intact((scaled, *hidden, mean), n + space.size)
 
 
-def _q_values(saved: _Saved) -> list[Layer]:
+def _q_values(saved: Saved) -> list[Layer]:
     """DQN: the choice of the highest value."""
     stack = _features(saved, "q_net.features_extractor")
     stack += _closed_chain(saved, "q_net.q_net", _inner_activation(saved, "q_net.q_net"))
     return stack + _clip_or_choose(saved)
 
 
-def _quantiles(saved: _Saved) -> list[Layer]:
+def _quantiles(saved: Saved) -> list[Layer]:
     """QR-DQN: the choice of the highest mean over the quantiles; the mean folds into the last layer."""
     stack = _features(saved, "quantile_net.features_extractor")
     stack += _closed_chain(saved, "quantile_net.quantile_net", _inner_activation(saved, "quantile_net.quantile_net"))
@@ -297,7 +282,7 @@ def _quantiles(saved: _Saved) -> list[Layer]:
     return [*stack, layers.Dense(weight, bias), *_clip_or_choose(saved)]
 
 
-def _features(saved: _Saved, prefix: str) -> list[Layer]:
+def _features(saved: Saved, prefix: str) -> list[Layer]:
     """What stands before the first trained layer of an MLP, or a NatureCNN."""
     space = saved.observation_space
     parameters = network.sub_state(saved.state, f"{prefix}.")
@@ -331,14 +316,14 @@ def _is_image(space: spaces.ObservationSpace) -> bool:
     )
 
 
-def _hidden(saved: _Saved, prefix: str, activation: Sequence[Layer]) -> list[Layer]:
+def _hidden(saved: Saved, prefix: str, activation: Sequence[Layer]) -> list[Layer]:
     found, pending = network.sequential(saved.state, prefix, activation, saved.name)
     if pending is not None:
         raise LilliputError(f"{saved.name}: {prefix} ends in a batch normalization; supported: before a Linear layer")
     return found
 
 
-def _closed_chain(saved: _Saved, prefix: str, activation: Sequence[Layer]) -> list[Layer]:
+def _closed_chain(saved: Saved, prefix: str, activation: Sequence[Layer]) -> list[Layer]:
     """A chain that ends in a Linear layer."""
     found, pending = network.sequential(saved.state, prefix, activation, saved.name, closed=False)
     if pending is not None or not found or not isinstance(found[-1], layers.Dense):
@@ -348,7 +333,7 @@ def _closed_chain(saved: _Saved, prefix: str, activation: Sequence[Layer]) -> li
     return found
 
 
-def _inner_activation(saved: _Saved, prefix: str) -> Sequence[Layer]:
+def _inner_activation(saved: Saved, prefix: str) -> Sequence[Layer]:
     """The activation of a network of several layers; none is needed, or guessed, for one."""
     several = any(_index(key, f"{prefix}.", saved.name) > 0 for key in saved.state if key.startswith(f"{prefix}."))
     return saved.activation("ReLU") if several else ()
@@ -361,7 +346,7 @@ def _index(key: str, prefix: str, name: str) -> int:
     return int(number)
 
 
-def _box(saved: _Saved) -> spaces.Box:
+def _box(saved: Saved) -> spaces.Box:
     if not isinstance(saved.action_space, spaces.Box):
         raise LilliputError(
             f"{saved.name} has a continuous actor and the action space {spaces.describe(saved.action_space)}; it must "
@@ -370,7 +355,7 @@ def _box(saved: _Saved) -> spaces.Box:
     return saved.action_space
 
 
-def _clip_or_choose(saved: _Saved) -> list[Layer]:
+def _clip_or_choose(saved: Saved) -> list[Layer]:
     match saved.action_space:
         case spaces.Box():
             return network.clip_head(saved.action_space)
@@ -380,20 +365,26 @@ def _clip_or_choose(saved: _Saved) -> list[Layer]:
             return [layers.ArgmaxAction(sizes)]
 
 
-def _algorithm(saved: _Saved) -> str:
+def _algorithm(saved: Saved) -> str:
     module, _ = sb3_data.policy_class(saved.data)
-    family = _family(saved)
-    if family is _q_values:
-        return "DQN"
-    if family is _quantiles:
-        return "QR-DQN"
+    family = family_of(saved.state, saved.name)
     if ".crossq" in module:
         return "CrossQ"
     found = next((algorithm for mark, algorithm in _MARKS if mark in saved.data), "")
-    if found == "TD3" and saved.data.get("policy_delay") == 1 and saved.data.get("target_noise_clip") == 0:
-        return "DDPG"
-    if family is _actor_critic and found not in ("PPO", "TRPO"):
-        return "A2C" if "gae_lambda" in saved.data else "A2C, PPO or TRPO"
-    if found:
-        return found
-    return "ARS" if family is _ars else "TD3 or DDPG" if family is _deterministic else "SAC or TQC"
+    match family:
+        case "q_values":
+            return "DQN"
+        case "quantiles":
+            return "QR-DQN"
+        case "actor_critic" if found not in ("PPO", "TRPO"):
+            return "A2C" if "gae_lambda" in saved.data else "A2C, PPO or TRPO"
+        case "deterministic" if found == "TD3" and _is_ddpg(saved):
+            return "DDPG"
+        case "actor_critic" | "ars" | "squashed_gaussian" | "deterministic":
+            return found or {"ars": "ARS", "deterministic": "TD3 or DDPG"}.get(family, "SAC or TQC")
+        case _:
+            assert_never(family)
+
+
+def _is_ddpg(saved: Saved) -> bool:
+    return saved.data.get("policy_delay") == 1 and saved.data.get("target_noise_clip") == 0

@@ -7,7 +7,15 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 
 from lilliput.errors import LilliputError, MissingDependency
-from lilliput.policies.play.wrappers import Atari, ClipAction, FrameStack, TimeFeature, TransposeImage, Wrapper
+from lilliput.policies.play.wrappers import (
+    Atari,
+    ClipAction,
+    FrameStack,
+    TimeFeature,
+    TransposeImage,
+    Wrapper,
+    channels_first,
+)
 
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
 
@@ -83,7 +91,7 @@ class FrameStackEnv(gymnasium.Wrapper):
         if not isinstance(space, Box) or not space.shape:
             raise LilliputError(f"wrapper frame_stack: the observation space is {space}; it must be an array")
         image = space.dtype == np.uint8 and len(space.shape) == 3
-        self._axis = 0 if image and int(np.argmin(space.shape)) == 0 else -1
+        self._axis = 0 if image and channels_first(space.shape) else -1
         self._width = space.shape[self._axis]
         low, high = (np.repeat(bound, wrapper.n_stack, axis=self._axis) for bound in (space.low, space.high))
         self.observation_space = Box(low, high, dtype=np.dtype(space.dtype).type)
@@ -119,16 +127,17 @@ class TransposeImageEnv(gymnasium.Wrapper):
         space = env.observation_space
         if not isinstance(space, Box) or len(space.shape) != 3:
             raise LilliputError(f"wrapper transpose_image: the observation space is {space}; it must be an image")
-        low, high = (np.transpose(bound, (2, 0, 1)) for bound in (space.low, space.high))
+        self._axes = (0, 1, 2) if channels_first(space.shape) else (2, 0, 1)
+        low, high = (np.transpose(bound, self._axes) for bound in (space.low, space.high))
         self.observation_space = Box(low, high, dtype=np.dtype(space.dtype).type)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         observation, info = self.env.reset(seed=seed, options=options)
-        return np.transpose(observation, (2, 0, 1)), info
+        return np.transpose(observation, self._axes), info
 
     def step(self, action: Any) -> Step:
         observation, reward, terminated, truncated, info = self.env.step(action)
-        return np.transpose(observation, (2, 0, 1)), float(reward), terminated, truncated, info
+        return np.transpose(observation, self._axes), float(reward), terminated, truncated, info
 
 
 @final

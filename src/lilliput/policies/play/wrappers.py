@@ -46,7 +46,10 @@ class Atari:
 @final
 @dataclass(frozen=True)
 class TransposeImage:
-    """Height, width, channels to channels, height, width (Stable-Baselines3's VecTransposeImage)."""
+    """Height, width, channels to channels, height, width, where Stable-Baselines3 would (VecTransposeImage).
+
+    Images whose channels are first already stay as they are; see `channels_first`.
+    """
 
 
 @final
@@ -69,6 +72,15 @@ WRAPPERS: dict[str, type[Wrapper]] = {
 }
 
 _LEAST = {"max_steps": 1, "n_stack": 1, "noop_max": 0, "frame_skip": 1, "screen_size": 1}
+
+
+def channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether Stable-Baselines3 takes an image's first axis for the channels: the first of its smallest axes.
+
+    >>> channels_first((4, 84, 84)), channels_first((84, 84, 4)), channels_first((6, 6, 6))
+    (True, False, True)
+    """
+    return shape.index(min(shape)) == 0
 
 
 def parse_wrappers(texts: Iterable[str]) -> tuple[Wrapper, ...]:

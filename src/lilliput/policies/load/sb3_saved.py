@@ -1,0 +1,69 @@
+"""A Stable-Baselines3 zip as it was parsed, and the hidden activation of its policy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import spaces
+from lilliput.policies.layers import Layer
+from lilliput.policies.load import network, sb3_data
+from lilliput.policies.load.answers import ACTIVATIONS, Answers
+
+_OURS = ("stable_baselines3", "sb3_contrib", "abc")
+_SUBCLASSES = (("imitation.policies.base", "FeedForward32Policy"), ("imitation.policies.base", "SAC1024Policy"))
+"""Policy classes of other libraries that only set the sizes of the framework's own networks."""
+
+
+@final
+@dataclass(frozen=True)
+class Saved:
+    """What a zip holds, what the user says besides, and what the loader had to assume so far."""
+
+    name: str
+    answers: Answers
+    data: dict[str, Any]
+    state: dict[str, np.ndarray]
+    kwargs: dict[str, Any]
+    observation_space: spaces.ObservationSpace
+    action_space: spaces.ActionSpace
+    guesses: list[str]
+
+    def activation(self, default: str) -> Sequence[Layer]:
+        """The layers of the hidden activation: as told, as the file names it, or the framework's default, noted.
+
+        Raises:
+            LilliputError: the policy's class is the user's own, and nothing names its activation.
+        """
+        given = self.kwargs.get("activation_fn")
+        if self.answers.activation is not None and (given is None or self.custom):
+            self.guesses.append(f"the hidden activation is not in the file: {self.answers.activation}, as given")
+            return self.answers.activation_layers(self.name)
+        if given is None:
+            if self.custom:
+                raise LilliputError(
+                    f"{self.name}: its policy class {self.custom} is not the framework's, and the file does not say "
+                    "which activation stands behind its hidden layers; give --activation "
+                    f"{'|'.join(ACTIVATIONS)}"
+                )
+            self.guesses.append(
+                f"the hidden activation is not in the file: {default}, the framework's default for this family"
+            )
+            return network.ACTIVATIONS[default]
+        kind = sb3_data.class_of(given).rpartition(".")[2]
+        if kind not in network.ACTIVATIONS or not sb3_data.class_of(given).startswith("torch.nn."):
+            raise LilliputError(
+                f"{self.name}: activation_fn is {str(given)[:80]!r}; supported: torch.nn's "
+                f"{', '.join(network.ACTIVATIONS)}"
+            )
+        return network.ACTIVATIONS[kind]
+
+    @property
+    def custom(self) -> str:
+        """The policy's class where it is not the framework's; else empty."""
+        module, kind = sb3_data.policy_class(self.data)
+        if not module or module.partition(".")[0] in _OURS or (module, kind) in _SUBCLASSES:
+            return ""
+        return f"{module}.{kind}".strip(".")
