@@ -12,6 +12,7 @@ from pathlib import Path
 from lilliput.policies.load import load_policy
 from lilliput.report import summary, table
 from lilliput.study.compare import Comparison, compare
+from lilliput.task import Task
 
 POLICIES = (
     ("ppo/HalfCheetah-v3_1", "HalfCheetah-v4"),
@@ -48,7 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for name, environment in POLICIES:
         print(f"{name} on {environment}", file=sys.stderr)
-        comparison = Comparison(environment, RECIPES, n_episodes=EPISODES, timings=not arguments.no_timings)
+        comparison = Comparison(Task(environment), RECIPES, n_episodes=EPISODES, timings=not arguments.no_timings)
         folder = arguments.output / name.replace("/", "-")
         policy = load_policy(arguments.policies / name)
         rows = summary.rows(compare(policy, comparison, folder, 2, lambda *_: None), KEEP)

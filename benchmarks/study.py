@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from lilliput import record as record_file
-from lilliput.record import RANDOM_POLICY
 from lilliput.study import local
 from lilliput.study.conduct import Tally, conduct, records
 from lilliput.study.document import read
@@ -56,7 +55,7 @@ def ran(folder: Path, episodes: int, workers: int, timeout: int = 600) -> tuple[
 def copied(folder: Path, n: int) -> None:
     """Nothing; the study in the folder has about n records: its own under other seeds, with returns drawn again."""
     rng = np.random.default_rng(0)
-    own = [r for r in records(folder) if r.cell.recipe and r.cell.policy != RANDOM_POLICY]
+    own = [r for r in records(folder) if r.cell.recipe and not r.cell.is_floor]
     path = folder / "plan.json"
     plan_ = json.loads(path.read_text())
     for number in range(n - len(plan_["cells"])):

@@ -1,5 +1,7 @@
+import hashlib
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,13 +11,13 @@ from lilliput import record
 from lilliput.errors import LilliputError
 from lilliput.measurement import Absent, Conditions, Measurement
 from lilliput.record import Cell, Record
+from lilliput.task import Task
 
 CELL = Cell(
-    policy="d" * 64,
+    subject="d" * 64,
     recipe="quantize(weight_bits=4)",
-    environment="HalfCheetah-v4",
-    wrappers=("time_feature(max_steps=1000)",),
-    episode_seeds=(3, 1),
+    task=Task("HalfCheetah-v4", wrappers=("time_feature(max_steps=1000)",)),
+    items=(3, 1),
     quantities=("episode_return",),
     settings=(("n", "2"),),
     versions=(("step.quantize", "1"),),
@@ -38,22 +40,38 @@ def test_a_record_survives_its_file_to_the_last_bit(values, reason, elapsed):
 
 def test_the_digest_changes_with_everything_that_is_asked():
     changed = {
-        "policy": "e" * 64,
+        "subject": "e" * 64,
         "recipe": "half()",
-        "environment": "Hopper-v4",
-        "environment_kwargs": '{"a": 1}',
-        "wrappers": (),
+        "items": (1, 3),
+        "floor": "chance",
         "format": "onnx",
         "target": "cortex-m4",
         "compression_seed": 1,
-        "episode_seeds": (1, 3),
         "quantities": ("latency_s",),
         "settings": (),
         "versions": (("step.quantize", "2"),),
     }
-    digests = {CELL.digest, *(Cell(**{**vars(CELL), name: value}).digest for name, value in changed.items())}
-    assert len(digests) == len(changed) + 1
-    assert set(changed) == set(vars(CELL))
+    other = {"id": "Hopper-v4", "arguments": '{"a": 1}', "wrappers": (), "score": "accuracy"}
+    cells = [replace(CELL, **{name: value}) for name, value in changed.items()]
+    cells += [replace(CELL, task=replace(CELL.task, **{name: value})) for name, value in other.items()]
+    assert len({cell.digest for cell in (CELL, *cells)}) == len(changed) + len(other) + 1
+    assert {*changed, "task"} == set(vars(CELL))
+    assert set(other) == set(vars(CELL.task))
+
+
+def test_a_field_at_its_default_is_not_in_the_digest():
+    """So that the next field does not restart every study: the text is written down here."""
+    asked = {"subject": "p", "recipe": "half()", "task": {"id": "Hopper-v4"}, "items": [3], "format": "onnx"}
+    text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
+    cell = Cell("p", "half()", Task("Hopper-v4"), (3,), format="onnx")
+    assert cell.digest == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_the_floor_is_known_by_its_name():
+    assert not CELL.is_floor
+    assert replace(CELL, subject="uniform-random").is_floor
+    assert Cell("chance", "", Task("questions"), floor="chance").is_floor
+    assert not Cell("uniform-random", "", Task("questions"), floor="chance").is_floor
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
@@ -63,14 +81,14 @@ def test_a_file_is_whole_or_not_there(tmp_path):
     assert json.loads(path.read_text())["recipe"] == CELL.recipe
     assert list(record.read_all(path.parent)) == [Record(CELL, "failed", "why")]
     path.write_text(path.read_text()[:100])
-    with pytest.raises(LilliputError, match="is not a record"):
+    with pytest.raises(LilliputError, match="is not a record, or it was cut or damaged"):
         record.read(path)
 
 
 def test_a_newer_record_is_refused():
     data = record.to_json(Record(CELL, "done"))
-    with pytest.raises(LilliputError, match="this version reads 1: update lilliput"):
-        record.from_json({**data, "record_format": 2})
+    with pytest.raises(LilliputError, match="of format 3; this version reads 1 to 2: update lilliput"):
+        record.from_json({**data, "record_format": 3})
 
 
 @pytest.mark.parametrize("values", [(), (math.nan,), (math.inf,)])

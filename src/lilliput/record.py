@@ -4,22 +4,32 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, final
 
 from lilliput import measurement
 from lilliput.errors import LilliputError
-from lilliput.files import write_whole
+from lilliput.files import Format, write_whole
 from lilliput.measurement import Absent, Measurement
-
-FORMAT = 1
-"""Version of the record file. 1: the first."""
+from lilliput.task import Task
 
 RANDOM_POLICY = "uniform-random"
-"""Stands in a cell where a policy's digest does."""
+"""The floor of policies: stands in a cell where a subject's digest does."""
 
 Status = Literal["done", "failed", "not_applicable"]
+
+
+def _renamed(data: dict[str, Any]) -> dict[str, Any]:
+    """A record of format 1 in the words of format 2."""
+    old = dict(data["cell"])
+    task = {"id": old.pop("environment")}
+    task |= {new: old.pop(name) for name, new in (("environment_kwargs", "arguments"), ("wrappers", "wrappers"))}
+    return {**data, "cell": {"subject": old.pop("policy"), "task": task, "items": old.pop("episode_seeds"), **old}}
+
+
+FORMAT = Format("record", 2, {1: _renamed})
+"""Of the file. 2: subject, task, items, floor, and the step that ended it; 1: policy, environment and episode_seeds."""
 
 
 @final
@@ -27,37 +37,53 @@ Status = Literal["done", "failed", "not_applicable"]
 class Cell:
     """What is asked: everything that the outcome may depend on, and nothing else.
 
+    A field with a default may be added in any version: a digest leaves out what has its default.
+
     Attributes:
-        policy: digest of the policy as loaded.
+        subject: digest of what was loaded, or the floor itself.
         recipe: its canonical text; empty for the baseline.
-        environment: the id; environment_kwargs: its arguments as sorted JSON text; wrappers: the environment side's.
+        task: what is judged; items: the parts of it in order, such as the seeds of the episodes.
+        floor: who answers without knowing anything: retention is counted from it.
         format: onnx or c.
         target: host, or the processor that is emulated.
         compression_seed: of everything random in the recipe.
-        episode_seeds: the seeds that are played, in order.
         quantities: what is measured.
         settings: what else the measurement depends on, as sorted (name, text) pairs.
-        versions: the version of each step, quantity and environment package, as sorted (name, version) pairs.
+        versions: of each step, quantity and package that the outcome depends on, as sorted (name, version) pairs.
     """
 
-    policy: str
+    subject: str
     recipe: str
-    environment: str
-    environment_kwargs: str = "{}"
-    wrappers: tuple[str, ...] = ()
+    task: Task
+    items: tuple[int | str, ...] = ()
+    floor: str = RANDOM_POLICY
     format: str = "c"
     target: str = "host"
     compression_seed: int = 0
-    episode_seeds: tuple[int, ...] = ()
     quantities: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
 
     @property
+    def is_floor(self) -> bool:
+        """Whether the floor itself is measured."""
+        return self.subject == self.floor
+
+    @property
     def digest(self) -> str:
-        """sha256 of what is asked: the name of the record's file."""
-        text = json.dumps(vars(self), sort_keys=True, separators=(",", ":"))
+        """sha256 of what is asked, without what has its default: the name of the record's file."""
+        text = json.dumps(_asked(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _asked(part: Any) -> dict[str, Any]:
+    defaults = {one.name: one.default for one in dataclasses.fields(part)}
+    values = {name: getattr(part, name) for name in defaults}
+    return {
+        name: _asked(value) if isinstance(value, Task) else value
+        for name, value in values.items()
+        if value != defaults[name]
+    }
 
 
 @final
@@ -73,6 +99,7 @@ class Record:
         names: what people call things: source, algorithm, environment as trained; not part of the digest.
         artifact: the artifact's folder, relative to the study's.
         elapsed_s: how long the cell took.
+        filed: the digest in the name of the file that it was read from, which an older format computed in another way.
     """
 
     cell: Cell
@@ -84,6 +111,12 @@ class Record:
     artifact: str = ""
     elapsed_s: float = 0.0
     step: str = ""
+    filed: str = field(default="", compare=False)
+
+    @property
+    def digest(self) -> str:
+        """The name of its file; the cell's digest where it was not read from one."""
+        return self.filed or self.cell.digest
 
     def values(self, name: str) -> tuple[float, ...]:
         """The raw values of a quantity; empty where it was not measured."""
@@ -93,21 +126,24 @@ class Record:
 def to_json(record: Record) -> dict[str, Any]:
     """The record as JSON data; `recipe` stands at the top as well as in the cell, where people look for it."""
     data = dataclasses.asdict(record)
-    return {"record_format": FORMAT, "digest": record.cell.digest, "recipe": record.cell.recipe, **data}
+    del data["filed"]
+    return FORMAT.stamped({"digest": record.cell.digest, "recipe": record.cell.recipe, **data})
 
 
-def from_json(data: dict[str, Any]) -> Record:
-    """The record that `to_json` wrote.
+def from_json(data: Any) -> Record:
+    """The record that `to_json` wrote, now or in an older format.
 
     Raises:
         LilliputError: the data is malformed or newer than this program.
     """
+    return _record(FORMAT.current(data))
+
+
+def _record(data: dict[str, Any]) -> Record:
     try:
-        if data["record_format"] != FORMAT:
-            raise LilliputError(
-                f"a record of format {data['record_format']!r}; this version reads {FORMAT}: update lilliput"
-            )
-        cell = Cell(**{name: _tuples(value) for name, value in data["cell"].items()})
+        asked = {name: _tuples(value) for name, value in data["cell"].items()}
+        task = Task(**{name: _tuples(value) for name, value in asked["task"].items()})
+        cell = Cell(**{**asked, "task": task})
         return Record(
             cell=cell,
             status=data["status"],
@@ -118,6 +154,7 @@ def from_json(data: dict[str, Any]) -> Record:
             artifact=data["artifact"],
             elapsed_s=float(data["elapsed_s"]),
             step=data.get("step", ""),
+            filed=str(data["digest"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise LilliputError(f"a record is malformed: {str(error)[:80]}") from error
@@ -142,10 +179,9 @@ def read(path: Path) -> Record:
     Raises:
         LilliputError: it is damaged.
     """
+    data = FORMAT.read(path)
     try:
-        return from_json(json.loads(path.read_bytes()))
-    except ValueError as error:
-        raise LilliputError(f"{path} is not a record: {str(error)[:80]}") from error
+        return _record(data)
     except LilliputError as error:
         raise LilliputError(f"{path}: {error}") from error
 

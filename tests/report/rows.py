@@ -4,6 +4,7 @@ import numpy as np
 
 from lilliput.measurement import Absent, Conditions, Measurement
 from lilliput.record import RANDOM_POLICY, Cell, Record
+from lilliput.task import Task
 
 SEEDS = tuple(range(80))
 HERE = Conditions("A <processor> & more", "x86_64 avx2", 2, "Linux", "3.11", (("numpy", "2.0"),), 1, "2026-01-01")
@@ -21,7 +22,7 @@ def record(policy, algorithm, recipe, returns, *, environment="Env-v0", n_bytes=
     ]
     if peak is not None:
         found.append(measured("peak_memory_bytes", peak))
-    cell = Cell(policy, recipe, environment, format="c", compression_seed=seed, episode_seeds=SEEDS)
+    cell = Cell(policy, recipe, Task(environment), SEEDS, format="c", compression_seed=seed)
     names = (("source", "x.zip"), ("algorithm", algorithm), ("trained_on", environment))
     return Record(cell, "done", "", tuple(found), (Absent("energy_j", "no <counter>"),), names, "artifacts/x")
 
@@ -29,7 +30,7 @@ def record(policy, algorithm, recipe, returns, *, environment="Env-v0", n_bytes=
 def study(shares, *, policies=("SAC", "PPO", "TD3"), level=1000.0, environment="Env-v0"):
     """A random policy at 0, baselines at `level`, and each recipe at its share of the baseline, with its bytes."""
     rng = np.random.default_rng(0)
-    zero = Cell(RANDOM_POLICY, "", environment, format="none", episode_seeds=SEEDS)
+    zero = Cell(RANDOM_POLICY, "", Task(environment), SEEDS, format="none")
     found = [Record(zero, "done", "", (measured("episode_return", *np.zeros(len(SEEDS))),))]
     for number, algorithm in enumerate(policies):
         base = level + rng.normal(0, 5, len(SEEDS))

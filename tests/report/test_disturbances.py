@@ -9,6 +9,7 @@ from lilliput.report import disturbances, guidelines, summary
 from lilliput.report.answers import costs, undisturbed
 from lilliput.report.disturbances import effects
 from lilliput.report.paper import tables
+from lilliput.task import Task
 
 PLAIN = {"half()": (0.98, 2000), "quantize()": (0.95, 1000)}
 UNDER = {"half()": (0.98, 2000), "quantize()": (0.45, 1000)}
@@ -18,7 +19,7 @@ def disturbed(shares, level):
     """The same policies in a disturbed environment, where the baseline returns `level`."""
     kwargs = json.dumps({"mass": 1.3, "of": "Env-v0"})
     for record in study(shares, level=level):
-        cell = dataclasses.replace(record.cell, environment="a:Perturbed-v0", environment_kwargs=kwargs)
+        cell = dataclasses.replace(record.cell, task=Task("a:Perturbed-v0", kwargs))
         yield dataclasses.replace(record, cell=cell)
 
 

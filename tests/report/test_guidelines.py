@@ -83,7 +83,7 @@ def test_the_best_by_both_rules():
 
 def test_the_papers_rule_means_nothing_below_zero():
     records = study({"half()": (0.99, 500)}, level=-100.0)
-    below = [r for r in records if r.cell.policy != "uniform-random"]
+    below = [r for r in records if not r.cell.is_floor]
     worse = type(records[0])(records[0].cell, "done", "", (record("p", "", "", np.full(80, -1000.0)).measurements[0],))
     found = guidelines.best(summary.rows([worse, *below], 0.9))
     assert {best.paper_applies for best in found} == {False}

@@ -14,6 +14,7 @@ from lilliput.measurement import Measurement
 from lilliput.record import Cell, Record
 from lilliput.report import page, summary
 from lilliput.report.files import csv_text, write_all
+from lilliput.task import Task
 
 SHARES = {
     **{f"prune_units(ratio={k / 10})": (1 - (k / 10) ** 2, 4000 - 400 * k) for k in range(1, 8)},
@@ -28,7 +29,7 @@ EVIL = '</script><script>document.title = "owned"</script>'
 
 @pytest.fixture
 def records():
-    broken = Cell("0" * 64, "half()", "Env-v0", format="c", episode_seeds=SEEDS)
+    broken = Cell("0" * 64, "half()", Task("Env-v0"), SEEDS)
     return [*study(SHARES), Record(broken, "failed", EVIL)]
 
 

@@ -6,6 +6,7 @@ import pytest
 from lilliput.measurement import Absent, Measurement
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.report import summary, table
+from lilliput.task import Task
 
 SEEDS = tuple(range(100))
 
@@ -19,7 +20,7 @@ def record(recipe, returns, *, policy="p", model_bytes: int | None = 1000, laten
             Measurement("latency_s", latency, "measured: x"),
             Measurement("baseline_latency_s", (2e-6,), "measured: x"),
         ]
-    cell = Cell(policy, recipe, "Env-v0", format="none" if policy == RANDOM_POLICY else "c", episode_seeds=SEEDS)
+    cell = Cell(policy, recipe, Task("Env-v0"), format="none" if policy == RANDOM_POLICY else "c", items=SEEDS)
     return Record(cell, "done", "", tuple(measured), (Absent("energy_j", "no counter"),))
 
 
@@ -32,7 +33,7 @@ def records():
         record("prune_units(ratio=0.9)", base * 0.2),
         record("", base, model_bytes=4000, latency=(2e-6,)),
         record("quantize()", base - 1, latency=(1e-6, 1e-6, 4e-6)),
-        Record(Cell("p", "remove_dead_inputs()", "Env-v0", episode_seeds=SEEDS), "not_applicable", "no input is dead"),
+        Record(Cell("p", "remove_dead_inputs()", Task("Env-v0"), items=SEEDS), "not_applicable", "no input is dead"),
     ]
 
 
@@ -58,7 +59,7 @@ def test_a_candidate_without_its_baseline_gets_no_retention(records):
 
 def test_returns_on_other_seeds_are_never_paired(records):
     elsewhere = Record(
-        Cell("p", "half()", "Env-v0", episode_seeds=tuple(range(50, 150))), "done", "", records[2].measurements
+        Cell("p", "half()", Task("Env-v0"), items=tuple(range(50, 150))), "done", "", records[2].measurements
     )
     row = next(row for row in summary.rows([*records, elsewhere], 0.95) if row.recipe == "half()")
     assert row.retention is None

@@ -17,6 +17,7 @@ from lilliput.shrink.result import frontier
 from lilliput.shrink.search import Searched
 from lilliput.shrink.trial import Bar, attempt, known, play_random
 from lilliput.study.run import keep_policy
+from lilliput.task import Task
 
 RECIPE = "quantize()"
 
@@ -25,7 +26,7 @@ def tried(folder: Path, request: Request) -> tuple[Place, Searched]:
     """The baseline and one trial, as the search makes them."""
     policy = cartpole()
     keep_policy(folder, policy)
-    place = Place(folder, policy.digest, request, ())
+    place = Place(folder, policy.digest, request)
     until = time.time() + 60
     trials = {"": attempt(place, "", until, None, 16)}
     bar = Bar(trials[""].returns, play_random(place, 16), request.keep)
@@ -36,9 +37,9 @@ def tried(folder: Path, request: Request) -> tuple[Place, Searched]:
 @pytest.mark.parametrize(
     "asked",
     [
-        Request("CartPole-v1", objective="latency_s", train=False, format="onnx"),
-        Request("CartPole-v1", deadline_s=1e-12, train=False, format="onnx"),
-        Request("CartPole-v1", objective="n_macs", train=False, format="onnx"),
+        Request(Task("CartPole-v1"), objective="latency_s", train=False, format="onnx"),
+        Request(Task("CartPole-v1"), deadline_s=1e-12, train=False, format="onnx"),
+        Request(Task("CartPole-v1"), objective="n_macs", train=False, format="onnx"),
     ],
 )
 def test_taken_up_again_a_trial_has_the_value_and_the_broken_limit_that_it_had(tmp_path: Path, asked: Request) -> None:
@@ -56,7 +57,7 @@ def test_taken_up_again_a_trial_has_the_value_and_the_broken_limit_that_it_had(t
 
 def test_what_breaks_a_limit_is_no_finalist_and_not_on_the_frontier(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    place, found = tried(tmp_path, Request("CartPole-v1", deadline_s=1e-12, train=False, format="onnx"))
+    place, found = tried(tmp_path, Request(Task("CartPole-v1"), deadline_s=1e-12, train=False, format="onnx"))
     assert "latency_s is" in found.trials[RECIPE].broken
     again = Searched(known(place)[0], found.bar)
     for searched in (found, again):
@@ -71,7 +72,7 @@ def test_a_limit_is_broken_from_one_byte_on() -> None:
     from lilliput.measurement import Measurement
 
     flash = (Measurement("flash_bytes", (1_000.0,), "counted: by hand"),)
-    request = Request("CartPole-v1", target="cortex-m4", max_flash=1_000)
+    request = Request(Task("CartPole-v1"), target="cortex-m4", max_flash=1_000)
     assert objective.broken(request, flash) == ""
     assert objective.broken(replace(request, max_flash=999), flash) == "flash_bytes is 1,000, 1 over the limit of 999"
     assert objective.names(request) == ("flash_bytes", "ram_bytes", "instructions")
@@ -85,7 +86,7 @@ def test_the_fewest_instructions_within_the_flash_of_a_processor(tmp_path: Path)
     from lilliput.policies.artifact import read_artifact
 
     request = Request(
-        "CartPole-v1", 0.8, 60.0, "instructions", train=False, target="cortex-m4", max_flash=6_000, max_ram=4_000
+        Task("CartPole-v1"), 0.8, 60.0, "instructions", train=False, target="cortex-m4", max_flash=6_000, max_ram=4_000
     )
     result = shrink(cartpole(), request, tmp_path, lambda _: None)
     assert result.recipe

@@ -8,6 +8,7 @@ from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.shrink.page import rows
 from lilliput.shrink.result import Result
 from lilliput.statistics import retention
+from lilliput.task import Task
 
 RNG = np.random.default_rng(3)
 RECIPE = "quantize()"
@@ -15,7 +16,7 @@ RECIPE = "quantize()"
 
 def record(policy: str, recipe: str, seeds: range, role: str, mean: float) -> Record:
     played = tuple(float(x) for x in RNG.normal(mean, 5, len(seeds)))
-    cell = Cell(policy, recipe, "CartPole-v1", episode_seeds=tuple(seeds), settings=(("role", role),))
+    cell = Cell(policy, recipe, Task("CartPole-v1"), items=tuple(seeds), settings=(("role", role),))
     sizes = (Measurement("model_bytes", (400.0 if recipe else 4_000.0,), "counted"),)
     return Record(cell, "done", measurements=(Measurement("episode_return", played, "measured"), *sizes))
 
@@ -58,7 +59,7 @@ def test_without_a_confirmed_candidate_no_row_has_a_verdict() -> None:
 
 def test_a_trial_that_was_not_made_stands_there_with_its_reason() -> None:
     failed = Record(
-        Cell("digest", "prune_units(ratio=0.5)", "CartPole-v1", episode_seeds=(0,), settings=(("role", "selection"),)),
+        Cell("digest", "prune_units(ratio=0.5)", Task("CartPole-v1"), items=(0,), settings=(("role", "selection"),)),
         "not_applicable",
         "prune_units: the policy has no hidden units",
     )

@@ -18,6 +18,7 @@ from lilliput.policies.play import check_disjoint, episode_returns
 from lilliput.policies.policy import Policy
 from lilliput.shrink import Request, shrink
 from lilliput.study.workspace import locked
+from lilliput.task import Task
 
 
 @pytest.mark.slow
@@ -43,12 +44,12 @@ def test_without_training_it_ends_with_an_artifact_and_its_evidence(tmp_path: Pa
     records = list(record.read_all(folder / "records"))
     roles = {role: [r for r in records if ("role", role) in r.cell.settings] for role in ("selection", "confirmation")}
     check_disjoint(
-        selection={seed for r in roles["selection"] for seed in r.cell.episode_seeds},
-        confirmation={seed for r in roles["confirmation"] for seed in r.cell.episode_seeds},
+        selection={seed for r in roles["selection"] for seed in r.cell.items},
+        confirmation={seed for r in roles["confirmation"] for seed in r.cell.items},
     )
     assert {r.cell.recipe for r in roles["selection"]} >= {found["recipe"], ""}
     confirming = [r for r in roles["confirmation"] if r.cell.recipe == found["recipe"]]
-    assert sum(len(r.cell.episode_seeds) for r in confirming) == found["n_episodes"]
+    assert sum(len(r.cell.items) for r in confirming) == found["n_episodes"]
     assert {r.cell.format for r in confirming} == {"onnx"}
     again = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert json.loads(again.stdout) == found
@@ -57,7 +58,7 @@ def test_without_training_it_ends_with_an_artifact_and_its_evidence(tmp_path: Pa
 @pytest.mark.slow
 def test_a_student_is_found_and_confirmed(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    request = Request("CartPole-v1", keep=0.8, within_s=120.0, format="onnx")
+    request = Request(Task("CartPole-v1"), keep=0.8, within_s=120.0, format="onnx")
     said: list[str] = []
     result = shrink(cartpole(), request, tmp_path, said.append)
     assert result.recipe.startswith("distill(")
@@ -74,20 +75,20 @@ def test_a_policy_that_is_not_better_than_random_is_refused(tmp_path: Path) -> N
         (layers.Dense(np.zeros((2, 4), np.float32), np.zeros(2, np.float32)), layers.ArgmaxAction((2,))),
     )
     with pytest.raises(LilliputError, match="there is no return to keep"):
-        shrink(flat, Request("CartPole-v1", within_s=30.0, train=False), tmp_path, lambda _: None)
+        shrink(flat, Request(Task("CartPole-v1"), within_s=30.0, train=False), tmp_path, lambda _: None)
 
 
 def test_another_environment_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(LilliputError, match="Pendulum-v1 has"):
-        shrink(cartpole(), Request("Pendulum-v1"), tmp_path, lambda _: None)
+        shrink(cartpole(), Request(Task("Pendulum-v1")), tmp_path, lambda _: None)
 
 
 def test_a_folder_of_another_request_is_refused(tmp_path: Path) -> None:
-    shrink(cartpole(), Request("CartPole-v1", within_s=1.0, train=False, workers=1), tmp_path, lambda _: None)
+    shrink(cartpole(), Request(Task("CartPole-v1"), within_s=1.0, train=False, workers=1), tmp_path, lambda _: None)
     request = tmp_path / "request.json"
     request.write_text(json.dumps({**json.loads(request.read_text()), "environment": "Pendulum-v1"}))
     with pytest.raises(LilliputError, match=r"holds a shrink of environment 'Pendulum-v1', keep 0\.95; choose another"):
-        shrink(cartpole(), Request("CartPole-v1", keep=0.9), tmp_path, lambda _: None)
+        shrink(cartpole(), Request(Task("CartPole-v1"), keep=0.9), tmp_path, lambda _: None)
 
 
 def test_a_refused_command_leaves_nothing_and_force_begins_anew(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_a_refused_command_leaves_nothing_and_force_begins_anew(tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["request.json", "confirmation.json", "result.json"])
 def test_a_cut_file_is_one_line_and_force_begins_anew(tmp_path: Path, name: str) -> None:
-    request = Request("CartPole-v1", within_s=1.0, train=False, format="onnx", workers=1)
+    request = Request(Task("CartPole-v1"), within_s=1.0, train=False, format="onnx", workers=1)
     shrink(cartpole(), request, tmp_path, lambda _: None)
     (tmp_path / "result.json").rename(tmp_path / "kept")
     if name == "result.json":
@@ -147,7 +148,7 @@ def test_a_cut_file_is_one_line_and_force_begins_anew(tmp_path: Path, name: str)
 )
 def test_what_cannot_be_is_said(change: dict[str, float], message: str) -> None:
     with pytest.raises(LilliputError, match=message):
-        Request("CartPole-v1", **change)  # pyright: ignore[reportArgumentType]
+        Request(Task("CartPole-v1"), **change)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_time_is_read_with_its_unit() -> None:
@@ -158,7 +159,7 @@ def test_a_time_is_read_with_its_unit() -> None:
 @pytest.mark.slow
 def test_where_nothing_was_tried_it_says_so(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    request = Request("CartPole-v1", within_s=1.0, train=False, format="onnx", workers=1)
+    request = Request(Task("CartPole-v1"), within_s=1.0, train=False, format="onnx", workers=1)
     result = shrink(cartpole(), request, tmp_path, lambda _: None)
     assert result.recipe == ""
     assert any("give more time" in note for note in result.notes)
@@ -168,7 +169,7 @@ def test_where_nothing_was_tried_it_says_so(tmp_path: Path) -> None:
 def test_a_policy_that_cannot_fit_is_told_so(tmp_path: Path) -> None:
     if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
         pytest.skip("needs gcc-arm-none-eabi and qemu-system-arm")
-    request = Request("CartPole-v1", within_s=5.0, train=False, workers=1, target="cortex-m4", max_flash=10)
+    request = Request(Task("CartPole-v1"), within_s=5.0, train=False, workers=1, target="cortex-m4", max_flash=10)
     result = shrink(cartpole(), request, tmp_path, lambda _: None)
     assert result.recipe == ""
     assert any("flash_bytes is" in note and "over the limit of 10" in note for note in result.notes)

@@ -50,7 +50,7 @@ def test_a_cell_that_hangs_or_kills_its_ray_worker_is_a_record(balancer, tmp_pat
     study = read(study_file(tmp_path, balancer, *lines, recipes=('"half()"',)))
     tally = conduct(study, plan(study), tmp_path / "out", Ray(2, 25.0), IGNORE)
     assert (tally.done, tally.failed) == (3, 6)
-    reasons = {r.cell.environment: r.reason for r in records(tmp_path / "out") if r.status == "failed"}
+    reasons = {r.cell.task.id: r.reason for r in records(tmp_path / "out") if r.status == "failed"}
     assert "stopped after its time of 25 s" in reasons["hostile:Hangs-v0"]
     assert "ended 2 times" in reasons["hostile:Kills-v0"]
 

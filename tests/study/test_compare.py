@@ -15,13 +15,14 @@ from lilliput.policies.play import SeedPlan, episode_returns
 from lilliput.report import summary
 from lilliput.study import workspace
 from lilliput.study.compare import Comparison, cells, compare
+from lilliput.task import Task
 
 SILENT = lambda *_: None  # noqa: E731
 RECIPES = ('quantize(scheme="dynamic")', "prune_units(ratio=0.25)")
 
 
 def comparison(**changes):
-    return dataclasses.replace(Comparison("CartPole-v1", RECIPES, ("onnx",), 12, timings=False), **changes)
+    return dataclasses.replace(Comparison(Task("CartPole-v1"), RECIPES, ("onnx",), 12, timings=False), **changes)
 
 
 def test_every_number_is_the_artifacts_own(balancer, tmp_path):
@@ -86,7 +87,7 @@ def test_a_damaged_record_is_done_again_and_a_damaged_artifact_made_anew(balance
 
 def test_the_wrong_environment_is_refused_with_both_spaces(balancer, tmp_path):
     with pytest.raises(LilliputError, match=r"observation space is Box\(.*Acrobot-v1 has Box"):
-        compare(balancer, comparison(environment="Acrobot-v1"), tmp_path, 1, SILENT)
+        compare(balancer, comparison(task=Task("Acrobot-v1")), tmp_path, 1, SILENT)
 
 
 def test_a_recipe_without_a_step_is_refused_and_twins_are_one(balancer):
@@ -108,8 +109,8 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 
 def test_the_seeds_of_a_comparison_are_those_of_confirmation(balancer):
     found = cells(balancer, comparison())
-    assert {cell.episode_seeds for cell in found} == {SeedPlan(0).episodes("confirmation", 12)}
-    assert not set(found[0].episode_seeds) & set(SeedPlan(0).episodes("calibration", 1000))
+    assert {cell.items for cell in found} == {SeedPlan(0).episodes("confirmation", 12)}
+    assert not set(found[0].items) & set(SeedPlan(0).episodes("calibration", 1000))
 
 
 @pytest.mark.slow

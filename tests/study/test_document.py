@@ -1,7 +1,8 @@
 import pytest
 
 from lilliput.errors import LilliputError
-from lilliput.study.document import Place, read
+from lilliput.study.document import read
+from lilliput.task import Task
 
 GOOD = """\
 policies = ["a.zip"]
@@ -26,11 +27,11 @@ def test_what_is_left_out_has_its_default(tmp_path):
 
 
 def test_environments_as_a_text_a_list_and_a_table(tmp_path):
-    assert read(written(tmp_path, GOOD + 'environments = "Hopper-v4"')).environments == (("*", (Place("Hopper-v4"),)),)
+    assert read(written(tmp_path, GOOD + 'environments = "Hopper-v4"')).environments == (("*", (Task("Hopper-v4"),)),)
     table = GOOD + '[environments]\n"*/Hopper*" = ["Hopper-v4", { id = "Hopper-v5", kwargs = { b = 1, a = 2 } }]\n'
     (pattern, places), *_ = read(written(tmp_path, table)).environments
     assert pattern == "*/Hopper*"
-    assert places == (Place("Hopper-v4"), Place("Hopper-v5", '{"a": 2, "b": 1}'))
+    assert places == (Task("Hopper-v4"), Task("Hopper-v5", '{"a": 2, "b": 1}'))
 
 
 @pytest.mark.parametrize(

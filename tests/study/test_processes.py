@@ -16,6 +16,7 @@ from lilliput.policies.policy import Policy
 from lilliput.record import Cell
 from lilliput.study import local
 from lilliput.study.run import keep_policy
+from lilliput.task import Task
 
 SILENT = lambda *_: None  # noqa: E731
 
@@ -59,9 +60,7 @@ def test_a_folder_s_copy_of_a_policy_learns_what_another_source_of_it_tells(tmp_
 
 def cell(policy, recipe="", environment="CartPole-v1", episodes=3):
     quantities = ("episode_return", "model_bytes")
-    return Cell(
-        policy.digest, recipe, environment, format="onnx", episode_seeds=tuple(range(episodes)), quantities=quantities
-    )
+    return Cell(policy.digest, recipe, Task(environment), tuple(range(episodes)), format="onnx", quantities=quantities)
 
 
 @pytest.mark.slow

@@ -11,7 +11,6 @@ from click.testing import CliRunner
 from lilliput.cli import cli
 from lilliput.errors import LilliputError
 from lilliput.policies import policy as policy_file
-from lilliput.record import RANDOM_POLICY
 from lilliput.study.conduct import conduct, records, tally_of
 from lilliput.study.document import read
 from lilliput.study.local import Local
@@ -39,8 +38,8 @@ def test_the_cells_are_the_product_with_one_baseline_and_one_random_policy(balan
     planned = plan(read(path))
     assert len(planned.cells) == len(set(planned.cells)) == 1 + 1 + 3 * 2
     assert [c.recipe for c in planned.cells[:2]] == ["", ""]
-    assert planned.cells[0].policy == RANDOM_POLICY
-    assert {c.episode_seeds for c in planned.cells} == {planned.cells[0].episode_seeds}
+    assert planned.cells[0].is_floor
+    assert {c.items for c in planned.cells} == {planned.cells[0].items}
     assert len(planned.timings) == 7
     assert {t.quantities for _, t in planned.timings} == {("latency_s", "baseline_latency_s")}
 
@@ -66,7 +65,7 @@ def test_a_policy_whose_environment_is_gone_wants_it_named(balancer, tmp_path):
     with pytest.raises(LilliputError, match=r'"LunarLander-v2" = "LunarLander-v3"'):
         plan(read(study_file(tmp_path, old)))
     path = study_file(tmp_path, old, "[environments]", '"LunarLander-v2" = "CartPole-v1"')
-    assert {c.environment for c in plan(read(path)).cells} == {"CartPole-v1"}
+    assert {c.task.id for c in plan(read(path)).cells} == {"CartPole-v1"}
     wrong = study_file(tmp_path, old, "environments = 'Acrobot-v1'")
     with pytest.raises(LilliputError, match=r"environments: .*observation space"):
         plan(read(wrong))
@@ -74,7 +73,7 @@ def test_a_policy_whose_environment_is_gone_wants_it_named(balancer, tmp_path):
 
 def test_of_several_environments_a_policy_plays_those_that_it_fits(balancer, tmp_path):
     path = study_file(tmp_path, balancer, "environments = ['Acrobot-v1', 'CartPole-v0', 'CartPole-v1']")
-    assert {c.environment for c in plan(read(path)).cells} == {"CartPole-v0", "CartPole-v1"}
+    assert {c.task.id for c in plan(read(path)).cells} == {"CartPole-v0", "CartPole-v1"}
 
 
 def test_missing_policies_are_said_with_the_line(balancer, tmp_path, monkeypatch):

@@ -83,8 +83,8 @@ def compare(
     if len(distinct) < len(recipes):
         click.echo(f"note: {len(recipes)} recipes are given, {len(distinct)} of them different; each is once", err=True)
     policy = reader.read(source, reading, environment, environment_kwargs)
-    id_, kwargs = resolve(policy, environment, environment_kwargs)
-    comparison = Comparison(id_, recipes, formats or ("c",), episodes, seed, kwargs, not no_timings)
+    task = resolve(policy, environment, environment_kwargs)
+    comparison = Comparison(task, recipes, formats or ("c",), episodes, seed, not no_timings)
     with progress.shown(quiet=as_json) as report:
         records = run(policy, comparison, out, workers, report, force=force)
     rows = summary.rows(records, keep)
@@ -92,7 +92,7 @@ def compare(
     (out / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in remarks) + "\n")
     (out / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
     (out / "report.csv").write_text(files.csv_text(rows), encoding="utf-8")
-    title = f"{policy.provenance.source} on {id_}"
+    title = f"{policy.provenance.source} on {task.id}"
     written = "artifacts, records and this table"
     try:
         page.write_rows(rows, records, keep, out / "report.html", title)
@@ -101,10 +101,12 @@ def compare(
         click.echo(f"note: {error}", err=True)
     if as_json:
         click.echo(
-            json.dumps({"environment": id_, "keep": keep, "rows": table.to_json(rows), "remarks": remarks}, indent=1)
+            json.dumps(
+                {"environment": task.id, "keep": keep, "rows": table.to_json(rows), "remarks": remarks}, indent=1
+            )
         )
         return
-    click.echo(f"{policy.provenance.source} on {id_}, {episodes} episodes a candidate, keep {keep:g}\n")
+    click.echo(f"{policy.provenance.source} on {task.id}, {episodes} episodes a candidate, keep {keep:g}\n")
     click.echo(table.text(rows))
     click.echo("\n" + "\n".join(remarks))
     click.echo(f"\n{written}: {out}")

@@ -55,6 +55,7 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     from lilliput.shrink.result import to_json
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run
+    from lilliput.task import Task
 
     sources = sorted(path for path in policies.iterdir() if path.is_dir()) if policies.is_dir() else []
     if not sources:
@@ -71,7 +72,9 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
             f"[{number}/{len(sources)}] {policy.provenance.algorithm} on {id_}, {policy.model_bytes:,} bytes", err=True
         )
         with progress.shown(quiet=as_json) as report:
-            records = run(policy, Comparison(id_, RECIPES, ("c",), episodes, 0), target, os.cpu_count() or 1, report)
+            records = run(
+                policy, Comparison(Task(id_), RECIPES, ("c",), episodes, 0), target, os.cpu_count() or 1, report
+            )
         rows = summary.rows(records, 0.95)
         (target / "table.md").write_text(table.markdown(rows))
         found[name] = table.to_json(rows)
@@ -79,7 +82,7 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
             click.echo(f"\n{name}: {episodes} episodes each, on the compiled C\n\n{table.text(rows)}\n")
     name = min(loaded, key=lambda name: loaded[name].model_bytes)
     click.echo(f"the smallest policy of {name} that keeps 95 %, without training: a minute at most", err=True)
-    request = Request(name.partition("-")[2], within_s=_SHRINK_S, workers=os.cpu_count() or 1, train=False)
+    request = Request(Task(name.partition("-")[2]), within_s=_SHRINK_S, workers=os.cpu_count() or 1, train=False)
     result = shrink(loaded[name], request, output / f"{name}-shrunk", lambda said: click.echo(said, err=True))
     found["shrink"] = to_json(result)
     if as_json:

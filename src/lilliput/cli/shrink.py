@@ -96,16 +96,15 @@ def shrink(
     from lilliput.study.environment import resolve
 
     policy = reader.read(source, reading, environment, environment_kwargs)
-    id_, kwargs = resolve(policy, environment, environment_kwargs)
+    task = resolve(policy, environment, environment_kwargs)
     request = Request(
-        id_,
+        task,
         keep,
         within,
         OBJECTIVES[objective],
         format_,
         seed,
         workers,
-        kwargs,
         not no_training,
         target,
         max_flash,
@@ -127,7 +126,7 @@ def shrink(
         raise
     written = "artifact, policy and records"
     try:
-        page.write(out, result, keep, f"{policy.provenance.source} on {id_}, made small")
+        page.write(out, result, keep, f"{policy.provenance.source} on {task.id}, made small")
         written = "artifact, policy, records and report.html"
     except MissingDependency as error:
         click.echo(f"note: {error}", err=True)

@@ -67,12 +67,10 @@ def by_policy(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
 
 
 def undisturbed(rows: Iterable[Row]) -> list[Row]:
-    """The rows without those of an environment with arguments whose policy plays the same one without them, too."""
+    """The rows without those of a changed task whose policy is judged on the unchanged one, too."""
     found = list(rows)
     played = {(row.policy, row.environment) for row in found}
-    return [
-        row for row in found if " " not in row.environment or (row.policy, row.environment.split()[0]) not in played
-    ]
+    return [row for row in found if not row.task.changed or (row.policy, row.task.base) not in played]
 
 
 def smallest(rows: Sequence[Row]) -> list[Row | None]:

@@ -47,8 +47,8 @@ def effects(rows: Sequence[Row], keep: float) -> tuple[Effect, ...]:
     plain = {_candidate(row, row.environment): row for row in rows if row.retention is not None}
     pairs: dict[tuple[str, str], list[tuple[Row, Row]]] = defaultdict(list)
     for row in rows:
-        place, _, disturbance = row.environment.partition(" ")
-        before = plain.get(_candidate(row, place)) if disturbance and row.recipe and row.retention else None
+        disturbance = row.task.changed
+        before = plain.get(_candidate(row, row.task.base)) if disturbance and row.recipe and row.retention else None
         if before is not None and before.retention is not None and before.retention.estimate >= keep:
             pairs[EVERY, disturbance].append((before, row))
             pairs[row.recipe, disturbance].append((before, row))

@@ -110,7 +110,7 @@ def _columns(lines: Sequence[dict[str, Any]]) -> list[str]:
     return list(found) or ["policy"]
 
 
-_TOLD_OTHERWISE = {"names", "retention", "verdict", "latency", "notes", "digests", "policy", "on_targets"}
+_TOLD_OTHERWISE = {"names", "retention", "verdict", "latency", "notes", "digests", "policy", "task", "on_targets"}
 
 
 def _lines(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any, final
 
 import numpy as np
 
-from lilliput.record import RANDOM_POLICY, Cell, Record
+from lilliput.record import Cell, Record
 
 _Task = tuple[object, ...]
 
@@ -50,7 +50,7 @@ class Leader:
         if record.status != "done" or not returns:
             return
         task, cell = _task(record.cell), record.cell
-        if cell.policy == RANDOM_POLICY:
+        if cell.is_floor:
             self._random[task] = float(np.mean(returns))
             for group in [key for key in self._waiting if key[: len(task)] == task]:
                 self._settle(group, task)
@@ -58,7 +58,7 @@ class Leader:
         sizes = record.values("model_bytes")
         if not sizes:
             return
-        group = (*task, cell.policy, cell.format)
+        group = (*task, cell.subject, cell.format)
         if cell.recipe:
             self._waiting[group].append(record)
         else:
@@ -78,8 +78,8 @@ class Leader:
             if kept >= self.keep and smaller > (self.lead.smaller if self.lead else 1):
                 names, cell = dict(record.names), record.cell
                 algorithm = names.get("algorithm") or "a policy"
-                self.lead = Lead(algorithm, cell.environment, cell.recipe, cell.format, kept, smaller)
+                self.lead = Lead(algorithm, str(cell.task), cell.recipe, cell.format, kept, smaller)
 
 
 def _task(cell: Cell) -> _Task:
-    return cell.environment, cell.environment_kwargs, cell.wrappers, cell.episode_seeds
+    return cell.task, cell.items

@@ -1,6 +1,5 @@
 """From records to rows: what each candidate kept and cost, against the baseline on the same seeds."""
 
-import json
 import math
 import statistics
 from collections import defaultdict
@@ -12,9 +11,13 @@ from typing import final
 import numpy as np
 from jaxtyping import Float64
 
-from lilliput.record import RANDOM_POLICY, Cell, Record
+from lilliput.record import Cell, Record
 from lilliput.report.decisions import Decision, Episodes, decide
 from lilliput.statistics import Retention, Verdict, worst_decile
+from lilliput.task import Task
+
+Floors = dict[tuple[Task, tuple[int | str, ...]], Record]
+"""What the floor did, by task and items."""
 
 
 @final
@@ -48,13 +51,14 @@ class Row:
         smaller: the baseline's model_bytes over this one's.
         file_smaller: the same of the files on disk.
         memory_bytes: peak resident memory over that of the same runtime serving an identity policy.
-        environment: the id, with its arguments after a space where there are any; see `place`.
+        environment: the task in words.
         digests: of the cells that the row is made of: the names of their record files.
         on_targets: on each processor that it was counted on.
     """
 
     policy: str
     names: tuple[tuple[str, str], ...]
+    task: Task
     environment: str
     recipe: str
     format: str
@@ -128,18 +132,16 @@ def rows_to_the_first_kept(records: Iterable[Record], keep: float) -> tuple[Row,
 
 def _parts(records: Iterable[Record]) -> tuple[list["_Part"], dict[tuple[object, ...], list[Record]]]:
     """The candidates in the order of the rows, and what was counted on targets."""
-    groups: dict[tuple[str, tuple[object, ...]], dict[tuple[object, ...], list[Record]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    randoms: dict[tuple[object, ...], Record] = {}
+    groups: dict[tuple[str, Task], dict[tuple[object, ...], list[Record]]] = defaultdict(lambda: defaultdict(list))
+    randoms: Floors = {}
     counted: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for record in records:
         if record.cell.target != "host":
             counted[_whole(record.cell)].append(record)
-        elif record.cell.policy == RANDOM_POLICY:
-            randoms[_task(record.cell), record.cell.episode_seeds] = record
+        elif record.cell.is_floor:
+            randoms[record.cell.task, record.cell.items] = record
         else:
-            groups[record.cell.policy, _task(record.cell)][_candidate(record.cell)].append(record)
+            groups[record.cell.subject, record.cell.task][_candidate(record.cell)].append(record)
     parts: list[_Part] = []
     for (_, task), candidates in groups.items():
         measured = {candidate: _measured(own) for candidate, own in candidates.items()}
@@ -213,17 +215,17 @@ class _Part:
 
     @property
     def key(self) -> tuple[str, str]:
-        return self.cell.policy, place(self.cell.environment, self.cell.environment_kwargs)
+        return self.cell.subject, str(self.cell.task)
 
 
 def _returns(
     own: _Measured,
     baseline: _Measured,
-    task: tuple[object, ...],
-    randoms: dict[tuple[object, ...], Record],
+    task: Task,
+    randoms: Floors,
 ) -> _Returns:
     played = next((record for record in own.records if record.values("episode_return")), None)
-    random = randoms.get((task, played.cell.episode_seeds)) if played else None
+    random = randoms.get((task, played.cell.items)) if played else None
     return _Returns(
         np.array(own.values.get("episode_return", ()), np.float64),
         np.array(baseline.values.get("episode_return", ()), np.float64),
@@ -231,29 +233,12 @@ def _returns(
     )
 
 
-def place(environment: str, kwargs: str) -> str:
-    """An environment in words: the id and its arguments; one that changes another (`of`) goes by the other's name.
-
-    >>> place("Hopper-v4", "{}"), place("LunarLander-v3", '{"continuous": true}')
-    ('Hopper-v4', 'LunarLander-v3 continuous=true')
-    >>> place("my.module:Perturbed-v0", '{"mass": 1.3, "of": "Hopper-v4"}')
-    'Hopper-v4 mass=1.3'
-    """
-    given = json.loads(kwargs)
-    name = str(given.pop("of", environment))
-    return " ".join([name, *(f"{key}={json.dumps(value)}" for key, value in given.items())])
-
-
-def _task(cell: Cell) -> tuple[object, ...]:
-    return cell.environment, cell.environment_kwargs, cell.wrappers
-
-
 def _candidate(cell: Cell) -> tuple[object, ...]:
     return cell.recipe, cell.format, cell.compression_seed
 
 
 def _whole(cell: Cell) -> tuple[object, ...]:
-    return cell.policy, _task(cell), _candidate(cell)
+    return cell.subject, cell.task, _candidate(cell)
 
 
 def _any_seed(measured: dict[tuple[object, ...], _Measured], candidate: tuple[object, ...]) -> _Measured:
@@ -279,9 +264,10 @@ def _row(
     absent = {f"{a.quantity}: {a.reason}": None for record in records for a in record.absent}
     absent |= {f"{record.cell.target}: {record.reason}": None for record in counted if record.status != "done"}
     return Row(
-        policy=cell.policy,
+        policy=cell.subject,
         names=records[0].names or (baseline.records[0].names if baseline.records else ()),
-        environment=place(cell.environment, cell.environment_kwargs),
+        task=cell.task,
+        environment=str(cell.task),
         recipe=cell.recipe,
         format=cell.format,
         target=cell.target,
@@ -309,7 +295,7 @@ def _row(
         energy_j=own.one("energy_j"),
         episode_time_s=own.one("episode_time_s"),
         notes=tuple(absent),
-        digests=tuple(record.cell.digest for record in (*records, *counted)),
+        digests=tuple(record.digest for record in (*records, *counted)),
         on_targets=tuple(_on_target(record) for record in counted if record.status == "done"),
     )
 

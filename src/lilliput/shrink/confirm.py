@@ -1,7 +1,6 @@
 """Confirmation: the exported artifacts of a few finalists, in an order fixed beforehand, each on its own episodes."""
 
 import itertools
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -211,12 +210,11 @@ def seeds_of(seed: int) -> Callable[[int], Iterator[int]]:
 def cells(place: Place, recipe: str, seeds: Sequence[int]) -> tuple[Cell, Cell, Cell]:
     """The cells of candidate, baseline and random policy on these seeds."""
     request = place.request
-    kwargs = json.dumps(dict(request.environment_kwargs), sort_keys=True)
     quantities = ("episode_return", "model_bytes", "n_macs")
 
-    def cell(policy: str, text: str, format_: str, names: tuple[str, ...]) -> Cell:
+    def cell(subject: str, text: str, format_: str, names: tuple[str, ...]) -> Cell:
         return Cell(
-            policy, text, request.environment, kwargs, place.wrappers, format_, "host", request.seed, tuple(seeds),
+            subject, text, request.task, tuple(seeds), RANDOM_POLICY, format_, "host", request.seed,
             names, (("role", "confirmation"),), versions(text, names),
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lilliput import record as record_file
 from lilliput.measurement import Measurement
-from lilliput.record import RANDOM_POLICY, Record
+from lilliput.record import Record
 from lilliput.report import page
 from lilliput.report.summary import Row
 from lilliput.report.summary import rows as rows_of
@@ -57,31 +57,31 @@ def _n(record: Record) -> int:
 
 
 def _is_random(record: Record) -> bool:
-    return record.cell.policy == RANDOM_POLICY
+    return record.cell.is_floor
 
 
-def _with_returns(record: Record, seeds: Sequence[int], values: Sequence[float]) -> Record:
+def _with_returns(record: Record, seeds: Sequence[int | str], values: Sequence[float]) -> Record:
     others = [m for m in record.measurements if m.quantity != "episode_return"]
     played = next(m for m in record.measurements if m.quantity == "episode_return")
     measurements = (Measurement("episode_return", tuple(values), played.method), *others)
-    return replace(record, cell=replace(record.cell, episode_seeds=tuple(seeds)), measurements=measurements)
+    return replace(record, cell=replace(record.cell, items=tuple(seeds)), measurements=measurements)
 
 
 def _cut(record: Record, n: int) -> Record:
     """The record of the first n episodes."""
-    return _with_returns(record, record.cell.episode_seeds[:n], record.values("episode_return")[:n])
+    return _with_returns(record, record.cell.items[:n], record.values("episode_return")[:n])
 
 
 def _joined(played: Sequence[Record], recipe: str) -> Iterator[Record]:
     """Candidate, baseline and random policy over all the candidate's blocks."""
     blocks = [record for record in played if record.cell.recipe == recipe and not _is_random(record)]
-    order = [record.cell.episode_seeds for record in blocks]
+    order = [record.cell.items for record in blocks]
     for wanted, of_random in ((recipe, False), ("", False), ("", True)):
         by_seeds = {
-            record.cell.episode_seeds: record
+            record.cell.items: record
             for record in played
             if record.cell.recipe == wanted and _is_random(record) == of_random
         }
         parts = [by_seeds[seeds] for seeds in order]
-        seeds = [seed for record in parts for seed in record.cell.episode_seeds]
+        seeds = [seed for record in parts for seed in record.cell.items]
         yield _with_returns(parts[0], seeds, [v for record in parts for v in record.values("episode_return")])

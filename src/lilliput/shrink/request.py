@@ -1,12 +1,12 @@
 """What is asked of shrink, and where its files stand."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, final, get_args
+from typing import Literal, final, get_args
 
 from lilliput.errors import LilliputError
 from lilliput.study.workspace import Workspace
+from lilliput.task import Task
 
 Objective = Literal["model_bytes", "n_macs", "latency_s", "instructions"]
 OBJECTIVES: dict[str, Objective] = {name: name for name in get_args(Objective)}
@@ -21,7 +21,7 @@ class Request:
     """What is asked.
 
     Attributes:
-        environment: a Gymnasium id; environment_kwargs: its arguments.
+        task: where the policy plays, behind its own wrappers.
         keep: the share of the return above random that the result has to keep.
         within_s: seconds for everything.
         objective: what is made small.
@@ -34,14 +34,13 @@ class Request:
         train: whether students are trained; without it only the steps that need no training are tried.
     """
 
-    environment: str
+    task: Task
     keep: float = 0.95
     within_s: float = 600.0
     objective: Objective = "model_bytes"
     format: str = "c"
     seed: int = 0
     workers: int = 2
-    environment_kwargs: Mapping[str, Any] = field(default_factory=dict)
     train: bool = True
     target: str = "host"
     max_flash: int | None = None
@@ -75,7 +74,6 @@ class Place:
     folder: Path
     policy_digest: str
     request: Request
-    wrappers: tuple[str, ...]
 
     @property
     def here(self) -> Workspace:

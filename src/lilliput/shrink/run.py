@@ -19,7 +19,7 @@ from lilliput.shrink.result import Result, frontier, read, table, write
 from lilliput.shrink.search import Searched, bar_of, pool, search
 from lilliput.shrink.trial import Bar, Trial, known, made, policy_path
 from lilliput.statistics import is_above_random, plan_confirmation, retention, worst_decile
-from lilliput.study.environment import check
+from lilliput.study.environment import behind, check
 from lilliput.study.run import artifact_name, keep_policy
 from lilliput.study.workspace import Workspace, enter, locked
 
@@ -54,7 +54,8 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say, *, force: b
             folder is another's or in use.
     """
     started = time.time()
-    check(policy, request.environment, request.environment_kwargs)
+    check(policy, request.task)
+    request = replace(request, task=behind(policy, request.task))
     here = enter(folder, "shrink", force=force)
     with locked(folder):
         if force and here.request.exists():
@@ -70,19 +71,19 @@ def _shrink(policy: Policy, request: Request, here: Workspace, say: Say, started
         say(f"{folder} was finished before, and this is its result; --force or another folder searches anew")
         return read(here.result)
     keep_policy(folder, policy)
-    place = Place(folder, policy.digest, request, policy.provenance.wrappers)
+    place = Place(folder, policy.digest, request)
     notes: list[str] = []
     if request.train and not has_compiler():
         notes.append("without a C compiler only what needs no training was tried: apt install gcc")
         request = Request(**{**vars(request), "train": False})
-        place = Place(folder, policy.digest, request, policy.provenance.wrappers)
+        place = Place(folder, policy.digest, request)
     finished = started + request.within_s - 3 - (_COMPARING_S if objective.names(request) else 0)
     with pool(request.workers) as executor:
         bar, episode_s = bar_of(place, executor)
         rng = np.random.default_rng(request.seed)
         if not is_above_random(bar.baseline, bar.random, confidence=0.95, rng=rng):
             raise LilliputError(
-                f"the policy returns {bar.baseline.mean():.6g} in {request.environment} "
+                f"the policy returns {bar.baseline.mean():.6g} in {request.task.id} "
                 f"and a random one {bar.random.mean():.6g}: "
                 "there is no return to keep; is it the environment that it was trained on?"
             )
@@ -151,8 +152,8 @@ def _enter(here: Workspace, policy: Policy, request: Request) -> None:
     """
     asked = {
         "policy": policy.digest,
-        "environment": request.environment,
-        "environment_kwargs": dict(request.environment_kwargs),
+        "environment": request.task.id,
+        "environment_kwargs": request.task.kwargs,
         "keep": request.keep,
         "objective": request.objective,
         "format": request.format,
@@ -172,7 +173,7 @@ def _enter(here: Workspace, policy: Policy, request: Request) -> None:
 
 def so_far(policy: Policy, request: Request, folder: Path) -> str:
     """The frontier of what was tried until now, as text."""
-    place = Place(folder, policy.digest, request, policy.provenance.wrappers)
+    place = Place(folder, policy.digest, request)
     trials, random = known(place)
     if "" not in trials or not len(random):
         return "nothing was tried yet"

@@ -102,7 +102,7 @@ def attempt(place: Place, recipe: str, until: float, bar: "Bar | None", episodes
     found = objective.counted(policy)
     if bar is None or not bar.hopeless(played):
         found += objective.measured(policy, place.request)
-    method = f"measured: {place.request.environment}, played by the reference, one episode a seed"
+    method = f"measured: {place.request.task.id}, played by the reference, one episode a seed"
     record = Record(
         _cell(place, recipe, len(played)),
         "done",
@@ -200,10 +200,10 @@ def made(place: Place, recipe: str, deadline: float | None) -> Policy:
     request = place.request
     context = Context.from_environment(
         source,
-        request.environment,
+        request.task.id,
         request.seed,
-        wrappers=place.wrappers,
-        environment_kwargs=request.environment_kwargs,
+        wrappers=request.task.wrappers,
+        environment_kwargs=request.task.kwargs,
         work_folder=place.here.work,
         deadline=deadline,
     )
@@ -225,15 +225,14 @@ def made(place: Place, recipe: str, deadline: float | None) -> Policy:
 def play(place: Place, policy: Policy, bar: Bar | None, episodes: int) -> Float64[np.ndarray, " n"]:
     """The returns on the first selection seeds, so many; fewer where the bar is out of reach."""
     request = place.request
-    environment = EnvironmentSpec(request.environment, place.wrappers, request.environment_kwargs)
+    task = request.task
+    environment = EnvironmentSpec(task.id, task.wrappers, task.kwargs)
     every = seeds(request.seed, episodes)
     try:
         split_head(policy)
     except LilliputError:
-        kwargs = request.environment_kwargs
-        return episode_returns(
-            PolicyAct(policy), request.environment, every, wrappers=place.wrappers, environment_kwargs=kwargs
-        )
+        act = PolicyAct(policy)
+        return episode_returns(act, task.id, every, wrappers=task.wrappers, environment_kwargs=task.kwargs)
     small = policy.n_macs < 20_000
     lockstep = Lockstep(environment, policy.observation_space, min(BLOCK, episodes), iter(every))
     played: list[np.ndarray] = []
@@ -253,10 +252,10 @@ def play_random(place: Place, episodes: int) -> Float64[np.ndarray, " n"]:
     """The random policy's returns on the selection seeds."""
     request = place.request
     found = random_returns(
-        request.environment,
+        request.task.id,
         seeds(request.seed, episodes),
-        wrappers=place.wrappers,
-        environment_kwargs=request.environment_kwargs,
+        wrappers=request.task.wrappers,
+        environment_kwargs=request.task.kwargs,
     )
     cell = _cell(place, "", episodes, RANDOM_POLICY)
     method = "measured: uniform-random actions"
@@ -267,18 +266,16 @@ def play_random(place: Place, episodes: int) -> Float64[np.ndarray, " n"]:
     return found
 
 
-def _cell(place: Place, recipe: str, n: int, policy: str = "") -> Cell:
+def _cell(place: Place, recipe: str, n: int, subject: str = "") -> Cell:
     request = place.request
     quantities = ("episode_return", "model_bytes", "n_macs", *objective.names(request))
     return Cell(
-        policy or place.policy_digest,
+        subject or place.policy_digest,
         recipe,
-        request.environment,
-        json.dumps(dict(request.environment_kwargs), sort_keys=True),
-        place.wrappers,
+        request.task,
+        seeds(request.seed, n),
         format="reference",
         compression_seed=request.seed,
-        episode_seeds=seeds(request.seed, n),
         quantities=quantities,
         settings=(("role", SELECTION),),
         versions=versions(recipe, quantities),
@@ -300,7 +297,7 @@ def known(place: Place) -> tuple[dict[str, Trial], np.ndarray]:
         recipe = record.cell.recipe
         if record.cell.versions != versions(recipe, record.cell.quantities):
             continue
-        if record.cell.policy == RANDOM_POLICY:
+        if record.cell.is_floor:
             random = played if len(played) > len(random) else random
         elif recipe not in trials or len(trials[recipe].returns) < len(played):
             trials[recipe] = _trial(place.request, record)

@@ -16,7 +16,7 @@ from typing import Any, final
 
 from lilliput import record as record_file
 from lilliput.errors import LilliputError, MissingDependency
-from lilliput.record import RANDOM_POLICY, Cell, Record
+from lilliput.record import Cell, Record
 from lilliput.study.executor import Executor
 from lilliput.study.run import Progress
 from lilliput.study.workspace import Workspace
@@ -126,12 +126,12 @@ class _Dispatch:
 
     def policy(self, cell: Cell) -> Any:
         """Where Ray keeps the file of the cell's policy: each goes to a machine once."""
-        if cell.policy == RANDOM_POLICY:
+        if cell.is_floor:
             return b""
-        if cell.policy not in self.policies:
-            path = Workspace(self.folder).policy(cell.policy)
-            self.policies[cell.policy] = self.ray.put(path.read_bytes())
-        return self.policies[cell.policy]
+        if cell.subject not in self.policies:
+            path = Workspace(self.folder).policy(cell.subject)
+            self.policies[cell.subject] = self.ray.put(path.read_bytes())
+        return self.policies[cell.subject]
 
     def keep(self, record: Record, packed: bytes) -> Record:
         """The record, written here after its artifact was."""
@@ -175,7 +175,7 @@ def run_remotely(cell: Cell, policy: bytes, starts: Any, attempt: int) -> Answer
     with tempfile.TemporaryDirectory(prefix="lilliput-") as scratch:
         folder = Path(scratch)
         if policy:
-            path = Workspace(folder).policy(cell.policy)
+            path = Workspace(folder).policy(cell.subject)
             path.parent.mkdir()
             path.write_bytes(policy)
         record = cell_runner.run(cell, folder, _silent)

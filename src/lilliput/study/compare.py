@@ -1,8 +1,7 @@
 """A small study: one policy, some recipes, all measures."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, final
@@ -12,8 +11,10 @@ from lilliput.measurement import QUANTITIES
 from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.study import local, timing
+from lilliput.study.environment import behind, check
 from lilliput.study.run import Progress, keep_policy
 from lilliput.study.workspace import enter, locked
+from lilliput.task import Task
 
 SIZES = ("model_bytes", "file_bytes", "n_parameters", "n_nonzero_parameters", "n_macs")
 TIMINGS = (
@@ -28,7 +29,7 @@ class Comparison:
     """What is compared.
 
     Attributes:
-        environment: a Gymnasium id; environment_kwargs: its arguments.
+        task: where the policy plays, behind its own wrappers.
         recipes: canonical texts, without the baseline.
         formats: onnx, c or both.
         n_episodes: how many, the same seeds for all.
@@ -36,12 +37,11 @@ class Comparison:
         timings: whether inference time, memory and energy are measured too.
     """
 
-    environment: str
+    task: Task
     recipes: tuple[str, ...]
     formats: tuple[str, ...] = ("c",)
     n_episodes: int = 100
     seed: int = 0
-    environment_kwargs: Mapping[str, Any] = field(default_factory=dict)
     timings: bool = True
 
 
@@ -54,13 +54,7 @@ def compare(
         LilliputError: the environment cannot be made or does not fit the policy, a recipe does not parse, or the folder
             holds something else and `force` is not given. Then nothing was written.
     """
-    from lilliput.policies.play import check_fit, make_environment
-
-    made = make_environment(
-        comparison.environment, wrappers=policy.provenance.wrappers, environment_kwargs=comparison.environment_kwargs
-    )
-    check_fit(policy.observation_space, policy.action_space, made)
-    made.close()
+    check(policy, comparison.task)
     played = cells(policy, comparison)
     enter(folder, "comparison", force=force)
     with locked(folder):
@@ -73,7 +67,7 @@ def compare(
             timed = [
                 timing.cell_of(record.cell, TIMINGS)
                 for record in ordered
-                if record.status == "done" and record.cell.policy != RANDOM_POLICY
+                if record.status == "done" and not record.cell.is_floor
             ]
             ordered += timing.run_all(timed, folder, progress)
     return tuple(ordered)
@@ -93,10 +87,8 @@ def cells(policy: Policy, comparison: Comparison) -> tuple[Cell, ...]:
     seeds = SeedPlan(comparison.seed).episodes("confirmation", comparison.n_episodes)
     quantities = ("episode_return", "episode_length", *SIZES)
     common: dict[str, Any] = {
-        "environment": comparison.environment,
-        "environment_kwargs": json.dumps(dict(comparison.environment_kwargs), sort_keys=True),
-        "wrappers": policy.provenance.wrappers,
-        "episode_seeds": seeds,
+        "task": behind(policy, comparison.task),
+        "items": seeds,
     }
     found = [
         Cell(

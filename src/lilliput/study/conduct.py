@@ -166,7 +166,7 @@ def tally_of(folder: Path, known: Iterable[Record] | None = None) -> Tally:
     statuses = {}
     for record in records(folder) if known is None else known:
         tally.count(record)
-        statuses[record.cell.digest] = record.status
+        statuses[record.digest] = record.status
     tally.total -= sum(statuses.get(base, "done") != "done" for base in found["timings"].values())
     return tally
 

@@ -1,7 +1,6 @@
 """A study as its TOML file says it: read, checked, and every error with its line."""
 
 import fnmatch
-import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from lilliput.errors import LilliputError, closest
 from lilliput.measure import ON_TARGETS, TARGETS
 from lilliput.measurement import QUANTITIES
 from lilliput.recipe import expand
+from lilliput.task import Task
 
 DEFAULT_QUANTITIES = (
     "episode_return", "episode_length", "model_bytes", "file_bytes", "n_parameters", "n_nonzero_parameters", "n_macs",
@@ -21,15 +21,6 @@ DEFAULT_QUANTITIES = (
 FORMATS = ("onnx", "c")
 PATTERNS = ("policy", "algorithm", "environment", "recipe", "format")
 """What an exclusion may name; each is a pattern with * and ?."""
-
-
-@final
-@dataclass(frozen=True)
-class Place:
-    """An environment as a study names it: the id, and its arguments as sorted JSON text."""
-
-    id: str
-    kwargs: str = "{}"
 
 
 @final
@@ -63,7 +54,7 @@ class Study:
     folder: Path
     policies: tuple[str, ...]
     recipes: tuple[str, ...]
-    environments: tuple[tuple[str, tuple[Place, ...]], ...] = ()
+    environments: tuple[tuple[str, tuple[Task, ...]], ...] = ()
     formats: tuple[str, ...] = ("c",)
     targets: tuple[str, ...] = ("host",)
     compression_seeds: tuple[int, ...] = (0,)
@@ -234,26 +225,26 @@ class _Reader:
             raise self.error("recipes", 'recipes is empty; write recipes = ["quantize()"]')
         return tuple(found)
 
-    def environments(self) -> tuple[tuple[str, tuple[Place, ...]], ...]:
+    def environments(self) -> tuple[tuple[str, tuple[Task, ...]], ...]:
         value = self.data.get("environments", {})
         if not isinstance(value, dict):
             return (("*", self.places(value, "environments")),)
         return tuple((pattern, self.places(places, pattern)) for pattern, places in value.items())
 
-    def places(self, value: Any, pattern: str) -> tuple[Place, ...]:
+    def places(self, value: Any, pattern: str) -> tuple[Task, ...]:
         items = value if isinstance(value, list) else [value]
         if not items:
             raise self.error("environments", f"environments: {pattern!r} names none", pattern)
         return tuple(self.place(item, pattern) for item in items)
 
-    def place(self, value: Any, pattern: str) -> Place:
+    def place(self, value: Any, pattern: str) -> Task:
         match value:
             case str() if value:
-                return Place(value)
+                return Task(value)
             case {"id": str(id_), "kwargs": dict(kwargs), **rest} if not rest:
-                return Place(id_, json.dumps(kwargs, sort_keys=True))
+                return Task.of(id_, kwargs)
             case {"id": str(id_), **rest} if not rest:
-                return Place(id_)
+                return Task(id_)
             case _:
                 shown = f'environments: {value!r}; write an id such as "Hopper-v4", or {{ id = "...", kwargs = {{ }} }}'
                 raise self.error("environments", shown, pattern)

@@ -2,26 +2,28 @@
 
 import fnmatch
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from lilliput.errors import LilliputError
 from lilliput.policies.compress import Context
 from lilliput.policies.policy import Policy
+from lilliput.task import Task
 
 Progress = Callable[[str, int, int], None]
 T = TypeVar("T")
 
 
-def resolve(policy: Policy, environment: str | None, environment_kwargs: str) -> tuple[str, Mapping[str, Any]]:
-    """The id and the arguments of the environment to play.
+def resolve(policy: Policy, environment: str | None, environment_kwargs: str) -> Task:
+    """The environment to play.
 
     Raises:
         LilliputError: none was named and the source names none that runs here; or the arguments are not a JSON object.
     """
     kwargs = keyword_arguments(environment_kwargs)
     if environment is not None:
-        return environment, kwargs
+        return Task.of(environment, kwargs)
     trained_on = policy.provenance.environment
     if not trained_on:
         raise LilliputError("the source does not say which environment it plays; name it with --env")
@@ -32,7 +34,7 @@ def resolve(policy: Policy, environment: str | None, environment_kwargs: str) ->
             f"the policy was trained on {trained_on}, which does not run here; name the environment with --env, "
             f"such as --env {newer}"
         )
-    return trained_on, kwargs
+    return Task.of(trained_on, kwargs)
 
 
 def context_for(
@@ -51,23 +53,29 @@ def context_for(
     if id_ is None:
         return Context(policy, seed=seed, progress=progress)
     if environment is not None:
-        check(policy, id_, kwargs)
+        check(policy, Task.of(id_, kwargs))
     return Context.from_environment(policy, id_, seed, environment_kwargs=kwargs, progress=progress)
 
 
-def check(policy: Policy, environment: str, kwargs: Mapping[str, Any]) -> None:
-    """Nothing, where the policy can play that environment with its own wrappers.
+def check(policy: Policy, task: Task) -> None:
+    """Holds the policy against the environment that it is to play.
 
     Raises:
         LilliputError: it cannot, or the environment does not run here.
     """
     from lilliput.policies.play import check_fit, make_environment
 
-    made = make_environment(environment, wrappers=policy.provenance.wrappers, environment_kwargs=kwargs)
+    worn = behind(policy, task)
+    made = make_environment(worn.id, wrappers=worn.wrappers, environment_kwargs=worn.kwargs)
     try:
         check_fit(policy.observation_space, policy.action_space, made)
     finally:
         made.close()
+
+
+def behind(policy: Policy, task: Task) -> Task:
+    """The task behind the policy's own wrappers."""
+    return replace(task, wrappers=policy.provenance.wrappers)
 
 
 def matching(named: Sequence[tuple[str, T]], path: str, trained_on: str) -> T | None:

@@ -1,17 +1,18 @@
 """What a study will cost, before it runs: time from a few episodes of each policy, disk by what such files take."""
 
 import contextlib
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 from lilliput.errors import MissingDependency
-from lilliput.record import RANDOM_POLICY, Cell
+from lilliput.record import Cell
 from lilliput.report.recipe_text import calibration, steps
 from lilliput.study import local
 from lilliput.study.plan import Plan
+from lilliput.study.run import seeds_of
+from lilliput.task import Task
 
 BUILD_S = {"onnx": 0.5, "c": 4.0}
 """Compressing without training, exporting and checking one artifact; C is compiled. Measured on two cores."""
@@ -75,7 +76,7 @@ def estimate(plan: Plan, folder: Path | None, workers: int, *, retry_failed: boo
         finished, missing = local.split(plan.cells, folder, retry_failed=retry_failed)
         _, timed = local.split(timings, folder, retry_failed=retry_failed)
     known = {_episode_key(r.cell): r.elapsed_s for r in finished if r.status == "done" and r.cell.recipe}
-    episode: dict[tuple[str, str, str], float] = {}
+    episode: dict[tuple[str, Task], float] = {}
     seconds = 0.0
     disk = 0
     for cell in missing:
@@ -88,18 +89,18 @@ def estimate(plan: Plan, folder: Path | None, workers: int, *, retry_failed: boo
             episode[key] = _episode_s(plan, cell)
         trains = _training_s(cell.recipe)
         alike = known.get(key) if not trains else None
-        played = len(cell.episode_seeds) + (CALIBRATION_EPISODES if calibration(cell.recipe) else 0)
+        played = len(cell.items) + (CALIBRATION_EPISODES if calibration(cell.recipe) else 0)
         seconds += alike if alike is not None else episode[key] * played + BUILD_S.get(cell.format, 0.0) + trains
-        disk += RECORD_BYTES + BYTES_AN_EPISODE * len(cell.episode_seeds)
-        if cell.policy != RANDOM_POLICY:
-            disk += ARTIFACT_BYTES + BYTES_A_PARAMETER * plan.policies[cell.policy].n_parameters
+        disk += RECORD_BYTES + BYTES_AN_EPISODE * len(cell.items)
+        if not cell.is_floor:
+            disk += ARTIFACT_BYTES + BYTES_A_PARAMETER * plan.policies[cell.subject].n_parameters
     seconds /= max(1, workers)
     counted = _has_counter()
     for cell in timed:
         asked = [name for name in cell.quantities if counted or not name.endswith("energy_j")]
         seconds += sum(TIMING_S.get(name, 0.0) for name in asked)
         if "episode_time_s" in asked:
-            seconds += episode.get(_episode_key(cell), 0.0) * len(cell.episode_seeds)
+            seconds += episode.get(_episode_key(cell), 0.0) * len(cell.items)
     disk += len(timed) * BYTES_A_TIMING
     return Estimate(len(plan.cells), len(plan.timings), len(missing) + len(timed), seconds, disk)
 
@@ -113,22 +114,23 @@ def _has_counter() -> bool:
     return False
 
 
-def _episode_key(cell: Cell) -> tuple[str, str, str]:
-    return cell.policy, cell.environment, cell.environment_kwargs
+def _episode_key(cell: Cell) -> tuple[str, Task]:
+    return cell.subject, cell.task
 
 
 def _episode_s(plan: Plan, cell: Cell) -> float:
     """Wall seconds of one episode, after one that was not timed."""
     from lilliput.policies.play import episode_returns, random_returns
 
-    settings: dict[str, Any] = {"environment_kwargs": json.loads(cell.environment_kwargs)}
+    task = cell.task
+    settings: dict[str, Any] = {"wrappers": task.wrappers, "environment_kwargs": task.kwargs}
     start = 0.0
-    for seeds in (cell.episode_seeds[:1], cell.episode_seeds[:PILOT_EPISODES]):
+    for seeds in (seeds_of(cell)[:1], seeds_of(cell)[:PILOT_EPISODES]):
         start = time.perf_counter()
-        if cell.policy == RANDOM_POLICY:
-            random_returns(cell.environment, seeds, wrappers=cell.wrappers, **settings)
+        if cell.is_floor:
+            random_returns(task.id, seeds, **settings)
         else:
-            episode_returns(plan.policies[cell.policy], cell.environment, seeds, wrappers=cell.wrappers, **settings)
+            episode_returns(plan.policies[cell.subject], task.id, seeds, **settings)
     return (time.perf_counter() - start) / len(seeds)
 
 

@@ -1,7 +1,6 @@
 """From a study to its cells: policies found and loaded, environments named, every combination that is not excluded."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell
 from lilliput.study import timing
 from lilliput.study.compare import versions
-from lilliput.study.document import Exclusion, Place, Study
+from lilliput.study.document import Exclusion, Study
+from lilliput.task import Task
 
 
 @final
@@ -49,19 +49,18 @@ def plan(study: Study) -> Plan:
     candidates: dict[Cell, None] = {}
     used: set[Exclusion] = set()
     for path, policy in _loaded(study, notes):
-        for place in _places(study, path, policy):
+        for task in _tasks(study, path, policy):
             if policy.digest in policies and any(
-                cell.policy == policy.digest and (cell.environment, cell.environment_kwargs) == (place.id, place.kwargs)
-                for cell in baselines
+                cell.subject == policy.digest and cell.task == task for cell in baselines
             ):
                 notes.append(f"{path}: the same policy as another file; studied once")
                 continue
-            found = list(_candidates(study, path, policy, place, used))
+            found = list(_candidates(study, path, policy, task, used))
             if not found:
-                notes.append(f"{path} on {place.id}: everything is excluded")
+                notes.append(f"{path} on {task.id}: everything is excluded")
                 continue
             policies[policy.digest] = policy
-            common = _common(study, policy, place)
+            common = _common(study, task)
             asked = ("episode_return",)
             random[Cell(RANDOM_POLICY, "", format="none", quantities=asked, versions=versions("", asked), **common)] = (
                 None
@@ -90,7 +89,7 @@ def plan(study: Study) -> Plan:
 def on_target(cell: Cell, target: str) -> Cell:
     """The cell that counts the artifact of `cell` on a processor; it plays nothing."""
     known = versions(cell.recipe, ON_TARGETS)
-    return dataclasses.replace(cell, target=target, quantities=ON_TARGETS, episode_seeds=(), versions=known)
+    return dataclasses.replace(cell, target=target, quantities=ON_TARGETS, items=(), versions=known)
 
 
 def _loaded(study: Study, notes: list[str]) -> Iterator[tuple[str, Policy]]:
@@ -124,10 +123,10 @@ def _short(name: str) -> str:
     return "/".join(Path(name).parts[-3:])
 
 
-def _places(study: Study, path: str, policy: Policy) -> list[Place]:
+def _tasks(study: Study, path: str, policy: Policy) -> list[Task]:
     """Where the policy plays; several environments for all policies are a choice: those that it fits."""
     from lilliput.policies.play import check_fit, make_environment, successor
-    from lilliput.study.environment import matching
+    from lilliput.study.environment import behind, matching
 
     trained_on = policy.provenance.environment
     named = matching(study.environments, path, trained_on)
@@ -143,17 +142,17 @@ def _places(study: Study, path: str, policy: Policy) -> list[Place]:
                 f"{study.at('environments')}: {path} was trained on {trained_on}, which does not run here; "
                 f'name the one to play: environments = {{ "{trained_on}" = "{newer}" }}'
             )
-        places = [Place(trained_on)]
+        places = [Task(trained_on)]
     fitting, reasons = [], []
     for place in places:
-        wrappers = policy.provenance.wrappers
+        task = behind(policy, place)
         try:
-            made = make_environment(place.id, wrappers=wrappers, environment_kwargs=_kwargs(place))
+            made = make_environment(task.id, wrappers=task.wrappers, environment_kwargs=task.kwargs)
         except LilliputError as error:
             raise LilliputError(f"{study.at('environments')}: {path}: {error}") from error
         try:
             check_fit(policy.observation_space, policy.action_space, made)
-            fitting.append(place)
+            fitting.append(task)
         except LilliputError as error:
             reasons.append(str(error))
         finally:
@@ -163,31 +162,22 @@ def _places(study: Study, path: str, policy: Policy) -> list[Place]:
     return fitting
 
 
-def _kwargs(place: Place) -> dict[str, Any]:
-    return json.loads(place.kwargs)
-
-
-def _common(study: Study, policy: Policy, place: Place) -> dict[str, Any]:
+def _common(study: Study, task: Task) -> dict[str, Any]:
     from lilliput.policies.play import SeedPlan
 
-    return {
-        "environment": place.id,
-        "environment_kwargs": place.kwargs,
-        "wrappers": policy.provenance.wrappers,
-        "episode_seeds": SeedPlan(study.seed).episodes("confirmation", study.episodes),
-    }
+    return {"task": task, "items": SeedPlan(study.seed).episodes("confirmation", study.episodes)}
 
 
-def _candidates(study: Study, path: str, policy: Policy, place: Place, used: set[Exclusion]) -> Iterator[Cell]:
+def _candidates(study: Study, path: str, policy: Policy, task: Task, used: set[Exclusion]) -> Iterator[Cell]:
     here = (name for name in study.quantities if name not in ON_TARGETS)
     quantities = tuple(name for name in here if not QUANTITIES[name].timing)
-    common = _common(study, policy, place)
+    common = _common(study, task)
     for format_ in study.formats:
         for recipe in study.recipes:
             names = {
                 "policy": path,
                 "algorithm": policy.provenance.algorithm,
-                "environment": place.id,
+                "environment": task.id,
                 "recipe": recipe,
                 "format": format_,
             }

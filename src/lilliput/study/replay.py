@@ -1,7 +1,6 @@
 """Short clips of baseline and candidate side by side, on the same seed, for the page of a study."""
 
 import io
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +33,7 @@ def replays(records: Sequence[Record], rows: Sequence[Row], keep: float, folder:
     except ImportError as error:
         raise MissingDependency("--replay needs pillow; install it with: pip install 'lilliput[report]'") from error
     os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo draws without a display
-    names, known = labels(rows), {record.cell.digest: record for record in records}
+    names, known = labels(rows), {record.digest: record for record in records}
     clips, without = [], []
     for (key, group), row in zip(by_policy(rows).items(), smallest(rows), strict=True):
         row = row or promising(group, keep)
@@ -56,7 +55,7 @@ def replays(records: Sequence[Record], rows: Sequence[Row], keep: float, folder:
 def _clip(sides: Sequence[Record], name: str, folder: Path) -> Clip:
     from PIL import Image
 
-    seed = sides[0].cell.episode_seeds[0]
+    seed = int(sides[0].cell.items[0])
     played = [_frames(side, seed, folder / side.artifact) for side in sides]
     length = max(map(len, played))
     # A side that ended stands still.
@@ -77,9 +76,9 @@ def _frames(record: Record, seed: int, artifact: Path) -> list[np.ndarray]:
     from lilliput.policies.play import make_environment
     from lilliput.policies.runtime import open_artifact
 
-    cell = record.cell
-    kwargs = {**json.loads(cell.environment_kwargs), "render_mode": "rgb_array"}
-    environment = make_environment(cell.environment, wrappers=cell.wrappers, environment_kwargs=kwargs)
+    task = record.cell.task
+    kwargs = {**task.kwargs, "render_mode": "rgb_array"}
+    environment = make_environment(task.id, wrappers=task.wrappers, environment_kwargs=kwargs)
     try:
         _follow(environment.unwrapped)
         act = open_artifact(artifact)
@@ -88,10 +87,10 @@ def _frames(record: Record, seed: int, artifact: Path) -> list[np.ndarray]:
         frames: list[np.ndarray] = []
         for step in range(round(SECONDS * FRAMES_A_SECOND) * every):
             if step % every == 0:
-                frames.append(_small(environment.render(), cell.environment))
+                frames.append(_small(environment.render(), task.id))
             observation, _reward, terminated, truncated, _info = environment.step(act(observation))
             if terminated or truncated:
-                frames.append(_small(environment.render(), cell.environment))
+                frames.append(_small(environment.render(), task.id))
                 break
         return frames
     finally:

@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from lilliput.measurement import Absent, Measurement
 from lilliput.policies import policy as policy_file
 from lilliput.policies.artifact import read_artifact
 from lilliput.policies.policy import Policy
-from lilliput.record import RANDOM_POLICY, Cell, Record
+from lilliput.record import Cell, Record
 from lilliput.study.workspace import Workspace
 
 Progress = Callable[[str, int, int], None]
@@ -70,9 +70,9 @@ def attempt(cells: Sequence[Cell], folder: Path, work: Callable[[], tuple[Record
 
 
 def _done(cell: Cell, folder: Path, progress: Progress) -> Record:
-    if cell.policy == RANDOM_POLICY:
+    if cell.is_floor:
         return Record(cell, "done", "", (_random_returns(cell, progress),))
-    policy = policy_file.read(Workspace(folder).policy(cell.policy))
+    policy = policy_file.read(Workspace(folder).policy(cell.subject))
     built = build(cell, policy, folder, progress)
     measurements, absent = _measure(cell, built, progress)
     return Record(cell, "done", "", measurements, absent, names_of(policy), str(built.relative_to(folder)))
@@ -89,7 +89,7 @@ def failure(cell: Cell, error: Exception, folder: Path) -> Record:
         raise LilliputError(f"{error}; free some space and run the same command to go on") from error
     names: tuple[tuple[str, str], ...] = ()
     with contextlib.suppress(LilliputError, OSError):
-        names = names_of(policy_file.read(Workspace(folder).policy(cell.policy)))
+        names = names_of(policy_file.read(Workspace(folder).policy(cell.subject)))
     if isinstance(error, NotApplicable):
         return Record(cell, "not_applicable", str(error), names=names, step=error.step)
     if isinstance(error, LilliputError):
@@ -107,8 +107,8 @@ def artifact_name(cell: Cell) -> str:
     """The name of the folder that the cell's artifact stands in: a digest of all that it is made from."""
     steps = [pair for pair in cell.versions if pair[0].startswith("step.")]
     # A recipe that calibrates plays the environment, so that is a part of what it is made from.
-    made_from = [cell.policy, cell.recipe, cell.format, cell.compression_seed, steps]
-    made_from += [cell.environment, cell.environment_kwargs, list(cell.wrappers)] if cell.recipe else []
+    made_from = [cell.subject, cell.recipe, cell.format, cell.compression_seed, steps]
+    made_from += [cell.task.id, cell.task.arguments, list(cell.task.wrappers)] if cell.recipe else []
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]
 
 
@@ -127,9 +127,9 @@ def build(cell: Cell, policy: Policy, folder: Path, progress: Progress) -> Path:
     if cell.recipe:
         context = Context.from_environment(
             policy,
-            cell.environment,
-            environment_kwargs=json.loads(cell.environment_kwargs),
-            wrappers=cell.wrappers,
+            cell.task.id,
+            environment_kwargs=cell.task.kwargs,
+            wrappers=cell.task.wrappers,
             seed=cell.compression_seed,
             progress=progress,
         )
@@ -144,9 +144,13 @@ def build(cell: Cell, policy: Policy, folder: Path, progress: Progress) -> Path:
 
 
 def task(cell: Cell) -> dict[str, Any]:
-    """The cell's environment beside its id, as the functions of `rollout` and `measure` take it."""
-    kwargs: Mapping[str, Any] = json.loads(cell.environment_kwargs)
-    return {"wrappers": cell.wrappers, "environment_kwargs": kwargs}
+    """The cell's environment beside its id, as the functions of `play` and `measure` take it."""
+    return {"wrappers": cell.task.wrappers, "environment_kwargs": cell.task.kwargs}
+
+
+def seeds_of(cell: Cell) -> tuple[int, ...]:
+    """The episode seeds that its items are."""
+    return tuple(map(int, cell.items))
 
 
 def _random_returns(cell: Cell, progress: Progress) -> Measurement:
@@ -154,8 +158,8 @@ def _random_returns(cell: Cell, progress: Progress) -> Measurement:
     from lilliput.policies.play import random_returns
 
     returns = random_returns(
-        cell.environment,
-        cell.episode_seeds,
+        cell.task.id,
+        seeds_of(cell),
         **task(cell),
         progress=lambda done, total: progress("random policy", done, total),
     )
@@ -171,8 +175,8 @@ def _measure(cell: Cell, artifact: Path, progress: Progress) -> tuple[tuple[Meas
     if "episode_return" in cell.quantities:
         found += episode_return(
             artifact,
-            cell.environment,
-            cell.episode_seeds,
+            cell.task.id,
+            seeds_of(cell),
             **task(cell),
             progress=lambda done, total: progress("episodes", done, total),
         )

@@ -18,7 +18,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies import policy as policy_file
 from lilliput.policies.policy import Policy
 from lilliput.record import Cell, Record
-from lilliput.study.run import Progress, attempt, build, names_of, record_of, split, task
+from lilliput.study.run import Progress, attempt, build, names_of, record_of, seeds_of, split, task
 from lilliput.study.workspace import Workspace
 
 OBSERVATIONS = 1024
@@ -46,19 +46,15 @@ def cell_of(cell: Cell, quantities: tuple[str, ...]) -> Cell:
     """The cell that times the artifact of `cell`."""
     kept = [pair for pair in cell.versions if not pair[0].startswith("quantity.")]
     measured = [(f"quantity.{name}", str(QUANTITIES[name].version)) for name in quantities]
-    seeds = cell.episode_seeds[:TIMED_EPISODES]
-    return dataclasses.replace(
-        cell, quantities=quantities, episode_seeds=seeds, versions=tuple(sorted([*kept, *measured]))
-    )
+    items = cell.items[:TIMED_EPISODES]
+    return dataclasses.replace(cell, quantities=quantities, items=items, versions=tuple(sorted([*kept, *measured])))
 
 
 def groups(cells: Sequence[Cell]) -> tuple[tuple[Cell, ...], ...]:
     """The cells that are measured in one run: of one policy, environment, format and set of quantities."""
     found: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
     for cell in cells:
-        found[
-            cell.policy, cell.environment, cell.environment_kwargs, cell.wrappers, cell.format, cell.quantities
-        ].append(cell)
+        found[cell.subject, cell.task, cell.format, cell.quantities].append(cell)
     return tuple(tuple(group[n : n + IN_TURNS]) for group in found.values() for n in range(0, len(group), IN_TURNS))
 
 
@@ -89,8 +85,8 @@ def measure(cells: Sequence[Cell], folder: Path, progress: Progress) -> tuple[Re
     from lilliput.policies.compress import Context
 
     first = cells[0]
-    policy = policy_file.read(Workspace(folder).policy(first.policy))
-    context = Context.from_environment(policy, first.environment, seed=first.compression_seed, **task(first))
+    policy = policy_file.read(Workspace(folder).policy(first.subject))
+    context = Context.from_environment(policy, first.task.id, seed=first.compression_seed, **task(first))
     observations = context.observations(OBSERVATIONS)
     unpressed = tuple(pair for pair in first.versions if not pair[0].startswith("step."))
     baseline = dataclasses.replace(first, recipe="", compression_seed=0, versions=unpressed)
@@ -130,9 +126,9 @@ def _alone(
         yield from energy(artifact, observations)
     if "episode_energy_j" in cell.quantities:
         kwargs = settings["environment_kwargs"]
-        yield episode_energy(artifact, cell.environment, cell.episode_seeds, environment_kwargs=kwargs)
+        yield episode_energy(artifact, cell.task.id, seeds_of(cell), environment_kwargs=kwargs)
     if "episode_time_s" in cell.quantities:
-        yield from episode_return(artifact, cell.environment, cell.episode_seeds, **settings)
+        yield from episode_return(artifact, cell.task.id, seeds_of(cell), **settings)
 
 
 def _identity(policy: Policy, format_: str, scratch: Path) -> Path:
