@@ -30,3 +30,14 @@ def small_folder(folder: Path, *, seed: int = 0, tied: bool = True) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+def text_file(path: Path, *, seed: int = 0, n_documents: int = 60) -> Path:
+    """Documents of random words, no two alike, divided as texts are."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    words = ["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), rng.integers(2, 9))) for _ in range(800)]
+    documents = [" ".join(rng.choice(words, 80)) + ".\n" for _ in range(n_documents)]
+    path.write_text("<|endoftext|>\n".join(documents))
+    return path

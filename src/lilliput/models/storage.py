@@ -1,14 +1,11 @@
 """How a weight is stored: integer codes with the numbers of each group, outliers beside them; counted to the byte."""
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Integer, Num, UInt8
-
-from lilliput.errors import LilliputError
 
 
 @final
@@ -72,6 +69,7 @@ class Quantized:
         group_size: columns that share a scale; 0: all of a row.
         order: the group of each column where that is not `column // group_size`.
         outliers: weights that are not codes; their codes do not count.
+        kept: where it is False, a weight was pruned: it is zero, whatever its code; None: none was.
     """
 
     codes: Integer[np.ndarray, "rows columns"]
@@ -81,6 +79,7 @@ class Quantized:
     group_size: int = 0
     order: Integer[np.ndarray, " columns"] | None = None
     outliers: Outliers | None = None
+    kept: Bool[np.ndarray, "rows columns"] | None = None
 
     @property
     def groups(self) -> Integer[np.ndarray, " columns"]:
@@ -101,7 +100,15 @@ class Quantized:
         if self.outliers is not None:
             row = np.repeat(np.arange(len(weight)), np.diff(self.outliers.starts))
             weight[row, self.outliers.columns] = self.outliers.values.astype(np.float32)
-        return weight
+        return weight if self.kept is None else np.where(self.kept, weight, np.float32(0))
+
+    @property
+    def zeros_are_codes(self) -> bool:
+        """Whether every pruned weight could be stored as a code that means zero."""
+        if self.kept is None or self.zero_point is None:
+            return True
+        zero = _values(self.zero_point)
+        return np.array_equal(np.rint(zero), zero)
 
 
 def _values(part: np.ndarray | Statistics) -> np.ndarray:
@@ -109,17 +116,17 @@ def _values(part: np.ndarray | Statistics) -> np.ndarray:
 
 
 def stored_bytes(weight: Num[np.ndarray, "..."], storage: Quantized | None) -> int:
-    """Bytes of a weight in the smaller of two layouts: every value, or a bit a value and those that are not zero.
+    """Bytes of a weight in the smaller of two layouts: every value, or a bit a value and the values that are not zero.
 
-    A 2:4 pattern with two index bits a value that is kept takes as much as the bit mask does. A weight without zeros is
-    counted as it is.
+    A 2:4 pattern with two index bits for each value that is kept takes as much as the bit mask does.
     """
     n, kept = weight.size, int(np.count_nonzero(weight))
-    bits = weight.dtype.itemsize * 8 if storage is None else storage.bits
-    inside = 0 if storage is None or storage.outliers is None else len(storage.outliers.values)
-    values = min(math.ceil(n * bits / 8), math.ceil(n / 8) + math.ceil(max(kept - inside, 0) * bits / 8))
     if storage is None:
-        return values
+        return min(weight.nbytes, math.ceil(n / 8) + kept * weight.dtype.itemsize)
+    inside = 0 if storage.outliers is None else len(storage.outliers.values)
+    values = math.ceil(n / 8) + math.ceil(max(kept - inside, 0) * storage.bits / 8)
+    if storage.zeros_are_codes:
+        values = min(values, math.ceil(n * storage.bits / 8))
     parts = (storage.scale, storage.zero_point, storage.order, storage.outliers)
     return values + sum(_nbytes(part, storage) for part in parts if part is not None)
 
@@ -136,17 +143,3 @@ def compact(real: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     if size.size and (size.min() < np.finfo(np.float16).tiny or size.max() > np.finfo(np.float16).max):
         return real.astype(np.float32)
     return real.astype(np.float16)
-
-
-def masked(storage: Quantized, kept: Bool[np.ndarray, "rows columns"]) -> Quantized:
-    """The codes with a zero wherever a weight was pruned.
-
-    Raises:
-        LilliputError: zero is not among the values of some group.
-    """
-    if storage.zero_point is None:
-        return dataclasses.replace(storage, codes=np.where(kept, storage.codes, 0).astype(storage.codes.dtype))
-    zero = _values(storage.zero_point)[:, storage.groups]
-    if not np.array_equal(np.rint(zero), zero):
-        raise LilliputError("zero points that are no integers cannot keep pruned weights at zero")
-    return dataclasses.replace(storage, codes=np.where(kept, storage.codes, zero).astype(storage.codes.dtype))

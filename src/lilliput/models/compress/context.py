@@ -1,9 +1,8 @@
 """Everything that a step of this wing may use besides the model itself."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -20,7 +19,6 @@ class Context:
         teacher: the model as loaded: what trained steps imitate and what writes self-generated text.
         seed: of everything random in a recipe.
         draw: which of a source's disjoint draws calibrates (a study's compression seed).
-        files: where the named sources lie: a text file, a folder of pictures, an .npz.
         progress: called with what is being done, how much is done and of how much.
         say: called with a sentence that the user should read.
     """
@@ -28,14 +26,13 @@ class Context:
     teacher: Model
     seed: int = 0
     draw: int = 0
-    files: Mapping[str, Path] = field(default_factory=dict)
     progress: Callable[[str, int, int], None] | None = None
     say: Callable[[str], None] | None = None
 
-    def rng(self, purpose: str) -> np.random.Generator:
-        """A random generator for that purpose and draw, the same each time."""
+    def rng(self, purpose: str, *, every_draw: bool = False) -> np.random.Generator:
+        """A random generator for that purpose and draw, the same each time; or the same for every draw."""
         digest = hashlib.sha256(purpose.encode()).digest()
-        entropy = [self.seed, self.draw, int.from_bytes(digest[:8], "little")]
+        entropy = [self.seed, 0 if every_draw else self.draw + 1, int.from_bytes(digest[:8], "little")]
         return np.random.default_rng(np.random.SeedSequence(entropy))
 
     def tell(self, sentence: str) -> None:

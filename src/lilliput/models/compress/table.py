@@ -1,7 +1,9 @@
 """The compression steps of this wing."""
 
 from lilliput.models.compress.half import Half
+from lilliput.models.compress.prune_weights import PruneWeights
+from lilliput.models.compress.quantize import Quantize
 from lilliput.models.compress.step import Step
 
-STEPS: dict[str, type[Step]] = {step.NAME: step for step in (Half,)}
+STEPS: dict[str, type[Step]] = {step.NAME: step for step in (Quantize, PruneWeights, Half)}
 """By name, as recipes spell it."""

@@ -1,0 +1,117 @@
+"""Quantization of the weights of a transformer's blocks: each to its nearest code, or by GPTQ or SpQR on text."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, assert_never, final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.models.compress.arithmetic.rounding import gptq, nearest
+from lilliput.models.compress.arithmetic.spqr import spqr
+from lilliput.models.compress.context import Context
+from lilliput.models.compress.matrices import Result, changed, kept_of
+from lilliput.models.compress.source import MAX_SAMPLES, MAX_TOKENS
+from lilliput.models.compress.step import Step
+from lilliput.models.model import Model
+from lilliput.parameter import check_fields, check_integer, check_ratio
+
+_SPQR_GROUP = 16
+
+
+@final
+@dataclass(frozen=True)
+class Quantize(Step):
+    """Makes each weight of the linear layers in the blocks a code of `weight_bits`; embeddings and head stay real.
+
+    Weights that an earlier step pruned stay zero, whatever the method.
+
+    Attributes:
+        weight_bits: of a code, 2 to 8.
+        method: `nearest`; `gptq` (arXiv 2210.17323); `spqr` (arXiv 2306.03078): small groups whose scales are codes of
+            3 bits themselves, outliers as float16.
+        group_size: neighbouring inputs of an output that share a scale; 0: all. SpQR's is 16 unless it is given.
+        source: of calibration text: `random`, `self`, a name, or a text file.
+        samples: windows of text; tokens: the length of each.
+        symmetric: codes around zero, as most runtimes have them; else with a zero point in each group.
+        act_order: GPTQ takes the inputs of the largest squares first.
+        outliers: about that part of the weights is left real by SpQR.
+    """
+
+    NAME: ClassVar[str] = "quantize"
+    VERSION: ClassVar[int] = 1
+
+    weight_bits: int = 8
+    method: Literal["nearest", "gptq", "spqr"] = "nearest"
+    group_size: int | None = None
+    source: str | None = None
+    samples: int = 128
+    tokens: int = 256
+    symmetric: bool = True
+    act_order: bool = False
+    outliers: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_integer(self, "weight_bits", self.weight_bits, 2, 8)
+        check_integer(self, "samples", self.samples, 1, MAX_SAMPLES)
+        check_integer(self, "tokens", self.tokens, 2, MAX_TOKENS)
+        check_ratio(self, "outliers", self.outliers)
+        if self.group_size is not None:
+            check_integer(self, "group_size", self.group_size, 0, 1 << 16)
+        if (self.method == "nearest") != (self.source is None):
+            raise LilliputError(
+                f"quantize: method {self.method!r} "
+                + ("reads no text; drop source" if self.method == "nearest" else 'needs text; add source="c4", say')
+            )
+        if self.act_order and self.method != "gptq":
+            raise LilliputError(f"quantize: act_order is a way of GPTQ; the method is {self.method}")
+        if self.method == "spqr" and self.symmetric is not True:
+            raise LilliputError("quantize: SpQR always has zero points; drop symmetric")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The calibration source, where there is one."""
+        return () if self.source is None else (self.source,)
+
+    def apply(self, model: Model, context: Context) -> Model:
+        """The model with codes for weights."""
+        if model.stored:
+            raise LilliputError(f"quantize: {next(iter(model.stored))} is quantized already; quantize once")
+
+        def change(name: str, weight: np.ndarray, hessian: np.ndarray | None) -> Result:
+            kept = kept_of(model, name, weight)
+            group = self.group_size
+            match self.method:
+                case "nearest":
+                    found = nearest(weight, self.weight_bits, group or 0, symmetric=self.symmetric, kept=kept)
+                case "gptq":
+                    assert hessian is not None
+                    found = gptq(
+                        weight,
+                        hessian,
+                        self.weight_bits,
+                        group or 0,
+                        symmetric=self.symmetric,
+                        act_order=self.act_order,
+                        kept=kept,
+                    )
+                case "spqr":
+                    assert hessian is not None
+                    size = _SPQR_GROUP if group is None else group
+                    found = spqr(weight, hessian, self.weight_bits, size, outliers=self.outliers, kept=kept)
+                case _:
+                    assert_never(self.method)
+            return found.dense, found
+
+        small = changed(
+            model, self.NAME, change, context, source=self.source or "", samples=self.samples, tokens=self.tokens
+        )
+        if self.method == "spqr":
+            context.tell(_counted(small))
+        return small
+
+
+def _counted(model: Model) -> str:
+    n = sum(one.codes.size for one in model.stored.values())
+    real = sum(len(one.outliers.values) for one in model.stored.values() if one.outliers is not None)
+    return f"SpQR left {real:,} of {n:,} weights real ({real / n:.2%})"
