@@ -33,7 +33,7 @@ def test_what_is_asked_and_not_answered_names_the_option() -> None:
     answers = Answers()
     with pytest.raises(LilliputError, match=r"'x.pt' does not say which activation .*; give --activation relu\|tanh"):
         answers.activation_layers("'x.pt'")
-    with pytest.raises(LilliputError, match=r"does not say how its outputs become an action; give --action discrete"):
+    with pytest.raises(LilliputError, match=r"how its outputs become an action .*; give --action discrete"):
         answers.kind_of_action("'x.pt'")
     with pytest.raises(LilliputError, match=r"bounds of its 3 actions; name the environment with --env, or give"):
         answers.action_space(3, "'x.pt'")

@@ -20,6 +20,8 @@ from tests.policies.load.frameworks import torch_bytes  # noqa: E402
 pytestmark = [pytest.mark.frameworks, pytest.mark.slow]
 
 N_OBSERVATIONS = 1000
+UNBOUNDED = {"action_low": -np.inf, "action_high": np.inf}
+"""Of the continuous script, whose files have no bounds."""
 
 
 def mlp(sizes: list[int], activation: type) -> Any:
@@ -147,7 +149,7 @@ def test_a_script_s_network_acts_as_in_torch(
     saved = network.state_dict() if wrap is None else (network.state_dict(), *[state] * (wrap - 1))
     path = tmp_path / "run.cleanrl_model"
     path.write_bytes(torch_bytes(saved, _use_new_zipfile_serialization=new_format))
-    policy = load_policy(path)
+    policy = load_policy(path, **(UNBOUNDED if make is ContinuousPpo else {}))
     assert (policy.provenance.framework, policy.provenance.algorithm) == ("cleanrl", algorithm)
 
     image = spaces.input_shape(policy.observation_space) != (6,)
@@ -181,7 +183,7 @@ def test_the_action_bounds_come_from_the_buffers(tmp_path: Path) -> None:
 def test_what_a_state_dict_cannot_say_is_a_guess(tmp_path: Path) -> None:
     path = tmp_path / "ppo.pt"
     path.write_bytes(torch_bytes(ContinuousPpo().state_dict()))
-    text = " / ".join(load_policy(path).provenance.guesses)
+    text = " / ".join(load_policy(path, **UNBOUNDED).provenance.guesses)
     for part in ("activation", "Tanh", "bounds of the observation", "bounds of the action", "give them as normalizer="):
         assert part in text
 
@@ -204,7 +206,7 @@ def test_observation_statistics_given_beside(suffix: str, tmp_path: Path) -> Non
             statistics.write_text(json.dumps({"mean": mean.tolist(), "var": var.tolist(), "epsilon": 1e-8, "clip": 10}))
         case _:
             statistics.write_bytes(pickle.dumps({"mean": mean, "var": var}))
-    policy = load_policy(path, normalizer=statistics)
+    policy = load_policy(path, normalizer=statistics, **UNBOUNDED)
     batch = rng.normal(size=(N_OBSERVATIONS, 6)) * 30
     with torch.no_grad():
         normalized = np.clip((batch - mean) / np.sqrt(var + 1e-8), -10, 10)
@@ -213,12 +215,32 @@ def test_observation_statistics_given_beside(suffix: str, tmp_path: Path) -> Non
     assert not any(guess.startswith("observation statistics") for guess in policy.provenance.guesses)
 
 
-def test_the_environment_clips_what_a_ppo_mean_asks_for(tmp_path: Path) -> None:
-    path = tmp_path / "ppo.pt"
-    path.write_bytes(torch_bytes(ContinuousPpo().state_dict()))
+def test_a_ppo_mean_is_clipped_inside_to_the_bounds_of_the_environment(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = ContinuousPpo()
+    network.actor_mean = mlp([3, 64, 64, 1], nn.Tanh)
+    network.actor_logstd = nn.Parameter(torch.zeros(1, 1))
+    with torch.no_grad():
+        network.actor_mean[4].weight.mul_(20)
+    folder = tmp_path / "Pendulum-v1__ppo_continuous_action__1__1700000000"
+    folder.mkdir()
+    path = folder / "ppo_continuous_action.cleanrl_model"
+    path.write_bytes(torch_bytes(network.state_dict()))
+    batch = np.random.default_rng(0).normal(size=(N_OBSERVATIONS, 3)).astype(np.float32)
+    with torch.no_grad():
+        mean = network(torch.tensor(batch)).numpy()
+    assert np.abs(mean).max() > 2.5
     policy = load_policy(path)
-    assert policy.provenance.wrappers == ("clip_action",)
-    assert policy.provenance.action_std == (1.0, 1.0)
+    np.testing.assert_allclose(reference.act(policy, batch), np.clip(mean, -2, 2), atol=1e-5)
+    assert policy.provenance.environment == "Pendulum-v1"
+    assert policy.provenance.wrappers == ()
+    assert policy.provenance.action_std == (1.0,)
+    alone = tmp_path / "ppo.pt"
+    alone.write_bytes(path.read_bytes())
+    with pytest.raises(LilliputError, match="does not hold the bounds of its 1 actions; name the environment"):
+        load_policy(alone)
+    assert load_policy(alone, environment="Pendulum-v1").digest == policy.digest
+    assert load_policy(alone, action_low=-2.0, action_high=2.0).digest == policy.digest
 
 
 def test_an_atari_network_names_its_wrappers(tmp_path: Path) -> None:
@@ -256,15 +278,15 @@ def other_image() -> Any:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (lambda: nn.Linear(3, 3), "holds no state_dict; save the network's state_dict"),
-        (lambda: mlp([3, 3], nn.Tanh).state_dict(), "holds 0.weight, 0.bias; supported: CleanRL's"),
-        (c51, "supported: CleanRL's"),
+        (lambda: nn.Linear(3, 3), "is a pickled module of the class 'torch.nn.modules.linear.Linear'; supported"),
+        (lambda: mlp([3, 3], nn.Tanh).state_dict(), "does not say how its outputs become an action"),
+        (c51, "is almost CleanRL's DQN, but has atoms besides"),
         (uneven, "action_scale has the shape .* differs by row"),
         (other_image, "images that are not 4 x 84 x 84"),
         (lambda: {"actor.0.weight": torch.zeros(3, 2, dtype=torch.complex64)}, "ComplexFloatStorage"),
-        (lambda: {k: v for k, v in sac().state_dict().items() if k != "action_bias"}, "has no 'action_bias'"),
-        (dict, "holds nothing"),
-        (lambda: 3, "holds no state_dict"),
+        (lambda: {k: v for k, v in sac().state_dict().items() if k != "action_bias"}, "but has no action_bias"),
+        (dict, "holds no tensors"),
+        (lambda: 3, "holds no tensors"),
     ],
 )
 def test_other_files_are_refused_in_one_line(value: Callable[[], Any], message: str, tmp_path: Path) -> None:

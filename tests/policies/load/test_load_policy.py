@@ -84,7 +84,9 @@ def test_our_own_file_has_its_normalizer_inside(tmp_path: Path) -> None:
 def test_a_file_is_known_by_its_content_and_not_by_its_name(tmp_path: Path) -> None:
     for name in FILES:
         renamed = copied(name, tmp_path).rename(tmp_path / "checkpoint")
-        assert load_policy(renamed).provenance.framework
+        # A network named actor is CleanRL's by the file's name alone: others name theirs so as well.
+        said = {"activation": "tanh", "action": "discrete"} if name == "cleanrl_ppo" else {}
+        assert load_policy(renamed, **said).provenance.framework
 
 
 def test_loading_needs_no_framework(tmp_path: Path) -> None:
@@ -133,7 +135,7 @@ def test_a_path_that_is_no_file(tmp_path: Path) -> None:
 def test_what_a_file_says_cannot_reach_the_terminal_raw(tmp_path: Path) -> None:
     data = source("cleanrl_td3").read_bytes()
     (tmp_path / "x.pt").write_bytes(data.replace(b"action_bias", b"action\x1b[2J\n"[:10] + b"s"))
-    with pytest.raises(LilliputError, match="has no 'action_bias'; it has action") as caught:
+    with pytest.raises(LilliputError, match=r"has action.* besides and has no action_bias") as caught:
         load_policy(tmp_path / "x.pt")
     assert str(caught.value).isprintable()
 

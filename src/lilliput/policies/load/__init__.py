@@ -15,12 +15,13 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.load import rl_zoo
 from lilliput.policies.load.answers import Answers, Bound
 from lilliput.policies.load.archive import read_archive
-from lilliput.policies.load.cleanrl import read_cleanrl
+from lilliput.policies.load.cleanrl import trained_on
 from lilliput.policies.load.lilliput import read_lilliput
 from lilliput.policies.load.onnx import read_onnx
 from lilliput.policies.load.sb3_statistics import statistics_of
 from lilliput.policies.load.source import Source
 from lilliput.policies.load.stable_baselines3 import is_stable_baselines3, read_stable_baselines3, read_traces
+from lilliput.policies.load.state_dict import read_state_dict
 from lilliput.policies.load.torch_file import is_torch_zip
 from lilliput.policies.load.vecnormalize import read_normalizer, standardize
 from lilliput.policies.play.wrappers import format_wrapper, parse_wrappers
@@ -45,7 +46,7 @@ def _read_zip(source: Source) -> Policy:
     if is_stable_baselines3(archive):
         return read_stable_baselines3(archive, source.answers)
     if is_torch_zip(archive):
-        return read_cleanrl(source)
+        return read_state_dict(source)
     entries = ", ".join(entry[:40] for entry in list(archive.sizes)[:4]) or "nothing"
     raise LilliputError(f"{source.name} is a zip file with {entries}; supported: {_SUPPORTED}")
 
@@ -63,7 +64,7 @@ class Format:
 FORMATS: Final = (
     Format("Stable-Baselines3 zips, CleanRL state dicts (.cleanrl_model, .pt)", _is_zip, _read_zip),
     Format("Lilliput's own .lilliput", _is_lilliput, read_lilliput),
-    Format("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), read_cleanrl),
+    Format("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), read_state_dict),
     Format("ONNX", lambda data: data.startswith(b"\x08"), read_onnx),
 )
 """The formats, in the order in which they are tried: .lilliput begins with a length, which may look like others."""
@@ -138,9 +139,8 @@ def load_policy(
         policy = dataclasses.replace(policy, provenance=dataclasses.replace(policy.provenance, wrappers=worn))
     if _is_lilliput(data):
         return policy
-    run = path.parent.name.split("__")
-    if policy.provenance.framework == "cleanrl" and len(run) == 4:  # environment, script, seed, time
-        side = rl_zoo.Side(environment=run[0])
+    if policy.provenance.framework == "cleanrl":
+        side = rl_zoo.Side(environment=trained_on(path.parent.name))
     return _with_side(
         policy,
         side,

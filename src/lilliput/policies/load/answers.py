@@ -82,31 +82,46 @@ class Answers:
         Raises:
             LilliputError: none was given.
         """
-        activation = self.take("activation")
-        if activation is None:
-            default = f" ({known})" if known else ""
-            raise LilliputError(
-                f"{name} does not say which activation stands between its layers{default}; give "
-                f"--activation {'|'.join(ACTIVATIONS)}"
-            )
-        return ACTIVATIONS[activation]
+        return self._asked(name, known, "activation")[0]
 
-    def kind_of_action(self, name: str) -> str:
-        """How the outputs become an action, as it was given.
+    def hidden_and_action(self, name: str, known: str = "") -> tuple[tuple[Layer, ...], str]:
+        """The hidden activation, and how the outputs become an action: a key of ACTIONS; as given.
 
         Raises:
-            LilliputError: it was not.
+            LilliputError: one of them was not given.
         """
-        action = self.take("action")
-        if action is None:
-            ways = "; ".join(f"{key}: {meaning}" for key, meaning in ACTIONS.items())
-            raise LilliputError(
-                f"{name} does not say how its outputs become an action; give --action {'|'.join(ACTIONS)} ({ways})"
-            )
-        return action
+        return self._asked(name, known, "activation", "action")
 
-    def action_space(self, n_actions: int, name: str) -> tuple[spaces.Box, str]:
+    def kind_of_action(self, name: str) -> str:
+        """How the outputs become an action, a key of ACTIONS, as given.
+
+        Raises:
+            LilliputError: it was not given.
+        """
+        return self._asked(name, "", "action")[1]
+
+    def _asked(self, name: str, known: str, *wanted: Literal["activation", "action"]) -> tuple[tuple[Layer, ...], str]:
+        given = {one: self.take(one) for one in wanted}
+        missing = [one for one in wanted if given[one] is None]
+        what = {
+            "activation": f"which activation stands between its layers{f' ({known})' if known else ''}",
+            "action": f"how its outputs become an action ({'; '.join(f'{key}: {ACTIONS[key]}' for key in ACTIONS)})",
+        }
+        ways = {"activation": "|".join(ACTIVATIONS), "action": "|".join(ACTIONS)}
+        if missing:
+            raise LilliputError(
+                f"{name} does not say {' and '.join(what[one] for one in missing)}; give "
+                f"{' and '.join(f'--{one} {ways[one]}' for one in missing)}"
+            )
+        return ACTIVATIONS[given.get("activation") or "none"], given.get("action") or ""
+
+    def action_space(self, n_actions: int, name: str, trained_on: str = "") -> tuple[spaces.Box, str]:
         """The bounds of the action, given or the environment's, and a sentence that says where they come from.
+
+        Args:
+            n_actions: how many numbers an action has.
+            name: the file, for errors.
+            trained_on: the environment that the file or its folder names; it counts where nothing is given.
 
         Raises:
             LilliputError: there are none, or they do not fit `n_actions` numbers.
@@ -117,16 +132,16 @@ class Answers:
             if not (low < high).all():
                 raise LilliputError(f"{name}: action_low is not below action_high")
             return spaces.Box((n_actions,), low, high), "the bounds of the action are not in the file: as given"
-        if self.environment is not None:
-            space = self._space_of_environment(name)
+        if environment := self.environment or trained_on:
+            space = self._space_of(environment, name)
             if space.size != n_actions:
                 raise LilliputError(
-                    f"{name} gives {n_actions} actions; {self.environment} takes {spaces.describe(space)}: name the "
+                    f"{name} gives {n_actions} actions; {environment} takes {spaces.describe(space)}: name the "
                     "environment it was trained on"
                 )
             return (
                 spaces.Box((n_actions,), space.low.reshape(-1), space.high.reshape(-1)),
-                f"the bounds of the action are not in the file: those of {self.environment}",
+                f"the bounds of the action are not in the file: those of {environment}",
             )
         raise LilliputError(
             f"{name} does not hold the bounds of its {n_actions} actions; name the environment with --env, or give "
@@ -172,19 +187,23 @@ class Answers:
             )
         return np.broadcast_to(array, (n_actions,))
 
-    def _space_of_environment(self, name: str) -> spaces.Box:
+    def _space_of(self, environment: str, name: str) -> spaces.Box:
         from lilliput.policies.play import action_space_of, make_environment
 
-        assert self.environment is not None
-        made = make_environment(self.environment, environment_kwargs=self.environment_kwargs)
+        try:
+            made = make_environment(environment, environment_kwargs=self.environment_kwargs)
+        except LilliputError as error:
+            raise LilliputError(
+                f"{name} does not hold the bounds of its actions, and {error}; or give --action-low and --action-high"
+            ) from error
         try:
             space = action_space_of(made)
         finally:
             made.close()
         if not isinstance(space, spaces.Box):
             raise LilliputError(
-                f"{name} gives real actions; {self.environment} takes {spaces.describe(space)}: name the environment "
-                "it was trained on"
+                f"{name} gives real actions; {environment} takes {spaces.describe(space)}: name the environment it was "
+                "trained on"
             )
         return space
 

@@ -1,13 +1,12 @@
 """State dicts of CleanRL's scripts: continuous and discrete PPO, DQN, their Atari variants, SAC, TD3 and DDPG.
 
-A state dict holds weights and, of some scripts, the action bounds. What else the scripts fix (activations, shapes of
-images) is theirs and noted as a guess; the observation statistics of PPO's continuous script are in no file.
+What the scripts fix (activations, images) is noted as a guess; the observation statistics of PPO's continuous script
+are in no file. A network named `actor` or `network` may be anybody's: it is CleanRL's where the file or its folder is
+named as the scripts do, or where its layers have the very sizes that the script gives them.
 """
 
 import dataclasses
-import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Final
 
 import numpy as np
 
@@ -15,150 +14,106 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
+from lilliput.policies.load.actor import UNBOUNDED, atari_policy, convention, n_outputs, vector_policy
+from lilliput.policies.load.layout import Layout, linear, numbered
 from lilliput.policies.load.network import State
+from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
-from lilliput.policies.load.torch_file import read_torch
-from lilliput.policies.play.wrappers import Atari, ClipAction, FrameStack, TransposeImage, format_wrapper
 from lilliput.policies.policy import Policy, Provenance
 
 FRAMEWORK = "cleanrl"
-FRAMES, SIDE = 4, 84
-"""An observation of CleanRL's Atari scripts: four frames of 84 x 84."""
+DQN_UNITS, PPO_UNITS = (120, 84), (64, 64)
+"""The hidden layers of CleanRL's dqn.py and ppo_continuous_action.py."""
 
-_LAYOUTS = "actor_mean.*, actor.*, network.*, or fc1, fc2 and fc_mean or fc_mu"
-_UNBOUNDED = "the bounds of the observation are not in the file: taken as unbounded"
 _STATISTICS = (
     "observation statistics are not in the file: give them as normalizer=, if the script normalized observations"
 )
 _ATARI = "the observation is taken to be an Atari game's, prepared as CleanRL does: four frames of 84 x 84, over 255"
 
 
-def read_cleanrl(source: Source) -> Policy:
-    """The deterministic policy of the state dict that a script saved, alone or first in a tuple (actor, critics).
-
-    Raises:
-        LilliputError: damaged, or a state dict of another layout.
-    """
-    name = source.name
-    saved = read_torch(source.data, name)
-    state = _find_state(saved, name)
-    policy = _layout(state)(state, name)
-    if _layout(state) is not _squashed or not isinstance(saved, tuple | list):
-        return policy
-    return dataclasses.replace(policy, critic=_critic(saved, policy, name))
+def trained_on(folder: str) -> str:
+    """The environment that the folder of a run names, "Env__script__seed__time"; "" where it is none."""
+    parts = folder.split("__")
+    return parts[0] if len(parts) == 4 else ""
 
 
-def _critic(saved: Sequence[Any], policy: Policy, name: str) -> tuple[Layer, ...]:
-    """The first of a tuple's members that judges actions: fc1, fc2 and fc3 on observation and action; or none."""
-    assert isinstance(policy.action_space, spaces.Box)
-    n_inputs = spaces.input_shape(policy.observation_space)[0] + policy.action_space.size
-    parts = ("fc1", "fc2", "fc3")
-    for member in saved:
-        if isinstance(member, dict) and all(isinstance(member.get(f"{part}.weight"), np.ndarray) for part in parts):
-            try:
-                first, second, last = (network.dense(member, part, name) for part in parts)
-            except LilliputError:
-                return ()
-            return network.intact((first, layers.Relu(), second, layers.Relu(), last), n_inputs)
-    return ()
+def is_cleanrl(source: Source) -> bool:
+    """Whether the file or its folder is named as CleanRL's scripts name them."""
+    return source.name.strip("'\"").endswith(".cleanrl_model") or bool(trained_on(source.folder.name))
 
 
-def _find_state(saved: Any, name: str) -> dict[str, np.ndarray]:
-    """The actor's state dict: the value itself, the first of a tuple, or a dict's one member that is known."""
-    candidates = list(saved) if isinstance(saved, tuple | list) else [saved]
-    if isinstance(saved, dict):
-        candidates += [member for member in saved.values() if isinstance(member, dict)]
-    for candidate in candidates:
-        if isinstance(candidate, dict):
-            state = {
-                key: array for key, array in candidate.items() if isinstance(key, str) and isinstance(array, np.ndarray)
-            }
-            if state and _known(state):
-                return state
-    first = next((candidate for candidate in candidates if isinstance(candidate, dict)), None)
-    if first is None:
-        raise LilliputError(
-            f"{name} holds no state_dict; save the network's state_dict() with torch.save, not the network"
+def _ppo_continuous(saved: Saved, source: Source) -> Policy:
+    if is_cleanrl(source) or _hidden(saved.arrays, "actor_mean") == PPO_UNITS:
+        activation, guess = (layers.Tanh(),), (_activation("Tanh"),)
+    else:
+        activation, guess = (
+            source.answers.activation_layers(saved.name, "tanh in CleanRL's ppo_continuous_action.py"),
+            (),
         )
-    keys = ", ".join(str(key)[:40] for key in list(first)[:4])
-    raise LilliputError(
-        f"{name} holds {keys or 'nothing'}; supported: CleanRL's {_LAYOUTS}, and Stable-Baselines3's zips"
+    stack = network.closed(saved.arrays, "actor_mean", activation, saved.name)
+    space, origin = source.answers.action_space(n_outputs(stack), saved.name, trained_on(source.folder.name))
+    said = Provenance(
+        framework=FRAMEWORK,
+        algorithm="PPO",
+        guesses=(*guess, _STATISTICS, UNBOUNDED, origin),
+        action_std=network.action_std(saved.arrays, "actor_logstd", space),
     )
+    return Policy(_vector(stack), space, (*stack, *network.clip_head(space)), said)
 
 
-def _known(state: State) -> bool:
-    if "atoms" in state:
-        return False
-    return any(network.has(state, prefix) for prefix in ("actor_mean.", "network.", "actor.")) or {
-        "fc1.weight",
-        "fc2.weight",
-    } <= set(state)
+def _actor_critic(saved: Saved, source: Source) -> Policy:
+    """Of CleanRL's discrete PPO where the names say so; else what PPO-PyTorch and many own programs write as well."""
+    if is_cleanrl(source):
+        stack = network.closed(saved.arrays, "actor", (layers.Tanh(),), saved.name)
+        choice = "the action is taken to be one choice (Discrete)"
+        said = Provenance(framework=FRAMEWORK, algorithm="PPO", guesses=(_activation("Tanh"), choice))
+        return vector_policy(stack, "discrete", source, said)
+    activation, action = source.answers.hidden_and_action(saved.name, "tanh in CleanRL's and PPO-PyTorch's programs")
+    stack = network.closed(saved.arrays, "actor", activation, saved.name)
+    said = Provenance(framework="torch", algorithm="actor-critic", guesses=("its last layer is Linear",))
+    return vector_policy(stack, action, source, said)
 
 
-def _layout(state: State) -> Callable[[State, str], Policy]:
-    if network.has(state, "actor_mean."):
-        return _ppo_continuous
-    if network.has(state, "network."):
-        return _ppo_atari if "actor.weight" in state else _dqn
-    if network.has(state, "actor."):
-        return _ppo_discrete
-    return _squashed
+def _dqn(saved: Saved, source: Source) -> Policy:
+    state = saved.arrays
+    if is_cleanrl(source) or _hidden(state, "network") == DQN_UNITS:
+        stack = network.closed(state, "network", (layers.Relu(),), saved.name)
+        return vector_policy(
+            stack, "discrete", source, Provenance(framework=FRAMEWORK, algorithm="DQN", guesses=(_activation("ReLU"),))
+        )
+    activation, action = source.answers.hidden_and_action(saved.name, "relu in CleanRL's dqn.py")
+    stack = network.closed(state, "network", activation, saved.name)
+    return vector_policy(stack, action, source, Provenance(framework="torch"))
 
 
-def _ppo_continuous(state: State, name: str) -> Policy:
-    stack = _closed(state, "actor_mean", (layers.Tanh(),), name)
-    guesses = (
-        _activation("Tanh"),
-        _UNBOUNDED,
-        "the bounds of the action are not in the file: the environment clips it (clip_action), as the script has it do",
-        _STATISTICS,
-    )
-    n_actions = _outputs(stack)
-    action_space = spaces.Box((n_actions,), np.asarray(-np.inf), np.asarray(np.inf))
-    return Policy(
-        _vector(stack),
-        action_space,
-        tuple(stack),
-        Provenance(
-            framework=FRAMEWORK,
-            algorithm="PPO",
-            wrappers=(format_wrapper(ClipAction()),),
-            guesses=guesses,
-            action_std=network.action_std(state, "actor_logstd", action_space),
-        ),
-    )
+def _ppo_atari(saved: Saved, _: Source) -> Policy:
+    state, name = saved.arrays, saved.name
+    rest = [network.dense(state, "network.7", name), layers.Relu(), network.dense(state, "actor", name)]
+    return _atari([*_convolutions(state, name), *rest], "PPO", name)
 
 
-def _ppo_discrete(state: State, name: str) -> Policy:
-    stack = _closed(state, "actor", (layers.Tanh(),), name)
-    return _choice(stack, "PPO", (_activation("Tanh"), _UNBOUNDED, "the action is taken to be one choice (Discrete)"))
+def _dqn_atari(saved: Saved, _: Source) -> Policy:
+    state, name = saved.arrays, saved.name
+    rest = [network.dense(state, "network.7", name), layers.Relu(), network.dense(state, "network.9", name)]
+    return _atari([*_convolutions(state, name), *rest], "DQN", name)
 
 
-def _ppo_atari(state: State, name: str) -> Policy:
-    stack = [
-        *_convolutions(state, name),
-        network.dense(state, "network.7", name),
-        layers.Relu(),
-        network.dense(state, "actor", name),
-    ]
-    return _image_choice(stack, "PPO", name)
+def _atari(stack: list[Layer], algorithm: str, name: str) -> Policy:
+    guesses = (_activation("ReLU"), _ATARI)
+    return atari_policy(stack, name, Provenance(framework=FRAMEWORK, algorithm=algorithm, guesses=guesses))
 
 
-def _dqn(state: State, name: str) -> Policy:
-    if state.get("network.0.weight", np.zeros(0)).ndim == 4:
-        stack = [
-            *_convolutions(state, name),
-            network.dense(state, "network.7", name),
-            layers.Relu(),
-            network.dense(state, "network.9", name),
-        ]
-        return _image_choice(stack, "DQN", name)
-    return _choice(_closed(state, "network", (layers.Relu(),), name), "DQN", (_activation("ReLU"), _UNBOUNDED))
+def _sac(saved: Saved, source: Source) -> Policy:
+    return _squashed(saved, source, "fc_mean", "SAC")
 
 
-def _squashed(state: State, name: str) -> Policy:
-    """SAC (fc_mean) and TD3 or DDPG (fc_mu): tanh(mean) * action_scale + action_bias."""
-    last, algorithm = ("fc_mean", "SAC") if "fc_mean.weight" in state else ("fc_mu", "TD3 or DDPG")
+def _td3(saved: Saved, source: Source) -> Policy:
+    return _squashed(saved, source, "fc_mu", "TD3 or DDPG")
+
+
+def _squashed(saved: Saved, _: Source, last: str, algorithm: str) -> Policy:
+    """The policy tanh(mean) * action_scale + action_bias."""
+    state, name = saved.arrays, saved.name
     scale, offset = (_row(state, key, name) for key in ("action_scale", "action_bias"))
     if (scale <= 0).any():
         raise LilliputError(f"{name}: action_scale is not positive; it must be half the range of each action")
@@ -166,17 +121,36 @@ def _squashed(state: State, name: str) -> Policy:
     for key in ("fc1", "fc2"):
         stack += [network.dense(state, key, name), layers.Relu()]
     stack += [network.dense(state, last, name), layers.SquashAction(), *network.rescale_head(scale, offset, name)]
-    n_actions = _outputs([layer for layer in stack if isinstance(layer, layers.Dense)])
+    n_actions = n_outputs(stack)
     if scale.size not in (1, n_actions) or offset.size not in (1, n_actions):
         raise LilliputError(f"{name}: {scale.size} action scales for {n_actions} actions; they must agree")
     low, high = (np.broadcast_to(bound, (n_actions,)) for bound in (offset - scale, offset + scale))
     action_space = spaces.Box((n_actions,), low, high)
-    provenance = Provenance(framework=FRAMEWORK, algorithm=algorithm, guesses=(_activation("ReLU"), _UNBOUNDED))
-    return Policy(_vector(stack), action_space, tuple(stack), provenance)
+    provenance = Provenance(framework=FRAMEWORK, algorithm=algorithm, guesses=(_activation("ReLU"), UNBOUNDED))
+    policy = Policy(_vector(stack), action_space, tuple(stack), provenance)
+    return dataclasses.replace(policy, critic=_critic(saved, policy))
+
+
+def _critic(saved: Saved, policy: Policy) -> tuple[Layer, ...]:
+    """The first that stands behind the actor and judges actions: fc1, fc2, fc3 on observation and action; or none."""
+    assert isinstance(policy.action_space, spaces.Box)
+    n_inputs = spaces.input_shape(policy.observation_space)[0] + policy.action_space.size
+    try:
+        first, second, last = (network.dense(saved.arrays, f"[1].{part}", saved.name) for part in ("fc1", "fc2", "fc3"))
+    except LilliputError:
+        return ()
+    return network.intact((first, layers.Relu(), second, layers.Relu(), last), n_inputs)
+
+
+def _hidden(state: State, prefix: str) -> tuple[int, ...]:
+    """The outputs of a Sequential's layers but the last, where an activation stands between each two."""
+    weights = {key: array for key, array in state.items() if key.startswith(f"{prefix}.") and key.endswith(".weight")}
+    plain = list(weights) == [f"{prefix}.{2 * index}.weight" for index in range(len(weights))]
+    return tuple(array.shape[0] for array in list(weights.values())[:-1]) if plain else ()
 
 
 def _activation(kind: str) -> str:
-    return f"the hidden activation is not in the file: {kind}, as in CleanRL's script"
+    return convention("the hidden activation", kind, "CleanRL's script")
 
 
 def _row(state: State, key: str, name: str) -> np.ndarray:
@@ -190,23 +164,11 @@ def _row(state: State, key: str, name: str) -> np.ndarray:
     return rows[0]
 
 
-def _closed(state: State, prefix: str, activation: tuple[Layer, ...], name: str) -> list[Layer]:
-    found, pending = network.sequential(state, prefix, activation, name, closed=False)
-    if pending is not None or not found or not isinstance(found[-1], layers.Dense):
-        raise LilliputError(f"{name}: {prefix} does not end in a Linear layer; supported: CleanRL's own networks")
-    return found
-
-
 def _convolutions(state: State, name: str) -> list[Layer]:
     return [
         network.scale_image(),
         *network.nature_convolutions(state, [f"network.{index}" for index in (0, 2, 4)], name),
     ]
-
-
-def _outputs(stack: list[Layer]) -> int:
-    last = stack[-1]
-    return last.weight.shape[0] if isinstance(last, layers.Dense) else 0
 
 
 def _vector(stack: list[Layer]) -> spaces.Box:
@@ -215,24 +177,20 @@ def _vector(stack: list[Layer]) -> spaces.Box:
     return spaces.Box((size,), np.asarray(-np.inf), np.asarray(np.inf))
 
 
-def _choice(stack: list[Layer], algorithm: str, guesses: tuple[str, ...]) -> Policy:
-    n = _outputs(stack)
-    provenance = Provenance(framework=FRAMEWORK, algorithm=algorithm, guesses=guesses)
-    return Policy(_vector(stack), spaces.Discrete(n), (*stack, layers.ArgmaxAction((n,))), provenance)
+_CRITICS = tuple(rf"\[\d\]\.{key}" for key in linear("fc1", "fc2", "fc3"))
+_BOUNDS = ("action_scale", "action_bias")
 
-
-def _image_choice(stack: list[Layer], algorithm: str, name: str) -> Policy:
-    space = spaces.Box((FRAMES, SIDE, SIDE), np.asarray(0.0), np.asarray(255.0), "uint8")
-    shape: tuple[int, ...] = space.shape
-    for layer in stack:
-        if isinstance(layer, layers.Dense) and layer.weight.shape[1] != math.prod(shape):
-            raise LilliputError(
-                f"{name} takes images that are not {FRAMES} x {SIDE} x {SIDE}; supported: CleanRL's Atari preparation"
-            )
-        shape = layers.output_shape(layer, shape)
-    n = _outputs(stack)
-    wrappers = tuple(format_wrapper(wrapper) for wrapper in (Atari(), FrameStack(FRAMES), TransposeImage()))
-    provenance = Provenance(
-        framework=FRAMEWORK, algorithm=algorithm, wrappers=wrappers, guesses=(_activation("ReLU"), _ATARI)
-    )
-    return Policy(space, spaces.Discrete(n), (*stack, layers.ArgmaxAction((n,))), provenance)
+LAYOUTS: Final = (
+    Layout("CleanRL's continuous PPO", (*numbered("actor_mean"), "actor_logstd"), _ppo_continuous, numbered("critic")),
+    Layout(
+        "CleanRL's Atari PPO",
+        (*linear("network.0", "network.2", "network.4", "network.7", "actor"),),
+        _ppo_atari,
+        linear("critic"),
+    ),
+    Layout("CleanRL's Atari DQN", linear(*(f"network.{index}" for index in (0, 2, 4, 7, 9))), _dqn_atari),
+    Layout("CleanRL's DQN", numbered("network"), _dqn),
+    Layout("an actor-critic (actor.*, critic.*)", numbered("actor"), _actor_critic, numbered("critic")),
+    Layout("CleanRL's SAC", (*linear("fc1", "fc2", "fc_mean", "fc_logstd"), *_BOUNDS), _sac, _CRITICS),
+    Layout("CleanRL's TD3 or DDPG", (*linear("fc1", "fc2", "fc_mu"), *_BOUNDS), _td3, _CRITICS),
+)

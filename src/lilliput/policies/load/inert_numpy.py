@@ -24,6 +24,11 @@ _ENCODE = Global("_codecs", "encode")
 _BYTES = Global("builtins", "bytes")
 
 
+def is_numpy(value: Any) -> bool:
+    """Whether a pickle's record describes an array or number of numpy's."""
+    return is_call(value, *_RECONSTRUCT, *_FROM_BUFFER, *_SCALAR)
+
+
 def array_of(value: Any, name: str) -> np.ndarray:
     """The array or number that a pickle describes, read-only.
 

@@ -1,5 +1,6 @@
 """Layers out of a state dict: chains of torch modules by their keys, and what turns their output into an action."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -10,6 +11,7 @@ from jaxtyping import Float64
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
+from lilliput.policies.policy import Policy
 
 State = Mapping[str, np.ndarray]
 
@@ -62,6 +64,12 @@ def action_std(state: State, key: str, action_space: spaces.ActionSpace) -> tupl
     return tuple(float(value) for value in found) if (found > 0).all() and np.isfinite(found).all() else ()
 
 
+def with_std(policy: Policy, state: State, key: str) -> Policy:
+    """The policy with the spread of its actions whose logarithm is there."""
+    spread = action_std(state, key, policy.action_space)
+    return dataclasses.replace(policy, provenance=dataclasses.replace(policy.provenance, action_std=spread))
+
+
 def has(state: State, prefix: str) -> bool:
     """Whether the state has a key that starts so."""
     return any(key.startswith(prefix) for key in state)
@@ -79,7 +87,7 @@ def array(state: State, key: str, name: str) -> np.ndarray:
         LilliputError: there is none.
     """
     if key not in state:
-        raise LilliputError(f"{name} has no {key!r}; it has {_shown(state)}: save the whole state_dict")
+        raise LilliputError(f"{name} has no {key!r}, which its network needs; it has {_shown(state)}")
     return np.ascontiguousarray(state[key], np.float32)
 
 
@@ -197,6 +205,18 @@ def sequential(
     if closed and modules and opened:
         found += activation
     return found, pending
+
+
+def closed(state: State, prefix: str, activation: Sequence[Layer], name: str) -> list[Layer]:
+    """The layers of a torch Sequential whose last is Linear: a whole actor.
+
+    Raises:
+        LilliputError: it ends in something else, or has modules that `sequential` refuses.
+    """
+    found, pending = sequential(state, prefix, activation, name, closed=False)
+    if pending is not None or not found or not isinstance(found[-1], layers.Dense):
+        raise LilliputError(f"{name}: {prefix} does not end in a Linear layer; supported: networks that do")
+    return found
 
 
 def take_up(layer: layers.Dense, scaling: Scaling | None, name: str) -> layers.Dense:

@@ -1,13 +1,15 @@
 """What `torch.save` wrote, as arrays, without torch: the zip format since 1.6 and the stream of pickles before it."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
 
 import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies.load.archive import Archive, read_archive
+from lilliput.policies.load.inert_numpy import array_of, is_numpy
 from lilliput.policies.load.inert_pickle import (
     DICT,
     MAX_PICKLE_BYTES,
@@ -17,6 +19,7 @@ from lilliput.policies.load.inert_pickle import (
     Record,
     is_call,
     read_pickle,
+    state_of,
 )
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -44,6 +47,30 @@ _TENSOR_V2 = Global("torch._utils", "_rebuild_tensor_v2")
 _PARAMETER = Global("torch._utils", "_rebuild_parameter")
 _PARAMETER_WITH_STATE = Global("torch._utils", "_rebuild_parameter_with_state")
 
+_REFUSED = (
+    "torch.onnx.export(torch.jit.load(file), (torch.zeros(1, n_observations),), 'policy.onnx', dynamo=False) makes an "
+    "ONNX file of it, which is read; its state_dict would have lost what the program does"
+)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Module:
+    """A pickled torch module as data: no class of it was imported.
+
+    Attributes:
+        kind: the class by its full name, such as torch.nn.modules.linear.Linear.
+        arrays: its own parameters and buffers.
+        children: its modules by name, in order; one that is no module stays what it is.
+        attributes: what else was set on it, torch's own bookkeeping apart.
+    """
+
+    kind: str
+    arrays: Mapping[str, np.ndarray]
+    children: Mapping[str, Any]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
 Fetch = Callable[[str, int], tuple[bytes, str]]
 """From a storage's key and its number of bytes to these bytes and their byte order."""
 
@@ -54,7 +81,7 @@ def is_torch_zip(archive: Archive) -> bool:
 
 
 def read_torch(data: bytes, name: str) -> Any:
-    """What was saved: dicts, lists, tuples, plain values and arrays; anything else stays an inert record.
+    """What was saved: dicts, lists, tuples, plain values, arrays and modules; anything else stays an inert record.
 
     Raises:
         LilliputError: not such a file, a damaged one, or one with tensors that numpy does not have.
@@ -72,7 +99,7 @@ def _read_zip(archive: Archive) -> Any:
         raise LilliputError(f"{archive.name} has {len(roots)} entries named data.pkl; torch.save writes one")
     root = roots[0]
     if any(entry.startswith(f"{root}/code/") for entry in archive.sizes) or f"{root}/constants.pkl" in archive:
-        raise LilliputError(f"{archive.name} is a TorchScript program; save the policy's state_dict with torch.save")
+        raise LilliputError(f"{archive.name} is a TorchScript program, which is not read yet; {_REFUSED}")
     order = "<"
     if f"{root}/byteorder" in archive:
         written = archive.read(f"{root}/byteorder", 16)
@@ -201,8 +228,37 @@ class _Tree:
                 return self.convert(data, depth)
             case Record(args=(storage, offset, size, stride, *_)) if is_call(value, _TENSOR, _TENSOR_V2):
                 return self._tensor(storage, offset, size, stride)
+            case Record() if is_numpy(value):
+                found = array_of(value, self.name)
+                return found if found.ndim else found.item()
+            case Record(state=state) if state is not None and (module := self._module(value, depth)) is not None:
+                return module
             case _:
                 return value
+
+    def _module(self, value: Record, depth: int) -> Module | None:
+        """The module that a record describes; None where it describes something else."""
+        state = state_of(value)
+        if state is None or not {"_parameters", "_buffers", "_modules"} <= state.keys():
+            return None
+        match value.maker:
+            case Global(module=module, name=name) | Persistent(key=("module", Global(module=module, name=name), *_)):
+                kind = f"{module}.{name}"
+            case _:
+                return None
+        parts = [self.convert(state[key], depth) for key in ("_parameters", "_buffers", "_modules")]
+        if not all(isinstance(part, dict) for part in parts):
+            return None
+        arrays = {str(key): array for part in parts[:2] for key, array in part.items() if array is not None}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            return None
+        # What else was set on a module may hold anything, itself too: numbers are read, the rest stays inert.
+        own = {
+            key: self.convert(item, depth) if not isinstance(item, Record) or _is_array(item) else item
+            for key, item in state.items()
+            if not _is_bookkeeping(key)
+        }
+        return Module(kind, arrays, {str(key): child for key, child in parts[2].items()}, own)
 
     def _tensor(self, storage: Any, offset: Any, size: Any, stride: Any) -> np.ndarray:
         flat = self._storage(storage)
@@ -238,6 +294,17 @@ class _Tree:
             flat = np.frombuffer(data, order + code)
         self.arrays[f"{code} {count} {key}"] = flat
         return flat
+
+
+def _is_array(value: Record) -> bool:
+    return is_numpy(value) or is_call(value, _TENSOR, _TENSOR_V2, _PARAMETER, _PARAMETER_WITH_STATE)
+
+
+def _is_bookkeeping(key: str) -> bool:
+    """Whether torch itself set that attribute on every module."""
+    return key in ("_parameters", "_buffers", "_modules", "training", "_backend") or key.endswith(
+        ("_hooks", "_hooks_with_kwargs", "_hooks_always_called", "_buffers_set", "_compiled_call_impl")
+    )
 
 
 def _natural(values: Any, name: str) -> tuple[int, ...]:

@@ -1,0 +1,92 @@
+"""A policy around an actor's network: its head, its spaces and what was assumed."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers, spaces
+from lilliput.policies.layers import Layer
+from lilliput.policies.load.answers import action_head
+from lilliput.policies.load.source import Source
+from lilliput.policies.play.wrappers import Atari, FrameStack, TransposeImage, format_wrapper
+from lilliput.policies.policy import Policy, Provenance
+
+FRAMES, SIDE = 4, 84
+"""The usual observation of an Atari game: four frames of 84 x 84."""
+UNBOUNDED = "the bounds of the observation are not in the file: taken as unbounded"
+
+
+def n_inputs(stack: Sequence[Layer]) -> int:
+    """How many numbers the first Dense layer takes.
+
+    Raises:
+        LilliputError: there is none.
+    """
+    return _dense(stack)[0].weight.shape[1]
+
+
+def n_outputs(stack: Sequence[Layer]) -> int:
+    """How many numbers the last Dense layer gives.
+
+    Raises:
+        LilliputError: there is none.
+    """
+    return _dense(stack)[-1].weight.shape[0]
+
+
+def vector_policy(stack: Sequence[Layer], action: str, source: Source, said: Provenance) -> Policy:
+    """The policy of a network on a vector.
+
+    Args:
+        stack: from the raw observation to the last Linear layer.
+        action: a key of `answers.ACTIONS`: how its outputs become the action; the bounds of real ones are asked for.
+        source: what is read.
+        said: framework, algorithm, guesses.
+
+    Raises:
+        LilliputError: no bounds for real actions.
+    """
+    guesses = (*said.guesses, UNBOUNDED)
+    space = spaces.Box((n_inputs(stack),), np.asarray(-np.inf), np.asarray(np.inf))
+    n = n_outputs(stack)
+    if action == "discrete":
+        provenance = dataclasses.replace(said, guesses=guesses)
+        return Policy(space, spaces.Discrete(n), (*stack, layers.ArgmaxAction((n,))), provenance)
+    bounds, origin = source.answers.action_space(n, source.name)
+    provenance = dataclasses.replace(said, guesses=(*guesses, origin))
+    return Policy(space, bounds, (*stack, *action_head(action, bounds, source.name)), provenance)
+
+
+def atari_policy(stack: Sequence[Layer], name: str, said: Provenance) -> Policy:
+    """The policy of a network on an Atari game's images as Stable-Baselines3, CleanRL and baselines prepare them.
+
+    Raises:
+        LilliputError: the network takes others.
+    """
+    space = spaces.Box((FRAMES, SIDE, SIDE), np.asarray(0.0), np.asarray(255.0), "uint8")
+    shape: tuple[int, ...] = space.shape
+    for layer in stack:
+        if isinstance(layer, layers.Dense) and layer.weight.shape[1] != math.prod(shape):
+            raise LilliputError(
+                f"{name} takes images that are not {FRAMES} x {SIDE} x {SIDE}; supported: the usual Atari preparation"
+            )
+        shape = layers.output_shape(layer, shape)
+    n = n_outputs(stack)
+    wrappers = tuple(format_wrapper(wrapper) for wrapper in (Atari(), FrameStack(FRAMES), TransposeImage()))
+    provenance = dataclasses.replace(said, wrappers=wrappers)
+    return Policy(space, spaces.Discrete(n), (*stack, layers.ArgmaxAction((n,))), provenance)
+
+
+def convention(what: str, value: str, whose: str) -> str:
+    """The sentence that says what a format's programs do and its files do not hold."""
+    return f"{what} is not in the file: {value}, as in {whose}"
+
+
+def _dense(stack: Sequence[Layer]) -> list[layers.Dense]:
+    found = [layer for layer in stack if isinstance(layer, layers.Dense)]
+    if not found:
+        raise LilliputError("there is no Linear layer in the actor; a policy needs one")
+    return found

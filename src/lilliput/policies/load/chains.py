@@ -1,0 +1,137 @@
+"""State dicts of actors whose Linear layers have names of their own: one row a program that many people use.
+
+A row's activation and head are the program's and noted as guesses; the options overrule them. Where programs differ
+(fc1, fc2, fc3 is a DQN of one course and a DDPG of another) the options have to say.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, final
+
+import numpy as np
+
+from lilliput.policies import layers, spaces
+from lilliput.policies.layers import Layer
+from lilliput.policies.load import network
+from lilliput.policies.load.actor import convention, vector_policy
+from lilliput.policies.load.answers import ACTIONS, ACTIVATIONS
+from lilliput.policies.load.layout import Layout, linear
+from lilliput.policies.load.saved import Saved
+from lilliput.policies.load.source import Source
+from lilliput.policies.load.vecnormalize import Normalizer, Statistics, standardize
+from lilliput.policies.policy import Policy, Provenance
+
+
+@final
+@dataclass(frozen=True)
+class Chain:
+    """Linear layers one after the other, the hidden ones each behind its norm and activation.
+
+    Attributes:
+        what: the program, as errors and docs spell it; algorithm: as provenance does.
+        linear: names of the Linear layers, the action's last; norms: of what stands behind the hidden ones.
+        activation: of the hidden layers; action: how outputs become an action. None: programs differ.
+        std: the key of one log standard deviation an action; spread: of Linear layers for it.
+        normalizer: keys of mean and variance, and the clip.
+    """
+
+    what: str
+    algorithm: str
+    linear: tuple[str, ...]
+    activation: str | None
+    action: str | None
+    norms: tuple[str, ...] = ()
+    norm_keys: tuple[str, str] = ("weight", "bias")
+    std: str = ""
+    spread: tuple[str, ...] = ()
+    normalizer: tuple[str, str, float] | None = None
+
+
+def _read(chain: Chain, saved: Saved, source: Source) -> Policy:
+    state, name = saved.arrays, saved.name
+    guesses: list[str] = []
+    hidden, action = source.answers.take("activation"), source.answers.take("action")
+    if chain.activation is None or chain.action is None:
+        activation, head = source.answers.hidden_and_action(name)
+    else:
+        activation, head = ACTIVATIONS[hidden or chain.activation], action or chain.action
+        if hidden is None:
+            guesses.append(convention("the hidden activation", chain.activation, chain.what))
+        if action is None:
+            guesses.append(convention("how the outputs become an action", f"{head} ({ACTIONS[head]})", chain.what))
+    stack: list[Layer] = []
+    if chain.normalizer is not None:
+        stack.append(_standardize(chain.normalizer, saved))
+    for index, key in enumerate(chain.linear):
+        stack.append(network.dense(state, key, name))
+        if index < len(chain.linear) - 1:
+            stack += [*_norm(chain, index, state, name), *activation]
+    said = Provenance(framework="torch", algorithm=chain.algorithm, guesses=tuple(guesses))
+    policy = vector_policy(stack, head, source, said)
+    return network.with_std(policy, state, chain.std) if chain.std else policy
+
+
+def _norm(chain: Chain, index: int, state: network.State, name: str) -> list[Layer]:
+    if not chain.norms:
+        return []
+    gain, shift = (network.array(state, f"{chain.norms[index]}.{key}", name) for key in chain.norm_keys)
+    if chain.norm_keys == ("weight", "bias"):
+        return [layers.LayerNorm(gain, shift)]
+    # (x - mean) / (std + 1e-6) with the standard deviation of a sample: the same but for a part in a million.
+    ratio = np.sqrt(gain.size / max(gain.size - 1, 1))
+    return [layers.LayerNorm((gain / ratio).astype(np.float32), shift, epsilon=float((1e-6 / ratio) ** 2))]
+
+
+def _standardize(normalizer: tuple[str, str, float], saved: Saved) -> Layer:
+    mean, var, clip = normalizer
+    statistics = Statistics(*(np.asarray(saved.arrays[key], np.float64).reshape(-1) for key in (mean, var)))
+    space = spaces.Box(statistics.mean.shape, np.asarray(-np.inf), np.asarray(np.inf))
+    layer = standardize(Normalizer(statistics, clip_obs=clip), space, saved.name)
+    assert layer is not None
+    return layer
+
+
+CHAINS: Final = (
+    Chain("sfujim's TD3", "TD3 or DDPG", ("l1", "l2", "l3"), "relu", "tanh"),
+    Chain(
+        "pytorch-soft-actor-critic",
+        "SAC",
+        ("linear1", "linear2", "mean_linear"),
+        "relu",
+        "tanh",
+        spread=("log_std_linear",),
+    ),
+    Chain("alirezakazemipour's SAC", "SAC", ("hidden1", "hidden2", "mu"), "relu", "tanh", spread=("log_std",)),
+    Chain(
+        "alirezakazemipour's Continuous-PPO",
+        "PPO",
+        ("fc1", "fc2", "mu"),
+        "tanh",
+        "continuous",
+        std="log_std",
+        normalizer=("state_rms_mean", "state_rms_var", 5.0),
+    ),
+    Chain("DDPG with layer norms bn1 and bn2", "DDPG", ("fc1", "fc2", "mu"), "relu", "tanh", norms=("bn1", "bn2")),
+    Chain(
+        "evolutionary reinforcement learning (ERL)",
+        "DDPG",
+        ("w_l1", "w_l2", "w_out"),
+        "tanh",
+        "tanh",
+        norms=("lnorm1", "lnorm2"),
+        norm_keys=("gamma", "beta"),
+    ),
+    Chain("an actor or Q-network of fc1, fc2, fc3", "", ("fc1", "fc2", "fc3"), None, None),
+)
+
+
+def _layout(chain: Chain) -> Layout:
+    norms = (rf"{re.escape(key)}\.(?:{'|'.join(chain.norm_keys)})" for key in chain.norms)
+    single = [key for key in (chain.std, *(chain.normalizer or ())[:2]) if key]
+    return Layout(
+        chain.what, (*linear(*chain.linear, *chain.spread), *norms, *map(re.escape, single)), partial(_read, chain)
+    )
+
+
+LAYOUTS: Final = tuple(_layout(chain) for chain in CHAINS)

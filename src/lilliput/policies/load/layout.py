@@ -1,0 +1,119 @@
+"""A closed layout of a state dict: the whole set of its keys, and what is said where a file has others."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from lilliput.errors import LilliputError
+from lilliput.policies.load.saved import Saved
+from lilliput.policies.load.source import Source
+from lilliput.policies.policy import Policy
+
+WAY_OUT = (
+    "export the whole policy from the program that made it, torch.onnx.export(policy, torch.zeros(1, n_observations), "
+    "'policy.onnx'), and give the ONNX file"
+)
+
+_MEANINGS = (
+    (r"memory|rnn|lstm|gru|hidden_state", "it has a memory"),
+    (r"estimat|adapt|encod|latent|history|teacher|transformer|attention", "another network feeds the actor"),
+    (r"conv|cnn|image|vision|pool", "its observations go through a network for images"),
+    (r"normal|rms|running|obs_mean|obs_std|state_mean|state_std", "its observations are normalized"),
+    (r"atoms|quantile|support|adv|noisy|sigma_weight", "its outputs are no plain values of actions"),
+    (r"std|sigma|logvar", "it has the spread of real actions"),
+)
+"""What keys that are left over tell of a network, the strongest first."""
+
+
+@final
+@dataclass(frozen=True)
+class Layout:
+    """A kind of state dict.
+
+    Attributes:
+        what: its name, as errors and docs/formats.md spell it.
+        keys: regular expressions; each is the whole name of one key or more of such a file.
+        learner: of keys that may be there and are not the policy's.
+        read: its reader; it may still refuse.
+    """
+
+    what: str
+    keys: tuple[str, ...]
+    read: Callable[[Saved, Source], Policy]
+    learner: tuple[str, ...] = ()
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """The expressions that no key of the file is."""
+        names = list(keys)
+        return [one for one in self.keys if not any(re.fullmatch(one, key) for key in names)]
+
+    def left_over(self, keys: Iterable[str]) -> list[str]:
+        """The file's keys that this layout does not have."""
+        whole = re.compile("|".join(f"(?:{one})" for one in (*self.keys, *self.learner)))
+        return [key for key in keys if not whole.fullmatch(key)]
+
+
+def linear(*prefixes: str) -> tuple[str, ...]:
+    """The expressions of Linear modules of these names."""
+    return tuple(rf"{re.escape(prefix)}\.(?:weight|bias)" for prefix in prefixes)
+
+
+def numbered(*prefixes: str) -> tuple[str, ...]:
+    """The expressions of Sequentials of these names."""
+    return tuple(rf"{re.escape(prefix)}\.\d+\.(?:weight|bias)" for prefix in prefixes)
+
+
+def recognise(saved: Saved, layouts: Sequence[Layout]) -> Layout | None:
+    """The layout that has all of the file's keys, and all of whose keys the file has; None where there is none."""
+    if saved.objects or not saved.arrays:
+        return None
+    for layout in layouts:
+        if not layout.missing(saved.arrays) and not layout.left_over(saved.arrays):
+            return layout
+    return None
+
+
+def refusal(saved: Saved, layouts: Sequence[Layout]) -> LilliputError:
+    """What is said of a file that is of no layout: its keys, the nearest layout, what is left over, the way out."""
+    if saved.objects:
+        path, kind = next(iter(saved.objects.items()))
+        where = f" under {path[:60]!r}" if path else ""
+        return LilliputError(
+            f"{saved.name} holds a pickled {kind[:80]}{where}, which is not read; save the policy's state_dict() alone "
+            f"with torch.save, or {WAY_OUT}"
+        )
+    if not saved.arrays:
+        return LilliputError(f"{saved.name} holds no tensors; save policy.state_dict() with torch.save")
+    keys = saved.arrays
+    nearest = min(layouts, key=lambda layout: len(layout.missing(keys)) + len(layout.left_over(keys)))
+    gone, over = nearest.missing(keys), nearest.left_over(keys)
+    if len(gone) * 2 <= len(nearest.keys) and len(over) < len(keys):
+        meaning = next((text for pattern, text in _MEANINGS if any(re.search(pattern, key) for key in over)), "")
+        differences = [f"has {listed(over)} besides{f' ({meaning})' if meaning else ''}"] if over else []
+        differences += [f"has no {listed(map(_readable, gone))}"] if gone else []
+        return LilliputError(
+            f"{saved.name} is almost {nearest.what}, but {' and '.join(differences)}; a layout is read whole or not at "
+            f"all: {WAY_OUT}"
+        )
+    return LilliputError(
+        f"{saved.name} holds {listed(keys)}: no layout of a state dict that is known here (docs/formats.md lists "
+        f"them); {WAY_OUT}"
+    )
+
+
+def _readable(expression: str) -> str:
+    """A key's expression as people write keys.
+
+    >>> _readable(linear("fc1")[0]), _readable(numbered("actor")[0])
+    ('fc1.weight|bias', 'actor.*.weight|bias')
+    """
+    return re.sub(r"\\(?=\W)|\(\?:|\)", "", expression.replace(r"\d+", "*"))
+
+
+def listed(keys: Iterable[str], most: int = 4) -> str:
+    """A few of the keys."""
+    names = list(keys)
+    return ", ".join(name[:50] for name in names[:most]) + (
+        f" and {len(names) - most} more" if len(names) > most else ""
+    )

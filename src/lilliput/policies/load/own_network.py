@@ -1,0 +1,60 @@
+"""A state dict of nothing but Linear layers that is of no program known here: read where the user says the rest."""
+
+import itertools
+import re
+
+from lilliput.policies import layers
+from lilliput.policies.layers import Layer
+from lilliput.policies.load import network
+from lilliput.policies.load.actor import vector_policy
+from lilliput.policies.load.saved import Saved
+from lilliput.policies.load.source import Source
+from lilliput.policies.policy import Policy, Provenance
+
+_OTHERS = re.compile(r"critic|value|target|\bqf?\d?\b|\bv\b|std|sigma|log|\[\d+\]", re.IGNORECASE)
+"""In the name of a layer that may be no part of the chain, whatever its shape."""
+
+
+def is_chain(saved: Saved) -> bool:
+    """Whether all arrays are of Linear layers, each of which takes what the one before it in the file gives."""
+    names = _names(saved)
+    if saved.objects or not names or {key.rpartition(".")[2] for key in saved.arrays} - {"weight", "bias"}:
+        return False
+    if any(_OTHERS.search(name) for name in names):
+        return False
+    weights = [saved.arrays.get(f"{name}.weight") for name in names]
+    if any(weight is None or weight.ndim != 2 for weight in weights):
+        return False
+    shapes = [weight.shape for weight in weights if weight is not None]
+    return all(first[0] == second[1] for first, second in itertools.pairwise(shapes))
+
+
+def read_chain(saved: Saved, source: Source) -> Policy:
+    """The policy of such layers in the file's order, with the activation and the head that the user gives.
+
+    Raises:
+        LilliputError: one of them was not given.
+    """
+    names = _names(saved)
+    if len(names) == 1:
+        activation, action = (), source.answers.kind_of_action(saved.name)
+    else:
+        activation, action = source.answers.hidden_and_action(saved.name)
+    prefixes, numbers = {name.rpartition(".")[0] for name in names}, [name.rpartition(".")[2] for name in names]
+    if len(prefixes) == 1 and all(number.isdigit() for number in numbers):
+        # A Sequential: its numbers say where an activation stands.
+        prefix = next(iter(prefixes))
+        state = {f"layers.{key.removeprefix(f'{prefix}.')}": array for key, array in saved.arrays.items()}
+        stack = network.closed(state, "layers", activation, saved.name)
+    else:
+        stack: list[Layer] = []
+        for name in names:
+            stack += [network.dense(saved.arrays, name, saved.name), *activation]
+        while not isinstance(stack[-1], layers.Dense):
+            stack.pop()
+    order = f"the layers {', '.join(names)[:120]} are taken one after the other, with nothing else between"
+    return vector_policy(stack, action, source, Provenance(framework="torch", guesses=(order,)))
+
+
+def _names(saved: Saved) -> list[str]:
+    return list(dict.fromkeys(key.rpartition(".")[0] for key in saved.arrays))

@@ -1,0 +1,164 @@
+"""Pickled torch modules as layers: their classes are named in the file, activations and their arguments among them."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers
+from lilliput.policies.layers import Layer
+from lilliput.policies.load import network
+from lilliput.policies.load.actor import vector_policy
+from lilliput.policies.load.layout import WAY_OUT
+from lilliput.policies.load.source import Source
+from lilliput.policies.load.torch_file import Module
+from lilliput.policies.policy import Policy, Provenance
+
+_ACTIVATIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Tanh": (),
+    "Sigmoid": (),
+    "ReLU": (),
+    "ReLU6": (),
+    "SiLU": (),
+    "GELU": ("approximate",),
+    "ELU": ("alpha",),
+    "LeakyReLU": ("negative_slope",),
+    "Hardtanh": ("min_val", "max_val"),
+}
+"""torch's activations that are read, and which of their attributes change what they compute."""
+
+_NOTHING = ("torch.nn.modules.linear.Identity", "torch.nn.modules.dropout.Dropout")
+"""Modules that do nothing once training is over."""
+
+
+def class_name(module: Module) -> str:
+    """The last part of the class's name."""
+    return module.kind.rpartition(".")[2]
+
+
+def is_torch(module: Module, *names: str) -> bool:
+    """Whether the module is of torch itself, of a class of one of these names."""
+    return module.kind.startswith("torch.nn.modules.") and class_name(module) in names
+
+
+def read_sequential(module: Module, source: Source) -> Policy:
+    """The policy of a bare Sequential; what its outputs are, the user says.
+
+    Raises:
+        LilliputError: a module in it that is not read, or nothing was said.
+    """
+    stack = sequential(module, source.name)
+    if not isinstance(stack[-1], layers.Dense):
+        raise LilliputError(
+            f"{source.name} is a Sequential that ends in {type(stack[-1]).__name__}; supported: one that ends in "
+            f"Linear; or {WAY_OUT}"
+        )
+    said = Provenance(framework="torch")
+    return vector_policy(stack, source.answers.kind_of_action(source.name), source, said)
+
+
+def child(module: Module, name: str, source: str) -> Module:
+    """The module of that name inside.
+
+    Raises:
+        LilliputError: there is none.
+    """
+    found = module.children.get(name)
+    if not isinstance(found, Module):
+        raise LilliputError(f"{source}: the module {module.kind[:60]} has no module {name!r}; it is damaged")
+    return found
+
+
+def check_members(module: Module, children: Collection[str], arrays: Collection[str], name: str) -> None:
+    """Nothing, where the module has just these modules and arrays.
+
+    Raises:
+        LilliputError: it has others, whose part in the decision would be lost.
+    """
+    found, wanted = {*module.children, *module.arrays}, {*children, *arrays}
+    if found != wanted:
+        odd = ", ".join(sorted(found ^ wanted))[:120]
+        raise LilliputError(f"{name}: the module {module.kind[:60]} differs from its namesake in {odd}; {WAY_OUT}")
+
+
+def sequential(module: Module, name: str, flatten: str = "") -> list[Layer]:
+    """The layers of a Sequential.
+
+    Args:
+        module: the Sequential.
+        name: the file, for errors.
+        flatten: the class of the program's own that flattens, where it has one.
+
+    Raises:
+        LilliputError: it is none, is empty, or holds a module that is not read.
+    """
+    if not is_torch(module, "Sequential") or not module.children or module.arrays:
+        raise LilliputError(f"{name}: a {module.kind[:60]} stands where a Sequential of layers should; {WAY_OUT}")
+    return [layer for key in module.children for layer in layers_of(child(module, key, name), name, flatten)]
+
+
+def layers_of(module: Module, name: str, flatten: str = "") -> list[Layer]:
+    """The layers that compute what one of torch's modules does in evaluation.
+
+    Raises:
+        LilliputError: a class or an argument that is not read.
+    """
+    kind, given = class_name(module), module.attributes
+    if flatten and kind == flatten and not module.arrays and not module.children:
+        return [layers.Flatten()]
+    if module.kind in _NOTHING:
+        return []
+    if is_torch(module, "Sequential"):
+        return sequential(module, name, flatten)
+    if is_torch(module, "Linear"):
+        return [network.dense({f"{kind}.{key}": array for key, array in module.arrays.items()}, kind, name)]
+    if is_torch(module, "Conv2d"):
+        return [_convolution(module, name)]
+    if is_torch(module, "Flatten") and given.get("start_dim", 1) == 1 and given.get("end_dim", -1) == -1:
+        return [layers.Flatten()]
+    if is_torch(module, "LayerNorm") and {*module.arrays} == {"weight", "bias"} and module.arrays["weight"].ndim == 1:
+        weight, bias = (np.ascontiguousarray(module.arrays[key], np.float32) for key in ("weight", "bias"))
+        return [layers.LayerNorm(weight, bias, epsilon=float(given.get("eps", 1e-5)))]
+    if is_torch(module, *_ACTIVATIONS):
+        return [_activation(kind, {key: given[key] for key in _ACTIVATIONS[kind] if key in given}, name)]
+    raise LilliputError(
+        f"{name} holds a module {module.kind[:60]}; supported: Linear, Conv2d, LayerNorm, Flatten, Dropout, Identity, "
+        f"{', '.join(_ACTIVATIONS)}; or {WAY_OUT}"
+    )
+
+
+def _activation(kind: str, given: dict[str, Any], name: str) -> Layer:
+    match kind, given:
+        case "ELU", {"alpha": int() | float() as alpha}:
+            return layers.Elu(float(alpha))
+        case "LeakyReLU", {"negative_slope": int() | float() as slope}:
+            return layers.LeakyRelu(float(slope))
+        case "Hardtanh", {"min_val": int() | float() as low, "max_val": int() | float() as high}:
+            return layers.HardTanh(float(low), float(high))
+        case "GELU", {"approximate": str(how)} if how != "none":
+            raise LilliputError(f"{name} holds a GELU with approximate={how[:20]!r}; supported: the exact one")
+        case _:
+            (layer,) = network.ACTIVATIONS[kind]
+            return layer
+
+
+def _convolution(module: Module, name: str) -> layers.Conv2d:
+    given = module.attributes
+    match given.get("stride"), given.get("padding"):
+        case (int(down), int(across)), (int(high), int(wide)):
+            pass
+        case stride, padding:
+            raise LilliputError(f"{name}: a Conv2d has stride {stride!r:.40} and padding {padding!r:.40}; give numbers")
+    plain = {"dilation": (1, 1), "groups": 1, "transposed": False, "padding_mode": "zeros"}
+    odd = [f"{key}={given[key]!r:.40}" for key, value in plain.items() if given.get(key, value) != value]
+    weight = module.arrays.get("weight")
+    if odd or weight is None or weight.ndim != 4:
+        raise LilliputError(f"{name}: a Conv2d has {', '.join(odd) or 'no weight'}; supported: plain convolutions")
+    bias = module.arrays.get("bias")
+    return layers.Conv2d(
+        np.ascontiguousarray(weight, np.float32),
+        None if bias is None else np.ascontiguousarray(bias, np.float32),
+        (down, across),
+        (high, wide),
+    )

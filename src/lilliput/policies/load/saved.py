@@ -1,0 +1,120 @@
+"""What a torch file holds, flat: every array of the actor by its dotted path, whatever it was wrapped in."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies.load.inert_pickle import Global, Persistent, Record
+from lilliput.policies.load.torch_file import Module
+
+MAX_ENTRIES = 20_000
+
+Path = tuple[str, ...]
+"""The keys of the dicts on the way to something; the keys of a state dict have dots inside."""
+
+_LEARNERS = re.compile(
+    r"critic\w*|\w*target\w*|values?(_\w+)?|qf?[12](_\w+)?|\w*optim\w*|\w*scheduler\w*", re.IGNORECASE
+)
+"""Members of a checkpoint that are not the policy's, and that a policy does without."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """A file's content, without learners and without the prefixes that torch.compile and DataParallel put in.
+
+    Attributes:
+        name: the file, for errors.
+        arrays: by path, in the file's order. What stands behind the first of a tuple has its number in front:
+            [1].fc1.weight.
+        values: numbers, texts and lists of them, by path.
+        objects: the class of whatever is no data, by path.
+        module: the pickled module, where the file holds one, alone or first in a list; beside: what follows it there.
+    """
+
+    name: str
+    arrays: dict[str, np.ndarray]
+    values: dict[str, Any]
+    objects: dict[str, str]
+    module: Module | None = None
+    beside: tuple[Any, ...] = ()
+
+
+def saved(value: Any, name: str) -> Saved:
+    """What `read_torch` gave, flat.
+
+    Raises:
+        LilliputError: more things than a checkpoint of a policy has.
+    """
+    first, *rest = value if isinstance(value, list | tuple) and value else [value]
+    if isinstance(first, Module):
+        return Saved(name, {}, {}, {}, first, tuple(rest))
+    arrays: dict[Path, np.ndarray] = {}
+    values: dict[str, Any] = {}
+    objects: dict[str, str] = {}
+    for path, leaf in _leaves(value, ()):
+        match leaf:
+            case np.ndarray():
+                arrays[path] = leaf
+            case Record() | Module() | Persistent() | Global():
+                objects[".".join(path)] = class_of(leaf)
+            case _:
+                values[".".join(path)] = leaf
+        if len(arrays) + len(values) + len(objects) > MAX_ENTRIES:
+            raise LilliputError(f"{name} holds more than {MAX_ENTRIES} things; save the policy's state_dict() alone")
+    return Saved(name, _named(arrays), values, objects)
+
+
+def class_of(value: Any) -> str:
+    """The class of something that is no data, by its full name."""
+    match value:
+        case Module(kind=kind):
+            return kind
+        case Record(maker=Global(module=module, name=name)) | Global(module=module, name=name):
+            return f"{module}.{name}"
+        case _:
+            return "an object"
+
+
+def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    match value:
+        case {"state": dict(), "param_groups": list(), **rest} if not rest:
+            return  # an optimizer
+        case dict():
+            for key, item in value.items():
+                yield from _leaves(item, (*path, str(key)))
+        case list() | tuple() if any(isinstance(item, dict | np.ndarray | Record | Module) for item in value):
+            for number, item in enumerate(value):
+                yield from _leaves(item, (*path, f"[{number}]") if number else path)
+        case _:
+            yield path, value
+
+
+def _named(arrays: dict[Path, np.ndarray]) -> dict[str, np.ndarray]:
+    """The actor's arrays by name."""
+    own = [path for path in arrays if len(path) < 2 or not _LEARNERS.fullmatch(next(iter(path)))] or list(arrays)
+    # {"epoch": 3, "model_state_dict": {...}}: the name of the only member that has names inside says nothing.
+    paths = own
+    while len(deep := {path[:1] for path in paths if len(path) > 1}) == 1 and "[" not in "".join(*deep):
+        paths = [path[1:] if len(path) > 1 else path for path in paths]
+    parts = [[part for part in ".".join(path).split(".") if part != "_orig_mod"] for path in paths]
+    names = [".".join(name) for name in _without_parallel(parts)]
+    if len(set(names)) < len(names):  # they were no prefixes
+        names = [".".join(path) for path in own]
+    return {name: arrays[path] for name, path in zip(names, own, strict=True)}
+
+
+def _without_parallel(names: list[list[str]]) -> list[list[str]]:
+    """The names without the "module" that DataParallel puts around a module: it has no brothers there."""
+    children: dict[Path, set[str]] = {}
+    for parts in names:
+        for depth, part in enumerate(parts):
+            children.setdefault(tuple(parts[:depth]), set()).add(part)
+    return [
+        [part for depth, part in enumerate(parts) if part != "module" or len(children[tuple(parts[:depth])]) > 1]
+        for parts in names
+    ]

@@ -1,0 +1,93 @@
+"""Files of torch.save: by the one layout that has all of their keys, or by the classes of a module; or refused."""
+
+import re
+from typing import Final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import spaces
+from lilliput.policies.load import chains, cleanrl, own_network
+from lilliput.policies.load.answers import ACTIVATIONS
+from lilliput.policies.load.ikostrikov import is_ikostrikov, read_ikostrikov
+from lilliput.policies.load.layout import WAY_OUT, Layout, recognise, refusal
+from lilliput.policies.load.pickled_module import is_torch, read_sequential
+from lilliput.policies.load.saved import Saved, saved
+from lilliput.policies.load.source import Source
+from lilliput.policies.load.spinning_up import is_spinning_up, read_spinning_up
+from lilliput.policies.load.torch_file import read_torch
+from lilliput.policies.policy import Policy
+
+LAYOUTS: Final[tuple[Layout, ...]] = (*cleanrl.LAYOUTS, *chains.LAYOUTS)
+"""The layouts, in the order in which they are tried; docs/formats.md lists them."""
+
+_STATISTICS = re.compile(r"(?i)obs|state|norm|rms|mean|std|var")
+_LIMIT = re.compile(r"(?i)max_action|act(ion)?_limit|action_(scale|bound|high|max)|max_torque")
+
+
+def read_state_dict(source: Source) -> Policy:
+    """The deterministic policy in a file of torch.save.
+
+    Raises:
+        LilliputError: damaged, of no layout that is known, or silent on something that the user has to say.
+    """
+    found = saved(read_torch(source.data, source.name), source.name)
+    if found.module is not None:
+        return _read_module(found, source)
+    layout = recognise(found, LAYOUTS)
+    if layout is not None:
+        policy = layout.read(found, source)
+    elif own_network.is_chain(found):
+        policy = own_network.read_chain(found, source)
+    else:
+        raise refusal(found, LAYOUTS)
+    _check_values(found, policy)
+    return policy
+
+
+def _read_module(found: Saved, source: Source) -> Policy:
+    module = found.module
+    assert module is not None
+    if is_spinning_up(module) and not found.beside:
+        return read_spinning_up(module, source)
+    if is_ikostrikov(module):
+        return read_ikostrikov(module, found.beside, source)
+    if is_torch(module, "Sequential") and not found.beside:
+        return read_sequential(module, source)
+    raise LilliputError(
+        f"{found.name} is a pickled module of the class {module.kind[:80]!r}; supported: Spinning Up's MLPActorCritic, "
+        f"ikostrikov's Policy, Sequential; save its state_dict(), or {WAY_OUT}"
+    )
+
+
+def _check_values(found: Saved, policy: Policy) -> None:
+    """Nothing, unless the file says something beside its arrays that the policy contradicts or would lose.
+
+    Raises:
+        LilliputError: it does.
+    """
+    n_inputs = spaces.input_shape(policy.observation_space)[-1]
+    actions, used = policy.action_space, {type(layer) for layer in policy.layers}
+    limit = np.abs([actions.low, actions.high]).max() if isinstance(actions, spaces.Box) else None
+    for path, value in found.values.items():
+        key = path.rpartition(".")[2]
+        match value:
+            case [*numbers] if len(numbers) == n_inputs > 1 and _STATISTICS.search(key):
+                raise LilliputError(
+                    f"{found.name} holds {path[:60]!r}, {n_inputs} numbers of the observation that would be lost; "
+                    f"{WAY_OUT}"
+                )
+            case int() | float() if limit is not None and _LIMIT.fullmatch(key) and not np.isclose(limit, value):
+                raise LilliputError(
+                    f"{found.name} says that {path[:60]} is {value:g}; the bounds of the action are "
+                    f"{spaces.describe(actions)}: give --action-low {-value:g} and --action-high {value:g}"
+                )
+            case str() if "activation" in key.lower():
+                named = ACTIVATIONS.get(re.sub(r"^.*\.|\(.*", "", value).lower())
+                if named is None or not {type(layer) for layer in named} <= used:
+                    raise LilliputError(
+                        f"{found.name} says that {path[:60]} is {value[:40]!r}, which the policy would not have; give "
+                        "--activation"
+                    )
+            case _:
+                pass
