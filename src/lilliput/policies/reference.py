@@ -1,6 +1,6 @@
 """What every layer means, in numpy: the oracle for the ONNX and C formats. Batch first.
 
-A row's result never depends on the others.
+A row's result depends on neither the others nor the processor's BLAS.
 """
 
 import math
@@ -13,6 +13,7 @@ from lilliput.policies import affine, layers, spaces
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy
+from lilliput.sums import means, products
 
 BATCH = 4096
 """Observations evaluated at once, to bound the memory."""
@@ -82,8 +83,8 @@ def apply(layer: Layer, x: Float32[np.ndarray, "n ..."]) -> np.ndarray:
         case layers.QuantizedConv2d():
             return _quantized_conv2d(layer, x)
         case layers.LayerNorm():
-            centred = x - x.mean(axis=1, keepdims=True, dtype=np.float32)
-            variance = (centred * centred).mean(axis=1, keepdims=True, dtype=np.float32)
+            centred = x - means(x)[:, None]
+            variance = means(centred * centred)[:, None]
             return centred / np.sqrt(variance + np.float32(layer.epsilon)) * _f32(layer.weight) + _f32(layer.bias)
         case layers.Flatten():
             return x.reshape(len(x), -1)
@@ -133,11 +134,9 @@ def _sigmoid(x: Float32[np.ndarray, "n ..."]) -> Float32[np.ndarray, "n ..."]:
 def _matmul(
     weight: Float32[np.ndarray, "outputs inputs"], x: Float32[np.ndarray, "n inputs"]
 ) -> Float32[np.ndarray, "n outputs"]:
-    # One matrix-vector product a row: a matrix-matrix product would sum in an order that depends on the batch. OpenBLAS
-    # raises "invalid" for what it finds beyond the operands (a signalling NaN that someone left in a register), with
-    # the right result: what a policy makes of numbers that are not finite is seen in its actions.
+    # What a policy makes of numbers that are not finite is seen in its actions.
     with np.errstate(invalid="ignore"):
-        return np.matmul(weight, x[:, :, None])[:, :, 0]
+        return products(x, weight)
 
 
 def _quantized(layer: layers.QuantizedDense, x: Float32[np.ndarray, "n inputs"]) -> Float32[np.ndarray, "n outputs"]:

@@ -17,6 +17,7 @@ from lilliput.statistics import (
     performance_profile,
     probability_of_improvement,
 )
+from lilliput.sums import deviation, mean
 
 MOST = 8
 """Methods that are held against each other; more cannot be told apart in a figure."""
@@ -115,8 +116,8 @@ def spreads(rows: Sequence[Row]) -> tuple[Spread, ...]:
                     observations,
                     n_policies=len({policy for policy, *_ in repeated}),
                     n_draws=max(map(len, drawn)),
-                    mean=float(np.mean([values.mean() for values in drawn])),
-                    sd=float(np.mean([values.std(ddof=1) for values in drawn])),
+                    mean=mean([mean(values) for values in drawn]),
+                    sd=mean([deviation(values) for values in drawn]),
                     widest=float(max(np.ptp(values) for values in drawn)),
                 )
             )

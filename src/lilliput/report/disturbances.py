@@ -10,6 +10,7 @@ import numpy as np
 from lilliput.report.guidelines import MIN_POLICIES, interval_over_policies
 from lilliput.report.summary import Row
 from lilliput.statistics import Interval
+from lilliput.sums import mean
 
 
 @final
@@ -69,7 +70,7 @@ def _effect(recipe: str, disturbance: str, pairs: Sequence[tuple[Row, Row]], mar
         left.append(((disturbed.baseline_mean or 0.0) - (plain.random_mean or 0.0)) / span)
         before.append(plain.retention.estimate if plain.retention else np.nan)
         under.append(disturbed.retention.estimate if disturbed.retention else np.nan)
-    values = [float(np.mean(own)) for own in by_policy.values()]
+    values = [mean(own) for own in by_policy.values()]
     lost = interval_over_policies(values) if len(values) > 1 else None
     middle = [float(np.median(shares)) for shares in (left, before, under)]
     return Effect(

@@ -12,6 +12,7 @@ from lilliput.report import aggregates
 from lilliput.report.answers import labels
 from lilliput.report.recipe_text import calibration, curves, method, undrawn
 from lilliput.report.summary import Row
+from lilliput.sums import mean
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#7F7F7F")
 MARKS = "osD^vP*X"
@@ -152,7 +153,7 @@ def _calibration(rows: Sequence[Row], keep: float) -> Any | None:
     kinds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for (name, source, *_), values in draws.items():
         if len(values) > 1:
-            kinds[name][source] += [float(np.clip(value - np.mean(values), -60, 60)) for value in values]
+            kinds[name][source] += [float(np.clip(value - mean(values), -60, 60)) for value in values]
     kinds = {name: sources for name, sources in kinds.items() if len(sources) > 1}
     if not kinds:
         return None

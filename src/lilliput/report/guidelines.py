@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
-import numpy as np
-
 from lilliput.report.answers import algorithm, by_policy, undisturbed, verdict_of
 from lilliput.report.recipe_text import method, steps
 from lilliput.report.summary import Row
 from lilliput.statistics import Interval, student_t_quantile
+from lilliput.sums import deviation, mean
 
 PAPERS_SHARE = 0.9
 """Of the baseline's average return: the rule of arXiv 2407.04803. It means nothing where that is not above 0."""
@@ -154,7 +153,7 @@ def _claim(text: str, measure: str, rows: Sequence[Row], value: Callable[[Sequen
     for (policy, _), group in by_policy(undisturbed(rows)).items():
         if (found := value(group)) is not None:
             by_digest[policy].append(found)
-    values = [float(np.mean(found)) for found in by_digest.values()]
+    values = [mean(found) for found in by_digest.values()]
     if len(values) < MIN_POLICIES:
         note = f"{len(values)} policies with what it needs; at least {MIN_POLICIES} are needed"
         interval = interval_over_policies(values) if len(values) > 1 else None
@@ -167,9 +166,9 @@ def _claim(text: str, measure: str, rows: Sequence[Row], value: Callable[[Sequen
 
 def interval_over_policies(values: Sequence[float]) -> Interval:
     """The mean over policies with its 95 % t-interval."""
-    mean, n = float(np.mean(values)), len(values)
-    half = student_t_quantile(0.975, n - 1) * float(np.std(values, ddof=1)) / n**0.5
-    return Interval(mean, mean - half, mean + half)
+    middle, n = mean(values), len(values)
+    half = student_t_quantile(0.975, n - 1) * deviation(values) / n**0.5
+    return Interval(middle, middle - half, middle + half)
 
 
 def _no_saving(group: Sequence[Row], cost: Callable[[Row], float | None]) -> float | None:
@@ -182,7 +181,7 @@ def _no_saving(group: Sequence[Row], cost: Callable[[Row], float | None]) -> flo
         compressed = {step.name for step in steps(row.recipe)} <= {"quantize", "prune_units", "prune_weights"}
         if row.recipe and compressed and base is not None and base > 0 and own is not None:
             saved.append(1 - own / base)
-    return NO_GAIN - float(np.mean(saved)) if saved else None
+    return NO_GAIN - mean(saved) if saved else None
 
 
 def _paired(group: Sequence[Row], ours: tuple[str, str, str], theirs: tuple[str, str, str]) -> float | None:
@@ -196,10 +195,8 @@ def _paired(group: Sequence[Row], ours: tuple[str, str, str], theirs: tuple[str,
             if found[0].name == name and found[0].get(parameter) == choice:
                 others = tuple(pair for pair in found[0].named if pair[0] != parameter)
                 side.setdefault((others, row.format), []).append(row.retention.estimate)
-    differences = [
-        float(np.mean(values) - np.mean(sides[1][key])) for key, values in sides[0].items() if key in sides[1]
-    ]
-    return float(np.mean(differences)) if differences else None
+    differences = [mean(values) - mean(sides[1][key]) for key, values in sides[0].items() if key in sides[1]]
+    return mean(differences) if differences else None
 
 
 def _ten_percent(group: Sequence[Row]) -> float | None:
@@ -209,7 +206,7 @@ def _ten_percent(group: Sequence[Row]) -> float | None:
         alone = len(found) == 1 and found[0].name == "prune_units"
         if alone and row.retention is not None and (found[0].get("ratio"), found[0].get("importance")) == (0.1, "l2"):
             kept.append(row.retention.estimate)
-    return float(np.mean(kept)) - PAPERS_SHARE if kept else None
+    return mean(kept) - PAPERS_SHARE if kept else None
 
 
 def _trained(group: Sequence[Row]) -> float | None:
@@ -222,7 +219,7 @@ def _trained(group: Sequence[Row]) -> float | None:
             trained.append(row.retention.estimate)
         elif method(row.recipe) == "quantize dynamic":
             plain.append(row.retention.estimate)
-    return float(np.mean(trained) - np.mean(plain)) if trained and plain else None
+    return mean(trained) - mean(plain) if trained and plain else None
 
 
 def markdown(advice: Guidelines, keep: float) -> str:

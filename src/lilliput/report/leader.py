@@ -4,9 +4,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, final
 
-import numpy as np
-
 from lilliput.record import Cell, Record
+from lilliput.sums import mean
 
 _Task = tuple[object, ...]
 
@@ -51,7 +50,7 @@ class Leader:
             return
         task, cell = _task(record.cell), record.cell
         if cell.is_floor:
-            self._random[task] = float(np.mean(returns))
+            self._random[task] = mean(returns)
             for group in [key for key in self._waiting if key[: len(task)] == task]:
                 self._settle(group, task)
             return
@@ -62,7 +61,7 @@ class Leader:
         if cell.recipe:
             self._waiting[group].append(record)
         else:
-            self._baseline[group] = (float(np.mean(returns)), sizes[0])
+            self._baseline[group] = (mean(returns), sizes[0])
         self._settle(group, task)
 
     def _settle(self, group: _Task, task: _Task) -> None:
@@ -73,7 +72,7 @@ class Leader:
         for record in self._waiting.pop(group, []):
             if baseline <= random:
                 continue
-            kept = (float(np.mean(record.values("episode_return"))) - random) / (baseline - random)
+            kept = (mean(record.values("episode_return")) - random) / (baseline - random)
             smaller = n_bytes / record.values("model_bytes")[0]
             if kept >= self.keep and smaller > (self.lead.smaller if self.lead else 1):
                 names, cell = dict(record.names), record.cell

@@ -14,6 +14,7 @@ from jaxtyping import Float64
 from lilliput.record import Cell, Record
 from lilliput.report.decisions import Decision, Episodes, decide
 from lilliput.statistics import Retention, Verdict, worst_decile
+from lilliput.sums import deviation, mean
 from lilliput.task import Task
 
 Floors = dict[tuple[Task, tuple[int | str, ...]], Record]
@@ -113,7 +114,7 @@ def rows_to_the_first_kept(records: Iterable[Record], keep: float) -> tuple[Row,
     parts, counted = _parts(records)
     waiting: dict[object, list[int]] = defaultdict(list)
     for number in sorted(_decidable(parts), key=lambda number: parts[number].own.one("model_bytes") or math.inf):
-        ours, theirs, random = (side.mean() for side in parts[number].returns.episodes)
+        ours, theirs, random = (mean(side) for side in parts[number].returns.episodes)
         if ours - random > keep * (theirs - random):
             waiting[parts[number].key].append(number)
     known: dict[int, Decision] = {}
@@ -275,13 +276,13 @@ def _row(
         status=failed.status if failed else "done",
         reason=failed.reason if failed else "",
         n_episodes=len(returns),
-        mean_return=float(returns.mean()) if len(returns) else None,
-        sd_return=float(returns.std(ddof=1)) if len(returns) > 1 else None,
+        mean_return=mean(returns) if len(returns) else None,
+        sd_return=deviation(returns) if len(returns) > 1 else None,
         worst_decile=worst_decile(returns) if len(returns) else None,
         retention=kept,
         verdict=decided,
-        baseline_mean=float(base_returns.mean()) if len(base_returns) else None,
-        random_mean=float(random_returns.mean()) if len(random_returns) else None,
+        baseline_mean=mean(base_returns) if len(base_returns) else None,
+        random_mean=mean(random_returns) if len(random_returns) else None,
         model_bytes=_int(model_bytes),
         smaller=base_bytes / model_bytes if base_bytes and model_bytes else None,
         file_bytes=_int(file_bytes),

@@ -10,6 +10,7 @@ import numpy as np
 
 from lilliput.measurement import QUANTITIES, Absent, Measurement
 from lilliput.report.summary import Row
+from lilliput.sums import mean
 
 Cells = tuple[str, ...]
 
@@ -225,6 +226,6 @@ def measurement_line(measurement: Measurement | Absent) -> str:
             f"{name} {show(float(np.quantile(values, q)))}" for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
         )
     else:
-        shown = f"mean {show(float(values.mean()))}, from {show(float(values.min()))} to {show(float(values.max()))}"
+        shown = f"mean {show(mean(values))}, from {show(float(values.min()))} to {show(float(values.max()))}"
     count = f"{len(values)} values; " if len(values) > 1 else ""
     return f"{measurement.quantity:<24} {shown}  ({count}{measurement.method})"

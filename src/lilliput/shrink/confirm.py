@@ -21,6 +21,7 @@ from lilliput.shrink.search import Searched
 from lilliput.shrink.trial import Bar, Trial
 from lilliput.statistics import ConfirmationPlan, alpha_split, confirm, plan_confirmation
 from lilliput.study.compare import versions
+from lilliput.sums import mean
 
 Play = Callable[[int, Sequence[int]], Float64[np.ndarray, "3 n"]]
 """The returns of candidate, baseline and random policy on these seeds; the candidate by its place in the order."""
@@ -128,7 +129,7 @@ def foreseen(searched: Searched) -> int:
             continue
         n = len(trial.returns)
         # It was chosen for its luck: what it needs is foreseen for one that keeps a standard error less.
-        luck = bar.retention(trial.returns)[1] * float(bar.baseline.mean() - bar.random.mean())
+        luck = bar.retention(trial.returns)[1] * (mean(bar.baseline) - mean(bar.random))
         state = confirm(trial.returns - luck, bar.baseline[:n], bar.random[:n], plan)
         total += parts[place] * max(SHOWN_EPISODES, state.episodes_needed or MOST_EPISODES)
     return round(total)

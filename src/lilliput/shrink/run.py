@@ -22,6 +22,7 @@ from lilliput.statistics import is_above_random, plan_confirmation, retention, w
 from lilliput.study.environment import behind, check
 from lilliput.study.run import artifact_name, keep_policy
 from lilliput.study.workspace import Workspace, enter, locked
+from lilliput.sums import mean
 
 Say = Callable[[str], None]
 
@@ -83,8 +84,8 @@ def _shrink(policy: Policy, request: Request, here: Workspace, say: Say, started
         rng = np.random.default_rng(request.seed)
         if not is_above_random(bar.baseline, bar.random, confidence=0.95, rng=rng):
             raise LilliputError(
-                f"the policy returns {bar.baseline.mean():.6g} in {request.task.id} "
-                f"and a random one {bar.random.mean():.6g}: "
+                f"the policy returns {mean(bar.baseline):.6g} in {request.task.id} "
+                f"and a random one {mean(bar.random):.6g}: "
                 "there is no return to keep; is it the environment that it was trained on?"
             )
         closed = here.confirmation.exists()

@@ -23,6 +23,7 @@ from lilliput.shrink.configuration import Effects, Student, chance, losses, move
 from lilliput.shrink.ladder import first_steps, rungs
 from lilliput.shrink.request import Place
 from lilliput.shrink.trial import FEW_EPISODES, MOST_EPISODES, RACE, Bar, Trial, attempt, known, play_random
+from lilliput.sums import deviation, mean
 
 Say = Callable[[str], None]
 
@@ -309,7 +310,7 @@ class _Run:
     def _evolutions(self) -> tuple[int, int]:
         """Episodes of a spell of evolution, about a sixth of the time, and how many each member plays."""
         budget = self.place.request.within_s / 6 / self._seconds_per_episode
-        spread = float(self.bar.baseline.std()) / max(1e-9, float(self.bar.baseline.mean() - self.bar.random.mean()))
+        spread = deviation(self.bar.baseline) / max(1e-9, mean(self.bar.baseline) - mean(self.bar.random))
         each = 1 if spread < 0.05 else 2 if spread < 0.12 else 4
         return max(200, 1 << round(math.log2(max(budget, 200)))), each
 

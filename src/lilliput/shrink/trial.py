@@ -25,6 +25,7 @@ from lilliput.shrink import objective
 from lilliput.shrink.configuration import chance
 from lilliput.shrink.request import Place, Request
 from lilliput.study.compare import versions
+from lilliput.sums import deviation, mean
 
 SELECTION = "selection"
 _FIRST_SEED = 4_096
@@ -143,14 +144,14 @@ class Bar:
     def differences(self, candidate: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         """Episode by episode c - keep * b - (1 - keep) * r, as a part of the return above random."""
         n = len(candidate)
-        gap = float(self.baseline.mean() - self.random.mean())
+        gap = mean(self.baseline) - mean(self.random)
         return (candidate - self.keep * self.baseline[:n] - (1 - self.keep) * self.random[:n]) / gap
 
     def retention(self, candidate: Float64[np.ndarray, " n"]) -> tuple[float, float]:
         """The estimate on these episodes and its standard error."""
         d = self.differences(candidate)
-        error = float(d.std(ddof=1) / np.sqrt(len(d))) if len(d) > 1 else 1.0
-        return self.keep + float(d.mean()), error
+        error = deviation(d) / math.sqrt(len(d)) if len(d) > 1 else 1.0
+        return self.keep + mean(d), error
 
     def margin(self, candidate: Float64[np.ndarray, " n"]) -> float:
         """How far above `keep` the truth has to be to be confirmed within the episodes that can be afforded.
@@ -161,7 +162,7 @@ class Bar:
         always worth its confirmation.
         """
         d = self.differences(candidate)
-        spread = float(d.std(ddof=1)) if len(d) > 1 else 1.0
+        spread = deviation(d) if len(d) > 1 else 1.0
         needed = max(_LOG_WEALTH / self.episodes, spread * math.sqrt(2 * _LOG_WEALTH / self.episodes))
         return min(needed, 0.8 * (1 - self.keep))
 

@@ -13,6 +13,7 @@ from jaxtyping import Float64
 from lilliput.errors import LilliputError
 from lilliput.statistics.quantile import Interval, require_finite
 from lilliput.statistics.retention import resampled_means
+from lilliput.sums import mean, means, products
 
 Strata = Sequence[Float64[np.ndarray, " _"]]
 
@@ -35,7 +36,7 @@ def interquartile_mean(scores: Float64[np.ndarray, "*draws n"]) -> Float64[np.nd
     """
     n = scores.shape[-1]
     cut = n // 4
-    return np.asarray(np.sort(scores, axis=-1)[..., cut : n - cut].mean(axis=-1))
+    return np.asarray(means(np.sort(scores, axis=-1)[..., cut : n - cut]))
 
 
 def stratified_bootstrap(
@@ -64,7 +65,7 @@ def performance_profile(
     shares = [_share_above(_checked("performance_profile", stratum), thresholds) for stratum in strata]
     replicates = sum(_share_above(_resampled(stratum, rng, draws), thresholds) for stratum in strata) / len(strata)
     ends = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    return PerformanceProfile(thresholds, np.mean(shares, axis=0), ends[0], ends[1])
+    return PerformanceProfile(thresholds, means(np.stack(shares, axis=-1)), ends[0], ends[1])
 
 
 def probability_of_improvement(
@@ -82,11 +83,11 @@ def probability_of_improvement(
         for stratum in (x, y):
             require_finite("probability_of_improvement", stratum)
         wins = _wins(x[:, None], y[None])
-        estimates.append(float(wins.mean()))
+        estimates.append(mean(wins.ravel()))
         # Counting how often each run was drawn makes a replicate a bilinear form in the table of wins.
         left, right = _draw_shares(len(x), rng, draws), _draw_shares(len(y), rng, draws)
-        replicates += np.einsum("di,ij,dj->d", left, wins, right, optimize=True) / len(ours)
-    return _percentiles(float(np.mean(estimates)), replicates, confidence)
+        replicates += len(y) * means(products(left, wins.T) * right) / len(ours)
+    return _percentiles(mean(estimates), replicates, confidence)
 
 
 def paired_probability_of_improvement(
@@ -103,9 +104,9 @@ def paired_probability_of_improvement(
     for x, y in zip(ours, theirs, strict=True):
         require_finite("paired_probability_of_improvement", x, y)
         wins = _wins(x, y)
-        estimates.append(float(wins.mean()))
+        estimates.append(mean(wins.ravel()))
         replicates += resampled_means(wins[:, None], rng, draws)[:, 0] / len(ours)
-    return _percentiles(float(np.mean(estimates)), replicates, confidence)
+    return _percentiles(mean(estimates), replicates, confidence)
 
 
 def _require_same_tasks(caller: str, ours: Strata, theirs: Strata) -> None:
@@ -136,7 +137,9 @@ def _share_above(
     scores: Float64[np.ndarray, "*draws n"], thresholds: Float64[np.ndarray, " thresholds"]
 ) -> Float64[np.ndarray, "*draws thresholds"]:
     """Share of the scores above each threshold, one threshold at a time to keep the arrays small."""
-    return np.stack([(scores > threshold).mean(axis=-1) for threshold in thresholds], axis=-1)
+    return np.stack(
+        [np.count_nonzero(scores > threshold, axis=-1) / scores.shape[-1] for threshold in thresholds], axis=-1
+    )
 
 
 def _percentiles(estimate: float, replicates: Float64[np.ndarray, " draws"], confidence: float) -> Interval:

@@ -27,6 +27,7 @@ from lilliput.errors import LilliputError
 from lilliput.statistics.quantile import normal_quantile, require_finite
 from lilliput.statistics.verdict import require_share
 from lilliput.statistics.worst_case import PlausibleRange, plausible_range
+from lilliput.sums import mean, means, total
 
 Decision = Literal["accepted", "rejected", "undecided", "continue"]
 
@@ -112,19 +113,20 @@ def plan_confirmation(
             f"plan_confirmation: alpha {alpha}, futility {futility}, power {power}, max_episodes {max_episodes}; "
             "the first three must be in (0, 1) and max_episodes at least 1"
         )
-    gap = float(baseline.mean() - random.mean())
+    candidate, baseline, random = _in_order(candidate, baseline, random)
+    gap = mean(baseline) - mean(random)
     if gap <= 0:
         raise LilliputError(
-            f"plan_confirmation: the baseline returns {baseline.mean():.6g} and the random policy {random.mean():.6g}; "
+            f"plan_confirmation: the baseline returns {mean(baseline):.6g} and the random policy {mean(random):.6g}; "
             "a baseline that is not above random has no return to keep"
         )
     seen = plausible_range(candidate, baseline, random, worst=worst)
     d = _differences(candidate, baseline, random, keep)
-    at_equal_return = d - d.mean() + (1 - keep) * gap
+    at_equal_return = d - mean(d) + (1 - keep) * gap
     growths = np.log(_factors(at_equal_return, -seen.difference(keep)[0]))
-    foreseen = growths.mean(axis=0) * _EPISODES_FORESEEN
+    foreseen = means(growths.T) * _EPISODES_FORESEEN
     best = np.exp(foreseen - foreseen.max())
-    weights = _EVEN_PART * _EVEN + (1 - _EVEN_PART) * best / best.sum()
+    weights = _EVEN_PART * _EVEN + (1 - _EVEN_PART) * best / total(best)
     return ConfirmationPlan(
         keep=keep,
         alpha=alpha,
@@ -150,6 +152,7 @@ def confirm(
     """
     require_finite("confirm", candidate, baseline, random)
     n = len(candidate)
+    candidate, baseline, random = _in_order(candidate, baseline, random)
     d = _differences(candidate, baseline, random, plan.keep)
     lowest, highest = plan.range.difference(plan.keep)
     weights = np.array(plan.weights)
@@ -165,12 +168,12 @@ def confirm(
         decision = "undecided" if n >= plan.max_episodes else "continue"
     if decision in ("accepted", "rejected"):
         needed = n
-    elif d.mean() > 0:
+    elif mean(d) > 0:
         needed = _extrapolated(d, lowest, math.log(1 / plan.alpha) - for_keeping)
     else:
         needed = _extrapolated(-d, -highest, math.log(1 / plan.futility) - for_losing)
-    gap = float(baseline.mean() - random.mean())
-    estimate = float(candidate.mean() - random.mean()) / gap if gap > 0 else math.nan
+    gap = mean(baseline) - mean(random)
+    estimate = (mean(candidate) - mean(random)) / gap if gap > 0 else math.nan
     return Confirmation(decision, n, estimate, low, math.exp(min(for_keeping, 700.0)), needed)
 
 
@@ -185,6 +188,15 @@ def log_wealth(
     logs = np.cumsum(np.log(_factors(differences, -lowest)), axis=0)
     with np.errstate(divide="ignore"):
         return np.logaddexp.reduce(logs + np.log(weights), axis=1)
+
+
+def _in_order(
+    *returns: Float64[np.ndarray, " n"],
+) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """The same episodes in an order that does not tell in which they were played, or by how many processes."""
+    order = np.lexsort(returns)
+    candidate, baseline, random = (side[order] for side in returns)
+    return candidate, baseline, random
 
 
 def _differences(
@@ -223,7 +235,7 @@ def _lower_bound(
         factors = np.maximum(1 + scaled[:, :, None] * FRACTIONS, _RUIN)
         # One logarithm a few episodes instead of one an episode: the products stay far inside the range of a double.
         products = np.multiply.reduceat(factors, np.arange(0, len(candidate), 8), axis=1)
-        excluded = np.logaddexp.reduce(np.log(products).sum(axis=1) + log_weights, axis=1) >= threshold
+        excluded = np.logaddexp.reduce(_added(np.log(products)) + log_weights, axis=1) >= threshold
         if not excluded.all():
             first = start + int(np.argmin(excluded))
             return float(shares[first - 1]) if first > 0 else -math.inf
@@ -231,22 +243,28 @@ def _lower_bound(
     return low
 
 
+def _added(logs: Float64[np.ndarray, "shares n fractions"]) -> Float64[np.ndarray, "shares fractions"]:
+    """The sums over the episodes."""
+    return logs.shape[1] * means(np.moveaxis(logs, 1, 2))
+
+
 def _episodes_to_grow(
     growths: Float64[np.ndarray, "n fractions"], thresholds: Float64[np.ndarray, " fractions"], power: float
 ) -> int | None:
     """The fewest episodes after which one fraction's wealth has passed its threshold with the given power."""
-    mean, spread = growths.mean(axis=0), growths.std(axis=0)
+    rate = means(growths.T)
+    spread = np.sqrt(means(np.square(growths.T - rate[:, None])))
     z = normal_quantile(power)
-    grows = mean > 0
+    grows = rate > 0
     if not grows.any():
         return None
-    mean, spread, thresholds = mean[grows], spread[grows], thresholds[grows]
-    # n * mean - z * spread * sqrt(n) = threshold, solved for sqrt(n).
-    roots = (z * spread + np.sqrt((z * spread) ** 2 + 4 * mean * thresholds)) / (2 * mean)
+    rate, spread, thresholds = rate[grows], spread[grows], thresholds[grows]
+    # n * rate - z * spread * sqrt(n) = threshold, solved for sqrt(n).
+    roots = (z * spread + np.sqrt((z * spread) ** 2 + 4 * rate * thresholds)) / (2 * rate)
     return math.ceil(float((np.maximum(roots, 0) ** 2).min()))
 
 
 def _extrapolated(differences: Float64[np.ndarray, " n"], lowest: float, missing: float) -> int | None:
     """The total number of episodes that makes up the missing log wealth at the rate of the best fraction so far."""
-    rate = float(np.log(_factors(differences, -lowest)).mean(axis=0).max())
+    rate = float(means(np.log(_factors(differences, -lowest)).T).max())
     return len(differences) + math.ceil(missing / rate) if rate > 0 else None

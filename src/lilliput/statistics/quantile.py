@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from lilliput.errors import LilliputError
+from lilliput.sums import total
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def worst_decile(returns: Float64[np.ndarray, " n"]) -> float:
     require_finite("worst_decile", returns)
     ordered = np.sort(returns)
     weights = np.clip(0.1 * len(ordered) - np.arange(len(ordered)), 0.0, 1.0)
-    return float(weights @ ordered / weights.sum())
+    return total(weights * ordered) / total(weights)
 
 
 def normal_quantile(probability: float) -> float:
@@ -99,11 +100,11 @@ def _t_cdf_at_angle(angle: float, degrees: int) -> float:
     if degrees % 2:
         steps = np.arange(2, degrees - 1, 2)
         terms = np.concatenate(([1.0], np.cumprod(cosine**2 * steps / (steps + 1))))
-        inside = 2 / math.pi * (angle + (sine * cosine * terms.sum() if degrees > 1 else 0.0))
+        inside = 2 / math.pi * (angle + (sine * cosine * total(terms) if degrees > 1 else 0.0))
     else:
         steps = np.arange(1, degrees - 2, 2)
-        inside = sine * np.concatenate(([1.0], np.cumprod(cosine**2 * steps / (steps + 1)))).sum()
-    return 0.5 + float(inside) / 2
+        inside = sine * total(np.concatenate(([1.0], np.cumprod(cosine**2 * steps / (steps + 1)))))
+    return 0.5 + inside / 2
 
 
 def _binomial_cdf(n: int, probability: float) -> Float64[np.ndarray, " counts"]:
@@ -124,4 +125,6 @@ def require_finite(caller: str, *arrays: Float64[np.ndarray, " _"]) -> None:
         )
     for array in arrays:
         if not np.isfinite(array).all():
-            raise LilliputError(f"{caller}: {int((~np.isfinite(array)).sum())} values are not finite; drop that policy")
+            raise LilliputError(
+                f"{caller}: {np.count_nonzero(~np.isfinite(array))} values are not finite; drop that policy"
+            )

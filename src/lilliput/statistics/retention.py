@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from lilliput.statistics.quantile import normal_quantile, require_finite, student_t_quantile
 from lilliput.statistics.worst_case import dirichlet_means, is_above_random, plausible_range
+from lilliput.sums import mean, total
+from lilliput.sums import means as means_of
 
 Method = Literal["worst_case", "bca", "fieller"]
 
@@ -61,7 +63,7 @@ def share_kept(
 ) -> Retention:
     """The retention where the baseline is known to be above random."""
     above = np.column_stack((candidate - random, baseline - random))
-    estimate = float(above[:, 0].mean() / above[:, 1].mean())
+    estimate = mean(above[:, 0]) / mean(above[:, 1])
     if len(candidate) < 2:
         return Retention(estimate, -math.inf, math.inf, method)
     match method:
@@ -88,14 +90,14 @@ def fieller(
     """
     n = len(numerator)
     t = student_t_quantile((1 + confidence) / 2, n - 1)
-    x, y = float(numerator.mean()), float(denominator.mean())
+    x, y = mean(numerator), mean(denominator)
     left, right = numerator - x, denominator - y
-    covariance = np.array([[left @ left, left @ right], [left @ right, right @ right]]) / ((n - 1) * n)
-    square = y * y - t * t * float(covariance[1, 1])
+    of_x, of_both, of_y = (total(product) / ((n - 1) * n) for product in (left * left, left * right, right * right))
+    square = y * y - t * t * of_y
     if square <= 0:
         return -math.inf, math.inf
-    middle = x * y - t * t * float(covariance[0, 1])
-    constant = x * x - t * t * float(covariance[0, 0])
+    middle = x * y - t * t * of_both
+    constant = x * x - t * t * of_x
     root = math.sqrt(max(0.0, middle * middle - square * constant))
     return (middle - root) / square, (middle + root) / square
 
@@ -122,7 +124,7 @@ def resampled_means(
     for start in range(0, draws, step):
         chosen = rng.integers(0, n, (min(step, draws - start), n))
         for column in range(rows.shape[1]):
-            means[start : start + step, column] = rows[chosen, column].mean(axis=1)
+            means[start : start + step, column] = means_of(rows[chosen, column])
     return means
 
 
@@ -130,10 +132,10 @@ def _bca(
     above: Float64[np.ndarray, "n 2"], confidence: float, rng: np.random.Generator, draws: int
 ) -> tuple[float, float]:
     """Bias-corrected and accelerated bootstrap interval of the ratio (Efron 1987), resampling paired episodes."""
-    estimate = float(above[:, 0].mean() / above[:, 1].mean())
+    estimate = mean(above[:, 0]) / mean(above[:, 1])
     replicates = np.sort(ratio(*resampled_means(above, rng, draws).T, when_unbounded=math.inf))
     tolerance = 1e-12 * max(1.0, abs(estimate))
-    below = np.mean(replicates < estimate - tolerance) + np.mean(np.abs(replicates - estimate) <= tolerance) / 2
+    below = _share(replicates < estimate - tolerance) + _share(np.abs(replicates - estimate) <= tolerance) / 2
     bias = normal_quantile(float(np.clip(below, 1 / (draws + 1), draws / (draws + 1))))
     acceleration = _acceleration(above)
     ends = []
@@ -146,12 +148,18 @@ def _bca(
 
 def _acceleration(above: Float64[np.ndarray, "n 2"]) -> float:
     """Skewness of the jackknife over six, Efron's acceleration; 0 where the jackknife says nothing."""
-    left_out = ratio(*(above.sum(axis=0) - above).T, when_unbounded=math.nan)
+    numerator, denominator = above.T
+    left_out = ratio(total(numerator) - numerator, total(denominator) - denominator, when_unbounded=math.nan)
     if not np.isfinite(left_out).all():
         return 0.0
-    deviations = left_out.mean() - left_out
-    spread = float((deviations**2).sum())
-    return float((deviations**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
+    deviations = mean(left_out) - left_out
+    squares = deviations * deviations
+    spread = total(squares)
+    return total(squares * deviations) / (6 * spread**1.5) if spread > 0 else 0.0
+
+
+def _share(of: Bool[np.ndarray, " draws"]) -> float:
+    return np.count_nonzero(of) / len(of)
 
 
 def ratio(

@@ -14,6 +14,7 @@ from lilliput.errors import LilliputError
 from lilliput.statistics.quantile import normal_quantile, require_finite
 from lilliput.statistics.retention import ratio
 from lilliput.statistics.worst_case import plausible_range, shared_dirichlet_means
+from lilliput.sums import mean, total
 
 Status = Literal["kept", "lost", "undecided", "baseline not better than random"]
 
@@ -116,7 +117,7 @@ def verdicts(
             status = "lost" if high < 0 else "undecided"
         d = above[row] - keep * baselines_above[row]
         bounds = (low, high, retention_low)
-        mean_above = float(baselines_above[row].mean())
+        mean_above = mean(baselines_above[row])
         found.append(_planned(status, d, bounds, mean_above, seen.difference(keep), keep, confidence, power))
     return tuple(found)
 
@@ -159,7 +160,7 @@ def _planned(
 ) -> Verdict:
     """The verdict with the number of episodes that would decide."""
     (low, high, retention_low), (lowest, highest), n = bounds, extremes, len(d)
-    estimate = float(d.mean())
+    estimate = mean(d)
     needed = episodes_needed(d, (1 - keep) * baseline_above, lowest=lowest, confidence=confidence, power=power)
     if status == "undecided" and needed is not None and needed <= n:
         signed, extreme = (d, lowest) if estimate > 0 else (-d, -highest)
@@ -209,17 +210,17 @@ def episodes_needed(
     require_finite("episodes_needed", pilot)
     if not effect > 0 or not math.isfinite(lowest):
         return None
-    centred = pilot - pilot.mean()
-    variance = float(centred @ centred) / max(1, len(pilot) - 1)
-    third = float((centred**3).mean())
+    centred = pilot - mean(pilot)
+    variance = total(centred * centred) / max(1, len(pilot) - 1)
+    third = mean(centred * centred * centred)
     lowest = min(lowest, 0.0)
     z_bound, z_power = normal_quantile(1 - confidence), normal_quantile(power)
 
     def decides(n: int) -> bool:
-        mean = n * effect - z_power * math.sqrt(n * variance) + lowest
+        middle = n * effect - z_power * math.sqrt(n * variance) + lowest
         spread = math.sqrt(n * (variance + effect**2) + lowest**2)
         skewness = 2 * (n * (effect**3 + 3 * effect * variance + third) + lowest**3) / spread**3
-        return mean + spread * (z_bound + skewness * (z_bound**2 - 1) / 6) > 0
+        return middle + spread * (z_bound + skewness * (z_bound**2 - 1) / 6) > 0
 
     high = MIN_EPISODES
     while not decides(high):

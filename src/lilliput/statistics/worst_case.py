@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from lilliput.statistics.quantile import require_finite
+from lilliput.sums import products
 
 # About 64 MB of exponential variates or indices at a time.
 _CHUNK = 8_000_000
@@ -88,12 +89,14 @@ def dirichlet_means(
     draws: int,
 ) -> Float64[np.ndarray, "draws columns"]:
     """Weighted means of the rows and one extreme row, under random Dirichlet(1, ..., 1) weights."""
-    rows = np.vstack((values, extreme))
-    means = np.empty((draws, rows.shape[1]))
-    step = max(1, _CHUNK // len(rows))
+    n, columns = len(values) + 1, values.shape[1]
+    # The last of the rows adds up the weights themselves.
+    rows = np.vstack((np.vstack((values, extreme)).T, np.ones(n)))
+    means = np.empty((draws, columns))
+    step = max(1, _CHUNK // n)
     for start in range(0, draws, step):
-        weights = rng.standard_exponential((min(step, draws - start), len(rows)))
-        means[start : start + step] = weights @ rows / weights.sum(axis=1, keepdims=True)
+        found = products(rng.standard_exponential((min(step, draws - start), n)), rows)
+        means[start : start + step] = found[:, :-1] / found[:, -1:]
     return means
 
 
@@ -109,8 +112,8 @@ def shared_dirichlet_means(
     step = max(1, _CHUNK // (n + 1))
     for start in range(0, draws, step):
         weights = rng.standard_exponential((min(step, draws - start), n + 1))
-        weights /= weights.sum(axis=1, keepdims=True)
-        np.matmul(columns, weights[:, :-1].T, out=sums[:, start : start + step])
+        weights /= products(weights, np.ones((1, n + 1)))
+        sums[:, start : start + step] = products(columns, weights[:, :-1])
         left[start : start + step] = weights[:, -1]
     return sums, left
 

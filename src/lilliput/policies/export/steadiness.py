@@ -7,6 +7,7 @@ import numpy as np
 from lilliput.policies import affine, layers, reference, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy
+from lilliput.sums import means
 
 SHAKE = 1e-6
 """Relative change of the numbers between two layers: several float32 rounding errors, more than any tanh is off by."""
@@ -104,4 +105,5 @@ def _of_other_codes(layer: Layer, x: np.ndarray, chosen: np.ndarray) -> np.ndarr
 
 def _root_mean_square(x: np.ndarray) -> np.ndarray:
     """Of each row, one for all of its numbers."""
-    return np.sqrt(np.mean(np.square(x, dtype=np.float64), axis=tuple(range(1, x.ndim)), keepdims=True))
+    squares = means(np.square(x.reshape(len(x), -1), dtype=np.float64))
+    return np.sqrt(squares).reshape(-1, *(1,) * (x.ndim - 1))
