@@ -25,10 +25,12 @@ def test_importing_lilliput_loads_no_heavy_package():
     assert run_python(f"import sys, lilliput; print([m for m in {HEAVY} if m in sys.modules])") == "[]"
 
 
-def test_importing_lilliput_is_quick():
-    clock = "import time; start = time.process_time(); import lilliput; print(time.process_time() - start)"
-    # Processor time, the best of several: waiting for a busy machine is not the import's doing.
-    assert min(float(run_python(clock)) for _ in range(5)) < 0.3
+@pytest.mark.parametrize("name", ["lilliput", "lilliput.cli"])
+def test_an_import_loads_few_modules(name: str):
+    """Time follows modules: some 170 here that are not our own, where onnx would add 158 and gymnasium 131."""
+    others = "sum(not name.startswith('lilliput') for name in sys.modules)"
+    code = f"import sys, numpy; before = {others}; import {name}; print({others} - before)"
+    assert int(run_python(code)) < 250
 
 
 def test_every_requirement_is_pinned():

@@ -32,7 +32,7 @@ def test_returns_lengths_and_times(small: Artifact) -> None:
     assert [m.quantity for m in (returns, lengths, times)] == ["episode_return", "episode_length", "episode_time_s"]
     assert list(returns.values) == [by_hand(small, seed) for seed in seeds]
     assert lengths.values == (200.0, 200.0)
-    assert all(0 < seconds < 10 for seconds in times.values)
+    assert all(seconds > 0 for seconds in times.values)
     assert told == [(1, 2), (2, 2)]
     assert returns.method == "measured: Pendulum-v1, played by onnxruntime at batch 1, one episode a seed"
     assert dict(returns.conditions.packages)["numpy"] == np.__version__

@@ -70,7 +70,7 @@ def test_episodes_are_those_of_a_plain_loop_whatever_was_played_before(name: str
         expected = plain_loop(name, act, seed)
         assert (episode.episode_return, episode.length, episode.terminated, episode.truncated) == expected
         assert episode.seed == seed
-        assert 0 < episode.wall_time_s < 60
+        assert episode.wall_time_s > 0
 
 
 @pytest.mark.slow
