@@ -99,7 +99,8 @@ def test_a_thousand_decisions_draw_weights_once_and_ask_once_of_the_baseline(mon
     drawn = []
     exponential = worst_case.shared_dirichlet_means
     monkeypatch.setattr(
-        "lilliput.statistics.verdict.shared_dirichlet_means",
+        sys.modules["lilliput.statistics.verdict"],
+        "shared_dirichlet_means",
         lambda columns, *others: drawn.append(len(columns)) or exponential(columns, *others),
     )
     asked = []
