@@ -123,7 +123,7 @@ def seed_files(folder: Path) -> dict[str, bytes]:
 
 
 def attempt(read: Callable[[], Any], what: str) -> bool:
-    """Whether there is a result; anything but a result or a line of LilliputError, or too many calls, fails the test."""
+    """Whether there is a result; anything but one or a line of LilliputError, or too many calls, fails the test."""
     message, calls = "", itertools.count()
     sys.setprofile(lambda *_: next(calls))
     try:
