@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -102,6 +103,85 @@ def test_a_recipe_that_calibrates_plays_the_environment_that_the_source_names(ru
     assert code == 0
 
 
+GUESS = "the moon is taken to be made of <cheese>"
+
+
+@pytest.fixture
+def guessed(source, tmp_path) -> Path:
+    """The same policy, of which something was guessed; its source names no environment."""
+    path = tmp_path / "guessed.lilliput"
+    policy_file.write(replace(policy_file.read(source), provenance=Provenance(guesses=(GUESS,))), path)
+    return path
+
+
+ON_CARTPOLE = ("--env", "CartPole-v1")
+READING = {
+    ("show",): (),
+    ("compress",): ("-r", "half()", "-o", "half.lilliput"),
+    ("export",): ("--format", "onnx", "-o", "artifact"),
+    ("compare",): (*ON_CARTPOLE, "-r", "half()", "--episodes", 10, "--workers", 1, "--no-timings", "-o", "compared"),
+    ("shrink",): (*ON_CARTPOLE, "--target", "nowhere", "-o", "small"),
+}
+
+
+def test_what_is_guessed_is_said_by_every_command_that_reads_a_source(run, guessed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sources = {path for path, command in every_command() if any(p.name == "source" for p in command.params)}
+    assert sources == set(READING)
+    for path, arguments in READING.items():
+        code, out, err = run(*path, guessed, *arguments, "--json")
+        assert err.splitlines()[0] == f"guessed: {GUESS}", path
+        assert err.count(GUESS) == 1
+        if path == ("shrink",):  # stopped by its target: a search takes a minute
+            continue
+        assert code == 0
+        assert json.loads(out)["guesses"] == [GUESS], path
+    assert json.loads(Path("artifact", "manifest.json").read_text())["guesses"] == [GUESS]
+    assert policy_file.read("half.lilliput").provenance.guesses == (GUESS,)
+    page = Path("compared", "report.html").read_text()
+    assert "the moon is taken to be made of &lt;cheese&gt;" in page
+    assert "<cheese>" not in page
+    assert GUESS in run("show", guessed)[1]
+
+
+def test_a_study_says_what_is_guessed(run, guessed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = 'policies = ["guessed.lilliput"]\nrecipes = ["half()"]\nenvironments = ["CartPole-v1"]\nepisodes = 2\n'
+    Path("study.toml").write_text(text)
+    code, out, err = run("study", "run", "study.toml", "-o", "results", "--workers", 1, "--json")
+    assert (code, err.count(GUESS)) == (0, 1)
+    assert any(GUESS in caveat for caveat in json.loads(out)["caveats"])
+    assert "the moon is taken to be made of &lt;cheese&gt;" in Path("results", "report.html").read_text()
+
+
+def test_another_environment_than_that_of_training_is_said_in_the_table_and_on_the_page(run, source, tmp_path):
+    out = tmp_path / "compared"
+    arguments = ("compare", source, "-r", "half()", "--episodes", 10, "--workers", 1, "--no-timings", "-o", out)
+    code, printed, _ = run(*arguments, "--env", "CartPole-v0")
+    said = "trained on CartPole-v1, played in CartPole-v0: another task"
+    assert code == 0
+    for text in (printed, (out / "table.md").read_text(), (out / "report.html").read_text()):
+        assert said in text
+    assert said in json.loads(run(*arguments, "--env", "CartPole-v0", "--json")[1])["remarks"][0]
+    assert "another task" not in run(*arguments)[1]
+
+
+def test_compress_keeps_the_environment_s_name_for_the_next_command(run, guessed, tmp_path):
+    small, smaller = tmp_path / "small.lilliput", tmp_path / "smaller.lilliput"
+    kwargs = '{"sutton_barto_reward": true}'
+    assert "name it with --env" in run("compare", guessed, "-r", "half()", "-o", tmp_path / "c")[2]
+    assert run("compress", guessed, "-r", "half()", *ON_CARTPOLE, "--env-kwargs", kwargs, "-o", small)[0] == 0
+    found = json.loads(run("show", small, "--json")[1])
+    assert (found["plays"], json.loads(found["plays_kwargs"])) == ("CartPole-v1", json.loads(kwargs))
+    calibrated = 'quantize(scheme="static", observations=64)'
+    assert run("compress", small, "-r", calibrated, "-o", smaller)[0] == 0
+    arguments = ("-r", "prune_weights(sparsity=0.5)", "--episodes", 10, "--workers", 1, "--no-timings")
+    code, out, _ = run("compare", smaller, *arguments, "-o", tmp_path / "compared", "--json")
+    found = json.loads(out)
+    assert (code, found["environment"]) == (0, "CartPole-v1")
+    assert found["rows"][0]["mean_return"] <= 0, "the arguments of the environment too"
+
+
 def test_nothing_is_overwritten_without_force(run, source, tmp_path):
     out = tmp_path / "a.lilliput"
     assert run("compress", source, "-r", "half()", "-o", out)[0] == 0
@@ -140,6 +220,7 @@ def test_nothing_is_overwritten_without_force(run, source, tmp_path):
         (["compare", "SOURCE", "-o", "OUT"], 2, "--recipe"),
         (["compare", "SOURCE", "-r", "half()", "--keep", "1.5", "-o", "OUT"], 2, "--keep"),
         (["compare", "SOURCE", "-r", "half()", "-o", "BUSY"], 1, "is not a comparison of lilliput"),
+        (["shrink", "SOURCE", "--target", "nowhere", "-o", "OUT"], 1, "the target is 'nowhere'; known: host, "),
         (["export", "SOURCE", "--format", "tflite", "-o", "OUT"], 2, "tflite"),
         (["check", "BUSY"], 1, "it has no manifest.json"),
         (["measure", "BUSY"], 1, "it has no manifest.json"),

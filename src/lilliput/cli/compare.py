@@ -77,7 +77,7 @@ def compare(
     from lilliput.report import files, page, summary, table
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run
-    from lilliput.study.environment import resolve
+    from lilliput.study.environment import elsewhere, resolve
 
     distinct = {format_recipe(parse(text)) for text in recipes}
     if len(distinct) < len(recipes):
@@ -88,23 +88,28 @@ def compare(
     with progress.shown(quiet=as_json) as report:
         records = run(policy, comparison, out, workers, report, force=force)
     rows = summary.rows(records, keep)
-    remarks = table.remarks(rows)
+    guesses = policy.provenance.guesses
+    caveats = elsewhere(policy.provenance.environment, task.id)
+    remarks = [*caveats, *table.remarks(rows)]
     (out / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in remarks) + "\n")
     (out / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
     (out / "report.csv").write_text(files.csv_text(rows), encoding="utf-8")
     title = f"{policy.provenance.source} on {task.id}"
     written = "artifacts, records and this table"
     try:
-        page.write_rows(rows, records, keep, out / "report.html", title)
+        page.write_rows(rows, records, keep, out / "report.html", title, caveats=(*caveats, *guesses))
         written = "artifacts, records, this table and report.html"
     except MissingDependency as error:
         click.echo(f"note: {error}", err=True)
     if as_json:
-        click.echo(
-            json.dumps(
-                {"environment": task.id, "keep": keep, "rows": table.to_json(rows), "remarks": remarks}, indent=1
-            )
-        )
+        found = {
+            "environment": task.id,
+            "keep": keep,
+            "rows": table.to_json(rows),
+            "remarks": remarks,
+            "guesses": guesses,
+        }
+        click.echo(json.dumps(found, indent=1))
         return
     click.echo(f"{policy.provenance.source} on {task.id}, {episodes} episodes a candidate, keep {keep:g}\n")
     click.echo(table.text(rows))

@@ -43,7 +43,7 @@ def compress(
     from lilliput.policies import policy as policy_file
     from lilliput.policies.compress import compress as apply
     from lilliput.policies.compress import parse
-    from lilliput.study.environment import context_for
+    from lilliput.study.environment import context_for, named
 
     if out.is_dir():
         raise LilliputError(f"{out} is a folder; name a file, such as {out / 'small.lilliput'}")
@@ -56,13 +56,14 @@ def compress(
         policy_file.check_name(out)
         small = apply(policy, steps, context)
     out.parent.mkdir(parents=True, exist_ok=True)
-    policy_file.write(small, out, force=force)
+    policy_file.write(named(small, environment, environment_kwargs), out, force=force)
     if as_json:
         found = {
             "recipe": small.provenance.recipe,
             "baseline_bytes": policy.model_bytes,
             "bytes": small.model_bytes,
             "output": str(out),
+            "guesses": policy.provenance.guesses,
         }
         click.echo(json.dumps(found))
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lilliput.cli import option, progress
+from lilliput.cli import option, progress, reader
 from lilliput.errors import LilliputError
 
 RECIPES = (
@@ -65,6 +65,8 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     start = time.monotonic()
     found: dict[str, object] = {}
     loaded = {source.name: load_policy(source) for source in sources}
+    for policy in loaded.values():
+        reader.say_guesses(policy.provenance.guesses)
     for number, (name, policy) in enumerate(loaded.items(), 1):
         id_ = name.partition("-")[2]
         target = output / name

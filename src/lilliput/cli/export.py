@@ -39,7 +39,8 @@ def export(
     """
     from lilliput.policies.export import export as export_policy
 
-    artifact = export_policy(reader.read(source, reading, environment, environment_kwargs), format_, out, force=force)
+    policy = reader.read(source, reading, environment, environment_kwargs)
+    artifact = export_policy(policy, format_, out, force=force)
     if as_json:
         click.echo(
             json.dumps(
@@ -47,6 +48,7 @@ def export(
                     "folder": str(artifact.folder),
                     "model_bytes": artifact.manifest.model_bytes,
                     "files": artifact.manifest.files,
+                    "guesses": artifact.manifest.guesses,
                 }
             )
         )

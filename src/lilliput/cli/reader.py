@@ -1,7 +1,7 @@
 """What the commands that read a SOURCE share: the options that say what its file does not, and its policy."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +78,24 @@ def options(command: Callable[..., None]) -> Callable[..., None]:
     return with_reading
 
 
-def read(source: Path, reading: dict[str, Any], environment: str | None, environment_kwargs: str) -> Policy:
-    """The policy in the source; the environment says the bounds of its action where nothing else does."""
+def read(
+    source: Path, reading: dict[str, Any], environment: str | None, environment_kwargs: str, *, quiet: bool = False
+) -> Policy:
+    """The policy in the source; the environment says the bounds of its action where nothing else does.
+
+    What had to be guessed stands on stderr, a line each, unless `quiet`.
+    """
     from lilliput.policies.load import load_policy
     from lilliput.study.environment import keyword_arguments
 
     kwargs = keyword_arguments(environment_kwargs)
-    return load_policy(source, environment=environment, environment_kwargs=kwargs, **reading)
+    policy = load_policy(source, environment=environment, environment_kwargs=kwargs, **reading)
+    if not quiet:
+        say_guesses(policy.provenance.guesses)
+    return policy
+
+
+def say_guesses(guesses: Sequence[str]) -> None:
+    """Nothing; what had to be guessed of a source stands on stderr, a line each."""
+    for guess in guesses:
+        click.echo(f"guessed: {guess}", err=True)

@@ -28,7 +28,7 @@ def show(
     \b
     Example: lilliput show ppo/HalfCheetah-v3_1
     """
-    policy = reader.read(source, reading, environment, environment_kwargs)
+    policy = reader.read(source, reading, environment, environment_kwargs, quiet=not as_json)
     click.echo(json.dumps(summary(policy), indent=1) if as_json else text(policy))
 
 
@@ -71,6 +71,7 @@ def text(policy: Policy) -> str:
         ("source", origin.source),
         ("algorithm", " ".join(filter(None, (origin.algorithm, f"({origin.framework})" if origin.framework else "")))),
         ("environment", origin.environment),
+        ("plays", origin.plays),
         ("wrappers", ", ".join(origin.wrappers)),
         ("recipe", origin.recipe),
         ("learner", ", ".join(_learner(policy))),

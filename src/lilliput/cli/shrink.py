@@ -93,10 +93,11 @@ def shrink(
     from lilliput.shrink.request import OBJECTIVES
     from lilliput.shrink.result import table, to_json
     from lilliput.shrink.run import so_far
-    from lilliput.study.environment import resolve
+    from lilliput.study.environment import elsewhere, resolve
 
     policy = reader.read(source, reading, environment, environment_kwargs)
     task = resolve(policy, environment, environment_kwargs)
+    guesses, caveats = policy.provenance.guesses, elsewhere(policy.provenance.environment, task.id)
     request = Request(
         task,
         keep,
@@ -126,15 +127,16 @@ def shrink(
         raise
     written = "artifact, policy and records"
     try:
-        page.write(out, result, keep, f"{policy.provenance.source} on {task.id}, made small")
+        title = f"{policy.provenance.source} on {task.id}, made small"
+        page.write(out, result, keep, title, caveats=(*caveats, *guesses))
         written = "artifact, policy, records and report.html"
     except MissingDependency as error:
         click.echo(f"note: {error}", err=True)
     if as_json:
-        click.echo(json.dumps(to_json(result), indent=1))
+        click.echo(json.dumps({**to_json(result), "remarks": caveats, "guesses": guesses}, indent=1))
         return
     click.echo(table(result.frontier, result.baseline_bytes) + "\n")
-    for note in result.notes:
+    for note in (*caveats, *result.notes):
         click.echo(f"note: {note}")
     if result.recipe:
         click.echo(

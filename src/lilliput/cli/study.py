@@ -87,7 +87,7 @@ def run(
         raise click.UsageError("Missing option '-o' / '--out'; only --dry-run writes nothing")
     asked = read(file)
     planned = plan(asked)
-    for note in planned.notes:
+    for note in (*planned.notes, *planned.caveats):
         click.echo(f"note: {note}", err=True)
     if output is None or dry_run:
         expected = estimate(planned, output, workers, retry_failed=retry_failed)
@@ -104,7 +104,8 @@ def run(
     )
     written = _write(output)
     if as_json:
-        click.echo(json.dumps({**tally.to_json(), **written}, indent=1))
+        said = {"notes": planned.notes, "caveats": planned.caveats}
+        click.echo(json.dumps({**tally.to_json(), **written, **said}, indent=1))
         return
     click.echo(_counts(tally))
     for path in written.values():
@@ -182,6 +183,7 @@ def _write(folder: Path, *, replay: bool = False) -> dict[str, str]:
             found["title"],
             study=found["study"],
             notes=found["notes"],
+            caveats=found.get("caveats", ()),
             replay=(lambda rows: replays(known, rows, keep, folder)) if replay else None,
             aside=other,
         )

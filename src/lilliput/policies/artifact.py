@@ -32,6 +32,7 @@ class Manifest:
         format: onnx or c.
         observation_space: of the raw observation; action_space: of the environment's action.
         input_dtype: what the model takes: float32 or uint8.
+        guesses: what the source did not say and the loader assumed, a sentence each.
         wrappers: what the environment side must do, from the closed list of `play`, in order.
         environment: the id that the policy was trained on, as its source spells it.
         policy_digest: of the exported policy; recipe: the text that made it; source, source_sha256: its checkpoint.
@@ -58,6 +59,7 @@ class Manifest:
     tolerance: float
     files: dict[str, str]
     versions: dict[str, str]
+    guesses: tuple[str, ...] = ()
 
 
 @final
@@ -108,6 +110,7 @@ def read_artifact(folder: str | Path) -> Artifact:
         data["observation_space"] = spaces.from_json(data["observation_space"])
         data["action_space"] = spaces.from_json(data["action_space"])
         data["wrappers"] = tuple(map(str, data["wrappers"]))
+        data["guesses"] = tuple(map(str, data.get("guesses", ())))
         _check_types(data)
         manifest = Manifest(**{**data, "tolerance": float(data["tolerance"])})
         named = [(str(name), str(digest)) for name, digest in manifest.files.items()]

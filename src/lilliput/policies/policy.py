@@ -17,8 +17,8 @@ from lilliput.policies import constants, layers, spaces
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.layers import Layer
 
-FORMAT = 1
-"""Version of the .lilliput file. 1: the first."""
+FORMAT = 2
+"""Version of the .lilliput file. 1: the first. 2: `plays` and `plays_kwargs`; 1 is read."""
 
 SUFFIX = ".lilliput"
 MAX_FILE_BYTES = 1 << 30
@@ -34,6 +34,8 @@ class Provenance:
         source_sha256: sha256 of that file.
         framework: such as stable_baselines3; algorithm: such as PPO or "A2C, PPO or TRPO".
         environment: the id it was trained on, as the source spells it.
+        plays: the id that the user named for it last, and that the next command takes; plays_kwargs: its arguments, as
+            JSON text.
         wrappers: what the environment side must do, from the closed list of `play`, in order.
         guesses: what the source did not say and the loader assumed, a sentence each.
         recipe: the text of the compression recipe, empty as loaded.
@@ -50,6 +52,8 @@ class Provenance:
     guesses: tuple[str, ...] = ()
     recipe: str = ""
     action_std: tuple[float, ...] = ()
+    plays: str = ""
+    plays_kwargs: str = ""
 
 
 @final
@@ -338,8 +342,8 @@ def from_bytes(data: bytes, name: str) -> Policy:
         size = int.from_bytes(data[:8], "little")
         header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["lilliput"])
         version = header["format"]
-        if version != FORMAT:
-            raise LilliputError(f"{name} is of format {version!r}; this version reads {FORMAT}: update lilliput")
+        if version not in (1, FORMAT):
+            raise LilliputError(f"{name} is of format {version!r}; this version reads 1 and {FORMAT}: update lilliput")
         written = header.pop("sha256", None)
         if written is not None and written != _sha256(header, arrays):
             raise LilliputError(f"{name} is damaged: it is not what was written; copy or make it again")

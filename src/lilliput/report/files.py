@@ -37,6 +37,7 @@ def write_all(
     *,
     study: str = "",
     notes: Sequence[str] = (),
+    caveats: Sequence[str] = (),
     replay: Replay | None = None,
     aside: Executor | None = None,
 ) -> Written:
@@ -59,7 +60,17 @@ def write_all(
     try:
         path = folder / "report.html"
         written["html"] = page.write_rows(
-            rows, records, keep, path, title, tables=tables, advice=advice, study=study, notes=notes, clips=clips
+            rows,
+            records,
+            keep,
+            path,
+            title,
+            tables=tables,
+            advice=advice,
+            study=study,
+            notes=notes,
+            caveats=caveats,
+            clips=clips,
         )
     except MissingDependency as error:
         left_out.append(str(error))

@@ -54,9 +54,12 @@ def write_rows(
     advice: guidelines.Guidelines | None = None,
     study: str = "",
     notes: Sequence[str] = (),
+    caveats: Sequence[str] = (),
     clips: Sequence[Clip] = (),
 ) -> Path:
     """The same, of rows, and maybe tables and guidelines, that were computed already; `study` is the study file's text.
+
+    `notes` say what was left out; `caveats` what of the sources was guessed, or is not as in their training.
 
     Raises:
         MissingDependency: plotly is not installed.
@@ -85,7 +88,7 @@ def write_rows(
         replays=_replays(clips),
         best=_best(advice, keep),
         claims=_claims(advice),
-        conditions=_conditions(records),
+        conditions=_caveats(caveats) + _conditions(records),
         repeat=_repeat(study, notes),
         version=html.escape(metadata.version("lilliput")),
     )
@@ -280,6 +283,14 @@ def _conditions(records: Sequence[Record]) -> str:
     return _table(header, body, "Where it was measured", text_columns=6) + _table(
         ("quantity", "what it is", "how it was measured"), how, "How", text_columns=3
     )
+
+
+def _caveats(caveats: Sequence[str]) -> str:
+    """What was guessed of the sources, and what is not as it was in their training."""
+    if not caveats:
+        return ""
+    items = "".join(f"<li>{html.escape(caveat)}</li>" for caveat in caveats)
+    return f"<p>Guessed, because the source does not say, or otherwise than in training:</p><ul>{items}</ul>"
 
 
 def _repeat(study: str, notes: Sequence[str]) -> str:

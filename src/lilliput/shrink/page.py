@@ -14,8 +14,8 @@ from lilliput.shrink.result import Result
 from lilliput.study.workspace import Workspace
 
 
-def write(folder: Path, result: Result, keep: float, title: str) -> Path:
-    """The page of that folder's records.
+def write(folder: Path, result: Result, keep: float, title: str, caveats: Sequence[str] = ()) -> Path:
+    """The page of that folder's records; see `report.page` for `caveats`.
 
     Raises:
         MissingDependency: plotly is not installed.
@@ -23,7 +23,9 @@ def write(folder: Path, result: Result, keep: float, title: str) -> Path:
     records = list(record_file.read_all(Workspace(folder).records))
     found = rows(records, result, keep)
     notes = (result.sentence, "retention without a verdict is of selection episodes: the best of many looks too good")
-    return page.write_rows(found, records, keep, Workspace(folder).page, title, notes=(*notes, *result.notes))
+    return page.write_rows(
+        found, records, keep, Workspace(folder).page, title, notes=(*notes, *result.notes), caveats=caveats
+    )
 
 
 def rows(records: Sequence[Record], result: Result, keep: float) -> tuple[Row, ...]:

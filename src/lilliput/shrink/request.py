@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, final, get_args
 
 from lilliput.errors import LilliputError
+from lilliput.measure.target import target_named
 from lilliput.study.workspace import Workspace
 from lilliput.task import Task
 
@@ -57,6 +58,8 @@ class Request:
             raise LilliputError(
                 "instructions, flash and RAM are those of a processor; name it, such as --target cortex-m4"
             )
+        if not on_host:
+            target_named(self.target)
         if not on_host and (self.format != "c" or self.deadline_s is not None or self.objective == "latency_s"):
             raise LilliputError(
                 f"target {self.target!r} is emulated: it takes the format c, and has no time; "

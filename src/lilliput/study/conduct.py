@@ -178,6 +178,7 @@ def _write_plan(study: Study, plan: Plan, here: Workspace, text: str) -> None:
         "cells": [cell.digest for cell in plan.cells],
         "timings": {timed.digest: cell.digest for cell, timed in plan.timings},
         "notes": list(plan.notes),
+        "caveats": list(plan.caveats),
         "study": text,
     }
     FORMAT.write(here.plan, data)

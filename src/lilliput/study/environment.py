@@ -2,7 +2,7 @@
 
 import fnmatch
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -24,6 +24,8 @@ def resolve(policy: Policy, environment: str | None, environment_kwargs: str) ->
     kwargs = keyword_arguments(environment_kwargs)
     if environment is not None:
         return Task.of(environment, kwargs)
+    if (task := kept(policy, kwargs)) is not None:
+        return task
     trained_on = policy.provenance.environment
     if not trained_on:
         raise LilliputError("the source does not say which environment it plays; name it with --env")
@@ -35,6 +37,34 @@ def resolve(policy: Policy, environment: str | None, environment_kwargs: str) ->
             f"such as --env {newer}"
         )
     return Task.of(trained_on, kwargs)
+
+
+def named(policy: Policy, environment: str | None, environment_kwargs: str) -> Policy:
+    """The policy that keeps the environment which the user named, for the next command; the same where none was."""
+    if environment is None:
+        return policy
+    kwargs = json.dumps(keyword_arguments(environment_kwargs), sort_keys=True)
+    provenance = replace(policy.provenance, plays=environment, plays_kwargs=kwargs)
+    return replace(policy, provenance=provenance)
+
+
+def kept(policy: Policy, kwargs: Mapping[str, Any]) -> Task | None:
+    """The environment that an earlier command was told for this policy, with its arguments unless others are given."""
+    origin = policy.provenance
+    return Task.of(origin.plays, kwargs or keyword_arguments(origin.plays_kwargs or "{}")) if origin.plays else None
+
+
+def elsewhere(trained_on: str, environment: str) -> tuple[str, ...]:
+    """A sentence where a policy plays another environment than its source names; else none.
+
+    >>> elsewhere("Walker2d-v4", "Walker2d-v5")
+    ('trained on Walker2d-v4, played in Walker2d-v5: another task, whose returns are not those of it',)
+    >>> elsewhere("", "Walker2d-v5"), elsewhere("Follow-v0", "my_module:Follow-v0")
+    ((), ())
+    """
+    if not trained_on or trained_on.rpartition(":")[2] == environment.rpartition(":")[2]:
+        return ()
+    return (f"trained on {trained_on}, played in {environment}: another task, whose returns are not those of it",)
 
 
 def context_for(
@@ -49,12 +79,14 @@ def context_for(
 
     kwargs = keyword_arguments(environment_kwargs)
     trained_on = policy.provenance.environment
-    id_ = environment or (trained_on if trained_on and successor(trained_on) is None else None)
-    if id_ is None:
-        return Context(policy, seed=seed, progress=progress)
     if environment is not None:
-        check(policy, Task.of(id_, kwargs))
-    return Context.from_environment(policy, id_, seed, environment_kwargs=kwargs, progress=progress)
+        task = Task.of(environment, kwargs)
+        check(policy, task)
+    elif (task := kept(policy, kwargs)) is None:
+        if not trained_on or successor(trained_on) is not None:
+            return Context(policy, seed=seed, progress=progress)
+        task = Task.of(trained_on, kwargs)
+    return Context.from_environment(policy, task.id, seed, environment_kwargs=task.kwargs, progress=progress)
 
 
 def check(policy: Policy, task: Task) -> None:

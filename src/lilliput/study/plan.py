@@ -13,8 +13,9 @@ from lilliput.measurement import QUANTITIES
 from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell
 from lilliput.study import timing
+from lilliput.study.compare import versions
 from lilliput.study.document import Exclusion, Study
-from lilliput.study.version import versions
+from lilliput.study.environment import elsewhere, kept
 from lilliput.task import Task
 
 
@@ -28,12 +29,14 @@ class Plan:
         cells: of returns and sizes: random policies and baselines first.
         timings: pairs of a cell and the one that times its artifact, which runs alone, after all others.
         notes: what was left out, and why.
+        caveats: what of the policies' sources was guessed, and which environments are not those of their training.
     """
 
     policies: dict[str, Policy]
     cells: tuple[Cell, ...]
     timings: tuple[tuple[Cell, Cell], ...]
     notes: tuple[str, ...]
+    caveats: tuple[str, ...] = ()
 
 
 def plan(study: Study) -> Plan:
@@ -43,6 +46,7 @@ def plan(study: Study) -> Plan:
         LilliputError: a policy that cannot be loaded, one whose environment nobody names, or one that does not fit it.
     """
     notes: list[str] = []
+    caveats: dict[str, None] = {}
     policies: dict[str, Policy] = {}
     random: dict[Cell, None] = {}
     baselines: dict[Cell, None] = {}
@@ -60,10 +64,13 @@ def plan(study: Study) -> Plan:
                 notes.append(f"{path} on {task.id}: everything is excluded")
                 continue
             policies[policy.digest] = policy
+            said = (*elsewhere(policy.provenance.environment, task.id), *policy.provenance.guesses)
+            caveats |= dict.fromkeys(f"{path}: {caveat}" for caveat in said)
             common = _common(study, task)
             asked = ("episode_return",)
-            known = versions("", asked, task, "none")
-            random[Cell(RANDOM_POLICY, "", format="none", quantities=asked, versions=known, **common)] = None
+            random[Cell(RANDOM_POLICY, "", format="none", quantities=asked, versions=versions("", asked), **common)] = (
+                None
+            )
             for cell in found:
                 baselines[_baseline(cell)] = None
                 candidates[cell] = None
@@ -82,12 +89,12 @@ def plan(study: Study) -> Plan:
         raise LilliputError(f"{study.at('recipes')}: nothing to do; " + ("; ".join(notes) or "everything is excluded"))
     asked = timing.asked(study.quantities)
     timed = [(cell, timing.cell_of(cell, asked)) for cell in (*baselines, *candidates)] if asked else []
-    return Plan(policies, cells, tuple(timed), tuple(notes))
+    return Plan(policies, cells, tuple(timed), tuple(notes), tuple(caveats))
 
 
 def on_target(cell: Cell, target: str) -> Cell:
     """The cell that counts the artifact of `cell` on a processor; it plays nothing."""
-    known = versions(cell.recipe, ON_TARGETS, cell.task, cell.format)
+    known = versions(cell.recipe, ON_TARGETS)
     return dataclasses.replace(cell, target=target, quantities=ON_TARGETS, items=(), versions=known)
 
 
@@ -129,7 +136,8 @@ def _tasks(study: Study, path: str, policy: Policy) -> list[Task]:
 
     trained_on = policy.provenance.environment
     named = matching(study.environments, path, trained_on)
-    places = list(named or ())
+    known = kept(policy, {})
+    places = list(named or ([known] if known else ()))
     if not places:
         if not trained_on:
             raise LilliputError(
@@ -184,7 +192,7 @@ def _candidates(study: Study, path: str, policy: Policy, task: Task, used: set[E
             used |= matching
             if matching:
                 continue
-            known = versions(recipe, quantities, task, format_)
+            known = versions(recipe, quantities)
             for seed in study.compression_seeds:
                 yield Cell(
                     policy.digest,
@@ -199,5 +207,4 @@ def _candidates(study: Study, path: str, policy: Policy, task: Task, used: set[E
 
 def _baseline(cell: Cell) -> Cell:
     """The one that a candidate is held against: nothing in it is random, so one does for all compression seeds."""
-    known = versions("", cell.quantities, cell.task, cell.format)
-    return dataclasses.replace(cell, recipe="", compression_seed=0, versions=known)
+    return dataclasses.replace(cell, recipe="", compression_seed=0, versions=versions("", cell.quantities))

@@ -191,4 +191,5 @@ def _manifest(policy: Policy, format: str, folder: Path, tolerance: float, versi
             "numpy": np.__version__,
             **versions,
         },
+        guesses=provenance.guesses,
     )
