@@ -17,6 +17,7 @@ from lilliput.policies.play import (
     FrameStack,
     TimeFeature,
     TransposeImage,
+    ZeroContactForces,
     episodes,
     format_wrapper,
     make_environment,
@@ -30,6 +31,7 @@ WRAPPER = st.one_of(
     st.builds(Atari, st.integers(0, 99), st.integers(1, 9), st.integers(1, 200), st.booleans()),
     st.just(TransposeImage()),
     st.just(ClipAction()),
+    st.just(ZeroContactForces()),
 )
 
 
@@ -203,6 +205,25 @@ def test_clipped_actions_are_those_of_gymnasium_and_random_ones_stay_inside() ->
     assert played[0] != played[2], "the cost of control is that of the action as given"
 
 
+@pytest.mark.parametrize(
+    ("name", "kept", "size"),
+    [("Ant-v4", 27, 111), ("Ant-v5", 27, 111), ("Humanoid-v4", 292, 376), ("HumanoidStandup-v4", 292, 376)],
+)
+def test_contact_forces_are_zero_and_the_rest_is_as_it_was(name: str, kept: int, size: int) -> None:
+    ours, plain = make_environment(name, wrappers=("zero_contact_forces",)), make_environment(name)
+    assert ours.observation_space.shape == (size,)
+    rng, forces = np.random.default_rng(3), 0.0
+    pairs = [(ours.reset(seed=1)[0], plain.reset(seed=1)[0])]
+    for _ in range(60):
+        action = rng.uniform(plain.action_space.low, plain.action_space.high).astype(np.float32)
+        pairs.append((ours.step(action)[0], plain.step(action)[0]))
+    for seen, told in pairs:
+        np.testing.assert_array_equal(seen, np.append(told[:kept], np.zeros(size - kept)))
+        assert ours.observation_space.contains(seen)
+        forces = max(forces, float(np.abs(told[kept:]).max(initial=0)))
+    assert (forces > 0) == (name != "Ant-v4"), "contact forces that were there were taken away"
+
+
 @pytest.mark.slow
 def test_an_atari_game_is_repeatable() -> None:
     pytest.importorskip("ale_py")
@@ -220,6 +241,7 @@ def test_an_atari_game_is_repeatable() -> None:
         ("CartPole-v1", "clip_action", "it must be a Box"),
         ("CartPole-v1", "atari", "it must be an Atari game"),
         ("CartPole-v1", "transpose_image", "it must be an image"),
+        ("Hopper-v4", "zero_contact_forces", "it must be Ant's of 27 or 105 numbers or Humanoid's of 376"),
         ("FrozenLake-v1", "frame_stack(2)", "it must be an array"),
         ("FrozenLake-v1", "time_feature", "it must be a vector"),
     ],

@@ -139,6 +139,8 @@ def load_policy(
         policy = dataclasses.replace(policy, provenance=dataclasses.replace(policy.provenance, wrappers=worn))
     if _is_lilliput(data):
         return policy
+    if worn is None:
+        notes = (*notes, *_doubts(policy))
     if policy.provenance.framework == "cleanrl":
         side = rl_zoo.Side(environment=trained_on(path.parent.name))
     return _with_side(
@@ -149,6 +151,13 @@ def load_policy(
         given=normalizer is not None,
         worn=worn,
     )
+
+
+def _doubts(policy: Policy) -> tuple[str, ...]:
+    """A word on Humanoid's contact forces, which decide everything and which no file tells of."""
+    sizes = (spaces.input_shape(policy.observation_space), spaces.action_shape(policy.action_space))
+    doubt = "Humanoid's contact forces count as the environment gives them; --wrapper zero_contact_forces: as 0"
+    return (doubt,) if sizes == ((376,), (17,)) else ()
 
 
 def _dispatch(source: Source) -> Policy:

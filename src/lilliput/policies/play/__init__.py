@@ -33,6 +33,7 @@ from lilliput.policies.play.wrappers import (
     TimeFeature,
     TransposeImage,
     Wrapper,
+    ZeroContactForces,
     format_wrapper,
     parse_wrappers,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "TimeFeature",
     "TransposeImage",
     "Wrapper",
+    "ZeroContactForces",
     "action_space_of",
     "check_disjoint",
     "check_fit",

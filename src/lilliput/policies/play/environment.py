@@ -38,6 +38,8 @@ _EXTRAS = {
     "gymnasium.envs.toy_text": "'gymnasium[toy-text]'",
 }
 
+_OLD_ANT = "; a policy of Ant-v2 or -v3 plays Ant-v4 with --wrapper zero_contact_forces"
+
 _INDEPENDENT = ("gymnasium.envs.mujoco.", "gymnasium.envs.classic_control.", "gymnasium.envs.toy_text.")
 """Where `reset(seed=...)` is known to forget what was played before. Box2D keeps its world: on BipedalWalker a reused
 environment repeats only half of its episodes."""
@@ -168,7 +170,8 @@ def check_fit(
         if _signature(policy) != _signature(offered):
             raise LilliputError(
                 f"the policy's {what} space is {spaces.describe(policy)}; {name} has {spaces.describe(offered)}; "
-                "name the environment it was trained on, with its wrappers and arguments (--env-kwargs)"
+                "name the environment it was trained on, with its wrappers (--wrapper) and arguments (--env-kwargs)"
+                f"{_OLD_ANT if _signature(policy) == (111,) and 'Ant' in name else ''}"
             )
 
 

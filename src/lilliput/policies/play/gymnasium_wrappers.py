@@ -14,6 +14,7 @@ from lilliput.policies.play.wrappers import (
     TimeFeature,
     TransposeImage,
     Wrapper,
+    ZeroContactForces,
     channels_first,
 )
 
@@ -40,6 +41,8 @@ def wrap(environment: gymnasium.Env, wrapper: Wrapper) -> gymnasium.Env:
             return TransposeImageEnv(environment)
         case ClipAction():
             return ClipActionEnv(environment)
+        case ZeroContactForces():
+            return ZeroContactForcesEnv(environment)
         case _:
             assert_never(wrapper)
 
@@ -248,3 +251,32 @@ class ClipActionEnv(gymnasium.ActionWrapper):
 
     def action(self, action: Any) -> np.ndarray:
         return np.clip(action, self._low, self._high)
+
+
+CONTACT_FORCES = 84
+"""Six numbers for each of 14 bodies."""
+
+_KEPT = {27: 27, 105: 27, 376: 376 - CONTACT_FORCES}
+"""How many numbers of an observation come before its contact forces, by the environment's own number of them."""
+
+
+@final
+class ZeroContactForcesEnv(gymnasium.ObservationWrapper):
+    """See `ZeroContactForces`."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        space = env.observation_space
+        if not isinstance(space, Box) or len(space.shape) != 1 or space.shape[0] not in _KEPT:
+            raise LilliputError(
+                f"wrapper zero_contact_forces: the observation space is {space}; it must be Ant's of 27 or 105 numbers "
+                "or Humanoid's of 376"
+            )
+        self._kept = _KEPT[space.shape[0]]
+        self._forces = np.zeros(CONTACT_FORCES, space.dtype)
+        low, high = (np.append(bound[: self._kept], np.zeros(CONTACT_FORCES)) for bound in (space.low, space.high))
+        kind = np.dtype(space.dtype)
+        self.observation_space = Box(low.astype(kind), high.astype(kind), dtype=kind.type)
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        return np.append(observation[: self._kept], self._forces)

@@ -61,7 +61,18 @@ class ClipAction:
     """
 
 
-Wrapper = TimeFeature | FrameStack | Atari | TransposeImage | ClipAction
+@final
+@dataclass(frozen=True)
+class ZeroContactForces:
+    """The observation as policies of Ant-v2 and -v3 and of Humanoid-v2 and -v3 saw it: its last 84 numbers are 0.
+
+    They are the contact forces, which mujoco_py with MuJoCo 2 left at 0. Ant's 27 numbers (-v4) or the first 27 of its
+    105 (-v5) become 111; of Humanoid's and HumanoidStandup's 376 (-v4) the last 84 are set to 0. Some policies of
+    Humanoid were trained with forces and fall without: try both.
+    """
+
+
+Wrapper = TimeFeature | FrameStack | Atari | TransposeImage | ClipAction | ZeroContactForces
 
 WRAPPERS: dict[str, type[Wrapper]] = {
     "time_feature": TimeFeature,
@@ -69,6 +80,7 @@ WRAPPERS: dict[str, type[Wrapper]] = {
     "atari": Atari,
     "transpose_image": TransposeImage,
     "clip_action": ClipAction,
+    "zero_contact_forces": ZeroContactForces,
 }
 
 _LEAST = {"max_steps": 1, "n_stack": 1, "noop_max": 0, "frame_skip": 1, "screen_size": 1}
