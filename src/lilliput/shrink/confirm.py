@@ -20,7 +20,7 @@ from lilliput.shrink.request import ALPHA, Place
 from lilliput.shrink.search import Searched
 from lilliput.shrink.trial import Bar, Trial
 from lilliput.statistics import ConfirmationPlan, alpha_split, confirm, plan_confirmation
-from lilliput.study.compare import versions
+from lilliput.study.version import versions
 from lilliput.sums import mean
 
 Play = Callable[[int, Sequence[int]], Float64[np.ndarray, "3 n"]]
@@ -216,7 +216,7 @@ def cells(place: Place, recipe: str, seeds: Sequence[int]) -> tuple[Cell, Cell, 
     def cell(subject: str, text: str, format_: str, names: tuple[str, ...]) -> Cell:
         return Cell(
             subject, text, request.task, tuple(seeds), RANDOM_POLICY, format_, "host", request.seed,
-            names, (("role", "confirmation"),), versions(text, names),
+            names, (("role", "confirmation"),), versions(text, names, request.task, format_),
         )  # fmt: skip
 
     return (

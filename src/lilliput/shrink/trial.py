@@ -24,10 +24,12 @@ from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.shrink import objective
 from lilliput.shrink.configuration import chance
 from lilliput.shrink.request import Place, Request
-from lilliput.study.compare import versions
+from lilliput.study.version import versions
 from lilliput.sums import deviation, mean
 
 SELECTION = "selection"
+REFERENCE = "reference"
+"""Stands where a format does: trials are played before they are exported."""
 _FIRST_SEED = 4_096
 """Selection seeds from here on judge trials; those before choose among restarts within a step."""
 
@@ -74,7 +76,7 @@ def seeds(seed: int, n: int) -> tuple[int, ...]:
 
 def policy_path(place: Place, recipe: str) -> Path:
     """Where the policy of that recipe stands, as the present versions of its steps make it."""
-    made_from = json.dumps([recipe, versions(recipe, ())])
+    made_from = json.dumps([recipe, versions(recipe, (), place.request.task, REFERENCE)])
     return place.here.trials / f"{hashlib.sha256(made_from.encode()).hexdigest()[:24]}{policy_file.SUFFIX}"
 
 
@@ -275,11 +277,11 @@ def _cell(place: Place, recipe: str, n: int, subject: str = "") -> Cell:
         recipe,
         request.task,
         seeds(request.seed, n),
-        format="reference",
+        format=REFERENCE,
         compression_seed=request.seed,
         quantities=quantities,
         settings=(("role", SELECTION),),
-        versions=versions(recipe, quantities),
+        versions=versions(recipe, quantities, request.task, REFERENCE),
     )
 
 
@@ -296,7 +298,7 @@ def known(place: Place) -> tuple[dict[str, Trial], np.ndarray]:
             continue
         played = np.array(record.values("episode_return"))
         recipe = record.cell.recipe
-        if record.cell.versions != versions(recipe, record.cell.quantities):
+        if record.cell.versions != versions(recipe, record.cell.quantities, record.cell.task, REFERENCE):
             continue
         if record.cell.is_floor:
             random = played if len(played) > len(random) else random

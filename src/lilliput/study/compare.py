@@ -1,18 +1,16 @@
 """A small study: one policy, some recipes, all measures."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, final
 
 from lilliput.errors import LilliputError
-from lilliput.measurement import QUANTITIES
 from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.study import local, timing
 from lilliput.study.environment import behind, check
 from lilliput.study.run import Progress, keep_policy
+from lilliput.study.version import versions
 from lilliput.study.workspace import enter, locked
 from lilliput.task import Task
 
@@ -90,16 +88,9 @@ def cells(policy: Policy, comparison: Comparison) -> tuple[Cell, ...]:
         "task": behind(policy, comparison.task),
         "items": seeds,
     }
-    found = [
-        Cell(
-            RANDOM_POLICY,
-            "",
-            format="none",
-            quantities=("episode_return",),
-            versions=versions("", ("episode_return",)),
-            **common,
-        )
-    ]
+    task, played = common["task"], ("episode_return",)
+    known = versions("", played, task, "none")
+    found = [Cell(RANDOM_POLICY, "", format="none", quantities=played, versions=known, **common)]
     for format_ in comparison.formats:
         for recipe in recipes:
             found.append(
@@ -109,23 +100,8 @@ def cells(policy: Policy, comparison: Comparison) -> tuple[Cell, ...]:
                     format=format_,
                     compression_seed=comparison.seed,
                     quantities=quantities,
-                    versions=versions(recipe, quantities),
+                    versions=versions(recipe, quantities, task, format_),
                     **common,
                 )
             )
     return tuple(found)
-
-
-def versions(recipe: str, quantities: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """The versions that an outcome depends on: of the recipe's steps, the quantities and the environment's packages."""
-    from lilliput.policies.compress import parse
-
-    steps = {f"step.{step.NAME}": str(step.VERSION) for step in parse(recipe)}
-    measured = {f"quantity.{name}": str(QUANTITIES[name].version) for name in quantities}
-    packages = {}
-    for package in ("gymnasium", "mujoco", "box2d", "ale-py", "panda-gym"):
-        try:
-            packages[f"package.{package}"] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return tuple(sorted({**steps, **measured, **packages}.items()))

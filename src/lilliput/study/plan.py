@@ -13,9 +13,9 @@ from lilliput.measurement import QUANTITIES
 from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell
 from lilliput.study import timing
-from lilliput.study.compare import versions
 from lilliput.study.document import Exclusion, Study
 from lilliput.study.environment import elsewhere, kept
+from lilliput.study.version import versions
 from lilliput.task import Task
 
 
@@ -68,9 +68,8 @@ def plan(study: Study) -> Plan:
             caveats |= dict.fromkeys(f"{path}: {caveat}" for caveat in said)
             common = _common(study, task)
             asked = ("episode_return",)
-            random[Cell(RANDOM_POLICY, "", format="none", quantities=asked, versions=versions("", asked), **common)] = (
-                None
-            )
+            known = versions("", asked, task, "none")
+            random[Cell(RANDOM_POLICY, "", format="none", quantities=asked, versions=known, **common)] = None
             for cell in found:
                 baselines[_baseline(cell)] = None
                 candidates[cell] = None
@@ -94,7 +93,7 @@ def plan(study: Study) -> Plan:
 
 def on_target(cell: Cell, target: str) -> Cell:
     """The cell that counts the artifact of `cell` on a processor; it plays nothing."""
-    known = versions(cell.recipe, ON_TARGETS)
+    known = versions(cell.recipe, ON_TARGETS, cell.task, cell.format)
     return dataclasses.replace(cell, target=target, quantities=ON_TARGETS, items=(), versions=known)
 
 
@@ -192,7 +191,7 @@ def _candidates(study: Study, path: str, policy: Policy, task: Task, used: set[E
             used |= matching
             if matching:
                 continue
-            known = versions(recipe, quantities)
+            known = versions(recipe, quantities, task, format_)
             for seed in study.compression_seeds:
                 yield Cell(
                     policy.digest,
@@ -207,4 +206,5 @@ def _candidates(study: Study, path: str, policy: Policy, task: Task, used: set[E
 
 def _baseline(cell: Cell) -> Cell:
     """The one that a candidate is held against: nothing in it is random, so one does for all compression seeds."""
-    return dataclasses.replace(cell, recipe="", compression_seed=0, versions=versions("", cell.quantities))
+    known = versions("", cell.quantities, cell.task, cell.format)
+    return dataclasses.replace(cell, recipe="", compression_seed=0, versions=known)

@@ -20,6 +20,7 @@ from lilliput.policies import policy as policy_file
 from lilliput.policies.artifact import read_artifact
 from lilliput.policies.policy import Policy
 from lilliput.record import Cell, Record
+from lilliput.study.version import check_here
 from lilliput.study.workspace import Workspace
 
 Progress = Callable[[str, int, int], None]
@@ -70,6 +71,7 @@ def attempt(cells: Sequence[Cell], folder: Path, work: Callable[[], tuple[Record
 
 
 def _done(cell: Cell, folder: Path, progress: Progress) -> Record:
+    check_here(cell)
     if cell.is_floor:
         return Record(cell, "done", "", (_random_returns(cell, progress),))
     policy = policy_file.read(Workspace(folder).policy(cell.subject))
