@@ -28,9 +28,7 @@ gymnasium.register("World-v0", entry_point=World)
 """
 
 
-def distribution(
-    folder: Path, name: str, version: str, modules: dict[str, str], requires: tuple[str, ...] = ()
-) -> None:
+def distribution(folder: Path, name: str, version: str, modules: dict[str, str], *requires: str) -> None:
     for path, text in modules.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
