@@ -20,7 +20,7 @@ def packed(entries: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> byt
 
 
 def test_entries_come_back() -> None:
-    entries = {"data": b"{}", "folder/policy.pth": bytes(range(256))}
+    entries = {"data": b"{}", "folder/policy.pth": bytes(range(256)), "policy_2026-01-01T10:30/data.pkl": b"."}
     read = read_archive(packed({**entries, "folder/": b""}), "x")
     assert read.sizes == {name: len(data) for name, data in entries.items()}
     assert {name: read.read(name) for name in entries} == entries

@@ -1,6 +1,5 @@
 """ONNX files against onnxruntime: what the file does is what the policy does."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,48 +7,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from tests.policies.load.onnx_models import N_OBSERVATIONS, SIMPLE, WEIGHTS, build, f32, loaded, node
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.load import load_policy
 from lilliput.policies.policy import Policy
-
-N_OBSERVATIONS = 1000
-RNG_SEED = 0
-
-
-def f32(*shape: int, scale: float = 1.0, seed: int = 0) -> np.ndarray:
-    return (scale * np.random.default_rng([RNG_SEED, seed, *shape]).normal(size=shape)).astype(np.float32)
-
-
-def build(
-    nodes: Sequence[Any],
-    constants: dict[str, np.ndarray],
-    shape: Sequence[Any] = ("n", 5),
-    kind: int = TensorProto.FLOAT,
-    outputs: Sequence[tuple[str, int]] = (("action", TensorProto.FLOAT),),
-    opset: int = 17,
-) -> bytes:
-    graph = helper.make_graph(
-        list(nodes),
-        "policy",
-        [helper.make_tensor_value_info("obs", kind, list(shape))],
-        [helper.make_tensor_value_info(name, type_, None) for name, type_ in outputs],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
-    return model.SerializeToString()
-
-
-def node(kind: str, inputs: str, output: str, **attributes: Any) -> Any:
-    return helper.make_node(kind, inputs.split(), [output], **attributes)
-
-
-def loaded(data: bytes, tmp_path: Path) -> Policy:
-    path = tmp_path / "policy.onnx"
-    path.write_bytes(data)
-    return load_policy(path)
 
 
 def check(data: bytes, tmp_path: Path, batch: np.ndarray | None = None, output: str = "action") -> Policy:
@@ -65,9 +29,6 @@ def check(data: bytes, tmp_path: Path, batch: np.ndarray | None = None, output: 
     else:
         np.testing.assert_allclose(actual, expected, atol=2e-5, rtol=1e-5)
     return policy
-
-
-WEIGHTS = {"w0": f32(5, 8), "b0": f32(8), "w1": f32(3, 8), "b1": f32(3)}
 
 
 def names(policy: Policy) -> list[str]:
@@ -356,9 +317,6 @@ def test_stable_baselines3_s_documented_export(tmp_path: Path) -> None:
         np.testing.assert_allclose(actions, predicted(model, batch), atol=2e-5)
 
 
-SIMPLE = [node("Gemm", "obs w0 b0", "h"), node("Relu", "h", "a"), node("Gemm", "a w1 b1", "action", transB=1)]
-
-
 def external() -> bytes:
     model = onnx.ModelProto.FromString(build(SIMPLE, WEIGHTS))
     tensor = model.graph.initializer[0]
@@ -382,7 +340,7 @@ def circle() -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (external, "'w0' is in another file; export the model as one file"),
+        (external, "'w0' is in '/etc/passwd', outside of the model's folder"),
         (huge, r"'w0' has the shape .* at most"),
         (circle, "goes in circles"),
         (
@@ -393,7 +351,7 @@ def circle() -> bytes:
             lambda: build(
                 [node("Gemm", "obs w0", "h"), node("Add", "h h2", "action"), node("Gemm", "obs w0", "h2")], WEIGHTS
             ),
-            "joins 2 values",
+            "Add joins two values",
         ),
         (lambda: build([node("Relu", "obs", "action")], {}), "it is no policy"),
         (lambda: build([node("Gemm", "obs w0", "action")], WEIGHTS, ["n", 7]), "a weight of shape"),
@@ -427,7 +385,7 @@ def test_an_output_is_chosen_and_read_as_the_user_says(tmp_path: Path) -> None:
     batch = f32(N_OBSERVATIONS, 5, seed=9)
     values = onnxruntime.InferenceSession(data).run(["other"], {"obs": batch})[0]
     np.testing.assert_array_equal(reference.act(chosen, batch), np.asarray(values).argmax(axis=1))
-    with pytest.raises(LilliputError, match="has no output 'mean'; it has action, other"):
+    with pytest.raises(LilliputError, match="has no output 'mean'; it has 'action', 'other'"):
         load_policy(path, output="mean")
     with pytest.raises(LilliputError, match="action is 'box'; it must be"):
         load_policy(path, action="box")

@@ -106,7 +106,7 @@ def _check_entry(entry: zipfile.ZipInfo, name: str) -> None:
     parts = entry.orig_filename.removesuffix("/").split("/")
     if (
         "\\" in entry.orig_filename
-        or ":" in parts[0]
+        or (len(parts[0]) == 2 and parts[0].endswith(":"))  # a drive; else torch.save names the folder after the file
         or any(part in ("", ".", "..") for part in parts)
         or not entry.orig_filename.isprintable()
     ):

@@ -1,330 +1,270 @@
-"""ONNX files of MLP and CNN policies: a single chain from the observation to the action becomes layers."""
+"""ONNX files of MLP and CNN policies: what becomes of the observation, as layers that are held to the file itself."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
 
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.policies import layers, spaces
-from lilliput.policies.layers import Layer
-from lilliput.policies.load.onnx_chain import Affine, Argmax, Bounds, Softmax, Step, chain
-from lilliput.policies.load.onnx_graph import Graph
+from lilliput.policies import spaces
+from lilliput.policies.load import flow, flow_layers, onnx_node, onnx_output, onnx_run
+from lilliput.policies.load.flow import Choices, Flow
+from lilliput.policies.load.onnx_constant import Constant, folded
+from lilliput.policies.load.onnx_graph import DOMAINS, Graph, check_names
 from lilliput.policies.load.source import Source
+from lilliput.policies.play.wrappers import TransposeImage, format_wrapper
 from lilliput.policies.policy import Policy, Provenance
 
 FRAMEWORK = "onnx"
-ACTION_NAMES = (
-    "action",
-    "actions",
-    "output",
-    "continuous_actions",
-    "discrete_actions",
-    "deterministic_continuous_actions",
-    "mean",
-    "mu",
-    "logits",
-)
-"""Which of several outputs is the action, first match first."""
+ROWS = 7
+"""Observations that a free batch is followed with: a number that no reshape hits by chance, and small."""
 
-Core = layers.Dense | layers.Conv2d | layers.LayerNorm
-"""What holds trained numbers, and can take up a scaling behind it."""
-
-_CORE = (layers.Dense, layers.Conv2d, layers.LayerNorm)
+_LINEAR = ("Gemm", "MatMul", "Conv", "MatMulInteger", "ConvInteger", "LSTM", "GRU", "RNN", "QLinearMatMul", "QGemm")
 
 
 def read_onnx(source: Source) -> Policy:
     """The policy in an ONNX file.
 
     Raises:
-        LilliputError: no ONNX file, weights in other files, or a graph that is no chain of supported operators.
+        LilliputError: no ONNX file, a graph that is no chain of supported operators, an action that cannot be told
+            from the other outputs, or a policy that acts otherwise than the file does.
     """
     import onnx
     from google.protobuf.message import DecodeError
 
-    data, name = source.data, source.name
+    name = source.name
     try:
-        graph = onnx.ModelProto.FromString(data).graph
+        model = onnx.ModelProto.FromString(source.data)
     except DecodeError as error:
         raise LilliputError(f"{name} is not a readable ONNX file; export it again") from error
-    if not graph.node or not graph.output:
+    if not model.graph.node or not model.graph.output:
         raise LilliputError(f"{name} is an ONNX file without nodes or outputs; export it again")
-    parsed = Graph(graph, name)
-    if len(parsed.inputs) != 1:
-        names = ", ".join(value.name[:30] for value in parsed.inputs[:4]) or "none"
-        raise LilliputError(f"{name} has {len(parsed.inputs)} inputs ({names}); supported: one observation")
-    guesses: list[str] = []
-    named = source.output
-    output = _choose_output(graph, guesses) if named is None else _named_output(graph, named, name)
-    steps = chain(parsed, output, parsed.inputs[0].name)
-    if not any(isinstance(step, layers.Dense | layers.Conv2d) for step in steps):
-        raise LilliputError(
-            f"{name} has no Gemm, MatMul or Conv between its input and {output[:60]!r}; it is no policy"
-        )
-    space = _observation_space(parsed.inputs[0], steps, name)
-    guesses.append("the bounds of the observation are not in the file: taken as those of its type")
-    stack, action_space = _assemble(steps, space.shape, name, guesses)
-    if source.action == "discrete" and isinstance(action_space, spaces.Box):
-        stack, action_space = [*stack, layers.ArgmaxAction(action_space.shape)], spaces.Discrete(action_space.shape[0])
     if source.action == "tanh":
         raise LilliputError(f"{name}: what an ONNX file gives is the action or a choice; leave action='tanh' away")
-    if source.action == "continuous" and not isinstance(action_space, spaces.Box):
+    check_names(model.graph, name)
+    output, guess = _action_output(model, source)
+    graph = Graph(model, output, source.folder, name)
+    guesses = [guess] if guess else []
+    read = _read(graph, source, guesses)
+    onnx_run.check(read.policy, graph, read.run)
+    return read.policy
+
+
+def _action_output(model: Any, source: Source) -> tuple[str, str]:
+    """The output that is the action, and what was guessed."""
+    names = [value.name for value in model.graph.output]
+    if len(names) > 1:
+        varying = [one for one in names if _has_weights(model, one, source)]
+        if source.output is None or source.output in varying:
+            names = varying or names
+    return onnx_output.choose(names, source.output, source.name)
+
+
+def _has_weights(model: Any, output: str, source: Source) -> bool:
+    """Whether a linear layer leads to the output: no constants, and no inputs passed through."""
+    producers = {key: node for node in model.graph.node for key in node.output if key}
+    todo, seen = [output], set()
+    while todo:
+        node = producers.get(todo.pop())
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.op_type in _LINEAR:
+            return True
+        todo += [key for key in node.input if key]
+    return False
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Read:
+    policy: Policy
+    run: onnx_run.Run
+
+
+@final
+@dataclass(frozen=True)
+class _Batch:
+    """How the inputs are taken: `rows` observations; with an axis for them or not; any number of them or not."""
+
+    rows: int
+    batched: bool
+    free: bool
+
+
+def _read(graph: Graph, source: Source, guesses: list[str]) -> _Read:
+    """The policy, by the first way to take the inputs' first axis that the graph agrees with."""
+    if not graph.inputs:
+        raise LilliputError(f"{graph.name}: {graph.output[:40]!r} does not depend on an input; export the actor alone")
+    dims = [_dims(value) for value in graph.inputs]
+    refused: LilliputError | None = None
+    for batch in _batches(dims):
+        try:
+            return _read_as(graph, source, batch, dims, list(guesses))
+        except LilliputError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
+
+
+def _batches(dims: Sequence[list[int]]) -> list[_Batch]:
+    first = {one[0] if one else 1 for one in dims}
+    alone = [_Batch(1, batched=False, free=False)]
+    if any(len(one) < 2 for one in dims):
+        return alone
+    if first & {0} or len(first) > 1:
+        return [_Batch(ROWS, batched=True, free=True), _Batch(1, batched=True, free=False)]
+    (rows,) = first
+    return [_Batch(rows, batched=True, free=False), *alone]
+
+
+def _dims(value: Any) -> list[int]:
+    """The sizes of an input, 0 where one is free."""
+    return [max(dim.dim_value, 0) if dim.HasField("dim_value") else 0 for dim in value.type.tensor_type.shape.dim]
+
+
+def _read_as(graph: Graph, source: Source, batch: _Batch, dims: list[list[int]], guesses: list[str]) -> _Read:
+    name = graph.name
+    boxes = [_box(value, one, batch, graph) for value, one in zip(graph.inputs, dims, strict=True)]
+    if len(boxes) > 1 and any(box.dtype != boxes[0].dtype for box in boxes):
+        raise LilliputError(f"{name}: its inputs are of several types; supported: one, or several of float32")
+    inputs = flow.observation([box.shape for box in boxes], batch.rows, batched=batch.batched)
+    values: dict[str, Any] = {key: Constant(array) for key, array in graph.constants().items()}
+    values |= {value.name: one for value, one in zip(graph.inputs, inputs, strict=True)}
+    scores: dict[int, str] = {}
+    for node in graph.nodes:
+        for key, result in zip(node.output, _evaluated(graph, node, values), strict=False):
+            values[key] = result
+            if node.op_type == "ArgMax" and isinstance(result, Choices):
+                scores[id(result.groups[0])] = node.input[0]
+    result = values.get(graph.output)
+    if not isinstance(result, Flow | Choices):
+        raise LilliputError(f"{name}: the output {graph.output[:40]!r} does not depend on the observation")
+    sizes, last = _chosen(result, source, guesses, graph.output, name)
+    if source.action == "continuous" and sizes is not None:
         raise LilliputError(f"{name} ends in a choice; leave action='continuous' away")
-    return Policy(space, action_space, tuple(stack), Provenance(framework=FRAMEWORK, guesses=tuple(guesses)))
-
-
-def _named_output(graph: Any, output: str, name: str) -> str:
-    names = [value.name for value in graph.output]
-    if output not in names:
-        raise LilliputError(f"{name} has no output {output!r}; it has {', '.join(names[:8])}")
-    return output
-
-
-def _choose_output(graph: Any, guesses: list[str]) -> str:
-    names = [value.name for value in graph.output]
-    if len(names) == 1:
-        return names[0]
-    chosen = next((name for wanted in ACTION_NAMES for name in names if name.lower() == wanted), names[0])
-    guesses.append(
-        f"the file has several outputs ({', '.join(name[:30] for name in names[:4])}): the action is {chosen[:30]}"
+    groups = result.groups if isinstance(result, Choices) else ()
+    seen = [scores[id(group)] for group in groups if id(group) in scores]
+    guesses.append("the bounds of the observation are not in the file: taken as those of its type")
+    shape, stack, action_space = flow_layers.assemble(last.link, _shape(boxes), sizes, guesses)
+    transposed = flow_layers.TRANSPOSED in guesses
+    space: spaces.ObservationSpace
+    if len(boxes) == 1:
+        low, high = (np.asarray(bound.reshape(-1)[0]) for bound in (boxes[0].low, boxes[0].high))
+        space = spaces.Box(shape, low, high, boxes[0].dtype)
+    else:
+        space = spaces.Dict(tuple((value.name, box) for value, box in zip(graph.inputs, boxes, strict=True)))
+    if source.action == "continuous" and not isinstance(action_space, spaces.Box):
+        raise LilliputError(f"{name} ends in probabilities of choices; leave action='continuous' away")
+    wrappers = (format_wrapper(TransposeImage()),) if transposed else ()
+    provenance = Provenance(framework=FRAMEWORK, guesses=tuple(guesses), wrappers=wrappers)
+    if isinstance(action_space, spaces.Box):
+        action_space = _as_the_file_shapes_it(action_space, last, batch)
+    policy = Policy(space, action_space, tuple(stack), provenance)
+    run = onnx_run.Run(
+        tuple(box.shape for box in boxes), batch.rows, batch.batched, batch.free, transposed, tuple(seen)
     )
-    return chosen
+    return _Read(policy, run)
 
 
-def _observation_space(value: Any, steps: list[Step], name: str) -> spaces.Box:
+def _shape(boxes: Sequence[spaces.Box]) -> tuple[int, ...]:
+    """The shape of one observation as the chain begins with it."""
+    return boxes[0].shape if len(boxes) == 1 else (sum(box.size for box in boxes),)
+
+
+def _evaluated(graph: Graph, node: Any, values: dict[str, Any]) -> list[Any]:
+    if node.op_type.startswith(("QLinear", "QGemm")):
+        raise LilliputError(
+            f"{graph.name} is quantized with the operator {node.op_type[:40]}; supported: onnxruntime's QDQ form "
+            "(quant_format=QuantFormat.QDQ) and quantize_dynamic, or the model from before it was quantized"
+        )
+    if node.domain not in DOMAINS:
+        raise LilliputError(
+            f"{graph.name} has the operator {node.domain[:40]}.{node.op_type[:40]}; supported: those of ONNX itself"
+        )
+    missing = [key for key in node.input if key and values.get(key) is None]
+    if missing:
+        raise LilliputError(f"{graph.name}: {node.op_type[:40]} takes {missing[0][:40]!r}, which nothing gives")
+    arguments = [values[key] if key else None for key in node.input]
+    try:
+        if node.op_type == "Constant":
+            from lilliput.policies.load.onnx_graph import constant_node
+
+            return [Constant(constant_node(node, graph.name))]
+        if not any(isinstance(one, Flow | Choices) for one in arguments):
+            return list(folded(node, arguments, graph.opset))
+        return onnx_node.evaluate(node, arguments)
+    except LilliputError as error:
+        raise error if graph.name in str(error) else LilliputError(f"{graph.name}: {error}") from None
+
+
+def _chosen(
+    result: Flow | Choices, source: Source, guesses: list[str], output: str, name: str
+) -> tuple[tuple[int, ...] | None, Flow]:
+    """The sizes of the groups of which the largest are chosen (None: no choice), and the numbers behind the action."""
+    if isinstance(result, Choices):
+        groups = result.groups
+        whole = groups[0] if len(groups) == 1 else flow.joined([_row(group) for group in groups], 1)
+        assert isinstance(whole, Flow)
+        if source.action == "continuous":
+            raise LilliputError(f"{name} ends in a choice; leave action='continuous' away")
+        return tuple(math.prod(group.shape) // group.rows for group in groups), flow.vector(whole)
+    size = math.prod(result.shape) // result.rows
+    last = flow.settled(result)
+    if source.action == "discrete":
+        return (size,), flow.vector(last)
+    if source.action is None and onnx_output.is_scores(output):
+        guesses.append(f"the output {output[:40]!r} is a number a choice: the action is the choice of the largest")
+        return (size,), flow.vector(last)
+    return None, last
+
+
+def _as_the_file_shapes_it(space: spaces.Box, last: Flow, batch: _Batch) -> spaces.Box:
+    """The action space in the shape of the output, behind the axis of the observations."""
+    shape = last.shape[1:] if batch.batched and len(last.shape) > 2 and last.shape[0] == batch.rows else space.shape
+    return spaces.Box(shape, space.low.reshape(shape), space.high.reshape(shape), space.dtype)
+
+
+def _row(group: Flow) -> Flow:
+    found = flow.reshaped(group, (group.rows, math.prod(group.shape) // group.rows))
+    assert isinstance(found, Flow)
+    return found
+
+
+def _box(value: Any, dims: list[int], batch: _Batch, graph: Graph) -> spaces.Box:
     from onnx import TensorProto
 
-    tensor = value.type.tensor_type
     types = {
         TensorProto.FLOAT: "float32",
         TensorProto.DOUBLE: "float64",
         TensorProto.FLOAT16: "float16",
         TensorProto.UINT8: "uint8",
     }
+    tensor = value.type.tensor_type
     if tensor.elem_type not in types:
-        raise LilliputError(f"{name}: the input {value.name[:40]!r} is not of a float type or uint8; export it so")
-    dims = [dim.dim_value if dim.HasField("dim_value") else 0 for dim in tensor.shape.dim]
-    shape = dims[1:]
-    first = next(step for step in steps if isinstance(step, layers.Dense | layers.Conv2d))
-    if len(shape) == 1 and shape[0] < 1 and isinstance(first, layers.Dense):
-        shape = [first.weight.shape[1]]
+        raise LilliputError(
+            f"{graph.name}: the input {value.name[:40]!r} is not of a float type or uint8; export it so"
+        )
+    shape = dims[1:] if batch.batched else dims
+    if len(shape) == 1 and shape[0] < 1:
+        shape = [_width(graph)]
     if not shape or min(shape) < 1 or len(shape) > 4 or math.prod(shape) > spaces.MAX_ELEMENTS:
         raise LilliputError(
-            f"{name}: the input has the shape {dims}; it must be (batch, ...) with fixed sizes behind the batch"
+            f"{graph.name}: the input has the shape {dims}; it must be (batch, ...) with fixed sizes behind the batch"
         )
     dtype = types[tensor.elem_type]
     low, high = (0.0, 255.0) if dtype == "uint8" else (-np.inf, np.inf)
     return spaces.Box(tuple(shape), np.asarray(low), np.asarray(high), dtype)
 
 
-def _assemble(
-    steps: list[Step], shape: tuple[int, ...], name: str, guesses: list[str]
-) -> tuple[list[Layer], spaces.ActionSpace]:
-    """The layers, and the action space that they show."""
-    cores = [index for index, step in enumerate(steps) if isinstance(step, _CORE)]
-    stack = _prefix(steps[: cores[0]], shape, name)
-    for layer in stack:
-        shape = layers.output_shape(layer, shape)
-    body, pending = _body(steps[cores[0] : cores[-1] + 1], shape, name)
-    if pending is not None:
-        raise LilliputError(
-            f"{name}: a scaling stands where no layer can take it up; supported: before or behind Gemm, MatMul and Conv"
-        )
-    for layer in body:
-        shape = layers.output_shape(layer, shape)
-    rest = steps[cores[-1] + 1 :]
-    while rest and isinstance(rest[0], Affine) and isinstance(body[-1], _CORE):
-        body[-1] = _fold_behind(body[-1], rest[0], shape, name)
-        rest = rest[1:]
-    head, action_space = _head(rest, shape, name, guesses)
-    return stack + body + head, action_space
-
-
-def _prefix(steps: list[Step], shape: tuple[int, ...], name: str) -> list[Layer]:
-    """What is done to the observation before the first layer: Standardize and Flatten."""
-    found: list[Layer] = []
-    pending: Affine | None = None
-    unclipped = np.asarray(np.inf)
-    for step in steps:
-        match step:
-            case Affine():
-                scale, shift = _fitting(step.scale, shape, name), _fitting(step.shift, shape, name)
-                pending = Affine(scale, shift) if pending is None else _composed(pending, scale, shift)
-            case Bounds():
-                low, high = _fitting(step.low, shape, name), _fitting(step.high, shape, name)
-                if not np.array_equal(low, -high) or not (high > 0).all():
-                    raise LilliputError(
-                        f"{name}: the observation is clipped to bounds that are not symmetric; supported: from -c to c"
-                    )
-                found.append(_standardize(pending or Affine(np.ones(()), np.zeros(())), high, shape, name))
-                pending = None
-            case layers.Flatten():
-                if len(shape) != 1:
-                    found += [] if pending is None else [_standardize(pending, unclipped, shape, name)]
-                    pending = None
-                    found.append(step)
-                    shape = layers.output_shape(step, shape)
-            case _:
-                raise LilliputError(
-                    f"{name}: {type(step).__name__} stands before the first layer; "
-                    "supported there: scaling, clipping, flattening"
-                )
-    return found + ([] if pending is None else [_standardize(pending, unclipped, shape, name)])
-
-
-def _standardize(affine: Affine, clip: np.ndarray, shape: tuple[int, ...], name: str) -> layers.Standardize:
-    if (affine.scale == 0).any():
-        raise LilliputError(f"{name}: the observation is multiplied by zero; remove that input")
-    mean = np.asarray(-affine.shift / affine.scale)
-    return layers.Standardize(_sized(mean, shape), _sized(affine.scale, shape), _sized(clip, shape))
-
-
-def _body(steps: list[Step], shape: tuple[int, ...], name: str) -> tuple[list[Layer], Affine | None]:
-    """From the first trained layer to the last."""
-    found: list[Layer] = []
-    pending: Affine | None = None
-    for step in steps:
-        match step:
-            case Affine() if found and pending is None and isinstance(found[-1], _CORE):
-                found[-1] = _fold_behind(found[-1], step, shape, name)
-                continue
-            case Affine():
-                scale, shift = _fitting(step.scale, shape, name), _fitting(step.shift, shape, name)
-                pending = Affine(scale, shift) if pending is None else _composed(pending, scale, shift)
-                continue
-            case layers.Dense() if pending is not None:
-                new: Layer = _fold_before(step, pending, name)
-                pending = None
-            case layers.LayerNorm(weight=weight, bias=bias) if weight.size == 1 and len(shape) == 1:
-                new = layers.LayerNorm(np.repeat(weight, shape[0]), np.repeat(bias, shape[0]), step.epsilon)
-            case Bounds(low=low, high=high) if low.size == 1 and high.size == 1:
-                new = layers.HardTanh(float(low.reshape(-1)[0]), float(high.reshape(-1)[0]))
-            case layers.Flatten() if len(shape) == 1:
-                continue
-            case Bounds() | Softmax() | Argmax():
-                raise LilliputError(f"{name}: {type(step).__name__} stands between two layers; supported: activations")
-            case _:
-                new = step
-        if pending is not None:
-            raise LilliputError(
-                f"{name}: a scaling stands before {type(new).__name__}; supported: beside Gemm, MatMul and Conv"
-            )
-        shape = layers.output_shape(new, shape)
-        found.append(new)
-    return found, pending
-
-
-def _composed(first: Affine, scale: np.ndarray, shift: np.ndarray) -> Affine:
-    return Affine(np.asarray(first.scale * scale), np.asarray(first.shift * scale + shift))
-
-
-def _head(
-    steps: list[Step], shape: tuple[int, ...], name: str, guesses: list[str]
-) -> tuple[list[Layer], spaces.ActionSpace]:
-    """From the last trained layer to the action."""
-    found: list[Layer] = []
-    low, high = np.full(shape, -np.inf), np.full(shape, np.inf)
-    discrete = False
-    for step in steps:
-        match step:
-            case Argmax() | Softmax():
-                if isinstance(step, Softmax) and step is steps[-1]:
-                    guesses.append("the file ends in probabilities: the action is the most probable choice")
-                discrete = True
-            case _ if discrete:
-                raise LilliputError(f"{name}: {type(step).__name__} follows the choice; supported: nothing")
-            case layers.Tanh():
-                found.append(layers.SquashAction())
-                low, high = np.full(shape, -1.0), np.full(shape, 1.0)
-            case Affine():
-                scale, shift = (_fitting(part, shape, name) for part in (step.scale, step.shift))
-                before = found[-1] if found else None
-                if isinstance(before, layers.RescaleAction):
-                    found.pop()
-                    whole = _composed(Affine(before.scale, before.offset), scale, shift)
-                else:
-                    whole = Affine(scale, shift)
-                found.append(layers.RescaleAction(_sized(whole.scale, shape), _sized(whole.shift, shape)))
-                ends = np.stack([low * scale + shift, high * scale + shift])
-                low, high = ends.min(axis=0), ends.max(axis=0)
-            case Bounds():
-                bounds = [_fitting(part, shape, name) for part in (step.low, step.high)]
-                low, high = (np.clip(end, *bounds) for end in (low, high))
-                before = found[-1] if found else None
-                if isinstance(before, layers.ClipAction):
-                    found.pop()
-                    bounds = [np.asarray(np.clip(part, *bounds)) for part in (before.low, before.high)]
-                found.append(layers.ClipAction(*(_sized(part, shape) for part in bounds)))
-            case layers.Flatten() if len(shape) == 1:
-                pass
-            case _:
-                found.append(step)
-                if isinstance(step, layers.Sigmoid):
-                    low, high = np.zeros(shape), np.ones(shape)
-    if len(shape) != 1:
-        raise LilliputError(f"{name} gives an output of shape {list(shape)} an observation; it must be a vector")
-    if discrete:
-        return [*found, layers.ArgmaxAction(shape)], spaces.Discrete(shape[0])
-    guesses.append("the file does not say what kind of action it gives: taken as continuous")
-    if np.isnan(low).any() or np.isnan(high).any() or (low > high).any():
-        raise LilliputError(
-            f"{name}: the bounds of the action are not numbers or cross each other; export the model again"
-        )
-    return found, spaces.Box(shape, low, high)
-
-
-def _fold_behind(layer: Core, affine: Affine, shape: tuple[int, ...], name: str) -> Core:
-    """The layer with a scaling of its outputs taken up."""
-    scale, shift = (_by_channel(part, shape, name) for part in (affine.scale, affine.shift))
-    rows = layer.weight.shape[0]
-    full = np.broadcast_to(scale, (rows,)).reshape((rows,) + (1,) * (layer.weight.ndim - 1))
-    weight = (layer.weight * full).astype(np.float32)
-    bias = (np.broadcast_to(shift, (rows,)) + (0.0 if layer.bias is None else layer.bias * scale)).astype(np.float32)
-    match layer:
-        case layers.Dense():
-            return layers.Dense(weight, bias)
-        case layers.LayerNorm():
-            return layers.LayerNorm(weight, bias, layer.epsilon)
-        case layers.Conv2d():
-            return layers.Conv2d(weight, bias, layer.stride, layer.padding)
-
-
-def _fold_before(layer: layers.Dense, affine: Affine, name: str) -> layers.Dense:
-    """The layer with a scaling of its inputs taken up."""
-    inputs = (layer.weight.shape[1],)
-    scale, shift = (np.broadcast_to(_fitting(part, inputs, name), inputs) for part in (affine.scale, affine.shift))
-    weight = layer.weight.astype(np.float64)
-    bias = weight @ shift + (0.0 if layer.bias is None else layer.bias)
-    return layers.Dense((weight * scale).astype(np.float32), bias.astype(np.float32))
-
-
-def _by_channel(value: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """A constant for a vector's elements, or an image's channels."""
-    if len(shape) == 1 or value.size == 1 or value.shape == shape[:1]:
-        return _fitting(value, shape[:1], name)
-    fitting = value.reshape(value.shape[-3:]) if value.ndim == 4 and value.shape[0] == 1 else value
-    if fitting.shape != (shape[0], 1, 1):
-        raise LilliputError(
-            f"{name}: a constant of shape {list(value.shape)} behind a convolution; supported: one number a channel"
-        )
-    return fitting.reshape(-1)
-
-
-def _fitting(value: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """The constant without the batch's axis, () or broadcastable to the shape."""
-    if value.size == 1:
-        return value.reshape(())
-    trimmed = value.reshape(value.shape[1:]) if value.ndim == len(shape) + 1 and value.shape[0] == 1 else value
-    if trimmed.ndim > len(shape) or any(
-        a not in (1, b) for a, b in zip(trimmed.shape[::-1], shape[::-1], strict=False)
-    ):
-        raise LilliputError(
-            f"{name}: a constant of shape {list(value.shape)} for values of shape {list(shape)}; export the model again"
-        )
-    return trimmed
-
-
-def _sized(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """float32, () or of exactly the shape."""
-    array = np.asarray(value, np.float32)
-    return array if array.shape == () else np.ascontiguousarray(np.broadcast_to(array, shape))
+def _width(graph: Graph) -> int:
+    """The inputs of the first dense layer, where the file does not give the observation's size."""
+    sizes = {tensor.name: tuple(tensor.dims) for tensor in graph.tensors}
+    for node in graph.nodes:
+        if node.op_type in ("Gemm", "MatMul") and len(sizes.get(node.input[1], ())) == 2:
+            shape = sizes[node.input[1]]
+            turned = any(part.name == "transB" and part.i for part in node.attribute)
+            return shape[-1] if turned else shape[0]
+    return 0

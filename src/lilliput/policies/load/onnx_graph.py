@@ -2,137 +2,162 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lilliput.errors import LilliputError
+from lilliput.policies.load import onnx_external
 
 MAX_NODES = 10_000
 MAX_ELEMENTS = 1 << 27
-_DOMAINS = ("", "ai.onnx")
+DOMAINS = ("", "ai.onnx")
 
 
 class Graph:
-    """The graph's nodes by what they produce, and its constants."""
+    """What of a model leads to one of its outputs.
 
-    def __init__(self, graph: Any, name: str) -> None:
-        self.name = name
-        self.producers: dict[str, Any] = {}
-        self.constants: dict[str, np.ndarray] = {}
+    Attributes:
+        name: of the file, for errors.
+        opset: version of the operators.
+        nodes: those that the output needs, in an order in which they can run.
+        inputs: those that the output needs.
+        tensors: the constants that it needs, their bytes inside.
+    """
+
+    def __init__(self, model: Any, output: str, folder: Path, name: str) -> None:
+        self.name, self.output = name, output
+        graph = model.graph
+        self.opset = max((entry.version for entry in model.opset_import if entry.domain in DOMAINS), default=1)
         if len(graph.node) > MAX_NODES:
             raise LilliputError(f"{name} has {len(graph.node)} nodes; at most {MAX_NODES} are read")
-        if not all(isinstance(text, str) for text in _texts(graph)):
-            raise LilliputError(f"{name} has a name that is not UTF-8; export the model again")
-        for tensor in graph.initializer:
-            self.constants[tensor.name] = self._array(tensor)
-        if graph.sparse_initializer:
+        producers = {key: node for node in graph.node for key in node.output if key}
+        tensors = {tensor.name: tensor for tensor in graph.initializer}
+        self.nodes = _in_order(producers, tensors, output, name)
+        used = {key for node in self.nodes for key in node.input} | {output}
+        if used & {sparse.values.name for sparse in graph.sparse_initializer}:
             raise LilliputError(f"{name} has sparse initializers; export it with dense ones")
-        for node in graph.node:
-            if node.domain not in _DOMAINS:
-                raise LilliputError(
-                    f"{name} has the operator {node.domain[:40]}.{node.op_type[:40]}; supported: those of ONNX itself"
-                )
+        self.inputs = [value for value in graph.input if value.name in used and value.name not in tensors]
+        self.tensors = [_inside(tensor, folder, name) for key, tensor in tensors.items() if key in used]
+        self.model = model
+
+    def constants(self) -> dict[str, np.ndarray]:
+        """The constants' values, by name."""
+        return {tensor.name: array(tensor, self.name) for tensor in self.tensors}
+
+
+def check_names(graph: Any, name: str) -> None:
+    """Nothing.
+
+    Raises:
+        LilliputError: a name is no text; protobuf gives bytes where one is not UTF-8.
+    """
+    if not all(isinstance(text, str) for text in _texts(graph)):
+        raise LilliputError(f"{name} has a name that is not UTF-8; export the model again")
+
+
+def _in_order(producers: dict[str, Any], tensors: dict[str, Any], output: str, name: str) -> list[Any]:
+    """The nodes that the output needs, each after those that it needs."""
+    found: list[Any] = []
+    state: dict[int, bool] = {}  # by id: whether it is done
+    todo = [output]
+    while todo:
+        node = producers.get(todo[-1])
+        if todo[-1] in tensors or node is None or state.get(id(node)):
+            todo.pop()
+            continue
+        if id(node) not in state:
             if not node.input and node.op_type != "Constant":
                 raise LilliputError(f"{name}: node {node.op_type[:40]!r} has no input; export the model again")
-            for output in node.output:
-                self.producers[output] = node
-        self.inputs = [value for value in graph.input if value.name not in self.constants]
+            state[id(node)] = False
+            missing = [key for key in node.input if key and key in producers and not state.get(id(producers[key]))]
+            if any(state.get(id(producers[key])) is False for key in missing):
+                raise LilliputError(f"{name} goes in circles; export the model again")
+            todo += missing
+            continue
+        if any(state.get(id(producers[key])) is False for key in node.input if key in producers):
+            raise LilliputError(f"{name} goes in circles; export the model again")
+        state[id(node)] = True
+        found.append(node)
+        todo.pop()
+    return found
 
-    def _array(self, tensor: Any) -> np.ndarray:
-        from onnx import TensorProto, numpy_helper
 
-        where = f"{self.name}: tensor {tensor.name[:60]!r}"
-        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-            raise LilliputError(f"{where} is in another file; export the model as one file")
-        if any(size < 0 for size in tensor.dims) or math.prod(tensor.dims) > MAX_ELEMENTS or len(tensor.dims) > 8:
-            raise LilliputError(
-                f"{where} has the shape {list(tensor.dims)[:9]}; at most {MAX_ELEMENTS} elements are read"
-            )
-        kinds = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.INT64, TensorProto.INT32)
-        if tensor.data_type not in kinds:
-            raise LilliputError(f"{where} is of the type {tensor.data_type}; supported: floats, int32 and int64")
-        try:
-            return numpy_helper.to_array(tensor)
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
-            raise LilliputError(f"{where} is damaged; export the model again") from error
+def _inside(tensor: Any, folder: Path, name: str) -> Any:
+    """The tensor with its bytes inside, checked."""
+    from onnx import TensorProto
 
-    def constant(self, key: str, depth: int = 0) -> np.ndarray | None:
-        """The value of that name where it does not depend on the input."""
-        if key in self.constants:
-            return self.constants[key]
-        node = self.producers.get(key)
-        if node is None or depth > 8:
-            return None
-        value: np.ndarray | None = None
-        if node.op_type == "Constant":
-            value = self._constant_node(node)
-        elif node.op_type in ("Identity", "Cast", "Transpose", "Unsqueeze", "Squeeze") and node.input:
-            inner = self.constant(node.input[0], depth + 1)
-            if inner is not None:
-                value = self._rearranged(node, inner, depth)
-        if value is not None:
-            self.constants[key] = value
-        return value
+    where = f"{name}: tensor {tensor.name[:60]!r}"
+    if any(size < 0 for size in tensor.dims) or math.prod(tensor.dims) > MAX_ELEMENTS or len(tensor.dims) > 8:
+        raise LilliputError(f"{where} has the shape {list(tensor.dims)[:9]}; at most {MAX_ELEMENTS} elements are read")
+    kinds = (
+        TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.INT64, TensorProto.INT32,
+        TensorProto.INT8, TensorProto.UINT8, TensorProto.BOOL,
+    )  # fmt: skip
+    if tensor.data_type not in kinds:
+        raise LilliputError(
+            f"{where} is of the type {tensor.data_type}; supported: floats, int8, uint8, int32 and int64"
+        )
+    if tensor.data_location != TensorProto.EXTERNAL and not tensor.external_data:
+        return tensor
+    inside = TensorProto()
+    inside.CopyFrom(tensor)
+    inside.ClearField("external_data")
+    inside.ClearField("data_location")
+    inside.raw_data = onnx_external.read(tensor, folder, where)
+    return inside
 
-    def _constant_node(self, node: Any) -> np.ndarray | None:
-        for attribute in node.attribute:
-            match attribute.name:
-                case "value":
-                    return self._array(attribute.t)
-                case "value_float":
-                    return np.asarray(attribute.f, np.float32)
-                case "value_int":
-                    return np.asarray(attribute.i)
-                case "value_floats":
-                    return np.asarray(attribute.floats, np.float32)
-                case "value_ints":
-                    return np.asarray(attribute.ints, np.int64)
-        return None
 
-    def _rearranged(self, node: Any, value: np.ndarray, depth: int) -> np.ndarray | None:
-        try:
-            match node.op_type:
-                case "Transpose":
-                    order = self.attribute(node, "perm", None)
-                    return value.transpose(order)
-                case "Unsqueeze" | "Squeeze":
-                    given = self.constant(node.input[1], depth + 1) if len(node.input) > 1 else None
-                    axes = (
-                        self.attribute(node, "axes", None)
-                        if given is None
-                        else [int(axis) for axis in given.reshape(-1)]
-                    )
-                    if node.op_type == "Squeeze":
-                        return value.squeeze(None if axes is None else tuple(axes))
-                    return None if axes is None else np.expand_dims(value, tuple(axes))
-                case _:
-                    return value
-        except (ValueError, TypeError, IndexError) as error:
-            raise LilliputError(
-                f"{self.name}: a constant cannot be rearranged by {node.op_type}; export the model again"
-            ) from error
+def array(tensor: Any, name: str) -> np.ndarray:
+    """The values of a tensor whose bytes are inside."""
+    from onnx import numpy_helper
 
-    def attribute(self, node: Any, key: str, default: Any) -> Any:
-        """The node's attribute, of the type of its default: a number, a text or (also for None) whole numbers."""
-        for attribute in node.attribute:
-            if attribute.name != key:
-                continue
-            match default:
-                case float() if attribute.type == attribute.FLOAT:
-                    return float(attribute.f)
-                case int() if attribute.type == attribute.INT:
-                    return int(attribute.i)
-                case str() if attribute.type == attribute.STRING:
-                    return attribute.s.decode("utf-8", "replace")
-                case list() | None if attribute.type == attribute.INTS:
-                    return [int(value) for value in attribute.ints]
-            raise LilliputError(f"{self.name}: {node.op_type}.{key} is of an unexpected type; export the model again")
-        return default
+    try:
+        return numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise LilliputError(f"{name}: tensor {tensor.name[:60]!r} is damaged; export the model again") from error
+
+
+def constant_node(node: Any, name: str) -> np.ndarray:
+    """The value of a node of the kind Constant."""
+    for attribute in node.attribute:
+        match attribute.name:
+            case "value":
+                if attribute.t.external_data:
+                    raise LilliputError(f"{name}: a Constant's value is in another file; export the model again")
+                return array(_inside(attribute.t, Path(), name), name)
+            case "value_float":
+                return np.asarray(attribute.f, np.float32)
+            case "value_int":
+                return np.asarray(attribute.i)
+            case "value_floats":
+                return np.asarray(attribute.floats, np.float32)
+            case "value_ints":
+                return np.asarray(attribute.ints, np.int64)
+    raise LilliputError(f"{name}: a Constant of text or of zeros; supported: numbers")
+
+
+def attribute(node: Any, key: str, default: Any) -> Any:
+    """The node's attribute, of the type of its default: a number, a text or (also for None) whole numbers."""
+    for found in node.attribute:
+        if found.name != key:
+            continue
+        match default:
+            case float() if found.type == found.FLOAT:
+                return float(found.f)
+            case int() if found.type == found.INT:
+                return int(found.i)
+            case str() if found.type == found.STRING:
+                return found.s.decode("utf-8", "replace")
+            case list() | None if found.type == found.INTS:
+                return [int(value) for value in found.ints]
+        raise LilliputError(f"{node.op_type}.{key} is of an unexpected type; export the model again")
+    return default
 
 
 def _texts(graph: Any) -> Iterator[Any]:
-    """Every name in the graph; protobuf gives bytes where one is not UTF-8."""
+    """Every name in the graph."""
     for value in (*graph.input, *graph.output, *graph.initializer):
         yield value.name
     for node in graph.node:

@@ -1,0 +1,119 @@
+"""Where two values of one chain meet again: SiLU, GELU, layer normalization, log-probabilities, a dueling head."""
+
+import math
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers
+from lilliput.policies.load.flow import Affine, Common, Flow, Link, Partial, Softmax, affine, elementwise, settled
+
+ERF, MEAN, CENTRED, SQUARE, ROOT, LOG_SUM_EXP = (
+    Partial(what) for what in ("Erf", "ReduceMean", "x - mean(x)", "a square", "Sqrt", "ReduceLogSumExp")
+)
+
+_ONE_CHAIN = "supported: one chain from observation to action"
+
+
+def reduced(flow: Flow, what: Partial, shape: tuple[int, ...]) -> Flow:
+    """One number of all elements of an observation."""
+    if math.prod(shape) != flow.rows:
+        raise LilliputError(f"{what.what} of parts of an observation; supported: of all of it")
+    return Flow(Link(settled(flow).link, what, (1,)), shape, flow.rows)
+
+
+def product(first: Flow, second: Flow) -> Flow:
+    """The product of two values: SiLU (x * sigmoid(x)), GELU (x * (1 + erf(x / sqrt 2)) / 2) or the square of one."""
+    first, second = settled(first), settled(second)
+    if first.shape == second.shape:
+        if first.link is second.link:
+            return elementwise(first, SQUARE)
+        for x, gate in ((first, second), (second, first)):
+            found = _silu(x, gate) or _gelu(x, gate)
+            if found is not None:
+                return found
+    raise LilliputError(f"Mul joins two values ({_ONE_CHAIN}, SiLU and GELU in it)")
+
+
+def _silu(x: Flow, gate: Flow) -> Flow | None:
+    for sigmoid, outer in _scaled(gate.link):
+        if isinstance(sigmoid.step, layers.Sigmoid) and sigmoid.parent is not None:
+            for link, inner in _scaled(x.link):
+                if link is sigmoid.parent:
+                    whole = Flow(Link(sigmoid.parent, layers.Silu(), sigmoid.shape), x.shape, x.rows)
+                    return whole if inner * outer == 1 else affine(whole, inner * outer, 0.0)
+    return None
+
+
+def _gelu(x: Flow, gate: Flow) -> Flow | None:
+    for link, outer in _scaled(gate.link):
+        step = link.step
+        if not isinstance(step, Affine) or step.scale.shape or step.shift.shape or step.scale != step.shift:
+            continue
+        erf = link.parent
+        if erf is None or erf.step != ERF or erf.parent is None:
+            continue
+        for argument, by in _scaled(erf.parent):
+            for link_x, inner in _scaled(x.link):
+                if link_x is argument and abs(by * math.sqrt(2) - 1) < 1e-6:
+                    whole = Flow(Link(argument, layers.Gelu(), argument.shape), x.shape, x.rows)
+                    factor = 2 * inner * outer * float(step.scale)
+                    return whole if abs(factor - 1) < 1e-6 else affine(whole, factor, 0.0)
+    return None
+
+
+def _scaled(link: Link) -> list[tuple[Link, float]]:
+    """The link, and those that it is a multiple of."""
+    found, scale = [(link, 1.0)], 1.0
+    while (
+        isinstance(link.step, Affine) and link.parent is not None
+        and not link.step.scale.shape and not link.step.shift.shape and link.step.shift == 0
+    ):  # fmt: skip
+        scale *= float(link.step.scale)
+        link = link.parent
+        found.append((link, scale))
+    return found
+
+
+def quotient(first: Flow, second: Flow) -> Flow:
+    """The quotient of two values: (x - mean(x)) / sqrt(mean((x - mean(x)) ** 2) + epsilon), a layer norm."""
+    root, centred = second.link, settled(first).link
+    added = root.parent
+    if root.step == ROOT and added is not None and isinstance(added.step, Affine) and centred.step == CENTRED:
+        mean = added.parent
+        square = None if mean is None or mean.step != MEAN else mean.parent
+        plain = added.step.scale.shape == added.step.shift.shape == () and added.step.scale == 1
+        if plain and square is not None and square.step == SQUARE and square.parent is centred:
+            one = np.ones(centred.size, np.float32)
+            assert centred.parent is not None
+            norm = layers.LayerNorm(one, 0 * one, float(added.step.shift))
+            return Flow(Link(centred.parent, norm, centred.shape), first.shape, first.rows)
+    raise LilliputError(f"Div joins two values ({_ONE_CHAIN}, layer normalization in it)")
+
+
+def difference(first: Flow, second: Flow) -> Flow:
+    """The difference of two values: x - mean(x), log-probabilities, or x less one number for all."""
+    first = settled(first)
+    if second.link.parent is first.link and second.link.step == LOG_SUM_EXP:
+        return elementwise(first, Softmax())
+    if second.link.parent is first.link and second.link.step == MEAN:
+        return elementwise(first, CENTRED)
+    if _spreads(second, first):
+        return elementwise(first, Common())
+    raise LilliputError(f"Sub joins two values ({_ONE_CHAIN})")
+
+
+def total(first: Flow, second: Flow) -> Flow:
+    """The sum of two values: x plus one number for all, as the state's value in a dueling network."""
+    for x, one in ((first, second), (second, first)):
+        if _spreads(one, x):
+            return elementwise(x, Common())
+    raise LilliputError(f"Add joins two values ({_ONE_CHAIN}: no residual connections)")
+
+
+def _spreads(one: Flow, x: Flow) -> bool:
+    try:
+        shape = np.broadcast_shapes(one.shape, x.shape)
+    except ValueError:
+        return False
+    return math.prod(one.shape) == one.rows and math.prod(x.shape) > x.rows and shape == x.shape
