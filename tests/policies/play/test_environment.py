@@ -130,6 +130,10 @@ def test_a_policy_of_other_spaces_is_refused_naming_both() -> None:
     with pytest.raises(LilliputError, match=r"action space is Discrete\(3\); CartPole-v1 has Discrete\(2\)"):
         check_fit(four, spaces.Discrete(3), cart)
     check_fit(four, spaces.Discrete(2), cart)
+    with pytest.raises(
+        LilliputError, match=r"logits or Q-values, load it with action='discrete' \(--action discrete\)"
+    ):
+        check_fit(four, spaces.Box((2,), np.array(-np.inf), np.array(np.inf)), cart)
 
 
 @pytest.mark.parametrize(

@@ -168,11 +168,20 @@ def check_fit(
         ("action", action_space, action_space_of(environment)),
     ):
         if _signature(policy) != _signature(offered):
-            raise LilliputError(
-                f"the policy's {what} space is {spaces.describe(policy)}; {name} has {spaces.describe(offered)}; "
+            advice = (
                 "name the environment it was trained on, with its wrappers (--wrapper) and arguments (--env-kwargs)"
                 f"{_OLD_ANT if _signature(policy) == (111,) and 'Ant' in name else ''}"
             )
+            if isinstance(policy, spaces.Box) and policy.shape == (_n_choices(offered),):
+                advice = "if its numbers are logits or Q-values, load it with action='discrete' (--action discrete)"
+            raise LilliputError(
+                f"the policy's {what} space is {spaces.describe(policy)}; {name} has {spaces.describe(offered)}; {advice}"
+            )
+
+
+def _n_choices(space: spaces.Space) -> int:
+    """How many numbers choose an action of the space; 0 where none do."""
+    return space.n if isinstance(space, spaces.Discrete) else 0
 
 
 def _signature(space: spaces.Space) -> Any:
