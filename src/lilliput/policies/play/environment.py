@@ -175,7 +175,8 @@ def check_fit(
             if isinstance(policy, spaces.Box) and policy.shape == (_n_choices(offered),):
                 advice = "if its numbers are logits or Q-values, load it with action='discrete' (--action discrete)"
             raise LilliputError(
-                f"the policy's {what} space is {spaces.describe(policy)}; {name} has {spaces.describe(offered)}; {advice}"
+                f"the policy's {what} space is {spaces.describe(policy)}; {name} has {spaces.describe(offered)}; "
+                f"{advice}"
             )
 
 
