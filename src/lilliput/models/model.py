@@ -187,6 +187,17 @@ def module_of(model: Model, what: str) -> "torch.nn.Module":
             assert_never(model.network)
 
 
+def longest_window(model: Model) -> int | None:
+    """The most tokens that a language model reads at once, where it says so."""
+    match model.network:
+        case Module(module=module):
+            return getattr(getattr(module, "config", None), "max_position_embeddings", None)
+        case Graph():
+            return None
+        case _:
+            assert_never(model.network)
+
+
 def _skeleton(graph: Graph) -> str:
     """sha256 of the graph without its weights, which are digested one by one."""
     import onnx

@@ -18,6 +18,15 @@ from lilliput.models.data import locate
 
 Part = Literal["calibration", "held_out", "whole"]
 
+RANDOM = "random"
+"""A source of calibration tokens: the whole vocabulary alike, special tokens aside."""
+
+SELF = "self"
+"""Another: what the uncompressed model writes, from its beginning token on, at temperature 1."""
+
+MADE = (RANDOM, SELF)
+"""Sources that are no files."""
+
 DIVIDER = "<|endoftext|>"
 MAX_CHARACTERS = 1 << 28
 

@@ -10,14 +10,8 @@ from jaxtyping import Int64
 
 from lilliput.errors import LilliputError
 from lilliput.models.compress.context import Context
-from lilliput.models.model import Model, Module, module_of
-from lilliput.models.text import Tokenizer, windows_of
-
-RANDOM = "random"
-"""Every token of the vocabulary alike, special ones aside."""
-
-SELF = "self"
-"""What the uncompressed model writes, from its beginning token on, at temperature 1."""
+from lilliput.models.model import Model, longest_window, module_of
+from lilliput.models.text import RANDOM, SELF, Tokenizer, windows_of
 
 MAX_SAMPLES = 1 << 16
 MAX_TOKENS = 1 << 17
@@ -62,12 +56,6 @@ def tokenizer_of(model: Model, what: str) -> Tokenizer:
     if model.tokenizer is None:
         raise LilliputError(f"{what} needs a language model; {model.provenance.source!r} is of {model.family}")
     return model.tokenizer
-
-
-def longest_window(model: Model) -> int | None:
-    """The most tokens that the model reads at once, where it says so."""
-    config = getattr(model.network.module, "config", None) if isinstance(model.network, Module) else None
-    return getattr(config, "max_position_embeddings", None)
 
 
 def _random(tokenizer: Tokenizer, context: Context, samples: int, tokens: int) -> Int64[np.ndarray, "samples tokens"]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Change = Callable[[str, np.ndarray, np.ndarray], np.ndarray]
 """From a weight's name, the weight as float32 and its Hessian to the new weight, as float32."""
 
-_TOKENS_AT_ONCE = 8192
+_TOKENS_AT_ONCE = 4096
 
 
 class _Reached(Exception):

@@ -1,6 +1,8 @@
 """The tasks there are."""
 
+from lilliput.models.task.choices import Choices
+from lilliput.models.task.perplexity import Perplexity
 from lilliput.models.task.task import Task
 
-TASKS: dict[str, type[Task]] = {task.NAME: task for task in ()}
+TASKS: dict[str, type[Task]] = {task.NAME: task for task in (Perplexity, Choices)}
 """By name, as studies and the command line spell it."""

@@ -1,6 +1,7 @@
 """What a task is: the items that a model answers, a value an item, and what chance would give."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -33,21 +34,24 @@ class Task(ABC):
         NAME: as studies and the command line spell it.
         VERSION: raised whenever the meaning of the values changes.
         SCORE: what people call the number that `score` gives.
+        BETTER: whether a higher or a lower score is better (a higher *value* always is).
         FAMILY: whose task it is.
     """
 
     NAME: ClassVar[str]
     VERSION: ClassVar[int]
     SCORE: ClassVar[str]
+    BETTER: ClassVar[str]
     FAMILY: ClassVar[Family]
 
     @abstractmethod
-    def ask(self, model: Model, session: Session) -> Answers:
+    def ask(self, model: Model, session: Session, progress: Callable[[int, int], None] | None = None) -> Answers:
         """The value of every item.
 
         Args:
             model: whose tokenizer, ports or labels say how to ask.
             session: what answers: the model itself, or an artifact of it.
+            progress: called with how many items are answered and of how many.
 
         Raises:
             LilliputError: the items cannot be had, or the model is not one that can answer.
@@ -60,3 +64,16 @@ class Task(ABC):
     @abstractmethod
     def score(self, values: Float64[np.ndarray, " items"]) -> float:
         """What papers print of these values, such as the perplexity or the accuracy."""
+
+    @abstractmethod
+    def check_source(self, source: str) -> None:
+        """Nothing, where a model that was calibrated on that source may be judged by this task.
+
+        Raises:
+            LilliputError: what is asked stands in what calibrates.
+        """
+
+    @property
+    @abstractmethod
+    def data_digest(self) -> str:
+        """sha256 of the files that the items come from: part of what is asked."""

@@ -1,0 +1,82 @@
+"""How likely a language model thinks each token of a text: what perplexity and multiple choice are made of."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from lilliput.errors import LilliputError
+from lilliput.models.session import Session
+
+_TOKENS_AT_ONCE = 2048
+_NUMBERS_AT_ONCE = 1 << 26
+"""Logits of one batch: 256 MB of float32."""
+
+Progress = Callable[[int, int], None]
+
+
+def token_log_likelihoods(
+    session: Session, tokens: Int64[np.ndarray, "rows tokens"]
+) -> Float64[np.ndarray, "rows followers"]:
+    """The natural logarithm of the probability of each token but the first, given those before it.
+
+    Raises:
+        LilliputError: an answer is not a number.
+    """
+    logits = session.answer({"input_ids": tokens})["logits"][:, :-1]
+    top = logits.max(axis=-1, keepdims=True)
+    if not np.isfinite(top).all():
+        raise LilliputError("the model gives logits that are not finite; use more bits, or float32 instead of half()")
+    total = np.log(np.exp(logits - top).sum(axis=-1, dtype=np.float64))
+    picked = np.take_along_axis(logits, tokens[:, 1:, None], axis=-1) - top
+    return picked[..., 0].astype(np.float64) - total
+
+
+def rows_at_once(length: int, n_tokens: int) -> int:
+    """How many texts of that length are asked together."""
+    return max(min(_TOKENS_AT_ONCE, _NUMBERS_AT_ONCE // n_tokens) // length, 1)
+
+
+def sums_behind(
+    session: Session,
+    texts: Sequence[np.ndarray],
+    starts: Sequence[int],
+    n_tokens: int,
+    progress: Progress | None = None,
+) -> Float64[np.ndarray, " texts"]:
+    """The log likelihood of the tokens of each text from its start on, given all before them.
+
+    Args:
+        session: what answers.
+        texts: tokens (int64), of any lengths.
+        starts: of each, at least 1.
+        n_tokens: the size of the vocabulary.
+        progress: called with how many are done and of how many.
+    """
+    found = np.zeros(len(texts))
+    done = 0
+    for batch in _batches([len(text) for text in texts], n_tokens):
+        longest = max(len(texts[at]) for at in batch)
+        # Padding stands behind the text, where no token before it can see it.
+        padded = np.zeros((len(batch), longest), np.int64)
+        for row, at in enumerate(batch):
+            padded[row, : len(texts[at])] = texts[at]
+        each = token_log_likelihoods(session, padded)
+        for row, at in enumerate(batch):
+            found[at] = each[row, starts[at] - 1 : len(texts[at]) - 1].sum()
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(texts))
+    return found
+
+
+def _batches(lengths: Sequence[int], n_tokens: int) -> Iterator[list[int]]:
+    """Texts of like lengths together, as many as fit."""
+    batch: list[int] = []
+    for at in sorted(range(len(lengths)), key=lambda at: -lengths[at]):
+        if len(batch) >= rows_at_once(lengths[batch[0]] if batch else 1, n_tokens):
+            yield batch
+            batch = []
+        batch.append(at)
+    if batch:
+        yield batch
