@@ -3,6 +3,7 @@
 from lilliput.errors import LilliputError
 from lilliput.policies.compress import Context, compress
 from lilliput.policies.export import export
+from lilliput.policies.learn import train
 from lilliput.policies.load import load_policy
 from lilliput.policies.play import episode_returns
 from lilliput.policies.policy import Policy
@@ -19,4 +20,5 @@ __all__ = [
     "export",
     "load_policy",
     "open_artifact",
+    "train",
 ]

@@ -11,6 +11,7 @@ from lilliput.cli.measure import measure
 from lilliput.cli.show import show
 from lilliput.cli.shrink import shrink
 from lilliput.cli.study import study
+from lilliput.cli.train import train
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -25,5 +26,5 @@ def cli() -> None:
     """
 
 
-for command in (show, compress, export, check, measure, compare, shrink, study, demo):
+for command in (show, compress, export, check, measure, compare, shrink, study, train, demo):
     cli.add_command(command)

@@ -2,26 +2,13 @@
 
 import json
 import os
-import re
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lilliput.cli import option, reader
-
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
-
-
-class _Duration(click.ParamType):
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value).strip())
-        if match is None or float(match[1]) * _UNITS[match[2]] < 1:
-            self.fail(f"{value!r} is no time of a second or more; write 90s, 10m or 1h", param, ctx)
-        return float(match[1]) * _UNITS[match[2]]
+from lilliput.cli import duration, option, reader
 
 
 @click.command()
@@ -36,7 +23,9 @@ class _Duration(click.ParamType):
     type=click.FloatRange(0, 1, min_open=True),
     help="Share of the return to keep.",
 )
-@click.option("--within", default="10m", show_default=True, type=_Duration(), help="Time for everything: 90s, 10m, 1h.")
+@click.option(
+    "--within", default="10m", show_default=True, type=duration.Duration(), help="Time for everything: 90s, 10m, 1h."
+)
 @click.option(
     "--objective",
     default="model_bytes",

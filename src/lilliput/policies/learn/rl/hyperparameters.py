@@ -1,0 +1,156 @@
+"""The settings that an algorithm trains with: the zoo's tuned ones for an environment, and what the user says."""
+
+import functools
+import inspect
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Final, final
+
+from lilliput.errors import LilliputError
+from lilliput.policies.learn.rl.algorithm import Algorithm
+
+_OURS: Final = ("n_envs", "normalize", "frame_stack", "noise_type", "noise_std", "policy_kwargs", "n_timesteps")
+"""What stands in the zoo's rows and is no argument of the framework's class."""
+
+_FIXED: Final = frozenset(
+    {
+        "_init_setup_model",
+        "action_noise",
+        "device",
+        "env",
+        "monitor_wrapper",
+        "optimize_memory_usage",
+        "policy",
+        "policy_kwargs",
+        "replay_buffer_class",
+        "replay_buffer_kwargs",
+        "rollout_buffer_class",
+        "rollout_buffer_kwargs",
+        "seed",
+        "stats_window_size",
+        "tensorboard_log",
+        "verbose",
+    }
+)
+"""Arguments of the frameworks' classes that are not the user's to set here."""
+
+ACTIVATIONS: Final = {
+    "relu": "ReLU",
+    "tanh": "Tanh",
+    "elu": "ELU",
+    "silu": "SiLU",
+    "gelu": "GELU",
+    "leakyrelu": "LeakyReLU",
+}
+"""Names of hidden activations, and torch's."""
+
+_VERSION = re.compile(r"-v\d+$")
+
+
+@final
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What trains how.
+
+    Attributes:
+        arguments: of the framework's class.
+        policy: of its networks: `net_arch`, `activation`, `log_std_init`, ...
+        n_envs: environments that play side by side.
+        normalize: whether observations (and rewards) are scaled by running statistics.
+        noise: standard deviation of the noise on deterministic actions; 0 for none.
+        source: where they are from, in words.
+    """
+
+    arguments: dict[str, Any]
+    policy: dict[str, Any]
+    n_envs: int
+    normalize: bool
+    noise: float
+    source: str
+
+
+@functools.cache
+def _zoo() -> dict[str, Any]:
+    return json.loads(files(__package__).joinpath("hyperparameters.json").read_text())
+
+
+def tuned(algorithm: str, environment: str, *, image: bool) -> tuple[dict[str, Any], str]:
+    """The zoo's row for an environment, and where it is from; an empty row where it has none.
+
+    A row of another version of the same environment counts, and is named.
+    """
+    rows = _zoo()["algorithms"][algorithm]
+    name = environment.rpartition(":")[2]
+    if image and ("NoFrameskip" in name or name.startswith("ALE/")):
+        return rows.get("atari", {}), f"{_zoo()['source']}, for Atari games"
+    if name in rows:
+        return rows[name], f"{_zoo()['source']}, for {name}"
+    alike = [row for row in rows if _VERSION.sub("", row) == _VERSION.sub("", name)]
+    if alike:
+        return rows[alike[-1]], f"{_zoo()['source']}, tuned on {alike[-1]}"
+    return {}, "the framework's defaults: nothing tuned is known for this environment"
+
+
+def hyperparameters(
+    algorithm: str,
+    row: Algorithm,
+    environment: str,
+    settings: Mapping[str, Any],
+    *,
+    hidden: tuple[int, ...] | None = None,
+    activation: str | None = None,
+    normalize: bool | None = None,
+    image: bool = False,
+) -> Hyperparameters:
+    """The tuned settings of the environment with the user's in their place.
+
+    Args:
+        algorithm: its name.
+        row: what is known of it.
+        environment: its id.
+        settings: arguments of the framework's class, `n_envs` and `noise_std`; `{"linear": x}` falls from x to 0.
+        hidden: units of the deciding network's hidden layers; critics keep theirs.
+        activation: of the hidden layers.
+        normalize: whether observations are scaled by running statistics; None: as tuned.
+        image: whether observations are images.
+
+    Raises:
+        LilliputError: a setting that the algorithm does not have, or a value out of range.
+    """
+    found, source = tuned(algorithm, environment, image=image)
+    merged = {key: value for key, value in found.items() if key != "n_timesteps"} | dict(settings)
+    accepted = set(inspect.signature(row.load().__init__).parameters) - _FIXED - {"self"}
+    for name in settings:
+        if name not in accepted | {"n_envs", "noise_std"}:
+            raise LilliputError(
+                f"{algorithm} has no setting {name!r}; allowed: {', '.join(sorted(accepted | {'n_envs', 'noise_std'}))}"
+            )
+    policy = dict(merged.get("policy_kwargs", {}))
+    if hidden is not None:
+        policy["net_arch"] = _architecture(row, hidden, policy.get("net_arch"))
+    if activation is not None:
+        if activation not in ACTIVATIONS:
+            raise LilliputError(f"activation is {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
+        policy["activation"] = activation
+    n_envs = merged.get("n_envs", 1)
+    if not isinstance(n_envs, int) or n_envs < 1:
+        raise LilliputError(f"n_envs is {n_envs!r}; it must be an integer from 1")
+    wanted = merged.get("normalize", False) if normalize is None else normalize
+    noise = merged.get("noise_std", 0.1 if algorithm in ("td3", "ddpg") else 0.0)
+    arguments = {key: value for key, value in merged.items() if key not in _OURS and key in accepted}
+    return Hyperparameters(arguments, policy, n_envs, bool(wanted), float(noise), source)
+
+
+def _architecture(row: Algorithm, hidden: tuple[int, ...], now: Any) -> Any:
+    """The framework's `net_arch` with these hidden layers in the deciding network, and the critic's as they are."""
+    if any(not isinstance(units, int) or not 1 <= units <= 65_536 for units in hidden):
+        raise LilliputError(f"hidden is {','.join(map(str, hidden))}; each layer must have 1 to 65536 units")
+    if row.actions == ("discrete",):
+        return list(hidden)
+    critic = "vf" if row.on_policy else "qf"
+    default = [64, 64] if row.on_policy else [256, 256]
+    before = now.get(critic, default) if isinstance(now, dict) else (now or default)
+    return {"pi": list(hidden), critic: list(before)}

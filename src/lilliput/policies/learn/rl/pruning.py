@@ -1,0 +1,135 @@
+"""Which weights or units are left at each moment of a training: gradual magnitude pruning (arXiv 1710.01878)."""
+
+import itertools
+from dataclasses import dataclass
+from typing import Final, Literal, final, get_args
+
+import torch
+
+from lilliput.errors import LilliputError
+from lilliput.policies.learn.rl.layer import Compressed
+
+Distribution = Literal["uniform", "erdos_renyi", "global"]
+DISTRIBUTIONS: Final[tuple[Distribution, ...]] = get_args(Distribution)
+TIMES: Final = 100
+"""How often masks are cut between the first and the last time."""
+
+
+@final
+@dataclass(frozen=True)
+class Pruning:
+    """A schedule of sparsity: 0 until `start`, then cubically to `sparsity` at `end`, both shares of all steps.
+
+    Attributes:
+        sparsity: share of the weights of all layers that are 0 at the end; with `units`, of the hidden units.
+        distribution: how sparsity spreads over layers: the same in each, less in small ones (Erdos-Renyi, arXiv
+            1707.04780), or by magnitude among all weights.
+        units: whole units, ranked by the norm of the weights that lead to them, instead of single weights.
+    """
+
+    sparsity: float
+    start: float = 0.2
+    end: float = 0.8
+    distribution: Distribution = "uniform"
+    units: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sparsity < 1:
+            raise LilliputError(f"sparsity is {self.sparsity}; it must be between 0 and 1")
+        if not 0 <= self.start < self.end <= 1:
+            raise LilliputError(
+                f"pruning goes from {self.start} to {self.end}; 0 <= prune-from < prune-to <= 1 is needed"
+            )
+        if self.distribution not in DISTRIBUTIONS:
+            raise LilliputError(f"distribution is {self.distribution!r}; allowed: {', '.join(DISTRIBUTIONS)}")
+        if self.units and self.distribution != "uniform":
+            raise LilliputError("units are pruned at the same share in every layer: distribution must be 'uniform'")
+
+    def at(self, share: float) -> float:
+        """The sparsity when a share of all steps is done.
+
+        >>> [round(Pruning(0.8, 0.25, 0.75).at(share), 3) for share in (0.2, 0.5, 0.75, 1.0)]
+        [0.0, 0.7, 0.8, 0.8]
+        """
+        done = min(max((share - self.start) / (self.end - self.start), 0.0), 1.0)
+        return self.sparsity * (1 - (1 - done) ** 3)
+
+    def moment(self, share: float) -> int:
+        """How many times the masks have been cut when a share of all steps is done."""
+        done = min(max((share - self.start) / (self.end - self.start), 0.0), 1.0)
+        return int(done * TIMES + 1e-9)
+
+
+@torch.no_grad()
+def cut(chain: tuple[Compressed, ...], pruning: Pruning, sparsity: float) -> None:
+    """Masks weights (or hidden units) down to a sparsity; what is masked stays masked, its weights become 0."""
+    if pruning.units:
+        _cut_units(chain, sparsity)
+    else:
+        magnitudes = [(layer.weight * layer.mask).abs() for layer in chain]
+        for layer, kept in zip(chain, _kept(magnitudes, pruning.distribution, sparsity), strict=True):
+            layer.mask.mul_(kept)
+    for layer in chain:
+        layer.weight.mul_(layer.mask)
+
+
+def sparsity_of(chain: tuple[Compressed, ...]) -> float:
+    """The share of all weights that is masked."""
+    total = sum(layer.mask.numel() for layer in chain)
+    return 1 - sum(int(layer.mask.sum()) for layer in chain) / total
+
+
+def _kept(magnitudes: list[torch.Tensor], distribution: Distribution, sparsity: float) -> list[torch.Tensor]:
+    match distribution:
+        case "global":
+            everything = torch.cat([each.flatten() for each in magnitudes])
+            count = round(sparsity * everything.numel())
+            flat = _largest(everything, everything.numel() - count)
+            sizes = [each.numel() for each in magnitudes]
+            return [part.reshape(each.shape) for part, each in zip(flat.split(sizes), magnitudes, strict=True)]
+        case "uniform":
+            densities = [1 - sparsity] * len(magnitudes)
+        case "erdos_renyi":
+            densities = _erdos_renyi([tuple(each.shape) for each in magnitudes], 1 - sparsity)
+    # A layer without a weight would cut the network in two.
+    return [
+        _largest(each.flatten(), max(1, round(density * each.numel()))).reshape(each.shape)
+        for each, density in zip(magnitudes, densities, strict=True)
+    ]
+
+
+def _largest(flat: torch.Tensor, count: int) -> torch.Tensor:
+    kept = torch.zeros_like(flat)
+    kept[torch.sort(flat, descending=True, stable=True).indices[:count]] = 1
+    return kept
+
+
+def _erdos_renyi(shapes: list[tuple[int, ...]], density: float) -> list[float]:
+    """Densities proportional to sum(shape) / prod(shape) that hold `density` of all weights; none above 1."""
+    sizes = [torch.Size(shape).numel() for shape in shapes]
+    raw = [sum(shape) / size for shape, size in zip(shapes, sizes, strict=True)]
+    dense = [False] * len(shapes)
+    while True:
+        free = sum(size * r for size, r, full in zip(sizes, raw, dense, strict=True) if not full)
+        left = density * sum(sizes) - sum(size for size, full in zip(sizes, dense, strict=True) if full)
+        if not free:
+            return [1.0] * len(shapes)
+        factor = left / free
+        over = [not full and factor * r > 1 for r, full in zip(raw, dense, strict=True)]
+        if not any(over):
+            return [1.0 if full else max(factor * r, 0.0) for r, full in zip(raw, dense, strict=True)]
+        dense = [full or now for full, now in zip(dense, over, strict=True)]
+
+
+def _cut_units(chain: tuple[Compressed, ...], sparsity: float) -> None:
+    for layer, after in itertools.pairwise(chain):
+        count = len(layer.unit_mask) - max(1, round((1 - sparsity) * len(layer.unit_mask)))
+        norms = (layer.weight * layer.mask).flatten(1).norm(dim=1)
+        norms = torch.where(layer.unit_mask > 0, norms, torch.full_like(norms, -1.0))
+        gone = torch.sort(norms, stable=True).indices[:count]
+        layer.unit_mask[gone] = 0
+        layer.mask[gone] = 0
+        # Behind a flattened image one channel is several inputs.
+        wide = after.mask.shape[1] // len(layer.unit_mask)
+        columns = (gone[:, None] * wide + torch.arange(wide)[None]).flatten()
+        after.mask[:, columns] = 0

@@ -1,0 +1,329 @@
+"""Training in segments: between two of them everything is on the disk, and a training that was killed goes on there.
+
+Each segment begins with fresh episodes and generators made from the seed and the segment's number, whether or not the
+process is the one that ended the segment before. So an interrupted and an uninterrupted training are bitwise equal.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+
+from lilliput.errors import LilliputError
+from lilliput.policies.learn.rl import chain as chains
+from lilliput.policies.learn.rl import checkpoint, pruning
+from lilliput.policies.learn.rl.algorithm import Algorithm, algorithm
+from lilliput.policies.learn.rl.layer import Bits, Compressed
+from lilliput.policies.learn.rl.model import make_model, settings_of
+from lilliput.policies.learn.rl.start import begin_from
+from lilliput.policies.learn.rl.training import FILE, NAME, Training
+from lilliput.policies.load import load_policy
+from lilliput.policies.play import SeedPlan, episode_returns
+from lilliput.policies.policy import Policy, read, write
+
+Progress = Callable[[str, int, int], None]
+
+_CHECK_EVERY: Final = 1000
+"""Steps between two looks at whether the weights are still numbers."""
+
+_ERRORS: Final = (ValueError, RuntimeError, AssertionError, FloatingPointError)
+"""What the frameworks raise where a loss is no number any more, or an environment gives what they cannot take."""
+
+
+@final
+@dataclass(frozen=True)
+class Evaluation:
+    """Returns of the policy as it would be deployed, after so many steps, on episodes that nothing else plays."""
+
+    step: int
+    returns: tuple[float, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Trained:
+    """What a training has come to.
+
+    Attributes:
+        folder: holds policy.lilliput, best.lilliput, model.zip (with vecnormalize.pkl) and what is needed to go on.
+        policy: after the last step.
+        best: the one whose evaluation had the highest mean, which is a choice by luck too: judge it on other episodes.
+        steps: that were done; fewer than asked for where the time was up.
+        evaluations: one a checkpoint.
+        notes: what was taken for granted, in words.
+    """
+
+    folder: Path
+    policy: Policy
+    best: Policy
+    steps: int
+    evaluations: tuple[Evaluation, ...]
+    notes: tuple[str, ...]
+
+
+def train(
+    training: Training,
+    folder: str | Path,
+    *,
+    start_from: str | Path | None = None,
+    within: float | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Trained:
+    """The policy that the training leads to; what a folder holds of the same training is gone on from.
+
+    Args:
+        training: what to do.
+        folder: for everything that is kept.
+        start_from: a Stable-Baselines3 zip of the same algorithm whose policy goes on learning.
+        within: seconds after which it stops at the next checkpoint; the same call goes on.
+        force: begins anew where the folder holds another training.
+        progress: called with words, steps done and steps in all.
+
+    Raises:
+        LilliputError: an environment that the algorithm cannot play, a folder of something else, a full disk, or losses
+            that are no numbers any more; the last checkpoint stays.
+    """
+    row = algorithm(training.algorithm)
+    if start_from is not None:
+        digest = hashlib.sha256(Path(start_from).read_bytes()).hexdigest()
+        training = dataclasses.replace(training, start_from=digest)
+    chosen = settings_of(training, row)
+    folder = Path(folder)
+    _enter(folder, training, force=force)
+    torch.set_num_threads(1)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        model = make_model(training, row, chosen, folder / "replay")
+        twin = None if training.quantization is None and training.pruning is None else make_model(training, row, chosen)
+    notes = (f"hyperparameters: {chosen.source}", *dict.fromkeys(" ".join(str(one.message).split()) for one in said))
+    if start_from is not None:
+        notes += begin_from(model, start_from)
+    chain: tuple[Compressed, ...] = () if twin is None else _installed(model, row, training)
+    course = Course(training, row, model, twin, chain, folder, progress or (lambda *_: None))
+    done = course.resume()
+    deadline = None if within is None else time.monotonic() + within
+    while done < training.steps:
+        done = course.segment(done)
+        if deadline is not None and time.monotonic() > deadline:
+            break
+    return course.result(notes)
+
+
+def _installed(model: Any, row: Algorithm, training: Training) -> tuple[Compressed, ...]:
+    asked = training.quantization
+    bits = None if asked is None else Bits(asked.weight_bits, asked.activation_bits)
+    return chains.install(model, row, bits, None if asked is None else asked.input_bits)
+
+
+def _enter(folder: Path, training: Training, *, force: bool) -> None:
+    asked = training.to_json()
+    path = folder / NAME
+    if path.exists() and not force:
+        found = FILE.read(path)
+        # More steps of the same training go on from what is there: all else has to be the same.
+        if {**found, "steps": 0} != {**plain(asked), "steps": 0}:
+            differing = [key for key in asked if found.get(key) != plain(asked)[key]]
+            raise LilliputError(
+                f"{folder} holds another training ({', '.join(differing)} differ); choose another folder, or --force "
+                "to begin anew"
+            )
+        if found["steps"] != training.steps:
+            raise LilliputError(
+                f"{folder} holds a training of {found['steps']} steps, and {training.steps} were asked for: schedules "
+                "depend on the number; choose another folder, or --force to begin anew"
+            )
+        return
+    if folder.exists() and any(folder.iterdir()) and not path.exists() and not force:
+        raise LilliputError(f"{folder} holds something else; choose another folder, or --force")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (checkpoint.NAME, "policy.lilliput", "best.lilliput", "model.zip", "vecnormalize.pkl"):
+        (folder / name).unlink(missing_ok=True)
+    for file in (folder / "replay").glob("*.npy"):
+        file.unlink()
+    FILE.write(path, asked)
+
+
+def plain(data: Any) -> Any:
+    """JSON data as it is read again."""
+    if isinstance(data, Mapping):
+        return {key: plain(value) for key, value in data.items()}
+    return [plain(value) for value in data] if isinstance(data, list | tuple) else data
+
+
+class _SegmentEnd(BaseException):
+    """Leaves the framework's loop between two rollouts, where nothing is under way."""
+
+
+class _Between(BaseCallback):
+    """What happens between rollouts: pruning, the beginning of quantization, the end of the segment."""
+
+    def __init__(self, course: "Course", end: int) -> None:
+        super().__init__()
+        self._course, self._end = course, end
+        self._episode_over = True
+        self._checked = 0
+
+    def _on_rollout_start(self) -> None:
+        step = self.model.num_timesteps
+        over = self._episode_over or self._course.row.on_policy or step >= self._end + self._course.training.segment
+        if step >= self._end and over:
+            raise _SegmentEnd
+        self._course.compress(step)
+        if step - self._checked >= _CHECK_EVERY:
+            self._checked = step
+            self._course.check_finite(step)
+            self._course.report(step)
+
+    def _on_step(self) -> bool:
+        dones = self.locals.get("dones")
+        self._episode_over = dones is not None and bool(np.any(dones))
+        return True
+
+
+@dataclass
+class Course:
+    """One training under way."""
+
+    training: Training
+    row: Algorithm
+    model: Any
+    twin: Any
+    chain: tuple[Compressed, ...]
+    folder: Path
+    progress: Progress
+    evaluations: tuple[Evaluation, ...] = ()
+    moment: int = 0
+
+    def resume(self) -> int:
+        """How many steps the folder's checkpoint has done, all of it being restored."""
+        found = checkpoint.restore(self.folder, self.model)
+        if found is None:
+            return 0
+        self.moment = found["moment"]
+        self.evaluations = tuple(Evaluation(step, tuple(returns)) for step, returns in found["evaluations"])
+        return self.model.num_timesteps
+
+    def segment(self, done: int) -> int:
+        """The number of steps done after one more segment, which is on the disk."""
+        number = len(self.evaluations)
+        end = min((done // self.training.segment + 1) * self.training.segment, self.training.steps)
+        seed = int(np.random.SeedSequence(self.training.seed, spawn_key=(number,)).generate_state(1)[0] >> 1)
+        self.model.set_random_seed(seed)
+        self.model._last_obs = None  # the framework resets its environments then
+        between = _Between(self, end)
+        with self._said(done), contextlib.suppress(_SegmentEnd):
+            self.model.learn(self.training.steps - done, callback=between, reset_num_timesteps=False, log_interval=None)
+        step = self.model.num_timesteps
+        self.check_finite(step)
+        self.compress(step)
+        policy = self.deployed()
+        returns = self._evaluate(policy)
+        best = max((float(np.mean(one.returns)) for one in self.evaluations), default=-np.inf)
+        self.evaluations += (Evaluation(step, returns),)
+        write(policy, self.folder / "policy.lilliput", force=True)
+        if float(np.mean(returns)) > best:
+            write(policy, self.folder / "best.lilliput", force=True)
+        saved = [(one.step, list(one.returns)) for one in self.evaluations]
+        checkpoint.save(self.folder, self.model, {"moment": self.moment, "evaluations": saved})
+        self.report(step)
+        return step
+
+    def compress(self, step: int) -> None:
+        """Cuts masks and begins to quantize, where it is time to."""
+        share = step / self.training.steps
+        if (plan := self.training.pruning) is not None and plan.moment(share) > self.moment:
+            self.moment = plan.moment(share)
+            pruning.cut(self.chain, plan, plan.at(share))
+            chains.mirror(self.model, self.row, self.chain, steps=False)
+        if (asked := self.training.quantization) is not None and share >= asked.start:
+            waiting = [layer for layer in self.chain if not bool(layer.quantized)]
+            if waiting and (asked.activation_bits is None or all(bool((x.largest > 0).any()) for x in waiting)):
+                for layer in waiting:
+                    layer.begin()
+                chains.mirror(self.model, self.row, self.chain, steps=True)
+
+    def check_finite(self, step: int) -> None:
+        """Checks that the weights are numbers.
+
+        Raises:
+            LilliputError: they are not.
+        """
+        for name, value in self.model.policy.named_parameters():
+            if not bool(torch.isfinite(value).all()):
+                raise LilliputError(
+                    f"training diverged: {name} is not finite after {step} steps; what was there after "
+                    f"{self.evaluations[-1].step if self.evaluations else 0} steps is kept; a smaller "
+                    "learning_rate may help"
+                )
+
+    def report(self, step: int) -> None:
+        """Tells how far it is."""
+        said = f", return {np.mean(self.evaluations[-1].returns):,.0f}" if self.evaluations else ""
+        self.progress(f"training {self.training.algorithm}{said}", min(step, self.training.steps), self.training.steps)
+
+    def deployed(self) -> Policy:
+        """The policy as an artifact would have it; model.zip holds what the framework itself can load."""
+        model = self.model
+        if self.twin is not None:
+            self.twin.policy.load_state_dict(chains.plain_state(model))
+            self.twin.num_timesteps, self.twin._n_updates = model.num_timesteps, model._n_updates
+            self.twin._last_original_obs = model._last_original_obs
+            self.twin._last_obs = model._last_obs
+            model = self.twin
+        part = self.folder / ".model.part.zip"
+        model.save(part)
+        part.replace(self.folder / "model.zip")
+        normalize = self.model.get_vec_normalize_env()
+        statistics = self.folder / "vecnormalize.pkl"
+        if normalize is not None:
+            part = self.folder / ".vecnormalize.part"
+            normalize.save(str(part))
+            part.replace(statistics)
+        policy = load_policy(
+            self.folder / "model.zip",
+            normalizer=False if normalize is None else statistics,
+            wrappers=self.training.wrappers or None,
+        )
+        policy = chains.deployed(policy, self.chain) if self.chain else policy
+        provenance = dataclasses.replace(
+            policy.provenance,
+            source="model.zip",
+            source_sha256="",  # of a zip with the time in it: the same training would give another file
+            environment=self.training.environment,
+            algorithm=self.training.algorithm.upper(),
+        )
+        return dataclasses.replace(policy, provenance=provenance)
+
+    def result(self, notes: tuple[str, ...]) -> Trained:
+        """What it has come to."""
+        policy, best = (read(self.folder / name) for name in ("policy.lilliput", "best.lilliput"))
+        return Trained(self.folder, policy, best, self.model.num_timesteps, self.evaluations, notes)
+
+    def _evaluate(self, policy: Policy) -> tuple[float, ...]:
+        seeds = SeedPlan(self.training.seed).episodes("selection", self.training.episodes)
+        returns = episode_returns(
+            policy, self.training.environment, seeds, environment_kwargs=dict(self.training.environment_kwargs)
+        )
+        return tuple(float(one) for one in returns)
+
+    @contextlib.contextmanager
+    def _said(self, done: int) -> Iterator[None]:
+        """What the framework raises, as one line of ours."""
+        try:
+            yield
+        except _ERRORS as error:
+            reason = " ".join(str(error).split())[:160] or type(error).__name__
+            raise LilliputError(
+                f"training stopped after {self.model.num_timesteps} steps ({type(error).__name__}: {reason}); "
+                f"what was there after {done} steps is kept"
+            ) from error

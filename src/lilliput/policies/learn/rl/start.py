@@ -1,0 +1,56 @@
+"""A trained policy that goes on learning: its weights by our own reader, everything else fresh, and said."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lilliput.errors import LilliputError
+from lilliput.policies.load import network
+from lilliput.policies.load.archive import read_archive
+from lilliput.policies.load.torch_file import read_torch
+from lilliput.policies.load.vecnormalize import Statistics, read_normalizer
+
+
+def begin_from(model: Any, source: str | Path) -> tuple[str, ...]:
+    """What starts fresh, in words; the model's networks have the weights of the zip now.
+
+    Raises:
+        LilliputError: no such zip, or one whose networks are not the model's.
+    """
+    path = Path(source)
+    if not path.is_file():
+        raise LilliputError(f"there is no file {str(path)!r}")
+    archive = read_archive(path.read_bytes(), repr(path.name))
+    if "policy.pth" not in archive:
+        raise LilliputError(f"{path.name!r} is no Stable-Baselines3 zip: it has no policy.pth")
+    found = network.state_dict(read_torch(archive.read("policy.pth"), f"{path.name}: policy.pth"), path.name)
+    own = model.policy.state_dict()
+    differing = [key for key in sorted(set(own) | set(found)) if key not in own or key not in found]
+    if not differing:
+        differing = [key for key in own if tuple(own[key].shape) != tuple(found[key].shape)]
+    if differing:
+        raise LilliputError(
+            f"{path.name!r} has other networks than this training: {', '.join(differing[:4])} differ; say the same "
+            "--hidden, --activation and algorithm"
+        )
+    model.policy.load_state_dict({key: torch.from_numpy(value.copy()) for key, value in found.items()})
+    fresh = ["optimizers"] + ([] if getattr(model, "replay_buffer", None) is None else ["replay buffer"])
+    if hasattr(model, "log_ent_coef"):
+        fresh.append("entropy coefficient")
+    normalize = model.get_vec_normalize_env()
+    if normalize is not None:
+        beside = path.with_name("vecnormalize.pkl")
+        if not beside.exists():
+            raise LilliputError(
+                f"this training normalizes observations and {path.name!r} has no vecnormalize.pkl beside it; "
+                "say --no-normalize, or put the statistics there"
+            )
+        read = read_normalizer(beside.read_bytes(), beside.name)
+        known, known_count = read.statistics, read.n_observations
+        if not isinstance(known, Statistics):
+            raise LilliputError(f"{beside.name!r} holds no statistics of one array of observations")
+        normalize.obs_rms.mean, normalize.obs_rms.var = known.mean.copy(), known.var.copy()
+        normalize.obs_rms.count = float(known_count or 1)
+        fresh.append("statistics of rewards")
+    return (f"goes on from {path.name}; fresh: {', '.join(fresh)}",)

@@ -1,0 +1,91 @@
+"""What is to be trained: one request, as data, that a folder is recognised by."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, final
+
+from lilliput.errors import LilliputError
+from lilliput.files import Format
+from lilliput.policies.affine import check_bits
+from lilliput.policies.learn.rl.algorithm import algorithm
+from lilliput.policies.learn.rl.pruning import Pruning
+from lilliput.policies.play.wrappers import parse_wrappers
+
+FILE: Final = Format("training", 1)
+NAME: Final = "training.json"
+
+
+@final
+@dataclass(frozen=True)
+class Quantization:
+    """Quantization-aware training: bits of all layers of the deciding network.
+
+    Attributes:
+        weight_bits: of weights.
+        activation_bits: of each layer's input; None: weights only.
+        input_bits: of the observation; None: as `activation_bits`.
+        start: share of all steps after which it begins.
+    """
+
+    weight_bits: int
+    activation_bits: int | None = None
+    input_bits: int | None = None
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_bits(self.weight_bits, "weight_bits")
+        for name in ("activation_bits", "input_bits"):
+            if (bits := getattr(self, name)) is not None:
+                check_bits(bits, name)
+        if self.input_bits is not None and self.activation_bits is None:
+            raise LilliputError("input_bits needs activation_bits: the other layers' inputs would not be quantized")
+        if not 0 <= self.start < 1:
+            raise LilliputError(f"quantization begins at {self.start} of the steps; it must be in [0, 1)")
+
+
+@final
+@dataclass(frozen=True)
+class Training:
+    """Which algorithm learns what, for how long, with which compression on the way.
+
+    Attributes:
+        algorithm: a name of `ALGORITHMS`.
+        environment, environment_kwargs, wrappers: what it plays; an Atari game behind `atari` and `frame_stack`.
+        steps: of the environments together.
+        seed: everything random follows from it.
+        hidden, activation, normalize, settings: see `hyperparameters`.
+        quantization, pruning: of the deciding network; critics stay dense.
+        start_from: sha256 of the policy that goes on learning; "" for a fresh one.
+        segment: steps between checkpoints, each of which plays `episodes` evaluation episodes.
+    """
+
+    algorithm: str
+    environment: str
+    steps: int
+    seed: int = 0
+    environment_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    wrappers: tuple[str, ...] = ()
+    hidden: tuple[int, ...] | None = None
+    activation: str | None = None
+    normalize: bool | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    quantization: Quantization | None = None
+    pruning: Pruning | None = None
+    start_from: str = ""
+    segment: int = 10_000
+    episodes: int = 5
+
+    def __post_init__(self) -> None:
+        algorithm(self.algorithm)
+        parse_wrappers(self.wrappers)
+        for name, least in (("steps", 1), ("seed", 0), ("segment", 1), ("episodes", 1)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise LilliputError(f"{name} is {value!r}; it must be an integer from {least}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The request as JSON data."""
+        return {**dataclasses.asdict(self), "wrappers": list(self.wrappers)} | (
+            {} if self.hidden is None else {"hidden": list(self.hidden)}
+        )

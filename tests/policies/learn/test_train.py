@@ -1,0 +1,325 @@
+"""Training: resumed is uninterrupted, masks hold, what is trained is deployed, and the frameworks load it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("stable_baselines3")
+pytest.importorskip("sb3_contrib")
+
+from click.testing import CliRunner  # noqa: E402
+from tests.policies.learn import toys  # noqa: E402, F401
+
+from lilliput.cli import cli  # noqa: E402
+from lilliput.errors import LilliputError  # noqa: E402
+from lilliput.policies import layers, reference  # noqa: E402
+from lilliput.policies.export import export  # noqa: E402
+from lilliput.policies.learn import train  # noqa: E402
+from lilliput.policies.learn.rl import run  # noqa: E402
+from lilliput.policies.learn.rl.algorithm import ALGORITHMS, algorithm  # noqa: E402
+from lilliput.policies.learn.rl.hyperparameters import tuned  # noqa: E402
+from lilliput.policies.learn.rl.layer import Compressed  # noqa: E402
+from lilliput.policies.learn.rl.pruning import Pruning, sparsity_of  # noqa: E402
+from lilliput.policies.learn.rl.training import Quantization, Training  # noqa: E402
+from lilliput.policies.runtime import open_artifact  # noqa: E402
+
+pytestmark = pytest.mark.frameworks
+
+SMALL = {"learning_starts": 40, "batch_size": 16, "train_freq": 1, "gradient_steps": 1}
+FEW = {"n_steps": 40, "n_envs": 1}
+FOLLOW, SIGN = "Follow-v0", "Sign-v0"
+
+
+def quick(name: str) -> tuple[str, dict[str, Any]]:
+    """A toy environment that the algorithm plays, and settings with which it takes a second."""
+    row = ALGORITHMS[name]
+    settings = dict(FEW if row.on_policy else SMALL)
+    if name in ("ppo", "trpo"):
+        settings["batch_size"] = 40
+    return (SIGN if row.actions == ("discrete",) else FOLLOW), settings
+
+
+def inputs(n: int) -> np.ndarray:
+    return np.random.default_rng(1).uniform(-1, 1, (n, 2)).astype(np.float32)
+
+
+def predicted(name: str, folder: Any, x: np.ndarray) -> np.ndarray:
+    return algorithm(name).load().load(folder / "model.zip", device="cpu").predict(x, deterministic=True)[0]
+
+
+@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+def test_what_is_trained_at_few_bits_is_what_is_deployed_to_the_bit(name, tmp_path, monkeypatch):
+    environment, settings = quick(name)
+    models = []
+    original = run.make_model
+    monkeypatch.setattr(run, "make_model", lambda *given: models.append(original(*given)) or models[-1])
+    trained = train(
+        name,
+        environment,
+        tmp_path / "out",
+        steps=240,
+        segment=120,
+        episodes=1,
+        hidden=(8, 8),
+        normalize=False,
+        settings=settings,
+        quantization=Quantization(4, 3, 6),
+        pruning=Pruning(0.5),
+    )
+    deciding = models[0].policy.get_submodule(ALGORITHMS[name].decision[-1].partition(".")[0])
+    root = models[0].policy if ALGORITHMS[name].on_policy else deciding
+    chain = [module for module in root.modules() if isinstance(module, Compressed)]
+    assert all(bool(layer.quantized) for layer in chain)
+    linear = [layer for layer in trained.policy.layers if isinstance(layer, layers.Linear)]
+    assert sum(isinstance(layer, layers.QuantizedDense) for layer in linear) == len(linear) - ALGORITHMS[name].folds
+    activation = torch.relu if any(isinstance(one, layers.Relu) for one in trained.policy.layers) else torch.tanh
+    flat = torch.from_numpy(1.5 * inputs(64))
+    for layer, compressed in zip(linear, chain, strict=False):
+        with torch.no_grad():
+            theirs = compressed(flat)
+        np.testing.assert_array_equal(reference.apply(layer, flat.numpy()), theirs.numpy())
+        flat = activation(theirs)
+    export(trained.policy, "c", tmp_path / "c")
+    act = open_artifact(tmp_path / "c")
+    x = inputs(32)
+    np.testing.assert_allclose(np.stack([act(one) for one in x]), reference.act(trained.policy, x), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+def test_the_framework_loads_the_zip_and_acts_as_the_policy_does(name, tmp_path):
+    environment, settings = quick(name)
+    trained = train(
+        name,
+        environment,
+        tmp_path,
+        steps=160,
+        segment=80,
+        episodes=1,
+        hidden=(8, 8),
+        normalize=False,
+        settings=settings,
+        pruning=Pruning(0.6, 0.1, 0.5),
+    )
+    x = inputs(32)
+    np.testing.assert_allclose(reference.act(trained.policy, x), predicted(name, tmp_path, x), atol=1e-5)
+
+
+def test_masks_follow_the_schedule_and_stay(tmp_path, monkeypatch):
+    seen = []
+    original = run.Course.compress
+
+    def watched(course, step):
+        before = [layer.mask.clone() for layer in course.chain]
+        original(course, step)
+        for layer, mask in zip(course.chain, before, strict=True):
+            assert bool((layer.mask <= mask).all())
+            assert bool((layer.weight[layer.mask == 0].abs() < 1e-2).all())
+        seen.append((step / 400, sparsity_of(course.chain)))
+
+    plan = Pruning(0.8, 0.2, 0.8, "global")
+    monkeypatch.setattr(run.Course, "compress", watched)
+    trained = train(
+        "sac",
+        FOLLOW,
+        tmp_path,
+        steps=400,
+        segment=200,
+        episodes=1,
+        hidden=(16, 16),
+        settings=SMALL,
+        pruning=plan,
+    )
+    for share, sparsity in seen:
+        assert sparsity == pytest.approx(plan.at(share), abs=0.03)
+    weights = [layer.weight for layer in trained.policy.layers if isinstance(layer, layers.Dense)]
+    zeros = sum(int((weight == 0).sum()) for weight in weights) / sum(weight.size for weight in weights)
+    assert zeros == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "erdos_renyi", "global"])
+def test_every_distribution_holds_the_sparsity_over_all_layers(distribution):
+    torch.manual_seed(0)
+    shapes = ((4, 32), (32, 32), (32, 2))
+    chain = tuple(Compressed(torch.nn.Linear(*shape), None, signed=True, per_input=False) for shape in shapes)
+    run.pruning.cut(chain, Pruning(0.7, distribution=distribution), 0.7)
+    assert sparsity_of(chain) == pytest.approx(0.7, abs=0.01)
+    densities = [float(layer.mask.mean()) for layer in chain]
+    assert min(densities) > 0
+    if distribution == "erdos_renyi":  # the wide layer pays for the narrow ones
+        assert densities[1] < min(densities[0], densities[2])
+
+
+def test_pruned_units_are_gone_and_the_policy_does_the_same(tmp_path):
+    trained = train(
+        "td3",
+        FOLLOW,
+        tmp_path,
+        steps=200,
+        segment=100,
+        episodes=1,
+        hidden=(16, 12),
+        settings=SMALL,
+        pruning=Pruning(0.5, 0.1, 0.6, units=True),
+    )
+    shapes = [layer.weight.shape for layer in trained.policy.layers if isinstance(layer, layers.Dense)]
+    assert shapes == [(8, 2), (6, 8), (2, 6)]
+    x = inputs(32)
+    np.testing.assert_allclose(reference.act(trained.policy, x), predicted("td3", tmp_path, x), atol=1e-5)
+
+
+KILLED = """
+    import sys
+    from tests.policies.learn import toys
+    from lilliput.policies.learn import train
+    from lilliput.policies.learn.rl.pruning import Pruning
+    from lilliput.policies.learn.rl.training import Quantization
+    from tests.policies.learn.test_train import quick
+
+    name, out = sys.argv[1:]
+    environment, settings = quick(name)
+    train(name, environment, out, steps=600, segment=100, episodes=1, hidden=(8, 8), normalize=name == "ppo",
+          settings=settings, quantization=Quantization(4, 4, 8, 0.3), pruning=Pruning(0.5))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ppo", "sac", "dqn"])
+def test_a_training_that_was_killed_goes_on_to_the_same_bits(name, tmp_path):
+    script = [sys.executable, "-c", textwrap.dedent(KILLED), name]
+    subprocess.run([*script, str(tmp_path / "whole")], check=True)
+    for n in (1, 3):
+        process = subprocess.Popen([*script, str(tmp_path / "cut")])
+        while process.poll() is None and _checkpoints(tmp_path / "cut") < n:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run([*script, str(tmp_path / "cut")], check=True)
+    for file in ("policy.lilliput", "best.lilliput"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
+    one, other = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "cut"))
+    assert one["extra"] == other["extra"]
+    assert _equal(one["modules"], other["modules"])
+
+
+def _checkpoints(folder) -> int:
+    try:
+        return len(torch.load(folder / "state.pt", weights_only=True)["extra"]["evaluations"])
+    except (OSError, RuntimeError):
+        return 0
+
+
+def _equal(one, other) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return one == other
+
+
+@pytest.mark.slow
+def test_it_learns_what_there_is_to_learn_at_four_bits(tmp_path):
+    trained = train(
+        "ppo",
+        SIGN,
+        tmp_path,
+        steps=4096,
+        segment=2048,
+        episodes=5,
+        hidden=(16,),
+        normalize=False,
+        settings={"n_steps": 256, "n_envs": 1, "learning_rate": 3e-3, "batch_size": 64},
+        quantization=Quantization(4, 4),
+    )
+    assert np.mean(trained.evaluations[-1].returns) > 18  # of 20; choosing by chance gives 10
+
+
+def test_a_policy_goes_on_learning_from_a_zip(tmp_path):
+    common = {"segment": 60, "episodes": 1}
+    first = train("sac", FOLLOW, tmp_path / "a", steps=120, hidden=(8, 8), settings=SMALL, **common)
+    start = tmp_path / "a" / "model.zip"
+    idle = {**SMALL, "learning_starts": 1000}
+    second = train("sac", FOLLOW, tmp_path / "b", steps=60, hidden=(8, 8), settings=idle, start_from=start, **common)
+    x = inputs(8)
+    np.testing.assert_array_equal(reference.act(first.policy, x), reference.act(second.policy, x))
+    assert any("fresh: optimizers, replay buffer" in note for note in second.notes)
+    with pytest.raises(LilliputError, match="other networks"):
+        train("sac", FOLLOW, tmp_path / "c", steps=60, hidden=(9, 8), settings=SMALL, start_from=start)
+
+
+def test_losses_that_are_no_numbers_are_one_line_and_lose_nothing(tmp_path):
+    with pytest.raises(LilliputError, match=r"training (diverged|stopped)") as caught:
+        train("ppo", "NaN-v0", tmp_path, steps=400, segment=100, episodes=1, settings=quick("ppo")[1], normalize=False)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "environment", "message"),
+    [
+        ("dqn", FOLLOW, "plays discrete actions"),
+        ("sac", SIGN, "plays continuous actions"),
+        ("ppo", "Nowhere-v0", "Nowhere"),
+    ],
+)
+def test_an_environment_that_cannot_be_played_is_refused(name, environment, message, tmp_path):
+    with pytest.raises(LilliputError, match=message):
+        train(name, environment, tmp_path / "out", steps=10)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_another_training_is_refused_and_begun_anew_with_force(tmp_path):
+    common = {"steps": 80, "segment": 40, "episodes": 1, "hidden": (8,), "settings": FEW}
+    train("a2c", SIGN, tmp_path, **common)
+    with pytest.raises(LilliputError, match=r"another training \(seed differ\)"):
+        train("a2c", SIGN, tmp_path, **common, seed=1)
+    assert train("a2c", SIGN, tmp_path, **common, seed=1, force=True).steps == 80
+
+
+def test_a_replay_buffer_that_does_not_fit_the_disk_is_refused_before_it_begins(tmp_path, monkeypatch):
+    full = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr("lilliput.policies.learn.rl.replay.shutil.disk_usage", lambda _: full)
+    with pytest.raises(LilliputError, match=r"the replay buffer takes .* GB are free"):
+        train("sac", FOLLOW, tmp_path / "out", steps=100, settings=SMALL)
+
+
+def test_settings_are_a_closed_set(tmp_path):
+    with pytest.raises(LilliputError, match=r"no setting 'leaning_rate'; allowed: .*learning_rate"):
+        train("ppo", SIGN, tmp_path / "out", steps=10, settings={"leaning_rate": 1})
+
+
+def test_tuned_hyperparameters_name_the_environment_they_are_for():
+    row, source = tuned("ppo", "HumanoidStandup-v4", image=False)
+    assert row["batch_size"] == 32
+    assert "tuned on HumanoidStandup-v2" in source
+    none, said = tuned("ppo", FOLLOW, image=False)
+    assert none == {}
+    assert "defaults" in said
+
+
+def test_the_command_prints_what_it_made(tmp_path):
+    arguments = ["train", "--algo", "ppo", "--env", SIGN, "--steps", "80", "--segment", "40", "--episodes", "2"]
+    arguments += ["--hidden", "8", "--weight-bits", "4", "--activation-bits", "4", "--set", "n_steps=40"]
+    result = CliRunner().invoke(cli, [*arguments, "-o", str(tmp_path / "out"), "--json"], catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert found["done"]
+    assert any("mini-batch" in note for note in found["notes"])
+    assert [one["step"] for one in found["evaluations"]] == [40, 80]
+    assert (tmp_path / "out" / "report.html").exists()
+    refused = CliRunner().invoke(cli, [*arguments[:7], "--activation-bits", "4", "-o", str(tmp_path / "no")])
+    assert "need --weight-bits" in str(refused.exception)
+
+
+def test_a_training_is_the_same_data_when_read_again():
+    training = Training("sac", FOLLOW, 10, hidden=(4,), quantization=Quantization(4), pruning=Pruning(0.5))
+    assert run.plain(training.to_json()) == json.loads(json.dumps(training.to_json()))

@@ -1,0 +1,57 @@
+"""Environments with known answers, for trainings of seconds."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+
+
+class Follow(gymnasium.Env):
+    """Pays 1 - |action - observation| / 2 a step: the best action is the observation itself."""
+
+    def __init__(self, size: int = 2) -> None:
+        self.observation_space = Box(-1, 1, (size,), np.float32)
+        self.action_space = Box(-1, 1, (size,), np.float32)
+        self._shown = np.zeros(size, np.float32)
+        self._left = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self._left = 20
+        return self._show(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        reward = 1 - float(np.abs(np.asarray(action) - self._shown).mean()) / 2
+        self._left -= 1
+        return self._show(), reward, False, self._left == 0, {}
+
+    def _show(self) -> np.ndarray:
+        self._shown = self.np_random.uniform(-1, 1, self._shown.shape).astype(np.float32)
+        return self._shown
+
+
+class Sign(Follow):
+    """Pays 1 where the choice is the sign of the first number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_space = Discrete(2)
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        reward = float(int(action) == int(self._shown[0] > 0))
+        self._left -= 1
+        return self._show(), reward, False, self._left == 0, {}
+
+
+class NaN(Follow):
+    """Pays what is no number."""
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        observation, _, terminated, truncated, info = super().step(action)
+        return observation, float("nan"), terminated, truncated, info
+
+
+for name, kind in (("Follow", Follow), ("Sign", Sign), ("NaN", NaN)):
+    if f"{name}-v0" not in gymnasium.registry:
+        gymnasium.register(f"{name}-v0", entry_point=kind)
