@@ -1,0 +1,148 @@
+"""The same artifacts on other processors, run by QEMU or here: the same golden examples, the same decisions."""
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.strategies import Form, random_linear
+
+from lilliput.policies import layers, reference, spaces
+from lilliput.policies.compress import compress
+from lilliput.policies.export import export
+from lilliput.policies.load import load_policy
+from lilliput.policies.policy import Policy
+
+pytestmark = pytest.mark.embedded
+
+C = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-static")
+CASES = ("float32", "tanh", "static", "dynamic", "packed", "sparse", "choice", "image")
+
+X86 = {"x86-64": "Nehalem", "x86-64-v2": "Nehalem", "x86-64-v3": "Haswell"}
+"""What an emulated processor has to be to run it."""
+ARM = ("armv8-a", "armv8.2-a+dotprod")
+
+
+def mlp(form: Form, bits: tuple[int, int], sparsity: float, *, squash: bool) -> Policy:
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 1, (64, 70)).astype(np.float32)
+    stack: list[layers.Layer] = []
+    for width in (37, 130, 5):
+        stack += [random_linear(x, form, rng, outputs=width, bits=bits, sparsity=sparsity)]
+        stack += [layers.Tanh() if squash else layers.Relu()]
+        x = reference.apply(stack[-1], reference.apply(stack[-2], x))
+    unbounded = np.array(-np.inf), np.array(np.inf)
+    return Policy(spaces.Box((70,), *unbounded), spaces.Box((5,), *unbounded), tuple(stack if squash else stack[:-1]))
+
+
+def image() -> Policy:
+    rng = np.random.default_rng(0)
+    space = spaces.Box((4, 21, 19), np.array(0.0), np.array(255.0), "uint8")
+    stack: list[layers.Layer] = [layers.Standardize(*(np.array(one, np.float32) for one in (3.0, 1 / 255, 0.8)))]
+    x = reference.apply(stack[0], rng.integers(0, 256, (8, *space.shape)).astype(np.float32))
+    for width in (16, 8):
+        stack += [random_linear(x, "static", rng, outputs=width, bits=(8, 8), kernel=3, stride=(2, 2)), layers.Relu()]
+        x = reference.apply(stack[-1], reference.apply(stack[-2], x))
+    stack.append(layers.Flatten())
+    stack += [random_linear(x.reshape(len(x), -1), "static", rng, outputs=3, bits=(8, 8)), layers.ArgmaxAction((3,))]
+    return Policy(space, spaces.Discrete(3), tuple(stack))
+
+
+def policy_of(case: str, examples: Path) -> Policy:
+    match case:
+        case "float32":
+            return mlp("float32", (8, 8), 0, squash=False)
+        case "tanh":
+            return mlp("float16", (8, 8), 0, squash=True)
+        case "static" | "dynamic":
+            return mlp(case, (8, 8), 0, squash=False)
+        case "packed":
+            return mlp("static", (3, 5), 0, squash=False)
+        case "sparse":
+            return mlp("dynamic", (5, 8), 0.8, squash=False)
+        case "choice":
+            return compress(load_policy(examples / "ppo-LunarLander-v3"), "quantize(weight_bits=4)")
+        case _:
+            return image()
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory: pytest.TempPathFactory, example_policies: Path) -> dict[str, Path]:
+    """Each case as C, exported here once."""
+    made = tmp_path_factory.mktemp("processors")
+    return {case: export(policy_of(case, example_policies), "c", made / case).folder for case in CASES}
+
+
+@functools.cache
+def runs_here(march: str, folder: Path) -> bool:
+    probe = folder / f"probe-{march}.c"
+    probe.write_text(f'int main(void) {{ return !__builtin_cpu_supports("{march}"); }}\n')
+    built = subprocess.run(["gcc", "-O0", str(probe), "-o", str(probe.with_suffix(""))], capture_output=True)
+    return built.returncode == 0 and subprocess.run([str(probe.with_suffix(""))]).returncode == 0
+
+
+def passes(folder: Path, compiler: str, march: str, runner: list[str], level: str) -> None:
+    program = folder / f"selftest-{march}{level}"
+    command = [compiler, *C, level, f"-march={march}", "policy.c", "selftest.c", "-lm", "-o", str(program)]
+    built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr[:2000]
+    run = subprocess.run([*runner, str(program)], cwd=folder, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "passed" in run.stdout
+
+
+def emulator(*names: str) -> None:
+    for name in names:
+        if not shutil.which(name):
+            pytest.skip(f"{name} is not installed; apt install qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross")
+
+
+@pytest.mark.parametrize("march", X86)
+@pytest.mark.parametrize("case", CASES)
+def test_the_selftest_passes_on_emulated_x86(case: str, march: str, artifacts: dict[str, Path]) -> None:
+    emulator("qemu-x86_64", "gcc")
+    passes(artifacts[case], "gcc", march, ["qemu-x86_64", "-cpu", X86[march]], "-O3")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_selftest_passes_with_512_bits(case: str, artifacts: dict[str, Path], tmp_path: Path) -> None:
+    if not runs_here("x86-64-v4", tmp_path):
+        pytest.skip("this processor has no AVX-512, and QEMU does not emulate it")
+    passes(artifacts[case], "gcc", "x86-64-v4", [], "-O3")
+
+
+@pytest.mark.parametrize("march", ARM)
+@pytest.mark.parametrize("case", CASES)
+def test_the_selftest_passes_on_64_bit_arm(case: str, march: str, artifacts: dict[str, Path]) -> None:
+    emulator("aarch64-linux-gnu-gcc", "qemu-aarch64")
+    passes(artifacts[case], "aarch64-linux-gnu-gcc", march, ["qemu-aarch64", "-cpu", "max"], "-O2")
+
+
+_CHECK = """
+import sys
+from lilliput.policies.export import check
+for folder in sys.argv[1:]:
+    print(folder, check(folder))
+    assert check(folder).ok
+"""
+
+
+@pytest.mark.parametrize("processor", ["Nehalem", "Haswell"])
+def test_onnx_artifacts_decide_alike_where_uint8_by_int8_saturates(
+    processor: str, tmp_path: Path, example_policies: Path
+) -> None:
+    """The whole of Python, numpy and onnxruntime under an emulated processor: their own kernels for it."""
+    emulator("qemu-x86_64")
+    if not Path(sys.executable).resolve().read_bytes()[:20].endswith(b"\x3e\x00"):
+        pytest.skip("this is no x86-64")
+    folders = [
+        str(export(policy_of(case, example_policies), "onnx", tmp_path / case).folder)
+        for case in ("float32", "static", "dynamic", "packed", "image")
+    ]
+    command = ["qemu-x86_64", "-cpu", processor, sys.executable, "-c", _CHECK, *folders]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": "src"})
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
