@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo test test-frameworks test-slow test-embedded check lint types bench wheel clean
+.PHONY: demo test test-frameworks test-slow test-embedded test-rest test-numeric test-processors tools check lint types bench wheel clean
 
 demo: $(STAMPS)/runtime
 	$(BIN)/lilliput demo
@@ -19,24 +19,41 @@ demo: $(STAMPS)/runtime
 test: $(STAMPS)/test
 	$(PYTEST) -m "not slow and not embedded"
 
-# What torch, Stable-Baselines3 and the public policies are the oracle of, without its slow tests.
+# What torch, Stable-Baselines3 or transformers is the oracle of, without its slow tests.
 test-frameworks: $(STAMPS)/frameworks $(STAMPS)/test
-	$(PYTEST) -m "not slow and not embedded" tests/policies/load tests/policies/compress tests/policies/play tests/policies/students \
-		tests/policies/test_reference.py tests/shrink tests/study tests/test_examples.py
+	$(PYTEST) -m "frameworks and not slow and not embedded"
 
-# Everything slow: simulations, sanitizers, kills. A quarter of an hour and more.
+# Everything slow: simulations, sanitizers, kills.
 test-slow: $(STAMPS)/frameworks $(STAMPS)/test
 	$(PYTEST) -m "slow and not embedded"
 
 # Cross compilers and emulators come from Debian, where this may install them; without them the tests skip, saying so.
 EMBEDDED := gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-dev qemu-system-arm \
-	gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc gcc-aarch64-linux-gnu qemu-user
-test-embedded: $(STAMPS)/test
+	gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+tools:
 	@( for tool in arm-none-eabi-gcc arm-none-eabi-g++ qemu-system-arm riscv64-unknown-elf-gcc qemu-system-riscv32 \
-		aarch64-linux-gnu-gcc qemu-aarch64; do command -v $$tool > /dev/null || exit 1; done ) \
+		aarch64-linux-gnu-gcc qemu-aarch64; do command -v $$tool > /dev/null || exit 1; done; \
+		test -e /usr/aarch64-linux-gnu/include/stdio.h ) \
 	|| { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends $(EMBEDDED); } \
 	|| echo "not all tools are there and they could not be installed: apt install $(EMBEDDED)"
+
+test-embedded: tools $(STAMPS)/test
 	$(PYTEST) -m embedded -rs
+
+# All that neither `make test` nor a lesser processor is asked for.
+test-rest: tools $(STAMPS)/frameworks $(STAMPS)/test
+	$(PYTEST) -m "slow or frameworks or embedded" -rs
+
+# What is numeric, once more with the kernels that numpy, OpenBLAS and the C library have for lesser processors.
+NUMERIC := tests/test_sums.py tests/statistics tests/report/test_decisions.py tests/policies/test_reference.py tests/policies/test_affine.py \
+	tests/policies/export/test_golden.py tests/policies/export/test_requantize.py tests/policies/compress/test_quantize.py
+test-numeric: $(STAMPS)/test
+	$(BIN)/python tests/processors.py Haswell $(NUMERIC) -m "not slow and not embedded"
+	$(BIN)/python tests/processors.py Nehalem $(NUMERIC) -m "not slow and not embedded"
+
+# The same decisions on every processor: the above, and the artifacts under emulated ones.
+test-processors: test-numeric tools
+	$(PYTEST) -m embedded tests/test_processors.py -rs
 
 check: lint types
 

@@ -17,6 +17,25 @@ hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+FRAMEWORKS = {"torch", "stable_baselines3", "sb3_contrib", "transformers"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What says `importorskip` of a framework, itself or at the head of its module, is marked by it."""
+    for item in items:
+        if isinstance(item, pytest.Function) and _needs_framework(item):
+            item.add_marker(pytest.mark.frameworks)
+
+
+def _needs_framework(item: pytest.Function) -> bool:
+    if FRAMEWORKS & vars(item.module).keys():
+        return True
+    inner = getattr(item.function, "hypothesis", None)
+    code = (inner.inner_test if inner else item.function).__code__
+    named = {str(constant).split(".")[0] for constant in code.co_consts}
+    return "importorskip" in code.co_names and bool(FRAMEWORKS & named)
+
+
 @pytest.fixture(scope="session")
 def example_policies() -> Path:
     """The folder of the policies that the project trained itself."""

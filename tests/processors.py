@@ -1,5 +1,10 @@
-"""Lesser processors than this one, as far as numpy, OpenBLAS and the C library let themselves be told."""
+"""Lesser processors than this one, as far as numpy, OpenBLAS and the C library let themselves be told.
 
+python tests/processors.py Haswell|Nehalem PYTEST-ARGUMENTS runs the tests as if this were one.
+"""
+
+import os
+import sys
 from pathlib import Path
 
 _AVX512 = "X86_V4 AVX512_ICL AVX512_SPR AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL"
@@ -22,3 +27,7 @@ LESSER: dict[str, dict[str, str]] = {
 _CPUINFO = Path("/proc/cpuinfo")
 if _CPUINFO.exists() and "avx512vl" in _CPUINFO.read_text():
     LESSER["SkylakeX"] = {"OPENBLAS_CORETYPE": "SkylakeX"}
+
+
+if __name__ == "__main__":
+    os.execve(sys.executable, [sys.executable, "-m", "pytest", *sys.argv[2:]], os.environ | LESSER[sys.argv[1]])
