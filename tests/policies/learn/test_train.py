@@ -246,7 +246,7 @@ def test_it_learns_what_there_is_to_learn_at_four_bits(tmp_path):
 
 
 def test_a_policy_goes_on_learning_from_a_zip(tmp_path):
-    common = {"segment": 60, "episodes": 1}
+    common: dict[str, Any] = {"segment": 60, "episodes": 1}
     first = train("sac", FOLLOW, tmp_path / "a", steps=120, hidden=(8, 8), settings=SMALL, **common)
     start = tmp_path / "a" / "model.zip"
     idle = {**SMALL, "learning_starts": 1000}
@@ -279,7 +279,7 @@ def test_an_environment_that_cannot_be_played_is_refused(name, environment, mess
 
 
 def test_a_folder_of_another_training_is_refused_and_begun_anew_with_force(tmp_path):
-    common = {"steps": 80, "segment": 40, "episodes": 1, "hidden": (8,), "settings": FEW}
+    common: dict[str, Any] = {"steps": 80, "segment": 40, "episodes": 1, "hidden": (8,), "settings": FEW}
     train("a2c", SIGN, tmp_path, **common)
     with pytest.raises(LilliputError, match=r"another training \(seed differ\)"):
         train("a2c", SIGN, tmp_path, **common, seed=1)

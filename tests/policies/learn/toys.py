@@ -52,6 +52,6 @@ class NaN(Follow):
         return observation, float("nan"), terminated, truncated, info
 
 
-for name, kind in (("Follow", Follow), ("Sign", Sign), ("NaN", NaN)):
+for name in ("Follow", "Sign", "NaN"):
     if f"{name}-v0" not in gymnasium.registry:
-        gymnasium.register(f"{name}-v0", entry_point=kind)
+        gymnasium.register(f"{name}-v0", entry_point=f"{__name__}:{name}")
