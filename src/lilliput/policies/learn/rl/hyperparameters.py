@@ -74,7 +74,7 @@ class Hyperparameters:
 
 @functools.cache
 def _zoo() -> dict[str, Any]:
-    return json.loads(files(__package__).joinpath("hyperparameters.json").read_text())
+    return json.loads(files("lilliput.policies.learn.rl").joinpath("hyperparameters.json").read_text())
 
 
 def tuned(algorithm: str, environment: str, *, image: bool) -> tuple[dict[str, Any], str]:

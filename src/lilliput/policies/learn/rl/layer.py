@@ -47,12 +47,15 @@ class Compressed(nn.Module):
         largest: the largest absolute input seen so far, one or one an input; the steps begin there.
     """
 
+    mask: torch.Tensor
+    unit_mask: torch.Tensor
+    quantized: torch.Tensor
+    largest: torch.Tensor
+
     def __init__(self, layer: nn.Linear | nn.Conv2d, bits: Bits | None, *, signed: bool, per_input: bool) -> None:
         super().__init__()
         self.weight, self.bias = layer.weight, layer.bias
-        self.convolution = (layer.stride, layer.padding) if isinstance(layer, nn.Conv2d) else None
-        if isinstance(layer, nn.Conv2d) and (isinstance(layer.padding, str) or layer.groups != 1):
-            raise LilliputError("a convolution with groups or named padding cannot be compressed while it trains")
+        self.convolution = _convolution(layer) if isinstance(layer, nn.Conv2d) else None
         self.bits, self.signed, self.per_input = bits, signed, per_input
         self.register_buffer("mask", torch.ones_like(layer.weight))
         self.register_buffer("unit_mask", torch.ones(layer.weight.shape[0]))
@@ -139,7 +142,7 @@ class Compressed(nn.Module):
     def deployed(self) -> layers.Layer:
         """The layer as an artifact has it."""
         codes, step = self.weight_codes() if self.bits is not None and bool(self.quantized) else (None, None)
-        padding = None if self.convolution is None else (self.convolution[0], self.convolution[1])
+        padding = self.convolution
         if codes is None or step is None or self.bits is None:
             weight, bias = _array(self.weight * self.mask), _array(self._bias())
             return layers.Dense(weight, bias) if padding is None else layers.Conv2d(weight, bias, *padding)
@@ -182,8 +185,7 @@ class Compressed(nn.Module):
     def _product(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         if self.convolution is None:
             return functional.linear(x, weight, bias)
-        stride, padding = self.convolution
-        return functional.conv2d(x, weight, bias, stride, padding)  # type: ignore[arg-type]
+        return functional.conv2d(x, weight, bias, *self.convolution)
 
     def _top(self) -> int:
         assert self.bits is not None
@@ -193,6 +195,14 @@ class Compressed(nn.Module):
     def _see(self, x: torch.Tensor) -> None:
         seen = x.abs().amax(0) if self.per_input else x.abs().max()
         torch.maximum(self.largest, seen.reshape(self.largest.shape), out=self.largest)
+
+
+def _convolution(layer: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Stride and padding."""
+    if isinstance(layer.padding, str) or layer.groups != 1 or layer.dilation != (1, 1):
+        raise LilliputError("a convolution with groups, dilation or named padding cannot be compressed while it trains")
+    (rows, columns), (above, left) = layer.stride, layer.padding
+    return (rows, columns), (above, left)
 
 
 def _rounded(x: torch.Tensor) -> torch.Tensor:
