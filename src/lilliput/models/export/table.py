@@ -1,6 +1,7 @@
 """The formats of artifact there are."""
 
 from lilliput.models.export.exporter import Exporter
+from lilliput.models.export.transformers_folder import TransformersFolder
 
-EXPORTERS: dict[str, Exporter] = {exporter.NAME: exporter for exporter in ()}
+EXPORTERS: dict[str, Exporter] = {exporter.NAME: exporter for exporter in (TransformersFolder(),)}
 """By name, as the command line spells it."""

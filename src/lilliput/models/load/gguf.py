@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import ClassVar, final
 
 from lilliput.errors import LilliputError
+from lilliput.models.library import library, transformers
 from lilliput.models.load.hugging_face import check_complete, language_model
-from lilliput.models.load.library import library, transformers
 from lilliput.models.load.loader import Loader, Request
 from lilliput.models.model import Model, Provenance
 

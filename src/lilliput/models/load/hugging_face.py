@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from lilliput.errors import LilliputError
-from lilliput.models.load.library import transformers
+from lilliput.models.library import transformers
 from lilliput.models.load.loader import Loader, Request
 from lilliput.models.model import Model, Module, Port, Provenance
 from lilliput.models.text import Tokenizer
