@@ -1,6 +1,9 @@
 """Layers: shapes are those of what they compute, arrays cannot be changed, errors say what does not fit."""
 
 import dataclasses
+import math
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -11,7 +14,7 @@ from tests.arrays import f32, i8, i32
 from tests.strategies import N_CALIBRATION, plausible_observations, policies
 
 from lilliput.errors import LilliputError
-from lilliput.policies import layers, reference
+from lilliput.policies import layers, numbers, reference, spaces
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy, layer_shapes
@@ -114,7 +117,137 @@ def test_an_impossible_layer_is_refused(make: Callable[[], Layer], message: str)
     assert message in str(caught.value)
 
 
-def test_real_arrays_are_all_that_must_be_finite() -> None:
-    dense = layers.QuantizedDense(WEIGHT, f32([1]), layers.StaticRange(f32(2), i32(0)))
-    assert [array.tolist() for array in layers.real_arrays(dense)] == [1.0, 2.0, [1.0]]
-    assert layers.real_arrays(layers.ClipAction(f32(-np.inf), f32(np.inf))) == ()
+EVERY: dict[type, tuple[Layer, tuple[int, ...]]] = {
+    layers.SelectInputs: (layers.SelectInputs(np.array([0, 2], np.uint16)), (3,)),
+    layers.Standardize: (layers.Standardize(f32([0, 0]), f32([1, 1]), f32([np.inf, 5])), (2,)),
+    layers.Dense: (layers.Dense(f32([[1, 2]]), f32([1])), (2,)),
+    layers.QuantizedDense: (
+        layers.QuantizedDense(WEIGHT, f32([1]), layers.StaticRange(f32([1, 1]), i32([0, 0]))),
+        (2,),
+    ),
+    layers.Conv2d: (layers.Conv2d(f32(np.ones((1, 1, 2, 2))), f32([1]), (1, 1)), (1, 3, 3)),
+    layers.QuantizedConv2d: (
+        layers.QuantizedConv2d(KERNEL, f32([1]), layers.StaticRange(f32(1), i32(0)), (1, 1)),
+        (1, 3, 3),
+    ),
+    layers.LayerNorm: (layers.LayerNorm(f32([1, 1]), f32([0, 0])), (2,)),
+    layers.Flatten: (layers.Flatten(), (2, 2)),
+    layers.Relu: (layers.Relu(), (2,)),
+    layers.Tanh: (layers.Tanh(), (2,)),
+    layers.Sigmoid: (layers.Sigmoid(), (2,)),
+    layers.Elu: (layers.Elu(), (2,)),
+    layers.LeakyRelu: (layers.LeakyRelu(), (2,)),
+    layers.Silu: (layers.Silu(), (2,)),
+    layers.Gelu: (layers.Gelu(), (2,)),
+    layers.HardTanh: (layers.HardTanh(-1.0, 1.0), (2,)),
+    layers.SquashAction: (layers.SquashAction(), (2,)),
+    layers.RescaleAction: (layers.RescaleAction(f32([1, 1]), f32([0, 0])), (2,)),
+    layers.ClipAction: (layers.ClipAction(f32([-1, -np.inf]), f32([1, 1])), (2,)),
+    layers.ArgmaxAction: (layers.ArgmaxAction((2,)), (2,)),
+}
+"""One layer of each kind, with the shape of an input that it takes."""
+
+
+def broken(value: Any) -> list[Callable[[], Any]]:
+    """What makes the value with a NaN in place of one of its real numbers, once for each place."""
+    match value:
+        case float():
+            return [lambda: math.nan]
+        case np.ndarray() if value.dtype.kind == "f":
+            return [lambda mask=mask: np.where(mask, np.float32("nan"), value) for mask in _masks(value)]
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return [
+                lambda name=field.name, make=make: dataclasses.replace(value, **{name: make()})
+                for field in dataclasses.fields(value)
+                for make in broken(getattr(value, field.name))
+            ]
+        case _:
+            return []
+
+
+def _masks(array: np.ndarray) -> list[np.ndarray]:
+    return [np.arange(array.size).reshape(array.shape) == place for place in range(array.size)]
+
+
+def stacked(layer: Layer, shape: tuple[int, ...]) -> Policy:
+    """A policy with that layer, beside what it takes to be one."""
+    if len(shape) > 1:
+        box, before = spaces.Box(shape, np.array(-1.0), np.array(1.0)), ()
+        size = int(np.prod(layers.output_shape(layer, shape)))
+        after: tuple[Layer, ...] = (layers.Flatten(), layers.Dense(f32(np.ones((2, size))), None))
+    else:
+        box, after = spaces.Box((3,), np.array(-1.0), np.array(1.0)), ()
+        before = (layers.Dense(f32(np.ones((*shape, 3))), None),)
+    stack = (*before, layer, *after)
+    if isinstance(layer, layers.ArgmaxAction):
+        return Policy(box, spaces.Discrete(2), stack)
+    return Policy(box, spaces.Box(_output(stack, spaces.input_shape(box)), np.array(-1.0), np.array(1.0)), stack)
+
+
+def _output(stack: tuple[Layer, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    for layer in stack:
+        shape = layers.output_shape(layer, shape)
+    return shape
+
+
+def test_there_is_one_of_every_kind() -> None:
+    assert set(EVERY) == set(layers.KINDS.values())
+
+
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
+def test_a_layer_of_any_kind_with_a_number_that_is_none_is_refused(kind: type) -> None:
+    layer, shape = EVERY[kind]
+    stacked(layer, shape)
+    for make in broken(layer):
+        with pytest.raises(LilliputError, match=r"holds a number that is not finite|has the epsilon nan"):
+            stacked(make(), shape)
+
+
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
+def test_a_layer_of_any_kind_counts_what_it_computes(kind: type) -> None:
+    """Oracle: the arithmetic on an input, by the reference, and the arrays by name."""
+    layer, shape = EVERY[kind]
+    computed = reference.apply(layer, np.ones((1, *shape), np.float32)).shape[1:]
+    assert layers.output_shape(layer, shape) == computed
+    named = [getattr(layer, name, None) for name in ("weight", "bias")]
+    sizes = [int(np.prod(one.shape)) for one in named if one is not None]
+    assert sum(array.size for array in numbers.parameters(layer)) == sum(sizes)
+    linear = isinstance(layer, layers.Linear)
+    assert numbers.n_macs(layer, computed) == (sizes[0] * int(np.prod(computed[1:], dtype=int)) if linear else 0)
+
+
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
+def test_a_layer_of_any_kind_refuses_an_input_that_it_does_not_take(kind: type) -> None:
+    takes_any = (layers.Flatten, *get_args(layers.Activation), layers.SquashAction)
+    layer, _ = EVERY[kind]
+    if kind in takes_any:
+        assert layers.output_shape(layer, (7,)) == (7,)
+        return
+    with pytest.raises(LilliputError):
+        layers.output_shape(layer, (1,))
+
+
+NO_KIND = """
+import dataclasses, numpy as np
+from lilliput.policies import constants, layers, numbers, reference
+
+@dataclasses.dataclass(frozen=True)
+class Rotate:
+    angle: float = float("nan")
+
+x = np.ones((1, 2), np.float32)
+for function, more in (
+    (layers.output_shape, [(2,)]), (numbers.real_numbers, []), (numbers.bounds, []), (numbers.parameters, []),
+    (numbers.n_macs, [(2,)]), (reference.apply, [x]), (constants.constants, []),
+):
+    try:
+        print(function.__name__, function(Rotate(), *more))
+    except AssertionError:
+        pass
+"""
+
+
+def test_a_layer_of_no_kind_is_never_taken_for_one() -> None:
+    """In a process of its own: here the types of arguments are checked, there they are not."""
+    done = subprocess.run([sys.executable, "-c", NO_KIND], capture_output=True, text=True, check=True)
+    assert done.stdout == ""

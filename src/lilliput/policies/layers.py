@@ -5,7 +5,7 @@ arithmetic always reads them as float32. Adding a layer: one class here, then wh
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, assert_never, final
 
 import numpy as np
 
@@ -347,8 +347,10 @@ def output_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
             arrays = (layer.scale, layer.offset)
         case ClipAction():
             arrays = (layer.low, layer.high)
-        case _:
+        case Relu() | Tanh() | Sigmoid() | Elu() | LeakyRelu() | Silu() | Gelu() | HardTanh() | SquashAction():
             return shape
+        case _:
+            assert_never(layer)
     for array in arrays:
         if array.shape not in ((), shape):
             raise LilliputError(
@@ -367,21 +369,3 @@ def _check_range(range_: InputRange, shape: tuple[int, ...]) -> None:
         raise LilliputError(
             f"an input range of shape {list(range_.inverse_scale.shape)} for an input of shape {list(shape)}"
         )
-
-
-def real_arrays(layer: Layer) -> tuple[np.ndarray, ...]:
-    """Every real array of the layer: what must be finite (an infinite clip or bound apart)."""
-    match layer:
-        case Dense() | Conv2d():
-            return (layer.weight,) if layer.bias is None else (layer.weight, layer.bias)
-        case QuantizedDense() | QuantizedConv2d():
-            ranges = (layer.input.inverse_scale,) if isinstance(layer.input, StaticRange) else ()
-            return (layer.weight.scale, *ranges, *(() if layer.bias is None else (layer.bias,)))
-        case LayerNorm():
-            return layer.weight, layer.bias
-        case Standardize():
-            return layer.mean, layer.scale
-        case RescaleAction():
-            return layer.scale, layer.offset
-        case _:
-            return ()

@@ -13,7 +13,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.files import write_whole
-from lilliput.policies import constants, layers, spaces
+from lilliput.policies import constants, layers, numbers, spaces
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.layers import Layer
 
@@ -102,7 +102,7 @@ class Policy:
     @property
     def n_macs(self) -> int:
         """Multiply-accumulates of one decision in the linear layers; weights that are zero count."""
-        return _n_macs(self)
+        return sum(numbers.n_macs(one, shape) for one, shape in zip(self.layers, layer_shapes(self)[1:], strict=True))
 
     @property
     def weight_bits(self) -> tuple[int, ...]:
@@ -195,14 +195,8 @@ def _check_critic(policy: Policy) -> None:
 
 def _check_numbers(stack: tuple[Layer, ...]) -> None:
     for index, layer in enumerate(stack):
-        bounds = {
-            layers.ClipAction: ("low", "high"),
-            layers.Standardize: ("clip",),
-        }.get(type(layer), ())
-        numbers = (getattr(layer, f.name) for f in dataclasses.fields(layer))
-        reals = (*layers.real_arrays(layer), *(number for number in numbers if isinstance(number, float)))
-        finite = all(bool(np.isfinite(array).all()) for array in reals)
-        if not finite or any(bool(np.isnan(getattr(layer, name)).any()) for name in bounds):
+        finite = all(bool(np.isfinite(one).all()) for one in numbers.real_numbers(layer))
+        if not finite or any(bool(np.isnan(bound).any()) for bound in numbers.bounds(layer)):
             raise LilliputError(f"layer {index} ({type(layer).__name__}) holds a number that is not finite")
 
 
@@ -215,25 +209,7 @@ def _check_choices(policy: Policy, sizes: tuple[int, ...]) -> None:
 
 
 def _parameters(policy: Policy) -> list[np.ndarray]:
-    found: list[np.ndarray] = []
-    for layer in policy.layers:
-        if isinstance(layer, layers.Linear):
-            found.append(layer.weight.values if isinstance(layer.weight, QuantizedTensor) else layer.weight)
-            found += [] if layer.bias is None else [layer.bias]
-        elif isinstance(layer, layers.LayerNorm):
-            found += [layer.weight, layer.bias]
-    return found
-
-
-def _n_macs(policy: Policy) -> int:
-    shapes = layer_shapes(policy)
-    total = 0
-    for layer, shape in zip(policy.layers, shapes[1:], strict=True):
-        if isinstance(layer, layers.Dense | layers.QuantizedDense):
-            total += int(np.prod(layer.weight.shape))
-        elif isinstance(layer, layers.Conv2d | layers.QuantizedConv2d):
-            total += int(np.prod(layer.weight.shape)) * shape[1] * shape[2]
-    return total
+    return [array for layer in policy.layers for array in numbers.parameters(layer)]
 
 
 def _structure(policy: Policy) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from lilliput.errors import LilliputError
-from lilliput.policies import layers, spaces
+from lilliput.policies import layers, numbers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy
 
@@ -114,8 +114,8 @@ def intact(critic: tuple[Layer, ...], n_inputs: int) -> tuple[Layer, ...]:
             shape = layers.output_shape(layer, shape)
     except LilliputError:
         return ()
-    numbers = [array for layer in critic if isinstance(layer, layers.Dense) for array in layers.real_arrays(layer)]
-    return critic if shape == (1,) and all(np.isfinite(array).all() for array in numbers) else ()
+    reals = [one for layer in critic for one in numbers.real_numbers(layer)]
+    return critic if shape == (1,) and all(np.isfinite(one).all() for one in reals) else ()
 
 
 def conv2d(state: State, prefix: str, stride: int, kernel: int, name: str) -> layers.Conv2d:
