@@ -192,6 +192,7 @@ def test_the_prefixes_of_compile_and_data_parallel_are_taken_off(wrap: str, tmp_
 
 
 def test_no_two_layouts_take_the_same_file() -> None:
+    assert len({one.what for one in state_dict.LAYOUTS}) == len(state_dict.LAYOUTS)
     for state in (SFUJIM, PRANZ, HIDDEN, LAYER_NORM, ERL, UDACITY, ACTOR_CRITIC, PPO, DQN):
         keys = saved(state, "x").arrays
         fits = [one.what for one in state_dict.LAYOUTS if not one.missing(keys) and not one.left_over(keys)]
@@ -205,7 +206,8 @@ def extra(state: State, **more: Any) -> dict[str, Any]:
 V = np.ones(5, "f4")
 CONVOLUTION = {"weight": np.zeros((16, 3, 2, 2), "f4"), "bias": np.zeros(16, "f4")}
 NEARLY = {
-    "rsl_rl's standard deviation": (extra(ACTOR_CRITIC, std=V), "std besides .it has the spread of real actions"),
+    "rsl_rl's standard deviation": (extra(ACTOR_CRITIC, std=V), "which activation .*elu by rsl_rl's default"),
+    "a deviation of another name": (extra(ACTOR_CRITIC, std_dev=V), "std_dev besides .it has the spread of real act"),
     "a memory before the actor": (extra(ACTOR_CRITIC, memory_a__rnn__weight_ih_l0=V), "it has a memory"),
     "an estimator": (ACTOR_CRITIC | mlp("estimator.encoder", [9, 4, 2]), "another network feeds the actor"),
     "images before the actor": (ACTOR_CRITIC | {"image_conv.0.weight": CONVOLUTION["weight"]}, "for images"),

@@ -37,7 +37,9 @@ def n_outputs(stack: Sequence[Layer]) -> int:
     return _dense(stack)[-1].weight.shape[0]
 
 
-def vector_policy(stack: Sequence[Layer], action: str, source: Source, said: Provenance) -> Policy:
+def vector_policy(
+    stack: Sequence[Layer], action: str, source: Source, said: Provenance, *, unbounded: str = ""
+) -> Policy:
     """The policy of a network on a vector.
 
     Args:
@@ -45,6 +47,8 @@ def vector_policy(stack: Sequence[Layer], action: str, source: Source, said: Pro
         action: a key of `answers.ACTIONS`: how its outputs become the action; the bounds of real ones are asked for.
         source: what is read.
         said: framework, algorithm, guesses.
+        unbounded: of formats whose programs leave the action to the environment: a sentence that says so, where no
+            bounds are given.
 
     Raises:
         LilliputError: no bounds for real actions.
@@ -55,7 +59,10 @@ def vector_policy(stack: Sequence[Layer], action: str, source: Source, said: Pro
     if action == "discrete":
         provenance = dataclasses.replace(said, guesses=guesses)
         return Policy(space, spaces.Discrete(n), (*stack, layers.ArgmaxAction((n,))), provenance)
-    bounds, origin = source.answers.action_space(n, source.name)
+    if unbounded and source.answers.given_space(n, source.name) is None:
+        bounds, origin = spaces.Box((n,), np.asarray(-np.inf), np.asarray(np.inf)), unbounded
+    else:
+        bounds, origin = source.answers.action_space(n, source.name)
     provenance = dataclasses.replace(said, guesses=(*guesses, origin))
     return Policy(space, bounds, (*stack, *action_head(action, bounds, source.name)), provenance)
 

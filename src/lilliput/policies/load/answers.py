@@ -126,12 +126,8 @@ class Answers:
         Raises:
             LilliputError: there are none, or they do not fit `n_actions` numbers.
         """
-        self.taken |= {"action_low", "action_high"}
-        if self.low is not None and self.high is not None:
-            low, high = (self._bound(bound, n_actions, name) for bound in (self.low, self.high))
-            if not (low < high).all():
-                raise LilliputError(f"{name}: action_low is not below action_high")
-            return spaces.Box((n_actions,), low, high), "the bounds of the action are not in the file: as given"
+        if (space := self.given_space(n_actions, name)) is not None:
+            return space, "the bounds of the action are not in the file: as given"
         if environment := self.environment or trained_on:
             space = self._space_of(environment, name)
             if space.size != n_actions:
@@ -162,6 +158,20 @@ class Answers:
             return made.observation_space.shape
         finally:
             made.close()
+
+    def given_space(self, n_actions: int, name: str) -> spaces.Box | None:
+        """The bounds of the action that were given as numbers; None where none were.
+
+        Raises:
+            LilliputError: they do not fit `n_actions` numbers.
+        """
+        self.taken |= {"action_low", "action_high"}
+        if self.low is None or self.high is None:
+            return None
+        low, high = (self._bound(bound, n_actions, name) for bound in (self.low, self.high))
+        if not (low < high).all():
+            raise LilliputError(f"{name}: action_low is not below action_high")
+        return spaces.Box((n_actions,), low, high)
 
     def unused(self) -> list[str]:
         """The options that were given and that no reader asked for."""

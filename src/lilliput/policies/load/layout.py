@@ -19,7 +19,10 @@ _MEANINGS = (
     (r"memory|rnn|lstm|gru|hidden_state", "it has a memory"),
     (r"estimat|adapt|encod|latent|history|teacher|transformer|attention", "another network feeds the actor"),
     (r"conv|cnn|image|vision|pool", "its observations go through a network for images"),
-    (r"normal|rms|running|obs_mean|obs_std|state_mean|state_std", "its observations are normalized"),
+    (
+        r"obs\w*norm|normaliz|rms|running|preprocessor|obs_mean|obs_std|state_mean|state_std",
+        "its observations are normalized",
+    ),
     (r"atoms|quantile|support|adv|noisy|sigma_weight", "its outputs are no plain values of actions"),
     (r"std|sigma|logvar", "it has the spread of real actions"),
 )

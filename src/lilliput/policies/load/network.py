@@ -305,6 +305,11 @@ def _short(bound: np.ndarray) -> np.ndarray:
     return np.asarray(flat[0]) if (flat == flat[0]).all() else flat
 
 
+def standardize(mean: np.ndarray, scale: np.ndarray, clip: float) -> layers.Standardize:
+    """The layer clip((x - mean) * scale, -clip, clip), in float32."""
+    return layers.Standardize(*(np.asarray(part, np.float32) for part in (mean, scale, clip)))
+
+
 def scale_image() -> layers.Standardize:
     """The layer that divides pixels by 255."""
     mean, scale, clip = (np.asarray(number, np.float32) for number in (0.0, 1 / 255, np.inf))

@@ -83,9 +83,9 @@ def side_of_zip(path: Path) -> Side:
     folder = next((f for f in folders if (f / "config.yml").is_file() or (f / "vecnormalize.pkl").is_file()), None)
     if folder is None:
         return Side()
-    config = _read_yaml(folder / "config.yml")
-    arguments = _read_yaml(folder / "args.yml")
-    environment_arguments = _read_yaml(folder / "env_kwargs.yml")
+    config = read_yaml(folder / "config.yml")
+    arguments = read_yaml(folder / "args.yml")
+    environment_arguments = read_yaml(folder / "env_kwargs.yml")
     statistics = folder / "vecnormalize.pkl"
     normalized = _normalized(config.get("normalize")) if config else None
     return Side(
@@ -173,7 +173,7 @@ def _unknown(kind: str, name: str) -> LilliputError:
     )
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
     """The file as plain data; empty where there is none.
 
     Raises:

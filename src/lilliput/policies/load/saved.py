@@ -17,7 +17,7 @@ Path = tuple[str, ...]
 """The keys of the dicts on the way to something; the keys of a state dict have dots inside."""
 
 _LEARNERS = re.compile(
-    r"critic\w*|\w*target\w*|values?(_\w+)?|qf?[12](_\w+)?|\w*optim\w*|\w*scheduler\w*", re.IGNORECASE
+    r"(?i)(?:critic|privileged|teacher|rnd)\w*|\w*(?:target|optim|scheduler)\w*|values?(?:_\w+)?|qf?[12](?:_\w+)?"
 )
 """Members of a checkpoint that are not the policy's, and that a policy does without."""
 
@@ -33,6 +33,7 @@ class Saved:
             [1].fc1.weight.
         values: numbers, texts and lists of them, by path.
         objects: the class of whatever is no data, by path.
+        members: the names in the outermost dict.
         module: the pickled module, where the file holds one, alone or first in a list; beside: what follows it there.
     """
 
@@ -40,6 +41,7 @@ class Saved:
     arrays: dict[str, np.ndarray]
     values: dict[str, Any]
     objects: dict[str, str]
+    members: tuple[str, ...] = ()
     module: Module | None = None
     beside: tuple[Any, ...] = ()
 
@@ -52,7 +54,7 @@ def saved(value: Any, name: str) -> Saved:
     """
     first, *rest = value if isinstance(value, list | tuple) and value else [value]
     if isinstance(first, Module):
-        return Saved(name, {}, {}, {}, first, tuple(rest))
+        return Saved(name, {}, {}, {}, (), first, tuple(rest))
     arrays: dict[Path, np.ndarray] = {}
     values: dict[str, Any] = {}
     objects: dict[str, str] = {}
@@ -66,7 +68,8 @@ def saved(value: Any, name: str) -> Saved:
                 values[".".join(path)] = leaf
         if len(arrays) + len(values) + len(objects) > MAX_ENTRIES:
             raise LilliputError(f"{name} holds more than {MAX_ENTRIES} things; save the policy's state_dict() alone")
-    return Saved(name, _named(arrays), values, objects)
+    members = tuple(map(str, value)) if isinstance(value, dict) else ()
+    return Saved(name, _named(arrays), values, objects, members)
 
 
 def class_of(value: Any) -> str:

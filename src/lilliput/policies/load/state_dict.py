@@ -7,7 +7,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
-from lilliput.policies.load import chains, cleanrl, own_network
+from lilliput.policies.load import chains, cleanrl, own_network, rsl_rl, simulators
 from lilliput.policies.load.answers import ACTIVATIONS
 from lilliput.policies.load.ikostrikov import is_ikostrikov, read_ikostrikov
 from lilliput.policies.load.layout import WAY_OUT, Layout, recognise, refusal
@@ -18,7 +18,7 @@ from lilliput.policies.load.spinning_up import is_spinning_up, read_spinning_up
 from lilliput.policies.load.torch_file import read_torch
 from lilliput.policies.policy import Policy
 
-LAYOUTS: Final[tuple[Layout, ...]] = (*cleanrl.LAYOUTS, *chains.LAYOUTS)
+LAYOUTS: Final[tuple[Layout, ...]] = (*cleanrl.LAYOUTS, *chains.LAYOUTS, *rsl_rl.LAYOUTS, *simulators.LAYOUTS)
 """The layouts, in the order in which they are tried; docs/formats.md lists them."""
 
 _STATISTICS = re.compile(r"(?i)obs|state|norm|rms|mean|std|var")
@@ -34,6 +34,8 @@ def read_state_dict(source: Source) -> Policy:
     found = saved(read_torch(source.data, source.name), source.name)
     if found.module is not None:
         return _read_module(found, source)
+    if rsl_rl.is_of_two_numbers(found):
+        return rsl_rl.refuse_two_numbers(found, source)
     layout = recognise(found, LAYOUTS)
     if layout is not None:
         policy = layout.read(found, source)

@@ -1,0 +1,126 @@
+"""rsl_rl's `model_N.pt`, as Isaac Gym, Isaac Lab, mjlab and Unitree's programs write it: three layouts by version.
+
+The activation is in no file of weights: it stands in Isaac Lab's `params/agent.yaml` beside it, or has to be said. The
+observation is (x - mean) / (std + 0.01) where statistics are in the file. The action is the network's output: scale,
+offset and clip are the environment's.
+"""
+
+import dataclasses
+import re
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import spaces
+from lilliput.policies.layers import Layer
+from lilliput.policies.load import network
+from lilliput.policies.load.actor import n_outputs, vector_policy
+from lilliput.policies.load.answers import ACTIVATIONS
+from lilliput.policies.load.layout import WAY_OUT, Layout, numbered
+from lilliput.policies.load.network import State
+from lilliput.policies.load.rl_zoo import read_yaml
+from lilliput.policies.load.saved import Saved
+from lilliput.policies.load.source import Source
+from lilliput.policies.policy import Policy, Provenance
+
+FRAMEWORK = "rsl_rl"
+EPSILON = 0.01
+"""Of EmpiricalNormalization; it is in no file."""
+
+_NAMES = {"lrelu": "leaky_relu", "swish": "silu", "identity": "none"}
+"""rsl_rl's names of activations, where they differ from ours."""
+
+_ENVIRONMENTS = "scale, offset and clip of the action are the environment's and not in the file: taken as it is"
+_STATISTICS = ("_mean", "_var", "_std", "count")
+
+
+def _read(actor: str, normalizer: str, saved: Saved, source: Source) -> Policy:
+    state, name = saved.arrays, saved.name
+    activation, guesses = _activation(source)
+    stack = network.closed(state, actor, activation, name)
+    if normalizer:
+        mean, std = (network.array(state, f"{normalizer}.{key}", name).reshape(-1) for key in ("_mean", "_std"))
+        stack = [network.standardize(mean, 1 / (std.astype(np.float64) + EPSILON), np.inf), *stack]
+        guesses = (*guesses, f"the normalizer's epsilon is not in the file: {EPSILON}, as in rsl_rl")
+    said = Provenance(framework=FRAMEWORK, algorithm="PPO", guesses=guesses)
+    policy = vector_policy(stack, "continuous", source, said, unbounded=_ENVIRONMENTS)
+    return dataclasses.replace(policy, provenance=_with_std(policy, state))
+
+
+def _with_std(policy: Policy, state: State) -> Provenance:
+    """The provenance with the spread of the actions: std itself, or its logarithm."""
+    assert isinstance(policy.action_space, spaces.Box)
+    (key,) = (key for key in state if re.fullmatch(rf"(?:\w+\.)*{_STD}", key))
+    spread = state[key].astype(np.float64).reshape(-1)
+    spread = np.exp(spread) if "log_std" in key else spread
+    fits = spread.size == policy.action_space.size and bool((np.isfinite(spread) & (spread > 0)).all())
+    return dataclasses.replace(policy.provenance, action_std=tuple(map(float, spread)) if fits else ())
+
+
+def _activation(source: Source) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
+    """The activation that was given, or that of the run's params/agent.yaml, and a sentence that says so."""
+    if source.answers.activation is None:
+        config = read_yaml(source.folder / "params" / "agent.yaml")
+        sections: list[Any] = [config.get(key) for key in ("actor", "student", "policy")]
+        found = {
+            str(section["activation"]) for section in sections if isinstance(section, dict) and "activation" in section
+        }
+        if len(found) == 1:
+            name = _NAMES.get(text := found.pop(), text)
+            if name not in ACTIVATIONS:
+                raise LilliputError(f"params/agent.yaml: activation is {text[:40]!r}; {WAY_OUT}")
+            return ACTIVATIONS[name], (f"the hidden activation is {name}, as params/agent.yaml beside the file says",)
+    return source.answers.activation_layers(source.name, "elu by rsl_rl's default, params/agent.yaml says it"), ()
+
+
+def is_of_two_numbers(saved: Saved) -> bool:
+    """Whether it is rsl_rl 4's, with nothing of a distribution: a network that may give two numbers an action."""
+    own = all(key.startswith(("mlp.", "obs_normalizer.")) for key in saved.arrays)
+    return own and "actor_state_dict" in saved.members
+
+
+def refuse_two_numbers(saved: Saved, source: Source) -> Policy:
+    """Nothing.
+
+    Raises:
+        LilliputError: always; it names the way out.
+    """
+    n = n_outputs(network.closed(saved.arrays, "mlp", (), saved.name))
+    raise LilliputError(
+        f"{source.name} is of rsl_rl 4 or later without distribution.*: its {n} outputs may be a Beta distribution's "
+        "or two numbers an action of a state-dependent Gaussian, which the file does not tell; give the ONNX file of "
+        "rsl_rl's own export, runner.export_policy_to_onnx()"
+    )
+
+
+_STD = r"(?:distribution\.)?(?:log_)?std(?:_param)?"
+
+
+def _layout(what: str, actor: str, std: str, normalizer: str = "", learner: tuple[str, ...] = ()) -> Layout:
+    statistics = tuple(rf"{re.escape(normalizer)}\.{key}" for key in _STATISTICS if normalizer)
+    name = f"{what}{' with statistics' if normalizer else ''}"
+    return Layout(name, (std, *numbered(actor), *statistics), partial(_read, actor, normalizer), learner)
+
+
+_NAMES_OF_STD = r"(?:log_)?std"
+_CRITIC = (*numbered("critic"), r"critic_obs_normalizer\..*")
+_TEACHER = (*numbered("teacher"), r"teacher_obs_normalizer\..*")
+_DISTRIBUTION = r"distribution\.(?:log_)?std_param"
+
+LAYOUTS: Final = (
+    _layout("rsl_rl's actor-critic", "actor", _NAMES_OF_STD, learner=_CRITIC),
+    _layout("rsl_rl's actor-critic", "actor", _NAMES_OF_STD, "actor_obs_normalizer", _CRITIC),
+    _layout(
+        "rsl_rl 2's actor-critic",
+        "model_state_dict.actor",
+        rf"model_state_dict\.{_NAMES_OF_STD}",
+        "obs_norm_state_dict",
+        numbered("model_state_dict.critic"),
+    ),
+    _layout("rsl_rl's student", "student", _NAMES_OF_STD, learner=_TEACHER),
+    _layout("rsl_rl's student", "student", _NAMES_OF_STD, "student_obs_normalizer", _TEACHER),
+    _layout("rsl_rl 4's model", "mlp", _DISTRIBUTION),
+    _layout("rsl_rl 4's model", "mlp", _DISTRIBUTION, "obs_normalizer"),
+)

@@ -1,0 +1,111 @@
+"""rl_games' and skrl's checkpoints, as Isaac Lab writes them: statistics inside, activation and bounds to be said."""
+
+import dataclasses
+import itertools
+import re
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from lilliput.policies import layers, spaces
+from lilliput.policies.layers import Layer
+from lilliput.policies.load import network
+from lilliput.policies.load.actor import UNBOUNDED, convention, n_inputs, n_outputs, vector_policy
+from lilliput.policies.load.layout import Layout, linear, numbered
+from lilliput.policies.load.saved import Saved
+from lilliput.policies.load.source import Source
+from lilliput.policies.policy import Policy, Provenance
+
+CLIP = 5.0
+"""Of both normalizers; it is in no file."""
+
+_NETWORK = "a2c_network"
+_STATISTICS = ("running_mean_std.running_mean", "running_mean_std.running_var")
+
+
+def _rl_games(head: str, keys: tuple[str, ...], saved: Saved, source: Source) -> Policy:
+    """rl_games' player: clip((x - mean) / sqrt(var + 1e-5), -5, 5), and the action clipped to [-1, 1] and rescaled."""
+    state, name = saved.arrays, saved.name
+    activation = source.answers.activation_layers(name, "elu in most configurations; mlp: activation says it")
+    found, _ = network.sequential(state, f"{_NETWORK}.actor_mlp", activation, name)
+    stack: list[Layer] = [*found, network.dense(state, f"{_NETWORK}.{head}", name)]
+    guesses = ["the last activation (mu_activation) is not in the file: none, as by default in rl_games"]
+    if keys:
+        mean, var = (np.asarray(state[key], np.float64) for key in keys)
+        stack = [network.standardize(mean, 1 / np.sqrt(var + 1e-5), CLIP), *stack]
+        guesses.append("the normalizer's epsilon and clip are not in the file: 1e-5 and 5, as in rl_games")
+    said = Provenance(framework="rl_games", algorithm="PPO", guesses=tuple(guesses))
+    if head == "logits":
+        return vector_policy(stack, "discrete", source, said)
+    space, origin = source.answers.action_space(n_outputs(stack), name)
+    if np.isfinite([space.low, space.high]).all():
+        clip = layers.HardTanh(-1.0, 1.0)
+        tail = [clip, *network.rescale_head((space.high - space.low) / 2, (space.high + space.low) / 2, name)]
+        guesses.append("the mean is clipped to [-1, 1] and moved to the bounds, as with rl_games' clip_actions")
+    else:
+        tail = []
+    provenance = dataclasses.replace(said, guesses=(*guesses, UNBOUNDED, origin))
+    inputs = spaces.Box((n_inputs(stack),), np.asarray(-np.inf), np.asarray(np.inf))
+    policy = Policy(inputs, space, (*stack, *tail), provenance)
+    return network.with_std(policy, state, f"{_NETWORK}.sigma")
+
+
+def _skrl(prefix: str, normalizer: str, saved: Saved, source: Source) -> Policy:
+    """Skrl's Gaussian model: clip((x - mean) / (sqrt(var) + 1e-8), -5, 5), then the network."""
+    state, name = saved.arrays, saved.name
+    activation = source.answers.activation_layers(name, "the run's configuration says it")
+    if f"{prefix}policy_layer.weight" in state:
+        found, _ = network.sequential(state, f"{prefix}net_container", activation, name)
+        stack: list[Layer] = [*found, network.dense(state, f"{prefix}policy_layer", name)]
+    else:
+        stack = network.closed(state, f"{prefix}net_container", activation, name)
+    guesses: list[str] = []
+    if normalizer:
+        mean, var = (
+            np.asarray(state[f"{normalizer}.{key}"], np.float64) for key in ("running_mean", "running_variance")
+        )
+        stack = [network.standardize(mean, 1 / (np.sqrt(var) + 1e-8), CLIP), *stack]
+        guesses.append("the normalizer's epsilon and clip are not in the file: 1e-8 and 5, as by default in skrl")
+    action = source.answers.take("action") or "continuous"
+    if source.answers.action is None:
+        guesses.append(convention("how the outputs become an action", "as they are", "skrl's output: ACTIONS"))
+    said = Provenance(framework="skrl", algorithm="PPO", guesses=tuple(guesses))
+    unbounded = "skrl clips no action by default: taken as it is" if action == "continuous" else ""
+    policy = vector_policy(stack, action, source, said, unbounded=unbounded)
+    return network.with_std(policy, state, f"{prefix}log_std_parameter")
+
+
+def _rl_games_layouts() -> list[Layout]:
+    learner = (
+        *linear(f"{_NETWORK}.value"),
+        *numbered(f"{_NETWORK}.critic_mlp"),
+        r"value_mean_std\..*",
+        r"running_mean_std\.count",
+    )
+    heads = {"mu": (*linear(f"{_NETWORK}.mu"), rf"{_NETWORK}\.sigma"), "logits": linear(f"{_NETWORK}.logits")}
+    found: list[Layout] = []
+    for (head, own), statistics in itertools.product(heads.items(), ((), _STATISTICS)):
+        keys = (*numbered(f"{_NETWORK}.actor_mlp"), *own, *map(re.escape, statistics))
+        what = f"rl_games' PPO ({head}{', with statistics' if statistics else ''})"
+        found.append(Layout(what, keys, partial(_rl_games, head, statistics), learner))
+    return found
+
+
+def _skrl_layouts() -> list[Layout]:
+    """With a last layer of its own where actor and critic share the others; the policy alone, or with statistics."""
+    found: list[Layout] = []
+    for normalizer, shared in itertools.product(("", "state_preprocessor", "observation_preprocessor"), (False, True)):
+        prefix = "policy." if normalizer else ""
+        own = (*numbered(f"{prefix}net_container"), rf"{prefix}log_std_parameter")
+        last = linear(f"{prefix}policy_layer") if shared else ()
+        statistics = tuple(rf"{normalizer}\.{key}" for key in ("running_mean", "running_variance") if normalizer)
+        learner = (rf"{normalizer}\.current_count", *(linear(f"{prefix}value_layer") if shared else ()))
+        if normalizer == "observation_preprocessor":  # then the other one is the critic's
+            learner = (*learner, r"state_preprocessor\..*")
+        what = f"skrl's {'shared ' if shared else ''}Gaussian model{f' with {normalizer}' if normalizer else ''}"
+        found.append(Layout(what, (*own, *last, *statistics), partial(_skrl, prefix, normalizer), learner))
+    return found
+
+
+LAYOUTS: Final = (*_rl_games_layouts(), *_skrl_layouts())

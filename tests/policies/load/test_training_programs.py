@@ -1,0 +1,133 @@
+"""Checkpoints of rsl_rl, rl_games and skrl, written by the programs themselves (fixtures/load/training/make.py)."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.policies.load.torch_writer import mlp, named, torch_file
+
+from lilliput.errors import LilliputError
+from lilliput.policies import reference, spaces
+from lilliput.policies.load import load_policy
+
+FOLDER = Path(__file__).parents[2] / "fixtures" / "load" / "training"
+OBSERVATIONS = (np.random.default_rng(0).normal(size=(1000, 5)) * 4).astype(np.float32)
+BOUNDS = {"action_low": [-2.0, -2.0], "action_high": [3.0, 2.0]}
+CASES: dict[str, dict[str, Any]] = {
+    "rsl_rl2": {"activation": "elu"},
+    "rsl_rl2_statistics": {"activation": "elu"},
+    "rsl_rl3": {"activation": "relu"},
+    "rsl_rl5_gaussian": {"activation": "elu"},
+    "skrl": {"activation": "elu"},
+    "rl_games": {"activation": "elu", **BOUNDS},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_checkpoint_acts_as_its_program(name: str) -> None:
+    policy = load_policy(FOLDER / f"{name}.pt", **CASES[name])
+    wanted = np.load(FOLDER / f"{name}.npy")
+    np.testing.assert_allclose(reference.act(policy, OBSERVATIONS), wanted, atol=2e-6)
+    assert wanted.std() > 0.1
+    assert policy.provenance.action_std == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_activation_is_not_taken_in_silence(name: str) -> None:
+    with pytest.raises(LilliputError, match=r"does not say which activation .*; give --activation relu\|tanh\|elu"):
+        load_policy(FOLDER / f"{name}.pt", **{key: value for key, value in CASES[name].items() if key in BOUNDS})
+
+
+def test_the_configuration_of_the_run_says_the_activation(tmp_path: Path) -> None:
+    (tmp_path / "params").mkdir()
+    config = tmp_path / "params" / "agent.yaml"
+    config.write_text(
+        "seed: 42\npolicy:\n  class_name: ActorCritic\n  activation: relu\n  size: !!python/tuple [1, 2]\n"
+    )
+    shutil.copy(FOLDER / "rsl_rl3.pt", tmp_path / "model_1500.pt")
+    policy = load_policy(tmp_path / "model_1500.pt")
+    assert policy.digest == load_policy(FOLDER / "rsl_rl3.pt", activation="relu").digest
+    assert "the hidden activation is relu, as params/agent.yaml beside the file says" in policy.provenance.guesses
+    assert load_policy(tmp_path / "model_1500.pt", activation="elu").digest != policy.digest
+    config.write_text("policy:\n  activation: mish\n")
+    with pytest.raises(LilliputError, match=r"agent.yaml: activation is 'mish'"):
+        load_policy(tmp_path / "model_1500.pt")
+
+
+def test_rsl_rl_leaves_the_action_to_the_environment(tmp_path: Path) -> None:
+    free = load_policy(FOLDER / "rsl_rl2.pt", activation="elu")
+    assert isinstance(free.action_space, spaces.Box)
+    assert np.isinf(free.action_space.high).all()
+    bounded = load_policy(FOLDER / "rsl_rl2.pt", activation="elu", action_low=-0.1, action_high=0.1)
+    wanted = np.clip(reference.act(free, OBSERVATIONS), np.float32(-0.1), np.float32(0.1))
+    np.testing.assert_array_equal(reference.act(bounded, OBSERVATIONS), wanted)
+
+
+def test_rl_games_without_bounds_asks_and_with_infinite_ones_gives_the_mean() -> None:
+    with pytest.raises(LilliputError, match="does not hold the bounds of its 2 actions"):
+        load_policy(FOLDER / "rl_games.pt", activation="elu")
+    mean = load_policy(FOLDER / "rl_games.pt", activation="elu", action_low=-np.inf, action_high=np.inf)
+    low, high = np.array(BOUNDS["action_low"]), np.array(BOUNDS["action_high"])
+    moved = np.clip(reference.act(mean, OBSERVATIONS), -1, 1) * (high - low) / 2 + (high + low) / 2
+    np.testing.assert_allclose(moved, np.load(FOLDER / "rl_games.npy"), atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["rsl_rl5_beta", "rsl_rl5_heteroscedasticgaussian"])
+def test_two_numbers_an_action_are_refused(name: str) -> None:
+    for said in ({}, {"activation": "elu"}, {"activation": "elu", "action": "continuous"}):
+        with pytest.raises(LilliputError, match=r"its 4 outputs may be a Beta distribution's .*export_policy_to_onnx"):
+            load_policy(FOLDER / f"{name}.pt", **said)
+
+
+STATISTICS = {f"{key}": np.ones((1, 5), "f4") for key in ("_mean", "_var", "_std")}
+RUN = {"optimizer_state_dict": {"state": {}, "param_groups": []}, "iter": 3, "infos": None}
+
+
+STD = {"std": np.ones(2, "f4")}
+MEMORY = {"rnn.rnn.weight_ih_l0": np.ones(9, "f4")}
+RL_GAMES = {"a2c_network.sigma": np.ones(2, "f4")} | mlp("a2c_network.actor_mlp", [5, 8])
+RL_GAMES |= named([8, 2], ["a2c_network.mu"])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            {
+                "model_state_dict": STD | mlp("actor", [5, 8, 2]) | {"memory_a.rnn.weight_ih_l0": np.ones(9, "f4")},
+                **RUN,
+            },
+            "is almost rsl_rl's actor-critic, but has memory_a.rnn.weight_ih_l0 besides .it has a memory",
+        ),
+        (
+            {"actor_state_dict": {"distribution.std_param": np.ones(2, "f4")} | MEMORY | mlp("mlp", [5, 8, 2]), **RUN},
+            "is almost rsl_rl 4's model, but has rnn.rnn.weight_ih_l0 besides .it has a memory",
+        ),
+        (
+            {"model_state_dict": STD | mlp("actor", [5, 8, 2]), "obs_norm_state_dict": STATISTICS, **RUN},
+            "but has no obs_norm_state_dict.count",
+        ),
+        (
+            {"model_state_dict": STD | mlp("actor", [5, 8, 2]), "amp_normalizer": STATISTICS, **RUN},
+            "no layout of a state dict that is known here",
+        ),
+        (
+            {
+                "policy": {"log_std_parameter": np.ones(2, "f4")} | mlp("net_container", [5, 8, 2]),
+                "mine_preprocessor": STATISTICS,
+            },
+            "mine_preprocessor",
+        ),
+        (
+            {"model": RL_GAMES | mlp("a2c_network.actor_cnn", [5, 8])},
+            "is almost rl_games' PPO .mu., but has a2c_network.actor_cnn",
+        ),
+    ],
+)
+def test_what_is_nearly_one_of_them_is_refused(value: Any, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "model_3.pt"
+    path.write_bytes(torch_file(value))
+    with pytest.raises(LilliputError, match=message):
+        load_policy(path, activation="elu")
