@@ -41,6 +41,14 @@ _ROWS = (
     ),
     Quantity("episode_length", "1", "higher", False, 1, "the steps of one episode, one value a seed"),
     Quantity(
+        "episode_terminated",
+        "1",
+        "lower",
+        False,
+        1,
+        "1 where an episode ended by itself, as by a fall, 0 where a limit of steps cut it, one value a seed",
+    ),
+    Quantity(
         "episode_time_s",
         "s",
         "lower",

@@ -17,6 +17,12 @@ from lilliput.task import Task
 RANDOM_POLICY = "uniform-random"
 """The floor of policies: stands in a cell where a subject's digest does."""
 
+MAX_STEPS = "max_steps"
+"""Name of the setting that cuts episodes."""
+
+REFERENCE = "reference"
+"""Stands in a cell where a format does: the policy is played by its meaning, in an arithmetic that no format has."""
+
 Status = Literal["done", "failed", "not_applicable"]
 
 
@@ -44,7 +50,7 @@ class Cell:
         recipe: its canonical text; empty for the baseline.
         task: what is judged; items: the parts of it in order, such as the seeds of the episodes.
         floor: who answers without knowing anything: retention is counted from it.
-        format: onnx or c.
+        format: onnx, c, or `REFERENCE`.
         target: host, or the processor that is emulated.
         compression_seed: of everything random in the recipe.
         quantities: what is measured.
@@ -68,6 +74,12 @@ class Cell:
     def is_floor(self) -> bool:
         """Whether the floor itself is measured."""
         return self.subject == self.floor
+
+    @property
+    def max_steps(self) -> int | None:
+        """After how many steps episodes are cut, where that is not the usual."""
+        text = dict(self.settings).get(MAX_STEPS)
+        return int(text) if text else None
 
     @property
     def digest(self) -> str:

@@ -1,11 +1,13 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from lilliput.measurement import Absent, Measurement
-from lilliput.record import RANDOM_POLICY, Cell, Record
+from lilliput.measurement import Absent, Conditions, Measurement
+from lilliput.record import RANDOM_POLICY, REFERENCE, Cell, Record
 from lilliput.report import summary, table
+from lilliput.report.answers import verdict_of
 from lilliput.task import Task
 
 SEEDS = tuple(range(100))
@@ -102,3 +104,82 @@ def test_a_measurement_in_a_line():
     line = table.measurement_line(Measurement("latency_s", (1e-6, 2e-6, 3e-6), "measured: here"))
     assert line == "latency_s                p50 2.00us, p95 2.90us, p99 2.98us  (3 values; measured: here)"
     assert table.measurement_line(Absent("energy_j", "no counter")).endswith("not measured: no counter")
+
+
+def under(record, **packages):
+    """The record, played under these versions."""
+    versions = tuple((f"package.{name}", text) for name, text in packages.items())
+    return dataclasses.replace(record, cell=dataclasses.replace(record.cell, versions=versions))
+
+
+def with_ends(record, terminated):
+    ends = Measurement("episode_terminated", tuple(map(float, terminated)), "measured: x")
+    return dataclasses.replace(record, measurements=(*record.measurements, ends))
+
+
+def by_reference(returns):
+    played = Measurement("episode_return", tuple(map(float, returns)), "measured: x")
+    return Record(Cell("p", "", Task("Env-v0"), SEEDS, format=REFERENCE), "done", "", (played,))
+
+
+def test_falls_stand_beside_the_mean_where_episodes_can_end_early(records):
+    assert "early" not in table.text(summary.rows(records, 0.95))
+    ended = np.arange(100) < 6
+    rows = summary.rows([*records[:2], with_ends(records[2], ended), with_ends(records[3], ended[::-1])], 0.95)
+    printed = table.text(rows)
+    assert "early" in printed
+    assert max(map(len, printed.splitlines())) <= 100
+    baseline = next(line.split() for line in printed.splitlines() if line.startswith("(baseline)"))
+    assert "6/100" in baseline
+    found = next(row for row in table.to_json(rows) if row["recipe"] == "quantize()")
+    assert (found["n_terminated"], found["baseline_terminated"]) == (6, 6)
+
+
+def test_the_floor_of_the_noise_is_a_row_and_no_less_is_called_a_difference(records):
+    base = np.array(records[2].values("episode_return"))
+    # Half of the episodes end badly where the sums are in another order: other ones each time.
+    rng = np.random.default_rng(1)
+    noisy = [np.where(rng.random(100) < 0.5, base, 200.0) for _ in range(3)]
+    played = [records[0], record("", noisy[0]), by_reference(noisy[1]), record("half()", noisy[2])]
+    lost = record("prune_units(ratio=0.9)", np.full(100, 10.0))
+    rows = summary.rows([*played, lost], 0.95)
+    assert [table.name(row) for row in rows[:2]] == ["(baseline)", "(baseline, by the reference)"]
+    assert rows[1].mean_return == noisy[1].mean()
+    difference = noisy[0] - noisy[1]
+    expected = max(abs(difference.mean()), 2 * difference.std(ddof=1) / 10)
+    assert rows[0].noise == rows[2].noise == pytest.approx(expected)
+    half, pruned = rows[2], rows[3]
+    assert abs(noisy[2].mean() - noisy[0].mean()) <= expected
+    assert half.within_noise
+    assert (pruned.within_noise, table.verdict_text(pruned)) == (False, "lost")
+    (line,) = [line for line in table.remarks(rows) if "summed in another order" in line]
+    assert line.endswith("a difference no larger is none: half()")
+
+
+def test_a_loss_no_larger_than_the_noise_is_not_called_one(records):
+    base = np.array(records[2].values("episode_return"))
+    rows = summary.rows([records[0], record("", base), by_reference(base - 200), record("half()", base - 150)], 0.95)
+    half = rows[2]
+    assert half.verdict.status == "lost"
+    assert (half.within_noise, table.verdict_text(half), verdict_of(half)) == (True, "in noise", "in noise")
+    alone = summary.rows([records[0], record("", base), record("half()", base - 150)], 0.95)[1]
+    assert (alone.noise, table.verdict_text(alone), verdict_of(alone)) == (None, "lost", "lost")
+    same = summary.rows([records[0], record("", base), by_reference(base), record("half()", base)], 0.95)
+    assert any(line.endswith("the same weights return the same") for line in table.remarks(same))
+    assert not same[2].within_noise
+
+
+def test_returns_of_two_versions_never_stand_together_without_a_word(records):
+    random, _, baseline, quantized, _ = records
+    old, new = {"mujoco": "3.3.0", "gymnasium": "1.2.0"}, {"mujoco": "4.0.0", "gymnasium": "1.2.0"}
+    rows = summary.rows([under(random, **old), under(baseline, **old), under(quantized, **new)], 0.95)
+    assert rows[0].other_versions == ""
+    said = "its baseline under mujoco 3.3.0, this under 4.0.0; the random policy under mujoco 3.3.0, this under 4.0.0"
+    assert rows[1].other_versions == said
+    assert f"quantize(): other versions are another task: {said}" in table.remarks(rows)
+    # What a machine of a cluster really had counts, not what was asked for.
+    there = Conditions(packages=(("mujoco", "3.3.0"), ("numpy", "2.0")))
+    measured = tuple(dataclasses.replace(m, conditions=there) for m in quantized.measurements)
+    elsewhere = dataclasses.replace(under(quantized, **new), measurements=measured)
+    rows = summary.rows([under(random, **new), under(baseline, **new), elsewhere], 0.95)
+    assert "its baseline under mujoco 4.0.0, this under 3.3.0" in rows[1].other_versions

@@ -6,13 +6,15 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 
 from lilliput import record
+from lilliput.cli import cli
 from lilliput.errors import LilliputError
 from lilliput.policies import policy as policy_file
 from lilliput.policies.compress import Context, compress
 from lilliput.policies.play import SeedPlan, episode_returns
-from lilliput.report import summary
+from lilliput.report import summary, table
 from lilliput.study import workspace
 from lilliput.study.compare import Comparison, cells, compare
 from lilliput.task import Task
@@ -27,14 +29,13 @@ def comparison(**changes):
 
 def test_every_number_is_the_artifacts_own(balancer, tmp_path):
     rows = summary.rows(compare(balancer, comparison(), tmp_path, 1, SILENT), 0.95)
-    assert [row.recipe for row in rows] == ["", 'quantize(scheme="dynamic")', "prune_units(ratio=0.25)"] or len(
-        rows
-    ) == 3
+    assert [row.recipe for row in rows] == ["", "", "quantize()", "prune_units(ratio=0.25)"]
+    assert [row.format for row in rows] == ["onnx", "reference", "onnx", "onnx"]
     seeds = SeedPlan(0).episodes("confirmation", 12)
     played = episode_returns(balancer, "CartPole-v1", seeds)
     assert rows[0].mean_return == played.mean() == 500
     context = Context.from_environment(balancer, "CartPole-v1", 0)
-    for row in rows[1:]:
+    for row in rows[2:]:
         small = compress(balancer, row.recipe, context)
         assert (row.model_bytes, row.n_parameters, row.n_macs) == (small.model_bytes, small.n_parameters, small.n_macs)
         assert row.smaller == balancer.model_bytes / small.model_bytes
@@ -47,7 +48,8 @@ def test_what_is_finished_is_never_done_again(balancer, tmp_path):
     again = compare(balancer, comparison(recipes=(*RECIPES, "half()")), tmp_path, 1, SILENT)
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert len(list((tmp_path / "records").iterdir())) == len(files) + 1
-    assert again[: len(first)] == first
+    assert again[: len(first) - 1] == first[:-1]
+    assert again[-1] == first[-1]
 
 
 def test_two_processes_find_what_one_does(balancer, tmp_path):
@@ -58,14 +60,14 @@ def test_two_processes_find_what_one_does(balancer, tmp_path):
 def test_a_recipe_that_fails_is_a_record_and_the_others_go_on(balancer, tmp_path):
     asked = comparison(recipes=("remove_dead_inputs()", "prune_units(ratio=0.01)", "half()"))
     records = compare(balancer, asked, tmp_path, 1, SILENT)
-    assert [r.status for r in records[1:]] == ["done", "not_applicable", "not_applicable", "done"]
+    assert [r.status for r in records[1:]] == ["done", "not_applicable", "not_applicable", "done", "done"]
     assert "dead" in records[2].reason
 
 
 @pytest.mark.slow
 def test_timings_are_interleaved_with_the_baseline(balancer, tmp_path):
     records = compare(balancer, comparison(recipes=RECIPES[:1], timings=True), tmp_path, 1, SILENT)
-    _, quantized = summary.rows(records, 0.95)
+    _, _, quantized = summary.rows(records, 0.95)
     timed = [r for r in records if r.values("latency_s")]
     assert len(timed) == 2
     assert timed[0].values("baseline_latency_s") == timed[1].values("baseline_latency_s")
@@ -93,7 +95,7 @@ def test_the_wrong_environment_is_refused_with_both_spaces(balancer, tmp_path):
 def test_a_recipe_without_a_step_is_refused_and_twins_are_one(balancer):
     with pytest.raises(LilliputError, match=r"recipe '' has no step; drop it"):
         cells(balancer, comparison(recipes=("",)))
-    assert len(cells(balancer, comparison(recipes=("half()", " half( )")))) == 3
+    assert len(cells(balancer, comparison(recipes=("half()", " half( )")))) == 4
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
@@ -145,3 +147,54 @@ def test_killed_half_way_the_same_command_ends_in_the_same_table(balancer, tmp_p
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert (cut / "table.md").read_text() == (whole / "table.md").read_text()
     assert [path.name for path in cut.rglob(".*") if path.is_file()] == [".lock"], "nothing is half-written"
+
+
+def odd(monkeypatch, **behaviour):
+    """CartPole that is not as it should be."""
+    import gymnasium
+    from gymnasium.envs.classic_control import CartPoleEnv
+
+    class Odd(CartPoleEnv):
+        def step(self, action):
+            if behaviour.get("breaks"):
+                raise RuntimeError("no simulation")
+            observation, reward, terminated, truncated, info = super().step(action)
+            return observation, reward, terminated and not behaviour.get("endless"), truncated, info
+
+    monkeypatch.setitem(gymnasium.registry, "Odd-v0", gymnasium.envs.registration.EnvSpec("Odd-v0", Odd))
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_cell_that_failed_makes_the_status_1(balancer, tmp_path, monkeypatch, as_json):
+    odd(monkeypatch, breaks=True)
+    policy_file.write(balancer, tmp_path / "balancer.lilliput")
+    command = ["compare", str(tmp_path / "balancer.lilliput"), "--env", "Odd-v0", "-r", "half()", "--format", "onnx"]
+    command += ["--episodes", "2", "--no-timings", "--workers", "1", "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(cli, [*command, *(["--json"] if as_json else [])])
+    assert done.exit_code == 1
+    assert "Error: 4 of 4 cells failed; the first: Odd-v0, episode seed" in done.stderr
+    assert "RuntimeError: no simulation" in done.stderr
+    assert (tmp_path / "out" / "table.md").is_file()
+    study = tmp_path / "study.toml"
+    study.write_text("policies = ['*.lilliput']\nrecipes = ['half()']\nenvironments = 'Odd-v0'\nformats = ['onnx']")
+    run = ["study", "run", str(study), "-o", str(tmp_path / "study"), "--workers", "1"]
+    study.write_text(study.read_text() + "\nepisodes = 2\ncell_timeout = 0\n")
+    done = CliRunner().invoke(cli, [*run, *(["--json"] if as_json else [])])
+    assert done.exit_code == 1
+    assert "Error: 4 cells failed; see: lilliput study status" in done.stderr
+
+
+@pytest.mark.filterwarnings("ignore:.*already returned terminated")
+def test_an_episode_without_an_end_is_cut_and_said(balancer, tmp_path, monkeypatch):
+    odd(monkeypatch, endless=True)
+    asked = comparison(task=Task("Odd-v0"), n_episodes=2, recipes=("half()",), max_steps=30)
+    records = compare(balancer, asked, tmp_path, 1, SILENT)
+    assert [(r.status, r.reason) for r in records] == [("done", "")] * 4
+    assert {r.values("episode_length") for r in records} == {(30.0, 30.0)}
+    assert all(r.cell.max_steps == 30 for r in records)
+    assert all("2 of 2 cut after 30 steps" in r.measurements[0].method for r in records)
+    rows = summary.rows(records, 0.95)
+    assert [row.n_cut for row in rows] == [2, 2, 2]
+    assert "half(): 2 of 2 episodes did not end and were cut (--max-steps)" in table.remarks(rows)
+    # What is not said is as it always was: old records stay what they are.
+    assert all(cell.settings == () for cell in cells(balancer, comparison(max_steps=100_000)))

@@ -28,7 +28,7 @@ def ran(path, folder, url):
 def test_what_one_machine_did_another_takes_from_the_store(balancer, tmp_path, url):
     path = study_file(tmp_path, balancer)
     first = ran(path, tmp_path / "one", url)
-    assert len(first) == 5
+    assert len(first) == 6
     assert ran(path, tmp_path / "two", url) == []
     assert list(records(tmp_path / "two")) == list(records(tmp_path / "one"))
 

@@ -36,8 +36,8 @@ def ran(path, folder, **options):
 def test_the_cells_are_the_product_with_one_baseline_and_one_random_policy(balancer, tmp_path):
     path = study_file(tmp_path, balancer, "compression_seeds = [0, 1]", "quantities = ['episode_return', 'latency_s']")
     planned = plan(read(path))
-    assert len(planned.cells) == len(set(planned.cells)) == 1 + 1 + 3 * 2
-    assert [c.recipe for c in planned.cells[:2]] == ["", ""]
+    assert len(planned.cells) == len(set(planned.cells)) == 1 + 2 + 3 * 2
+    assert [(c.recipe, c.format) for c in planned.cells[:3]] == [("", "none"), ("", "reference"), ("", "onnx")]
     assert planned.cells[0].is_floor
     assert {c.items for c in planned.cells} == {planned.cells[0].items}
     assert len(planned.timings) == 7
@@ -90,11 +90,11 @@ def test_missing_policies_are_said_with_the_line(balancer, tmp_path, monkeypatch
 def test_a_changed_recipe_redoes_its_cells_alone_and_the_report_forgets_the_old(balancer, tmp_path):
     path, out = study_file(tmp_path, balancer), tmp_path / "out"
     first = ran(path, out)
-    assert (first.total, first.done, first.not_applicable, first.to_go, first.ran) == (5, 5, 0, 0, 5)
+    assert (first.total, first.done, first.not_applicable, first.to_go, first.ran) == (6, 6, 0, 0, 6)
     assert ran(path, out).ran == 0
     changed = study_file(tmp_path, balancer, recipes=('"half()"', '"prune_units(ratio=0.5, importance=\\"l2\\")"'))
     assert ran(changed, out).ran == 1
-    assert len(list((out / "records").iterdir())) == 6
+    assert len(list((out / "records").iterdir())) == 7
     assert {r.cell.recipe for r in records(out)} == {"", "half()", 'prune_units(ratio=0.5, importance="l2")'}
     assert tally_of(out).to_go == 0
 
@@ -139,23 +139,23 @@ def test_the_command_line_runs_tells_and_reports(balancer, tmp_path):
         return result
 
     dry = json.loads(call("run", path, "-o", out, "--dry-run", "--json").stdout)
-    assert (dry["cells"], dry["to_go"]) == (5, 5)
+    assert (dry["cells"], dry["to_go"]) == (6, 6)
     assert dry["seconds"] > 0
     assert dry["disk_bytes"] > 100_000
     assert not out.exists()
-    assert json.loads(call("run", path, "--dry-run", "--json").stdout)["to_go"] == 5
+    assert json.loads(call("run", path, "--dry-run", "--json").stdout)["to_go"] == 6
     homeless = CliRunner().invoke(cli, ["study", "run", str(path)])
     assert (homeless.exit_code, "Missing option '-o'" in homeless.output) == (2, True)
     run = call("run", path, "-o", out, "--workers", 1, "--json")
-    assert json.loads(run.stdout)["done"] == 5
+    assert json.loads(run.stdout)["done"] == 6
     assert json.loads(run.stderr.splitlines()[-1])["to_go"] == 0
     status = json.loads(call("status", out, "--json").stdout)
-    assert (status["done"], status["to_go"], status["failures"]) == (5, 0, {})
-    assert "5 of 5 cells done\nsurely kept so far: none" in call("status", out).stdout
+    assert (status["done"], status["to_go"], status["failures"]) == (6, 0, {})
+    assert "6 of 6 cells done\nsurely kept so far: none" in call("status", out).stdout
     (out / "report.csv").unlink()
     call("report", out)
     lines = (out / "report.csv").read_text().splitlines()
-    assert len(lines) == 1 + 4
+    assert len(lines) == 1 + 5
     assert "half()" in (out / "report.csv").read_text()
 
 

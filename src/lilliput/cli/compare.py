@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from lilliput.cli import option, progress, reader
     type=click.FloatRange(0, 1, min_open=True),
     help="Share of the return to keep.",
 )
+@option.max_steps
 @option.seed
 @click.option(
     "--workers",
@@ -54,6 +56,7 @@ def compare(
     formats: tuple[str, ...],
     episodes: int,
     keep: float,
+    max_steps: int,
     seed: int,
     workers: int,
     no_timings: bool,
@@ -65,7 +68,8 @@ def compare(
 
     Every number is measured on the exported artifact. The baseline and all candidates play the same episodes. Artifacts
     and records stay in the output folder, and the same command goes on where it was interrupted. With other recipes,
-    episodes or seeds a folder keeps all records; its table and page are of the last command alone.
+    episodes or seeds a folder keeps all records; its table and page are of the last command alone. Ends with 1 where a
+    candidate failed.
 
     \b
     Example:
@@ -84,7 +88,7 @@ def compare(
         click.echo(f"note: {len(recipes)} recipes are given, {len(distinct)} of them different; each is once", err=True)
     policy = reader.read(source, reading, environment, environment_kwargs)
     task = resolve(policy, environment, environment_kwargs)
-    comparison = Comparison(task, recipes, formats or ("c",), episodes, seed, not no_timings)
+    comparison = Comparison(task, recipes, formats or ("c",), episodes, seed, not no_timings, max_steps)
     with progress.shown(quiet=as_json) as report:
         records = run(policy, comparison, out, workers, report, force=force)
     rows = summary.rows(records, keep)
@@ -101,6 +105,7 @@ def compare(
         written = "artifacts, records, this table and report.html"
     except MissingDependency as error:
         click.echo(f"note: {error}", err=True)
+    failed = [record for record in records if record.status == "failed"]
     if as_json:
         found = {
             "environment": task.id,
@@ -110,8 +115,11 @@ def compare(
             "guesses": guesses,
         }
         click.echo(json.dumps(found, indent=1))
-        return
-    click.echo(f"{policy.provenance.source} on {task.id}, {episodes} episodes a candidate, keep {keep:g}\n")
-    click.echo(table.text(rows))
-    click.echo("\n" + "\n".join(remarks))
-    click.echo(f"\n{written}: {out}")
+    else:
+        click.echo(f"{policy.provenance.source} on {task.id}, {episodes} episodes a candidate, keep {keep:g}\n")
+        click.echo(table.text(rows))
+        click.echo("\n" + "\n".join(remarks))
+        click.echo(f"\n{written}: {out}")
+    if failed:
+        click.echo(f"Error: {len(failed)} of {len(records)} cells failed; the first: {failed[0].reason}", err=True)
+        sys.exit(1)

@@ -18,6 +18,7 @@ from lilliput.errors import LilliputError
 )
 @option.environment
 @option.environment_kwargs
+@option.max_steps
 @option.seed
 @option.out
 @option.force
@@ -28,6 +29,7 @@ def compress(
     recipe: str,
     environment: str | None,
     environment_kwargs: str,
+    max_steps: int,
     seed: int,
     out: Path,
     force: bool,
@@ -52,7 +54,7 @@ def compress(
     steps = parse(recipe)
     policy = reader.read(source, reading, environment, environment_kwargs)
     with progress.shown(quiet=as_json) as report:
-        context = context_for(policy, environment, environment_kwargs, seed, report)
+        context = context_for(policy, environment, environment_kwargs, seed, report, max_steps)
         policy_file.check_name(out)
         small = apply(policy, steps, context)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ DOES_NOT_FIT = 3
 @click.option("--env", "environment", help="The Gymnasium id to play; without it no return is measured.")
 @option.environment_kwargs
 @click.option("--episodes", default=20, show_default=True, type=click.IntRange(min=1), help="Episodes to play.")
+@option.max_steps
 @option.seed
 @click.option("--target", default="host", show_default=True, help="host, or a processor: cortex-m4, riscv32, ...")
 @click.option("--max-flash", type=click.IntRange(min=1), help="Bytes of flash that the target has for it.")
@@ -34,6 +35,7 @@ def measure(
     environment: str | None,
     environment_kwargs: str,
     episodes: int,
+    max_steps: int,
     seed: int,
     target: str,
     as_json: bool,
@@ -66,7 +68,7 @@ def measure(
 
     kwargs = keyword_arguments(environment_kwargs)
     with progress.shown(quiet=as_json) as report:
-        found = measure_artifact(folder, environment, kwargs, episodes, seed, report)
+        found = measure_artifact(folder, environment, kwargs, episodes, seed, report, max_steps)
     if as_json:
         click.echo(json.dumps([_data(m) for m in found], indent=1))
         return

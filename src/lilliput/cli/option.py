@@ -20,3 +20,10 @@ environment_kwargs = click.option(
 format_ = click.option(
     "--format", "format_", type=click.Choice(["onnx", "c"]), default="c", show_default=True, help="What is exported."
 )
+max_steps = click.option(
+    "--max-steps",
+    default=100_000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Cut an episode after so many steps, on top of the environment's own limit.",
+)

@@ -40,6 +40,7 @@ from lilliput.cli import duration, option, reader
     "--deadline", type=click.FloatRange(0, min_open=True), help="Seconds that a decision may take on the host."
 )
 @option.format_
+@option.max_steps
 @option.seed
 @click.option(
     "--workers", default=os.cpu_count() or 1, show_default="cores", type=click.IntRange(min=1), help="Processes."
@@ -61,6 +62,7 @@ def shrink(
     max_ram: int | None,
     deadline: float | None,
     format_: str,
+    max_steps: int,
     seed: int,
     workers: int,
     no_training: bool,
@@ -100,6 +102,7 @@ def shrink(
         max_flash,
         max_ram,
         deadline,
+        max_steps,
     )
     started = time.monotonic()
 

@@ -65,7 +65,7 @@ def run(
     """Run what is missing of the study in FILE, and write its report.
 
     Interrupted as often as you like, the same command goes on; a changed file runs only what is new. A cell that fails
-    is a result with its reason, and the others go on.
+    is a result with its reason, and the others go on; at the end it makes the exit status 1.
 
     \b
     Examples:
@@ -106,10 +106,13 @@ def run(
     if as_json:
         said = {"notes": planned.notes, "caveats": planned.caveats}
         click.echo(json.dumps({**tally.to_json(), **written, **said}, indent=1))
-        return
-    click.echo(_counts(tally))
-    for path in written.values():
-        click.echo(path)
+    else:
+        click.echo(_counts(tally))
+        for path in written.values():
+            click.echo(path)
+    if tally.failed:
+        click.echo(f"Error: {tally.failed} cells failed; see: lilliput study status {output}", err=True)
+        sys.exit(1)
 
 
 @study.command()

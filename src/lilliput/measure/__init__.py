@@ -3,7 +3,7 @@
 from lilliput.measure.budget import limits
 from lilliput.measure.conditions import conditions
 from lilliput.measure.energy import energy, episode_energy
-from lilliput.measure.episode_return import episode_return
+from lilliput.measure.episode_return import episode_return, of_episodes
 from lilliput.measure.latency import latency
 from lilliput.measure.memory import memory
 from lilliput.measure.size import size
@@ -20,6 +20,7 @@ __all__ = [
     "latency",
     "limits",
     "memory",
+    "of_episodes",
     "on_target",
     "size",
     "target_named",

@@ -90,9 +90,9 @@ def episode_energy(
     here = conditions()
     actor, order = open_artifact(folder), tuple(seeds)
     manifest = actor.artifact.manifest
-    spec = EnvironmentSpec(environment, manifest.wrappers, dict(environment_kwargs or {}))
+    spec = EnvironmentSpec(environment, manifest.wrappers, dict(environment_kwargs or {}), max_steps)
     source, values, n_played = itertools.cycle(order), [], 0
-    with Stage(spec, manifest.observation_space, max_steps) as stage:
+    with Stage(spec, manifest.observation_space) as stage:
 
         def play_one() -> int:
             stage.play(next(source), SameAct(actor))

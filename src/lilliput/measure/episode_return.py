@@ -1,12 +1,12 @@
 """The return of episodes that an artifact plays, and how long they are."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
 from lilliput.measure.conditions import conditions
 from lilliput.measurement import Absent, Measurement
-from lilliput.policies.play import EnvironmentSpec, Progress, check_fit, episodes
+from lilliput.policies.play import MAX_STEPS, EnvironmentSpec, Episode, Progress, check_fit, episodes
 from lilliput.policies.runtime import open_artifact
 
 
@@ -21,7 +21,7 @@ def episode_return(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> tuple[Measurement | Absent, ...]:
-    """episode_return, episode_length and episode_time_s, one value a seed in the order of the seeds.
+    """episode_return, _length, _terminated and _time_s, one value a seed in the order of the seeds.
 
     Args:
         folder: the artifact.
@@ -29,7 +29,7 @@ def episode_return(
         seeds: of the episodes.
         environment_kwargs: arguments of the environment.
         wrappers: what stands between it and the policy, where not what the manifest says.
-        max_steps: cuts episodes short.
+        max_steps: cuts episodes short; where not given, after 100,000 steps.
         workers: processes; with more than one, episodes are not timed.
         progress: called after each episode.
 
@@ -55,16 +55,26 @@ def episode_return(
         workers=workers,
         progress=progress,
     )
-    here = conditions()
     runtime = "onnxruntime" if manifest.format == "onnx" else "compiled C"
     task = " | ".join((environment, *worn))
     method = f"measured: {task}, played by {runtime} at batch 1, one episode a seed"
-    return (
-        Measurement("episode_return", tuple(episode.episode_return for episode in played), method, here),
-        Measurement("episode_length", tuple(float(episode.length) for episode in played), method, here),
-        Measurement("episode_time_s", tuple(episode.wall_time_s for episode in played), method, here)
+    time = (
+        Measurement("episode_time_s", tuple(episode.wall_time_s for episode in played), method, conditions())
         if workers == 1
-        else Absent("episode_time_s", f"{workers} processes played at once; use workers=1 to time episodes"),
+        else Absent("episode_time_s", f"{workers} processes played at once; use workers=1 to time episodes")
+    )
+    return (*of_episodes(played, method, max_steps), time)
+
+
+def of_episodes(played: Sequence[Episode], method: str, max_steps: int | None = None) -> tuple[Measurement, ...]:
+    """The return, length and end of each episode as measurements; the method says where `max_steps` cut some."""
+    limit, here = max_steps or MAX_STEPS, conditions()
+    n_cut = sum(not episode.terminated and episode.length >= limit for episode in played)
+    said = f"{method}; {n_cut} of {len(played)} cut after {limit:,} steps" if n_cut else method
+    return (
+        Measurement("episode_return", tuple(episode.episode_return for episode in played), said, here),
+        Measurement("episode_length", tuple(float(episode.length) for episode in played), said, here),
+        Measurement("episode_terminated", tuple(float(episode.terminated) for episode in played), said, here),
     )
 
 

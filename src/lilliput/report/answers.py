@@ -97,13 +97,17 @@ def promising(group: Sequence[Row], keep: float) -> Row | None:
 
 
 def verdict_of(row: Row) -> str:
-    """kept, lost, undecided, no baseline, failed, not applicable, or nothing for a baseline."""
+    """kept, lost, in noise (lost no more than other sums lose), undecided, no baseline, failed, not applicable, or
+    nothing for a baseline.
+    """
     if row.status != "done":
         return row.status.replace("_", " ")
     if not row.recipe:
         return ""
     if row.verdict is None:
         return "not played"
+    if row.verdict.status == "lost" and row.within_noise:
+        return "in noise"
     return "no baseline" if row.verdict.status == "baseline not better than random" else row.verdict.status
 
 

@@ -98,7 +98,7 @@ def _pruned(rows: Sequence[Row]) -> Table:
         percents = ["none" if row is None else f"{steps(row.recipe)[0].get('ratio'):.0%}" for row in chosen]
         kept = [row for row in chosen if row is not None]
         best = max(kept, key=lambda row: steps(row.recipe)[0].get("ratio"), default=None)
-        share = table.kept_cells(best)[5] if best is not None else "-"
+        share = table.retention_text(best) if best is not None else "-"
         body.append((name, task, _mean(baseline), _mean(best) if best else "none", *percents, share))
     header = ("algorithm", "environment", "Baseline", "Pruned", "L1", "L2", "retention [95 %]")
     caption = (

@@ -22,6 +22,7 @@ const COLUMNS = [
   ["verdict", "verdict", (r) => r.verdict],
   ["retention", "retention [95 %]", interval],
   ["mean", "return", (r) => number(r.mean, 5)],
+  ["early", "ended early", (r) => (r.early === null ? "-" : `${r.early} of ${r.n}`)],
   ["worst", "worst 10 %", (r) => number(r.worst, 4)],
   ["bytes", "bytes", (r) => (r.bytes === null ? "-" : r.bytes.toLocaleString("en"))],
   ["smaller", "smaller", (r) => (r.smaller === null ? "-" : r.smaller.toFixed(1) + "x")],

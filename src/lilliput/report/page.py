@@ -81,7 +81,7 @@ def write_rows(
         smallest=_smallest(rows, keep),
         disturbed=shown.get("disturbances", ""),
         methods=shown.get("methods", ""),
-        failures=_failures(rows),
+        failures=_failures(rows) + _warnings(rows),
         ranges="".join(text for name, text in shown.items() if name in paper.PARAMETERS),
         targets=shown.get("targets", ""),
         spreads=shown.get("calibration", ""),
@@ -174,8 +174,8 @@ def _smallest(rows: Sequence[Row], keep: float) -> str:
                 what,
                 f"{row.model_bytes:,}",
                 f"{row.smaller or 0:.1f}x",
-                table.kept_cells(row)[5],
-                f"{table.number(row.mean_return)} / {table.number(row.baseline_mean)}",
+                table.retention_text(row),
+                f"{table.number(row.mean_return)} / {table.number(row.baseline_mean)}{_early(row)}",
                 f"{table.seconds(time.p50)}, {table.times(time.ratio, 'faster', 'slower')}"
                 if time and time.ratio
                 else "-",
@@ -191,6 +191,13 @@ def _smallest(rows: Sequence[Row], keep: float) -> str:
         "a decision",
     )
     return _table(header[: 6 + timed], body, "The smallest of each policy", text_columns=2)
+
+
+def _early(row: Row) -> str:
+    """How many episodes ended by themselves, of the candidate and its baseline; nothing where none did."""
+    if not row.n_terminated and not row.baseline_terminated:
+        return ""
+    return f" (ended early: {row.n_terminated} / {row.baseline_terminated} of {row.n_episodes})"
 
 
 def _replays(clips: Sequence[Clip]) -> str:
@@ -219,6 +226,11 @@ def _failures(rows: Sequence[Row]) -> str:
     ]
     more = f" (the first 200 of {len(found)})" if len(found) > len(body) else ""
     return _table(("policy", "recipe", "format", "reason"), body, f"What failed{more}", text_columns=4)
+
+
+def _warnings(rows: Sequence[Row]) -> str:
+    lines = "".join(f"<li>{html.escape(line)}</li>" for line in table.warnings(rows))
+    return f"<p>With care:</p><ul>{lines}</ul>" if lines else ""
 
 
 def _best(advice: guidelines.Guidelines, keep: float) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lilliput.report import aggregates
+from lilliput.report import aggregates, table
 from lilliput.report.answers import algorithm, labels, verdict_of
 from lilliput.report.recipe_text import Curve, calibration, curves, method, undrawn
 from lilliput.report.summary import Row
@@ -26,7 +26,7 @@ def _row(row: Row, label: str, lines: Sequence[Curve]) -> dict[str, Any]:
         "policy": label,
         "algorithm": algorithm(row),
         "environment": row.environment,
-        "recipe": row.recipe or "(baseline)",
+        "recipe": table.name(row),
         "method": method(row.recipe),
         "format": row.format,
         "seed": row.compression_seed,
@@ -36,6 +36,8 @@ def _row(row: Row, label: str, lines: Sequence[Curve]) -> dict[str, Any]:
         "mean": row.mean_return,
         "sd": row.sd_return,
         "worst": row.worst_decile,
+        "early": row.n_terminated,
+        "noise": row.noise,
         "baseline": row.baseline_mean,
         "random": row.random_mean,
         "retention": kept.estimate if kept else None,

@@ -67,7 +67,7 @@ def smallest(rows: Sequence[Row], keep: float) -> Table:
         if best is None:
             body.append((names[key], "none surely kept it", "", "", ""))
             continue
-        cells = (best.recipe, f"{best.model_bytes:,}", f"{best.smaller or 0:.1f}x", table.kept_cells(best)[5])
+        cells = (best.recipe, f"{best.model_bytes:,}", f"{best.smaller or 0:.1f}x", table.retention_text(best))
         body.append((names[key], *cells))
     header = ("policy", "recipe", "bytes", "smaller", "retention [95 %]")
     caption = f"The smallest of each policy that kept {keep:.0%} of the return"

@@ -1,9 +1,10 @@
 """From records to rows: what each candidate kept and cost, against the baseline on the same seeds."""
 
+import functools
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import final
@@ -11,14 +12,18 @@ from typing import final
 import numpy as np
 from jaxtyping import Float64
 
+from lilliput.policies.play import MAX_STEPS
 from lilliput.record import Cell, Record
 from lilliput.report.decisions import Decision, Episodes, decide
 from lilliput.statistics import Retention, Verdict, worst_decile
 from lilliput.sums import deviation, mean
 from lilliput.task import Task
 
-Floors = dict[tuple[Task, tuple[int | str, ...]], Record]
-"""What the floor did, by task and items."""
+Floors = dict[tuple[Task, tuple[int | str, ...], int | None], Record]
+"""What the floor did, by task, items and where episodes are cut."""
+
+_WORLDS = ("gymnasium", "mujoco", "box2d", "ale-py", "pybullet")
+"""Packages whose version is a part of the task: another one's physics pays other returns for the same actions."""
 
 
 @final
@@ -55,6 +60,11 @@ class Row:
         environment: the task in words.
         digests: of the cells that the row is made of: the names of their record files.
         on_targets: on each processor that it was counted on.
+        n_terminated: episodes that ended by themselves, as by a fall; baseline_terminated: the baseline's.
+        n_cut: episodes that nothing but our own limit ended.
+        noise: by how much the return of the baseline, the same weights, differs where other arithmetic sums them.
+        within_noise: whether this candidate's return differs from its baseline's by no more than that.
+        other_versions: under which packages this was played and its baseline or the random policy was not.
     """
 
     policy: str
@@ -90,6 +100,12 @@ class Row:
     notes: tuple[str, ...]
     digests: tuple[str, ...] = ()
     on_targets: tuple[OnTarget, ...] = ()
+    n_terminated: int | None = None
+    baseline_terminated: int | None = None
+    n_cut: int = 0
+    noise: float | None = None
+    within_noise: bool = False
+    other_versions: str = ""
 
 
 def rows(records: Iterable[Record], keep: float, aside: Executor | None = None) -> tuple[Row, ...]:
@@ -133,23 +149,27 @@ def rows_to_the_first_kept(records: Iterable[Record], keep: float) -> tuple[Row,
 
 def _parts(records: Iterable[Record]) -> tuple[list["_Part"], dict[tuple[object, ...], list[Record]]]:
     """The candidates in the order of the rows, and what was counted on targets."""
-    groups: dict[tuple[str, Task], dict[tuple[object, ...], list[Record]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[str, Task, int | None], dict[tuple[object, ...], list[Record]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     randoms: Floors = {}
     counted: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for record in records:
         if record.cell.target != "host":
             counted[_whole(record.cell)].append(record)
         elif record.cell.is_floor:
-            randoms[record.cell.task, record.cell.items] = record
+            randoms[record.cell.task, record.cell.items, record.cell.max_steps] = record
         else:
-            groups[record.cell.subject, record.cell.task][_candidate(record.cell)].append(record)
+            groups[record.cell.subject, record.cell.task, record.cell.max_steps][_candidate(record.cell)].append(record)
     parts: list[_Part] = []
-    for (_, task), candidates in groups.items():
+    for (_, task, _), candidates in groups.items():
         measured = {candidate: _measured(own) for candidate, own in candidates.items()}
+        returns = {str(key[1]): own.returns for key, own in measured.items() if key[0] == "" and len(own.returns)}
         for candidate in sorted(measured, key=lambda candidate: candidate[0] != ""):
             baseline = measured.get(("", *candidate[1:])) or _any_seed(measured, candidate)
             own = measured[candidate]
-            parts.append(_Part(own, baseline, _returns(own, baseline, task, randoms)))
+            random = _random(own, task, randoms)
+            parts.append(_Part(own, baseline, random, floor_of_noise(str(candidate[1]), returns)))
     return parts, counted
 
 
@@ -176,6 +196,17 @@ class _Measured:
     def one(self, name: str) -> float | None:
         """The median; None where it was not measured."""
         return _median(self.values.get(name, ()))
+
+    @property
+    def returns(self) -> Float64[np.ndarray, " n"]:
+        """One an episode; none where nothing was played."""
+        return np.array(self.values.get("episode_return", ()), np.float64)
+
+    @property
+    def n_terminated(self) -> int | None:
+        """Episodes that ended by themselves; None where nobody looked."""
+        found = self.values.get("episode_terminated")
+        return None if found is None else round(math.fsum(found))
 
 
 def _measured(records: Sequence[Record]) -> _Measured:
@@ -208,7 +239,8 @@ class _Part:
 
     own: _Measured
     baseline: _Measured
-    returns: _Returns
+    random: Record | None
+    noise: float | None
 
     @property
     def cell(self) -> Cell:
@@ -218,20 +250,29 @@ class _Part:
     def key(self) -> tuple[str, str]:
         return self.cell.subject, str(self.cell.task)
 
+    @functools.cached_property
+    def returns(self) -> _Returns:
+        random = self.random.values("episode_return") if self.random else ()
+        return _Returns(self.own.returns, self.baseline.returns, np.array(random, np.float64))
 
-def _returns(
-    own: _Measured,
-    baseline: _Measured,
-    task: Task,
-    randoms: Floors,
-) -> _Returns:
+
+def _random(own: _Measured, task: Task, randoms: Floors) -> Record | None:
     played = next((record for record in own.records if record.values("episode_return")), None)
-    random = randoms.get((task, played.cell.items)) if played else None
-    return _Returns(
-        np.array(own.values.get("episode_return", ()), np.float64),
-        np.array(baseline.values.get("episode_return", ()), np.float64),
-        np.array(random.values("episode_return") if random else (), np.float64),
-    )
+    return randoms.get((task, played.cell.items, played.cell.max_steps)) if played else None
+
+
+def floor_of_noise(format_: str, returns: Mapping[str, Float64[np.ndarray, " n"]]) -> float | None:
+    """How far the mean return of a baseline goes where nothing but the order of its sums changes; None: not known.
+
+    The largest difference from the same weights in another arithmetic on the same seeds, and no less than what chance
+    makes of such differences: two standard errors of their mean.
+
+    >>> floor_of_noise("c", {"c": np.array([4.0, 2.0]), "reference": np.array([1.0, 3.0])})
+    4.0
+    """
+    own = returns.get(format_, np.zeros(0))
+    pairs = [own - other for name, other in returns.items() if name != format_ and len(other) == len(own) > 1]
+    return max((max(abs(mean(d)), 2 * deviation(d) / math.sqrt(len(d))) for d in pairs), default=None)
 
 
 def _candidate(cell: Cell) -> tuple[object, ...]:
@@ -264,6 +305,7 @@ def _row(
     peak, identity = own.one("peak_memory_bytes"), own.one("identity_memory_bytes")
     absent = {f"{a.quantity}: {a.reason}": None for record in records for a in record.absent}
     absent |= {f"{record.cell.target}: {record.reason}": None for record in counted if record.status != "done"}
+    difference = abs(mean(returns) - mean(base_returns)) if part.returns.complete else None
     return Row(
         policy=cell.subject,
         names=records[0].names or (baseline.records[0].names if baseline.records else ()),
@@ -298,7 +340,43 @@ def _row(
         notes=tuple(absent),
         digests=tuple(record.digest for record in (*records, *counted)),
         on_targets=tuple(_on_target(record) for record in counted if record.status == "done"),
+        n_terminated=own.n_terminated,
+        baseline_terminated=baseline.n_terminated,
+        n_cut=_n_cut(own, cell.max_steps or MAX_STEPS),
+        noise=part.noise,
+        within_noise=bool(cell.recipe and part.noise) and difference is not None and difference <= (part.noise or 0.0),
+        other_versions=_other_versions(part),
     )
+
+
+def _n_cut(own: _Measured, limit: int) -> int:
+    """Episodes as long as our own limit that did not end by themselves."""
+    pairs = zip(own.values.get("episode_length", ()), own.values.get("episode_terminated", ()), strict=False)
+    return sum(length >= limit and not terminated for length, terminated in pairs)
+
+
+def _other_versions(part: _Part) -> str:
+    """In words, which packages of the environment differ between what is compared; empty where none does."""
+    ours = _packages(part.own.records)
+    randoms = [part.random] if part.random else []
+    others = {"its baseline": _packages(part.baseline.records), "the random policy": _packages(randoms)}
+    found = [
+        f"{who} under {name} {theirs[name]}, this under {ours[name]}"
+        for who, theirs in others.items()
+        for name in sorted(ours.keys() & theirs.keys())
+        if ours[name] != theirs[name]
+    ]
+    return "; ".join(found)
+
+
+def _packages(records: Sequence[Record]) -> dict[str, str]:
+    """Version by package that rewards depend on: what a cell asked for, and what it was really played under."""
+    found: dict[str, str] = {}
+    for record in records:
+        asked = {key.removeprefix("package."): text for key, text in record.cell.versions if key.startswith("package.")}
+        played = next((m.conditions.packages for m in record.measurements if m.quantity == "episode_return"), ())
+        found = {**asked, **{name: text for name, text in played if name in _WORLDS}, **found}
+    return found
 
 
 def _on_target(record: Record) -> OnTarget:

@@ -1,6 +1,7 @@
 """Rows as a table for the terminal (100 columns), as Markdown, and as JSON data."""
 
 import dataclasses
+import itertools
 import math
 import textwrap
 from collections.abc import Callable, Sequence
@@ -9,13 +10,17 @@ from typing import Any
 import numpy as np
 
 from lilliput.measurement import QUANTITIES, Absent, Measurement
+from lilliput.record import REFERENCE
 from lilliput.report.summary import Row
 from lilliput.sums import mean
 
 Cells = tuple[str, ...]
 
 WIDTH = 100
-KEPT: Cells = ("recipe", "bytes", "smaller", "return", "worst 10%", "retention [95%]", "at least", "verdict")
+EARLY = "early"
+"""Episodes that ended by themselves, as by a fall, before a limit of steps; of how many."""
+
+KEPT: Cells = ("recipe", "bytes", "smaller", "return", EARLY, "worst 10%", "retention [95%]", "at least", "verdict")
 """The first table: what a candidate is, and what it kept; the verdict stands on the bound before it."""
 
 COSTS: Cells = ("recipe", "file", "weights", "nonzero", "MACs", "p50", "p95", "p99", "faster", "memory", "energy")
@@ -24,7 +29,8 @@ COSTS: Cells = ("recipe", "file", "weights", "nonzero", "MACs", "p50", "p95", "p
 
 def text(rows: Sequence[Row]) -> str:
     """Both tables in at most 100 columns; a long recipe takes several lines."""
-    tables = [_aligned(KEPT, [kept_cells(row) for row in rows])]
+    shown = _shown(rows)
+    tables = [_aligned(_of(shown, KEPT), [_of(shown, kept_cells(row)) for row in rows])]
     measured = [row for row in rows if row.status == "done" and row.model_bytes is not None]
     if measured:
         tables.append(_aligned(COSTS, [cost_cells(row) for row in measured]))
@@ -41,6 +47,16 @@ def markdown(rows: Sequence[Row]) -> str:
     ]
     escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in escaped) + "\n"
+
+
+def _shown(rows: Sequence[Row]) -> tuple[bool, ...]:
+    """Which columns of KEPT are shown: that of early ends where an episode had one."""
+    early = any(row.n_terminated for row in rows)
+    return tuple(early or column != EARLY for column in KEPT)
+
+
+def _of(shown: Sequence[bool], cells: Cells) -> Cells:
+    return tuple(itertools.compress(cells, shown))
 
 
 def _aligned(header: Cells, body: Sequence[Cells]) -> str:
@@ -76,12 +92,45 @@ def remarks(rows: Sequence[Row]) -> list[str]:
     found = []
     for row in rows:
         if row.status != "done":
-            found.append(f"{_name(row)}: {row.status.replace('_', ' ')}: {row.reason}")
+            found.append(f"{name(row)}: {row.status.replace('_', ' ')}: {row.reason}")
         elif row.verdict is not None and row.verdict.status == "undecided":
             needed = row.verdict.episodes_needed
             plan = f"about {needed:,} episodes would decide" if needed else "no number of episodes would decide"
-            found.append(f"{_name(row)}: undecided after {row.n_episodes}; {plan}")
-    return [*found, *(f"not measured: {note}" for note in notes(rows))]
+            found.append(f"{name(row)}: undecided after {row.n_episodes}; {plan}")
+    return [*found, *warnings(rows), *(f"not measured: {note}" for note in notes(rows))]
+
+
+def warnings(rows: Sequence[Row]) -> list[str]:
+    """What numbers in the table are to be taken with care, a line each."""
+    found = []
+    for row in rows:
+        if row.n_cut:
+            found.append(
+                f"{name(row)}: {row.n_cut} of {row.n_episodes} episodes did not end and were cut (--max-steps)"
+            )
+        if row.other_versions:
+            found.append(f"{name(row)}: other versions are another task: {row.other_versions}")
+    return [*found, *_noise(rows)]
+
+
+def _noise(rows: Sequence[Row]) -> list[str]:
+    """What the floor of the noise is, and which differences are none."""
+    found = []
+    for baseline in rows:
+        if baseline.recipe or baseline.noise is None or baseline.format == REFERENCE:
+            continue
+        same = [
+            row
+            for row in rows
+            if (row.policy, row.environment, row.format) == (baseline.policy, baseline.environment, baseline.format)
+        ]
+        within = ", ".join(dict.fromkeys(row.recipe for row in same if row.within_noise))
+        moved = f"up to {number(baseline.noise)} more or less" if baseline.noise else "the same"
+        found.append(
+            f"{name(baseline)} in {baseline.format}: summed in another order the same weights return {moved}"
+            f"{within and f'; a difference no larger is none: {within}'}"
+        )
+    return found
 
 
 def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -97,14 +146,15 @@ def notes(rows: Sequence[Row]) -> list[str]:
 def kept_cells(row: Row) -> Cells:
     """A row as text, in the order of KEPT; what is not there is a dash."""
     if row.status != "done":
-        return (_name(row), *("-" for _ in KEPT[2:]), {"not_applicable": "n/a"}.get(row.status, row.status))
+        return (name(row), *("-" for _ in KEPT[2:]), {"not_applicable": "n/a"}.get(row.status, row.status))
     return (
-        _name(row),
+        name(row),
         _or_dash(row.model_bytes, "{:,}"),
         _or_dash(row.smaller, "{:.1f}x"),
         _mean(row),
+        early_text(row),
         number(row.worst_decile),
-        _retention(row),
+        retention_text(row),
         _at_least(row),
         verdict_text(row),
     )
@@ -114,7 +164,7 @@ def cost_cells(row: Row) -> Cells:
     """A row as text, in the order of COSTS; what was not measured is a dash."""
     time = row.latency
     return (
-        _name(row),
+        name(row),
         _or_dash(row.file_bytes, "{:,}"),
         _or_dash(row.n_parameters, "{:,}"),
         _or_dash(row.n_nonzero_parameters, "{:,}"),
@@ -126,8 +176,9 @@ def cost_cells(row: Row) -> Cells:
     )
 
 
-def _name(row: Row) -> str:
-    return row.recipe or "(baseline)"
+def name(row: Row) -> str:
+    """The recipe, or which baseline it is."""
+    return row.recipe or ("(baseline, by the reference)" if row.format == REFERENCE else "(baseline)")
 
 
 def verdict_text(row: Row) -> str:
@@ -136,7 +187,14 @@ def verdict_text(row: Row) -> str:
         return ""
     if row.verdict is None:
         return "-"
+    if row.verdict.status == "lost" and row.within_noise:
+        return "in noise"
     return {"baseline not better than random": "no baseline"}.get(row.verdict.status, row.verdict.status)
+
+
+def early_text(row: Row) -> str:
+    """How many episodes ended by themselves, of all."""
+    return "-" if row.n_terminated is None else f"{row.n_terminated}/{row.n_episodes}"
 
 
 def number(value: float | None) -> str:
@@ -181,7 +239,8 @@ def _mean(row: Row) -> str:
     return f"{number(row.mean_return)}±{row.sd_return:,.{_digits(row.mean_return)}f}"
 
 
-def _retention(row: Row) -> str:
+def retention_text(row: Row) -> str:
+    """The estimate with its interval."""
     kept = row.retention
     if kept is None:
         return "" if not row.recipe else "-"

@@ -1,10 +1,10 @@
 """Confirmation: the exported artifacts of a few finalists, in an order fixed beforehand, each on its own episodes."""
 
+import contextlib
 import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, final
@@ -14,12 +14,14 @@ from jaxtyping import Float64
 
 from lilliput.errors import LilliputError
 from lilliput.files import Format
-from lilliput.policies.play import SeedPlan
+from lilliput.policies.play import OutOfTime, SeedPlan
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.shrink.request import ALPHA, Place
 from lilliput.shrink.search import Searched
 from lilliput.shrink.trial import Bar, Trial
+from lilliput.shrink.workers import Workers
 from lilliput.statistics import ConfirmationPlan, alpha_split, confirm, plan_confirmation
+from lilliput.study.compare import episode_settings
 from lilliput.study.version import versions
 from lilliput.sums import mean
 
@@ -33,6 +35,10 @@ BLOCK = 24
 MOST_EPISODES = 3_000
 SHOWN_EPISODES = 200
 """Where time is left, an accepted candidate plays so many: the bound gets closer, and it stays valid."""
+
+_LEAST_BLOCK = 4
+_GRACE_S = 1.0
+"""A block that takes longer than foretold is given up so long after the time."""
 
 _SEEDS_EACH = 2 * MOST_EPISODES
 _SLOWER = 1.3
@@ -141,8 +147,11 @@ def chain(
     play: Play,
     until: float,
     shown: int = SHOWN_EPISODES,
+    pace: float = 0.0,
 ) -> Iterator[Confirmed]:
     """Each finalist's confirmation in turn, up to the first that is accepted; what fails leaves the rest as it was.
+
+    It ends before one that there is no time for.
 
     Args:
         order: of the plans.
@@ -151,11 +160,14 @@ def chain(
         until: in `time.time()` seconds; each finalist but the last gets half of the time that is left, less where the
             last one needs more than that, or all of it where that will decide it.
         shown: episodes that an accepted one plays on to.
+        pace: seconds that an episode of all three takes, as far as is known before any was played.
     """
     safest = 2 * (order[-1].episodes_needed or MOST_EPISODES) if order else 0
     for place, plan in enumerate(order):
         others = safest if place < len(order) - 1 else 0
-        result = one(plan, seeds(place), lambda block, place=place: play(place, block), until, others, shown)
+        result = one(plan, seeds(place), lambda block, place=place: play(place, block), until, others, shown, pace)
+        if result is None:
+            return
         yield result
         if result.outcome == "accepted":
             return
@@ -168,8 +180,9 @@ def one(
     until: float,
     others: int,
     shown: int,
-) -> Confirmed:
-    """The confirmation of one candidate, block by block.
+    pace: float = 0.0,
+) -> Confirmed | None:
+    """The confirmation of one candidate, block by block, each no longer than time is left; None: there was no time.
 
     Where others have to play so many episodes after it, half of the time is left to them, or as much as they take if
     that is more, but a quarter is its own. In what is theirs it goes on only if it will be decided, at this pace,
@@ -178,11 +191,22 @@ def one(
     returns = np.zeros((3, 0))
     started = time.time()
     low, accepted = -np.inf, False
+    state = None
     while True:
         # The first look comes when about half of the episodes foreseen are played; to look costs time as well.
         first = 0 if returns.shape[1] else min(plan.episodes_needed or 0, 2 * SHOWN_EPISODES) // 2
         size = max(BLOCK, first, returns.shape[1] // 5)
-        returns = np.concatenate([returns, play(tuple(itertools.islice(seeds, size)))], axis=1)
+        if pace:
+            size = min(size, max(0, int((until - time.time()) / pace)))
+        played = None
+        with contextlib.suppress(OutOfTime):
+            played = play(tuple(itertools.islice(seeds, size))) if size >= _LEAST_BLOCK else None
+        if played is None:
+            if state is None:
+                return None
+            needed = None if accepted else state.episodes_needed
+            return Confirmed("accepted" if accepted else "undecided", state.estimate, low, returns, needed)
+        returns = np.concatenate([returns, played], axis=1)
         state = confirm(returns[0], returns[1], returns[2], plan)
         # The wealth may be looked at whenever one likes, so the best bound of all looks is a bound.
         low = max(low, state.low)
@@ -216,7 +240,8 @@ def cells(place: Place, recipe: str, seeds: Sequence[int]) -> tuple[Cell, Cell, 
     def cell(subject: str, text: str, format_: str, names: tuple[str, ...]) -> Cell:
         return Cell(
             subject, text, request.task, tuple(seeds), RANDOM_POLICY, format_, "host", request.seed,
-            names, (("role", "confirmation"),), versions(text, names, request.task, format_),
+            names, (*episode_settings(request.max_steps), ("role", "confirmation")),
+            versions(text, names, request.task, format_),
         )  # fmt: skip
 
     return (
@@ -226,16 +251,23 @@ def cells(place: Place, recipe: str, seeds: Sequence[int]) -> tuple[Cell, Cell, 
     )
 
 
-def player(place: Place, recipes: Sequence[str], executor: ProcessPoolExecutor) -> Play:
-    """Plays the exported artifacts in the worker processes, every block as study cells with records."""
+def player(place: Place, recipes: Sequence[str], workers: Workers, until: float) -> Play:
+    """Plays the exported artifacts in the worker processes, every block as study cells with records.
+
+    It raises `OutOfTime` where a block is not over in time, in `time.time()` seconds; its processes are ended.
+    """
 
     def play(index: int, seeds: Sequence[int]) -> np.ndarray:
         halves = [seeds[part :: place.request.workers] for part in range(place.request.workers)]
         asked = [cells(place, recipes[index], half) for half in halves if half]
-        futures = [[executor.submit(_record, cell, place.folder) for cell in trio] for trio in asked]
+        futures = [[workers.submit(_record, cell, place.folder) for cell in trio] for trio in asked]
         found = []
         for trio in futures:
-            records: list[Record] = [future.result() for future in trio]
+            try:
+                records: list[Record] = [future.result(max(0.0, until + _GRACE_S - time.time())) for future in trio]
+            except TimeoutError:
+                workers.renew()
+                raise OutOfTime("the time of the confirmation was over") from None
             failed = next((record for record in records if record.status != "done"), None)
             if failed is not None:
                 raise LilliputError(f"confirmation of {recipes[index]!r}: {failed.reason}")

@@ -1,6 +1,6 @@
 """All that was tried as a page: the trials on selection episodes, and what was confirmed on episodes of its own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,16 +62,23 @@ def _is_random(record: Record) -> bool:
     return record.cell.is_floor
 
 
-def _with_returns(record: Record, seeds: Sequence[int | str], values: Sequence[float]) -> Record:
-    others = [m for m in record.measurements if m.quantity != "episode_return"]
-    played = next(m for m in record.measurements if m.quantity == "episode_return")
-    measurements = (Measurement("episode_return", tuple(values), played.method), *others)
-    return replace(record, cell=replace(record.cell, items=tuple(seeds)), measurements=measurements)
+_PLAYED = ("episode_return", "episode_length", "episode_terminated")
+"""What has a value an episode."""
+
+
+def _with_episodes(record: Record, seeds: Sequence[int | str], values: Mapping[str, Sequence[float]]) -> Record:
+    """The record as if it were of these episodes; what of them is not known is left out."""
+    others = [m for m in record.measurements if m.quantity not in _PLAYED]
+    method = next(m for m in record.measurements if m.quantity == "episode_return").method
+    played = [Measurement(name, tuple(found), method) for name, found in values.items() if len(found) == len(seeds)]
+    cell = replace(record.cell, items=tuple(seeds))
+    return replace(record, cell=cell, measurements=(*played, *others))
 
 
 def _cut(record: Record, n: int) -> Record:
     """The record of the first n episodes."""
-    return _with_returns(record, record.cell.items[:n], record.values("episode_return")[:n])
+    values = {name: record.values(name)[:n] for name in _PLAYED}
+    return _with_episodes(record, record.cell.items[:n], values)
 
 
 def _joined(played: Sequence[Record], recipe: str) -> Iterator[Record]:
@@ -86,4 +93,5 @@ def _joined(played: Sequence[Record], recipe: str) -> Iterator[Record]:
         }
         parts = [by_seeds[seeds] for seeds in order]
         seeds = [seed for record in parts for seed in record.cell.items]
-        yield _with_returns(parts[0], seeds, [v for record in parts for v in record.values("episode_return")])
+        values = {name: [value for record in parts for value in record.values(name)] for name in _PLAYED}
+        yield _with_episodes(parts[0], seeds, values)

@@ -32,6 +32,7 @@ class Request:
         target: what it is to run on: host, or a processor that is emulated.
         max_flash, max_ram: bytes that it may take on that processor.
         deadline_s: seconds that a decision may take on the host.
+        max_steps: after which an episode is cut; None: the usual.
         train: whether students are trained; without it only the steps that need no training are tried.
     """
 
@@ -47,6 +48,7 @@ class Request:
     max_flash: int | None = None
     max_ram: int | None = None
     deadline_s: float | None = None
+    max_steps: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from lilliput.policies.policy import Policy
 from lilliput.shrink import confirm, objective
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.result import Result, frontier, read, table, write
-from lilliput.shrink.search import Searched, bar_of, pool, search
-from lilliput.shrink.trial import Bar, Trial, known, made, policy_path
+from lilliput.shrink.search import Searched, bar_of, search
+from lilliput.shrink.trial import RACE, Bar, Trial, known, made, policy_path
+from lilliput.shrink.workers import workers
 from lilliput.statistics import is_above_random, plan_confirmation, retention, worst_decile
 from lilliput.study.environment import behind, check
 from lilliput.study.run import artifact_name, keep_policy
@@ -79,25 +80,31 @@ def _shrink(policy: Policy, request: Request, here: Workspace, say: Say, started
         request = Request(**{**vars(request), "train": False})
         place = Place(folder, policy.digest, request)
     finished = started + request.within_s - 3 - (_COMPARING_S if objective.names(request) else 0)
-    with pool(request.workers) as executor:
-        bar, episode_s = bar_of(place, executor)
+    with workers(request.workers) as processes:
+        bar, episode_s = bar_of(place, processes, finished)
         rng = np.random.default_rng(request.seed)
-        if not is_above_random(bar.baseline, bar.random, confidence=0.95, rng=rng):
+        too_few = len(bar.baseline) < RACE[0]
+        if too_few:
+            notes.append(
+                f"an episode takes {episode_s:.2g} s, and only {len(bar.baseline)} were played to learn what is to be "
+                f"kept: give more time, {_least(episode_s, request):,.0f} s or more (--within)"
+            )
+        elif not is_above_random(bar.baseline, bar.random, confidence=0.95, rng=rng):
             raise LilliputError(
                 f"the policy returns {mean(bar.baseline):.6g} in {request.task.id} "
                 f"and a random one {mean(bar.random):.6g}: "
                 "there is no return to keep; is it the environment that it was trained on?"
             )
         closed = here.confirmation.exists()
-        confirming = _at_first(request, bar, episode_s)
+        confirming = 0.0 if too_few else _at_first(request, bar, episode_s)
         bar = replace(bar, episodes=_affordable(confirming, request, episode_s))
 
         def end(so_far: Searched) -> float:
-            if closed:
+            if closed or too_few:
                 return started
             return finished - _reserve(so_far, request, confirming, episode_s)
 
-        searched = search(policy, place, bar, executor, end, say)
+        searched = search(policy, place, bar, processes, end, say)
         order = confirm.fixed(place, confirm.finalists(searched) or confirm.likeliest(searched))
         stale = [recipe for recipe in order if recipe not in searched.trials]
         if stale:
@@ -106,14 +113,20 @@ def _shrink(policy: Policy, request: Request, here: Workspace, say: Say, started
                 "choose another folder or give --force"
             )
         trials = [searched.trials[recipe] for recipe in order]
-        for recipe in (*order, ""):
-            _export(place, recipe)
         outcomes: dict[str, str] = {}
         confirmed = None
-        play = confirm.player(place, order, executor)
+        _export(place, "")
+        playing = confirm.player(place, order, processes, finished)
+
+        def play(index: int, seeds: Sequence[int]) -> np.ndarray:
+            _export(place, order[index])
+            return playing(index, seeds)
+
         plans = confirm.plans(trials, searched.bar)
         for trial, found in zip(
-            trials, confirm.chain(plans, confirm.seeds_of(request.seed), play, finished), strict=False
+            trials,
+            confirm.chain(plans, confirm.seeds_of(request.seed), play, finished, pace=3 * episode_s / request.workers),
+            strict=False,
         ):
             outcomes[trial.recipe] = found.outcome
             say(
@@ -127,6 +140,8 @@ def _shrink(policy: Policy, request: Request, here: Workspace, say: Say, started
                 )
             if found.outcome == "accepted":
                 confirmed = (trial, found)
+        if order and not outcomes:
+            notes.append(f"no time was left to confirm what looked good: give more (--within): {order[0]}")
     figures: tuple[tuple[str, float, float], ...] = ()
     if confirmed is None:
         notes += _why_nothing(place, searched, outcomes)
@@ -151,6 +166,8 @@ def _enter(here: Workspace, policy: Policy, request: Request) -> None:
     Raises:
         LilliputError: it holds the results of another request.
     """
+    from lilliput.study.compare import episode_settings
+
     asked = {
         "policy": policy.digest,
         "environment": request.task.id,
@@ -160,6 +177,7 @@ def _enter(here: Workspace, policy: Policy, request: Request) -> None:
         "format": request.format,
         "seed": request.seed,
         "target": request.target,
+        "max_steps": dict(episode_settings(request.max_steps)).get("max_steps"),
         "limits": [request.max_flash, request.max_ram, request.deadline_s],
     }
     if not here.request.exists():
@@ -181,6 +199,11 @@ def so_far(policy: Policy, request: Request, folder: Path) -> str:
     n = min(len(random), len(trials[""].returns))
     bar = Bar(trials[""].returns[:n], random[:n], request.keep)
     return table(frontier(Searched(trials, bar), {}), policy.model_bytes)
+
+
+def _least(episode_s: float, request: Request) -> float:
+    """Seconds within which something may be found where episodes are slow: baseline, trials and a confirmation."""
+    return (RACE[0] * 4 + 3 * confirm.SHOWN_EPISODES) * episode_s / request.workers
 
 
 def _at_first(request: Request, bar: Bar, episode_s: float) -> float:

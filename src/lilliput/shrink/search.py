@@ -3,26 +3,36 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from typing import Any, final
 
 import numpy as np
 
-from lilliput import child_process
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.compress.distill_play import small_head, split_head
 from lilliput.policies.constants import constants
+from lilliput.policies.play import OutOfTime
 from lilliput.policies.policy import Policy
 from lilliput.shrink.configuration import Effects, Student, chance, losses, moves, starts, student_of
 from lilliput.shrink.ladder import first_steps, rungs
 from lilliput.shrink.request import Place
-from lilliput.shrink.trial import FEW_EPISODES, MOST_EPISODES, RACE, Bar, Trial, attempt, known, play_random
+from lilliput.shrink.trial import (
+    BLOCK,
+    FEW_EPISODES,
+    MOST_EPISODES,
+    RACE,
+    Bar,
+    Trial,
+    attempt,
+    known,
+    play_random,
+    seconds_an_episode,
+)
+from lilliput.shrink.workers import Workers
 from lilliput.sums import deviation, mean
 
 Say = Callable[[str], None]
@@ -39,6 +49,10 @@ _SLOWER = 1.4
 _LEAST_GAIN = 0.03
 """Less than this part of its size is not worth a trial."""
 _BAR_PART = 0.06
+_SLOW_BAR_PART = 0.25
+"""Of the time, for what trials are held against where episodes take long."""
+_GRACE_S = 1.0
+"""What is asked to stop looks at the clock at every step of an environment; what has not by then is ended."""
 _EVOLVABLE = 500
 """Weights that some hundreds of episodes can still move towards a higher return."""
 _OVERHEAD_S = 2.0
@@ -61,47 +75,44 @@ End = Callable[[Searched], float]
 """When the search is to end, in `time.time()` seconds, after what it found so far."""
 
 
-def search(policy: Policy, place: Place, bar: Bar, executor: ProcessPoolExecutor, end: End, say: Say) -> Searched:
+def search(policy: Policy, place: Place, bar: Bar, workers: Workers, end: End, say: Say) -> Searched:
     """What was tried until the end; trials that the records tell of are not repeated."""
-    run = _Run(policy, place, bar, executor, end, say)
+    run = _Run(policy, place, bar, workers, end, say)
     run.all()
     return run.searched()
 
 
-@contextmanager
-def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes; they are ended, not waited for, where something goes wrong or the user interrupts."""
-    executor = ProcessPoolExecutor(workers, get_context("spawn"), child_process.start)
-    with child_process.one_thread(), ExitStack() as wrong:  # each starts with its first work
-        wrong.callback(_stop, executor)
-        yield executor
-        wrong.pop_all()
-    executor.shutdown()
+def bar_of(place: Place, workers: Workers, until: float) -> tuple[Bar, float]:
+    """What trials are held against, and the seconds that an episode takes: fewer episodes where they are slow.
 
-
-def _stop(executor: ProcessPoolExecutor) -> None:
-    processes = list((executor._processes or {}).values())
-    executor.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()
-
-
-def bar_of(place: Place, executor: ProcessPoolExecutor) -> tuple[Bar, float]:
-    """What trials are held against, and the seconds that an episode takes: fewer episodes where they are slow."""
+    Raises:
+        OutOfTime: not even two episodes were over by then, in `time.time()` seconds.
+    """
     trials, random = known(place)
-    if "" in trials and len(random) >= FEW_EPISODES:
+    if "" in trials and min(len(random), len(trials[""].returns)) >= FEW_EPISODES:
         baseline = trials[""]
     else:
-        baseline, random = _played(place, executor, FEW_EPISODES)
-        if baseline.seconds / FEW_EPISODES * MOST_EPISODES < _BAR_PART * place.request.within_s:
-            baseline, random = _played(place, executor, MOST_EPISODES)
+        one = _result(workers.submit(seconds_an_episode, place, until))
+        budget = _SLOW_BAR_PART * place.request.within_s * (1.0 if place.request.workers > 1 else 0.5)
+        few = min(FEW_EPISODES, max(2, int(budget / max(one, 1e-9))))
+        slow = few < FEW_EPISODES
+        baseline, random = _played(place, workers, few, until, 2 if slow else BLOCK)
+        if not slow and baseline.seconds / FEW_EPISODES * MOST_EPISODES < _BAR_PART * place.request.within_s:
+            baseline, random = _played(place, workers, MOST_EPISODES, until, BLOCK)
     n = min(len(baseline.returns), len(random))
-    return Bar(baseline.returns[:n], random[:n], place.request.keep), baseline.seconds / len(baseline.returns)
+    if n < 2:
+        raise OutOfTime(
+            f"an episode of {place.request.task.id} takes too long for {place.request.within_s:g} s: not two of "
+            "them were over; give more time (--within) or cut them (--max-steps)"
+        )
+    block = BLOCK if n >= FEW_EPISODES else 2
+    bar = Bar(baseline.returns[:n], random[:n], place.request.keep, block=block)
+    return bar, baseline.seconds / len(baseline.returns)
 
 
-def _played(place: Place, executor: ProcessPoolExecutor, episodes: int) -> tuple[Trial, np.ndarray]:
-    playing = executor.submit(attempt, place, "", math.inf, None, episodes)
-    random = _result(executor.submit(play_random, place, episodes))
+def _played(place: Place, workers: Workers, episodes: int, until: float, block: int) -> tuple[Trial, np.ndarray]:
+    playing = workers.submit(attempt, place, "", until, None, episodes, block)
+    random = _result(workers.submit(play_random, place, episodes, until))
     return _result(playing), random
 
 
@@ -116,10 +127,8 @@ def _result(future: "Future[Any]") -> Any:
 class _Run:
     """The search while it goes on."""
 
-    def __init__(
-        self, policy: Policy, place: Place, bar: Bar, executor: ProcessPoolExecutor, end: End, say: Say
-    ) -> None:
-        self.place, self.bar, self.executor, self.say = place, bar, executor, say
+    def __init__(self, policy: Policy, place: Place, bar: Bar, workers: Workers, end: End, say: Say) -> None:
+        self.place, self.bar, self.workers, self.say = place, bar, workers, say
         self.trials: dict[str, Trial] = dict(known(place)[0])
         found = {recipe: student_of(recipe) for recipe in self.trials}
         self.students: dict[str, Student] = {
@@ -159,11 +168,20 @@ class _Run:
                 episodes = len(self.bar.baseline)
                 if recipe not in self.trials:
                     episodes = min(RACE[-1], episodes)
-                future = self.executor.submit(attempt, self.place, recipe, self.until, self.bar, episodes)
+                future = self.workers.submit(
+                    attempt, self.place, recipe, self.until, self.bar, episodes, self.bar.block
+                )
                 self._running[future] = recipe
             if not self._running:
                 return
-            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+            left = max(0.0, self.until + _GRACE_S - time.time())
+            done, _ = wait(self._running, left, FIRST_COMPLETED)
+            if not done and time.time() >= self.until + _GRACE_S:
+                for recipe in self._running.values():
+                    self.say(f"{recipe}: given up, the time of the search was over")
+                self._running.clear()
+                self.workers.renew()
+                return
             for future in done:
                 self._take(self._running.pop(future), _result(future))
             self.until = self._end(self.searched())

@@ -1,9 +1,11 @@
 """One trial: a recipe applied, its policy kept, and its return on selection episodes, of which a loser plays few."""
 
+import contextlib
 import hashlib
 import json
 import math
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -18,18 +20,27 @@ from lilliput.policies import policy as policy_file
 from lilliput.policies import reference
 from lilliput.policies.compress import Context, compress, format_recipe, parse
 from lilliput.policies.compress.distill_play import Teacher, split_head
-from lilliput.policies.play import EnvironmentSpec, Lockstep, PolicyAct, SeedPlan, episode_returns, random_returns
+from lilliput.policies.play import (
+    EnvironmentSpec,
+    Lockstep,
+    OutOfTime,
+    PolicyAct,
+    RandomPolicy,
+    SameAct,
+    SeedPlan,
+    Stage,
+)
+from lilliput.policies.play import play as play_all
 from lilliput.policies.policy import Policy
-from lilliput.record import RANDOM_POLICY, Cell, Record
+from lilliput.record import RANDOM_POLICY, REFERENCE, Cell, Record
 from lilliput.shrink import objective
 from lilliput.shrink.configuration import chance
 from lilliput.shrink.request import Place, Request
+from lilliput.study.compare import episode_settings
 from lilliput.study.version import versions
 from lilliput.sums import deviation, mean
 
 SELECTION = "selection"
-REFERENCE = "reference"
-"""Stands where a format does: trials are played before they are exported."""
 _FIRST_SEED = 4_096
 """Selection seeds from here on judge trials; those before choose among restarts within a step."""
 
@@ -80,19 +91,25 @@ def policy_path(place: Place, recipe: str) -> Path:
     return place.here.trials / f"{hashlib.sha256(made_from.encode()).hexdigest()[:24]}{policy_file.SUFFIX}"
 
 
-def attempt(place: Place, recipe: str, until: float, bar: "Bar | None", episodes: int = RACE[-1]) -> Trial:
-    """The trial of that recipe, also as a record, unless the time was over before its policy was made.
+def attempt(
+    place: Place, recipe: str, until: float, bar: "Bar | None", episodes: int = RACE[-1], block: int = BLOCK
+) -> Trial:
+    """The trial of that recipe, also as a record, unless the time was over before its policy was made and had played.
 
     Args:
         place: where everything stands.
         recipe: its canonical text.
-        until: when to stop making it, in `time.time()` seconds.
+        until: when to stop, in `time.time()` seconds; whole blocks of episodes that were played by then count.
         bar: what the trial has to reach, so that a loser is dropped early; None: it plays all episodes.
         episodes: to play at most.
+        block: how many at a time.
     """
     start = time.monotonic()
+    deadline = start + until - time.time()
     try:
-        policy = made(place, recipe, start + until - time.time())
+        policy = made(place, recipe, deadline)
+    except OutOfTime:
+        return _late(recipe, start, "made")
     except (LilliputError, NotApplicable) as error:
         status = "not_applicable" if isinstance(error, NotApplicable) else "failed"
         seconds = round(time.monotonic() - start, 3)
@@ -100,8 +117,10 @@ def attempt(place: Place, recipe: str, until: float, bar: "Bar | None", episodes
         record_file.write(record, place.here.records)
         return _trial(place.request, record)
     if time.time() > until:
-        return Trial(recipe, np.inf, 0, np.zeros(0), time.monotonic() - start, "the time was over before it was made")
-    played = play(place, policy, bar, episodes)
+        return _late(recipe, start, "made")
+    played = play(place, policy, bar, episodes, deadline, block)
+    if not len(played):
+        return _late(recipe, start, "played")
     found = objective.counted(policy)
     if bar is None or not bar.hopeless(played):
         found += objective.measured(policy, place.request)
@@ -114,6 +133,11 @@ def attempt(place: Place, recipe: str, until: float, bar: "Bar | None", episodes
     )
     record_file.write(record, place.here.records)
     return _trial(place.request, record)
+
+
+def _late(recipe: str, start: float, what: str) -> Trial:
+    reason = f"the time was over before it was {what}"
+    return Trial(recipe, np.inf, 0, np.zeros(0), time.monotonic() - start, reason)
 
 
 def _trial(request: Request, record: Record) -> Trial:
@@ -136,12 +160,14 @@ class Bar:
         baseline, random: returns of the baseline and of the random policy on the selection seeds.
         keep: the share of the return to keep.
         episodes: that the confirmation of one finalist can afford.
+        block: how many episodes are played at a time.
     """
 
     baseline: Float64[np.ndarray, " n"]
     random: Float64[np.ndarray, " n"]
     keep: float
     episodes: int = 500
+    block: int = BLOCK
 
     def differences(self, candidate: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         """Episode by episode c - keep * b - (1 - keep) * r, as a part of the return above random."""
@@ -207,6 +233,7 @@ def made(place: Place, recipe: str, deadline: float | None) -> Policy:
         request.seed,
         wrappers=request.task.wrappers,
         environment_kwargs=request.task.kwargs,
+        max_steps=request.max_steps,
         work_folder=place.here.work,
         deadline=deadline,
     )
@@ -225,48 +252,74 @@ def made(place: Place, recipe: str, deadline: float | None) -> Policy:
     return policy
 
 
-def play(place: Place, policy: Policy, bar: Bar | None, episodes: int) -> Float64[np.ndarray, " n"]:
-    """The returns on the first selection seeds, so many; fewer where the bar is out of reach."""
-    request = place.request
-    task = request.task
-    environment = EnvironmentSpec(task.id, task.wrappers, task.kwargs)
-    every = seeds(request.seed, episodes)
+def play(
+    place: Place, policy: Policy, bar: Bar | None, episodes: int, deadline: float = math.inf, block: int = BLOCK
+) -> Float64[np.ndarray, " n"]:
+    """The returns on the first selection seeds, so many; fewer where the bar is out of reach or the time is over."""
+    played = np.zeros(0)
+    with contextlib.suppress(OutOfTime):
+        for returns in _blocks(place, policy, seeds(place.request.seed, episodes), min(block, episodes), deadline):
+            played = np.concatenate([played, returns])
+            if bar is not None and (bar.hopeless(played) or (episodes <= RACE[-1] and bar.settled(played))):
+                break
+    return played
+
+
+def _blocks(
+    place: Place, policy: Policy, every: Sequence[int], block: int, deadline: float
+) -> Iterator[Float64[np.ndarray, " n"]]:
+    """The returns of so many episodes at a time; those of images, of which a batch gains nothing, all at once."""
+    environment = _environment(place)
     try:
         split_head(policy)
     except LilliputError:
-        act = PolicyAct(policy)
-        return episode_returns(act, task.id, every, wrappers=task.wrappers, environment_kwargs=task.kwargs)
+        stage = Stage(environment, policy.observation_space, deadline)
+        yield np.array([one.episode_return for one in play_all(stage, SameAct(PolicyAct(policy)), every)])
+        return
     small = policy.n_macs < 20_000
-    lockstep = Lockstep(environment, policy.observation_space, min(BLOCK, episodes), iter(every))
-    played: list[np.ndarray] = []
+    act = (lambda x: reference.act(policy, x)) if small else Teacher(policy).act
+    lockstep = Lockstep(environment, policy.observation_space, block, iter(every), deadline=deadline)
     try:
-        for at in range(0, episodes, BLOCK):
-            act = (lambda x: reference.act(policy, x)) if small else Teacher(policy).act
-            played.append(lockstep.returns(act, every[at : at + BLOCK]))
-            found = np.concatenate(played)
-            if bar is not None and (bar.hopeless(found) or (episodes <= RACE[-1] and bar.settled(found))):
-                break
+        for at in range(0, len(every), block):
+            yield lockstep.returns(act, every[at : at + block])
     finally:
         lockstep.close()
-    return np.concatenate(played)
 
 
-def play_random(place: Place, episodes: int) -> Float64[np.ndarray, " n"]:
-    """The random policy's returns on the selection seeds."""
+def _environment(place: Place) -> EnvironmentSpec:
     request = place.request
-    found = random_returns(
-        request.task.id,
-        seeds(request.seed, episodes),
-        wrappers=request.task.wrappers,
-        environment_kwargs=request.task.kwargs,
-    )
-    cell = _cell(place, "", episodes, RANDOM_POLICY)
+    task = request.task
+    return EnvironmentSpec(task.id, task.wrappers, task.kwargs, request.max_steps)
+
+
+def seconds_an_episode(place: Place, until: float) -> float:
+    """How long the baseline takes for one, the making of the environment left out.
+
+    Raises:
+        OutOfTime: longer than until then, in `time.time()` seconds.
+    """
+    source = policy_file.read(place.here.policy(place.policy_digest))
+    deadline = time.monotonic() + until - time.time()
+    with Stage(_environment(place), source.observation_space, deadline) as stage:
+        return stage.play(seeds(place.request.seed, 1)[0], SameAct(PolicyAct(source))).wall_time_s
+
+
+def play_random(place: Place, episodes: int, until: float = math.inf) -> Float64[np.ndarray, " n"]:
+    """The random policy's returns on the selection seeds, so many or, in `time.time()` seconds, as many until then."""
+    stage = Stage(_environment(place), None, time.monotonic() + until - time.time())
+    found: list[float] = []
+    with stage, contextlib.suppress(OutOfTime):
+        for seed in seeds(place.request.seed, episodes):
+            found.append(stage.play(seed, RandomPolicy()).episode_return)
+    if not found:
+        return np.zeros(0)
+    cell = _cell(place, "", len(found), RANDOM_POLICY)
     method = "measured: uniform-random actions"
     record_file.write(
         Record(cell, "done", measurements=(Measurement("episode_return", tuple(found), method),)),
         place.here.records,
     )
-    return found
+    return np.array(found)
 
 
 def _cell(place: Place, recipe: str, n: int, subject: str = "") -> Cell:
@@ -280,7 +333,7 @@ def _cell(place: Place, recipe: str, n: int, subject: str = "") -> Cell:
         format=REFERENCE,
         compression_seed=request.seed,
         quantities=quantities,
-        settings=(("role", SELECTION),),
+        settings=(*episode_settings(request.max_steps), ("role", SELECTION)),
         versions=versions(recipe, quantities, request.task, REFERENCE),
     )
 

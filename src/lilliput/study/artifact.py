@@ -16,6 +16,7 @@ def measure_artifact(
     n_episodes: int,
     seed: int,
     progress: Progress,
+    max_steps: int | None = None,
 ) -> tuple[Measurement | Absent, ...]:
     """Sizes, inference time, memory and energy; with an environment also returns, on the seeds that `compare` plays.
 
@@ -33,6 +34,7 @@ def measure_artifact(
             environment,
             SeedPlan(seed).episodes("confirmation", n_episodes),
             environment_kwargs=environment_kwargs,
+            max_steps=max_steps,
             progress=lambda done, total: progress("episodes", done, total),
         )
     found += latency([folder], observations)

@@ -1,12 +1,13 @@
 """A small study: one policy, some recipes, all measures."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 from lilliput.errors import LilliputError
 from lilliput.policies.policy import Policy
-from lilliput.record import RANDOM_POLICY, Cell, Record
+from lilliput.record import MAX_STEPS, RANDOM_POLICY, REFERENCE, Cell, Record
 from lilliput.study import local, timing
 from lilliput.study.environment import behind, check
 from lilliput.study.run import Progress, keep_policy
@@ -19,6 +20,9 @@ TIMINGS = (
     "latency_s", "baseline_latency_s", "peak_memory_bytes", "identity_memory_bytes", "interpreter_memory_bytes",
     "energy_j", "gross_energy_j", "episode_energy_j", "episode_time_s",
 )  # fmt: skip
+
+LARGEST_BY_REFERENCE = 2_000_000
+"""Multiply-accumulates of a decision: for more numpy takes milliseconds, hours for the episodes of an Atari game."""
 
 
 @final
@@ -33,6 +37,7 @@ class Comparison:
         n_episodes: how many, the same seeds for all.
         seed: calibration, episodes and everything random follow from it.
         timings: whether inference time, memory and energy are measured too.
+        max_steps: after which an episode is cut; None: the usual.
     """
 
     task: Task
@@ -41,6 +46,7 @@ class Comparison:
     n_episodes: int = 100
     seed: int = 0
     timings: bool = True
+    max_steps: int | None = None
 
 
 def compare(
@@ -65,14 +71,14 @@ def compare(
             timed = [
                 timing.cell_of(record.cell, TIMINGS)
                 for record in ordered
-                if record.status == "done" and not record.cell.is_floor
+                if record.status == "done" and record.artifact
             ]
             ordered += timing.run_all(timed, folder, progress)
     return tuple(ordered)
 
 
 def cells(policy: Policy, comparison: Comparison) -> tuple[Cell, ...]:
-    """The cells of returns and sizes: the random policy, then each format's baseline and candidates."""
+    """The cells of returns and sizes: the random policy, each format's baseline and candidates, the reference."""
     from lilliput.policies.compress import format_recipe, parse
     from lilliput.policies.play import SeedPlan
 
@@ -87,6 +93,7 @@ def cells(policy: Policy, comparison: Comparison) -> tuple[Cell, ...]:
     common: dict[str, Any] = {
         "task": behind(policy, comparison.task),
         "items": seeds,
+        "settings": episode_settings(comparison.max_steps),
     }
     task, played = common["task"], ("episode_return",)
     known = versions("", played, task, "none")
@@ -104,4 +111,20 @@ def cells(policy: Policy, comparison: Comparison) -> tuple[Cell, ...]:
                     **common,
                 )
             )
-    return tuple(found)
+    return (*found, *by_reference(policy, found[1]))
+
+
+def by_reference(policy: Policy, baseline: Cell) -> tuple[Cell, ...]:
+    """The cell that plays the baseline by another arithmetic, for the floor of the noise; none where that is slow."""
+    if policy.n_macs > LARGEST_BY_REFERENCE or "episode_return" not in baseline.quantities:
+        return ()
+    played = ("episode_return", "episode_length")
+    known = versions("", played, baseline.task, REFERENCE)
+    return (dataclasses.replace(baseline, format=REFERENCE, quantities=played, compression_seed=0, versions=known),)
+
+
+def episode_settings(max_steps: int | None) -> tuple[tuple[str, str], ...]:
+    """What of the episodes is not as usual, as a cell's settings."""
+    from lilliput.policies.play import MAX_STEPS as USUAL
+
+    return () if max_steps in (None, USUAL) else ((MAX_STEPS, str(max_steps)),)

@@ -46,6 +46,7 @@ class Study:
         environments: pattern of a policy's path or of the environment that it was trained on -> where it plays; a list
             of environments for all policies stands under the pattern "*". Empty: where its source says.
         recipes: expanded and canonical, without the baseline, which is always there.
+        max_steps: after which an episode is cut; None: the usual.
         cell_timeout: seconds after which a cell is given up; None: never.
         file, lines: its path and where each key stands in it, for errors.
     """
@@ -63,6 +64,7 @@ class Study:
     keep: float = 0.95
     quantities: tuple[str, ...] = DEFAULT_QUANTITIES
     cell_timeout: float | None = 3600.0
+    max_steps: int | None = None
     exclude: tuple[Exclusion, ...] = ()
     file: str = "study"
     lines: Mapping[str, int] = field(default_factory=dict)
@@ -74,7 +76,7 @@ class Study:
 
 KEYS = (
     "title", "policies", "environments", "recipes", "formats", "targets", "compression_seeds", "episodes", "seed",
-    "keep", "quantities", "cell_timeout", "exclude",
+    "keep", "quantities", "cell_timeout", "max_steps", "exclude",
 )  # fmt: skip
 
 
@@ -122,6 +124,7 @@ class _Reader:
             keep=self.share(),
             quantities=self.choices("quantities", DEFAULT_QUANTITIES, tuple(QUANTITIES)),
             cell_timeout=self.timeout(),
+            max_steps=self.integer("max_steps", 0, 1) if "max_steps" in self.data else None,
             exclude=self.exclusions(),
             file=str(self.path),
             lines={key: self.line(key) for key in self.data},

@@ -68,7 +68,12 @@ def elsewhere(trained_on: str, environment: str) -> tuple[str, ...]:
 
 
 def context_for(
-    policy: Policy, environment: str | None, environment_kwargs: str, seed: int, progress: Progress
+    policy: Policy,
+    environment: str | None,
+    environment_kwargs: str,
+    seed: int,
+    progress: Progress,
+    max_steps: int | None = None,
 ) -> Context:
     """What a recipe may use: the named environment, else the one of the source where it runs here, else none.
 
@@ -86,7 +91,9 @@ def context_for(
         if not trained_on or successor(trained_on) is not None:
             return Context(policy, seed=seed, progress=progress)
         task = Task.of(trained_on, kwargs)
-    return Context.from_environment(policy, task.id, seed, environment_kwargs=task.kwargs, progress=progress)
+    return Context.from_environment(
+        policy, task.id, seed, environment_kwargs=task.kwargs, max_steps=max_steps, progress=progress
+    )
 
 
 def check(policy: Policy, task: Task) -> None:

@@ -12,6 +12,7 @@ from lilliput.report.recipe_text import calibration, steps
 from lilliput.study import local
 from lilliput.study.plan import Plan
 from lilliput.study.run import seeds_of
+from lilliput.study.run import task as task_of
 from lilliput.task import Task
 
 BUILD_S = {"onnx": 0.5, "c": 4.0}
@@ -92,7 +93,7 @@ def estimate(plan: Plan, folder: Path | None, workers: int, *, retry_failed: boo
         played = len(cell.items) + (CALIBRATION_EPISODES if calibration(cell.recipe) else 0)
         seconds += alike if alike is not None else episode[key] * played + BUILD_S.get(cell.format, 0.0) + trains
         disk += RECORD_BYTES + BYTES_AN_EPISODE * len(cell.items)
-        if not cell.is_floor:
+        if not cell.is_floor and cell.format in BUILD_S:
             disk += ARTIFACT_BYTES + BYTES_A_PARAMETER * plan.policies[cell.subject].n_parameters
     seconds /= max(1, workers)
     counted = _has_counter()
@@ -122,15 +123,14 @@ def _episode_s(plan: Plan, cell: Cell) -> float:
     """Wall seconds of one episode, after one that was not timed."""
     from lilliput.policies.play import episode_returns, random_returns
 
-    task = cell.task
-    settings: dict[str, Any] = {"wrappers": task.wrappers, "environment_kwargs": task.kwargs}
+    settings = task_of(cell)
     start = 0.0
     for seeds in (seeds_of(cell)[:1], seeds_of(cell)[:PILOT_EPISODES]):
         start = time.perf_counter()
         if cell.is_floor:
-            random_returns(task.id, seeds, **settings)
+            random_returns(cell.task.id, seeds, **settings)
         else:
-            episode_returns(plan.policies[cell.subject], task.id, seeds, **settings)
+            episode_returns(plan.policies[cell.subject], cell.task.id, seeds, **settings)
     return (time.perf_counter() - start) / len(seeds)
 
 

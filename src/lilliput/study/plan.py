@@ -13,6 +13,7 @@ from lilliput.measurement import QUANTITIES
 from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, Cell
 from lilliput.study import timing
+from lilliput.study.compare import by_reference, episode_settings
 from lilliput.study.document import Exclusion, Study
 from lilliput.study.environment import elsewhere, kept
 from lilliput.study.version import versions
@@ -26,7 +27,7 @@ class Plan:
 
     Attributes:
         policies: by digest.
-        cells: of returns and sizes: random policies and baselines first.
+        cells: of returns and sizes: random policies and baselines, by the reference and in each format, first.
         timings: pairs of a cell and the one that times its artifact, which runs alone, after all others.
         notes: what was left out, and why.
         caveats: what of the policies' sources was guessed, and which environments are not those of their training.
@@ -49,6 +50,7 @@ def plan(study: Study) -> Plan:
     caveats: dict[str, None] = {}
     policies: dict[str, Policy] = {}
     random: dict[Cell, None] = {}
+    references: dict[Cell, None] = {}
     baselines: dict[Cell, None] = {}
     candidates: dict[Cell, None] = {}
     used: set[Exclusion] = set()
@@ -70,6 +72,7 @@ def plan(study: Study) -> Plan:
             asked = ("episode_return",)
             known = versions("", asked, task, "none")
             random[Cell(RANDOM_POLICY, "", format="none", quantities=asked, versions=known, **common)] = None
+            references |= dict.fromkeys(by_reference(policy, _baseline(found[0])))
             for cell in found:
                 baselines[_baseline(cell)] = None
                 candidates[cell] = None
@@ -83,7 +86,7 @@ def plan(study: Study) -> Plan:
         for cell in (*baselines, *candidates)
         if target != "host" and cell.format == "c"
     ]
-    cells = (*random, *baselines, *candidates, *counted)
+    cells = (*random, *references, *baselines, *candidates, *counted)
     if not candidates:
         raise LilliputError(f"{study.at('recipes')}: nothing to do; " + ("; ".join(notes) or "everything is excluded"))
     asked = timing.asked(study.quantities)
@@ -171,7 +174,11 @@ def _tasks(study: Study, path: str, policy: Policy) -> list[Task]:
 def _common(study: Study, task: Task) -> dict[str, Any]:
     from lilliput.policies.play import SeedPlan
 
-    return {"task": task, "items": SeedPlan(study.seed).episodes("confirmation", study.episodes)}
+    return {
+        "task": task,
+        "items": SeedPlan(study.seed).episodes("confirmation", study.episodes),
+        "settings": episode_settings(study.max_steps),
+    }
 
 
 def _candidates(study: Study, path: str, policy: Policy, task: Task, used: set[Exclusion]) -> Iterator[Cell]:

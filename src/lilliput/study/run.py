@@ -19,7 +19,7 @@ from lilliput.measurement import Absent, Measurement
 from lilliput.policies import policy as policy_file
 from lilliput.policies.artifact import read_artifact
 from lilliput.policies.policy import Policy
-from lilliput.record import Cell, Record
+from lilliput.record import REFERENCE, Cell, Record
 from lilliput.study.version import check_here
 from lilliput.study.workspace import Workspace
 
@@ -73,8 +73,10 @@ def attempt(cells: Sequence[Cell], folder: Path, work: Callable[[], tuple[Record
 def _done(cell: Cell, folder: Path, progress: Progress) -> Record:
     check_here(cell)
     if cell.is_floor:
-        return Record(cell, "done", "", (_random_returns(cell, progress),))
+        return Record(cell, "done", "", _random_returns(cell, progress))
     policy = policy_file.read(Workspace(folder).policy(cell.subject))
+    if cell.format == REFERENCE:
+        return Record(cell, "done", "", _reference_returns(cell, policy, progress), names=names_of(policy))
     built = build(cell, policy, folder, progress)
     measurements, absent = _measure(cell, built, progress)
     return Record(cell, "done", "", measurements, absent, names_of(policy), str(built.relative_to(folder)))
@@ -111,6 +113,7 @@ def artifact_name(cell: Cell) -> str:
     # A recipe that calibrates plays the environment, so that is a part of what it is made from.
     made_from = [cell.subject, cell.recipe, cell.format, cell.compression_seed, steps]
     made_from += [cell.task.id, cell.task.arguments, list(cell.task.wrappers)] if cell.recipe else []
+    made_from += [cell.max_steps] if cell.recipe and cell.max_steps else []
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]
 
 
@@ -130,8 +133,7 @@ def build(cell: Cell, policy: Policy, folder: Path, progress: Progress) -> Path:
         context = Context.from_environment(
             policy,
             cell.task.id,
-            environment_kwargs=cell.task.kwargs,
-            wrappers=cell.task.wrappers,
+            **task(cell),
             seed=cell.compression_seed,
             progress=progress,
         )
@@ -147,7 +149,7 @@ def build(cell: Cell, policy: Policy, folder: Path, progress: Progress) -> Path:
 
 def task(cell: Cell) -> dict[str, Any]:
     """The cell's environment beside its id, as the functions of `play` and `measure` take it."""
-    return {"wrappers": cell.task.wrappers, "environment_kwargs": cell.task.kwargs}
+    return {"wrappers": cell.task.wrappers, "environment_kwargs": cell.task.kwargs, "max_steps": cell.max_steps}
 
 
 def seeds_of(cell: Cell) -> tuple[int, ...]:
@@ -155,17 +157,28 @@ def seeds_of(cell: Cell) -> tuple[int, ...]:
     return tuple(map(int, cell.items))
 
 
-def _random_returns(cell: Cell, progress: Progress) -> Measurement:
-    from lilliput.measure import conditions
-    from lilliput.policies.play import random_returns
+def _random_returns(cell: Cell, progress: Progress) -> tuple[Measurement, ...]:
+    from lilliput.measure import of_episodes
+    from lilliput.policies.play import EnvironmentSpec, random_episodes
 
-    returns = random_returns(
+    spec = EnvironmentSpec(cell.task.id, cell.task.wrappers, cell.task.kwargs, cell.max_steps)
+    played = random_episodes(spec, seeds_of(cell), progress=lambda done, total: progress("random policy", done, total))
+    return of_episodes(played, "measured: uniform-random actions", cell.max_steps)
+
+
+def _reference_returns(cell: Cell, policy: Policy, progress: Progress) -> tuple[Measurement, ...]:
+    from lilliput.measure import of_episodes
+    from lilliput.policies.play import episodes
+
+    played = episodes(
+        policy,
         cell.task.id,
         seeds_of(cell),
         **task(cell),
-        progress=lambda done, total: progress("random policy", done, total),
+        progress=lambda done, total: progress("episodes by the reference", done, total),
     )
-    return Measurement("episode_return", tuple(returns), "measured: uniform-random actions", conditions())
+    method = f"measured: {cell.task.id}, played by the reference, one episode a seed"
+    return of_episodes(played, method, cell.max_steps)
 
 
 def _measure(cell: Cell, artifact: Path, progress: Progress) -> tuple[tuple[Measurement, ...], tuple[Absent, ...]]:
@@ -188,6 +201,10 @@ def _measure(cell: Cell, artifact: Path, progress: Progress) -> tuple[tuple[Meas
 def split(
     found: Iterable[Measurement | Absent], quantities: tuple[str, ...]
 ) -> tuple[tuple[Measurement, ...], tuple[Absent, ...]]:
-    """What was measured and what was not, of the quantities that were asked for, in their order."""
-    asked = sorted((m for m in found if m.quantity in quantities), key=lambda m: quantities.index(m.quantity))
+    """What was measured and what was not, of the quantities that were asked for, in their order.
+
+    With the return comes how often an episode ended by itself: a policy that falls more often has not kept it.
+    """
+    names = [*quantities, *(["episode_terminated"] if "episode_return" in quantities else [])]
+    asked = sorted((m for m in found if m.quantity in names), key=lambda m: names.index(m.quantity))
     return tuple(m for m in asked if isinstance(m, Measurement)), tuple(m for m in asked if isinstance(m, Absent))

@@ -125,8 +125,8 @@ def _alone(
     if "energy_j" in cell.quantities:
         yield from energy(artifact, observations)
     if "episode_energy_j" in cell.quantities:
-        kwargs = settings["environment_kwargs"]
-        yield episode_energy(artifact, cell.task.id, seeds_of(cell), environment_kwargs=kwargs)
+        given = {name: settings[name] for name in ("environment_kwargs", "max_steps")}
+        yield episode_energy(artifact, cell.task.id, seeds_of(cell), **given)
     if "episode_time_s" in cell.quantities:
         yield from episode_return(artifact, cell.task.id, seeds_of(cell), **settings)
 

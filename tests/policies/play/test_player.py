@@ -54,7 +54,7 @@ class Odd(gymnasium.Env):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         self.n += 1
         if self.n == 3 and self.breaks == "step":
-            raise RuntimeError("the simulation is unstable\nsecond line")
+            raise RuntimeError("the simulation\x1b[33m is unstable\nsecond line")
         reward = None if self.breaks == "reward" else 1.0
         return self._observation(), reward, self.n == self.length, False, {}
 
@@ -84,7 +84,7 @@ def test_an_episode_without_an_end_is_cut() -> None:
     (episode,) = episodes(lambda _: np.zeros(1, np.float32), NAME, [0])
     assert (episode.length, episode.terminated, episode.truncated) == (MAX_STEPS, False, True)
     assert MAX_STEPS == 100_000
-    lockstep = Lockstep(EnvironmentSpec(NAME), policy().observation_space, 2, itertools.count(), max_steps=50)
+    lockstep = Lockstep(EnvironmentSpec(NAME, max_steps=50), policy().observation_space, 2, itertools.count())
     np.testing.assert_array_equal(lockstep.returns(lambda x: reference.act(policy(), x), [1, 2]), [50, 50])
 
 
@@ -128,7 +128,7 @@ def test_many_numbers_are_looked_at_too_and_none_is_too_large(seen: float) -> No
         ("make", r"LilliputOdd-v0 cannot be made: AssertionError without a word in play/test_player.py, line \d+"),
         ("exit", r"LilliputOdd-v0 cannot be made: SystemExit: 3"),
         ("reset", r"LilliputOdd-v0, episode seed 5, step 0 cannot be reset: KeyError: 'robot"),
-        ("step", r"episode seed 5, step 2 failed at a step: RuntimeError: the simulation is unstable second line"),
+        ("step", r"episode seed 5, step 2 failed at a step: RuntimeError: the simulation.33m is unstable second line"),
         ("reward", r"LilliputOdd-v0, episode seed 5, step 0 failed at a step: TypeError"),
     ],
 )

@@ -64,6 +64,7 @@ class Context:
         *,
         wrappers: tuple[str, ...] | None = None,
         environment_kwargs: Mapping[str, Any] | None = None,
+        max_steps: int | None = None,
         work_folder: Path | None = None,
         deadline: float | None = None,
         progress: Callable[[str, int, int], None] | None = None,
@@ -73,7 +74,7 @@ class Context:
         from lilliput.policies.play import EnvironmentSpec
 
         wrappers = policy.provenance.wrappers if wrappers is None else wrappers
-        spec = EnvironmentSpec(environment, tuple(wrappers), dict(environment_kwargs or {}))
+        spec = EnvironmentSpec(environment, tuple(wrappers), dict(environment_kwargs or {}), max_steps)
         return cls(policy, spec, seed, None, work_folder, deadline, progress, say)
 
     @classmethod
@@ -165,6 +166,7 @@ class Context:
             source=_rollout_source(source),
             wrappers=self.environment.wrappers,
             environment_kwargs=self.environment.kwargs,
+            max_steps=self.environment.max_steps,
             deadline=self.deadline,
             progress=progress,
         )

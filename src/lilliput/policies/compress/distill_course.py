@@ -140,6 +140,7 @@ class Course:
             settings.activation, self._loss, list(self._spread), settings.disturbance, settings.restarts,
             settings.learning_rate, settings.sparsity, settings.inputs,
             "" if self._start is None else self._start.digest,
+            *([environment.max_steps] if environment.max_steps else []),
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:24]
 

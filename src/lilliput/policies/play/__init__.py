@@ -2,6 +2,7 @@
 
 from lilliput.policies.play.collect import NOISE, SOURCES, NoisyPolicy, Source, collect
 from lilliput.policies.play.environment import (
+    MAX_STEPS,
     EnvironmentSpec,
     action_space_of,
     check_fit,
@@ -21,9 +22,10 @@ from lilliput.policies.play.episode import (
     episode_returns,
     episodes,
     play,
+    random_episodes,
     random_returns,
 )
-from lilliput.policies.play.player import MAX_STEPS, BatchAct, Lockstep, OutOfTime
+from lilliput.policies.play.player import BatchAct, Lockstep, OutOfTime
 from lilliput.policies.play.seeds import ROLES, Role, SeedPlan, check_disjoint
 from lilliput.policies.play.wrappers import (
     WRAPPERS,
@@ -78,6 +80,7 @@ __all__ = [
     "observation_space_of",
     "parse_wrappers",
     "play",
+    "random_episodes",
     "random_returns",
     "successor",
 ]

@@ -1,6 +1,7 @@
 """Observations to calibrate on: the policy's own, or from one of the other sources that studies have used."""
 
 import copy
+import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -64,14 +65,14 @@ def collect(
     """
     if n_observations < 1:
         raise LilliputError(f"n_observations is {n_observations}; it must be at least 1")
-    spec = EnvironmentSpec(environment, tuple(wrappers), dict(environment_kwargs or {}))
+    spec = EnvironmentSpec(environment, tuple(wrappers), dict(environment_kwargs or {}), max_steps)
     plain, policy_space = act_and_space(act, spec, observation_space)
     match source:
         case "gaussian":
             return _gaussian(spec, policy_space, n_observations, rng)
         case "first_steps":
             return _first_steps(
-                Stage(spec, policy_space, max_steps, deadline),
+                Stage(spec, policy_space, deadline),
                 SameAct(plain),
                 n_observations,
                 checked_seeds(itertools.islice(seeds, 1))[0],
@@ -84,7 +85,7 @@ def collect(
             act_of_seed = RandomPolicy()
         case _:
             raise LilliputError(f"calibration source {source!r} is not known; allowed: {', '.join(SOURCES)}")
-    return _sample(Stage(spec, policy_space, max_steps, deadline), act_of_seed, n_observations, seeds, rng, progress)
+    return _sample(Stage(spec, policy_space, deadline), act_of_seed, n_observations, seeds, rng, progress)
 
 
 @final
@@ -147,9 +148,10 @@ def _sample(
 
 def _first_steps(stage: Stage, act_of_seed: ActOfSeed, n: int, seed: int) -> np.ndarray:
     seen: list[np.ndarray] = []
-    short = Stage(stage.environment, stage.observation_space, min(n, stage.max_steps or n), stage.deadline)
-    with short:
-        short.play(seed, act_of_seed, seen)
+    spec = stage.environment
+    short = dataclasses.replace(spec, max_steps=min(n, spec.max_steps or n))
+    with Stage(short, stage.observation_space, stage.deadline) as first:
+        first.play(seed, act_of_seed, seen)
     return np.stack(seen)
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import gymnasium
     from gymnasium.envs.registration import EnvSpec
 
+MAX_STEPS = 100_000
+"""An episode is cut after so many steps, on top of the environment's own limit: some environments never end."""
+
 _PLUGINS = (
     ("ALE/", "ale_py", "'lilliput[atari]'"),
     ("NoFrameskip", "ale_py", "'lilliput[atari]'"),
@@ -56,11 +59,17 @@ class EnvironmentSpec:
         id: as Gymnasium registers it.
         wrappers: texts from the closed list, the innermost first.
         kwargs: arguments of the environment itself.
+        max_steps: after which an episode is cut, whatever the environment's own limit; None: `MAX_STEPS`.
     """
 
     id: str
     wrappers: tuple[str, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    max_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_steps is not None and self.max_steps < 1:
+            raise LilliputError(f"max_steps is {self.max_steps}; it must be at least 1")
 
     def make(self) -> "gymnasium.Env":
         """A fresh environment with its wrappers; see `make_environment`."""

@@ -120,9 +120,9 @@ def episodes(
         LilliputError: the environment cannot be made or does not fit, or an action is not one of its actions.
     """
     worn = _wrappers_of(act) if wrappers is None else tuple(wrappers)
-    spec = EnvironmentSpec(environment, worn, dict(environment_kwargs or {}))
+    spec = EnvironmentSpec(environment, worn, dict(environment_kwargs or {}), max_steps)
     plain, space = act_and_space(act, spec, observation_space)
-    return play(Stage(spec, space, max_steps), SameAct(plain), seeds, workers, progress)
+    return play(Stage(spec, space), SameAct(plain), seeds, workers, progress)
 
 
 def _wrappers_of(act: Act | Policy) -> tuple[str, ...]:
@@ -164,10 +164,17 @@ def random_returns(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Float64[np.ndarray, "seeds"]:
-    """The returns of the uniform-random policy, whose actions follow from each episode's seed; see `episodes`."""
-    spec = EnvironmentSpec(environment, tuple(wrappers), dict(environment_kwargs or {}))
-    played = play(Stage(spec, None, max_steps), RandomPolicy(), seeds, workers, progress)
+    """The returns of the uniform-random policy; see `random_episodes`."""
+    spec = EnvironmentSpec(environment, tuple(wrappers), dict(environment_kwargs or {}), max_steps)
+    played = random_episodes(spec, seeds, workers=workers, progress=progress)
     return np.array([episode.episode_return for episode in played], np.float64)
+
+
+def random_episodes(
+    environment: EnvironmentSpec, seeds: Iterable[int], *, workers: int = 1, progress: Progress | None = None
+) -> tuple[Episode, ...]:
+    """The episodes of the uniform-random policy, whose actions follow from each episode's seed; see `episodes`."""
+    return play(Stage(environment), RandomPolicy(), seeds, workers, progress)
 
 
 @final
@@ -216,13 +223,9 @@ class Stage:
         self,
         environment: EnvironmentSpec,
         observation_space: spaces.ObservationSpace | None = None,
-        max_steps: int | None = None,
         deadline: float | None = None,
     ) -> None:
-        if max_steps is not None and max_steps < 1:
-            raise LilliputError(f"max_steps is {max_steps}; it must be at least 1")
-        self.environment, self.observation_space = environment, observation_space
-        self.max_steps, self.deadline = max_steps, deadline
+        self.environment, self.observation_space, self.deadline = environment, observation_space, deadline
         self._row: Row | None = None
 
     def __enter__(self) -> "Stage":
@@ -232,7 +235,7 @@ class Stage:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Stage, (self.environment, self.observation_space, self.max_steps, self.deadline))
+        return (Stage, (self.environment, self.observation_space, self.deadline))
 
     def close(self) -> None:
         """Closes the environment."""
@@ -243,7 +246,7 @@ class Stage:
     def play(self, seed: int, act_of_seed: ActOfSeed, seen: list[np.ndarray] | None = None) -> Episode:
         """The episode of that seed; what the policy observed is appended to `seen`."""
         if self._row is None:
-            self._row = Row(self.environment, self.observation_space, self.max_steps, self.deadline)
+            self._row = Row(self.environment, self.observation_space, self.deadline)
         row = self._row
         act = act_of_seed(seed, row.environment.action_space)
         start = time.perf_counter()

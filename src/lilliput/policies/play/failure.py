@@ -22,7 +22,8 @@ def failure(id_: str, doing: str, error: BaseException, environment: Any) -> Lil
         environment: what `packages_of` takes.
     """
     packages = packages_of(environment)
-    text = " ".join(str(error).split())[:_LENGTH]
+    # Colours and the like are for a terminal, not for a record.
+    text = "".join(one for one in " ".join(str(error).split()) if one.isprintable())[:_LENGTH]
     frame = (traceback.extract_tb(error.__traceback__) or [None])[-1]
     place = f" in {_short(frame.filename)}, line {frame.lineno}" if frame is not None else ""
     said = f": {text}" if text else " without a word"

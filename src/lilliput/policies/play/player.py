@@ -11,11 +11,8 @@ from jaxtyping import Float64
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.play.boundary import BadExchange, action_checker, observer
-from lilliput.policies.play.environment import EnvironmentSpec
+from lilliput.policies.play.environment import MAX_STEPS, EnvironmentSpec
 from lilliput.policies.play.failure import RAISED, failure
-
-MAX_STEPS = 100_000
-"""An episode is cut after so many steps, on top of the environment's own limit: some environments never end."""
 
 BatchAct = Callable[[np.ndarray], np.ndarray]
 """The actions for the observations of all rows, in their order."""
@@ -38,27 +35,20 @@ class Row:
     """
 
     def __init__(
-        self,
-        spec: EnvironmentSpec,
-        space: spaces.ObservationSpace | None,
-        max_steps: int | None = None,
-        deadline: float | None = None,
+        self, spec: EnvironmentSpec, space: spaces.ObservationSpace | None, deadline: float | None = None
     ) -> None:
         """Nothing is played yet.
 
         Args:
             spec: of the environment.
             space: the policy's; its order of keys is that of a Dict's vector (else the environment's).
-            max_steps: cuts episodes; None: `MAX_STEPS`.
             deadline: in `time.monotonic()` seconds.
 
         Raises:
-            LilliputError: the environment cannot be made, or max_steps is below 1.
+            LilliputError: the environment cannot be made.
         """
-        if max_steps is not None and max_steps < 1:
-            raise LilliputError(f"max_steps is {max_steps}; it must be at least 1")
         self._spec, self._space = spec, space
-        self._limit = MAX_STEPS if max_steps is None else max_steps
+        self._limit = spec.max_steps or MAX_STEPS
         self._deadline = math.inf if deadline is None else deadline
         self._used = False
         self._make()
@@ -154,13 +144,12 @@ class Lockstep:
         n: int,
         seeds: Iterator[int],
         *,
-        max_steps: int | None = None,
         deadline: float | None = None,
     ) -> None:
         from gymnasium.spaces import Box
 
         self._seeds = seeds
-        self._rows = [Row(environment, space, max_steps, deadline) for _ in range(n)]
+        self._rows = [Row(environment, space, deadline) for _ in range(n)]
         self.action_space: Any = self._rows[0].environment.action_space
         self._action_shape = self.action_space.shape if isinstance(self.action_space, Box) else None
         self.observations = np.zeros((n, *spaces.input_shape(space)), np.float32)
@@ -185,21 +174,22 @@ class Lockstep:
             self._keep(i)
 
     def returns(self, act: BatchAct, seeds: Sequence[int]) -> Float64[np.ndarray, " n"]:
-        """The return of one episode in every row, of its own seed.
+        """The return of the episode of each seed, of which there are at most as many as rows.
 
         Raises:
             OutOfTime: the deadline has passed before all of them ended.
         """
-        for i, row in enumerate(self._rows):
+        rows = self._rows[: len(seeds)]
+        for i, row in enumerate(rows):
             row.begin(seeds[i])
             self._keep(i)
-        while any(not row.over for row in self._rows):
+        while any(not row.over for row in rows):
             actions = act(self.observations)
-            for i, row in enumerate(self._rows):
+            for i, row in enumerate(rows):
                 if not row.over:
                     row.step(self._shaped(actions[i]))
                     self._keep(i)
-        return np.array([row.total for row in self._rows])
+        return np.array([row.total for row in rows])
 
     def _shaped(self, action: Any) -> Any:
         return action if self._action_shape is None else np.reshape(action, self._action_shape)
