@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.policies.load.checkpoints import FILES, FOLDER, copied, source
+from tests.policies.load.torch_writer import layer, linear, mlp, module, sequential, torch_file
 
 from lilliput.errors import LilliputError
 from lilliput.policies import policy as policy_file
@@ -119,6 +120,10 @@ def seed_files(folder: Path) -> dict[str, bytes]:
     files = {name: source(name).read_bytes() for name in FILES}
     policy_file.write(load_policy(copied("ppo", folder)), folder / "own.lilliput")
     files["own"] = (folder / "own.lilliput").read_bytes()
+    net = sequential(linear(3, 4), layer("activation.ReLU"), linear(4, 2), layer("activation.Tanh"))
+    actor = module("core.MLPActor", {"pi": net}, act_limit=2.0)
+    files["module"] = torch_file(module("core.MLPActorCritic", {"pi": actor, "q": module("core.MLPQFunction")}))
+    files["nested"] = torch_file({"model": mlp("network", [3, 120, 84, 2]), "args": {"lr": 0.1, "sizes": [1, 2]}})
     return files
 
 

@@ -389,6 +389,20 @@ def actor(net: Pickled, act_limit: Any = None, **children: Pickled) -> Pickled:
     return module("core.MLPActor", {"pi": net, **children}, act_limit=act_limit)
 
 
+def test_a_file_that_grows_when_it_is_followed_is_refused(tmp_path: Path) -> None:
+    import io
+    import zipfile
+
+    # Every list holds the one before it twice: 28 of them are 2^28 empty lists.
+    pickled = b"\x80\x02]q\x00" + b"".join(b"]q%c(h%ch%ce" % (n, n - 1, n - 1) for n in range(1, 28)) + b"."
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+    (tmp_path / "x.pt").write_bytes(stream.getvalue())
+    with pytest.raises(LilliputError, match="holds more than 20000 things"):
+        load_policy(tmp_path / "x.pt")
+
+
 def odd(policy: Policy) -> None:
     raise AssertionError(f"loaded as {policy.provenance}")
 

@@ -16,6 +16,7 @@ MAX_ENTRIES = 20_000
 Path = tuple[str, ...]
 """The keys of the dicts on the way to something; the keys of a state dict have dots inside."""
 
+_OBJECTS = np.ndarray | Record | Module
 _LEARNERS = re.compile(
     r"(?i)(?:critic|privileged|teacher|rnd)\w*|\w*(?:target|optim|scheduler)\w*|values?(?:_\w+)?|qf?[12](?:_\w+)?"
 )
@@ -58,7 +59,7 @@ def saved(value: Any, name: str) -> Saved:
     arrays: dict[Path, np.ndarray] = {}
     values: dict[str, Any] = {}
     objects: dict[str, str] = {}
-    for path, leaf in _leaves(value, ()):
+    for path, leaf in _leaves(value, name):
         match leaf:
             case np.ndarray():
                 arrays[path] = leaf
@@ -66,8 +67,6 @@ def saved(value: Any, name: str) -> Saved:
                 objects[".".join(path)] = class_of(leaf)
             case _:
                 values[".".join(path)] = leaf
-        if len(arrays) + len(values) + len(objects) > MAX_ENTRIES:
-            raise LilliputError(f"{name} holds more than {MAX_ENTRIES} things; save the policy's state_dict() alone")
     members = tuple(map(str, value)) if isinstance(value, dict) else ()
     return Saved(name, _named(arrays), values, objects, members)
 
@@ -83,18 +82,28 @@ def class_of(value: Any) -> str:
             return "an object"
 
 
-def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    match value:
-        case {"state": dict(), "param_groups": list(), **rest} if not rest:
-            return  # an optimizer
-        case dict():
-            for key, item in value.items():
-                yield from _leaves(item, (*path, str(key)))
-        case list() | tuple() if any(isinstance(item, dict | np.ndarray | Record | Module) for item in value):
-            for number, item in enumerate(value):
-                yield from _leaves(item, (*path, f"[{number}]") if number else path)
-        case _:
-            yield path, value
+def _leaves(value: Any, name: str) -> Iterator[tuple[Path, Any]]:
+    """What is no container, with the keys on the way to it, in the file's order; optimizers are left out.
+
+    Raises:
+        LilliputError: more things than a checkpoint of a policy has, one of them counted each time that it is met.
+    """
+    todo: list[tuple[Path, Any]] = [((), value)]
+    for _ in range(MAX_ENTRIES):
+        if not todo:
+            return
+        path, value = todo.pop()
+        match value:
+            case {"state": dict(), "param_groups": list(), **rest} if not rest:
+                continue
+            case dict():
+                todo += [((*path, str(key)), item) for key, item in reversed(value.items())]
+            case list() | tuple() if any(isinstance(one, list | tuple | dict | _OBJECTS) for one in value):
+                parts = [(path if not number else (*path, f"[{number}]"), item) for number, item in enumerate(value)]
+                todo += reversed(parts)
+            case _:
+                yield path, value
+    raise LilliputError(f"{name} holds more than {MAX_ENTRIES} things; save the policy's state_dict() alone")
 
 
 def _named(arrays: dict[Path, np.ndarray]) -> dict[str, np.ndarray]:
