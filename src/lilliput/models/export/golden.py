@@ -39,7 +39,9 @@ def write_golden(folder: Path, feeds: Mapping[str, np.ndarray], answers: Mapping
         if not np.isfinite(answer).all():
             raise LilliputError(f"the model's {name} is not finite on its golden inputs; use more bits")
     arrays: dict[str, Any] = {f"input.{name}": array for name, array in feeds.items()}
-    np.savez(folder / GOLDEN, **arrays, **{f"output.{name}": array for name, array in answers.items()})
+    np.savez(
+        folder / GOLDEN, allow_pickle=False, **arrays, **{f"output.{name}": array for name, array in answers.items()}
+    )
 
 
 def read_golden(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
