@@ -453,19 +453,3 @@ def test_what_these_tests_write_is_what_torch_reads(tmp_path: Path) -> None:
     assert read["epoch"] == 3
     for key, array in PPO.items():
         np.testing.assert_array_equal(read["model"][key].numpy(), array)
-
-
-@pytest.mark.frameworks
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-def test_the_way_out_of_torchscript_works(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    program = torch.jit.script(torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ELU(), torch.nn.Linear(8, 2)))
-    program.save(str(tmp_path / "policy.pt"))
-    with pytest.raises(LilliputError, match=r"torch.onnx.export\(torch.jit.load\(file\), .*dynamo=False"):
-        load_policy(tmp_path / "policy.pt")
-    target = tmp_path / "policy.onnx"
-    torch.onnx.export(torch.jit.load(tmp_path / "policy.pt"), (torch.zeros(1, 5),), str(target), dynamo=False)
-    with torch.no_grad():
-        wanted = program(torch.tensor(batch(5))).numpy()
-    np.testing.assert_allclose(reference.act(load_policy(target), batch(5)), wanted, atol=1e-5)

@@ -23,6 +23,7 @@ from lilliput.policies.load.source import Source
 from lilliput.policies.load.stable_baselines3 import is_stable_baselines3, read_stable_baselines3, read_traces
 from lilliput.policies.load.state_dict import read_state_dict
 from lilliput.policies.load.torch_file import is_torch_zip
+from lilliput.policies.load.torchscript import is_torchscript, read_torchscript
 from lilliput.policies.load.vecnormalize import read_normalizer, standardize
 from lilliput.policies.play.wrappers import format_wrapper, parse_wrappers
 from lilliput.policies.policy import Policy, Provenance
@@ -45,6 +46,8 @@ def _read_zip(source: Source) -> Policy:
     archive = read_archive(source.data, source.name)
     if is_stable_baselines3(archive):
         return read_stable_baselines3(archive, source.answers)
+    if is_torchscript(archive):
+        return read_torchscript(source, archive)
     if is_torch_zip(archive):
         return read_state_dict(source)
     entries = ", ".join(entry[:40] for entry in list(archive.sizes)[:4]) or "nothing"
@@ -62,7 +65,7 @@ class Format:
 
 
 FORMATS: Final = (
-    Format("Stable-Baselines3 zips, CleanRL state dicts (.cleanrl_model, .pt)", _is_zip, _read_zip),
+    Format("Stable-Baselines3 zips, CleanRL state dicts (.cleanrl_model, .pt), TorchScript", _is_zip, _read_zip),
     Format("Lilliput's own .lilliput", _is_lilliput, read_lilliput),
     Format("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), read_state_dict),
     Format("ONNX", lambda data: data.startswith(b"\x08"), read_onnx),

@@ -7,8 +7,9 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers
-from lilliput.policies.load import flow, flow_pattern, onnx_own_range, onnx_quantized
+from lilliput.policies.load import flow, flow_pattern, layer_geometry, onnx_own_range, onnx_quantized
 from lilliput.policies.load.flow import Choices, Flow, Value
+from lilliput.policies.load.layer_geometry import BatchStatistics, batch_norm
 from lilliput.policies.load.onnx_constant import Constant
 from lilliput.policies.load.onnx_graph import attribute
 
@@ -255,21 +256,11 @@ def row_bias(node: Any, bias: np.ndarray, rows: int) -> np.ndarray:
 def convolution(node: Any, weight: np.ndarray, bias: np.ndarray | None) -> layers.Conv2d:
     """The node as a layer."""
     strides, pads = attribute(node, "strides", [1, 1]), attribute(node, "pads", [0, 0, 0, 0])
-    plain = all(n == 1 for n in attribute(node, "dilations", [1, 1])) and attribute(node, "group", 1) == 1
-    fits = weight.ndim == 4 and weight.size and len(strides) == 2 and len(pads) == 4
-    if (
-        not plain
-        or not fits
-        or pads[:2] != pads[2:]
-        or attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID")
-    ):
-        raise LilliputError(
-            "a Conv with dilation, groups or one-sided padding; supported: 2-d, with stride and equal padding on both "
-            "sides"
-        )
-    if max(strides) > 1 << 16 or max(pads) > 1 << 10 or min(*strides, 1) < 1:
-        raise LilliputError(f"a Conv with the strides {strides} and the padding {pads}; it is damaged")
-    return layers.Conv2d(weight, bias, (strides[0], strides[1]), (pads[0], pads[1]))
+    dilations, fits = attribute(node, "dilations", [1, 1]), len(strides) == 2 and len(pads) == 4
+    if not fits or pads[:2] != pads[2:] or attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        raise LilliputError("a Conv with one-sided padding, or not 2-d; supported: equal padding on both sides")
+    pairs = (strides[0], strides[1]), (pads[0], pads[1]), (dilations[0], dilations[-1])
+    return layer_geometry.conv2d(weight, bias, *pairs, attribute(node, "group", 1))
 
 
 def _arithmetic(kind: str, x: Flow, raw: np.ndarray, *, behind: bool) -> Flow:
@@ -304,16 +295,9 @@ def _layer_norm(node: Any, x: Flow, constants: list[np.ndarray | None]) -> Flow:
 
 def _batch_norm(node: Any, x: Flow, constants: list[np.ndarray | None]) -> Flow:
     gain, bias, mean, var = (_number(_needed(node, constants, index)) for index in range(1, 5))
-    channels = x.shape[1] if len(x.shape) > 1 else 1
-    if {part.shape for part in (gain, bias, mean, var)} != {(channels,)} or (var < 0).any():
-        raise LilliputError("a BatchNormalization whose numbers do not fit each other; it is damaged")
     if attribute(node, "training_mode", 0):
         raise LilliputError("a BatchNormalization that is still training; export the model in evaluation mode")
-    scale = gain / np.sqrt(var + attribute(node, "epsilon", 1e-5))
-    shift = bias - mean * scale
-    # The axis of the channels is the second of all, whatever stands behind it.
-    wide = (channels,) + (1,) * (len(x.shape) - 2)
-    return flow.affine(x, scale.reshape(wide), shift.reshape(wide))
+    return batch_norm(x, BatchStatistics(gain, bias, mean, var, attribute(node, "epsilon", 1e-5)))
 
 
 def _new_shape(node: Any, x: Value, constants: list[np.ndarray | None]) -> tuple[int, ...]:

@@ -47,11 +47,6 @@ _TENSOR_V2 = Global("torch._utils", "_rebuild_tensor_v2")
 _PARAMETER = Global("torch._utils", "_rebuild_parameter")
 _PARAMETER_WITH_STATE = Global("torch._utils", "_rebuild_parameter_with_state")
 
-_REFUSED = (
-    "torch.onnx.export(torch.jit.load(file), (torch.zeros(1, n_observations),), 'policy.onnx', dynamo=False) makes an "
-    "ONNX file of it, which is read; its state_dict would have lost what the program does"
-)
-
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -98,8 +93,13 @@ def _read_zip(archive: Archive) -> Any:
     if len(roots) != 1:
         raise LilliputError(f"{archive.name} has {len(roots)} entries named data.pkl; torch.save writes one")
     root = roots[0]
-    if any(entry.startswith(f"{root}/code/") for entry in archive.sizes) or f"{root}/constants.pkl" in archive:
-        raise LilliputError(f"{archive.name} is a TorchScript program, which is not read yet; {_REFUSED}")
+    fetch = zip_fetch(archive, root, "data")
+    pickled = archive.read(f"{root}/data.pkl", MAX_PICKLE_BYTES)
+    return Tree(fetch, archive.name).convert(read_pickle(pickled, archive.name)[0])
+
+
+def zip_fetch(archive: Archive, root: str, folder: str) -> Fetch:
+    """What fetches the storages that lie in a folder of the archive."""
     order = "<"
     if f"{root}/byteorder" in archive:
         written = archive.read(f"{root}/byteorder", 16)
@@ -108,7 +108,7 @@ def _read_zip(archive: Archive) -> Any:
         order = "<" if written == b"little" else ">"
 
     def fetch(key: str, nbytes: int) -> tuple[bytes, str]:
-        entry = f"{root}/data/{key}"
+        entry = f"{root}/{folder}/{key}"
         if archive.sizes.get(entry) != nbytes:
             raise LilliputError(
                 f"{archive.name}: storage {entry[:80]!r} has {archive.sizes.get(entry, 'no')} bytes, {nbytes} "
@@ -116,8 +116,7 @@ def _read_zip(archive: Archive) -> Any:
             )
         return archive.read(entry), order
 
-    pickled = archive.read(f"{root}/data.pkl", MAX_PICKLE_BYTES)
-    return _Tree(fetch, archive.name).convert(read_pickle(pickled, archive.name)[0])
+    return fetch
 
 
 def _read_legacy(data: bytes, name: str) -> Any:
@@ -150,7 +149,7 @@ def _read_legacy(data: bytes, name: str) -> Any:
             raise LilliputError(f"{name}: storage {key[:80]!r} is missing or of another size; save it again")
         return found[key], order
 
-    return _Tree(fetch, name).convert(value)
+    return Tree(fetch, name).convert(value)
 
 
 def _storages(value: Any, name: str) -> dict[str, int]:
@@ -195,7 +194,7 @@ def _itemsize(code: str) -> int:
     return 2 if code == BFLOAT16 else np.dtype(code).itemsize
 
 
-class _Tree:
+class Tree:
     """Turns inert records into arrays and containers, each once however often it is referred to."""
 
     def __init__(self, fetch: Fetch, name: str) -> None:

@@ -1,0 +1,210 @@
+"""TorchScript programs (`torch.jit.save`) of MLP and CNN policies: followed from the observation, never executed.
+
+The archive holds a tree of modules as a pickle, their tensors, and the source of their `forward` in a subset of
+Python's syntax. The source is parsed as Python is and followed by a closed set of statements and operators; whatever
+else stands there refuses the file. There is no torch here to compare with: what is read is what the program says.
+"""
+
+import math
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers, spaces
+from lilliput.policies.load import flow, flow_layers
+from lilliput.policies.load.archive import Archive
+from lilliput.policies.load.flow import Choices, Flow
+from lilliput.policies.load.inert_pickle import MAX_PICKLE_BYTES, Global, Record, read_pickle, state_of, string_keys
+from lilliput.policies.load.source import Source
+from lilliput.policies.load.torch_file import Tree, zip_fetch
+from lilliput.policies.load.torchscript_code import Code
+from lilliput.policies.load.torchscript_run import Module, followed
+from lilliput.policies.play.wrappers import TransposeImage, format_wrapper
+from lilliput.policies.policy import Policy, Provenance
+
+FRAMEWORK = "torchscript"
+MAX_MODULES = 2_000
+MAX_DEPTH = 32
+WAY_OUT = (
+    "torch.onnx.export(torch.jit.load(file), (torch.zeros(1, n_observations),), 'policy.onnx', dynamo=False) makes an "
+    "ONNX file of it, which may say more"
+)
+_MEMORY = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
+
+
+def is_torchscript(archive: Archive) -> bool:
+    """Whether the archive is what `torch.jit.save` writes."""
+    return any(PurePosixPath(entry).name == "constants.pkl" for entry in archive.sizes) and any(
+        "/code/" in entry for entry in archive.sizes
+    )
+
+
+def read_torchscript(source: Source, archive: Archive) -> Policy:
+    """The policy that the program's `forward` computes.
+
+    Raises:
+        LilliputError: damaged, a program of other operators than those that are followed, or one with a memory.
+    """
+    name = archive.name
+    roots = [entry.removesuffix("/constants.pkl") for entry in archive.sizes if entry.endswith("/constants.pkl")]
+    if len(roots) != 1 or f"{roots[0]}/data.pkl" not in archive:
+        raise LilliputError(f"{name} is no whole TorchScript archive; save or download it again")
+    root = roots[0]
+    module = _modules(_pickle(archive, f"{root}/data.pkl"), Tree(zip_fetch(archive, root, "data"), name), name)
+    constants = Tree(zip_fetch(archive, root, "constants"), name).convert(_pickle(archive, f"{root}/constants.pkl"))
+    code = Code(archive, root, tuple(constants) if isinstance(constants, list | tuple) else ())
+    try:
+        return _policy(source, module, code, _traced_shape(archive, root))
+    except (LilliputError, RecursionError) as error:
+        message = str(error)
+        raise LilliputError(message if name in message else f"{name}: {message} ({WAY_OUT})") from None
+
+
+def _pickle(archive: Archive, entry: str) -> Any:
+    return read_pickle(archive.read(entry, MAX_PICKLE_BYTES), archive.name)[0]
+
+
+def _modules(value: Any, tree: Tree, name: str) -> Module:
+    """The tree of modules that the pickle describes."""
+    count = 0
+
+    def read(value: Any, depth: int) -> Any:
+        nonlocal count
+        state = state_of(value) if isinstance(value, Record) else None
+        if state is None or not isinstance(value.maker, Global) or not value.maker.module.startswith("__torch__"):
+            return tree.convert(value)
+        count += 1
+        if count > MAX_MODULES or depth > MAX_DEPTH:
+            raise LilliputError(f"{name} has more modules than any policy")
+        kind = value.maker.name
+        if kind in _MEMORY:
+            raise LilliputError(f"{name} has a memory ({kind}); recurrent policies are not supported yet")
+        parts = {key: read(item, depth + 1) for key, item in state.items()}
+        if kind.startswith(("BatchNorm", "Dropout")) and parts.get("training") is True:
+            raise LilliputError(f"{name}: {kind} is still training; save the module after .eval()")
+        return Module(value.maker.module, kind, parts)
+
+    found = read(value, 0)
+    if not isinstance(found, Module):
+        raise LilliputError(f"{name} holds no module; save a torch.jit.ScriptModule")
+    return found
+
+
+def _traced_shape(archive: Archive, root: str) -> tuple[int, ...] | None:
+    """The shape of the input that the module was traced with; None where the file does not say."""
+    entry = f"{root}/traced_inputs.pkl"
+    if entry not in archive:
+        return None
+    value = _pickle(archive, entry)
+    for _ in range(2):
+        value = value.args[0] if isinstance(value, Record) and value.args and not string_keys(value) else value
+        forward = string_keys(value)
+        if forward is not None:
+            value = forward.get("forward")
+    while isinstance(value, Record) and isinstance(value.args, tuple) and value.args:
+        if not isinstance(value.args[0], list):
+            break
+        value = value.args[0]
+    if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], Record):
+        return None
+    size = value[0].args[2] if isinstance(value[0].args, tuple) and len(value[0].args) > 3 else None
+    plain = isinstance(size, tuple) and all(isinstance(n, int) and 0 < n < 1 << 24 for n in size)
+    return size if plain and size and math.prod(size) <= spaces.MAX_ELEMENTS else None
+
+
+def _policy(source: Source, module: Module, code: Code, traced: tuple[int, ...] | None) -> Policy:
+    answers: list[tuple[tuple[int, ...], Any]] = []
+    furthest, refused = -1, LilliputError("its observation's size is not in the file; name the environment (--env)")
+    known = _given_shapes(source) if traced is None else [traced[1:], traced]
+    for shape in known or [(width,) for width in _widths(module, code)]:
+        # One observation, with an axis for it or, where that is refused, without.
+        for batched in (True, False):
+            (x,) = flow.observation([shape], 1, batched=batched)
+            outcome = followed(code, module, x, whole=not known)
+            if outcome.refusal is None:
+                answers.append((shape, outcome.value))
+                break
+            if outcome.steps > furthest:
+                furthest, refused = outcome.steps, outcome.refusal
+        if answers and known:
+            break
+    if not answers and not known and any(array.ndim == 4 for array in _arrays(module, code)):
+        raise LilliputError("the size of an image is not in the file; name the environment (--env)")
+    if not answers:
+        raise refused
+    if len(answers) > 1:
+        sizes = ", ".join(str(shape[0]) for shape, _ in answers[:4])
+        raise LilliputError(f"its observation's size is not in the file: {sizes} fit; name the environment (--env)")
+    shape, value = answers[0]
+    return _assembled(source, module, code, shape, _result(value, source))
+
+
+def _given_shapes(source: Source) -> list[tuple[int, ...]]:
+    shape = source.answers.observation_shape()
+    return [] if shape is None else [shape]
+
+
+def _widths(module: Module, code: Code) -> list[int]:
+    """Sizes that a vector of observations may have: the inputs of each matrix."""
+    return sorted({array.shape[1] for array in _arrays(module, code) if array.ndim == 2 and array.shape[1] > 0})[:64]
+
+
+def _arrays(module: Module, code: Code) -> list[np.ndarray]:
+    """Every tensor of the program."""
+    found, todo = [part for part in code.constants if isinstance(part, np.ndarray)], [module]
+    while todo:
+        for part in todo.pop().parts.values():
+            if isinstance(part, Module):
+                todo.append(part)
+            elif isinstance(part, np.ndarray):
+                found.append(part)
+    return found
+
+
+def _result(value: Any, source: Source) -> Flow | Choices:
+    if isinstance(value, tuple | list) and len(value) > 1:
+        wanted = source.output
+        if wanted is None or not wanted.isascii() or not wanted.isdigit() or int(wanted) >= len(value):
+            raise LilliputError(
+                f"forward gives {len(value)} values: name the action's number, counted from 0 (output=, --output N)"
+            )
+        value = value[int(wanted)]
+    if not isinstance(value, Flow | Choices):
+        raise LilliputError("forward gives no tensor that depends on the observation")
+    return value
+
+
+def _assembled(source: Source, module: Module, code: Code, shape: tuple[int, ...], value: Flow | Choices) -> Policy:
+    guesses = ["the file holds no bounds of the observation: taken as unbounded"]
+    sizes: tuple[int, ...] | None = None
+    if isinstance(value, Choices):
+        (group,) = value.groups if len(value.groups) == 1 else (None,)
+        if group is None:
+            raise LilliputError("forward makes several choices; supported: one")
+        sizes, last = (math.prod(group.shape),), flow.vector(group)
+    else:
+        last = flow.settled(value)
+        if source.action == "discrete":
+            sizes, last = (math.prod(last.shape),), flow.vector(last)
+    if source.action == "tanh" or (source.action == "continuous" and sizes is not None):
+        raise LilliputError(f"what the program gives is {'a choice' if sizes else 'the action'}; leave action away")
+    shape, stack, action_space = flow_layers.assemble(last.link, shape, sizes, guesses)
+    _check_range(stack, _arrays(module, code))
+    wrappers = (format_wrapper(TransposeImage()),) if flow_layers.TRANSPOSED in guesses else ()
+    space = spaces.Box(shape, np.asarray(-np.inf), np.asarray(np.inf))
+    provenance = Provenance(framework=FRAMEWORK, guesses=tuple(guesses), wrappers=wrappers)
+    return Policy(space, action_space, tuple(stack), provenance)
+
+
+def _check_range(stack: list[layers.Layer], arrays: list[np.ndarray]) -> None:
+    """Nothing, unless a program in float64 tells observations apart that float32 does not."""
+    first = stack[0]
+    if isinstance(first, layers.Standardize) and any(array.dtype == np.float64 and array.ndim for array in arrays):
+        steps = np.spacing(np.abs(first.mean)) * np.abs(first.scale)
+        if (steps > 1e-4).any():
+            raise LilliputError(
+                f"the program takes float64, and observations in float32 have steps of {float(steps.max()):.2g} of its "
+                "normalizer's units: take the offset off the observation before it reaches the policy"
+            )

@@ -1,0 +1,63 @@
+"""The source in a TorchScript archive: parsed as Python's syntax, looked up by name, never executed."""
+
+import ast
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from lilliput.errors import LilliputError
+from lilliput.policies.load.archive import Archive
+
+MAX_CODE_BYTES = 1 << 20
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Code:
+    """The archive's source files and constants.
+
+    Attributes:
+        constants: what `CONSTANTS.c0`, `CONSTANTS.c1`, ... are.
+    """
+
+    archive: Archive
+    root: str
+    constants: tuple[Any, ...]
+    parsed: dict[str, ast.Module] = field(default_factory=dict)
+
+    def method(self, module: str, kind: str, name: str) -> ast.FunctionDef:
+        """The method of a class.
+
+        Raises:
+            LilliputError: there is none.
+        """
+        for node in self._file(module).body:
+            if isinstance(node, ast.ClassDef) and node.name == kind:
+                return _function(node.body, name, f"{kind}.{name}")
+        raise LilliputError(f"there is no source of the class {kind[:60]}; save it again")
+
+    def function(self, path: str) -> ast.FunctionDef:
+        """The function of that full name, such as __torch__.torch.nn.functional.relu.
+
+        Raises:
+            LilliputError: there is none.
+        """
+        module, _, name = path.rpartition(".")
+        return _function(self._file(module).body, name, path)
+
+    def _file(self, module: str) -> ast.Module:
+        if module not in self.parsed:
+            entry = f"{self.root}/code/{module.replace('.', '/')}.py"
+            if entry not in self.archive:
+                raise LilliputError(f"there is no source {module[:80]!r} in the archive; save it again")
+            try:
+                self.parsed[module] = ast.parse(self.archive.read(entry, MAX_CODE_BYTES))
+            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                raise LilliputError(f"the source {module[:80]!r} cannot be parsed; save it again") from error
+        return self.parsed[module]
+
+
+def _function(body: list[ast.stmt], name: str, shown: str) -> ast.FunctionDef:
+    for node in body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            return node
+    raise LilliputError(f"there is no source of {shown[:80]!r} in the archive; save it again")

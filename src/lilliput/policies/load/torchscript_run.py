@@ -1,0 +1,220 @@
+"""What a TorchScript program makes of an observation: its statements followed one by one, by a closed set."""
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, final
+
+from lilliput.errors import LilliputError
+from lilliput.policies.load import torchscript_operator
+from lilliput.policies.load.flow import Flow
+from lilliput.policies.load.torchscript_code import Code
+
+MAX_CALLS = 5_000
+MAX_NODES = 200_000
+MAX_DEPTH = 24
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Module:
+    """An object of the program: where its class stands, its name, and its attributes."""
+
+    where: str
+    kind: str
+    parts: Mapping[str, Any]
+
+
+@final
+@dataclass(frozen=True)
+class _Name:
+    """A dotted name that is no value: a function of torch or of the program."""
+
+    path: str
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What `forward` gives, or why it cannot be followed; and how far it was."""
+
+    value: Any
+    refusal: LilliputError | None
+    steps: int
+
+
+def followed(code: Code, module: Module, x: Flow, *, whole: bool) -> Outcome:
+    """What the module's `forward` gives for the observation.
+
+    Args:
+        code: the program.
+        module: its first object.
+        x: the observation.
+        whole: the observation's size is a guess, so that no part may be cut off it.
+    """
+    run = _Run(code, x if whole else None)
+    try:
+        return Outcome(run.call(module, "forward", [x], {}), None, run.nodes)
+    except LilliputError as error:
+        return Outcome(None, error, run.nodes)
+
+
+_FREE: Final = {"inf": float("inf"), "nan": float("nan"), "None": None}
+
+
+@final
+@dataclass(eq=False)
+class _Run:
+    """A budget of steps, and which values were overwritten in place."""
+
+    code: Code
+    observation: Flow | None
+    nodes: int = 0
+    calls: int = 0
+    depth: int = 0
+    spent: list[Any] = field(default_factory=list)
+
+    def call(self, module: Module, method: str, arguments: list[Any], named: Mapping[str, Any]) -> Any:
+        return self.function(self.code.method(module.where, module.kind, method), [module, *arguments], named)
+
+    def function(self, node: ast.FunctionDef, arguments: list[Any], named: Mapping[str, Any]) -> Any:
+        self.calls += 1
+        if self.calls > MAX_CALLS or self.depth > MAX_DEPTH:
+            raise LilliputError("its functions call each other more often than any policy's")
+        parameters = [argument.arg for argument in node.args.args]
+        defaults = dict(zip(parameters[::-1], node.args.defaults[::-1], strict=False))
+        if len(arguments) > len(parameters) or node.args.vararg or node.args.kwarg or node.args.kwonlyargs:
+            raise LilliputError(f"{node.name[:60]} takes other arguments than it gets")
+        variables = dict(zip(parameters, arguments, strict=False)) | dict(named)
+        for name in parameters:
+            if name not in variables:
+                if name not in defaults:
+                    raise LilliputError(f"{node.name[:60]} takes {name[:40]!r}, which it does not get")
+                variables[name] = self.value(defaults[name], {})
+        self.depth += 1
+        returned, value = self.body(node.body, variables)
+        self.depth -= 1
+        if not returned:
+            raise LilliputError(f"{node.name[:60]} returns nothing")
+        return value
+
+    def body(self, statements: list[ast.stmt], variables: dict[str, Any]) -> tuple[bool, Any]:
+        """Whether it returned, and what."""
+        for statement in statements:
+            match statement:
+                case ast.Return(value=None):
+                    return True, None
+                case ast.Return(value=ast.expr() as value):
+                    return True, self.value(value, variables)
+                case ast.Assign(targets=[target], value=value):
+                    self.assign(target, self.value(value, variables), variables)
+                case ast.If(test=test):
+                    condition = self.value(test, variables)
+                    if not isinstance(condition, bool):
+                        raise LilliputError("what is computed depends on the observation by an if; supported: one way")
+                    returned, value = self.body(statement.body if condition else statement.orelse, variables)
+                    if returned:
+                        return True, value
+                case ast.Pass():
+                    pass
+                case ast.Expr(value=ast.Call() as value):
+                    self.value(value, variables)
+                case _:
+                    raise LilliputError(f"its source has the statement {type(statement).__name__}; supported: no loops")
+        return False, None
+
+    def assign(self, target: ast.expr, value: Any, variables: dict[str, Any]) -> None:
+        match target:
+            case ast.Name(id=name):
+                variables[name] = value
+            case ast.Tuple(elts=elements) if isinstance(value, tuple | list) and len(value) == len(elements):
+                for element, part in zip(elements, value, strict=True):
+                    self.assign(element, part, variables)
+            case _:
+                raise LilliputError("its source assigns to other things than names (a memory?)")
+
+    def value(self, node: ast.expr, variables: Mapping[str, Any]) -> Any:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise LilliputError("its source is longer than any policy's")
+        match node:
+            case ast.Constant(value=value) if isinstance(value, bool | int | float | str | None):
+                return value
+            case ast.Name(id=name):
+                if name in variables:
+                    return variables[name]
+                return _FREE[name] if name in _FREE else _Name(name)
+            case ast.Attribute(value=inner, attr=name):
+                return self.attribute(self.value(inner, variables), name)
+            case ast.Tuple(elts=elements):
+                return tuple(self.value(element, variables) for element in elements)
+            case ast.List(elts=elements):
+                return [self.value(element, variables) for element in elements]
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                value = self.value(operand, variables)
+                if isinstance(value, int | float):
+                    return -value
+            case ast.Subscript(value=inner, slice=index):
+                sequence, at = self.value(inner, variables), self.value(index, variables)
+                if isinstance(sequence, tuple | list) and isinstance(at, int) and -len(sequence) <= at < len(sequence):
+                    return sequence[at]
+            case ast.Call(func=callee, args=arguments, keywords=keywords):
+                return self.called(callee, arguments, keywords, variables)
+        raise LilliputError(f"its source has the expression {ast.unparse(node)[:60]!r}; supported: calls of operators")
+
+    def attribute(self, owner: Any, name: str) -> Any:
+        match owner:
+            case Module(parts=parts) if name in parts:
+                return parts[name]
+            case _Name(path="CONSTANTS") if name[:1] == "c" and name[1:].isascii() and name[1:].isdigit():
+                index = int(name[1:])
+                if index < len(self.code.constants):
+                    return self.code.constants[index]
+            case _Name(path=path):
+                return _Name(f"{path}.{name}")
+        raise LilliputError(f"its source takes {name[:60]!r} of what has none")
+
+    def called(
+        self, callee: ast.expr, arguments: list[ast.expr], keywords: list[ast.keyword], variables: Mapping[str, Any]
+    ) -> Any:
+        if isinstance(callee, ast.Name) and callee.id in ("annotate", "unchecked_cast") and len(arguments) == 2:
+            return self.value(arguments[1], variables)
+        given = [self.value(argument, variables) for argument in arguments]
+        named = {keyword.arg: self.value(keyword.value, variables) for keyword in keywords if keyword.arg}
+        if len(named) < len(keywords):
+            raise LilliputError("its source unpacks arguments")
+        if isinstance(callee, ast.Attribute):
+            owner = self.value(callee.value, variables)
+            if isinstance(owner, Module):
+                return self.call(owner, callee.attr, given, named)
+        function = self.value(callee, variables)
+        match function:
+            case _Name(path="getattr") if len(given) == 2 and isinstance(given[0], Module):
+                return self.attribute(given[0], str(given[1]))
+            case _Name(path=path) if path.startswith("__torch__."):
+                return self.function(self.code.function(path), given, named)
+            case _Name(path=path):
+                return self.operator(path, given, named)
+        raise LilliputError("its source calls what is no function")
+
+    def operator(self, path: str, given: list[Any], named: Mapping[str, Any]) -> Any:
+        flows = [one for one in _flat(given) if isinstance(one, Flow)]
+        if any(one.link is link for one in flows for link in self.spent):
+            raise LilliputError("a value is used again that was overwritten in place")
+        name = path.removeprefix("torch.").removeprefix("ops.prim.").removeprefix("ops.aten.")
+        whole = None if self.observation is None else self.observation.link
+        if name in torchscript_operator.CUTTING and any(one.link is whole for one in flows):
+            raise LilliputError(
+                "a part is taken of the observation, whose size is not in the file: name the environment (--env)"
+            )
+        overwrites = name.endswith("_") and not name.endswith("__")
+        if overwrites and not flows:
+            raise LilliputError(f"it writes to its own buffers ({name[:40]}: a memory?)")
+        result = torchscript_operator.apply(name, given, named)
+        if overwrites:
+            self.spent += [one.link for one in flows[:1]]
+        return result
+
+
+def _flat(values: list[Any]) -> list[Any]:
+    return [inner for one in values for inner in (_flat(list(one)) if isinstance(one, tuple | list) else [one])]
