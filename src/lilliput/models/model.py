@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, assert_never, final
 import numpy as np
 
 from lilliput.errors import LilliputError
+from lilliput.models.images import Picture
 from lilliput.models.storage import Quantized, stored_bytes
 from lilliput.models.text import Tokenizer
 
@@ -97,6 +98,7 @@ class Model:
         family: what it answers to.
         inputs: its inputs by name; outputs: its outputs, in order.
         tokenizer: of a language model.
+        picture: how a model of pictures sees them; None: scaled to [0, 1], in the layout of its input.
         stored: by name, how the weights are stored that are not plain arrays; the network holds what they stand for.
         pruned: names of the weights that a step pruned: whose zeros later steps keep.
         provenance: where it came from.
@@ -107,6 +109,7 @@ class Model:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     tokenizer: Tokenizer | None = None
+    picture: Picture | None = None
     stored: Mapping[str, Quantized] = field(default_factory=lambda: MappingProxyType({}))
     pruned: frozenset[str] = frozenset()
     provenance: Provenance = field(default_factory=Provenance)
@@ -119,6 +122,7 @@ class Model:
             "family": self.family,
             "ports": [dataclasses.asdict(port) for port in (*self.inputs, *self.outputs)],
             "tokenizer": "" if self.tokenizer is None else self.tokenizer.digest,
+            **({} if self.picture is None else {"picture": dataclasses.asdict(self.picture)}),
             "stored": {name: [one.bits, one.group_size] for name, one in sorted(self.stored.items())},
             "architecture": self.network.architecture if isinstance(self.network, Module) else _skeleton(self.network),
         }

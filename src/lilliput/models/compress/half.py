@@ -8,6 +8,7 @@ from typing import ClassVar, assert_never, final
 import numpy as np
 
 from lilliput.errors import LilliputError, NotApplicable
+from lilliput.models.compress import onnx_graph
 from lilliput.models.compress.context import Context
 from lilliput.models.compress.step import Step
 from lilliput.models.model import Graph, Model, Module, weights
@@ -24,12 +25,14 @@ class Half(Step):
     def apply(self, model: Model, context: Context) -> Model:
         """The model in half precision."""
         match model.network:
+            case Module() if model.family != "language":
+                return onnx_graph.half(model)  # on processors torch has no kernels for it
             case Module(module=module):
                 _check(model)
                 halved = copy.deepcopy(module).half()
                 return dataclasses.replace(model, network=dataclasses.replace(model.network, module=halved))
             case Graph():
-                raise LilliputError("half: a torch module is needed; this model is an ONNX graph")
+                return onnx_graph.half(model)
             case _:
                 assert_never(model.network)
 

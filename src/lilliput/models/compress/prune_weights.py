@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, assert_never, final
 import numpy as np
 
 from lilliput.errors import LilliputError, NotApplicable
+from lilliput.models.compress import onnx_graph
 from lilliput.models.compress.arithmetic import pruning
 from lilliput.models.compress.context import Context
 from lilliput.models.compress.matrices import Result, changed, matrices
@@ -77,6 +78,14 @@ class PruneWeights(Step):
 
     def apply(self, model: Model, context: Context) -> Model:
         """The model with more weights that are zero."""
+        if model.family != "language":
+            if self.importance != "magnitude":
+                raise LilliputError(
+                    f"prune_weights: importance {self.importance!r} is for language models; this one is of "
+                    f"{model.family}: "
+                    "use 'magnitude'"
+                )
+            return onnx_graph.prune(model, self.sparsity, self.numbers)
         if model.stored:
             raise LilliputError(f"prune_weights: {next(iter(model.stored))} is quantized; prune before quantize")
         pattern = self.numbers

@@ -1,4 +1,4 @@
-"""Quantization of the weights of a transformer's blocks: each to its nearest code, or by GPTQ or SpQR on text."""
+"""Quantization: of the weights of a transformer's blocks (nearest, GPTQ, SpQR), of all linear layers of a graph."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, assert_never, final
@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, assert_never, final
 import numpy as np
 
 from lilliput.errors import LilliputError
+from lilliput.models.compress import onnx_graph
 from lilliput.models.compress.arithmetic.rounding import gptq, nearest
 from lilliput.models.compress.arithmetic.spqr import spqr
 from lilliput.models.compress.context import Context
@@ -21,16 +22,20 @@ _SPQR_GROUP = 16
 @final
 @dataclass(frozen=True)
 class Quantize(Step):
-    """Makes each weight of the linear layers in the blocks a code of `weight_bits`; embeddings and head stay real.
+    """Of a language model: makes each weight of the linear layers in the blocks a code; embeddings and head stay real.
 
-    Weights that an earlier step pruned stay zero, whatever the method.
+    Weights that an earlier step pruned stay zero, whatever the method. Of any other model: 8 bits for the weights and
+    inputs of every linear layer of its ONNX graph, by onnxruntime's quantizers.
 
     Attributes:
         weight_bits: of a code, 2 to 8.
         method: `nearest`; `gptq` (arXiv 2210.17323); `spqr` (arXiv 2306.03078): small groups whose scales are codes of
             3 bits themselves, outliers as float16.
         group_size: neighbouring inputs of an output that share a scale; 0: all. SpQR's is 16 unless it is given.
-        source: of calibration text: `random`, `self`, a name, or a text file.
+        scheme: `weights` alone (language models), `dynamic` or `static` ranges of inputs (all others); None: what the
+            model's family has, `dynamic` before `static`.
+        source: of calibration text: `random`, `self`, a name, or a text file; for `static`, of pictures.
+        observations: pictures that calibrate.
         samples: windows of text; tokens: the length of each.
         symmetric: codes around zero, as most runtimes have them; else with a zero point in each group.
         act_order: GPTQ takes the inputs of the largest squares first.
@@ -42,6 +47,7 @@ class Quantize(Step):
 
     weight_bits: int = 8
     method: Literal["nearest", "gptq", "spqr"] = "nearest"
+    scheme: Literal["weights", "dynamic", "static"] | None = None
     group_size: int | None = None
     source: str | None = None
     samples: int = 128
@@ -49,6 +55,7 @@ class Quantize(Step):
     symmetric: bool = True
     act_order: bool = False
     outliers: float = 0.01
+    observations: int = 200
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -58,7 +65,20 @@ class Quantize(Step):
         check_ratio(self, "outliers", self.outliers)
         if self.group_size is not None:
             check_integer(self, "group_size", self.group_size, 0, 1 << 16)
-        if (self.method == "nearest") != (self.source is None):
+        check_integer(self, "observations", self.observations, 1, 1 << 20)
+        if self.scheme in ("dynamic", "static"):
+            if self.method != "nearest" or self.weight_bits != 8 or self.group_size is not None:
+                raise LilliputError(f"quantize: scheme {self.scheme!r} has 8 bits, rounded to nearest; drop the others")
+            if (self.scheme == "static") != (self.source is not None):
+                raise LilliputError(
+                    "quantize: "
+                    + (
+                        "dynamic ranges need no source"
+                        if self.source
+                        else 'static ranges need pictures: source="train/"'
+                    )
+                )
+        elif (self.method == "nearest") != (self.source is None):
             raise LilliputError(
                 f"quantize: method {self.method!r} "
                 + ("reads no text; drop source" if self.method == "nearest" else 'needs text; add source="c4", say')
@@ -75,6 +95,12 @@ class Quantize(Step):
 
     def apply(self, model: Model, context: Context) -> Model:
         """The model with codes for weights."""
+        if model.family != "language":
+            return self._graph(model)
+        if self.scheme in ("dynamic", "static"):
+            raise LilliputError(
+                f"quantize: a language model has scheme 'weights'; {self.scheme!r} is for other families"
+            )
         if model.stored:
             raise LilliputError(f"quantize: {next(iter(model.stored))} is quantized already; quantize once")
 
@@ -109,6 +135,16 @@ class Quantize(Step):
         if self.method == "spqr":
             context.tell(_counted(small))
         return small
+
+    def _graph(self, model: Model) -> Model:
+        if self.scheme == "weights" or self.method != "nearest" or self.weight_bits != 8:
+            raise LilliputError(
+                f"quantize: a model of {model.family} has scheme 'dynamic' or 'static' of 8 bits; weights alone, fewer "
+                "bits, GPTQ and SpQR are for language models"
+            )
+        if self.source is not None:
+            return onnx_graph.static(model, self.source, self.observations)
+        return onnx_graph.dynamic(model)
 
 
 def _counted(model: Model) -> str:

@@ -1,0 +1,193 @@
+"""Compression of an ONNX graph by onnxruntime's quantizers, and of its weights by us: no torch."""
+
+import contextlib
+import dataclasses
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lilliput.errors import LilliputError, NotApplicable
+from lilliput.models.compress.arithmetic import pruning
+from lilliput.models.graph import as_graph, graph_of
+from lilliput.models.images import read_pictures, spread
+from lilliput.models.model import Graph, Model
+from lilliput.models.picture import batch_of, picture_of, size_of
+
+if TYPE_CHECKING:
+    import onnx
+
+_LINEAR = ("Conv", "Gemm", "MatMul")
+_QUANTIZED = ("DequantizeLinear", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul")
+
+
+def dynamic(model: Model) -> Model:
+    """The model whose linear layers have 8-bit weights, and quantize each input by its own range.
+
+    Weights are unsigned: signed ones saturate in pairs on processors without VNNI, and convolutions of them do not run.
+
+    Raises:
+        LilliputError: it is quantized already, or has nothing to quantize.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with _files(model) as (source, target):
+        quantize_dynamic(source, target, weight_type=QuantType.QUInt8, extra_options={"DefaultTensorType": 1})
+        return _read(model, target)
+
+
+def static(model: Model, source: str, observations: int) -> Model:
+    """The model with 8-bit weights (one scale an output) and inputs, whose ranges are those of calibration pictures.
+
+    Weights use seven of the eight bits, so that pairs of products fit 16 bits on every processor.
+
+    Raises:
+        LilliputError: it is quantized already, has nothing to quantize, or the source has too few pictures.
+    """
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    pictures = spread(read_pictures(source, "calibration"), observations)
+    feeds = iter(
+        [{model.inputs[0].name: batch} for batch in pictures.inputs(picture_of(model), size_of(model), batch_of(model))]
+    )
+
+    class Reader:
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(feeds, None)
+
+    with _files(model) as (before, target):
+        quantize_static(
+            before,
+            target,
+            Reader(),  # type: ignore[arg-type]
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        return _read(model, target)
+
+
+def half(model: Model) -> Model:
+    """The model that stores and computes in float16, with inputs and outputs as they were.
+
+    Raises:
+        NotApplicable: no weight is longer.
+        LilliputError: a weight that float16 does not hold, or a graph that cannot be converted.
+    """
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    proto = graph_of(model)
+    real = [(name, array) for name, array in _weights(proto) if array.dtype == np.float32]
+    if not real:
+        raise NotApplicable("half: no weight is longer than 16 bits; nothing to halve")
+    for name, array in real:
+        if np.abs(array).max(initial=0) > np.finfo(np.float16).max:
+            raise LilliputError(f"half: {name} holds {np.abs(array).max():g}; float16 ends at 65504")
+    with _quiet():
+        found = convert_float_to_float16(proto, keep_io_types=True)
+    return _with(model, found)
+
+
+def prune(model: Model, sparsity: float, pattern: pruning.Pattern | None) -> Model:
+    """The model in which the smallest weights of each linear layer are zero.
+
+    Raises:
+        NotApplicable: as many are zero already.
+        LilliputError: a layer that the pattern does not fit.
+    """
+    from onnx import numpy_helper
+
+    proto = graph_of(model)
+    if any(node.op_type in _QUANTIZED for node in proto.graph.node):
+        raise LilliputError("prune_weights: the graph is quantized; prune before quantize")
+    weights = linear_weights(proto)
+    if not weights:
+        raise NotApplicable("prune_weights: the graph has no linear layer")
+    changed = False
+    for tensor in proto.graph.initializer:
+        if tensor.name not in weights:
+            continue
+        array = numpy_helper.to_array(tensor)
+        # Rows are outputs: a Gemm or MatMul may hold them as columns.
+        flipped = weights[tensor.name]
+        rows = (array.T if flipped else array).reshape(array.shape[-1] if flipped else len(array), -1)
+        if pattern is not None and rows.shape[1] % pattern[1]:
+            raise LilliputError(f"prune_weights: {tensor.name} has {rows.shape[1]} inputs, no whole number of groups")
+        kept = pruning.magnitude(rows.astype(np.float32), sparsity, pattern)
+        new = np.where(kept, rows, rows.dtype.type(0))
+        changed = changed or not np.array_equal(new, rows)
+        new = new.T.reshape(array.shape) if flipped else new.reshape(array.shape)
+        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(new), tensor.name))
+    if not changed:
+        raise NotApplicable(f"prune_weights: a sparsity of {sparsity:g} is there already; nothing to set to zero")
+    return dataclasses.replace(_with(model, proto), pruned=model.pruned | frozenset(weights))
+
+
+def linear_weights(proto: "onnx.ModelProto") -> dict[str, bool]:
+    """The names of the weights of linear layers, and whether outputs are their columns."""
+    stored = {tensor.name: tensor for tensor in proto.graph.initializer}
+    found: dict[str, bool] = {}
+    for node in proto.graph.node:
+        if node.op_type in _LINEAR and len(node.input) > 1 and node.input[1] in stored:
+            if len(stored[node.input[1]].dims) < 2:
+                continue
+            transposed = any(part.name == "transB" and part.i for part in node.attribute)
+            found[node.input[1]] = node.op_type == "MatMul" or (node.op_type == "Gemm" and not transposed)
+    return found
+
+
+@contextlib.contextmanager
+def _files(model: Model) -> Iterator[tuple[str, str]]:
+    """A prepared file of the graph, and a place for what is made of it."""
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    proto = graph_of(model)
+    if any(node.op_type in _QUANTIZED for node in proto.graph.node):
+        raise LilliputError("quantize: the graph is quantized already; quantize once")
+    if not linear_weights(proto):
+        raise NotApplicable("quantize: the graph has no linear layer whose weights could be quantized")
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        source, prepared, target = (str(Path(folder) / name) for name in ("a.onnx", "b.onnx", "c.onnx"))
+        onnx.save(proto, source)
+        try:
+            quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        except (RuntimeError, ValueError, onnx.shape_inference.InferenceError) as error:
+            raise LilliputError(f"quantize: the graph cannot be prepared: {str(error)[:160]}") from error
+        yield prepared, target
+
+
+def _read(model: Model, path: str) -> Model:
+    import onnx
+
+    return _with(model, onnx.load(path))
+
+
+def _with(model: Model, proto: Any) -> Model:
+    return dataclasses.replace(as_graph(model), network=Graph(proto))
+
+
+def _weights(proto: "onnx.ModelProto") -> list[tuple[str, np.ndarray]]:
+    from onnx import numpy_helper
+
+    return [(tensor.name, numpy_helper.to_array(tensor)) for tensor in proto.graph.initializer]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the advice of the quantizers, which speak to their own users."""
+    import warnings
+
+    before = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.root.setLevel(before)

@@ -1,0 +1,72 @@
+"""A model as an ONNX graph: as it is, or exported from its torch module."""
+
+import dataclasses
+import io
+import warnings
+from typing import TYPE_CHECKING, assert_never
+
+from lilliput.errors import LilliputError, MissingDependency
+from lilliput.models.model import Graph, Model, Module
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 17
+
+
+def as_graph(model: Model) -> Model:
+    """The model with an ONNX graph for a network; its own where it has one.
+
+    Raises:
+        LilliputError: the module cannot be exported.
+    """
+    match model.network:
+        case Graph():
+            return model
+        case Module():
+            return dataclasses.replace(model, network=Graph(_exported(model)))
+        case _:
+            assert_never(model.network)
+
+
+def graph_of(model: Model) -> "onnx.ModelProto":
+    """A copy of the model's graph that may be changed."""
+    import onnx
+
+    network = as_graph(model).network
+    assert isinstance(network, Graph)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(network.proto)
+    return copy
+
+
+def _exported(model: Model) -> "onnx.ModelProto":
+    import onnx
+    import torch
+
+    assert isinstance(model.network, Module)
+    module = model.network.module
+    shapes = [tuple(axis if isinstance(axis, int) else 1 for axis in port.axes) for port in model.inputs]
+    open_axes = {port.name: {n: axis for n, axis in enumerate(port.axes) if isinstance(axis, str)}
+                 for port in (*model.inputs, *model.outputs)}  # fmt: skip
+    data = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            torch.onnx.export(
+                module,
+                tuple(torch.zeros(shape) for shape in shapes),
+                data,
+                input_names=[port.name for port in model.inputs],
+                output_names=[port.name for port in model.outputs],
+                dynamic_axes=open_axes,
+                opset_version=OPSET,
+                dynamo=False,
+            )
+        except ModuleNotFoundError as error:
+            raise MissingDependency(f"exporting to ONNX needs {error.name}: pip install {error.name}") from error
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise LilliputError(
+                f"the module cannot be exported to ONNX: {' '.join(str(error).split())[:200]}"
+            ) from error
+    return onnx.load_model_from_string(data.getvalue())

@@ -1,0 +1,226 @@
+"""Pictures with their labels, from a folder or an .npz file; and how a model wants to see them."""
+
+import math
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar, Literal, final
+
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+
+from lilliput.errors import LilliputError
+from lilliput.models.data import locate
+from lilliput.models.library import library
+from lilliput.parameter import check_fields, check_integer
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+MAX_PIXELS = 64_000_000
+"""Of one picture; a small file can stand for a picture that fills the memory."""
+
+Part = Literal["whole", "calibration", "held_out"]
+"""Which pictures: of every five neighbours of a class one calibrates, and four are held out from it."""
+
+Pixels = UInt8[np.ndarray, "height width 3"]
+
+
+@final
+@dataclass(frozen=True)
+class Picture:
+    """How a picture becomes an input: resized and cropped, scaled to [0, 1], standardized, put in the model's order.
+
+    Attributes:
+        size: height and width that the model takes; None: those of its input.
+        resize: the shorter edge before the middle is cut out, over `size`: 1 cuts nothing of a square picture.
+        filter: how it is resized.
+        mean: subtracted from red, green and blue, each in [0, 1].
+        std: divides them.
+        order: of the channels.
+        layout: channels before height and width, or behind.
+    """
+
+    NAME: ClassVar[str] = "picture"
+
+    size: int | None = None
+    resize: float = 1.0
+    filter: Literal["bilinear", "bicubic"] = "bilinear"
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    order: Literal["rgb", "bgr"] = "rgb"
+    layout: Literal["channels_first", "channels_last"] = "channels_first"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.size is not None:
+            check_integer(self, "size", self.size, 1, 4096)
+        if not 1 <= self.resize <= 4:
+            raise LilliputError(f"picture: resize is {self.resize:g}; it must be from 1 to 4")
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(part > 0 for part in self.std):
+            raise LilliputError("picture: mean and std are three numbers each, those of std above 0")
+
+    def seen(self, pixels: Pixels, size: tuple[int, int]) -> Float32[np.ndarray, "..."]:
+        """The input that a picture becomes, without a batch axis."""
+        x = _fitted(pixels, size, self.resize, self.filter).astype(np.float32) / np.float32(255)
+        x = (x - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        x = x[..., ::-1] if self.order == "bgr" else x
+        return np.ascontiguousarray(x.transpose(2, 0, 1) if self.layout == "channels_first" else x)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pictures in an order of their own, each read when it is asked for.
+
+    Attributes:
+        names: of each, unique.
+        labels: the class of each.
+        classes: the names of the classes, in the order of the labels.
+        source: where they are.
+        sources: a file each, or the one array that holds all.
+    """
+
+    names: tuple[str, ...]
+    labels: Int64[np.ndarray, " pictures"]
+    classes: tuple[str, ...]
+    source: str
+    sources: Sequence[Path] | UInt8[np.ndarray, "pictures height width 3"]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def pixels(self, index: int) -> Pixels:
+        """The picture as red, green and blue.
+
+        Raises:
+            LilliputError: its file is damaged or too large.
+        """
+        if isinstance(self.sources, np.ndarray):
+            return self.sources[index]
+        return _read(self.sources[index])
+
+    def inputs(self, picture: Picture, size: tuple[int, int], at_once: int) -> Iterator[Float32[np.ndarray, "n ..."]]:
+        """What a model sees, in batches."""
+        for start in range(0, len(self), at_once):
+            stop = min(start + at_once, len(self))
+            yield np.stack([picture.seen(self.pixels(index), size) for index in range(start, stop)])
+
+    def some(self, indices: Int64[np.ndarray, " n"]) -> "Pictures":
+        """Those pictures."""
+        sources = self.sources[indices] if isinstance(self.sources, np.ndarray) else [self.sources[i] for i in indices]
+        names = tuple(self.names[i] for i in indices)
+        return Pictures(names, self.labels[indices], self.classes, self.source, sources)
+
+
+def read_pictures(name: str, part: Part = "whole") -> Pictures:
+    """The pictures of a folder with a folder for each class, or of an .npz file with `images`, `labels` and `names`.
+
+    Raises:
+        LilliputError: there is no such thing, or it holds no labelled pictures.
+    """
+    path = locate(name)
+    found = _from_folder(path, name) if path.is_dir() else _from_npz(path, name)
+    if part == "whole":
+        return found
+    # The position within a class decides, so that both parts have every class alike.
+    place = np.zeros(len(found), np.int64)
+    for label in range(len(found.classes)):
+        mine = np.flatnonzero(found.labels == label)
+        place[mine] = np.arange(len(mine))
+    calibrates = place % 5 == 0
+    return found.some(np.flatnonzero(calibrates if part == "calibration" else ~calibrates))
+
+
+def spread(pictures: Pictures, n: int | None) -> Pictures:
+    """That many of them, evenly spread over all; all for None.
+
+    Raises:
+        LilliputError: there are fewer.
+    """
+    if n is None or n == len(pictures):
+        return pictures
+    if n > len(pictures):
+        raise LilliputError(f"{pictures.source!r} has {len(pictures)} pictures; {n} were asked for")
+    return pictures.some((np.arange(n) * len(pictures)) // n)
+
+
+def _from_folder(path: Path, name: str) -> Pictures:
+    classes = sorted(one.name for one in path.iterdir() if one.is_dir() and not one.name.startswith("."))
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, kind in enumerate(classes):
+        mine = sorted(one for one in (path / kind).iterdir() if one.suffix.lower() in SUFFIXES)
+        files += mine
+        labels += [label] * len(mine)
+    if not files:
+        raise LilliputError(
+            f"{name!r} has no folder with pictures ({', '.join(SUFFIXES)}) in it: one folder for each class is needed"
+        )
+    names = tuple(str(file.relative_to(path)) for file in files)
+    return Pictures(names, np.array(labels, np.int64), tuple(classes), name, files)
+
+
+def _from_npz(path: Path, name: str) -> Pictures:
+    status = path.stat()
+    return _arrays(path, name, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _arrays(path: Path, name: str, size: int, changed: int) -> Pictures:
+    del size, changed  # what tells whether the file is still the same
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            images, labels = file["images"], file["labels"]
+            classes = tuple(str(one) for one in file["names"]) if "names" in file else None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise LilliputError(
+            f"{name!r} is no folder of pictures and no .npz with images, labels (and names): {str(error)[:80]}"
+        ) from error
+    if images.ndim == 3:
+        images = images[..., None]
+    if (
+        images.ndim != 4
+        or images.dtype != np.uint8
+        or images.shape[3] not in (1, 3)
+        or labels.shape != images.shape[:1]
+    ):
+        raise LilliputError(
+            f"{name!r} has images {images.dtype}{list(images.shape)} and labels {list(labels.shape)}; needed: uint8 "
+            "images (pictures, height, width, 3) and a label each"
+        )
+    if labels.dtype.kind not in "iu" or int(labels.min(initial=0)) < 0:
+        raise LilliputError(f"{name!r} has labels of {labels.dtype}; they must be whole numbers from 0")
+    images = np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images
+    classes = classes or tuple(str(n) for n in range(int(labels.max(initial=0)) + 1))
+    if int(labels.max(initial=0)) >= len(classes):
+        raise LilliputError(f"{name!r} has the label {int(labels.max())} and {len(classes)} names")
+    images.flags.writeable = False
+    return Pictures(tuple(str(n) for n in range(len(images))), labels.astype(np.int64), classes, name, images)
+
+
+def _read(path: Path) -> Pixels:
+    image = library("PIL.Image", "vision")
+    try:
+        with image.open(path) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise LilliputError(
+                    f"{path.name!r} has {opened.width} x {opened.height} pixels; at most {MAX_PIXELS:,}"
+                )
+            return np.asarray(opened.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise LilliputError(f"{path.name!r} is no picture, or damaged: {str(error)[:80]}") from error
+
+
+def _fitted(pixels: Pixels, size: tuple[int, int], resize: float, kind: str) -> UInt8[np.ndarray, "rows columns 3"]:
+    height, width = size
+    if pixels.shape[:2] == (height, width) and resize == 1:
+        return pixels
+    image = library("PIL.Image", "vision")
+    scale = max(height * resize / pixels.shape[0], width * resize / pixels.shape[1])
+    tall, wide = (max(round(edge * scale), least) for edge, least in zip(pixels.shape[:2], size, strict=True))
+    filters = image.Resampling
+    chosen = filters.BICUBIC if kind == "bicubic" else filters.BILINEAR
+    resized = image.fromarray(pixels).resize((wide, tall), chosen)
+    top, left = math.floor((tall - height) / 2), math.floor((wide - width) / 2)
+    return np.asarray(resized)[top : top + height, left : left + width]

@@ -1,0 +1,81 @@
+"""ONNX graphs of classifiers, detectors and generators: opened and checked, never executed while they are read."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, final
+
+from lilliput.errors import LilliputError
+from lilliput.models.load.loader import Loader, Request
+from lilliput.models.model import Graph, Model, Port, Provenance
+
+MAX_BYTES = 1 << 31
+
+
+@final
+@dataclass(frozen=True)
+class Onnx(Loader):
+    """A file that ends in .onnx."""
+
+    NAME: ClassVar[str] = "onnx"
+    WHAT: ClassVar[str] = "ONNX files"
+
+    def recognise(self, request: Request) -> bool:
+        """Whether it is a file of that name."""
+        return request.source.lower().endswith(".onnx") and Path(request.source).is_file()
+
+    def load(self, request: Request) -> Model:
+        """The graph; a classifier unless another family is named."""
+        import onnx
+        from google.protobuf.message import DecodeError
+
+        path = Path(request.source)
+        if path.stat().st_size > MAX_BYTES:
+            raise LilliputError(f"{path.name!r} has {path.stat().st_size:,} bytes; at most {MAX_BYTES:,} are read")
+        data = path.read_bytes()
+        try:
+            proto = onnx.load_model_from_string(data)
+            _check_external(proto, path)
+            onnx.load_external_data_for_model(proto, str(path.parent))
+            onnx.checker.check_model(proto)
+        except (DecodeError, onnx.checker.ValidationError, ValueError, OSError) as error:
+            raise LilliputError(f"{path.name!r} is no ONNX graph: {' '.join(str(error).split())[:160]}") from error
+        family = request.family
+        inputs, outputs = ports(proto)
+        guesses = ()
+        if family is None:
+            family = "classification"
+            guesses = (f"{path.name} does not say what it answers to; taken for a classifier (--family names another)",)
+        sha256 = hashlib.sha256(data).hexdigest()
+        provenance = Provenance(request.source, "", sha256, self.NAME, "as in the file", guesses)
+        return Model(Graph(proto), family, inputs, outputs, provenance=provenance)
+
+
+def ports(proto: "object") -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """The inputs (without weights) and outputs of a graph."""
+    graph = proto.graph  # type: ignore[attr-defined]
+    weights = {tensor.name for tensor in graph.initializer}
+    given = tuple(_port(value) for value in graph.input if value.name not in weights)
+    return given, tuple(_port(value) for value in graph.output)
+
+
+def _port(value: "object") -> Port:
+    import onnx
+
+    tensor = value.type.tensor_type  # type: ignore[attr-defined]
+    name = value.name  # type: ignore[attr-defined]
+    axes = tuple(dim.dim_value or dim.dim_param or "any" for dim in tensor.shape.dim)
+    return Port(name, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, axes)
+
+
+def _check_external(proto: "object", path: Path) -> None:
+    """Checks that weights beside the file are in its own folder.
+
+    Raises:
+        LilliputError: one is named elsewhere.
+    """
+    for tensor in proto.graph.initializer:  # type: ignore[attr-defined]
+        for entry in tensor.external_data:
+            named = Path(entry.value) if entry.key == "location" else None
+            if named is not None and (named.is_absolute() or ".." in named.parts):
+                raise LilliputError(f"{path.name!r} has weights outside of its folder; only files beside it are read")

@@ -1,0 +1,103 @@
+"""Which class a picture is of: right or wrong, one value a picture."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from lilliput.errors import LilliputError
+from lilliput.models import data
+from lilliput.models.images import Part, Pictures, read_pictures, spread
+from lilliput.models.model import Family, Model
+from lilliput.models.picture import batch_of, picture_of, size_of
+from lilliput.models.session import Session
+from lilliput.models.task.task import Answers, Task
+from lilliput.parameter import check_fields, check_integer
+
+
+@final
+@dataclass(frozen=True)
+class Classification(Task):
+    """1 for a picture whose class the model names, 0 for another; the score is the share of those that are right.
+
+    Attributes:
+        images: a folder with a folder for each class, or an .npz file.
+        n: how many, evenly spread; None: all.
+        part: `whole`, or the four fifths that never calibrate (`held_out`).
+    """
+
+    NAME: ClassVar[str] = "classification"
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = "accuracy"
+    BETTER: ClassVar[str] = "higher"
+    FAMILY: ClassVar[Family] = "classification"
+
+    images: str
+    n: int | None = None
+    part: Part = "held_out"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.n is not None:
+            check_integer(self, "n", self.n, 2, 1 << 30)
+        if self.part == "calibration":
+            raise LilliputError("classification: part 'calibration' calibrates; judge on 'held_out' or 'whole'")
+
+    def ask(self, model: Model, session: Session, progress: Callable[[int, int], None] | None = None) -> Answers:
+        """Whether each picture's class was named."""
+        pictures = self._pictures()
+        chosen = choices(model, session, pictures, progress)
+        return Answers((chosen == pictures.labels).astype(np.float64), pictures.names)
+
+    def floor(self, model: Model) -> Answers:
+        """Every class alike."""
+        pictures = self._pictures()
+        return Answers(np.full(len(pictures), 1 / len(pictures.classes)), pictures.names)
+
+    def score(self, values: Float64[np.ndarray, " items"]) -> float:
+        """The share that is right."""
+        return float(np.mean(values))
+
+    def check_source(self, source: str) -> None:
+        """Nothing, where the calibration pictures are others than those that judge."""
+        if self.part == "whole" and data.locate(source) == data.locate(self.images):
+            raise LilliputError(
+                f"classification: {self.images!r} calibrates and judges whole: a model would be judged on what it was "
+                "calibrated on; judge on part='held_out', or calibrate on other pictures"
+            )
+
+    @property
+    def data_digest(self) -> str:
+        """sha256 of the pictures and their labels."""
+        return data.digest(self.images)
+
+    def _pictures(self) -> Pictures:
+        return spread(read_pictures(self.images, self.part), self.n)
+
+
+def choices(
+    model: Model, session: Session, pictures: Pictures, progress: Callable[[int, int], None] | None = None
+) -> Int64[np.ndarray, " pictures"]:
+    """The class that the model names for each picture: the largest of its outputs.
+
+    Raises:
+        LilliputError: its outputs are not one number a class of these pictures.
+    """
+    picture, size = picture_of(model), size_of(model)
+    found: list[np.ndarray] = []
+    done = 0
+    for batch in pictures.inputs(picture, size, batch_of(model)):
+        output = session.answer({model.inputs[0].name: batch})[model.outputs[0].name]
+        scores = output.reshape(len(batch), -1)
+        if scores.shape[1] != len(pictures.classes):
+            raise LilliputError(
+                f"the model has {scores.shape[1]} outputs and {pictures.source!r} {len(pictures.classes)} classes; "
+                "they must be the same, in the same order"
+            )
+        found.append(scores.argmax(axis=1))
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(pictures))
+    return np.concatenate(found)
