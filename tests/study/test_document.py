@@ -1,7 +1,12 @@
+import inspect
+
 import pytest
+from tests.policies.load.torch_writer import named, torch_file
 
 from lilliput.errors import LilliputError
-from lilliput.study.document import read
+from lilliput.policies.load import load_policy
+from lilliput.study.document import LOAD, read
+from lilliput.study.plan import plan
 from lilliput.task import Task
 
 GOOD = """\
@@ -34,9 +39,32 @@ def test_environments_as_a_text_a_list_and_a_table(tmp_path):
     assert places == (Task("Hopper-v4"), Task("Hopper-v5", '{"a": 2, "b": 1}'))
 
 
+def test_what_is_told_of_a_policy_whose_file_does_not_say_it(tmp_path):
+    table = GOOD + '[load]\n"*/sac_actor" = { action_low = -0.4, action_high = 0.4, wrappers = ["frame_stack(2)"] }\n'
+    told = {"action_low": -0.4, "action_high": 0.4, "wrappers": ["frame_stack(2)"]}
+    assert read(written(tmp_path, table)).load == (("*/sac_actor", told),)
+    parameters = inspect.signature(load_policy).parameters
+    assert set(LOAD) == {name for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
+
+
+def test_a_plan_loads_what_it_was_told(tmp_path):
+    folder = tmp_path / "Pendulum"
+    folder.mkdir()
+    (folder / "actor.pt").write_bytes(torch_file(named([3, 8, 8, 1], ["l1", "l2", "l3"])))
+    text = 'policies = ["Pendulum/actor.pt"]\nrecipes = ["half()"]\nenvironments = "Pendulum-v1"\n'
+    with pytest.raises(LilliputError, match=r"line 1: policies: 'actor.pt' does not hold the bounds"):
+        plan(read(written(tmp_path, text)))
+    told = '[load]\n"Pendulum/*" = { environment = "Pendulum-v1" }\n'
+    (policy,) = plan(read(written(tmp_path, text + told))).policies.values()
+    assert policy.action_space.high.tolist() == [2.0]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (GOOD + '[load]\n"a*" = { bound = 3 }', "line 7: load: 'bound'; .*allowed: normalizer, output, activation"),
+        (GOOD + '[load]\n"a*" = 3', "line 7: load: 'a\\*' is 3; write"),
+        (GOOD + "load = 3", "line 6: load is 3; it must be a table"),
         (GOOD + "episode = 3", r"line 6: unknown key 'episode'; did you mean episodes\?"),
         (GOOD + "\n\nepisodes = 0", "line 8: episodes is 0; it must be an integer from 1"),
         (GOOD + 'episodes = "many"', "line 6: episodes is 'many'; it must be an integer"),

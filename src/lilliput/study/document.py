@@ -45,6 +45,7 @@ class Study:
         policies: paths and globs.
         environments: pattern of a policy's path or of the environment that it was trained on -> where it plays; a list
             of environments for all policies stands under the pattern "*". Empty: where its source says.
+        load: pattern of a policy's path -> what `load_policy` is told of it: bounds, wrappers and the like.
         recipes: expanded and canonical, without the baseline, which is always there.
         max_steps: after which an episode is cut; None: the usual.
         cell_timeout: seconds after which a cell is given up; None: never.
@@ -56,6 +57,7 @@ class Study:
     policies: tuple[str, ...]
     recipes: tuple[str, ...]
     environments: tuple[tuple[str, tuple[Task, ...]], ...] = ()
+    load: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     formats: tuple[str, ...] = ("c",)
     targets: tuple[str, ...] = ("host",)
     compression_seeds: tuple[int, ...] = (0,)
@@ -74,9 +76,15 @@ class Study:
         return f"{self.file}, line {self.lines.get(key, 1)}: {key}"
 
 
+LOAD = (
+    "normalizer", "output", "activation", "action", "action_low", "action_high", "environment", "environment_kwargs",
+    "wrappers",
+)  # fmt: skip
+"""What can be told of a policy that is loaded: arguments of `load_policy`."""
+
 KEYS = (
-    "title", "policies", "environments", "recipes", "formats", "targets", "compression_seeds", "episodes", "seed",
-    "keep", "quantities", "cell_timeout", "max_steps", "exclude",
+    "title", "policies", "environments", "load", "recipes", "formats", "targets", "compression_seeds", "episodes",
+    "seed", "keep", "quantities", "cell_timeout", "max_steps", "exclude",
 )  # fmt: skip
 
 
@@ -116,6 +124,7 @@ class _Reader:
             policies=self.strings("policies"),
             recipes=self.recipes(),
             environments=self.environments(),
+            load=self.load(),
             formats=self.choices("formats", ("c",), FORMATS),
             targets=self.targets(),
             compression_seeds=self.seeds(),
@@ -252,6 +261,16 @@ class _Reader:
                 shown = f'environments: {value!r}; write an id such as "Hopper-v4", or {{ id = "...", kwargs = {{ }} }}'
                 raise self.error("environments", shown, pattern)
 
+    def load(self) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+        value = self.of(dict, "load", {})
+        for pattern, told in value.items():
+            if not isinstance(told, dict) or not told:
+                raise self.error("load", f"load: {pattern!r} is {told!r}; write {{ action_high = 0.4, ... }}", pattern)
+            for key in told:
+                if key not in LOAD:
+                    raise self.error("load", f"load: {key!r}; {closest(key, LOAD)}allowed: {', '.join(LOAD)}", key)
+        return tuple(value.items())
+
     def exclusions(self) -> tuple[Exclusion, ...]:
         value = self.of(list, "exclude", [])
         found = []
@@ -266,4 +285,4 @@ class _Reader:
         return tuple(found)
 
 
-_WORDS: dict[type, str] = {str: "a text", list: "a list", int: "an integer"}
+_WORDS: dict[type, str] = {str: "a text", list: "a list", int: "an integer", dict: "a table"}

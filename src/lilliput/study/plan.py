@@ -119,11 +119,21 @@ def _loaded(study: Study, notes: list[str]) -> Iterator[tuple[str, Policy]]:
             raise LilliputError(f"{study.at('policies')}: nothing there is named {text} (looked in {study.folder})")
         for name in found:
             try:
-                yield _short(name), load_policy(name)
+                yield _short(name), load_policy(name, **_told(study, name))
             except LilliputError as error:
                 if not is_glob:
                     raise LilliputError(f"{study.at('policies')}: {error}") from error
                 notes.append(f"{_short(name)} is left out: {error}")
+
+
+def _told(study: Study, name: str) -> dict[str, Any]:
+    """What the study says of a policy where its file is silent."""
+    from lilliput.study.environment import matching
+
+    told = dict(matching(study.load, name, "") or {})
+    if isinstance(beside := told.get("normalizer"), str):
+        told["normalizer"] = study.folder / Path(os.path.expandvars(beside)).expanduser()
+    return told
 
 
 def _short(name: str) -> str:
