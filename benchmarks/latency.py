@@ -242,11 +242,11 @@ def runtimes(
     """Everything that runs the network here, by name, and a line for what is absent."""
     acts: dict[str, Act] = {}
     absent: list[str] = []
-    export(policy, "c", folder / "f32", observations=observations)
+    export(policy, "c", folder / "f32", observations=observations, name="policy")
     acts["lilliput C float32"] = open_artifact(folder / "f32")
     for kind in ("static", "dynamic"):
         small = quantized(policy, observations, static=kind == "static")
-        export(small, "c", folder / kind, observations=observations)
+        export(small, "c", folder / kind, observations=observations, name="policy")
         acts[f"lilliput C int8 {kind}"] = open_artifact(folder / kind)
     export(policy, "onnx", folder / "onnx", observations=observations)
     model = folder / "onnx" / "model.onnx"

@@ -7,6 +7,7 @@ import click
 
 from lilliput.cli import cli
 from lilliput.errors import LilliputError
+from lilliput.foreign_text import printable
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
     except (LilliputError, OSError) as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {printable(str(error))}", err=True)
         code = 1
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted: what was finished is kept; the same command goes on from there.", err=True)

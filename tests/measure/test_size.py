@@ -31,14 +31,14 @@ def test_an_onnx_artifact(large: Artifact) -> None:
 def test_a_c_artifact(compiled_small: Artifact, tmp_path: Path) -> None:
     data = value(compiled_small, "model_bytes")
     assert data < value(compiled_small, "file_bytes") < data + 50_000
-    target = tmp_path / "policy.o"
+    target = tmp_path / "c.o"
     command = [
         "cc",
         "-std=c99",
         "-O2",
         "-ffp-contract=off",
         "-c",
-        str(compiled_small.folder / "policy.c"),
+        str(compiled_small.folder / "c.c"),
         "-o",
         str(target),
     ]
@@ -47,7 +47,7 @@ def test_a_c_artifact(compiled_small: Artifact, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("compiler", "reason"), [("no-such-cc", "no-such-cc cannot be run"), ("false", "cannot compile policy.c")]
+    ("compiler", "reason"), [("no-such-cc", "no-such-cc cannot be run"), ("false", "cannot compile c.c")]
 )
 def test_without_a_compiler_the_object_is_absent(
     compiled_small: Artifact, compiler: str, reason: str, monkeypatch: pytest.MonkeyPatch

@@ -117,7 +117,7 @@ def test_students_do_what_the_reference_does_in_integers(
     needs(chosen)
     artifact = student_of(bits, activation, tmp_path, per_channel=bits % 2 == 1)
     kind = "dense" if bits == 8 else "packed"
-    text = (artifact.folder / "policy.c").read_text()
+    text = (artifact.folder / "student.c").read_text()
     is_masked = bits == 2  # half of the codes of two bits are zeros, which a mask leaves out
     if not is_masked:
         assert f"{kind}_to_{'codes' if activation is RELU else 'table'}(layer0_weight" in text

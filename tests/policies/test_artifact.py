@@ -73,7 +73,10 @@ def test_a_file_that_was_changed_or_removed_is_refused(written: Artifact, name: 
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda m: m.update(artifact_format=2), "is an artifact of format 2; this version reads 1: update lilliput"),
+        (lambda m: m.update(artifact_format=3), "of format 3; this version reads 1 and 2: update lilliput"),
+        (lambda m: m.update(name="../out"), "is malformed"),
+        (lambda m: m.update(name="a b"), "is malformed"),
+        (lambda m: m.update(symbol="system"), "is malformed"),
         (lambda m: m.pop("artifact_format"), "is malformed"),
         (lambda m: m.pop("files"), "is malformed"),
         (lambda m: m.update(files=["model.onnx"]), "is malformed"),
@@ -147,3 +150,20 @@ def test_damaged_golden_examples_are_refused(written: Artifact) -> None:
 def test_golden_examples_are_the_same_bytes_every_time(written: Artifact, tmp_path: Path) -> None:
     artifact.write_golden(tmp_path, np.zeros((2, 3), np.float32), np.array([0, 1]))
     assert (tmp_path / artifact.GOLDEN).read_bytes() == (written.folder / artifact.GOLDEN).read_bytes()
+
+
+def test_an_artifact_of_the_first_format_is_called_policy(written: Artifact) -> None:
+    path = written.folder / artifact.MANIFEST
+    data = json.loads(path.read_text())
+    data["artifact_format"] = 1
+    del data["name"], data["symbol"]
+    for format_, symbol in (("onnx", ""), ("c", "policy_act")):
+        path.write_text(json.dumps({**data, "format": format_}))
+        found = artifact.read_artifact(written.folder).manifest
+        assert (found.name, found.symbol) == ("policy", symbol)
+
+
+@pytest.mark.parametrize("name", ["", "1st", "my-policy", "a" * 41, "int main;", "math", "String", "x\n"])
+def test_a_name_that_c_cannot_have_is_refused(name: str) -> None:
+    with pytest.raises(LilliputError, match="the name is"):
+        artifact.check_name(name)

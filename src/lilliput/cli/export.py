@@ -16,6 +16,7 @@ from lilliput.cli import option, reader
 @option.environment_kwargs
 @option.format_
 @option.out
+@click.option("--name", help="What the names of C and of its files start with; default: from the folder's name.")
 @option.force
 @option.as_json
 def export(
@@ -25,6 +26,7 @@ def export(
     environment_kwargs: str,
     format_: str,
     out: Path,
+    name: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -40,12 +42,14 @@ def export(
     from lilliput.policies.export import export as export_policy
 
     policy = reader.read(source, reading, environment, environment_kwargs)
-    artifact = export_policy(policy, format_, out, force=force)
+    artifact = export_policy(policy, format_, out, force=force, name=name)
     if as_json:
         click.echo(
             json.dumps(
                 {
                     "folder": str(artifact.folder),
+                    "name": artifact.manifest.name,
+                    "symbol": artifact.manifest.symbol,
                     "model_bytes": artifact.manifest.model_bytes,
                     "files": artifact.manifest.files,
                     "guesses": artifact.manifest.guesses,
@@ -53,8 +57,9 @@ def export(
             )
         )
     else:
+        called = f"; it is called {artifact.manifest.symbol}" if artifact.manifest.symbol else ""
         files = ", ".join(sorted(artifact.manifest.files))
         click.echo(
             f"{artifact.folder}: {artifact.manifest.model_bytes:,} model bytes; it reproduces its golden "
-            f"examples\n{files}"
+            f"examples{called}\n{files}"
         )

@@ -35,21 +35,21 @@ def _file_bytes(artifact: Artifact) -> Measurement | Absent:
     if models:
         n_bytes = sum((artifact.folder / name).stat().st_size for name in models)
         return Measurement("file_bytes", (float(n_bytes),), f"counted: {', '.join(models)}", conditions())
-    return _object_bytes(artifact.folder)
+    return _object_bytes(artifact.folder / f"{artifact.manifest.name}.c")
 
 
-def _object_bytes(folder: Path) -> Measurement | Absent:
+def _object_bytes(source: Path) -> Measurement | Absent:
     compiler = os.environ.get("CC", "cc")
     with tempfile.TemporaryDirectory() as scratch:
-        target = Path(scratch, "policy.o")
-        command = [*shlex.split(compiler), *_FLAGS, "-c", str(folder / "policy.c"), "-o", str(target)]
+        target = Path(scratch, source.with_suffix(".o").name)
+        command = [*shlex.split(compiler), *_FLAGS, "-c", str(source), "-o", str(target)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         except OSError as error:
             return Absent("file_bytes", f"{compiler} cannot be run ({error.strerror}); install a C compiler or set CC")
         if done.returncode:
             lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
-            return Absent("file_bytes", f"{compiler} cannot compile policy.c: {lines[0][:200]}")
+            return Absent("file_bytes", f"{compiler} cannot compile {source.name}: {lines[0][:200]}")
         n_bytes = target.stat().st_size
-    method = f"counted: policy.o, by {compiler} {' '.join(_FLAGS)}"
+    method = f"counted: the object file, by {compiler} {' '.join(_FLAGS)}"
     return Measurement("file_bytes", (float(n_bytes),), method, conditions())

@@ -3,7 +3,6 @@
 A count is the slope between one call and many: exact and repeatable. Instructions are not cycles.
 """
 
-import re
 import shutil
 import subprocess
 import tempfile
@@ -140,10 +139,8 @@ def count(artifact: Artifact, target: Target) -> Counts:
             raise MissingDependency(f"{target.name}: {command} is not installed; apt install {package}")
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
-        selftest = _compiled(
-            artifact, target, artifact.folder / "selftest.c", work, "-Dmain=selftest_main", "-fno-builtin-printf"
-        )
-        policy = _compiled(artifact, target, artifact.folder / "policy.c", work)
+        selftest = _compiled(artifact, target, _selftest(artifact), work, "-Dmain=selftest_main", "-fno-builtin-printf")
+        policy = _compiled(artifact, target, artifact.folder / f"{artifact.manifest.name}.c", work)
         board = _compiled(artifact, target, _BOARDS / f"{target.board}.c", work)
         probe = _linked(
             target,
@@ -195,25 +192,27 @@ def measurements(counts: Counts) -> tuple[Measurement, ...]:
 
 def _compiled(artifact: Artifact, target: Target, source: Path, work: Path, *options: str) -> Path:
     manifest = artifact.manifest
-    header = (artifact.folder / "policy.h").read_text()
-    symbol = re.search(r"^void (\w+_act)\(const ", header, re.MULTILINE)
-    if not symbol:
-        raise LilliputError(f"{artifact.folder / 'policy.h'} declares no function that decides; export again")
     is_choice = not isinstance(manifest.action_space, spaces.Box)
     defined = (
-        f"-DDECIDE={symbol[1]}",
+        f"-DDECIDE={manifest.symbol}",
+        f'-DPOLICY="{manifest.name}.h"',
         f"-DINPUT={'uint8_t' if spaces.input_dtype(manifest.observation_space) == 'uint8' else 'float'}",
         f"-DOUTPUT={'int32_t' if is_choice else 'float'}",
         f"-DSIZE_OF_OBSERVATION={int(np.prod(spaces.input_shape(manifest.observation_space)))}",
         f"-DSIZE_OF_ACTION={int(np.prod(spaces.action_shape(manifest.action_space)))}",
     )
-    output = work / f"{source.stem}.o"
+    # A policy may be called as a file of the board is.
+    output = work / f"{source.parent.name if source.parent == _BOARDS else 'policy'}_{source.stem}.o"
     include = ("-I", str(artifact.folder), "-I", str(_BOARDS))
     _run(
         target,
         [target.compiler, *target.flags, *_FLAGS, *defined, *include, *options, "-c", str(source), "-o", str(output)],
     )
     return output
+
+
+def _selftest(artifact: Artifact) -> Path:
+    return next(artifact.folder / name for name in artifact.manifest.files if name.endswith("selftest.c"))
 
 
 def _linked(target: Target, objects: list[Path], output: Path) -> Path:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -16,11 +17,22 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 
-FORMAT = 1
-"""Version of the artifact folder. 1: the first."""
+FORMAT = 2
+"""Version of the artifact folder. 1: the first, all of whose C is named `policy`. 2: a name and a symbol of its own."""
 
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
+DEFAULT_NAME = "policy"
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+_HEADERS = (
+    " aio arduino arm_acle arm_neon assert complex cpio ctype dirent dlfcn errno fcntl fenv float fmtmsg fnmatch ftw "
+    "glob grp iconv immintrin inttypes iso646 langinfo libgen limits locale malloc math memory monetary mqueue ndbm "
+    "netdb nl_types poll pthread pwd regex sched search semaphore setjmp signal spawn stdalign stdarg stdatomic "
+    "stdbool stddef stdint stdio stdlib stdnoreturn string strings stropts syslog tar termios tgmath threads time "
+    "trace uchar ulimit unistd utime utmpx wchar wctype wordexp "
+)
+"""Headers of compilers, of C and of POSIX: one of ours by that name would be found in their place."""
 
 
 @final
@@ -40,6 +52,8 @@ class Manifest:
         tolerance: how far a golden action may be off, in action units; 0 for choices.
         files: sha256 of every other file of the folder, by name.
         versions: of the programs that made it.
+        name: what the names of C, and of its files, start with.
+        symbol: the function of C that decides; empty where the format has none.
     """
 
     format: str
@@ -60,6 +74,8 @@ class Manifest:
     files: dict[str, str]
     versions: dict[str, str]
     guesses: tuple[str, ...] = ()
+    name: str = DEFAULT_NAME
+    symbol: str = ""
 
 
 @final
@@ -69,6 +85,29 @@ class Artifact:
 
     folder: Path
     manifest: Manifest
+
+
+def check_name(name: str) -> None:
+    """Nothing.
+
+    Raises:
+        LilliputError: it is no name that C and its headers leave free.
+    """
+    if not _NAME.fullmatch(name):
+        raise LilliputError(f"the name is {name!r}; it must be a C name of at most 40 letters, digits and underscores")
+    if f" {name.lower()} " in _HEADERS:
+        raise LilliputError(f"the name is {name!r}; a header of C or of a compiler is called {name}.h: choose another")
+
+
+def name_for(folder: Path) -> str:
+    """The name of an artifact that nobody gave one: its folder's, as C can spell it.
+
+    >>> name_for(Path("out/balance-c/")), name_for(Path("01")), name_for(Path("math"))
+    ('balance_c', 'policy_01', 'math_policy')
+    """
+    name = re.sub(r"[^A-Za-z0-9]+", "_", folder.resolve().name).strip("_") or DEFAULT_NAME
+    name = (name if name[0].isalpha() else f"policy_{name}")[:40].rstrip("_")
+    return f"{name}_policy" if f" {name.lower()} " in _HEADERS else name
 
 
 @runtime_checkable
@@ -103,10 +142,12 @@ def read_artifact(folder: str | Path) -> Artifact:
     try:
         data: dict[str, Any] = json.loads(path.read_text())
         version = data.pop("artifact_format")
-        if version != FORMAT:
+        if version not in (1, FORMAT):
             raise LilliputError(
-                f"{folder} is an artifact of format {version!r}; this version reads {FORMAT}: update lilliput"
+                f"{folder} is an artifact of format {version!r}; this version reads 1 and {FORMAT}: update lilliput"
             )
+        if version == 1:
+            data |= {"name": DEFAULT_NAME, "symbol": f"{DEFAULT_NAME}_act" if data["format"] == "c" else ""}
         data["observation_space"] = spaces.from_json(data["observation_space"])
         data["action_space"] = spaces.from_json(data["action_space"])
         data["wrappers"] = tuple(map(str, data["wrappers"]))
@@ -114,6 +155,8 @@ def read_artifact(folder: str | Path) -> Artifact:
         _check_types(data)
         manifest = Manifest(**{**data, "tolerance": float(data["tolerance"])})
         named = [(str(name), str(digest)) for name, digest in manifest.files.items()]
+        if not _NAME.fullmatch(manifest.name) or manifest.symbol not in ("", f"{manifest.name}_act"):
+            raise ValueError(f"its name is {manifest.name!r} and its symbol {manifest.symbol!r}")
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise LilliputError(f"{path} is malformed: {' '.join(str(error).split())[:120]}") from error
     for name, digest in named:

@@ -13,6 +13,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.files import write_whole
+from lilliput.foreign_text import printable
 from lilliput.policies import constants, layers, numbers, spaces
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.layers import Layer
@@ -54,6 +55,13 @@ class Provenance:
     action_std: tuple[float, ...] = ()
     plays: str = ""
     plays_kwargs: str = ""
+
+    def __post_init__(self) -> None:
+        # A file may hold any text here; line ends and terminal codes never get farther than this.
+        for name in ("source", "source_sha256", "framework", "algorithm", "environment", "recipe"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
+        for name in ("wrappers", "guesses"):
+            object.__setattr__(self, name, tuple(map(printable, getattr(self, name))))
 
 
 @final

@@ -24,6 +24,8 @@ _ERF = np.frompyfunc(math.erf, 1, 1)
 def act(policy: Policy, observations: Any) -> np.ndarray:
     """The actions for a batch of raw observations.
 
+    Where a number that the policy reads is NaN or infinite, the action is NaN, and every choice 0.
+
     Args:
         policy: the policy.
         observations: (n, *observation shape), or a mapping of such batches for a Dict space.
@@ -35,8 +37,12 @@ def act(policy: Policy, observations: Any) -> np.ndarray:
         LilliputError: observations of another shape.
     """
     x = spaces.network_input(policy.observation_space, observations)
+    undecided = ~is_decided(policy, x)
+    if undecided.any():
+        x = np.where(undecided.reshape(-1, *[1] * (x.ndim - 1)), np.float32(0), x)
     parts = [_forward(policy.layers, x[i : i + BATCH]) for i in range(0, max(len(x), 1), BATCH)]
     actions = np.concatenate(parts)
+    actions[undecided] = 0 if policy.is_discrete else np.nan
     match policy.action_space:
         case spaces.Box(shape=shape):
             return actions.reshape(len(x), *shape)
@@ -44,6 +50,15 @@ def act(policy: Policy, observations: Any) -> np.ndarray:
             return actions
         case _:
             assert_never(policy.action_space)
+
+
+def is_decided(policy: Policy, x: Float32[np.ndarray, "n ..."]) -> np.ndarray:
+    """Whether all numbers that the policy reads of each observation, as the network gets it, are finite."""
+    for layer in policy.layers:
+        if not isinstance(layer, layers.SelectInputs):
+            break
+        x = apply(layer, x)
+    return np.isfinite(x).reshape(len(x), -1).all(axis=1)
 
 
 def layer_inputs(policy: Policy, observations: Any) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Num, Shaped
 
 from lilliput.errors import LilliputError
+from lilliput.foreign_text import printable
 from lilliput.policies.affine import frozen
 
 MAX_ELEMENTS = 1 << 24
@@ -216,7 +217,7 @@ def describe(space: Space) -> str:
         case MultiDiscrete():
             return f"MultiDiscrete({list(space.sizes)})"
         case Dict():
-            return "Dict(" + ", ".join(f"{key}: {describe(box)}" for key, box in space.boxes) + ")"
+            return "Dict(" + ", ".join(f"{printable(key)}: {describe(box)}" for key, box in space.boxes) + ")"
         case _:
             assert_never(space)
 

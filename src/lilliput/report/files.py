@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from lilliput.errors import MissingDependency
+from lilliput.foreign_text import in_spreadsheet
 from lilliput.record import Record
 from lilliput.report import figures, guidelines, page, paper, summary
 from lilliput.report.answers import labels, verdict_of
@@ -109,8 +110,12 @@ def _csv(lines: Sequence[dict[str, Any]]) -> str:
     header = _columns(lines)
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows([line.get(name) for name in header] for line in lines)
+    writer.writerows([_cell(line.get(name)) for name in header] for line in lines)
     return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return in_spreadsheet(value) if isinstance(value, str) else value
 
 
 def _columns(lines: Sequence[dict[str, Any]]) -> list[str]:

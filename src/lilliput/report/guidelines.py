@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
+from lilliput.foreign_text import in_markdown, in_markdown_code
 from lilliput.report.answers import algorithm, by_policy, undisturbed, verdict_of
 from lilliput.report.recipe_text import method, steps
 from lilliput.report.summary import Row
@@ -227,10 +228,10 @@ def markdown(advice: Guidelines, keep: float) -> str:
     rules = f"best by the paper's rule (>= {PAPERS_SHARE:.0%} of its return) | best by our verdict (keep {keep:g})"
     lines = [f"| algorithm | environment | baseline | {rules} | candidates |", "|---|---|---:|---|---|---:|"]
     for found in advice.best:
-        paper = described(found.by_paper) if found.paper_applies else "undefined: baseline <= 0"
+        paper = _marked(found.by_paper) if found.paper_applies else "undefined: baseline <= 0"
         mean = "-" if found.baseline is None else f"{found.baseline:,.1f}"
-        cells = (found.algorithm, found.environment, mean, paper, described(found.by_verdict), str(found.n_methods))
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        names = in_markdown(found.algorithm), in_markdown(found.environment)
+        lines.append("| " + " | ".join((*names, mean, paper, _marked(found.by_verdict), str(found.n_methods))) + " |")
     lines += [
         "",
         "| claim of arXiv 2407.04803 | answer | mean [95 %] | policies | measured as |",
@@ -238,19 +239,23 @@ def markdown(advice: Guidelines, keep: float) -> str:
     ]
     for claim in advice.claims:
         cells = (claim.text, claim.answer, interval_text(claim.interval), str(claim.n_policies), claim.measure)
-        lines.append(
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells[:4], f"{cells[4]}; {claim.note}")) + " |"
-        )
+        lines.append("| " + " | ".join(in_markdown(cell) for cell in (*cells[:4], f"{cells[4]}; {claim.note}")) + " |")
     return "\n".join(lines) + "\n"
 
 
 def described(row: Row | None) -> str:
     """A candidate in a table's cell: recipe, factor, episodes and what it kept."""
-    if row is None:
-        return "none"
+    return "none" if row is None else f"{row.recipe} {_kept(row)}"
+
+
+def _marked(row: Row | None) -> str:
+    return "none" if row is None else f"{in_markdown_code(row.recipe)} {_kept(row)}"
+
+
+def _kept(row: Row) -> str:
     kept = row.retention
     share = f", kept {kept.estimate:.1%} [{kept.low:.1%}, {kept.high:.1%}]" if kept is not None else ""
-    return f"`{row.recipe}` ({row.format}, {row.smaller or 0:.1f}x, n={row.n_episodes}{share})"
+    return f"({row.format}, {row.smaller or 0:.1f}x, n={row.n_episodes}{share})"
 
 
 def interval_text(interval: Interval | None) -> str:

@@ -238,10 +238,8 @@ def _best(advice: guidelines.Guidelines, keep: float) -> str:
         [
             found.algorithm,
             found.environment,
-            guidelines.described(found.by_paper).replace("`", "")
-            if found.paper_applies
-            else "undefined: baseline is not above 0",
-            guidelines.described(found.by_verdict).replace("`", ""),
+            guidelines.described(found.by_paper) if found.paper_applies else "undefined: baseline is not above 0",
+            guidelines.described(found.by_verdict),
             table.number(found.baseline),
             str(found.n_methods),
         ]

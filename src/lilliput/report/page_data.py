@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lilliput.foreign_text import printable
 from lilliput.report import aggregates, table
 from lilliput.report.answers import algorithm, labels, verdict_of
 from lilliput.report.recipe_text import Curve, calibration, curves, method, undrawn
@@ -17,7 +18,7 @@ def of_rows(rows: Sequence[Row], keep: float) -> dict[str, Any]:
     names = labels(rows)
     known = curves(row.recipe for row in rows if row.recipe)
     lines = [_row(row, names[row.policy, row.environment], known.get(row.recipe, ())) for row in rows]
-    return {"keep": keep, "rows": lines, "profiles": _profiles(rows), "improvements": _improvements(rows)}
+    return _untagged({"keep": keep, "rows": lines, "profiles": _profiles(rows), "improvements": _improvements(rows)})
 
 
 def _row(row: Row, label: str, lines: Sequence[Curve]) -> dict[str, Any]:
@@ -60,6 +61,19 @@ def _row(row: Row, label: str, lines: Sequence[Curve]) -> dict[str, Any]:
         "notes": list(row.notes),
     }
     return {key: _finite(value) if isinstance(value, float) else value for key, value in plain.items()}
+
+
+def _untagged(value: Any) -> Any:
+    """The data without a `<` in any text: plots take tags in labels for markup."""
+    match value:
+        case str():
+            return printable(value).replace("<", "\u2039")
+        case dict():
+            return {name: _untagged(one) for name, one in value.items()}
+        case list() | tuple():
+            return [_untagged(one) for one in value]
+        case _:
+            return value
 
 
 def _finite(value: float) -> float | None:

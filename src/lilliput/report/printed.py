@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import final
 
+from lilliput.foreign_text import in_latex, in_markdown
+
 
 @final
 @dataclass(frozen=True)
@@ -19,25 +21,14 @@ class Table:
         """The table in GitHub's Markdown."""
         rule = ["---"] * self.n_text + ["---:"] * (len(self.header) - self.n_text)
         lines = [self.header, rule, *self.body]
-        text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        text = "\n".join("| " + " | ".join(in_markdown(cell) for cell in line) + " |" for line in lines)
         return f"**{self.caption}**\n\n{text}\n"
 
     def latex(self) -> str:
         """The table for LaTeX with the package booktabs."""
         columns = "l" * self.n_text + "r" * (len(self.header) - self.n_text)
-        lines = [" & ".join(map(_escaped, line)) + r" \\" for line in (self.header, *self.body)]
+        lines = [" & ".join(map(in_latex, line)) + r" \\" for line in (self.header, *self.body)]
         body = "\n".join([r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"])
-        caption = f"\\caption{{{_escaped(self.caption)}}}\n\\label{{tab:{self.name}}}"
+        caption = f"\\caption{{{in_latex(self.caption)}}}\n\\label{{tab:{self.name}}}"
         tabular = f"\\begin{{tabular}}{{{columns}}}\n{body}\n\\end{{tabular}}"
         return f"\\begin{{table}}\n\\centering\n{caption}\n{tabular}\n\\end{{table}}\n"
-
-
-def _escaped(text: str) -> str:
-    r"""Text as LaTeX prints it.
-
-    >>> print(_escaped("prune_units | 50 %"))
-    prune\_units \textbar{} 50 \%
-    """
-    known = {"\\": r"\textbackslash{}", "|": r"\textbar{}", "±": r"$\pm$", "<": r"\textless{}", ">": r"\textgreater{}"}
-    known |= {one: "\\" + one for one in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return "".join(known.get(one, one) for one in text)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lilliput.foreign_text import in_markdown
 from lilliput.measurement import QUANTITIES, Absent, Measurement
 from lilliput.record import REFERENCE
 from lilliput.report.summary import Row
@@ -45,7 +46,7 @@ def markdown(rows: Sequence[Row]) -> str:
         ("---", *("---:" for _ in header[1:])),
         *((*kept_cells(row), *cost_cells(row)[1:]) for row in rows),
     ]
-    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    escaped = [[in_markdown(cell) for cell in line] for line in lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in escaped) + "\n"
 
 

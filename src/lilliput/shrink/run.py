@@ -244,12 +244,13 @@ def _artifact(place: Place, recipe: str) -> Path:
 
 def _export(place: Place, recipe: str) -> None:
     """Nothing; the artifact stands at its place."""
+    from lilliput.policies.artifact import name_for
     from lilliput.policies.export import export
 
     path = _artifact(place, recipe)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        export(made(place, recipe, None), place.request.format, path)
+        export(made(place, recipe, None), place.request.format, path, name=name_for(place.folder))
 
 
 def _why_nothing(place: Place, searched: Searched, outcomes: dict[str, str]) -> list[str]:

@@ -17,7 +17,7 @@ from lilliput.errors import LilliputError, NotApplicable
 from lilliput.files import has_space, is_out_of_space
 from lilliput.measurement import Absent, Measurement
 from lilliput.policies import policy as policy_file
-from lilliput.policies.artifact import read_artifact
+from lilliput.policies.artifact import DEFAULT_NAME, read_artifact
 from lilliput.policies.policy import Policy
 from lilliput.record import REFERENCE, Cell, Record
 from lilliput.study.version import check_here
@@ -139,7 +139,7 @@ def build(cell: Cell, policy: Policy, folder: Path, progress: Progress) -> Path:
         )
         small = compress(policy, parse(cell.recipe), context)
     try:
-        export(small, cell.format, path)
+        export(small, cell.format, path, name=DEFAULT_NAME)  # not that of a digest
     except (LilliputError, OSError):
         # Another process may have put the same one there meanwhile: a baseline serves several environments.
         if not path.exists():

@@ -30,7 +30,7 @@ def built_and_run(folder: Path, compiler: str, *flags: str) -> str:
     if not shutil.which(compiler):
         pytest.skip(f"{compiler} is not installed")
     language = ["-x", "c++", "-std=c++11"] if compiler.endswith("++") else ["-std=c99"]
-    command = [compiler, *language, *WARNINGS, *flags, "policy.c", "selftest.c", "-lm", "-o", "selftest"]
+    command = [compiler, *language, *WARNINGS, *flags, "policy.c", "policy_selftest.c", "-lm", "-o", "selftest"]
     built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr[:3000]
     run = subprocess.run(["./selftest"], cwd=folder, capture_output=True, text=True)
@@ -253,25 +253,17 @@ def test_the_compiled_constants_are_model_bytes_and_nothing_else_is_kept(
 
 
 def test_two_policies_live_in_one_program(tmp_path: Path) -> None:
-    main = '#include "one/policy.h"\n#include "two/policy.h"\n'
+    main = '#include "one/one.h"\n#include "two/two.h"\n'
     main += "int main(void) { float x[9] = {0}, y[9]; one_act(x, y); two_act(x, y); return 0; }\n"
     for seed, name in enumerate(("one", "two")):
         policy = quantized_mlp("static", seed, (8, 8), (9, 8, 3))
         x = np.zeros((1, 9), np.float32)
         (tmp_path / name).mkdir()
-        c.write(policy, tmp_path / name, x, reference.act(policy, x), 0.0, prefix=name)
+        c.write(policy, tmp_path / name, x, reference.act(policy, x), 0.0, name=name)
     (tmp_path / "main.c").write_text(main)
-    command = ["gcc", "-std=c99", *WARNINGS, "main.c", "one/policy.c", "two/policy.c", "-lm", "-o", "main"]
+    command = ["gcc", "-std=c99", *WARNINGS, "main.c", "one/one.c", "two/two.c", "-lm", "-o", "main"]
     subprocess.run(command, cwd=tmp_path, check=True)
     subprocess.run(["./main"], cwd=tmp_path, check=True)
-
-
-@pytest.mark.parametrize("prefix", ["", "1st", "my-policy", "a" * 41, "int main;"])
-def test_a_prefix_that_is_no_name_is_refused(prefix: str, tmp_path: Path) -> None:
-    policy = quantized_mlp("static", 0, (8, 8), (3, 2))
-    with pytest.raises(LilliputError, match="must be a C name"):
-        c.write(policy, tmp_path, np.zeros((1, 3)), np.zeros((1, 2)), 0.0, prefix=prefix)
-    assert not list(tmp_path.iterdir())
 
 
 def test_sums_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -347,7 +339,7 @@ def test_the_selftest_passes_on_64_bit_arm(form: Form, march: str, tmp_path: Pat
     c.write(policy, tmp_path, x, actions, 0.0 if form != "float32" else 1e-5 * float(np.abs(actions).max()))
     command = ["aarch64-linux-gnu-gcc", "-std=c99", "-O2", f"-march={march}", *WARNINGS, "-static", "policy.c"]
     built = subprocess.run(
-        [*command, "selftest.c", "-lm", "-o", "selftest"], cwd=tmp_path, capture_output=True, text=True
+        [*command, "policy_selftest.c", "-lm", "-o", "selftest"], cwd=tmp_path, capture_output=True, text=True
     )
     assert built.returncode == 0, built.stderr[:2000]
     run = subprocess.run(["qemu-aarch64", "-cpu", "max", "./selftest"], cwd=tmp_path, capture_output=True, text=True)
@@ -367,7 +359,7 @@ def test_a_microcontroller_library_compiles_cleanly(compiler: str, level: str, t
     c.write(policy, tmp_path, x, reference.act(policy, x), 0.0)
     language = ["-x", "c++", "-std=c++11"] if compiler == "g++" else ["-std=c99"]
     for cpu in ("cortex-m0plus", "cortex-m4", "cortex-m33"):
-        for source in ("policy.c", "selftest.c"):
+        for source in ("policy.c", "policy_selftest.c"):
             command = [f"arm-none-eabi-{compiler}", *language, "-mthumb", f"-mcpu={cpu}", level, *WARNINGS]
             done = subprocess.run(
                 [*command, "-DARDUINO=10800", "-Wno-pedantic", "-c", source],
@@ -381,7 +373,7 @@ def test_a_microcontroller_library_compiles_cleanly(compiler: str, level: str, t
 def test_an_artifact_is_an_arduino_and_a_platformio_library(tmp_path: Path) -> None:
     policy = quantized_mlp("static", 0, (8, 8), (9, 8, 3))
     x = np.zeros((1, 9), np.float32)
-    c.write(policy, tmp_path, x, reference.act(policy, x), 0.0, prefix="walker")
+    c.write(policy, tmp_path, x, reference.act(policy, x), 0.0, name="walker")
     lines = (tmp_path / "library.properties").read_text().splitlines()
     properties = dict(line.split("=", 1) for line in lines)
     assert {
@@ -398,4 +390,4 @@ def test_an_artifact_is_an_arduino_and_a_platformio_library(tmp_path: Path) -> N
     assert properties["name"] == "Lilliput_walker"
     about = json.loads((tmp_path / "library.json").read_text())
     assert (tmp_path / about["headers"]).is_file()
-    assert about["build"]["srcFilter"] == ["-<*>", "+<policy.c>"]
+    assert about["build"]["srcFilter"] == ["-<*>", "+<walker.c>", "+<walker_selftest.c>"]

@@ -67,7 +67,7 @@ def test_check_says_how_far_off_it_is(tmp_path: Path) -> None:
 def test_what_does_not_do_what_the_policy_does_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: Policy, other: Policy
 ) -> None:
-    def write_other(policy: Policy, folder: Path, golden: Golden) -> dict[str, str]:
+    def write_other(policy: Policy, folder: Path, golden: Golden, name: str) -> dict[str, str]:
         (folder / "model.onnx").write_bytes(build(other).SerializeToString())
         return {}
 
@@ -81,7 +81,7 @@ def test_what_does_not_do_what_the_policy_does_is_not_written(
 
 
 def test_nothing_is_left_by_an_interrupted_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(policy: Policy, folder: Path, golden: Golden) -> dict[str, str]:
+    def interrupted(policy: Policy, folder: Path, golden: Golden, name: str) -> dict[str, str]:
         (folder / "model.onnx").write_bytes(b"half")
         raise KeyboardInterrupt
 

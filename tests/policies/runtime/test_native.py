@@ -1,5 +1,6 @@
 """Compiled policies called from Python: any array that holds the observation, or a clear error."""
 
+import dataclasses
 import subprocess
 import sys
 import sysconfig
@@ -282,9 +283,9 @@ def test_without_python_headers_there_is_a_reason(monkeypatch: pytest.MonkeyPatc
 
 def test_a_missing_or_foreign_header_is_refused(tmp_path: Path) -> None:
     artifact = export(policy_of("box"), "c", tmp_path / "out")
-    (tmp_path / "out" / "policy.h").write_text("nothing")
-    with pytest.raises(LilliputError, match="declares no function"):
-        native.open_native(artifact)
-    (tmp_path / "out" / "policy.h").unlink()
+    other = Artifact(artifact.folder, dataclasses.replace(artifact.manifest, symbol="another_act"))
+    with pytest.raises(LilliputError, match=r"out\.c has no function another_act; export again"):
+        native.open_native(other)
+    (tmp_path / "out" / "out.h").unlink()
     with pytest.raises(LilliputError, match="is missing"):
         native.open_native(artifact)

@@ -1,6 +1,6 @@
 /* The smallest program that decides: what a policy takes of flash and of static memory. */
 #include "board.h"
-#include "policy.h"
+#include POLICY
 
 static volatile INPUT seen;
 static volatile OUTPUT done;

@@ -2,7 +2,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include "board.h"
-#include "policy.h"
+#include POLICY
 
 extern uint32_t stack_bottom;
 int selftest_main(void);
@@ -56,15 +56,19 @@ static uint64_t clock_of_rounds(uint32_t rounds)
 
 static __attribute__((noinline)) uint32_t stack_used(void)
 {
-    uint32_t here, *p;
-    uint32_t *const top = &here - 32;
+    uint32_t *top, *p;
+#if defined(__arm__)
+    __asm__ volatile("mov %0, sp" : "=r"(top));
+#else
+    __asm__ volatile("mv %0, sp" : "=r"(top));
+#endif
     for (p = &stack_bottom; p < top; p++) {
         *p = PAINT;
     }
     DECIDE(observation, action);
     for (p = &stack_bottom; p < top && *p == PAINT; p++) {
     }
-    return (uint32_t)((char *)&here - (char *)p);
+    return (uint32_t)((char *)top - (char *)p);
 }
 
 int main(void)

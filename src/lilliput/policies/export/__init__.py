@@ -17,7 +17,9 @@ from lilliput.policies.artifact import (
     MANIFEST,
     Artifact,
     Manifest,
+    check_name,
     file_sha256,
+    name_for,
     read_golden,
     write_golden,
     write_manifest,
@@ -26,20 +28,20 @@ from lilliput.policies.export.golden import Golden, golden_examples
 from lilliput.policies.policy import Policy
 
 
-def _write_onnx(policy: Policy, folder: Path, golden: Golden) -> dict[str, str]:
+def _write_onnx(policy: Policy, folder: Path, golden: Golden, name: str) -> dict[str, str]:
     from lilliput.policies.export import onnx
 
     return onnx.write(policy, folder)
 
 
-def _write_c(policy: Policy, folder: Path, golden: Golden) -> dict[str, str]:
+def _write_c(policy: Policy, folder: Path, golden: Golden, name: str) -> dict[str, str]:
     from lilliput.policies.export import c
 
-    c.write(policy, folder, golden.observations, golden.actions, golden.tolerance)
+    c.write(policy, folder, golden.observations, golden.actions, golden.tolerance, name=name)
     return {}
 
 
-FORMATS: dict[str, Callable[[Policy, Path, Golden], dict[str, str]]] = {"onnx": _write_onnx, "c": _write_c}
+FORMATS: dict[str, Callable[[Policy, Path, Golden, str], dict[str, str]]] = {"onnx": _write_onnx, "c": _write_c}
 """What writes a policy's files into a folder and says by which versions."""
 
 
@@ -74,7 +76,13 @@ class CheckResult:
 
 
 def export(
-    policy: Policy, format: str, folder: str | Path, *, observations: Any = None, force: bool = False
+    policy: Policy,
+    format: str,
+    folder: str | Path,
+    *,
+    observations: Any = None,
+    force: bool = False,
+    name: str | None = None,
 ) -> Artifact:
     """The artifact of the policy, written to `folder`, opened and found to reproduce its golden examples.
 
@@ -84,22 +92,27 @@ def export(
         folder: a new folder.
         observations: raw ones that the policy met, for the golden examples; drawn where there are none.
         force: replace an artifact that stands there.
+        name: what its names of C start with, so that several live in one program; the folder's where none is given.
 
     Raises:
-        LilliputError: an unknown format, a folder that exists, or a result that does not do what the policy does.
+        LilliputError: an unknown format, a name that C cannot have, a folder that exists, or a result that does not do
+            what the policy does.
     """
     folder = Path(folder)
     if format not in FORMATS:
         raise LilliputError(f"the format is {format!r}; allowed: {', '.join(FORMATS)}")
+    if name is None:
+        name = name_for(folder)
+    check_name(name)
     _check_free(folder, force)
     golden = golden_examples(policy, observations)
     # Beside its final place, so that one rename puts it there whole.
     work = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
     try:
         work.mkdir(parents=True)
-        versions = FORMATS[format](policy, work, golden)
+        versions = FORMATS[format](policy, work, golden, name)
         write_golden(work, golden.observations, golden.actions)
-        artifact = write_manifest(work, _manifest(policy, format, work, golden.tolerance, versions))
+        artifact = write_manifest(work, _manifest(policy, format, name, work, golden.tolerance, versions))
         result = check(work)
         if not result.ok:
             raise LilliputError(
@@ -166,7 +179,9 @@ def _put(work: Path, folder: Path) -> None:
     shutil.rmtree(old)
 
 
-def _manifest(policy: Policy, format: str, folder: Path, tolerance: float, versions: dict[str, str]) -> Manifest:
+def _manifest(
+    policy: Policy, format: str, name: str, folder: Path, tolerance: float, versions: dict[str, str]
+) -> Manifest:
     provenance = policy.provenance
     return Manifest(
         format=format,
@@ -192,4 +207,6 @@ def _manifest(policy: Policy, format: str, folder: Path, tolerance: float, versi
             **versions,
         },
         guesses=provenance.guesses,
+        name=name,
+        symbol=f"{name}_act" if format == "c" else "",
     )

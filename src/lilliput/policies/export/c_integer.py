@@ -82,7 +82,7 @@ def weight_array(name: str, layer: layers.QuantizedDense) -> str:
     >>> weight = QuantizedTensor(np.int8([[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]), np.array(1, np.float32), 8)
     >>> range_ = layers.StaticRange(np.array(1, np.float32), np.array(0, np.int32))
     >>> print(weight_array("w", layers.QuantizedDense(weight, None, range_)))
-    ALIGNED static const weight_code w[] = {
+    ALIGNED static const FLASH weight_code w[] = {
         W4(1, 2, 3, 4), W4(6, 7, 8, 9), W1(5), W1(10),
     };
     <BLANKLINE>
@@ -94,7 +94,9 @@ def weight_array(name: str, layer: layers.QuantizedDense) -> str:
             for row in rows[start : start + order.rows, column : column + 4].tolist():
                 texts.append(f"W{len(row)}({', '.join(map(str, row))})")
     lines = [", ".join(texts[i : i + _PER_LINE]) for i in range(0, len(texts), _PER_LINE)]
-    return "\n".join([f"ALIGNED static const weight_code {name}[] = {{", *(f"    {line}," for line in lines), "};\n"])
+    return "\n".join(
+        [f"ALIGNED static const FLASH weight_code {name}[] = {{", *(f"    {line}," for line in lines), "};\n"]
+    )
 
 
 def integer_constants(name: str, layer: layers.QuantizedDense, how: IntegerLayer) -> dict[str, str]:
@@ -120,7 +122,7 @@ def integer_constants(name: str, layer: layers.QuantizedDense, how: IntegerLayer
 
 def _listed(declared: str, texts: list[str]) -> str:
     lines = [", ".join(texts[i : i + 3]) for i in range(0, len(texts), 3)]
-    return "\n".join([f"static const {declared}[{len(texts)}] = {{", *(f"    {line}," for line in lines), "};\n"])
+    return "\n".join([f"static const FLASH {declared}[{len(texts)}] = {{", *(f"    {line}," for line in lines), "};\n"])
 
 
 def integer_linear(writer: Writer, layer: layers.QuantizedDense, how: IntegerLayer) -> None:

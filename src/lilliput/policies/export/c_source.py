@@ -62,9 +62,13 @@ def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[
     writer = Writer(policy)
     data: dict[str, str] = {}
     until = 0
+    checked = writer.x != "observation"  # bytes are finite
     for index, layer in enumerate(policy.layers):
         writer.index, writer.name = index, f"layer{index}"
         how = in_integers.get(index)
+        if not checked and not isinstance(layer, layers.SelectInputs):
+            _check_finite(writer)
+            checked = True
         writer.comment(f"{writer.name}: {describe(layer, writer.in_shape, writer.out_shape)}")
         if index < until or _is_cut_off_by_codes(policy, index):
             writer.lines[-1] = writer.lines[-1].replace(" */", ", within the codes */")
@@ -102,6 +106,19 @@ def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[
         input_type=c_type(np.dtype(spaces.input_dtype(policy.observation_space))),
         action_type="int32_t" if policy.is_discrete else "float",
     )
+
+
+def _check_finite(writer: Writer) -> None:
+    """Nothing; writes what the policy answers to numbers that are none."""
+    fill = "no_choice" if writer.policy.is_discrete else "no_action"
+    n_actions = int(np.prod(spaces.action_shape(writer.policy.action_space)))
+    writer.lines += [
+        "",
+        f"if (!all_finite({writer.x}, {int(np.prod(writer.in_shape))})) {{",
+        f"    {fill}(action, {n_actions});",
+        "    return 1;",
+        "}",
+    ]
 
 
 def _is_cut_off_by_codes(policy: Policy, index: int) -> bool:

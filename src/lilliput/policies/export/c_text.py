@@ -33,10 +33,10 @@ def array(name: str, values: np.ndarray) -> str:
     r"""The definition of a constant array.
 
     >>> array("layer0_scale", np.float32([1.5, 2]))
-    'ALIGNED static const float layer0_scale[2] = {\n    1.5f, 2.0f,\n};\n'
+    'ALIGNED static const FLASH float layer0_scale[2] = {\n    1.5f, 2.0f,\n};\n'
     """
     lines = "\n".join(f"    {line}," for line in rows(values))
-    return f"ALIGNED static const {c_type(values.dtype)} {name}[{values.size}] = {{\n{lines}\n}};\n"
+    return f"ALIGNED static const FLASH {c_type(values.dtype)} {name}[{values.size}] = {{\n{lines}\n}};\n"
 
 
 def rows(values: np.ndarray) -> Iterator[str]:

@@ -52,7 +52,10 @@ def build(policy: Policy) -> onnx.ModelProto:
     dtype = np.dtype(spaces.input_dtype(policy.observation_space))
     value = INPUT if dtype == np.float32 else graph.cast(INPUT, np.float32)
     stack, shapes = policy.layers, layer_shapes(policy)
+    read = ""
     for index, layer in enumerate(stack):
+        if not read and not isinstance(layer, layers.SelectInputs):
+            read = value
         if _is_clipped_by_codes(layer, stack[index + 1 :]):
             continue
         try:
@@ -60,6 +63,8 @@ def build(policy: Policy) -> onnx.ModelProto:
         except LilliputError as error:
             raise LilliputError(f"layer {index} ({type(layer).__name__}): {error}") from None
     action_shape = shapes[-1]
+    if dtype == np.float32:
+        value = _undecided(graph, read, len(shapes[0]), value, len(action_shape), is_choice=policy.is_discrete)
     if isinstance(policy.action_space, spaces.Box) and policy.action_space.shape != action_shape:
         action_shape = policy.action_space.shape
         value = graph.node("Reshape", value, graph.constant(np.array([-1, *action_shape], np.int64)))
@@ -91,6 +96,17 @@ def build(policy: Policy) -> onnx.ModelProto:
     )
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _undecided(graph: _Graph, read: str, rank: int, action: str, action_rank: int, *, is_choice: bool) -> str:
+    """The action; NaN, or choice 0, where a number that is read is NaN or infinite: x - x is 0 for all others."""
+    axes = graph.constant(np.arange(1, rank + 1, dtype=np.int64))
+    nothing = graph.node("ReduceSum", graph.node("Sub", read, read), axes, keepdims=int(rank == action_rank))
+    if action_rank not in (0, rank):
+        nothing = graph.node("Reshape", nothing, graph.constant(np.array([-1] + [1] * action_rank, np.int64)))
+    if not is_choice:
+        return graph.node("Add", action, nothing)
+    return graph.node("Where", graph.node("IsNaN", nothing), graph.constant(np.int64(0)), action)
 
 
 class _Graph:

@@ -17,7 +17,7 @@ _BROADCASTING = frozenset(
 _SHRINKING = frozenset(
     (
         "Identity", "Cast", "Transpose", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Slice", "Split", "Shape",
-        "Size", "Neg", "Sqrt", "Exp", "Log", "Reciprocal", "Abs", "Floor", "Ceil", "Round", "Softplus", "Sigmoid",
+        "Size", "IsNaN", "Neg", "Sqrt", "Exp", "Log", "Reciprocal", "Abs", "Floor", "Ceil", "Round", "Softplus", "Sigmoid",
         "Tanh", "Not", "ReduceProd", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "DequantizeLinear",
         "QuantizeLinear", "Clip", "BitShift", "Concat",
     )

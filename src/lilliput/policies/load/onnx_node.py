@@ -38,6 +38,9 @@ def evaluate(node: Any, arguments: list[Argument]) -> list[Argument]:
     if any(isinstance(one, Choices) for one in values):
         return [_of_choices(node, arguments, constants)]
     flows = [one for one in values if isinstance(one, Flow)]
+    if node.op_type == "Sub" and list(node.input[:1]) == list(node.input[1:]):
+        # 0, but where it is NaN: how our own export tells observations that are not finite.
+        return [Constant(np.zeros(flows[0].shape, np.float32))]
     if len(flows) > 1 and node.op_type not in onnx_quantized.OPERATORS:
         return [_of_several(node, arguments, flows)]
     first, x = arguments[0], flows[0]
@@ -174,6 +177,8 @@ def _of_choices(node: Any, arguments: list[Argument], constants: list[np.ndarray
             return x
         case (("Flatten" | "Reshape" | "Squeeze" | "Unsqueeze"), Choices() as x):
             return flow.reshaped(x, _new_shape(node, x, constants))
+        case "Where", _ if constants[0] is not None and not constants[0].any() and isinstance(arguments[2], Choices):
+            return arguments[2]
         case "Concat", _:
             return flow.joined([_all_flows(one) for one in arguments], attribute(node, "axis", 0))
         case _:
@@ -267,6 +272,8 @@ def _arithmetic(kind: str, x: Flow, raw: np.ndarray, *, behind: bool) -> Flow:
     """`behind`: the constant stands behind the operator."""
     constant = _number(raw)
     match kind:
+        case "Add" if not constant.any() and np.broadcast_shapes(x.shape, constant.shape) == x.shape:
+            return x
         case "Add":
             whole = onnx_quantized.with_border(x, raw)
             return flow.affine(x, 1.0, constant) if whole is None else whole

@@ -3,7 +3,6 @@
 import ctypes
 import importlib.machinery
 import importlib.util
-import re
 import sys
 import sysconfig
 import warnings
@@ -20,11 +19,9 @@ from lilliput.policies import spaces
 from lilliput.policies.artifact import Artifact
 from lilliput.policies.runtime import Actor
 
-SOURCE, HEADER, KERNELS = "policy.c", "policy.h", "policy_kernels.h"
 FLAGS = ("-std=c99", *FOR_THIS_PROCESSOR, "-ffp-contract=off")
 
 _EXTENSION = Path(__file__).parent / "extension" / "native.c"
-_SYMBOL = re.compile(r"^void (\w+_act)\(const ", re.MULTILINE)
 
 
 def open_native(artifact: Artifact) -> Actor:
@@ -34,22 +31,20 @@ def open_native(artifact: Artifact) -> Actor:
         MissingDependency: there is no C compiler.
         LilliputError: the artifact's C files are missing, changed or refused by the compiler.
     """
-    files = [artifact.folder / name for name in (SOURCE, HEADER, KERNELS)]
+    name, symbol = artifact.manifest.name, artifact.manifest.symbol
+    files = [artifact.folder / f"{name}{end}" for end in (".c", ".h", "_kernels.h")]
     missing = next((file for file in files if not file.is_file()), None)
     if missing:
         raise LilliputError(f"{missing} is missing; export again")
-    symbol = _SYMBOL.search(files[1].read_text())
-    if not symbol:
-        raise LilliputError(f"{files[1]} declares no function that decides; export again")
-    library = _loadable(files)
+    library = _loadable(files, symbol)
     space = artifact.manifest.observation_space
     extension = _extension()
     if isinstance(extension, str):
         warnings.warn(f"{extension}; policies are called through ctypes, 0.5 us slower", RuntimeWarning, stacklevel=2)
-        return CtypesActor(artifact, library, symbol[1])
+        return CtypesActor(artifact, library, symbol)
     return extension.NativeActor(
         library=library,
-        symbol=symbol[1],
+        symbol=symbol,
         observation_shape=spaces.input_shape(space),
         action_shape=spaces.action_shape(artifact.manifest.action_space),
         takes_bytes=spaces.input_dtype(space) == "uint8",
@@ -97,10 +92,12 @@ def _convert(space: spaces.ObservationSpace, observation: Any) -> np.ndarray:
     return spaces.artifact_input(space, spaces.as_batch(observation))
 
 
-def _loadable(files: list[Path]) -> Path:
+def _loadable(files: list[Path], symbol: str) -> Path:
     library = shared_object(files, FLAGS, ("-lm",))
     try:
-        ctypes.CDLL(str(library))
+        getattr(ctypes.CDLL(str(library)), symbol)
+    except AttributeError:
+        raise LilliputError(f"{files[0]} has no function {symbol}; export again") from None
     except OSError:  # left empty by a crash of the machine: compiled again
         library.unlink()
         library = shared_object(files, FLAGS, ("-lm",))

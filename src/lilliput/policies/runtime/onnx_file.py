@@ -13,9 +13,9 @@ MAX_BYTES = 1 << 30
 OPERATORS = frozenset(
     (
         "Add", "ArgMax", "BitShift", "Cast", "Clip", "Concat", "Conv", "ConvInteger", "Div", "DynamicQuantizeLinear",
-        "Elu", "Equal", "Erf", "Flatten", "Gather", "Gemm", "LayerNormalization", "LeakyRelu", "MatMul",
-        "MatMulInteger", "Max", "Min", "Mul", "QuantizeLinear", "ReduceMax", "ReduceMin", "Relu", "Reshape", "Round",
-        "Sigmoid", "Slice", "Split", "Sub", "Tanh", "Where",
+        "Elu", "Equal", "Erf", "Flatten", "Gather", "Gemm", "IsNaN", "LayerNormalization", "LeakyRelu", "MatMul",
+        "MatMulInteger", "Max", "Min", "Mul", "QuantizeLinear", "ReduceMax", "ReduceMin", "ReduceSum", "Relu", "Reshape",
+        "Round", "Sigmoid", "Slice", "Split", "Sub", "Tanh", "Where",
     )
 )  # fmt: skip
 

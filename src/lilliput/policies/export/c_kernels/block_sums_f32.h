@@ -4,7 +4,7 @@
 #include <immintrin.h>
 #define WHOLE_BLOCK_SUMS_F32
 /* block_sums_f32 for a whole block of 16 rows, in the same order. */
-ALWAYS_INLINE void whole_block_sums_f32(const float *RESTRICT weight, size_t stride, size_t width,
+ALWAYS_INLINE void whole_block_sums_f32(const FLASH float *RESTRICT weight, size_t stride, size_t width,
                                         const float *RESTRICT x, float *RESTRICT sums)
 {
     const size_t whole = width - width % 4;
@@ -47,7 +47,7 @@ ALWAYS_INLINE void whole_block_sums_f32(const float *RESTRICT weight, size_t str
 
 /* Adds the products of R rows (a constant: 16, 8, 4, 2 or 1) and x to sums; the R weights of a column stand side by side,
    those of the next column `stride` further. Rows never meet, so compilers make vectors of this without reordering. */
-ALWAYS_INLINE void block_sums_f32(const size_t R, const float *RESTRICT weight, size_t stride, size_t width,
+ALWAYS_INLINE void block_sums_f32(const size_t R, const FLASH float *RESTRICT weight, size_t stride, size_t width,
                                   const float *RESTRICT x, float *RESTRICT sums)
 {
     size_t i, row;
@@ -88,7 +88,7 @@ ALWAYS_INLINE void block_sums_f32(const size_t R, const float *RESTRICT weight, 
         sums[row] = (s0[row] + s1[row]) + (s2[row] + s3[row]);
     }
 #else
-    float s[BLOCK_ROWS];
+    float s[MOST_ROWS];
     UNROLL for (row = 0; row < R; row++) {
         s[row] = sums[row];
     }
@@ -109,7 +109,7 @@ ALWAYS_INLINE void block_sums_f32(const size_t R, const float *RESTRICT weight, 
 #include <immintrin.h>
 /* The weights as one stream of whole vectors: `vectors` of them (a constant: 16 times that is a multiple of rows) hold
    16 * vectors / rows columns, and lane after lane the same rows come again. sums is that of each row. */
-ALWAYS_INLINE void stream_sums_f32(const size_t vectors, const float *RESTRICT weight, size_t rows, size_t width,
+ALWAYS_INLINE void stream_sums_f32(const size_t vectors, const FLASH float *RESTRICT weight, size_t rows, size_t width,
                                    const float *RESTRICT x, float *RESTRICT sums)
 {
     const size_t columns = 16 * vectors / rows, whole = width - width % columns;
@@ -148,7 +148,7 @@ ALWAYS_INLINE void stream_sums_f32(const size_t vectors, const float *RESTRICT w
 
 /* sums has room for 16. Vectors of 8 where they suffice: a load that reaches into the next cache line takes twice as
    long, masked or not. */
-ALWAYS_INLINE void last_sums_f32(const float *RESTRICT weight, size_t rows, size_t width, const float *RESTRICT x,
+ALWAYS_INLINE void last_sums_f32(const FLASH float *RESTRICT weight, size_t rows, size_t width, const float *RESTRICT x,
                           float *RESTRICT sums)
 {
     const size_t whole = width - width % 4;
@@ -188,19 +188,19 @@ ALWAYS_INLINE void last_sums_f32(const float *RESTRICT weight, size_t rows, size
     }
 }
 #else
-KERNEL void last_sums_f32(const float *RESTRICT weight, size_t rows, size_t width, const float *RESTRICT x,
+KERNEL void last_sums_f32(const FLASH float *RESTRICT weight, size_t rows, size_t width, const float *RESTRICT x,
                           float *RESTRICT sums)
 {
     size_t row = 0;
-    if (rows & 8) {
+    if (MOST_ROWS >= 8 && (rows & 8)) {
         block_sums_f32(8, weight, rows, width, x, sums);
         row = 8;
     }
-    if (rows & 4) {
+    if (MOST_ROWS >= 4 && (rows & 4)) {
         block_sums_f32(4, weight + row, rows, width, x, sums + row);
         row += 4;
     }
-    if (rows & 2) {
+    if (MOST_ROWS >= 2 && (rows & 2)) {
         block_sums_f32(2, weight + row, rows, width, x, sums + row);
         row += 2;
     }

@@ -15,7 +15,7 @@ KERNEL __m512i four_codes(const uint8_t *codes) /* in every lane */
 }
 
 /* Four unsigned by four signed products a lane, 16 rows at once; `rows` may be fewer than 16. */
-ALWAYS_INLINE void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t width,
+ALWAYS_INLINE void block_sums_i8(const FLASH int8_t *RESTRICT weight, size_t rows, size_t width,
                                  const uint8_t *RESTRICT codes, int32_t zero_point, int32_t *RESTRICT sums)
 {
     const __mmask16 mask = (__mmask16)((1u << rows) - 1u);
@@ -77,7 +77,7 @@ ALWAYS_INLINE void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, siz
 #define BLOCK_SUMS_I8_VECTOR
 #include <immintrin.h>
 /* Pairs of products of 16-bit numbers, which cannot saturate; four rows of four columns a vector. */
-KERNEL void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
+KERNEL void block_sums_i8(const FLASH int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
                           int32_t zero_point, int32_t *RESTRICT sums)
 {
     const size_t whole = width - width % 4, stride = 4 * rows;
@@ -85,7 +85,7 @@ KERNEL void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t wid
     size_t row = 0, i, k;
     while (row + 4 <= rows) {
         const size_t vectors = rows - row >= 16 ? 4 : 1;
-        const int8_t *w = weight + 4 * row;
+        const FLASH int8_t *w = weight + 4 * row;
         int32_t pairs[32];
         __m256i s0 = _mm256_setzero_si256(), s1 = s0, s2 = s0, s3 = s0;
         for (i = 0; i < whole; i += 4, w += stride) {
@@ -113,7 +113,7 @@ KERNEL void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t wid
         row += 4 * vectors;
     }
     for (; row < rows; row++) {
-        const int8_t *w = weight + 4 * row;
+        const FLASH int8_t *w = weight + 4 * row;
         sums[row] = 0;
         for (i = 0; i < whole; i += 4, w += stride) {
             for (k = 0; k < 4; k++) {
@@ -135,14 +135,14 @@ KERNEL void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t wid
 #define BLOCK_SUMS_I8_VECTOR
 #include <arm_acle.h>
 /* Two products an instruction, on pairs of 16-bit numbers; four rows at a time. */
-KERNEL void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
+KERNEL void block_sums_i8(const FLASH int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
                           int32_t zero_point, int32_t *RESTRICT sums)
 {
     const uint32_t zero_pair = ((uint32_t)zero_point & 0xffffu) * 0x10001u;
     const size_t whole = width - width % 4, stride = 4 * rows;
     size_t row, i, k;
     for (row = 0; row + 4 <= rows; row += 4) {
-        const int8_t *w = weight + 4 * row;
+        const FLASH int8_t *w = weight + 4 * row;
         int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
         for (i = 0; i < whole; i += 4, w += stride) {
             uint32_t word, w0, w1, w2, w3;
@@ -169,7 +169,7 @@ KERNEL void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t wid
         sums[row + 3] = s3;
     }
     for (; row < rows; row++) {
-        const int8_t *w = weight + 4 * row;
+        const FLASH int8_t *w = weight + 4 * row;
         sums[row] = 0;
         for (i = 0; i < whole; i += 4, w += stride) {
             for (k = 0; k < 4; k++) {
@@ -188,13 +188,13 @@ KERNEL void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t wid
 
 #if !defined(BLOCK_SUMS_I8_VECTOR)
 /* Two rows at a time: as many sums as a small processor has registers for. */
-KERNEL void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
+KERNEL void block_sums_i8(const FLASH int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
                           int32_t zero_point, int32_t *RESTRICT sums)
 {
     const size_t whole = width - width % 4, stride = 4 * rows;
     size_t row, i;
     for (row = 0; row + 2 <= rows; row += 2) {
-        const int8_t *w = weight + 4 * row;
+        const FLASH int8_t *w = weight + 4 * row;
         int32_t s0 = 0, s1 = 0;
         for (i = 0; i < whole; i += 4, w += stride) {
             const int32_t x0 = codes[i] - zero_point, x1 = codes[i + 1] - zero_point;
@@ -206,7 +206,7 @@ KERNEL void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t wid
         sums[row + 1] = s1;
     }
     if (row < rows) {
-        const int8_t *w = weight + 4 * row;
+        const FLASH int8_t *w = weight + 4 * row;
         int32_t s = 0;
         for (i = 0; i < whole; i += 4, w += stride) {
             s += w[0] * (codes[i] - zero_point) + w[1] * (codes[i + 1] - zero_point);

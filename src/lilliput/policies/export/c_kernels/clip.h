@@ -1,7 +1,7 @@
 #include "core.h"
 
 /* x = clip(x, low, high); a step of 0 means one number for all. */
-KERNEL void clip(float *x, size_t n, const float *low, size_t low_step, const float *high, size_t high_step)
+KERNEL void clip(float *x, size_t n, const FLASH float *low, size_t low_step, const FLASH float *high, size_t high_step)
 {
     size_t i;
     for (i = 0; i < n; i++) {

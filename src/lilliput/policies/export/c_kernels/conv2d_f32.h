@@ -5,7 +5,7 @@
 #include <immintrin.h>
 #define CONV_PIXELS 10 /* as many sums, and pointers, as there are registers for */
 /* The 16 outputs of a block at several pixels at once, so that each weight is read once for all of them. */
-KERNEL void conv2d_pixels_f32(const conv2d_shape *s, const float *RESTRICT weight, const float *const *corners,
+KERNEL void conv2d_pixels_f32(const conv2d_shape *s, const FLASH float *RESTRICT weight, const float *const *corners,
                               float sums[CONV_PIXELS][BLOCK_ROWS])
 {
     const size_t run = s->kernel_width * s->channels, line = s->width * s->channels;
@@ -33,7 +33,7 @@ KERNEL void conv2d_pixels_f32(const conv2d_shape *s, const float *RESTRICT weigh
 #endif
 
 /* y = the cross-correlation of x with weight, plus bias (which may be NULL); zeros around x; channels last. */
-KERNEL void conv2d_f32(const conv2d_shape *s, const float *RESTRICT weight, const float *RESTRICT bias,
+KERNEL void conv2d_f32(const conv2d_shape *s, const FLASH float *RESTRICT weight, const FLASH float *RESTRICT bias,
                        const float *RESTRICT x, float *RESTRICT y)
 {
     const size_t taps = s->kernel_height * s->kernel_width * s->channels;
@@ -65,16 +65,16 @@ KERNEL void conv2d_f32(const conv2d_shape *s, const float *RESTRICT weight, cons
         for (row = 0; row < s->out_height; row++) {
             for (column = 0; column < s->out_width; column++) {
                 float *to = y + (row * s->out_width + column) * s->out_step + output;
-                float sums[BLOCK_ROWS] = {0.0f};
+                float sums[MOST_ROWS] = {0.0f};
                 size_t first, end;
                 columns_inside(s, column, &first, &end);
                 for (i = 0; i < s->kernel_height; i++) {
                     const size_t from_y = row * s->stride_y + i - s->pad_y; /* wraps to a large number above the image */
-                    const float *w = weight + (i * s->kernel_width + first) * s->channels * height;
+                    const FLASH float *w = weight + (i * s->kernel_width + first) * s->channels * height;
                     const size_t run = (end - first) * s->channels;
                     if (from_y < s->height && run) {
                         const float *line = x + (from_y * s->width + column * s->stride_x + first - s->pad_x) * s->channels;
-                        if (height == BLOCK_ROWS) {
+                        if (MOST_ROWS == BLOCK_ROWS && height == BLOCK_ROWS) {
                             block_sums_f32(BLOCK_ROWS, w, BLOCK_ROWS, run, line, sums);
                         } else {
                             last_sums_f32(w, height, run, line, sums);

@@ -7,7 +7,7 @@
 #define CONV_CODES_PIXELS 7 /* two blocks of sums for each, and the pointers, fit the registers */
 /* The 16 outputs of each of `blocks` blocks (a constant: 1 or 2) at several pixels at once, so that a vector of weights is
    read once for all pixels and a code once for all blocks; kernel_width * channels is a multiple of four. */
-ALWAYS_INLINE void conv2d_pixels_i8(const conv2d_shape *s, const size_t blocks, const int8_t *RESTRICT weight,
+ALWAYS_INLINE void conv2d_pixels_i8(const conv2d_shape *s, const size_t blocks, const FLASH int8_t *RESTRICT weight,
                                     const uint8_t *const *corners, int32_t zero_point,
                                     int32_t sums[2][CONV_CODES_PIXELS][BLOCK_ROWS])
 {
@@ -45,9 +45,9 @@ ALWAYS_INLINE void conv2d_pixels_i8(const conv2d_shape *s, const size_t blocks, 
 }
 
 /* The convolution where nothing lies around the image, for `blocks` blocks. */
-ALWAYS_INLINE void conv2d_blocks_i8(const conv2d_shape *s, const size_t blocks, const int8_t *RESTRICT weight,
-                                    const uint8_t *RESTRICT codes, int32_t zero_point, const float *RESTRICT scale,
-                                    size_t scale_step, float input_scale, const float *RESTRICT bias, float *RESTRICT y)
+ALWAYS_INLINE void conv2d_blocks_i8(const conv2d_shape *s, const size_t blocks, const FLASH int8_t *RESTRICT weight,
+                                    const uint8_t *RESTRICT codes, int32_t zero_point, const FLASH float *RESTRICT scale,
+                                    size_t scale_step, float input_scale, const FLASH float *RESTRICT bias, float *RESTRICT y)
 {
     const size_t pixels = s->out_height * s->out_width;
     size_t pixel, p, block;
@@ -72,15 +72,15 @@ ALWAYS_INLINE void conv2d_blocks_i8(const conv2d_shape *s, const size_t blocks, 
 
 /* y = the cross-correlation of (codes - zero_point) with weight, times (scale * input_scale), plus bias; channels last.
    Around the image lies `padding`, the code of zero. A scale step of 0 means one scale for all; bias may be NULL. */
-KERNEL void conv2d_i8(const conv2d_shape *s, const int8_t *RESTRICT weight, const uint8_t *RESTRICT codes,
-                      int32_t zero_point, int32_t padding, const float *RESTRICT scale, size_t scale_step,
-                      float input_scale, const float *RESTRICT bias, float *RESTRICT y)
+KERNEL void conv2d_i8(const conv2d_shape *s, const FLASH int8_t *RESTRICT weight, const uint8_t *RESTRICT codes,
+                      int32_t zero_point, int32_t padding, const FLASH float *RESTRICT scale, size_t scale_step,
+                      float input_scale, const FLASH float *RESTRICT bias, float *RESTRICT y)
 {
     const size_t taps = s->kernel_height * s->kernel_width * s->channels;
     size_t output, row, column, i, j, k;
     for (output = 0; output < s->outputs; output += BLOCK_ROWS, weight += BLOCK_ROWS * taps) {
         const size_t height = s->outputs - output < BLOCK_ROWS ? s->outputs - output : BLOCK_ROWS;
-        const float *scales = scale + output * scale_step, *biases = bias ? bias + output : bias;
+        const FLASH float *scales = scale + output * scale_step, *biases = bias ? bias + output : bias;
 #if defined(CONV_CODES_PIXELS)
 #if defined(__GNUC__) /* gcc sees how long they are but not how many outputs there are, and would warn */
         __asm__("" : "+r"(scales), "+r"(biases));
@@ -98,7 +98,7 @@ KERNEL void conv2d_i8(const conv2d_shape *s, const int8_t *RESTRICT weight, cons
 #endif
         for (row = 0; row < s->out_height; row++) {
             for (column = 0; column < s->out_width; column++) {
-                int32_t sums[BLOCK_ROWS] = {0};
+                int32_t sums[MOST_ROWS] = {0};
                 size_t tap = 0;
                 for (i = 0; i < s->kernel_height; i++) {
                     const size_t from_y = row * s->stride_y + i - s->pad_y; /* wraps to a large number above the image */
@@ -109,7 +109,7 @@ KERNEL void conv2d_i8(const conv2d_shape *s, const int8_t *RESTRICT weight, cons
                         for (k = 0; k < s->channels; k++, tap++) {
                             const int32_t code = (inside ? codes[at + k] : padding) - zero_point;
                             const size_t group = tap / 4 * 4, columns = taps - group < 4 ? taps - group : 4;
-                            const int8_t *w = weight + group * height + tap % 4;
+                            const FLASH int8_t *w = weight + group * height + tap % 4;
                             size_t output_row;
                             for (output_row = 0; output_row < height; output_row++) {
                                 sums[output_row] += w[output_row * columns] * code;

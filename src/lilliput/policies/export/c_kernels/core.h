@@ -28,6 +28,13 @@
 
 /* Weights are stored in blocks of 16 rows: a column of a block is one vector of a large processor. */
 #define BLOCK_ROWS 16
+/* How many rows of a block have room in working memory: without vectors as many as this policy's largest block has. */
+#if !defined(MOST_ROWS) || defined(__SSE2__) || defined(__ARM_NEON) || defined(__wasm_simd128__) || defined(_M_X64)
+#undef MOST_ROWS
+#define MOST_ROWS BLOCK_ROWS
+#endif
+/* Where constants stand that kernels read in place. */
+#define FLASH
 /* Vectors of 64 bytes are read fastest from where a cache line begins. */
 #if defined(__AVX2__)
 #define ALIGNED __attribute__((aligned(64)))
@@ -45,10 +52,17 @@
 /* Processors without vectors, and those among them without floats: a float operation is dozens of instructions. */
 #if LILLIPUT_INTEGERS || !(defined(__SSE2__) || defined(__ARM_NEON) || defined(__wasm_simd128__) || defined(_M_X64))
 #define SCALAR 1
-#if (defined(__arm__) && !defined(__ARM_FP)) || (defined(__riscv) && !defined(__riscv_flen))
+#if (defined(__arm__) && !defined(__ARM_FP)) || (defined(__riscv) && !defined(__riscv_flen)) || defined(__AVR__) \
+    || defined(__MSP430__)
 #define SOFT_FLOATS 1
 #endif
 #endif
+
+/* The bytes of a stream of n fields. */
+KERNEL size_t bytes_of_fields(size_t n, unsigned bits)
+{
+    return n / 8 * bits + (n % 8 * bits + 7) / 8;
+}
 
 /* a * b + c, rounded once where the processor has an instruction for it. */
 KERNEL float multiply_add(float a, float b, float c)
@@ -77,7 +91,7 @@ KERNEL float float_from_bits(uint32_t bits)
 /* Spells the next loop out, so that an array of a fixed size stays in registers. */
 #if defined(__clang__)
 #define UNROLL _Pragma("unroll")
-#elif defined(__GNUC__)
+#elif defined(__GNUC__) && __GNUC__ >= 8
 #define UNROLL _Pragma("GCC unroll 16")
 #else
 #define UNROLL

@@ -1,7 +1,7 @@
 #include "core.h"
 
 /* How many of the first n bits are ones; those of the last byte beyond them are zero. */
-KERNEL size_t count_bits(const uint8_t *mask, size_t n)
+KERNEL size_t count_bits(const FLASH uint8_t *mask, size_t n)
 {
     const size_t bytes = (n + 7) / 8;
     size_t count = 0, i = 0;

@@ -26,7 +26,7 @@ ALWAYS_INLINE __m512i first_bytes(const void *from, size_t n)
 }
 
 /* The next 64 weights as codes; see decode_codes. Adds to `first`. */
-ALWAYS_INLINE __m512i decode_64(const unsigned bits, const void *values, const uint8_t *mask, size_t *first)
+ALWAYS_INLINE __m512i decode_64(const unsigned bits, const FLASH void *values, const FLASH uint8_t *mask, size_t *first)
 {
     const uint8_t *from = (const uint8_t *)values + *first * bits / 8;
     const unsigned offset = (unsigned)(*first * bits % 8);
@@ -48,7 +48,7 @@ ALWAYS_INLINE __m512i decode_64(const unsigned bits, const void *values, const u
 }
 
 /* The next 16 weights as floats, from floats (32 bits) or half precision (16); see decode_floats. Adds to `first`. */
-ALWAYS_INLINE __m512 decode_16(const unsigned bits, const void *values, const uint8_t *mask, size_t *first)
+ALWAYS_INLINE __m512 decode_16(const unsigned bits, const FLASH void *values, const FLASH uint8_t *mask, size_t *first)
 {
     uint16_t kept = 0xffff;
     unsigned count = 16;

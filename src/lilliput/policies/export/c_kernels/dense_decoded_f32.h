@@ -1,9 +1,10 @@
 #include "block_sums_f32.h"
 #include "decode_floats.h"
+#include "next_weight.h"
 
 #if defined(DECODES_VECTORS)
 /* Adds the products of the 16 rows of a block and x, of as many columns as make whole vectors: returns how many. */
-ALWAYS_INLINE size_t decoded_sums_f32(const unsigned bits, const void *RESTRICT values, const uint8_t *RESTRICT mask,
+ALWAYS_INLINE size_t decoded_sums_f32(const unsigned bits, const FLASH void *RESTRICT values, const FLASH uint8_t *RESTRICT mask,
                                       size_t *first, size_t width, const float *RESTRICT x, float *RESTRICT sums)
 {
     __m512 s[4], w[4];
@@ -39,14 +40,36 @@ ALWAYS_INLINE size_t decoded_sums_f32(const unsigned bits, const void *RESTRICT 
 #endif
 
 /* y = weight x + bias for a weight that decode_floats decodes, a few columns of a block at a time; bias may be NULL. */
-ALWAYS_INLINE void dense_decoded_f32(const unsigned bits, const void *RESTRICT values, const uint8_t *RESTRICT mask,
-                                     const float *RESTRICT bias, size_t rows, size_t width, const float *RESTRICT x,
+ALWAYS_INLINE void dense_decoded_f32(const unsigned bits, const FLASH void *RESTRICT values, const FLASH uint8_t *RESTRICT mask,
+                                     const FLASH float *RESTRICT bias, size_t rows, size_t width, const float *RESTRICT x,
                                      float *RESTRICT y)
 {
-    size_t row, column, first = 0;
+    size_t row, column;
+#if defined(SOFT_FLOATS)
+    /* One weight after the other: sums where they belong, no tile. */
+    weight_place place = {0, 0, 0};
+    size_t i, kept = 0;
+    for (i = 0; i < rows; i++) {
+        y[i] = 0.0f;
+    }
+    for (row = 0; row < rows; row += BLOCK_ROWS) {
+        const size_t end = rows - row < BLOCK_ROWS ? rows : row + BLOCK_ROWS;
+        for (column = 0; column < width; column++) {
+            for (i = row; i < end; i++, kept++) {
+                if (mask == NULL || (mask[kept / 8] >> kept % 8 & 1)) {
+                    y[i] = multiply_add(next_weight(bits, values, &place), x[column], y[i]);
+                }
+            }
+        }
+    }
+    for (i = 0; bias && i < rows; i++) {
+        y[i] += bias[i];
+    }
+#else
+    size_t first = 0;
     for (row = 0; row < rows; row += BLOCK_ROWS) {
         const size_t height = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;
-        float sums[BLOCK_ROWS] = {0.0f};
+        float sums[MOST_ROWS] = {0.0f};
         column = 0;
 #if defined(DECODES_VECTORS)
         if (height == BLOCK_ROWS) {
@@ -60,7 +83,7 @@ ALWAYS_INLINE void dense_decoded_f32(const unsigned bits, const void *RESTRICT v
             ALIGNED float tile[TILE];
             first += decode_floats(bits, values, mask, first, n, tile);
             mask = mask == NULL ? mask : mask + n / 8;
-            if (height == BLOCK_ROWS) {
+            if (MOST_ROWS == BLOCK_ROWS && height == BLOCK_ROWS) {
                 block_sums_f32(BLOCK_ROWS, tile, BLOCK_ROWS, columns, x + column, sums);
             } else {
                 last_sums_f32(tile, height, columns, x + column, sums);
@@ -70,4 +93,5 @@ ALWAYS_INLINE void dense_decoded_f32(const unsigned bits, const void *RESTRICT v
             y[row + column] = bias ? sums[column] + bias[row + column] : sums[column];
         }
     }
+#endif
 }

@@ -5,7 +5,7 @@
 
 #if defined(DECODES_VECTORS) && defined(__AVX512VNNI__)
 /* block_sums_i8 of as many columns as make whole vectors: returns how many. */
-ALWAYS_INLINE size_t decoded_sums_i8(const unsigned bits, const void *RESTRICT values, const uint8_t *RESTRICT mask,
+ALWAYS_INLINE size_t decoded_sums_i8(const unsigned bits, const FLASH void *RESTRICT values, const FLASH uint8_t *RESTRICT mask,
                                      size_t *first, size_t width, const uint8_t *RESTRICT codes, int32_t zero_point,
                                      int32_t *RESTRICT sums)
 {
@@ -36,19 +36,21 @@ ALWAYS_INLINE size_t decoded_sums_i8(const unsigned bits, const void *RESTRICT v
 #endif
 
 /* dense_i8 for a weight that decode_codes decodes, a few columns of a block at a time. */
-ALWAYS_INLINE void dense_decoded_i8(const unsigned bits, const void *RESTRICT values, const uint8_t *RESTRICT mask,
+ALWAYS_INLINE void dense_decoded_i8(const unsigned bits, const FLASH void *RESTRICT values, const FLASH uint8_t *RESTRICT mask,
                                     size_t rows, size_t width, const uint8_t *RESTRICT codes, int32_t zero_point,
-                                    const float *RESTRICT scale, size_t scale_step, float input_scale,
-                                    const float *RESTRICT bias, float *RESTRICT y)
+                                    const FLASH float *RESTRICT scale, size_t scale_step, float input_scale,
+                                    const FLASH float *RESTRICT bias, float *RESTRICT y)
 {
     size_t row, column, i, first = 0;
 #if defined(SCALAR)
     if (mask == NULL) {
-        const uint8_t *stream = (const uint8_t *)values, *const end = stream + (rows * width * bits + 7) / 8;
-        for (row = 0; row < rows; row += BLOCK_ROWS, stream += BLOCK_ROWS / 8 * width * bits) {
+        const FLASH uint8_t *stream = (const FLASH uint8_t *)values;
+        const size_t step = BLOCK_ROWS / 8 * width * bits;
+        size_t left = bytes_of_fields(rows * width, bits);
+        for (row = 0; row < rows; row += BLOCK_ROWS, stream += step, left -= step) {
             const size_t height = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;
-            int32_t sums[BLOCK_ROWS];
-            packed_sums(stream, end, bits, height, width, codes, zero_point, sums);
+            int32_t sums[MOST_ROWS];
+            packed_sums(stream, left, bits, height, width, codes, zero_point, sums);
             real_sums(sums, height, scale + row * scale_step, scale_step, input_scale, bias ? bias + row : bias, y + row);
         }
         return;
@@ -56,7 +58,7 @@ ALWAYS_INLINE void dense_decoded_i8(const unsigned bits, const void *RESTRICT va
 #endif
     for (row = 0; row < rows; row += BLOCK_ROWS) {
         const size_t height = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;
-        int32_t sums[BLOCK_ROWS] = {0}, part[BLOCK_ROWS];
+        int32_t sums[MOST_ROWS] = {0}, part[MOST_ROWS];
         column = 0;
 #if defined(DECODES_VECTORS) && defined(__AVX512VNNI__)
         if (height == BLOCK_ROWS) {

@@ -3,12 +3,12 @@
 
 /* y = (weight (codes - zero_point)) * (scale * input_scale) + bias; exact up to the two last roundings.
    A scale step of 0 means one scale for all rows; bias may be NULL. */
-KERNEL void dense_i8(const int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
-                     int32_t zero_point, const float *RESTRICT scale, size_t scale_step, float input_scale,
-                     const float *RESTRICT bias, float *RESTRICT y)
+KERNEL void dense_i8(const FLASH int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
+                     int32_t zero_point, const FLASH float *RESTRICT scale, size_t scale_step, float input_scale,
+                     const FLASH float *RESTRICT bias, float *RESTRICT y)
 {
     const size_t whole = rows - rows % BLOCK_ROWS;
-    int32_t sums[BLOCK_ROWS];
+    int32_t sums[MOST_ROWS];
     size_t row;
     for (row = 0; row < whole; row += BLOCK_ROWS, weight += BLOCK_ROWS * width) {
         block_sums_i8(weight, BLOCK_ROWS, width, codes, zero_point, sums);

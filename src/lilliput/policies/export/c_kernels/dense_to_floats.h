@@ -3,11 +3,11 @@
 
 /* y = sums * scale + bias, as floats. `centre`: what a sum lacks where codes count from elsewhere than zero.
    A scale step of 0 means one scale for all rows; bias may be NULL. */
-KERNEL void dense_to_floats(const weight_code *weight, size_t rows, size_t width, const integer_code *RESTRICT codes,
-                            const int32_t *RESTRICT centre, const float *RESTRICT scale, size_t scale_step,
-                            const float *RESTRICT bias, float *RESTRICT y)
+KERNEL void dense_to_floats(const FLASH weight_code *weight, size_t rows, size_t width, const integer_code *RESTRICT codes,
+                            const FLASH int32_t *RESTRICT centre, const FLASH float *RESTRICT scale, size_t scale_step,
+                            const FLASH float *RESTRICT bias, float *RESTRICT y)
 {
-    int32_t sums[BLOCK_ROWS];
+    int32_t sums[MOST_ROWS];
     size_t row, i;
     for (row = 0; row < rows; row += BLOCK_ROWS) {
         const size_t block = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;

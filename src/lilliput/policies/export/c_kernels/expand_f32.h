@@ -7,7 +7,7 @@
 
 /* n weights whose zeros were left out: the next value wherever the mask, lowest bit first, has a one. Returns how many
    values there were. Bits of the last byte beyond n are zero. */
-KERNEL size_t expand_f32(const float *RESTRICT values, const uint8_t *RESTRICT mask, size_t n, float *RESTRICT weights)
+KERNEL size_t expand_f32(const FLASH float *RESTRICT values, const FLASH uint8_t *RESTRICT mask, size_t n, float *RESTRICT weights)
 {
     size_t i = 0, next = 0;
 #if defined(DECODES_VECTORS)

@@ -7,7 +7,7 @@
 
 /* n codes whose zeros were left out: the next value wherever the mask, lowest bit first, has a one. Returns how many
    values there were. Bits of the last byte beyond n are zero. */
-KERNEL size_t expand_i8(const int8_t *RESTRICT values, const uint8_t *RESTRICT mask, size_t n, int8_t *RESTRICT codes)
+KERNEL size_t expand_i8(const FLASH int8_t *RESTRICT values, const FLASH uint8_t *RESTRICT mask, size_t n, int8_t *RESTRICT codes)
 {
     size_t i = 0, next = 0;
 #if defined(DECODES_VECTORS)

@@ -24,7 +24,7 @@ KERNEL float half_value(uint16_t half)
 }
 
 /* Decodes n half-precision numbers. */
-KERNEL void half_to_float(const uint16_t *RESTRICT halves, size_t n, float *RESTRICT values)
+KERNEL void half_to_float(const FLASH uint16_t *RESTRICT halves, size_t n, float *RESTRICT values)
 {
     size_t i = 0;
 #if defined(__AVX512F__)

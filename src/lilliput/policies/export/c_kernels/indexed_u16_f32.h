@@ -1,7 +1,7 @@
 #include "core.h"
 
 /* The sum of the values of a row, each times the number of x at its column. */
-KERNEL float indexed_u16_f32(const float *RESTRICT values, const uint16_t *RESTRICT columns, size_t count,
+KERNEL float indexed_u16_f32(const FLASH float *RESTRICT values, const FLASH uint16_t *RESTRICT columns, size_t count,
                      const float *RESTRICT x)
 {
     float s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;

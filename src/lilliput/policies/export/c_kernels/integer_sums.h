@@ -47,7 +47,7 @@ KERNEL const uint32_t *integer_input(const uint8_t *RESTRICT codes, size_t width
 }
 
 /* Four rows; the next four columns of a row stand `stride` bytes further. By hand: compilers load words one by one. */
-ALWAYS_INLINE void four_integer_sums(const weight_code *weight, size_t stride, const uint32_t *x, const uint32_t *end,
+ALWAYS_INLINE void four_integer_sums(const FLASH weight_code *weight, size_t stride, const uint32_t *x, const uint32_t *end,
                                      int32_t *sums)
 {
     int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
@@ -90,10 +90,10 @@ ALWAYS_INLINE void four_integer_sums(const weight_code *weight, size_t stride, c
 }
 
 /* The sums of a block of `rows` rows, at most 16; moves `weight` to the next block. */
-KERNEL void integer_sums(const weight_code **weight, size_t rows, size_t width, const uint32_t *x, int32_t *sums)
+KERNEL void integer_sums(const FLASH weight_code **weight, size_t rows, size_t width, const uint32_t *x, int32_t *sums)
 {
     const uint32_t *const end = x + (width + 3) / 4 * 2;
-    const weight_code *const first = *weight;
+    const FLASH weight_code *const first = *weight;
     size_t row;
     *weight += (width + 3) / 4 * 2 * rows;
     if (rows == BLOCK_ROWS) { /* a constant stride, which saves a register */
@@ -106,7 +106,7 @@ KERNEL void integer_sums(const weight_code **weight, size_t rows, size_t width, 
         four_integer_sums(first + 2 * row, 4 * rows, x, end, sums + row);
     }
     for (; row < rows; row++) {
-        const weight_code *w = first + 2 * row;
+        const FLASH weight_code *w = first + 2 * row;
         const uint32_t *pair = x;
         int32_t s = 0;
         for (; pair != end; pair += 2, w += 2 * rows) {
@@ -125,15 +125,15 @@ typedef uint32_t integer_code;
 
 /* The sums of a block of `rows` rows, at most 16; moves `weight` to the next block. Four rows at a time: as many sums as
    a small processor has registers for. */
-KERNEL void integer_sums(const weight_code **weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
+KERNEL void integer_sums(const FLASH weight_code **weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
                          int32_t *RESTRICT sums)
 {
-    const weight_code *const first = *weight, *const last = first + (width & ~(size_t)3) * rows;
+    const FLASH weight_code *const first = *weight, *const last = first + (width & ~(size_t)3) * rows;
     const size_t stride = 4 * rows, left = width & 3;
     size_t row, i;
     *weight += width * rows;
     for (row = 0; row + 4 <= rows; row += 4) {
-        const weight_code *w = first + 4 * row;
+        const FLASH weight_code *w = first + 4 * row;
         const uint8_t *x = codes;
         int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
         for (; w < last; w += stride, x += 4) {
@@ -164,20 +164,20 @@ KERNEL void integer_sums(const weight_code **weight, size_t rows, size_t width, 
         sums[row + 3] = s3;
     }
     for (; row < rows; row++) {
-        const weight_code *w = first + 4 * row;
+        const FLASH weight_code *w = first + 4 * row;
         const uint8_t *x = codes;
         int32_t s = 0;
         for (; w < last; w += stride, x += 4) {
-            s += w[0] * x[0] + w[1] * x[1] + w[2] * x[2] + w[3] * x[3];
+            s += (int32_t)w[0] * x[0] + (int32_t)w[1] * x[1] + (int32_t)w[2] * x[2] + (int32_t)w[3] * x[3];
         }
         sums[row] = s;
     }
     if (left) {
-        const weight_code *w = last;
+        const FLASH weight_code *w = last;
         codes += width - left;
         for (row = 0; row < rows; row++, w += left) {
             for (i = 0; i < left; i++) {
-                sums[row] += w[i] * codes[i];
+                sums[row] += (int32_t)w[i] * codes[i];
             }
         }
     }

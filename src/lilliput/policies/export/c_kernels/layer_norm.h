@@ -1,7 +1,7 @@
 #include "core.h"
 
 /* x = (x - mean) / sqrt(variance + epsilon) * weight + bias */
-KERNEL void layer_norm(float *x, size_t n, const float *weight, const float *bias, float epsilon)
+KERNEL void layer_norm(float *x, size_t n, const FLASH float *weight, const FLASH float *bias, float epsilon)
 {
     float mean = 0.0f, variance = 0.0f, deviation;
     size_t i;

@@ -1,7 +1,7 @@
 #include "core.h"
 
 /* What a layer gives whose weights are all zero; bias may be NULL. */
-KERNEL void only_bias(const float *RESTRICT bias, size_t rows, size_t pixels, float *RESTRICT y)
+KERNEL void only_bias(const FLASH float *RESTRICT bias, size_t rows, size_t pixels, float *RESTRICT y)
 {
     size_t row, pixel;
     for (pixel = 0; pixel < pixels; pixel++) {

@@ -3,8 +3,10 @@
 /* The smallest and largest of x and 0; a number that is none is passed over. */
 KERNEL void find_range(const float *RESTRICT x, size_t n, float *low, float *high)
 {
-    const size_t whole = n - n % 16;
     size_t i;
+#if !defined(SCALAR) || defined(SIXTEEN_CODES)
+    const size_t whole = n - n % 16;
+#endif
 #if defined(SIXTEEN_CODES) /* by hand: compilers make masks of the comparisons */
     const __m512 rest = _mm512_maskz_loadu_ps((__mmask16)((1u << (n - whole)) - 1u), x + whole);
     __m512 lows = _mm512_min_ps(rest, _mm512_setzero_ps()), highs = _mm512_max_ps(rest, _mm512_setzero_ps());
@@ -15,6 +17,12 @@ KERNEL void find_range(const float *RESTRICT x, size_t n, float *low, float *hig
     }
     *low = _mm512_reduce_min_ps(lows);
     *high = _mm512_reduce_max_ps(highs);
+#elif defined(SCALAR)
+    *low = *high = 0.0f;
+    for (i = 0; i < n; i++) {
+        *low = x[i] < *low ? x[i] : *low;
+        *high = x[i] > *high ? x[i] : *high;
+    }
 #else
     float lows[16] = {0.0f}, highs[16] = {0.0f};
     size_t k;

@@ -1,8 +1,8 @@
 #include "core.h"
 
 /* quantize_static for zero points of any size: ranges far from zero. */
-KERNEL void quantize_far(const float *RESTRICT x, size_t n, const float *RESTRICT inverse_scale, size_t scale_step,
-                         const int32_t *RESTRICT zero_point, size_t zero_point_step, int32_t top,
+KERNEL void quantize_far(const float *RESTRICT x, size_t n, const FLASH float *RESTRICT inverse_scale, size_t scale_step,
+                         const FLASH int32_t *RESTRICT zero_point, size_t zero_point_step, int32_t top,
                          uint8_t *RESTRICT codes)
 {
     size_t i;

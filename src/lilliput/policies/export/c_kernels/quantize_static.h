@@ -11,9 +11,9 @@ KERNEL int32_t nearest_integer(float x, int32_t nan)
         return nan;
     }
     if (below <= 0) {
-        whole = 1u << 23;
+        whole = (uint32_t)1 << 23;
     } else if (below <= 24) {
-        const uint32_t mantissa = (size & 0x7fffffu) | 0x800000u, half = 1u << (below - 1);
+        const uint32_t mantissa = (size & 0x7fffffu) | 0x800000u, half = (uint32_t)1 << (below - 1);
         whole = mantissa >> below;
         whole = (mantissa + half - 1 + (whole & 1)) >> below;
     }
@@ -23,8 +23,8 @@ KERNEL int32_t nearest_integer(float x, int32_t nan)
 
 /* codes = saturate(round(x * inverse_scale) + zero_point), unsigned, from 0 to top (at most 255).
    Ties go to even. A step of 0 means one number for all. Zero points up to 4,000,000 in size. */
-KERNEL void quantize_static(const float *RESTRICT x, size_t n, const float *RESTRICT inverse_scale, size_t scale_step,
-                            const int32_t *RESTRICT zero_point, size_t zero_point_step, int32_t top,
+KERNEL void quantize_static(const float *RESTRICT x, size_t n, const FLASH float *RESTRICT inverse_scale, size_t scale_step,
+                            const FLASH int32_t *RESTRICT zero_point, size_t zero_point_step, int32_t top,
                             uint8_t *RESTRICT codes)
 {
 #if !defined(SOFT_FLOATS)

@@ -1,7 +1,7 @@
 #include "core.h"
 
 /* x = x * scale + offset; a step of 0 means one number for all. */
-KERNEL void rescale(float *x, size_t n, const float *scale, size_t scale_step, const float *offset, size_t offset_step)
+KERNEL void rescale(float *x, size_t n, const FLASH float *scale, size_t scale_step, const FLASH float *offset, size_t offset_step)
 {
     size_t i;
     for (i = 0; i < n; i++) {

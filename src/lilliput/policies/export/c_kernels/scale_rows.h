@@ -1,7 +1,7 @@
 #include "core.h"
 
 /* y = y * scale + bias; bias may be NULL; a step of 0 means one scale for all. */
-KERNEL void scale_rows(float *y, size_t n, const float *scale, size_t scale_step, const float *bias)
+KERNEL void scale_rows(float *y, size_t n, const FLASH float *scale, size_t scale_step, const FLASH float *bias)
 {
     size_t i;
     for (i = 0; i < n; i++) {

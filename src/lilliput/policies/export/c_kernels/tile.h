@@ -6,4 +6,4 @@
 #else
 #define TILE_COLUMNS 8
 #endif
-#define TILE (TILE_COLUMNS * BLOCK_ROWS)
+#define TILE (TILE_COLUMNS * MOST_ROWS)

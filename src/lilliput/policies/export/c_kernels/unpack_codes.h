@@ -6,13 +6,13 @@
 
 /* Signed codes `first` to `first + n - 1` of a stream of fields of `bits` bits (2 to 7), lowest bits first. Never reads
    past the last field's byte. */
-KERNEL void unpack_codes(const uint8_t *RESTRICT stream, unsigned bits, size_t first, size_t n, int8_t *RESTRICT codes)
+KERNEL void unpack_codes(const FLASH uint8_t *RESTRICT stream, unsigned bits, size_t first, size_t n, int8_t *RESTRICT codes)
 {
     const unsigned sign = 1u << (bits - 1), mask = (1u << bits) - 1;
-    const unsigned offset = (unsigned)(first * bits % 8);
+    const unsigned offset = (unsigned)(first % 8 * bits % 8);
     unsigned window, held;
     size_t i = 0;
-    stream += first * bits / 8;
+    stream += first / 8 * bits + first % 8 * bits / 8;
 #if defined(DECODES_VECTORS)
     for (; i < n; i += 64, stream += 8 * bits) {
         const size_t left = n - i < 64 ? n - i : 64;

@@ -1,0 +1,108 @@
+"""What stands beside the C of a policy: a README, a Makefile, and what Arduino and PlatformIO ask of a library."""
+
+import json
+
+from lilliput.foreign_text import in_markdown, in_markdown_code
+from lilliput.policies import spaces
+from lilliput.policies.export.c_source import Source
+from lilliput.policies.policy import Policy
+
+C_FLAGS = "-std=c99 -O2 -ffp-contract=off"
+
+
+def _sentence(policy: Policy) -> str:
+    return f"A trained policy: {spaces.describe(policy.observation_space)} -> {spaces.describe(policy.action_space)}"
+
+
+def arduino(policy: Policy, name: str) -> str:
+    """library.properties: a value is the rest of a line, and `describe` gives one line."""
+    return f"""\
+name=Lilliput_{name}
+version=1.0.0
+author=Lilliput
+maintainer=Lilliput
+sentence={_sentence(policy)}
+paragraph={policy.n_parameters} parameters, {policy.model_bytes} bytes of constants; policy {policy.digest[:16]}.
+category=Data Processing
+url=https://pypi.org/project/lilliput/
+architectures=*
+includes={name}.h
+"""
+
+
+def platformio(policy: Policy, name: str) -> str:
+    """library.json."""
+    about = {
+        "name": f"Lilliput_{name}",
+        "version": "1.0.0",
+        "description": _sentence(policy),
+        "frameworks": "*",
+        "platforms": "*",
+        "headers": f"{name}.h",
+        # The self-test's main is left out where there is a sketch.
+        "build": {
+            "srcDir": ".",
+            "srcFilter": ["-<*>", f"+<{name}.c>", f"+<{name}_selftest.c>"],
+            "flags": ["-ffp-contract=off"],
+        },
+    }
+    return json.dumps(about, indent=2) + "\n"
+
+
+def makefile(name: str) -> str:
+    """The Makefile."""
+    return f"""\
+# make          {name}.o, for this machine or with CC=arm-none-eabi-gcc CFLAGS='-mcpu=cortex-m4 ... -O2' another
+# make test     decides the golden examples
+CC     ?= cc
+CFLAGS ?= {C_FLAGS}
+
+{name}.o: {name}.c {name}.h {name}_kernels.h
+	$(CC) $(CFLAGS) -c {name}.c -o $@
+
+{name}_selftest: {name}_selftest.c {name}.o {name}.h
+	$(CC) $(CFLAGS) {name}_selftest.c {name}.o -lm -o $@
+
+.PHONY: test clean
+test: {name}_selftest
+	./{name}_selftest
+
+clean:
+	rm -f {name}.o {name}_selftest
+"""
+
+
+def readme(policy: Policy, source: Source, working: str, name: str) -> str:
+    """README.md; `working` says what memory a decision takes."""
+    made = f"Made by the recipe {in_markdown_code(policy.provenance.recipe)}.\n" if policy.provenance.recipe else ""
+    spoken = in_markdown(f"{spaces.describe(policy.observation_space)} -> {spaces.describe(policy.action_space)}")
+    undecided = "every choice is 0" if policy.is_discrete else "every number of the action is NaN"
+    return f"""\
+# {name}: a policy in C
+
+{spoken}
+{made}
+```c
+#include "{name}.h"
+
+{source.input_type} observation[{name.upper()}_OBSERVATION_SIZE] = {{ ... }};
+{source.action_type} action[{name.upper()}_ACTION_SIZE];
+{name}_act(observation, action);
+```
+
+The observation is the environment's, as it is; the action is what the environment takes. No allocation, no state, no
+dependency beyond the C library's math functions. C99, and valid C++. Where a number that the policy reads is NaN or
+infinite, {undecided} and `{name}_act` returns 1, else 0.
+
+| | |
+|---|---|
+| constants (flash) | {policy.model_bytes} bytes |
+| working memory (stack, or the caller's by `{name}_act_in`) | {working} |
+| parameters | {policy.n_parameters}, {policy.n_nonzero_parameters} of them not zero |
+| multiply-accumulates a decision | {policy.n_macs} |
+
+`make test` decides the golden examples and prints the largest difference; on a device, `{name}_selftest()` does, and
+returns how many numbers came out wrong. Compile with `{C_FLAGS}`, never with
+`-ffast-math`; `-O3 -march=native` (or the target's `-mcpu=`) chooses the kernels for the processor. The folder is
+an Arduino and a PlatformIO library as it stands: copy it into `libraries/` or `lib/`. Every name in it begins with `{name}`: policies of different names live in one program.
+"""

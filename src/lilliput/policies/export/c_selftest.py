@@ -1,0 +1,71 @@
+"""The self-test of the C format: golden examples as data, and a function that decides them."""
+
+import numpy as np
+
+from lilliput.policies.export.c_source import Source
+from lilliput.policies.export.c_text import c_type, rows
+
+MAX_NUMBERS = 1 << 18
+"""Numbers in the observations: images are many, and a compiler reads them all."""
+
+
+def selftest(source: Source, name: str, observations: np.ndarray, actions: np.ndarray, tolerance: float) -> str:
+    """The text of the file: `<name>_selftest`, and a main for it where a sketch has none of its own."""
+    size = int(np.prod(observations.shape[1:]))
+    n = max(1, min(len(observations), MAX_NUMBERS // size))
+    inputs = np.ascontiguousarray(observations[:n], np.uint8 if source.input_type == "uint8_t" else np.float32)
+    outputs = np.ascontiguousarray(actions[:n], np.int32 if source.action_type == "int32_t" else np.float32)
+    n_actions = outputs.size // n
+
+    def table(of: str, values: np.ndarray, length: int) -> str:
+        lines = "\n".join("    {" + ",\n     ".join(rows(row)) + "}," for row in values.reshape(n, -1))
+        return f"static const {c_type(values.dtype)} {of}[{n}][{length}] = {{\n{lines}\n}};\n"
+
+    return f"""\
+/* Decides {n} golden observations and compares with the reference's actions. */
+#include <stdio.h>
+#include "{name}.h"
+
+#define EXAMPLES {n}
+#define SIZE {n_actions}
+
+{table("observations", inputs, size)}
+{table("actions", outputs, n_actions)}
+static double largest = 0.0;
+static const double tolerance = {tolerance!r};
+
+int {name}_selftest(void)
+{{
+    static {source.input_type} observation[{size}];
+    int example, wrong = 0;
+    largest = 0.0;
+    for (example = 0; example < EXAMPLES; example++) {{
+        {source.action_type} action[SIZE];
+        int i;
+        for (i = 0; i < {size}; i++) {{
+            observation[i] = observations[example][i];
+        }}
+        if ({name}_act(observation, action) != 0) {{
+            wrong++;
+            continue;
+        }}
+        for (i = 0; i < SIZE; i++) {{
+            double difference = (double)action[i] - (double)actions[example][i];
+            difference = difference < 0.0 ? -difference : difference;
+            largest = difference > largest ? difference : largest;
+            wrong += !(difference <= tolerance); /* NaN is wrong too */
+        }}
+    }}
+    return wrong;
+}}
+
+#if !defined(ARDUINO) /* a sketch has its own main */
+int main(void)
+{{
+    const int wrong = {name}_selftest();
+    printf("%s: largest difference %g, allowed %g, in %d examples\\n", wrong ? "FAILED" : "passed", largest, tolerance,
+           EXAMPLES);
+    return wrong != 0;
+}}
+#endif
+"""
