@@ -89,7 +89,18 @@ def test_c_says_that_it_did_not_decide(kind: str, flags: str, tmp_path: Path) ->
         pytest.skip("gcc is not installed")
     policy, x = policy_of(kind, "static", selects=False), observations()
     folder = export(policy, "c", tmp_path / "out", name="pilot").folder
-    command = ["gcc", "-std=c99", "-ffp-contract=off", *FLAGS[flags], "-shared", "-fPIC", "pilot.c", "-lm", "-o", "p.so"]
+    command = [
+        "gcc",
+        "-std=c99",
+        "-ffp-contract=off",
+        *FLAGS[flags],
+        "-shared",
+        "-fPIC",
+        "pilot.c",
+        "-lm",
+        "-o",
+        "p.so",
+    ]
     subprocess.run(command, cwd=folder, check=True)
     if flags == "avx2" and "avx2" not in Path("/proc/cpuinfo").read_text():
         pytest.skip("this processor has no AVX2")

@@ -360,3 +360,44 @@ def test_a_policy_brings_its_own_wrappers(tmp_path):
     assert np.array_equal(episode_returns(act, "CartPole-v1", range(3)), expected)
     with pytest.raises(LilliputError, match="observation space"):
         episode_returns(act, "CartPole-v1", range(3), wrappers=())
+
+
+class LostSensor(gymnasium.ObservationWrapper):
+    """A number that cannot be measured after four steps."""
+
+    n = 0
+
+    def observation(self, observation: Any) -> Any:
+        self.n += 1
+        return observation if self.n <= 4 else np.concatenate([observation[:-1], [self.unwrapped.lost]])  # pyright: ignore
+
+
+@pytest.mark.parametrize("lost", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["Pendulum-v1", "CartPole-v1"])
+def test_an_observation_that_is_not_finite_is_refused_in_every_format(name: str, lost: float, tmp_path: Path) -> None:
+    from lilliput.policies import layers, reference, spaces
+    from lilliput.policies.export import export
+    from lilliput.policies.policy import Policy
+    from lilliput.policies.runtime import open_artifact
+
+    def make(**kwargs: Any) -> gymnasium.Env:
+        environment = gymnasium.make(name, **kwargs)
+        environment.unwrapped.lost = lost  # pyright: ignore[reportAttributeAccessIssue]
+        return LostSensor(environment)
+
+    gymnasium.register("Lost-v0", make, disable_env_checker=True)
+    try:
+        n = 3 if name == "Pendulum-v1" else 4
+        box = spaces.Box((n,), np.full(n, -np.inf), np.full(n, np.inf))
+        dense = layers.Dense(np.full((2 if n == 4 else 1, n), 0.1, np.float32), None)
+        if n == 3:
+            policy = Policy(box, spaces.Box((1,), np.array(-2.0), np.array(2.0)), (dense, layers.SquashAction()))
+        else:
+            policy = Policy(box, spaces.Discrete(2), (dense, layers.ArgmaxAction((2,))))
+        acts: list[Any] = [lambda x: reference.act(policy, x[None])[0]]
+        acts += [open_artifact(export(policy, format_, tmp_path / format_).folder) for format_ in ("onnx", "c")]
+        for act in acts:
+            with pytest.raises(LilliputError, match=rf"step 4: the observation is not finite: 1 of {n} numbers, {lost} at {n - 1}"):
+                episodes(act, "Lost-v0", [9])
+    finally:
+        del gymnasium.registry["Lost-v0"]
