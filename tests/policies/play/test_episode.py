@@ -397,7 +397,9 @@ def test_an_observation_that_is_not_finite_is_refused_in_every_format(name: str,
         acts: list[Any] = [lambda x: reference.act(policy, x[None])[0]]
         acts += [open_artifact(export(policy, format_, tmp_path / format_).folder) for format_ in ("onnx", "c")]
         for act in acts:
-            with pytest.raises(LilliputError, match=rf"step 4: the observation is not finite: 1 of {n} numbers, {lost} at {n - 1}"):
+            with pytest.raises(
+                LilliputError, match=rf"step 4: the observation is not finite: 1 of {n} numbers, {lost} at {n - 1}"
+            ):
                 episodes(act, "Lost-v0", [9])
     finally:
         del gymnasium.registry["Lost-v0"]

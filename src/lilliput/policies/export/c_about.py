@@ -104,5 +104,6 @@ infinite, {undecided} and `{name}_act` returns 1, else 0.
 `make test` decides the golden examples and prints the largest difference; on a device, `{name}_selftest()` does, and
 returns how many numbers came out wrong. Compile with `{C_FLAGS}`, never with
 `-ffast-math`; `-O3 -march=native` (or the target's `-mcpu=`) chooses the kernels for the processor. The folder is
-an Arduino and a PlatformIO library as it stands: copy it into `libraries/` or `lib/`. Every name in it begins with `{name}`: policies of different names live in one program.
+an Arduino and a PlatformIO library as it stands: copy it into `libraries/` or `lib/`. Every name
+in it begins with `{name}`: policies of different names live in one program.
 """

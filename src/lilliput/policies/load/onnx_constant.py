@@ -17,8 +17,8 @@ _BROADCASTING = frozenset(
 _SHRINKING = frozenset(
     (
         "Identity", "Cast", "Transpose", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Slice", "Split", "Shape",
-        "Size", "IsNaN", "Neg", "Sqrt", "Exp", "Log", "Reciprocal", "Abs", "Floor", "Ceil", "Round", "Softplus", "Sigmoid",
-        "Tanh", "Not", "ReduceProd", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "DequantizeLinear",
+        "Size", "Neg", "Sqrt", "Exp", "Log", "Reciprocal", "Abs", "Floor", "Ceil", "Round", "Softplus", "Sigmoid",
+        "Tanh", "IsNaN", "Not", "ReduceProd", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "DequantizeLinear",
         "QuantizeLinear", "Clip", "BitShift", "Concat",
     )
 )  # fmt: skip
