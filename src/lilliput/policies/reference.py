@@ -58,7 +58,7 @@ def is_decided(policy: Policy, x: Float32[np.ndarray, "n ..."]) -> np.ndarray:
         if not isinstance(layer, layers.SelectInputs):
             break
         x = apply(layer, x)
-    return np.asarray(np.isfinite(x).reshape(len(x), -1).all(axis=1))
+    return np.asarray(np.isfinite(x).all(axis=tuple(range(1, x.ndim))))
 
 
 def layer_inputs(policy: Policy, observations: Any) -> list[np.ndarray]:
