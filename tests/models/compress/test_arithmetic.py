@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -191,3 +192,39 @@ def test_what_cannot_be_calibrated_on_is_refused():
     lonely = np.zeros_like(hessian)
     lonely[3, 3] = 1.0
     assert np.isfinite(gptq(weight, lonely, 4, 0, symmetric=True).dense).all()
+
+
+def llm_compressor():
+    """What llm-compressor 0.14.0.1 made of one weight; `fixtures/write_llmcompressor.py` writes it."""
+    with np.load(Path(__file__).parent.parent / "fixtures" / "llmcompressor.npz") as data:
+        return {name: data[name] for name in data.files}
+
+
+@pytest.mark.parametrize("bits", [3, 4])
+@pytest.mark.parametrize("group_size", [0, 16])
+def test_gptq_gives_the_weights_of_llm_compressor(bits, group_size):
+    theirs = llm_compressor()
+    weight, hessian = theirs["weight"], theirs["hessian"]
+    ours = gptq(weight, hessian, bits, group_size, symmetric=True, act_order=bool(group_size)).dense
+    wanted = theirs[f"gptq.{bits}.{group_size}"]
+    assert error(ours, weight, hessian) == pytest.approx(error(wanted, weight, hessian), rel=0.01)
+    assert np.mean(np.isclose(ours, wanted, atol=1e-4)) > 0.99
+
+
+@pytest.mark.parametrize("pattern", [None, (2, 4)])
+def test_wanda_prunes_what_llm_compressor_prunes(pattern):
+    theirs = llm_compressor()
+    kept = wanda(theirs["weight"], theirs["hessian"], 0.5, pattern)
+    assert np.array_equal(kept, theirs["wanda.2" if pattern else "wanda.0"] != 0)
+
+
+@pytest.mark.parametrize("pattern", [None, (2, 4)])
+def test_sparsegpt_gives_the_weights_of_llm_compressor(pattern):
+    theirs = llm_compressor()
+    ours = sparsegpt(theirs["weight"], theirs["hessian"], 0.5, pattern)
+    wanted = theirs["sparsegpt.2" if pattern else "sparsegpt.0"]
+    if pattern is None:
+        # Theirs prunes one weight more than half: "at most the threshold" takes the threshold itself along.
+        assert np.count_nonzero((ours != 0) != (wanted != 0)) == 1
+        return
+    np.testing.assert_allclose(ours, wanted, atol=1e-3)
