@@ -1,11 +1,14 @@
+import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -57,3 +60,37 @@ def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path):
     }
     assert "lilliput/py.typed" in source
     assert source - packaged == set()
+
+
+@pytest.mark.slow
+def test_the_source_distribution_holds_what_a_stranger_carries_on_with(tmp_path: Path):
+    pytest.importorskip("hatchling")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(tmp_path)]
+    subprocess.run(build, check=True, capture_output=True, cwd=ROOT)
+    (source,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    folders = ("src", "tests", "examples", "docs", "studies", "benchmarks", "findings", ".ci")
+    tracked = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True)
+    wanted = set(tracked.stdout.split()) or {".ci/run", "studies/bits.toml", "benchmarks/latency.py"}
+    assert wanted | {"CONTRIBUTING.md", "SECURITY.md", "CITATION.cff", "Makefile"} <= held
+
+
+def test_the_classifiers_name_the_pythons_that_are_tested():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    versions = {c.rpartition(" ")[2] for c in PROJECT["classifiers"] if re.search(r"Python :: 3\.\d+$", c)}
+    assert versions == set(jobs["quick"]["strategy"]["matrix"]["python"])
+
+
+def test_the_citation_is_of_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (cited["version"], cited["license"]) == (PROJECT["version"], PROJECT["license"])
+
+
+def test_every_finding_can_be_run_and_stands_among_the_pitfalls():
+    pitfalls = (ROOT / "docs" / "pitfalls.md").read_text()
+    findings = list((ROOT / "findings").glob("*.sh"))
+    assert findings
+    assert [path.name for path in findings if f"](../findings/{path.name})" not in pitfalls] == []
+    assert [path.name for path in findings if not os.access(path, os.X_OK)] == []
+    assert [path.name for path in findings if "lilliput" in path.read_text().lower()] == []
