@@ -15,8 +15,8 @@ from sklearn.neural_network import MLPRegressor
 x = np.random.default_rng(0).uniform(-1, 1, (400, 3)).astype(np.float32)
 model = MLPRegressor(hidden_layer_sizes=(8,), max_iter=2000, random_state=0).fit(x, 2 * x[:, 0] - x[:, 1])
 wanted = model.predict(x[:5])
-plain = [float(y) for y in emlearn.convert(model, method="inline").predict(x[:5])]
-told = np.ravel(emlearn.convert(model, method="inline", return_type="regressor").predict(x[:5]))
+plain = [float(y) for y in emlearn.convert(model, method="loadable").predict(x[:5])]
+told = np.ravel(emlearn.convert(model, method="loadable", return_type="regressor").predict(x[:5]))
 print(f"scikit-learn {wanted.round(3)}, converted {plain}, converted with return_type='regressor' {told.round(3)}")
 assert set(plain) <= {0.0, 1.0}
 assert np.abs(told - wanted).max() < 1e-3
