@@ -7,9 +7,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from lilliput.files import write_whole
+from lilliput.sums import mean
 
 Curve = Sequence[tuple[int, Sequence[float]]]
 """Steps done, and the returns of the episodes played then."""
@@ -36,7 +35,7 @@ def write(folder: Path, title: str, curve: Curve, notes: Sequence[str]) -> tuple
         return ()
     picture = _picture(curve)
     rows = "\n".join(
-        f"<tr><td>{step:,}<td>{np.mean(returns):,.1f}<td>{min(returns):,.1f}<td>{max(returns):,.1f}<td>{len(returns)}</tr>"
+        f"<tr><td>{step:,}<td>{mean(returns):,.1f}<td>{min(returns):,.1f}<td>{max(returns):,.1f}<td>{len(returns)}</tr>"
         for step, returns in curve
     )
     said = "\n".join(f"<p>{html.escape(note)}</p>" for note in notes)
@@ -53,7 +52,7 @@ def _picture(curve: Curve) -> bytes:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.fill_between(steps, [min(r) for _, r in curve], [max(r) for _, r in curve], alpha=0.2, linewidth=0)
-    axes.plot(steps, [float(np.mean(r)) for _, r in curve], marker="." if len(steps) < 60 else "")
+    axes.plot(steps, [mean(r) for _, r in curve], marker="." if len(steps) < 60 else "")
     axes.set_xlabel("environment steps")
     axes.set_ylabel("return")
     axes.spines[["top", "right"]].set_visible(False)

@@ -15,7 +15,7 @@ from jaxtyping import Float64
 
 from lilliput.errors import LilliputError
 from lilliput.statistics.quantile import Interval, student_t_quantile
-from lilliput.sums import deviation, mean
+from lilliput.sums import deviation, mean, means, total
 
 Values = Float64[np.ndarray, "sources draws items"]
 
@@ -153,7 +153,7 @@ def next_draw(scores: Float64[np.ndarray, " draws"], *, confidence: float = 0.95
 
 def flips(values: Float64[np.ndarray, "models items"], baseline: Float64[np.ndarray, " items"]) -> float:
     """The share of items whose answer is right in one and wrong in the other, over all models."""
-    return float(np.mean((values > 0.5) != (baseline > 0.5)))
+    return np.count_nonzero((values > 0.5) != (baseline > 0.5)) / values.size
 
 
 def _check(values: Values) -> None:
@@ -169,20 +169,20 @@ def _mean_squares(values: Values) -> tuple[dict[str, float], dict[str, float]]:
     """The mean squares of the analysis of variance, and their degrees of freedom."""
     _check(values)
     a, b, n = values.shape
-    centred = values - values.mean()
-    by_source = centred.mean(axis=(1, 2))
-    by_model = centred.mean(axis=2)
-    by_item = centred.mean(axis=(0, 1))
-    by_source_item = centred.mean(axis=1)
+    centred = values - mean(values.ravel())
+    by_source = means(centred.reshape(a, b * n))
+    by_model = means(centred)
+    by_item = means(centred.reshape(a * b, n).T)
+    by_source_item = means(np.moveaxis(centred, 1, 2))
     of_draws = by_model - by_source[:, None]
     of_both = by_source_item - by_source[:, None] - by_item
     rest = centred - by_source_item[:, None, :] - of_draws[:, :, None]
     sums = {
-        "source": b * n * np.square(by_source).sum(),
-        "draw": n * np.square(of_draws).sum(),
-        "item": a * b * np.square(by_item).sum(),
-        "source_item": b * np.square(of_both).sum(),
-        "rest": np.square(rest).sum(),
+        "source": b * n * _squares(by_source),
+        "draw": n * _squares(of_draws),
+        "item": a * b * _squares(by_item),
+        "source_item": b * _squares(of_both),
+        "rest": _squares(rest),
     }
     freedom = {
         "source": a - 1.0,
@@ -192,6 +192,10 @@ def _mean_squares(values: Values) -> tuple[dict[str, float], dict[str, float]]:
         "rest": a * (b - 1.0) * (n - 1.0),
     }
     return {name: float(sums[name] / freedom[name]) for name in sums}, freedom
+
+
+def _squares(values: Float64[np.ndarray, "..."]) -> float:
+    return total(np.square(values).ravel())
 
 
 def _components(squares: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
