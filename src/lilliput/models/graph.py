@@ -56,7 +56,7 @@ def _exported(model: Model) -> "onnx.ModelProto":
             torch.onnx.export(
                 module,
                 tuple(torch.zeros(shape) for shape in shapes),
-                data,
+                data,  # type: ignore[arg-type] # a file is taken too
                 input_names=[port.name for port in model.inputs],
                 output_names=[port.name for port in model.outputs],
                 dynamic_axes=open_axes,

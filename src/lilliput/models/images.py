@@ -33,7 +33,8 @@ class Picture:
 
     Attributes:
         size: height and width that the model takes; None: those of its input.
-        resize: the shorter edge before the middle is cut out, over `size`: 1 cuts nothing of a square picture.
+        fit: `crop` keeps the shape of things and cuts out the middle; `stretch` shows all of the picture.
+        resize: for `crop`, the shorter edge before that, over `size`: 1 cuts nothing of a square picture.
         filter: how it is resized.
         mean: subtracted from red, green and blue, each in [0, 1].
         std: divides them.
@@ -44,6 +45,7 @@ class Picture:
     NAME: ClassVar[str] = "picture"
 
     size: int | None = None
+    fit: Literal["crop", "stretch"] = "crop"
     resize: float = 1.0
     filter: Literal["bilinear", "bicubic"] = "bilinear"
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
@@ -62,7 +64,9 @@ class Picture:
 
     def seen(self, pixels: Pixels, size: tuple[int, int]) -> Float32[np.ndarray, "..."]:
         """The input that a picture becomes, without a batch axis."""
-        x = _fitted(pixels, size, self.resize, self.filter).astype(np.float32) / np.float32(255)
+        x = _fitted(pixels, size, None if self.fit == "stretch" else self.resize, self.filter).astype(
+            np.float32
+        ) / np.float32(255)
         x = (x - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
         x = x[..., ::-1] if self.order == "bgr" else x
         return np.ascontiguousarray(x.transpose(2, 0, 1) if self.layout == "channels_first" else x)
@@ -153,7 +157,12 @@ def _from_folder(path: Path, name: str) -> Pictures:
         mine = sorted(one for one in (path / kind).iterdir() if one.suffix.lower() in SUFFIXES)
         files += mine
         labels += [label] * len(mine)
-    if not files:
+    if not classes or not files:
+        # Pictures without a class calibrate; no classifier has a single one.
+        loose = sorted(one for one in (*path.glob("*"), *path.glob("images/*")) if one.suffix.lower() in SUFFIXES)
+        if loose:
+            shown = tuple(str(file.relative_to(path)) for file in loose)
+            return Pictures(shown, np.zeros(len(loose), np.int64), ("",), name, loose)
         raise LilliputError(
             f"{name!r} has no folder with pictures ({', '.join(SUFFIXES)}) in it: one folder for each class is needed"
         )
@@ -212,15 +221,19 @@ def _read(path: Path) -> Pixels:
         raise LilliputError(f"{path.name!r} is no picture, or damaged: {str(error)[:80]}") from error
 
 
-def _fitted(pixels: Pixels, size: tuple[int, int], resize: float, kind: str) -> UInt8[np.ndarray, "rows columns 3"]:
+def _fitted(
+    pixels: Pixels, size: tuple[int, int], resize: float | None, kind: str
+) -> UInt8[np.ndarray, "rows columns 3"]:
     height, width = size
-    if pixels.shape[:2] == (height, width) and resize == 1:
+    if pixels.shape[:2] == (height, width) and resize in (1, None):
         return pixels
     image = library("PIL.Image", "vision")
-    scale = max(height * resize / pixels.shape[0], width * resize / pixels.shape[1])
-    tall, wide = (max(round(edge * scale), least) for edge, least in zip(pixels.shape[:2], size, strict=True))
     filters = image.Resampling
     chosen = filters.BICUBIC if kind == "bicubic" else filters.BILINEAR
+    if resize is None:
+        return np.asarray(image.fromarray(pixels).resize((width, height), chosen))
+    scale = max(height * resize / pixels.shape[0], width * resize / pixels.shape[1])
+    tall, wide = (max(round(edge * scale), least) for edge, least in zip(pixels.shape[:2], size, strict=True))
     resized = image.fromarray(pixels).resize((wide, tall), chosen)
     top, left = math.floor((tall - height) / 2), math.floor((wide - width) / 2)
     return np.asarray(resized)[top : top + height, left : left + width]

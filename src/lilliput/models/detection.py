@@ -1,0 +1,196 @@
+"""Boxes: what a detector's outputs mean, which boxes are there, and the average precision over images with weights."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, final
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int64
+
+from lilliput.errors import LilliputError
+from lilliput.models.data import locate
+from lilliput.models.images import SUFFIXES, Part, Pictures
+
+THRESHOLDS: Final = np.linspace(0.5, 0.95, 10)
+"""Overlaps at which a box counts as found: COCO's."""
+RECALLS: Final = np.linspace(0.0, 1.0, 101)
+MOST: Final = 100
+"""Boxes of a class in an image that count."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """Boxes of one image, as parts of its width and height.
+
+    Attributes:
+        corners: left, top, right, bottom.
+        classes: of each.
+        scores: how sure the detector is; 1 for boxes that are there.
+    """
+
+    corners: Float64[np.ndarray, "n 4"]
+    classes: Int64[np.ndarray, " n"]
+    scores: Float64[np.ndarray, " n"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Scenes:
+    """Pictures with the boxes that are there."""
+
+    pictures: Pictures
+    boxes: tuple[Boxes, ...]
+
+
+def read_scenes(name: str, part: Part = "whole") -> Scenes:
+    """The pictures of a folder with `images/` and `labels/`, a text file of boxes for each picture as YOLO has them.
+
+    A line is a class and the middle, width and height of a box, as parts of the picture's.
+
+    Raises:
+        LilliputError: there is no such folder, or a line that is no box.
+    """
+    path = locate(name)
+    files = sorted(one for one in (path / "images").glob("*") if one.suffix.lower() in SUFFIXES)
+    if not files:
+        raise LilliputError(
+            f"{name!r} has no pictures in images/; needed: images/ and labels/ with a text file for each"
+        )
+    chosen = [file for n, file in enumerate(files) if part == "whole" or (n % 5 == 0) == (part == "calibration")]
+    boxes = tuple(_labels(path / "labels" / f"{file.stem}.txt") for file in chosen)
+    names = tuple(file.name for file in chosen)
+    return Scenes(Pictures(names, np.zeros(len(chosen), np.int64), ("",), name, chosen), boxes)
+
+
+def _labels(path: Path) -> Boxes:
+    rows = []
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
+        try:
+            row = [float(part) for part in line.split()]
+        except ValueError:
+            row = []
+        if not line.strip():
+            continue
+        if len(row) != 5 or not row[0].is_integer() or not 0 <= row[0] < 1e5 or not np.isfinite(row).all():
+            raise LilliputError(f"{path.name} line {number} is no box: a class and four numbers are needed")
+        rows.append(row)
+    found = np.array(rows, np.float64).reshape(-1, 5)
+    middle, half = found[:, 1:3], found[:, 3:] / 2
+    corners = np.concatenate([middle - half, middle + half], axis=1)
+    return Boxes(corners, found[:, 0].astype(np.int64), np.ones(len(found)))
+
+
+Decoder = Callable[[Float[np.ndarray, "..."]], Boxes]
+
+
+def fastestdet(output: Float[np.ndarray, "channels rows columns"]) -> Boxes:
+    """FastestDet's: objectness, four of the box, and a number for each class, in every cell of a grid.
+
+    The score is objectness**0.6 times the best class's**0.4; the middle is tanh of its two numbers from the cell's
+    corner, width and height are sigmoids (dog-qiuqiu/FastestDet, BSD 3-clause).
+    """
+    channels, rows, columns = output.shape
+    cells = output.reshape(channels, -1).T.astype(np.float64)
+    classes = cells[:, 5:].argmax(axis=1)
+    best = np.maximum(cells[np.arange(len(cells)), 5 + classes], 0)
+    scores = np.maximum(cells[:, 0], 0) ** 0.6 * best**0.4
+    grid = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).reshape(-1, 2)
+    middle = (np.tanh(cells[:, 1:3]) + grid) / (columns, rows)
+    half = 1 / (1 + np.exp(-cells[:, 3:5])) / 2
+    return Boxes(np.concatenate([middle - half, middle + half], axis=1), classes.astype(np.int64), scores)
+
+
+DECODERS: Final[dict[str, Decoder]] = {"fastestdet": fastestdet}
+"""What outputs mean, by name."""
+
+
+def suppressed(boxes: Boxes, least: float, overlap: float) -> Boxes:
+    """The boxes that are surer than `least`, without those that a surer one of their class overlaps by more."""
+    order = np.argsort(-boxes.scores, kind="stable")
+    order = order[boxes.scores[order] > least]
+    kept: list[int] = []
+    for index in order:
+        same = [other for other in kept if boxes.classes[other] == boxes.classes[index]]
+        if not same or overlaps(boxes.corners[[index]], boxes.corners[same]).max() <= overlap:
+            kept.append(int(index))
+    return Boxes(boxes.corners[kept], boxes.classes[kept], boxes.scores[kept])
+
+
+def overlaps(one: Float64[np.ndarray, "n 4"], other: Float64[np.ndarray, "m 4"]) -> Float64[np.ndarray, "n m"]:
+    """Intersection over union of every pair of boxes."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=2)
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (one, other)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def average_precision(
+    found: Sequence[Boxes], there: Sequence[Boxes], weights: Float64[np.ndarray, "draws images"]
+) -> Float64[np.ndarray, " draws"]:
+    """COCO's average precision (over overlaps of 0.5 to 0.95 and the classes that are there), for each draw of weights.
+
+    A weight says how often an image counts; with all weights 1 it is what pycocotools gives for boxes of any size.
+    """
+    classes = np.unique(np.concatenate([boxes.classes for boxes in there]))
+    total = np.zeros(len(weights))
+    present = np.zeros(len(weights))
+    for kind in classes.tolist():
+        rows = [_matched(one, other, kind) for one, other in zip(found, there, strict=True)]
+        n_there = np.array([np.count_nonzero(boxes.classes == kind) for boxes in there], np.float64)
+        n_draw = weights @ n_there
+        scores = np.concatenate([row[0] for row in rows])
+        hits = np.concatenate([row[1] for row in rows])
+        image = np.repeat(np.arange(len(rows)), [len(row[0]) for row in rows])
+        order = np.argsort(-scores, kind="mergesort")
+        precision = _precision(hits[order], weights[:, image[order]], n_draw)
+        total += np.where(n_draw > 0, precision, 0)
+        present += n_draw > 0
+    return np.divide(total, present, out=np.zeros_like(total), where=present > 0)
+
+
+def _matched(found: Boxes, there: Boxes, kind: int) -> tuple[Float64[np.ndarray, " n"], Bool[np.ndarray, "n overlaps"]]:
+    """Scores of the found boxes of a class, and at which overlaps each takes a box that is there and still free."""
+    mine = np.flatnonzero(found.classes == kind)
+    mine = mine[np.argsort(-found.scores[mine], kind="mergesort")][:MOST]
+    truth = there.corners[there.classes == kind]
+    hits = np.zeros((len(mine), len(THRESHOLDS)), bool)
+    if len(mine) and len(truth):
+        shared = overlaps(found.corners[mine], truth)
+        for column, least in enumerate(THRESHOLDS):
+            free = np.ones(len(truth), bool)
+            for row in range(len(mine)):
+                allowed = np.where(free, shared[row], -1.0)
+                # Of equal ones the last, as pycocotools has it.
+                best = len(allowed) - 1 - int(np.argmax(allowed[::-1]))
+                if allowed[best] >= min(least, 1 - 1e-10):
+                    free[best] = False
+                    hits[row, column] = True
+    return found.scores[mine], hits
+
+
+def _precision(
+    hits: Bool[np.ndarray, "n overlaps"], weight: Float64[np.ndarray, "draws n"], n_there: Float64[np.ndarray, " draws"]
+) -> Float64[np.ndarray, " draws"]:
+    """Mean over overlaps and recalls of the precision at each recall, made to fall."""
+    if not len(hits):
+        return np.zeros(len(weight))
+    result = np.zeros(len(weight))
+    for draw, (mine, n) in enumerate(zip(weight, n_there, strict=True)):
+        if n <= 0:
+            continue
+        right = np.cumsum(hits * mine[:, None], axis=0)
+        wrong = np.cumsum(~hits * mine[:, None], axis=0)
+        recall = right / n
+        precision = right / (right + wrong + np.spacing(1))
+        precision = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+        sums = 0.0
+        for column in range(hits.shape[1]):
+            at = np.searchsorted(recall[:, column], RECALLS, side="left")
+            inside = at < len(precision)
+            sums += float(precision[at[inside], column].sum()) / len(RECALLS)
+        result[draw] = sums / hits.shape[1]
+    return result

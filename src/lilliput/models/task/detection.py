@@ -1,0 +1,107 @@
+"""Where things are in a picture: average precision, with the weights of a bootstrap that all models share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+import numpy as np
+from jaxtyping import Float64
+
+from lilliput.errors import LilliputError, closest
+from lilliput.models import data
+from lilliput.models.detection import DECODERS, Boxes, Scenes, average_precision, read_scenes, suppressed
+from lilliput.models.model import Family, Model
+from lilliput.models.picture import batch_of, picture_of, size_of
+from lilliput.models.session import Session
+from lilliput.models.task.task import Answers, Task
+from lilliput.parameter import check_fields, check_integer, check_ratio
+
+
+@final
+@dataclass(frozen=True)
+class Detection(Task):
+    """COCO's average precision of all images, then of as many draws of them with replacement: the same for all models.
+
+    Attributes:
+        images: a folder with images/ and labels/ (YOLO's text files).
+        decoder: what the model's output means.
+        part: `whole`, or the four fifths that never calibrate (`held_out`).
+        draws: of the bootstrap.
+        least: the score below which a box is none.
+        overlap: of two boxes of a class of which the less sure is dropped.
+    """
+
+    NAME: ClassVar[str] = "detection"
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = "average precision"
+    BETTER: ClassVar[str] = "higher"
+    FAMILY: ClassVar[Family] = "detection"
+
+    images: str
+    decoder: str
+    part: Literal["whole", "held_out"] = "held_out"
+    draws: int = 200
+    least: float = 0.001
+    overlap: float = 0.45
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_integer(self, "draws", self.draws, 0, 10_000)
+        check_ratio(self, "least", self.least)
+        check_ratio(self, "overlap", self.overlap)
+        if self.decoder not in DECODERS:
+            near = closest(self.decoder, DECODERS)
+            raise LilliputError(
+                f"detection: decoder {self.decoder[:40]!r} is not known; {near}allowed: {', '.join(DECODERS)}"
+            )
+
+    def ask(self, model: Model, session: Session, progress: Callable[[int, int], None] | None = None) -> Answers:
+        """The average precision of all images, and of each draw."""
+        scenes = read_scenes(self.images, self.part)
+        found = detected(model, session, scenes, self.decoder, self.least, self.overlap, progress)
+        return Answers(average_precision(found, scenes.boxes, self._weights(len(scenes.boxes))), self._names())
+
+    def floor(self, model: Model) -> Answers:
+        """Nothing found."""
+        return Answers(np.zeros(1 + self.draws), self._names())
+
+    def score(self, values: Float64[np.ndarray, " items"]) -> float:
+        """Of all images."""
+        return float(values[0])
+
+    def check_source(self, source: str) -> None:
+        """Nothing, where the calibration pictures are others than those that judge."""
+        if self.part == "whole" and data.locate(self.images) in (data.locate(source), data.locate(source).parent):
+            raise LilliputError(f"detection: {self.images!r} calibrates and judges whole; judge on part='held_out'")
+
+    @property
+    def data_digest(self) -> str:
+        """sha256 of the pictures and their boxes."""
+        return data.digest(self.images)
+
+    def _weights(self, n: int) -> Float64[np.ndarray, "draws images"]:
+        rng = np.random.default_rng(0)
+        drawn = rng.multinomial(n, np.full(n, 1 / n), self.draws).astype(np.float64)
+        return np.concatenate([np.ones((1, n)), drawn.reshape(self.draws, n)])
+
+    def _names(self) -> tuple[str, ...]:
+        return ("all", *(f"draw {n}" for n in range(self.draws)))
+
+
+def detected(
+    model: Model,
+    session: Session,
+    scenes: Scenes,
+    decoder: str,
+    least: float,
+    overlap: float,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Boxes, ...]:
+    """The boxes that the model finds in each picture."""
+    found: list[Boxes] = []
+    for batch in scenes.pictures.inputs(picture_of(model), size_of(model), batch_of(model)):
+        output = session.answer({model.inputs[0].name: batch})[model.outputs[0].name]
+        found += [suppressed(DECODERS[decoder](one), least, overlap) for one in output]
+        if progress is not None:
+            progress(len(found), len(scenes.boxes))
+    return tuple(found)
