@@ -91,23 +91,36 @@ def bar_of(place: Place, workers: Workers, until: float) -> tuple[Bar, float]:
     trials, random = known(place)
     if "" in trials and min(len(random), len(trials[""].returns)) >= FEW_EPISODES:
         baseline = trials[""]
-    else:
+        return _bar(place, baseline, random, BLOCK), baseline.seconds / len(baseline.returns)
+    try:
         one = _result(workers.submit(seconds_an_episode, place, until))
-        budget = _SLOW_BAR_PART * place.request.within_s * (1.0 if place.request.workers > 1 else 0.5)
-        few = min(FEW_EPISODES, max(2, int(budget / max(one, 1e-9))))
-        slow = few < FEW_EPISODES
-        baseline, random = _played(place, workers, few, until, 2 if slow else BLOCK)
-        if not slow and baseline.seconds / FEW_EPISODES * MOST_EPISODES < _BAR_PART * place.request.within_s:
-            baseline, random = _played(place, workers, MOST_EPISODES, until, BLOCK)
+    except OutOfTime:
+        raise _too_slow(place) from None
+    budget = _SLOW_BAR_PART * place.request.within_s * (1.0 if place.request.workers > 1 else 0.5)
+    affordable = max(2, int(budget / max(one, 1e-9)))
+    if affordable < FEW_EPISODES:
+        baseline, random = _played(place, workers, affordable, until, 2)
+        if min(len(baseline.returns), len(random)) < 2:
+            raise _too_slow(place)
+        return _bar(place, baseline, random, 2), one
+    baseline, random = _played(place, workers, FEW_EPISODES, until, BLOCK)
+    if baseline.seconds / FEW_EPISODES * MOST_EPISODES < _BAR_PART * place.request.within_s:
+        baseline, random = _played(place, workers, MOST_EPISODES, until, BLOCK)
+    if min(len(baseline.returns), len(random)) < 2:
+        raise _too_slow(place)
+    return _bar(place, baseline, random, BLOCK), baseline.seconds / len(baseline.returns)
+
+
+def _bar(place: Place, baseline: Trial, random: np.ndarray, block: int) -> Bar:
     n = min(len(baseline.returns), len(random))
-    if n < 2:
-        raise OutOfTime(
-            f"an episode of {place.request.task.id} takes too long for {place.request.within_s:g} s: not two of "
-            "them were over; give more time (--within) or cut them (--max-steps)"
-        )
-    block = BLOCK if n >= FEW_EPISODES else 2
-    bar = Bar(baseline.returns[:n], random[:n], place.request.keep, block=block)
-    return bar, baseline.seconds / len(baseline.returns)
+    return Bar(baseline.returns[:n], random[:n], place.request.keep, block=block)
+
+
+def _too_slow(place: Place) -> OutOfTime:
+    return OutOfTime(
+        f"an episode of {place.request.task.id} takes too long for {place.request.within_s:g} s: not two of them were "
+        "over; give more time (--within) or cut them (--max-steps)"
+    )
 
 
 def _played(place: Place, workers: Workers, episodes: int, until: float, block: int) -> tuple[Trial, np.ndarray]:

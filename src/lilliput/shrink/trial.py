@@ -48,6 +48,8 @@ BLOCK = 16
 RACE = (16, 32, 64)
 FEW_EPISODES, MOST_EPISODES = 32, 128
 """Selection episodes that the baseline plays, as time allows; a trial plays no more."""
+_LEAST_S = 1.0
+"""What trials are held against is played so long in any case, however little time was given."""
 _UNSEEN = 0.5
 """Falls that the episodes of a trial may have missed: each takes all that is above random."""
 _LOG_WEALTH = 6.0
@@ -106,6 +108,8 @@ def attempt(
     """
     start = time.monotonic()
     deadline = start + until - time.time()
+    if bar is None:
+        deadline = max(deadline, start + _LEAST_S)
     try:
         policy = made(place, recipe, deadline)
     except OutOfTime:
@@ -116,7 +120,7 @@ def attempt(
         record = Record(_cell(place, recipe, 1), status, str(error), elapsed_s=seconds, step=error.step)
         record_file.write(record, place.here.records)
         return _trial(place.request, record)
-    if time.time() > until:
+    if time.monotonic() > deadline:
         return _late(recipe, start, "made")
     played = play(place, policy, bar, episodes, deadline, block)
     if not len(played):
@@ -299,14 +303,14 @@ def seconds_an_episode(place: Place, until: float) -> float:
         OutOfTime: longer than until then, in `time.time()` seconds.
     """
     source = policy_file.read(place.here.policy(place.policy_digest))
-    deadline = time.monotonic() + until - time.time()
+    deadline = time.monotonic() + max(_LEAST_S, until - time.time())
     with Stage(_environment(place), source.observation_space, deadline) as stage:
         return stage.play(seeds(place.request.seed, 1)[0], SameAct(PolicyAct(source))).wall_time_s
 
 
 def play_random(place: Place, episodes: int, until: float = math.inf) -> Float64[np.ndarray, " n"]:
     """The random policy's returns on the selection seeds, so many or, in `time.time()` seconds, as many until then."""
-    stage = Stage(_environment(place), None, time.monotonic() + until - time.time())
+    stage = Stage(_environment(place), None, time.monotonic() + max(_LEAST_S, until - time.time()))
     found: list[float] = []
     with stage, contextlib.suppress(OutOfTime):
         for seed in seeds(place.request.seed, episodes):
