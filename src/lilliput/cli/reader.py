@@ -57,6 +57,12 @@ _READING = {
         help="What the environment does on the way, instead of what the source says, such as 'frame_stack(4)'; may be "
         "repeated, the innermost first.",
     ),
+    "rescale_action": click.option(
+        "--rescale-action/--no-rescale-action",
+        default=None,
+        help="Move the source's actions from its bounds to those of the environment (an actor that ends in tanh), or "
+        "take them as they are.",
+    ),
 }
 """Arguments of `load_policy`, by name; `normalizer` is False where `no_normalizer` is."""
 

@@ -99,6 +99,11 @@ def test_statistics_that_are_missing_are_asked_for(tmp_path: Path) -> None:
         ),
         (f"env_wrapper: [{ATARI}]\nframe_stack: 4", ("atari", "frame_stack")),
         ("frame_stack: 2", ("frame_stack(n_stack=2)",)),
+        ("env_wrapper: gymnasium.wrappers.RescaleAction", ("rescale_action",)),
+        (
+            "env_wrapper: [gym.wrappers.RescaleAction: {min_action: -2, max_action: 2}]",
+            ("rescale_action(low=-2.0, high=2.0)",),
+        ),
     ],
 )
 def test_wrappers_are_named_from_the_closed_list(config: str, wrappers: tuple[str, ...], tmp_path: Path) -> None:

@@ -250,3 +250,17 @@ def test_a_wrapper_that_does_not_fit_is_refused(name: str, wrapper: str, message
     pytest.importorskip("cv2")
     with pytest.raises(LilliputError, match=message):
         make_environment(name, wrappers=(wrapper,))
+
+
+def test_actions_are_rescaled_as_gymnasium_does():
+    ours = make_environment("Pendulum-v1", wrappers=("rescale_action(low=-0.5, high=0.5)",))
+    oracle = gymnasium.wrappers.RescaleAction(gymnasium.make("Pendulum-v1"), np.float32(-0.5), np.float32(0.5))
+    assert ours.action_space == oracle.action_space
+    for environment in (ours, oracle):
+        environment.reset(seed=3)
+    for action in (-0.5, 0.1, 0.5):
+        mine, theirs = (environment.step(np.array([action], np.float32)) for environment in (ours, oracle))
+        np.testing.assert_array_equal(mine[0], theirs[0])
+        assert mine[1] == theirs[1]
+    with pytest.raises(LilliputError, match=r"wrapper rescale_action\(-1, 1\): the action space is Discrete"):
+        make_environment("CartPole-v1", wrappers=("rescale_action",))

@@ -13,6 +13,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.load import rl_zoo
+from lilliput.policies.load.actions import rebounded
 from lilliput.policies.load.answers import Answers, Bound
 from lilliput.policies.load.archive import read_archive
 from lilliput.policies.load.cleanrl import trained_on
@@ -87,6 +88,7 @@ def load_policy(
     environment: str | None = None,
     environment_kwargs: Mapping[str, Any] | None = None,
     wrappers: Sequence[str] | None = None,
+    rescale_action: bool | None = None,
 ) -> Policy:
     """The policy in a checkpoint file or rl-zoo folder, its observation normalizer as its first layer.
 
@@ -108,6 +110,8 @@ def load_policy(
         environment_kwargs: its arguments.
         wrappers: what the environment does on the way, from the closed list, the innermost first, such as
             ["frame_stack(4)"]; without it, what the source says.
+        rescale_action: True: the source's actions are moved from its bounds to those of the environment, or to
+            action_low and action_high; False: they are meant as they are, whatever its bounds.
 
     Raises:
         LilliputError: no such file, one that cannot be read, or a policy of a kind that Lilliput does not have.
@@ -134,6 +138,8 @@ def load_policy(
                 statistics, notes = found.path, (*notes, *found.notes)
         if statistics is not None:
             policy = _normalized(policy, statistics)
+        if rescale_action is not None:
+            policy = rebounded(policy, answers, name, moved=rescale_action)
     if unused := answers.unused():
         raise LilliputError(
             f"{name} needs no {' and no '.join(unused)} to be read; leave {'them' if len(unused) > 1 else 'it'} away"

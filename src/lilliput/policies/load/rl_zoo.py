@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 from lilliput.errors import LilliputError
-from lilliput.policies.play.wrappers import WRAPPERS, Atari, FrameStack, TimeFeature, Wrapper, format_wrapper
+from lilliput.policies.play.wrappers import (
+    WRAPPERS,
+    Atari,
+    FrameStack,
+    RescaleAction,
+    TimeFeature,
+    Wrapper,
+    format_wrapper,
+)
 
 MAX_YAML_BYTES = 256 << 10
 MAX_NODES = 10_000
@@ -23,6 +31,12 @@ _TIME_FEATURE = (
     "rl_zoo3.wrappers.TimeFeatureWrapper",
 )
 _ATARI = ("stable_baselines3.common.atari_wrappers.AtariWrapper",)
+_RESCALE = (
+    "gym.wrappers.RescaleAction",
+    "gym.wrappers.rescale_action.RescaleAction",
+    "gymnasium.wrappers.RescaleAction",
+    "gymnasium.wrappers.rescale_action.RescaleAction",
+)
 _NO_EFFECT = ("stable_baselines3.common.monitor.Monitor",)
 _ATARI_REWARD_ONLY = ("clip_reward",)
 
@@ -152,7 +166,15 @@ def _known(kind: str, arguments: dict[str, Any], name: str) -> list[Wrapper]:
             raise LilliputError(f"{name}: {kind} has action_repeat_probability; supported: 0")
         ignored = (*_ATARI_REWARD_ONLY, "action_repeat_probability")
         return [_build(Atari, kind, {key: value for key, value in arguments.items() if key not in ignored}, name)]
+    if kind in _RESCALE:
+        bounds = {"min_action": "low", "max_action": "high"}
+        return [_build(RescaleAction, kind, {bounds.get(k, k): _real(v) for k, v in arguments.items()}, name)]
     raise _unknown(kind, name)
+
+
+def _real(value: Any) -> Any:
+    """A whole number as a real one: YAML writes -1 for -1.0."""
+    return float(value) if type(value) is int else value
 
 
 def _build(wrapper: type[Wrapper], kind: str, arguments: dict[str, Any], name: str) -> Wrapper:
@@ -168,7 +190,7 @@ def _build(wrapper: type[Wrapper], kind: str, arguments: dict[str, Any], name: s
 def _unknown(kind: str, name: str) -> LilliputError:
     return LilliputError(
         f"{name}: the environment wrapper {kind[:100]!r} is not supported; known: "
-        f"{', '.join((*_TIME_FEATURE[:1], *_ATARI))} "
+        f"{', '.join((*_TIME_FEATURE[:1], *_ATARI, *_RESCALE[2:3]))} "
         f"(as {', '.join(WRAPPERS)}); give the zip alone and name the wrappers yourself"
     )
 

@@ -5,7 +5,6 @@ from lilliput.policies.play.environment import (
     MAX_STEPS,
     EnvironmentSpec,
     action_space_of,
-    check_fit,
     make_environment,
     observation_space_of,
     successor,
@@ -25,6 +24,7 @@ from lilliput.policies.play.episode import (
     random_episodes,
     random_returns,
 )
+from lilliput.policies.play.fit import check_fit
 from lilliput.policies.play.player import BatchAct, Lockstep, OutOfTime
 from lilliput.policies.play.seeds import ROLES, Role, SeedPlan, check_disjoint
 from lilliput.policies.play.wrappers import (
@@ -32,6 +32,7 @@ from lilliput.policies.play.wrappers import (
     Atari,
     ClipAction,
     FrameStack,
+    RescaleAction,
     TimeFeature,
     TransposeImage,
     Wrapper,
@@ -60,6 +61,7 @@ __all__ = [
     "PolicyAct",
     "Progress",
     "RandomPolicy",
+    "RescaleAction",
     "Role",
     "SameAct",
     "SeedPlan",

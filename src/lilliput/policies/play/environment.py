@@ -41,7 +41,6 @@ _EXTRAS = {
     "gymnasium.envs.toy_text": "'gymnasium[toy-text]'",
 }
 
-_OLD_ANT = "; a policy of Ant-v2 or -v3 plays Ant-v4 with --wrapper zero_contact_forces"
 
 _INDEPENDENT = ("gymnasium.envs.mujoco.", "gymnasium.envs.classic_control.", "gymnasium.envs.toy_text.")
 """Where `reset(seed=...)` is known to forget what was played before. Box2D keeps its world: on BipedalWalker a reused
@@ -161,48 +160,6 @@ def action_space_of(environment: "gymnasium.Env") -> spaces.ActionSpace:
     if isinstance(space, MultiDiscrete) and space.nvec.ndim == 1 and not space.start.any():
         return spaces.MultiDiscrete(tuple(int(n) for n in space.nvec))
     return _box(space, environment)
-
-
-def check_fit(
-    observation_space: spaces.ObservationSpace, action_space: spaces.ActionSpace, environment: "gymnasium.Env"
-) -> None:
-    """Nothing, where a policy with these spaces can play the environment; bounds and number types may differ.
-
-    Raises:
-        LilliputError: it cannot; both spaces are named.
-    """
-    name = environment.spec.id if environment.spec is not None else str(environment)
-    for what, policy, offered in (
-        ("observation", observation_space, observation_space_of(environment)),
-        ("action", action_space, action_space_of(environment)),
-    ):
-        if _signature(policy) != _signature(offered):
-            advice = (
-                "name the environment it was trained on, with its wrappers (--wrapper) and arguments (--env-kwargs)"
-                f"{_OLD_ANT if _signature(policy) == (111,) and 'Ant' in name else ''}"
-            )
-            if isinstance(policy, spaces.Box) and policy.shape == (_n_choices(offered),):
-                advice = "if its numbers are logits or Q-values, load it with action='discrete' (--action discrete)"
-            raise LilliputError(
-                f"the policy's {what} space is {spaces.describe(policy)}; {name} has {spaces.describe(offered)}; "
-                f"{advice}"
-            )
-
-
-def _n_choices(space: spaces.Space) -> int:
-    """How many numbers choose an action of the space; 0 where none do."""
-    return space.n if isinstance(space, spaces.Discrete) else 0
-
-
-def _signature(space: spaces.Space) -> Any:
-    """What two spaces must share; the concatenated vector of a Dict is as good as the Dict."""
-    match space:
-        case spaces.Box():
-            return space.shape
-        case spaces.Dict():
-            return (space.size,)
-        case spaces.Discrete() | spaces.MultiDiscrete():
-            return space
 
 
 def _box(space: Any, environment: "gymnasium.Env") -> spaces.Box:

@@ -14,7 +14,8 @@ from jaxtyping import Float64
 from lilliput.errors import LilliputError
 from lilliput.policies import reference, spaces
 from lilliput.policies.artifact import Running
-from lilliput.policies.play.environment import EnvironmentSpec, check_fit
+from lilliput.policies.play.environment import EnvironmentSpec
+from lilliput.policies.play.fit import check_fit
 from lilliput.policies.play.player import Row
 from lilliput.policies.policy import Policy
 

@@ -11,6 +11,7 @@ from lilliput.policies.play.wrappers import (
     Atari,
     ClipAction,
     FrameStack,
+    RescaleAction,
     TimeFeature,
     TransposeImage,
     Wrapper,
@@ -41,10 +42,23 @@ def wrap(environment: gymnasium.Env, wrapper: Wrapper) -> gymnasium.Env:
             return TransposeImageEnv(environment)
         case ClipAction():
             return ClipActionEnv(environment)
+        case RescaleAction(low=low, high=high):
+            return _rescaled(environment, low, high)
         case ZeroContactForces():
             return ZeroContactForcesEnv(environment)
         case _:
             assert_never(wrapper)
+
+
+def _rescaled(environment: gymnasium.Env, low: float, high: float) -> gymnasium.Env:
+    """See `RescaleAction`."""
+    space = environment.action_space
+    if not isinstance(space, Box) or not space.is_bounded("both") or not low < high:
+        raise LilliputError(
+            f"wrapper rescale_action({low:g}, {high:g}): the action space is {space}; it must be a Box with finite "
+            "bounds, and low below high"
+        )
+    return gymnasium.wrappers.RescaleAction(environment, np.float32(low), np.float32(high))
 
 
 @final

@@ -72,7 +72,16 @@ class ZeroContactForces:
     """
 
 
-Wrapper = TimeFeature | FrameStack | Atari | TransposeImage | ClipAction | ZeroContactForces
+@final
+@dataclass(frozen=True)
+class RescaleAction:
+    """Moves actions from [low, high] to the bounds of the environment (Gymnasium's RescaleAction)."""
+
+    low: float = -1.0
+    high: float = 1.0
+
+
+Wrapper = TimeFeature | FrameStack | Atari | TransposeImage | ClipAction | RescaleAction | ZeroContactForces
 
 WRAPPERS: dict[str, type[Wrapper]] = {
     "time_feature": TimeFeature,
@@ -80,6 +89,7 @@ WRAPPERS: dict[str, type[Wrapper]] = {
     "atari": Atari,
     "transpose_image": TransposeImage,
     "clip_action": ClipAction,
+    "rescale_action": RescaleAction,
     "zero_contact_forces": ZeroContactForces,
 }
 
