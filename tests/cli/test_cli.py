@@ -182,6 +182,69 @@ def test_compress_keeps_the_environment_s_name_for_the_next_command(run, guessed
     assert found["rows"][0]["mean_return"] <= 0, "the arguments of the environment too"
 
 
+STATIC = 'quantize(scheme="static")'
+
+
+@pytest.fixture
+def log(tmp_path) -> Path:
+    """What CartPole may have looked like, far from its usual states."""
+    path = tmp_path / "log.csv"
+    rows = np.random.default_rng(1).normal(size=(200, 4)) * [5, 1, 0.1, 1]
+    np.savetxt(path, rows, delimiter=",", header="x,v,angle,w", comments="")
+    return path
+
+
+def test_a_log_calibrates_and_judges_actions_where_there_is_no_environment(run, guessed, log, tmp_path):
+    from lilliput.policies.compress import Context, compress, parse
+
+    out = tmp_path / "q.lilliput"
+    policy = policy_file.read(guessed)
+    seen = np.loadtxt(log, delimiter=",", skiprows=1).astype(np.float32)
+    expected = compress(policy, parse(STATIC), Context.from_observations(policy, seen))
+    assert "--env" in run("compress", guessed, "-r", STATIC, "-o", out)[2], "nothing to calibrate on"
+    code, printed, _ = run("compress", guessed, "-r", STATIC, "--observations", log, "-o", out)
+    assert (code, policy_file.read(out).digest) == (0, expected.digest)
+    assert re.search(r"choice 0: \d+ of 200 differ .*\n.* are no return", printed)
+    folder = tmp_path / "compared"
+    arguments = ("compare", guessed, "-r", STATIC, "-r", "prune_units(ratio=0.01)", "--observations", log, "-o", folder)
+    code, printed, _ = run(*arguments)
+    assert code == 0
+    assert "are no return" in printed
+    code, again, _ = run(*arguments, "--json")
+    found = json.loads(again)
+    assert [row["status"] for row in found["rows"]] == ["done", "done", "not_applicable"]
+    assert found["rows"][0]["agreement"]["flips"] == [0]
+    assert "are no return" in found["note"]
+    assert (folder / found["rows"][1]["artifact"] / "manifest.json").is_file()
+
+
+def test_shrink_by_actions_where_there_is_no_environment(run, guessed, log, tmp_path):
+    out = tmp_path / "small"
+    code, printed, _ = run(
+        "shrink", guessed, "--observations", log, "--keep", "0.9", "--format", "onnx", "-o", out, "--json"
+    )
+    found = json.loads(printed)
+    assert code == 0
+    assert found["bytes"] == policy_file.read(out / "policy.lilliput").model_bytes < found["baseline_bytes"]
+    near = [row for row in found["rows"] if row["recipe"] and row["agreement"] and row["agreement"]["flips"][0] <= 20]
+    assert found["bytes"] == min(row["model_bytes"] for row in near)
+    assert run("check", out / "artifact")[0] == 0
+
+
+def test_a_log_calibrates_where_there_is_an_environment_too(run, source, log, tmp_path):
+    by_log, by_playing = tmp_path / "log.lilliput", tmp_path / "playing.lilliput"
+    assert run("compress", source, "-r", STATIC, "--observations", log, "-o", by_log)[0] == 0
+    assert run("compress", source, "-r", STATIC, "-o", by_playing)[0] == 0
+    digests = [policy_file.read(path).digest for path in (by_log, by_playing)]
+    assert digests[0] != digests[1]
+    out = tmp_path / "compared"
+    arguments = ("compare", source, "-r", STATIC, "--episodes", 10, "--workers", 2, "--no-timings", "-o", out, "--json")
+    assert run(*arguments, "--observations", log)[0] == 0
+    assert run(*arguments)[0] == 0, "the same folder: records of another calibration are not taken for these"
+    exported = {json.loads(path.read_text())["policy_digest"] for path in out.glob("artifacts/*/manifest.json")}
+    assert exported == {*digests, policy_file.read(source).digest}
+
+
 def test_nothing_is_overwritten_without_force(run, source, tmp_path):
     out = tmp_path / "a.lilliput"
     assert run("compress", source, "-r", "half()", "-o", out)[0] == 0
@@ -220,6 +283,7 @@ def test_nothing_is_overwritten_without_force(run, source, tmp_path):
         (["compare", "SOURCE", "-o", "OUT"], 2, "--recipe"),
         (["compare", "SOURCE", "-r", "half()", "--keep", "1.5", "-o", "OUT"], 2, "--keep"),
         (["compare", "SOURCE", "-r", "half()", "-o", "BUSY"], 1, "is not a comparison of lilliput"),
+        (["compress", "SOURCE", "-r", "half()", "--observations", "TEXT", "-o", "OUT"], 1, "'TEXT'"),
         (["shrink", "SOURCE", "--target", "nowhere", "-o", "OUT"], 1, "the target is 'nowhere'; known: host, "),
         (["export", "SOURCE", "--format", "tflite", "-o", "OUT"], 2, "tflite"),
         (["check", "BUSY"], 1, "it has no manifest.json"),

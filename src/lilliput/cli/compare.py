@@ -4,11 +4,16 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lilliput.cli import option, progress, reader
+from lilliput.cli import actions, option, progress, reader
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lilliput.policies.policy import Policy
 
 
 @click.command()
@@ -16,6 +21,7 @@ from lilliput.cli import option, progress, reader
 @reader.options
 @option.environment
 @option.environment_kwargs
+@option.observations
 @click.option("-r", "--recipe", "recipes", multiple=True, required=True, help="A recipe; give it several times.")
 @click.option(
     "--format",
@@ -52,6 +58,7 @@ def compare(
     reading: dict[str, Any],
     environment: str | None,
     environment_kwargs: str,
+    observations: Path | None,
     recipes: tuple[str, ...],
     formats: tuple[str, ...],
     episodes: int,
@@ -81,14 +88,18 @@ def compare(
     from lilliput.report import files, page, summary, table
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run
-    from lilliput.study.environment import elsewhere, resolve
+    from lilliput.study.environment import elsewhere, known, resolve
 
     distinct = {format_recipe(parse(text)) for text in recipes}
     if len(distinct) < len(recipes):
         click.echo(f"note: {len(recipes)} recipes are given, {len(distinct)} of them different; each is once", err=True)
     policy = reader.read(source, reading, environment, environment_kwargs)
+    given = reader.observations(observations, policy)
+    if given is not None and known(policy, environment, environment_kwargs) is None:
+        _by_actions(policy, recipes, formats or ("c",), given, seed, out, force=force, as_json=as_json)
+        return
     task = resolve(policy, environment, environment_kwargs)
-    comparison = Comparison(task, recipes, formats or ("c",), episodes, seed, not no_timings, max_steps)
+    comparison = Comparison(task, recipes, formats or ("c",), episodes, seed, not no_timings, max_steps, given)
     with progress.shown(quiet=as_json) as report:
         records = run(policy, comparison, out, workers, report, force=force)
     rows = summary.rows(records, keep)
@@ -123,3 +134,26 @@ def compare(
     if failed:
         click.echo(f"Error: {len(failed)} of {len(records)} cells failed; the first: {failed[0].reason}", err=True)
         sys.exit(1)
+
+
+def _by_actions(
+    policy: "Policy",
+    recipes: tuple[str, ...],
+    formats: tuple[str, ...],
+    observations: "np.ndarray",
+    seed: int,
+    out: Path,
+    *,
+    force: bool,
+    as_json: bool,
+) -> None:
+    from lilliput.study.actions import compare_actions
+
+    with progress.shown(quiet=as_json) as report:
+        judged = compare_actions(policy, recipes, formats, observations, seed, out, report, force=force)
+    source, n = policy.provenance.source, len(observations)
+    found = actions.write(judged, source, n, out, guesses=policy.provenance.guesses)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        actions.say(judged, source, n, out)

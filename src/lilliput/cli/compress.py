@@ -18,6 +18,7 @@ from lilliput.errors import LilliputError
 )
 @option.environment
 @option.environment_kwargs
+@option.observations
 @option.max_steps
 @option.seed
 @option.out
@@ -29,6 +30,7 @@ def compress(
     recipe: str,
     environment: str | None,
     environment_kwargs: str,
+    observations: Path | None,
     max_steps: int,
     seed: int,
     out: Path,
@@ -42,9 +44,13 @@ def compress(
     \b
     Example: lilliput compress ppo.zip -r "half()" -o half.lilliput
     """
+    from dataclasses import asdict
+
+    from lilliput.measure.agreement import NO_RETURN, agreement, lines
     from lilliput.policies import policy as policy_file
     from lilliput.policies.compress import compress as apply
     from lilliput.policies.compress import parse
+    from lilliput.policies.reference import act
     from lilliput.study.environment import context_for, named
 
     if out.is_dir():
@@ -53,12 +59,14 @@ def compress(
         raise LilliputError(f"{out} exists; choose another name or give --force")
     steps = parse(recipe)
     policy = reader.read(source, reading, environment, environment_kwargs)
+    given = reader.observations(observations, policy)
     with progress.shown(quiet=as_json) as report:
-        context = context_for(policy, environment, environment_kwargs, seed, report, max_steps)
+        context = context_for(policy, environment, environment_kwargs, seed, report, max_steps, given)
         policy_file.check_name(out)
         small = apply(policy, steps, context)
     out.parent.mkdir(parents=True, exist_ok=True)
     policy_file.write(named(small, environment, environment_kwargs), out, force=force)
+    acted = None if given is None else agreement(policy.action_space, *(act(one, given) for one in (policy, small)))
     if as_json:
         found = {
             "recipe": small.provenance.recipe,
@@ -67,7 +75,9 @@ def compress(
             "output": str(out),
             "guesses": policy.provenance.guesses,
         }
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(found | ({} if acted is None else {"actions": asdict(acted), "note": NO_RETURN})))
     else:
         ratio = policy.model_bytes / small.model_bytes
         click.echo(f"{out}: {small.model_bytes:,} model bytes instead of {policy.model_bytes:,} ({ratio:.1f}x)")
+        for line in () if acted is None else lines(acted):
+            click.echo(line)

@@ -17,6 +17,12 @@ environment = click.option(
 environment_kwargs = click.option(
     "--env-kwargs", "environment_kwargs", default="{}", show_default=True, help="Its arguments, as JSON."
 )
+observations = click.option(
+    "--observations",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Raw observations to calibrate on instead of episodes, such as a robot's log: .npz, .npy or .csv. Where there "
+    "is no environment, the actions on them are compared.",
+)
 format_ = click.option(
     "--format", "format_", type=click.Choice(["onnx", "c"]), default="c", show_default=True, help="What is exported."
 )

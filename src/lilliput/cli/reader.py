@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from lilliput.policies.policy import Policy
 
@@ -99,6 +100,13 @@ def read(
     if not quiet:
         say_guesses(policy.provenance.guesses)
     return policy
+
+
+def observations(path: Path | None, policy: Policy) -> np.ndarray | None:
+    """The observations in the file, as the policy takes them; None where none is named."""
+    from lilliput.policies.load.observations import read_observations
+
+    return None if path is None else read_observations(path, policy.observation_space)
 
 
 def say_guesses(guesses: Sequence[str]) -> None:

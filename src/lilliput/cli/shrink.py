@@ -4,11 +4,16 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lilliput.cli import duration, option, reader
+from lilliput.cli import actions, duration, option, progress, reader
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lilliput.policies.policy import Policy
 
 
 @click.command()
@@ -16,6 +21,7 @@ from lilliput.cli import duration, option, reader
 @reader.options
 @option.environment
 @option.environment_kwargs
+@option.observations
 @click.option(
     "--keep",
     default=0.95,
@@ -54,6 +60,7 @@ def shrink(
     reading: dict[str, Any],
     environment: str | None,
     environment_kwargs: str,
+    observations: Path | None,
     keep: float,
     within: float,
     objective: str,
@@ -84,9 +91,13 @@ def shrink(
     from lilliput.shrink.request import OBJECTIVES
     from lilliput.shrink.result import table, to_json
     from lilliput.shrink.run import so_far
-    from lilliput.study.environment import elsewhere, resolve
+    from lilliput.study.environment import elsewhere, known, resolve
 
     policy = reader.read(source, reading, environment, environment_kwargs)
+    given = reader.observations(observations, policy)
+    if given is not None and known(policy, environment, environment_kwargs) is None:
+        _by_actions(policy, keep, format_, given, seed, out, as_json=as_json)
+        return
     task = resolve(policy, environment, environment_kwargs)
     guesses, caveats = policy.provenance.guesses, elsewhere(policy.provenance.environment, task.id)
     request = Request(
@@ -111,7 +122,7 @@ def shrink(
             click.echo(f"[{time.monotonic() - started:.0f} of {within:.0f} s] {sentence}", err=True)
 
     try:
-        result = run(policy, request, out, say, force=force)
+        result = run(policy, request, out, say, observations=given, force=force)
     except KeyboardInterrupt:
         if not as_json:
             click.echo("\n" + so_far(policy, request, out), err=True)
@@ -136,3 +147,28 @@ def shrink(
         )
     click.echo(result.sentence)
     click.echo(f"{written}: {out}")
+
+
+def _by_actions(
+    policy: "Policy", keep: float, format_: str, observations: "np.ndarray", seed: int, out: Path, *, as_json: bool
+) -> None:
+    from lilliput.shrink.by_actions import shrink_by_actions
+
+    with progress.shown(quiet=as_json) as report:
+        found = shrink_by_actions(policy, keep, format_, observations, seed, out, report)
+    chosen, source, n = found.chosen, policy.provenance.source, len(observations)
+    result: dict[str, Any] = {"recipe": "", "baseline_bytes": policy.model_bytes, "bytes": policy.model_bytes}
+    if chosen is not None:
+        result |= {"recipe": chosen.recipe, "bytes": chosen.model_bytes}
+    written = actions.write(found.judged, source, n, out, keep=keep, guesses=policy.provenance.guesses, **result)
+    if as_json:
+        click.echo(json.dumps(written, indent=1))
+        return
+    actions.say(found.judged, source, n, out)
+    if chosen is None:
+        click.echo(f"nothing smaller keeps its actions within {1 - keep:.0%} of their range")
+    else:
+        click.echo(
+            f"{chosen.model_bytes:,} bytes instead of {policy.model_bytes:,} ({chosen.smaller:.1f}x), its actions on "
+            f"average within {1 - keep:.0%} of their range: {chosen.recipe}"
+        )

@@ -31,10 +31,10 @@ COSTS: Cells = ("recipe", "file", "weights", "nonzero", "MACs", "p50", "p95", "p
 def text(rows: Sequence[Row]) -> str:
     """Both tables in at most 100 columns; a long recipe takes several lines."""
     shown = _shown(rows)
-    tables = [_aligned(_of(shown, KEPT), [_of(shown, kept_cells(row)) for row in rows])]
+    tables = [aligned(_of(shown, KEPT), [_of(shown, kept_cells(row)) for row in rows])]
     measured = [row for row in rows if row.status == "done" and row.model_bytes is not None]
     if measured:
-        tables.append(_aligned(COSTS, [cost_cells(row) for row in measured]))
+        tables.append(aligned(COSTS, [cost_cells(row) for row in measured]))
     return "\n\n".join(tables)
 
 
@@ -60,7 +60,8 @@ def _of(shown: Sequence[bool], cells: Cells) -> Cells:
     return tuple(itertools.compress(cells, shown))
 
 
-def _aligned(header: Cells, body: Sequence[Cells]) -> str:
+def aligned(header: Cells, body: Sequence[Cells]) -> str:
+    """The table as text in at most 100 columns; the first takes several lines where it is long."""
     widths = [max(len(line[i]) for line in (header, *body)) for i in range(len(header))]
     room = WIDTH - sum(widths[1:]) - len(widths[1:])
     widths[0] = min(widths[0], room)

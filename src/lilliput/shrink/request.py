@@ -33,6 +33,7 @@ class Request:
         max_flash, max_ram: bytes that it may take on that processor.
         deadline_s: seconds that a decision may take on the host.
         max_steps: after which an episode is cut; None: the usual.
+        observations: the digest of those that calibrate instead of episodes; empty: none were given.
         train: whether students are trained; without it only the steps that need no training are tried.
     """
 
@@ -49,6 +50,7 @@ class Request:
     max_ram: int | None = None
     deadline_s: float | None = None
     max_steps: int | None = None
+    observations: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:

@@ -21,6 +21,7 @@ from lilliput.shrink.trial import RACE, Bar, Trial, known, made, policy_path
 from lilliput.shrink.workers import workers
 from lilliput.statistics import is_above_random, plan_confirmation, retention, worst_decile
 from lilliput.study.environment import behind, check
+from lilliput.study.observations import digest_of, keep_observations
 from lilliput.study.run import artifact_name, keep_policy
 from lilliput.study.workspace import Workspace, enter, locked
 from lilliput.sums import mean
@@ -39,7 +40,15 @@ REQUEST = Format("request", 1, {0: dict})
 """Of the file that says what was asked. 1: policy, environment and what must not change; 0: without a version."""
 
 
-def shrink(policy: Policy, request: Request, folder: Path, say: Say, *, force: bool = False) -> Result:
+def shrink(
+    policy: Policy,
+    request: Request,
+    folder: Path,
+    say: Say,
+    *,
+    observations: np.ndarray | None = None,
+    force: bool = False,
+) -> Result:
     """The smallest policy that was confirmed to keep its return; artifact, policy and records stand in the folder.
 
     Interrupted, the same call goes on: finished trials are not repeated, and an order of confirmation once fixed stays.
@@ -49,6 +58,7 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say, *, force: b
         request: what of it is to be kept, where, and what may be spent.
         folder: new, or of this request.
         say: told of what goes on.
+        observations: raw ones to calibrate on, instead of episodes.
         force: begin anew in the folder of any shrink, and use a folder that holds something else.
 
     Raises:
@@ -57,11 +67,14 @@ def shrink(policy: Policy, request: Request, folder: Path, say: Say, *, force: b
     """
     started = time.time()
     check(policy, request.task)
-    request = replace(request, task=behind(policy, request.task))
+    given = "" if observations is None else digest_of(observations)
+    request = replace(request, task=behind(policy, request.task), observations=given)
     here = enter(folder, "shrink", force=force)
     with locked(folder):
         if force and here.request.exists():
             here.clear_shrink()
+        if observations is not None:
+            keep_observations(folder, observations)
         return _shrink(policy, request, here, say, started)
 
 
@@ -179,6 +192,7 @@ def _enter(here: Workspace, policy: Policy, request: Request) -> None:
         "target": request.target,
         "max_steps": dict(episode_settings(request.max_steps)).get("max_steps"),
         "limits": [request.max_flash, request.max_ram, request.deadline_s],
+        "observations": request.observations or None,
     }
     if not here.request.exists():
         REQUEST.write(here.request, asked)

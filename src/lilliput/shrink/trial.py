@@ -37,6 +37,7 @@ from lilliput.shrink import objective
 from lilliput.shrink.configuration import chance
 from lilliput.shrink.request import Place, Request
 from lilliput.study.compare import episode_settings
+from lilliput.study.observations import kept_observations
 from lilliput.study.version import versions
 from lilliput.sums import deviation, mean
 
@@ -238,6 +239,7 @@ def made(place: Place, recipe: str, deadline: float | None) -> Policy:
         wrappers=request.task.wrappers,
         environment_kwargs=request.task.kwargs,
         max_steps=request.max_steps,
+        observations=kept_observations(place.folder, request.observations),
         work_folder=place.here.work,
         deadline=deadline,
     )

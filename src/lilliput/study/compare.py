@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
+
 from lilliput.errors import LilliputError
 from lilliput.policies.policy import Policy
 from lilliput.record import MAX_STEPS, RANDOM_POLICY, REFERENCE, Cell, Record
 from lilliput.study import local, timing
 from lilliput.study.environment import behind, check
+from lilliput.study.observations import SETTING, digest_of, keep_observations
 from lilliput.study.run import Progress, keep_policy
 from lilliput.study.version import versions
 from lilliput.study.workspace import enter, locked
@@ -26,7 +29,7 @@ LARGEST_BY_REFERENCE = 2_000_000
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """What is compared.
 
@@ -38,6 +41,7 @@ class Comparison:
         seed: calibration, episodes and everything random follow from it.
         timings: whether inference time, memory and energy are measured too.
         max_steps: after which an episode is cut; None: the usual.
+        observations: raw ones to calibrate on, instead of episodes.
     """
 
     task: Task
@@ -47,6 +51,7 @@ class Comparison:
     seed: int = 0
     timings: bool = True
     max_steps: int | None = None
+    observations: np.ndarray | None = None
 
 
 def compare(
@@ -63,6 +68,8 @@ def compare(
     enter(folder, "comparison", force=force)
     with locked(folder):
         keep_policy(folder, policy)
+        if comparison.observations is not None:
+            keep_observations(folder, comparison.observations)
         finished, missing = local.split(played, folder, retry_failed=True)
         records = [*finished, *local.Local(workers if len(missing) > 1 else 1).run_all(missing, folder, progress)]
         by_cell = {record.cell.digest: record for record in records}
@@ -95,6 +102,9 @@ def cells(policy: Policy, comparison: Comparison) -> tuple[Cell, ...]:
         "items": seeds,
         "settings": episode_settings(comparison.max_steps),
     }
+    given = comparison.observations
+    setting = () if given is None else ((SETTING, digest_of(given)),)
+    calibrated: dict[str, Any] = common | {"settings": tuple(sorted((*common["settings"], *setting)))}
     task, played = common["task"], ("episode_return",)
     known = versions("", played, task, "none")
     found = [Cell(RANDOM_POLICY, "", format="none", quantities=played, versions=known, **common)]
@@ -108,7 +118,7 @@ def cells(policy: Policy, comparison: Comparison) -> tuple[Cell, ...]:
                     compression_seed=comparison.seed,
                     quantities=quantities,
                     versions=versions(recipe, quantities, task, format_),
-                    **common,
+                    **(calibrated if recipe else common),
                 )
             )
     return (*found, *by_reference(policy, found[1]))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import numpy as np
+
 from lilliput.errors import LilliputError
 from lilliput.policies.compress import Context
 from lilliput.policies.policy import Policy
@@ -21,22 +23,34 @@ def resolve(policy: Policy, environment: str | None, environment_kwargs: str) ->
     Raises:
         LilliputError: none was named and the source names none that runs here; or the arguments are not a JSON object.
     """
+    from lilliput.policies.play import successor
+
+    if (task := known(policy, environment, environment_kwargs)) is not None:
+        return task
+    trained_on = policy.provenance.environment
+    if not trained_on:
+        raise LilliputError("the source does not say which environment it plays; name it with --env")
+    raise LilliputError(
+        f"the policy was trained on {trained_on}, which does not run here; name the environment with --env, "
+        f"such as --env {successor(trained_on)}"
+    )
+
+
+def known(policy: Policy, environment: str | None, environment_kwargs: str) -> Task | None:
+    """The environment that was named, now or to an earlier command, or that the source names and that runs; else none.
+
+    Raises:
+        LilliputError: the arguments are not a JSON object.
+    """
+    from lilliput.policies.play import successor
+
     kwargs = keyword_arguments(environment_kwargs)
     if environment is not None:
         return Task.of(environment, kwargs)
     if (task := kept(policy, kwargs)) is not None:
         return task
     trained_on = policy.provenance.environment
-    if not trained_on:
-        raise LilliputError("the source does not say which environment it plays; name it with --env")
-    from lilliput.policies.play import successor
-
-    if (newer := successor(trained_on)) is not None:
-        raise LilliputError(
-            f"the policy was trained on {trained_on}, which does not run here; name the environment with --env, "
-            f"such as --env {newer}"
-        )
-    return Task.of(trained_on, kwargs)
+    return Task.of(trained_on, kwargs) if trained_on and successor(trained_on) is None else None
 
 
 def named(policy: Policy, environment: str | None, environment_kwargs: str) -> Policy:
@@ -74,25 +88,28 @@ def context_for(
     seed: int,
     progress: Progress,
     max_steps: int | None = None,
+    observations: np.ndarray | None = None,
 ) -> Context:
     """What a recipe may use: the named environment, else the one of the source where it runs here, else none.
+
+    Given observations are what it calibrates on.
 
     Raises:
         LilliputError: the named one does not run, or is none that the policy can play.
     """
-    from lilliput.policies.play import successor
-
-    kwargs = keyword_arguments(environment_kwargs)
-    trained_on = policy.provenance.environment
+    task = known(policy, environment, environment_kwargs)
+    if task is None:
+        return Context(policy, None, seed, observations, progress=progress)
     if environment is not None:
-        task = Task.of(environment, kwargs)
         check(policy, task)
-    elif (task := kept(policy, kwargs)) is None:
-        if not trained_on or successor(trained_on) is not None:
-            return Context(policy, seed=seed, progress=progress)
-        task = Task.of(trained_on, kwargs)
     return Context.from_environment(
-        policy, task.id, seed, environment_kwargs=task.kwargs, max_steps=max_steps, progress=progress
+        policy,
+        task.id,
+        seed,
+        environment_kwargs=task.kwargs,
+        max_steps=max_steps,
+        observations=observations,
+        progress=progress,
     )
 
 

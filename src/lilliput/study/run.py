@@ -20,6 +20,7 @@ from lilliput.policies import policy as policy_file
 from lilliput.policies.artifact import DEFAULT_NAME, read_artifact
 from lilliput.policies.policy import Policy
 from lilliput.record import REFERENCE, Cell, Record
+from lilliput.study.observations import SETTING, observations_of
 from lilliput.study.version import check_here
 from lilliput.study.workspace import Workspace
 
@@ -114,6 +115,8 @@ def artifact_name(cell: Cell) -> str:
     made_from = [cell.subject, cell.recipe, cell.format, cell.compression_seed, steps]
     made_from += [cell.task.id, cell.task.arguments, list(cell.task.wrappers)] if cell.recipe else []
     made_from += [cell.max_steps] if cell.recipe and cell.max_steps else []
+    given = [list(pair) for pair in cell.settings if pair[0] == SETTING]
+    made_from += given if cell.recipe else []
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]
 
 
@@ -134,6 +137,7 @@ def build(cell: Cell, policy: Policy, folder: Path, progress: Progress) -> Path:
             policy,
             cell.task.id,
             **task(cell),
+            observations=observations_of(cell, folder),
             seed=cell.compression_seed,
             progress=progress,
         )

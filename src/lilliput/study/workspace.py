@@ -99,6 +99,10 @@ class Workspace:
         """The file of a policy as it was loaded."""
         return self.policies / f"{digest}{policy_file.SUFFIX}"
 
+    def observations(self, digest: str) -> Path:
+        """The file of observations that were given."""
+        return self.folder / "observations" / f"{digest}.npy"
+
     def sweep(self) -> None:
         """Removes what a killed run left half-written."""
         for path in (*self.records.glob(".*"), *self.artifacts.glob(".*"), *self.folder.glob(".*.json.*")):

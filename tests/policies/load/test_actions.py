@@ -66,7 +66,9 @@ def test_what_cannot_be_moved_is_refused(tmp_path: Path) -> None:
     path = actor(tmp_path / "actor.lilliput")
     with pytest.raises(LilliputError, match="name the environment with --env, or give"):
         load_policy(path, rescale_action=True)
-    with pytest.raises(LilliputError, match=r"gives its actions in Box\(-1, 1, .* already; leave --rescale-action away"):
+    with pytest.raises(
+        LilliputError, match=r"gives its actions in Box\(-1, 1, .* already; leave --rescale-action away"
+    ):
         load_policy(path, action_low=-1.0, action_high=1.0, rescale_action=True)
     stack = (layers.Dense(np.ones((2, 3), np.float32), None),)
     unbounded = spaces.Box((2,), np.asarray(-np.inf), np.asarray(np.inf))

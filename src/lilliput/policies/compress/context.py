@@ -38,7 +38,7 @@ class Context:
         teacher: the policy as loaded: whose episodes calibrate, and what students imitate.
         environment: where to play; None: only the given observations can be had.
         seed: of everything random.
-        given: observations to calibrate on instead of the policy's own episodes.
+        given: observations to calibrate on instead of the policy's own episodes, where steps ask for these.
         work_folder: for files that a long step keeps in order to go on after an interruption.
         deadline: in `time.monotonic()` seconds, after which a long step stops with what it has.
         progress: called with what is being done, how much is done and of how much.
@@ -65,17 +65,23 @@ class Context:
         wrappers: tuple[str, ...] | None = None,
         environment_kwargs: Mapping[str, Any] | None = None,
         max_steps: int | None = None,
+        observations: Any = None,
         work_folder: Path | None = None,
         deadline: float | None = None,
         progress: Callable[[str, int, int], None] | None = None,
         say: Callable[[str], None] | None = None,
     ) -> "Context":
-        """A context that plays that environment; its wrappers are the policy's own unless given."""
+        """A context that plays that environment; its wrappers are the policy's own unless given.
+
+        Raises:
+            LilliputError: observations are given, and are none, not finite or not of the policy's shape.
+        """
         from lilliput.policies.play import EnvironmentSpec
 
         wrappers = policy.provenance.wrappers if wrappers is None else wrappers
         spec = EnvironmentSpec(environment, tuple(wrappers), dict(environment_kwargs or {}), max_steps)
-        return cls(policy, spec, seed, None, work_folder, deadline, progress, say)
+        given = None if observations is None else _checked(policy, observations)
+        return cls(policy, spec, seed, given, work_folder, deadline, progress, say)
 
     @classmethod
     def from_observations(cls, policy: Policy, observations: Any, seed: int = 0) -> "Context":
@@ -84,12 +90,7 @@ class Context:
         Raises:
             LilliputError: they are none, not finite or not of the policy's shape.
         """
-        given = spaces.flatten(policy.observation_space, observations)
-        if not len(given) or not np.isfinite(given).all():
-            raise LilliputError(
-                f"{len(given)} calibration observations; at least one is needed, and all must be finite"
-            )
-        return cls(policy, None, seed, given)
+        return cls(policy, None, seed, _checked(policy, observations))
 
     @property
     def has_observations(self) -> bool:
@@ -106,7 +107,8 @@ class Context:
         """
         key = (source, n, draw)
         if key not in self._collected:
-            found = self._given(n, source, draw) if self.environment is None else self._collect(n, source, draw)
+            own = self.given is not None and (source, draw) == ("on_policy", 0)
+            found = self._given(n, source, draw) if own or self.environment is None else self._collect(n, source, draw)
             found.flags.writeable = False
             self._collected[key] = found
         return self._collected[key]
@@ -170,6 +172,13 @@ class Context:
             deadline=self.deadline,
             progress=progress,
         )
+
+
+def _checked(policy: Policy, observations: Any) -> np.ndarray:
+    given = spaces.flatten(policy.observation_space, observations)
+    if not len(given) or not np.isfinite(given).all():
+        raise LilliputError(f"{len(given)} calibration observations; at least one is needed, and all must be finite")
+    return given
 
 
 def _rollout_source(source: Source) -> "play.Source":
