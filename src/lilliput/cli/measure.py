@@ -63,10 +63,13 @@ def measure(
     given = [f"--{name.replace('_', '-')}" for name, value in wanted.items() if value is not None and name != "volts"]
     if given:
         raise click.UsageError(f"{given[0]} needs --target, such as cortex-m4")
+    from lilliput.policies.artifact import read_artifact
     from lilliput.study.artifact import measure_artifact
-    from lilliput.study.environment import keyword_arguments
+    from lilliput.study.environment import elsewhere, keyword_arguments
 
     kwargs = keyword_arguments(environment_kwargs)
+    for caveat in elsewhere(read_artifact(folder).manifest.environment, environment) if environment else ():
+        click.echo(f"note: {caveat}", err=True)
     with progress.shown(quiet=as_json) as report:
         found = measure_artifact(folder, environment, kwargs, episodes, seed, report, max_steps)
     if as_json:

@@ -79,6 +79,8 @@ def test_our_own_file_has_its_normalizer_inside(tmp_path: Path) -> None:
     assert load_policy(tmp_path / "small.lilliput").digest == policy.digest
     with pytest.raises(LilliputError, match="has its normalizer inside already"):
         load_policy(tmp_path / "small.lilliput", normalizer=FOLDER / "vecnormalize.pkl")
+    with pytest.raises(LilliputError, match="has its normalizer inside, which cannot be left out"):
+        load_policy(tmp_path / "small.lilliput", normalizer=False)
 
 
 def test_a_file_is_known_by_its_content_and_not_by_its_name(tmp_path: Path) -> None:

@@ -138,6 +138,10 @@ def load_policy(
                 statistics, notes = found.path, (*notes, *found.notes)
         if statistics is not None:
             policy = _normalized(policy, statistics)
+        elif normalizer is False and _has_normalizer(policy):
+            raise LilliputError(
+                f"{name} has its normalizer inside, which cannot be left out; leave --no-normalizer away"
+            )
         if rescale_action is not None:
             policy = rebounded(policy, answers, name, moved=rescale_action)
     if unused := answers.unused():
@@ -203,11 +207,14 @@ def _read_file(path: Path) -> bytes:
         raise LilliputError(f"{str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
+def _has_normalizer(policy: Policy) -> bool:
+    """Whether the first layer normalizes; an image's division by 255 has one number for all."""
+    return any(isinstance(layer, layers.Standardize) and layer.mean.shape for layer in policy.layers[:1])
+
+
 def _normalized(policy: Policy, path: Path) -> Policy:
     """The policy with the normalizer of that file as its first layer."""
-    if policy.provenance.recipe or any(
-        isinstance(layer, layers.Standardize) and layer.mean.shape for layer in policy.layers[:1]
-    ):
+    if policy.provenance.recipe or _has_normalizer(policy):
         raise LilliputError(
             f"{policy.provenance.source or 'the policy'} has its normalizer inside already; leave normalizer= away"
         )
