@@ -21,7 +21,7 @@ from lilliput.policies.load import load_policy
 from lilliput.policies.load.vecnormalize import read_normalizer
 from lilliput.policies.policy import Policy
 
-N_QUICK = 40
+N_QUICK = 12
 """Mutations of each seed file in the quick suite."""
 N_SLOW = 250
 MAX_CALLS = 1_000_000
