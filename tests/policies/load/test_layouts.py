@@ -51,16 +51,17 @@ def squashed(x: np.ndarray) -> np.ndarray:
     return 2 * np.tanh(x)
 
 
-def norms(names: tuple[str, str], keys: tuple[str, str], width: int) -> State:
+def norms(names: tuple[str, ...], keys: tuple[str, str], width: int) -> State:
     rng = np.random.default_rng(2)
     return {f"{name}.{key}": rng.uniform(0.5, 2, width).astype("f4") for name in names for key in keys}
 
 
-SFUJIM = named([5, 16, 16, 2], ["l1", "l2", "l3"])
-PRANZ = named([5, 16, 16, 2], ["linear1", "linear2", "mean_linear"])
-PRANZ |= dense("log_std_linear", 16, 2, np.random.default_rng(3))
-HIDDEN = named([5, 16, 16, 2], ["hidden1", "hidden2", "mu"]) | dense("log_std", 16, 2, np.random.default_rng(3))
-LAYER_NORM = named([5, 16, 16, 2], ["fc1", "fc2", "mu"]) | norms(("bn1", "bn2"), ("weight", "bias"), 16)
+SFUJIM = named([5, 256, 256, 2], ["l1", "l2", "l3"])
+PRANZ = named([5, 256, 256, 2], ["linear1", "linear2", "mean_linear"])
+PRANZ |= dense("log_std_linear", 256, 2, np.random.default_rng(3))
+HIDDEN = named([5, 256, 256, 2], ["hidden1", "hidden2", "mu"]) | dense("log_std", 256, 2, np.random.default_rng(3))
+LAYER_NORM = named([5, 400, 300, 2], ["fc1", "fc2", "mu"])
+LAYER_NORM |= norms(("bn1",), ("weight", "bias"), 400) | norms(("bn2",), ("weight", "bias"), 300)
 ERL = named([5, 16, 16, 2], ["w_l1", "w_l2", "w_out"]) | norms(("lnorm1", "lnorm2"), ("gamma", "beta"), 16)
 UDACITY = named([5, 16, 16, 3], ["fc1", "fc2", "fc3"])
 CONTINUOUS = named([5, 16, 16, 2], ["fc1", "fc2", "mu"]) | {"log_std": np.full((1, 2), 0.5, "f4")}
@@ -260,8 +261,8 @@ NEARLY = {
         {key: array for key, array in LAYER_NORM.items() if not key.startswith("bn2")},
         "but has no bn2.weight|bias",
     ),
-    "SAC with a deep mean": (PRANZ | dense("linear3", 16, 16, np.random.default_rng(0)), "linear3.weight"),
-    "SAC without a deviation": (named([5, 16, 16, 2], ["linear1", "linear2", "mean_linear"]), "no log_std_linear|give"),
+    "SAC with a deep mean": (PRANZ | dense("linear3", 256, 256, np.random.default_rng(0)), "linear3.weight"),
+    "SAC without a deviation": (named([5, 16, 16, 2], ["linear1", "linear2", "mean_linear"]), "give --activation"),
     "heads that share a layer": (
         named([5, 16], ["fc1"]) | named([16, 2], ["fc2"]) | named([16, 1], ["fc3"]),
         "does not say|a weight of shape",
@@ -274,6 +275,30 @@ NEARLY = {
     "statistics beside the state": ({"model_state_dict": PPO, "obs_mean": V, "obs_var": V}, "obs_mean"),
     "statistics as numbers": ({"model": DQN, "obs_mean": [0.0, 1.0, 2.0, 3.0, 4.0]}, "'obs_mean', 5 numbers"),
     "another activation by its config": ({"model": DQN, "args": {"activation": "nn.Tanh"}}, "args.activation is 'nn.T"),
+    "TD3's names and other sizes": (named([5, 64, 64, 2], ["l1", "l2", "l3"]), "give --activation .* and --action"),
+    "SAC's names and other sizes": (
+        named([5, 64, 64, 2], ["linear1", "linear2", "mean_linear"]) | named([64, 2], ["log_std_linear"]),
+        "give --activation .* and --action",
+    ),
+    "a note that observations were normalized": (
+        {"model": DQN, "config": {"normalize_observations": True}},
+        "normalize_observations is true and holds no statistics",
+    ),
+    "a Stable-Baselines3 policy out of its zip": (
+        mlp("mlp_extractor.policy_net", [5, 64, 64]) | named([64, 2], ["action_net"]),
+        "give the zip itself",
+    ),
+    "weights with a norm of their own": (
+        {"network.0.weight_g": V, "network.0.weight_v": np.ones((5, 5), "f4"), "network.0.bias": V},
+        "no layout|is almost",
+    ),
+    "pruned weights with their masks": (
+        {"actor.0.weight_orig": np.ones((5, 5), "f4"), "actor.0.weight_mask": np.ones((5, 5), "f4"), "actor.0.bias": V},
+        "no layout|is almost",
+    ),
+    "a learned slope": ({"network.1.weight": V[:1]} | DQN, "network.1 has weight|module network.1|give --activation"),
+    "an average beside the network": ({"model": DQN, "ema": DQN}, "no layout|is almost"),
+    "codes of a quantized network": (extra(DQN, network__0__scale=V[:1]), "network.0.scale besides"),
     "an object beside the state": (
         {"model": DQN, "obs_rms": Pickled("baselines.RunningMeanStd", {"mean": V})},
         "a pickled baselines.RunningMeanStd under 'obs_rms'",
@@ -289,6 +314,21 @@ def test_what_is_nearly_known_is_refused_with_the_reason(what: str, tmp_path: Pa
         load_policy(written(value, tmp_path))
     assert "\n" not in str(caught.value)
     assert "save the whole state_dict" not in str(caught.value)
+
+
+@pytest.mark.parametrize("what", [what for what, (_, message) in NEARLY.items() if "activation" not in message])
+def test_no_answer_makes_somebody_else_s_file_one_of_ours(what: str, tmp_path: Path) -> None:
+    path = written(NEARLY[what][0], tmp_path)
+    for action in ("discrete", "continuous", "tanh"):
+        with pytest.raises(LilliputError):
+            load_policy(path, activation="relu", action=action, **({} if action == "discrete" else BOX))
+
+
+def test_norms_and_statistics_that_are_said_are_heard(tmp_path: Path) -> None:
+    policy = load_policy(written(LAYER_NORM, tmp_path), **BOX)
+    assert "norms are taken as torch's LayerNorm, epsilon 1e-05" in policy.provenance.guesses
+    noted = written({"model": DQN, "config": {"normalize_observations": True}}, tmp_path)
+    assert load_policy(noted, normalizer=False).digest == load_policy(written(DQN, tmp_path, "plain.pt")).digest
 
 
 def test_a_limit_that_the_file_names_counts(tmp_path: Path) -> None:

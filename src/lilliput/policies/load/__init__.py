@@ -117,7 +117,16 @@ def load_policy(
         LilliputError: no such file, one that cannot be read, or a policy of a kind that Lilliput does not have.
     """
     worn = None if wrappers is None else tuple(format_wrapper(wrapper) for wrapper in parse_wrappers(wrappers))
-    answers = Answers(output, activation, action, action_low, action_high, environment, environment_kwargs or {})
+    answers = Answers(
+        output,
+        activation,
+        action,
+        action_low,
+        action_high,
+        environment,
+        environment_kwargs or {},
+        normalizer is not None,
+    )
     path = Path(source)
     if path.is_dir():
         path = rl_zoo.zip_of_folder(path)

@@ -43,6 +43,7 @@ class Answers:
         activation: of the hidden layers, a key of ACTIVATIONS; action: a key of ACTIONS.
         low, high: the bounds of the action, one number or one each.
         environment: the id of an environment whose bounds the action has, where the file has none.
+        normalizer: whether the observation's statistics were given, or said to be none.
 
     Raises:
         LilliputError: a name or bound that cannot be.
@@ -55,6 +56,7 @@ class Answers:
     high: Bound | None = None
     environment: str | None = None
     environment_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    normalizer: bool = False
     taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:

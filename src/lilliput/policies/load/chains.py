@@ -32,6 +32,8 @@ class Chain:
         what: the program, as errors and docs spell it; algorithm: as provenance does.
         linear: names of the Linear layers, the action's last; norms: of what stands behind the hidden ones.
         activation: of the hidden layers; action: how outputs become an action. None: programs differ.
+        units: the sizes of hidden layers that the program gives, where its names are anybody's; of other sizes the file
+            is taken for another program's, and activation and action have to be said.
         std: the key of one log standard deviation an action; spread: of Linear layers for it.
         normalizer: keys of mean and variance, and the clip.
     """
@@ -41,6 +43,7 @@ class Chain:
     linear: tuple[str, ...]
     activation: str | None
     action: str | None
+    units: tuple[tuple[int, ...], ...] = ()
     norms: tuple[str, ...] = ()
     norm_keys: tuple[str, str] = ("weight", "bias")
     std: str = ""
@@ -52,7 +55,9 @@ def _read(chain: Chain, saved: Saved, source: Source) -> Policy:
     state, name = saved.arrays, saved.name
     guesses: list[str] = []
     hidden, action = source.answers.take("activation"), source.answers.take("action")
-    if chain.activation is None or chain.action is None:
+    units = tuple(state[f"{key}.weight"].shape[0] for key in chain.linear[:-1] if f"{key}.weight" in state)
+    known = not chain.units or units in chain.units
+    if not known or chain.activation is None or chain.action is None:
         activation, head = source.answers.hidden_and_action(name)
     else:
         activation, head = ACTIVATIONS[hidden or chain.activation], action or chain.action
@@ -93,16 +98,25 @@ def _standardize(normalizer: tuple[str, str, float], saved: Saved) -> Layer:
 
 
 CHAINS: Final = (
-    Chain("sfujim's TD3", "TD3 or DDPG", ("l1", "l2", "l3"), "relu", "tanh"),
+    Chain("sfujim's TD3", "TD3 or DDPG", ("l1", "l2", "l3"), "relu", "tanh", ((256, 256), (400, 300))),
     Chain(
         "pytorch-soft-actor-critic",
         "SAC",
         ("linear1", "linear2", "mean_linear"),
         "relu",
         "tanh",
+        units=((256, 256),),
         spread=("log_std_linear",),
     ),
-    Chain("alirezakazemipour's SAC", "SAC", ("hidden1", "hidden2", "mu"), "relu", "tanh", spread=("log_std",)),
+    Chain(
+        "alirezakazemipour's SAC",
+        "SAC",
+        ("hidden1", "hidden2", "mu"),
+        "relu",
+        "tanh",
+        ((256, 256),),
+        spread=("log_std",),
+    ),
     Chain(
         "alirezakazemipour's Continuous-PPO",
         "PPO",
@@ -112,7 +126,15 @@ CHAINS: Final = (
         std="log_std",
         normalizer=("state_rms_mean", "state_rms_var", 5.0),
     ),
-    Chain("DDPG with layer norms bn1 and bn2", "DDPG", ("fc1", "fc2", "mu"), "relu", "tanh", norms=("bn1", "bn2")),
+    Chain(
+        "DDPG with layer norms bn1 and bn2",
+        "DDPG",
+        ("fc1", "fc2", "mu"),
+        "relu",
+        "tanh",
+        ((400, 300),),
+        norms=("bn1", "bn2"),
+    ),
     Chain(
         "evolutionary reinforcement learning (ERL)",
         "DDPG",

@@ -89,6 +89,11 @@ def refusal(saved: Saved, layouts: Sequence[Layout]) -> LilliputError:
     if not saved.arrays:
         return LilliputError(f"{saved.name} holds no tensors; save policy.state_dict() with torch.save")
     keys = saved.arrays
+    if any(key.startswith(("mlp_extractor.", "actor.latent_pi.", "q_net.q_net.")) for key in keys):
+        return LilliputError(
+            f"{saved.name} is a policy's state dict out of a Stable-Baselines3 zip, which also says the spaces and the "
+            "activation; give the zip itself"
+        )
     nearest = min(layouts, key=lambda layout: len(layout.missing(keys)) + len(layout.left_over(keys)))
     gone, over = nearest.missing(keys), nearest.left_over(keys)
     if len(gone) * 2 <= len(nearest.keys) and len(over) < len(keys):

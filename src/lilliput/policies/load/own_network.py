@@ -11,7 +11,7 @@ from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
 from lilliput.policies.policy import Policy, Provenance
 
-_OTHERS = re.compile(r"critic|value|target|\bqf?\d?\b|\bv\b|std|sigma|log|\[\d+\]", re.IGNORECASE)
+_OTHERS = re.compile(r"mlp_extractor|critic|value|target|\bqf?\d?\b|\bv\b|std|sigma|log|\[\d+\]", re.IGNORECASE)
 """In the name of a layer that may be no part of the chain, whatever its shape."""
 
 

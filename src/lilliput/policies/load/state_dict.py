@@ -1,12 +1,13 @@
 """Files of torch.save: by the one layout that has all of their keys, or by the classes of a module; or refused."""
 
+import dataclasses
 import re
 from typing import Final
 
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.policies import spaces
+from lilliput.policies import layers, spaces
 from lilliput.policies.load import chains, cleanrl, own_network, rsl_rl, simulators
 from lilliput.policies.load.answers import ACTIVATIONS
 from lilliput.policies.load.ikostrikov import is_ikostrikov, read_ikostrikov
@@ -21,7 +22,9 @@ from lilliput.policies.policy import Policy
 LAYOUTS: Final[tuple[Layout, ...]] = (*cleanrl.LAYOUTS, *chains.LAYOUTS, *rsl_rl.LAYOUTS, *simulators.LAYOUTS)
 """The layouts, in the order in which they are tried; docs/formats.md lists them."""
 
+TORCH_EPSILON = 1e-5
 _STATISTICS = re.compile(r"(?i)obs|state|norm|rms|mean|std|var")
+_NORMALIZED = re.compile(r"(?i)norm\w*(obs|state|input)|(obs|state|input)\w*norm")
 _LIMIT = re.compile(r"(?i)max_action|act(ion)?_limit|action_(scale|bound|high|max)|max_torque")
 
 
@@ -43,8 +46,8 @@ def read_state_dict(source: Source) -> Policy:
         policy = own_network.read_chain(found, source)
     else:
         raise refusal(found, LAYOUTS)
-    _check_values(found, policy)
-    return policy
+    _check_values(found, policy, source)
+    return _with_norms(policy)
 
 
 def _read_module(found: Saved, source: Source) -> Policy:
@@ -62,7 +65,15 @@ def _read_module(found: Saved, source: Source) -> Policy:
     )
 
 
-def _check_values(found: Saved, policy: Policy) -> None:
+def _with_norms(policy: Policy) -> Policy:
+    """The policy with a word on its layer norms, which group norms are not told from by their keys."""
+    if not any(isinstance(layer, layers.LayerNorm) and layer.epsilon == TORCH_EPSILON for layer in policy.layers):
+        return policy
+    guesses = (*policy.provenance.guesses, f"norms are taken as torch's LayerNorm, epsilon {TORCH_EPSILON:g}")
+    return dataclasses.replace(policy, provenance=dataclasses.replace(policy.provenance, guesses=guesses))
+
+
+def _check_values(found: Saved, policy: Policy, source: Source) -> None:
     """Nothing, unless the file says something beside its arrays that the policy contradicts or would lose.
 
     Raises:
@@ -78,6 +89,11 @@ def _check_values(found: Saved, policy: Policy) -> None:
                 raise LilliputError(
                     f"{found.name} holds {path[:60]!r}, {n_inputs} numbers of the observation that would be lost; "
                     f"{WAY_OUT}"
+                )
+            case True if _NORMALIZED.search(key) and layers.Standardize not in used and not source.answers.normalizer:
+                raise LilliputError(
+                    f"{found.name} says that {path[:60]} is true and holds no statistics of the observation; give them "
+                    "as --normalizer FILE, or --no-normalizer"
                 )
             case int() | float() if limit is not None and _LIMIT.fullmatch(key) and not np.isclose(limit, value):
                 raise LilliputError(
