@@ -65,6 +65,8 @@ def test_the_best_model_of_a_run_takes_the_run_s_statistics(tmp_path: Path) -> N
         ("dict(norm_obs=False, norm_reward=True)", False),
         ("\"{'norm_obs': False, 'norm_reward': True}\"", False),
         ("{norm_obs: false, norm_reward: true}", False),
+        ("true\n  - - normalize_kwargs\n    - {norm_obs: false, norm_reward: true}", False),
+        ("true\n  - - normalize_kwargs\n    - {norm_obs: true, norm_reward: false}", True),
         ("null", False),
     ],
 )
@@ -150,3 +152,20 @@ def test_arguments_of_the_environment_are_noted(tmp_path: Path) -> None:
     run = run_folder(tmp_path, "normalize: false")
     (run / "Still-v0" / "env_kwargs.yml").write_text("{gravity: 3}")
     assert any("gravity" in guess for guess in load_policy(run).provenance.guesses)
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+def test_a_folder_of_the_hub_holds_everything_side_by_side(normalized: bool, tmp_path: Path) -> None:
+    """What `rl_zoo3.push_to_hub` uploads; `ppo-Still-v0/` is the zip, unpacked."""
+    (tmp_path / "ppo-Still-v0").mkdir()
+    (tmp_path / "ppo-Still-v0" / "policy.pth").touch()
+    (tmp_path / "ppo-Still-v0.zip").write_bytes((FOLDER / "ppo.zip").read_bytes())
+    (tmp_path / "train_eval_metrics.zip").write_bytes(b"PK")
+    (tmp_path / "config.yml").write_text(ordered(f"env_wrapper: {TIME}", f"normalize: {str(normalized).lower()}"))
+    (tmp_path / "args.yml").write_text(ordered("algo: ppo", "env: Still-v0", "seed: 1"))
+    (tmp_path / "vec_normalize.pkl").write_bytes((FOLDER / "vecnormalize.pkl").read_bytes())
+    for source in (tmp_path, tmp_path / "ppo-Still-v0.zip", tmp_path / "ppo-Still-v0"):
+        policy = load_policy(source)
+        assert policy.provenance.environment == "Still-v0"
+        assert policy.provenance.wrappers == ("time_feature",)
+        assert isinstance(policy.layers[0], layers.Standardize) is normalized

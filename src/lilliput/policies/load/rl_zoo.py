@@ -1,4 +1,4 @@
-"""An rl-zoo training folder: the zip, and beside it config.yml, args.yml and vecnormalize.pkl."""
+"""An rl-zoo folder, as training or its hub lays it out: the zip, config.yml, args.yml, env_kwargs.yml, statistics."""
 
 import re
 from dataclasses import dataclass
@@ -22,6 +22,10 @@ MAX_DEPTH = 20
 MAX_SIDE_BYTES = 64 << 20
 
 _ORDERED_DICT = "tag:yaml.org,2002:python/object/apply:collections.OrderedDict"
+_METRICS = "train_eval_metrics.zip"
+"""Beside a policy of the hub: what its training measured."""
+_STATISTICS = ("vecnormalize.pkl", "vec_normalize.pkl")
+
 _RUN = re.compile(r"(.+)_\d+")
 
 _TIME_FEATURE = (
@@ -73,7 +77,7 @@ def zip_of_folder(folder: Path) -> Path:
     inner = folder.parent / f"{folder.name}.zip"
     if inner.is_file() and ((folder / "config.yml").is_file() or not any(folder.glob("*.zip"))):
         return inner
-    zips = sorted(folder.glob("*.zip"))
+    zips = sorted(path for path in folder.glob("*.zip") if path.name != _METRICS)
     run = _RUN.fullmatch(folder.name)
     named = [path for path in zips if run and path.stem == run.group(1)] or [
         path for path in zips if (folder / path.stem).is_dir()
@@ -87,26 +91,28 @@ def zip_of_folder(folder: Path) -> Path:
 
 
 def side_of_zip(path: Path) -> Side:
-    """What stands beside the zip in rl-zoo's layout (`Env.zip` and `Env/`).
+    """What stands beside the zip in rl-zoo's layouts: `Env.zip` and `Env/`, or on the hub all in one folder.
 
     Raises:
         LilliputError: a configuration file that cannot be read, or one that names a wrapper outside of the closed list.
     """
     run = _RUN.fullmatch(path.parent.name)
     folders = [path.parent / path.stem] + ([path.parent / run.group(1)] if run else [])
-    folder = next((f for f in folders if (f / "config.yml").is_file() or (f / "vecnormalize.pkl").is_file()), None)
+    folder = next((f for f in folders if any((f / name).is_file() for name in ("config.yml", *_STATISTICS))), None)
     if folder is None:
-        return Side()
+        if not all((path.parent / name).is_file() for name in ("config.yml", "args.yml")):
+            return Side()
+        folder = path.parent
     config = read_yaml(folder / "config.yml")
     arguments = read_yaml(folder / "args.yml")
     environment_arguments = read_yaml(folder / "env_kwargs.yml")
-    statistics = folder / "vecnormalize.pkl"
-    normalized = _normalized(config.get("normalize")) if config else None
+    statistics = next((folder / name for name in _STATISTICS if (folder / name).is_file()), None)
+    normalized = _normalized(config.get("normalize"), config.get("normalize_kwargs")) if config else None
     return Side(
         environment=_text(arguments.get("env")),
         algorithm=_text(arguments.get("algo")),
         wrappers=_wrappers(config, (folder / "config.yml").name) if config else None,
-        normalizer=statistics if statistics.is_file() and normalized == "observations" else None,
+        normalizer=statistics if normalized == "observations" else None,
         normalized=normalized,
         folders=(folder,),
         notes=(f"the environment was made with the arguments {str(environment_arguments)[:200]}",)
@@ -119,11 +125,11 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _normalized(value: Any) -> Literal["observations", "rewards", "nothing"]:
-    """What is normalized: observations too for true, or for the text of a dict that does not say norm_obs=False."""
+def _normalized(value: Any, arguments: Any) -> Literal["observations", "rewards", "nothing"]:
+    """What is normalized: observations too for true, or for the text of a dict, unless that says norm_obs=False."""
     if value in (None, False, ""):
         return "nothing"
-    text = str(value).replace(" ", "").replace("'", "").replace('"', "")
+    text = f"{value} {arguments}".replace(" ", "").replace("'", "").replace('"', "")
     return "rewards" if "norm_obs=False" in text or "norm_obs:False" in text else "observations"
 
 
