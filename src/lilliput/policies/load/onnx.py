@@ -12,7 +12,7 @@ from lilliput.policies import spaces
 from lilliput.policies.load import flow, flow_layers, onnx_node, onnx_output, onnx_run
 from lilliput.policies.load.flow import Choices, Flow
 from lilliput.policies.load.onnx_constant import Constant, folded
-from lilliput.policies.load.onnx_graph import DOMAINS, Graph, check_names
+from lilliput.policies.load.onnx_graph import DOMAINS, Graph, check_names, constant_node
 from lilliput.policies.load.source import Source
 from lilliput.policies.play.wrappers import TransposeImage, format_wrapper
 from lilliput.policies.policy import Policy, Provenance
@@ -20,8 +20,6 @@ from lilliput.policies.policy import Policy, Provenance
 FRAMEWORK = "onnx"
 ROWS = 7
 """Observations that a free batch is followed with: a number that no reshape hits by chance, and small."""
-
-_LINEAR = ("Gemm", "MatMul", "Conv", "MatMulInteger", "ConvInteger", "LSTM", "GRU", "RNN", "QLinearMatMul", "QGemm")
 
 
 def read_onnx(source: Source) -> Policy:
@@ -44,37 +42,12 @@ def read_onnx(source: Source) -> Policy:
     if source.action == "tanh":
         raise LilliputError(f"{name}: what an ONNX file gives is the action or a choice; leave action='tanh' away")
     check_names(model.graph, name)
-    output, guess = _action_output(model, source)
+    output, guess = onnx_output.action_output(model, source)
     graph = Graph(model, output, source.folder, name)
     guesses = [guess] if guess else []
     read = _read(graph, source, guesses)
     onnx_run.check(read.policy, graph, read.run)
     return read.policy
-
-
-def _action_output(model: Any, source: Source) -> tuple[str, str]:
-    """The output that is the action, and what was guessed."""
-    names = [value.name for value in model.graph.output]
-    if len(names) > 1:
-        varying = [one for one in names if _has_weights(model, one, source)]
-        if source.output is None or source.output in varying:
-            names = varying or names
-    return onnx_output.choose(names, source.output, source.name)
-
-
-def _has_weights(model: Any, output: str, source: Source) -> bool:
-    """Whether a linear layer leads to the output: no constants, and no inputs passed through."""
-    producers = {key: node for node in model.graph.node for key in node.output if key}
-    todo, seen = [output], set()
-    while todo:
-        node = producers.get(todo.pop())
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
-        if node.op_type in _LINEAR:
-            return True
-        todo += [key for key in node.input if key]
-    return False
 
 
 @final
@@ -140,6 +113,8 @@ def _read_as(graph: Graph, source: Source, batch: _Batch, dims: list[list[int]],
             if node.op_type == "ArgMax" and isinstance(result, Choices):
                 scores[id(result.groups[0])] = node.input[0]
     result = values.get(graph.output)
+    if isinstance(result, _Refused):
+        raise result.error
     if not isinstance(result, Flow | Choices):
         raise LilliputError(f"{name}: the output {graph.output[:40]!r} does not depend on the observation")
     sizes, last = _chosen(result, source, guesses, graph.output, name)
@@ -174,6 +149,25 @@ def _shape(boxes: Sequence[spaces.Box]) -> tuple[int, ...]:
     return boxes[0].shape if len(boxes) == 1 else (sum(box.size for box in boxes),)
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class _Refused:
+    """A value that no policy here can hold, of a known shape: what only its shape is needed for may go on."""
+
+    error: LilliputError
+    shape: tuple[int, ...]
+
+
+_ELEMENTWISE = frozenset(
+    (
+        "Abs", "Add", "Cast", "Celu", "Clip", "Cos", "Div", "Equal", "Exp", "Greater", "Identity", "Less", "Log", "Max",
+        "Min", "Mish", "Mul", "Neg", "Not", "PRelu", "Pow", "RandomNormalLike", "Reciprocal", "Selu", "Sign", "Sin",
+        "Softplus", "Sqrt", "Sub", "Where",
+    )
+)  # fmt: skip
+"""Operators that give the shape to which what they take is broadcast."""
+
+
 def _evaluated(graph: Graph, node: Any, values: dict[str, Any]) -> list[Any]:
     if node.op_type.startswith(("QLinear", "QGemm")):
         raise LilliputError(
@@ -188,16 +182,41 @@ def _evaluated(graph: Graph, node: Any, values: dict[str, Any]) -> list[Any]:
     if missing:
         raise LilliputError(f"{graph.name}: {node.op_type[:40]} takes {missing[0][:40]!r}, which nothing gives")
     arguments = [values[key] if key else None for key in node.input]
+    refused = next((one for one in arguments if isinstance(one, _Refused)), None)
+    if refused is not None and node.op_type == "Shape" and not node.attribute:
+        return [Constant(np.array(refused.shape, np.int64))]
     try:
-        if node.op_type == "Constant":
-            from lilliput.policies.load.onnx_graph import constant_node
+        if refused is not None:
+            raise refused.error
+        return _results(graph, node, arguments)
+    except LilliputError as found:
+        named = found if graph.name in str(found) else LilliputError(f"{graph.name}: {found}")
+        shape = _broadcast(arguments) if node.op_type in _ELEMENTWISE else None
+        if shape is None:
+            raise named from None
+        return [_Refused(named, shape)]
+    # Inputs too few, axes out of range, types of another kind: what a damaged node makes numpy and onnx raise.
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        raise LilliputError(
+            f"{graph.name}: node {node.op_type[:40]!r} is damaged, or used in a way that is not supported"
+        ) from error
 
-            return [Constant(constant_node(node, graph.name))]
-        if not any(isinstance(one, Flow | Choices) for one in arguments):
-            return list(folded(node, arguments, graph.opset))
-        return onnx_node.evaluate(node, arguments)
-    except LilliputError as error:
-        raise error if graph.name in str(error) else LilliputError(f"{graph.name}: {error}") from None
+
+def _results(graph: Graph, node: Any, arguments: list[Any]) -> list[Any]:
+    if node.op_type == "Constant":
+        return [Constant(constant_node(node, graph.name))]
+    if not any(isinstance(one, Flow | Choices) for one in arguments):
+        return list(folded(node, arguments, graph.opset))
+    return onnx_node.evaluate(node, arguments)
+
+
+def _broadcast(arguments: list[Any]) -> tuple[int, ...] | None:
+    """The shape of the arguments together; None where they do not fit."""
+    shapes = [one.array.shape if isinstance(one, Constant) else one.shape for one in arguments if one is not None]
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        return None
 
 
 def _chosen(

@@ -203,14 +203,14 @@ def _number(value: np.ndarray) -> np.ndarray:
 
 
 def _cast(node: Any, x: Flow) -> Flow:
-    from onnx import TensorProto, helper
+    from onnx import TensorProto
 
     kind = attribute(node, "to", 0)
     if kind in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16):
         return x
     if kind == TensorProto.UINT8:
         return onnx_quantized.cast_to_codes(x)
-    raise LilliputError(f"Cast to {helper.tensor_dtype_to_string(kind)}; supported: floats")
+    raise LilliputError(f"Cast to the type {TensorProto.DataType.Name(kind)}; supported: floats")
 
 
 def _linear(node: Any, x: Flow, arguments: list[Argument]) -> Flow:
@@ -330,6 +330,8 @@ def _new_shape(node: Any, x: Value, constants: list[np.ndarray | None]) -> tuple
                 return tuple(n for i, n in enumerate(shape) if i not in ones)
             rank = len(shape) + len(axes or ())
             at = {axis % rank for axis in axes or ()}
+            if len(at) != len(axes or ()):
+                raise LilliputError(f"Unsqueeze of the axes {axes} of a value of shape {shape}")
             rest = iter(shape)
             return tuple(1 if i in at else next(rest) for i in range(rank))
 

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from lilliput.errors import LilliputError
+from lilliput.policies.load.source import Source
 
 PLAIN = (
     "deterministic_continuous_actions",
@@ -88,3 +90,62 @@ def choose(names: Sequence[str], wanted: str | None, name: str) -> tuple[str, st
         f"{name} has the output{'s' if len(names) > 1 else ''} {shown}: which is the action cannot be told; name it "
         "(output=, --output NAME)"
     )
+
+
+_LINEAR = ("Gemm", "MatMul", "Conv", "MatMulInteger", "ConvInteger", "LSTM", "GRU", "RNN", "QLinearMatMul", "QGemm")
+
+
+def action_output(model: Any, source: Source) -> tuple[str, str]:
+    """The output of the model that is the action, and what was guessed ("" where nothing was).
+
+    Raises:
+        LilliputError: it cannot be told.
+    """
+    names = [value.name for value in model.graph.output]
+    wanted = source.output
+    if len(names) > 1:
+        # What no linear layer leads to is a constant, or an input passed through.
+        varying = [one for one in names if any(node.op_type in _LINEAR for node in _leading_to(model.graph, one))]
+        if wanted is None or wanted in varying:
+            names = varying or names
+    try:
+        return choose(names, wanted, source.name)
+    except LilliputError:
+        if wanted is None and _is_stable_baselines3(model.graph, names):
+            return names[0], (
+                "the file's outputs have no names that tell: taken as Stable-Baselines3's documented export, which "
+                "gives actions, values and log-probabilities"
+            )
+        raise
+
+
+def _is_stable_baselines3(graph: Any, names: Sequence[str]) -> bool:
+    """Whether there are an action, one number of a layer that is no part of it, and what is computed of the action."""
+    if len(names) != 3:
+        return False
+    action, value, log_prob = (_leading_to(graph, one) for one in names)
+    made = {key for node in log_prob for key in node.output}
+    # Only the shape is the action's own.
+    shaping = ("Reshape", "Identity", "Cast", "Squeeze", "Constant")
+    core = next((node for node in action if node.op_type not in shaping), None)
+    drawn = core is not None and bool(made & set(core.output))
+    sizes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    last = next((node for node in value if names[1] in node.output), None)
+    weights = (
+        [] if last is None or last.op_type not in ("Gemm", "MatMul") else [sizes.get(key, ()) for key in last.input]
+    )
+    is_value = any(len(shape) == 2 and 1 in shape for shape in weights) and last not in action
+    return drawn and is_value
+
+
+def _leading_to(graph: Any, output: str) -> list[Any]:
+    """The nodes that an output depends on."""
+    producers = {key: node for node in graph.node for key in node.output if key}
+    todo, seen, found = [output], set(), []
+    while todo:
+        node = producers.get(todo.pop())
+        if node is not None and id(node) not in seen:
+            seen.add(id(node))
+            found.append(node)
+            todo += [key for key in node.input if key]
+    return found

@@ -1,0 +1,116 @@
+"""Graphs that are nearly of a known kind: refused in one line, or read as onnxruntime runs them."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, numpy_helper
+from onnxruntime.capi import onnxruntime_pybind11_state as errors  # pyright: ignore[reportAttributeAccessIssue]
+from tests.policies.load.onnx_models import SIMPLE, WEIGHTS, build, f32, node
+
+from lilliput.errors import LilliputError
+from lilliput.policies import reference
+from lilliput.policies.load import load_policy
+
+UNARY = ("Relu", "Tanh", "Sigmoid", "Elu", "LeakyRelu", "Identity", "Neg", "Softmax", "Abs", "Exp", "Erf", "Flatten")
+BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "MatMul")
+RAN = (errors.Fail, errors.InvalidGraph, errors.InvalidArgument, errors.NotImplemented, errors.RuntimeException)
+
+
+def bases() -> list[bytes]:
+    """Small policies with a normalizer, SiLU, a layer norm spelled out, cut outputs and a choice."""
+    given = {
+        "mean": f32(5, seed=5),
+        "std": np.abs(f32(5, seed=6)) + np.float32(0.5),
+        "two": np.asarray(np.float32(2)),
+        "eps": np.asarray(np.float32(1e-5)),
+        "low": np.asarray(np.float32(-3)),
+        "high": np.asarray(np.float32(3)),
+        "first": np.array([0]),
+        "last": np.array([2]),
+        "axis": np.array([1]),
+        "to": np.array([-1, 8]),
+    }
+    normalized = [node("Sub", "obs mean", "c"), node("Div", "c std", "z"), node("Clip", "z low high", "n")]
+    silu = [node("Gemm", "n w0 b0", "h"), node("Sigmoid", "h", "s"), node("Mul", "h s", "a")]
+    norm = [
+        node("ReduceMean", "h", "m", axes=[-1]),
+        node("Sub", "h m", "x"),
+        node("Pow", "x two", "xx"),
+        node("ReduceMean", "xx", "v", axes=[-1]),
+        node("Add", "v eps", "ve"),
+        node("Sqrt", "ve", "r"),
+        node("Div", "x r", "a"),
+    ]
+    out = node("Gemm", "a w1 b1", "u", transB=1)
+    tanh = [out, node("Slice", "u first last axis", "mu"), node("Tanh", "mu", "action")]
+    choice = [node("Reshape", "a to", "f"), node("Gemm", "f w1 b1", "q", transB=1)]
+    choice.append(node("ArgMax", "q", "action", axis=1))
+    constants = WEIGHTS | given
+    return [
+        build([*normalized, *silu, *tanh], constants),
+        build([*SIMPLE[:1], *norm, *tanh], constants, opset=13),
+        build([*normalized, *silu, *choice], constants, outputs=[("action", TensorProto.INT64)]),
+    ]
+
+
+def mutated(data: bytes, rng: random.Random) -> bytes:
+    """The model with one to three small changes: another operator, input, attribute or constant."""
+    model = onnx.ModelProto.FromString(data)
+    graph = model.graph
+    for _ in range(rng.choice([1, 1, 2, 3])):
+        one: Any = rng.choice(list(graph.node))
+        match rng.randrange(5):
+            case 0 if one.op_type in UNARY:
+                one.op_type = rng.choice(UNARY)
+            case 0 if one.op_type in BINARY:
+                one.op_type = rng.choice(BINARY)
+            case 1 if len(one.input) > 1:
+                i, j = rng.sample(range(len(one.input)), 2)
+                one.input[i], one.input[j] = one.input[j], one.input[i]
+            case 2 if len(one.input):
+                names = [key for other in graph.node for key in other.output]
+                names += [tensor.name for tensor in graph.initializer] + ["obs"]
+                one.input[rng.randrange(len(one.input))] = rng.choice(names)
+            case 3 if len(one.attribute):
+                attribute = rng.choice(list(one.attribute))
+                attribute.i, attribute.f = rng.choice([-2, -1, 0, 1, 2]), rng.choice([0.0, 0.5, 2.0, -1.0])
+                if len(attribute.ints):
+                    attribute.ints[0] = rng.choice([-2, -1, 0, 1, 2])
+            case _:
+                tensor = rng.choice(list(graph.initializer))
+                changed = numpy_helper.to_array(tensor) * rng.choice([-1, 2])
+                kept = numpy_helper.to_array(tensor).dtype
+                tensor.CopyFrom(numpy_helper.from_array(np.asarray(changed, kept), tensor.name))
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_mutated_graph_is_refused_or_read_as_it_runs(seed: int, tmp_path: Path) -> None:
+    rng = random.Random(seed)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    path = tmp_path / "policy.onnx"
+    x = f32(60, 5, scale=3.0, seed=seed)
+    for _ in range(40):
+        data = mutated(rng.choice(bases()), rng)
+        path.write_bytes(data)
+        try:
+            policy = load_policy(path)
+        except LilliputError:
+            continue
+        try:
+            ran = onnxruntime.InferenceSession(data, options).run(["action"], {"obs": x})
+        except RAN:  # by a node that the action does not need
+            continue
+        expected, actual = np.asarray(ran[0]).reshape(len(x), -1), reference.act(policy, x).reshape(len(x), -1)
+        if policy.is_discrete and expected.shape[1] > 1:
+            expected = expected.argmax(axis=1)[:, None]
+        if policy.is_discrete:
+            assert (expected == actual).mean() > 0.9
+        else:
+            np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
