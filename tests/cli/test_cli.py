@@ -65,6 +65,32 @@ def test_show_in_words_and_in_json(run, source):
     assert sum(layer["bytes"] for layer in found["layers"]) == found["model_bytes"]
 
 
+def test_show_lists_the_inputs_that_are_not_read(run, tmp_path):
+    from lilliput.policies import layers, policy, spaces
+
+    def written(name, *stack):
+        box, one = np.full(4, np.inf), np.ones(1)
+        path = tmp_path / f"{name}.lilliput"
+        policy.write(policy.Policy(spaces.Box((4,), -box, box), spaces.Box((1,), -one, one), stack), path)
+        return path
+
+    def dense(*weights):
+        return layers.Dense(np.array([weights], np.float32), None)
+
+    selected = layers.SelectInputs(np.array([0, 2, 3], np.uint16))
+    for name, stack, unread, words in (
+        ("all", (dense(1, 2, 3, 4),), [], None),
+        ("zero", (dense(1, 0, 3, 0),), [1, 3], "not read     inputs 1, 3"),
+        ("selected", (selected, dense(1, 2, 0)), [1, 3], "not read     inputs 1, 3"),
+        ("one", (selected, dense(1, 2, 3)), [1], "not read     input 1"),
+    ):
+        path = written(name, *stack)
+        assert json.loads(run("show", path, "--json")[1])["unread_inputs"] == unread
+        shown = run("show", path)[1]
+        assert ("not read" in shown) == bool(words)
+        assert not words or words in shown
+
+
 def test_show_says_what_students_can_learn_by(run, tmp_path):
     space = spaces.Box((2,), np.array(-np.inf), np.array(np.inf))
     layer, critic = (layers.Dense(np.ones((1, n), np.float32), None) for n in (2, 3))

@@ -19,6 +19,7 @@ def check(folder: Path, as_json: bool) -> None:
     Example: lilliput check small-c/
     """
     from lilliput.policies.export import check as check_artifact
+    from lilliput.policies.export import describe, failures
 
     result = check_artifact(folder)
     if as_json:
@@ -29,14 +30,14 @@ def check(folder: Path, as_json: bool) -> None:
                     "n_examples": result.n_examples,
                     "largest_difference": result.largest_difference,
                     "tolerance": result.tolerance,
+                    "flips": result.flips,
+                    "batch_is_exact": result.batch_is_exact,
+                    "failures": failures(result),
                 }
             )
         )
     if not result.ok:
-        raise LilliputError(
-            f"{folder}: the largest difference over {result.n_examples} examples is "
-            f"{result.largest_difference:.3g}; allowed {result.tolerance:.3g}"
-        )
+        raise LilliputError(f"{folder}: {describe(result)}")
     if not as_json:
         click.echo(
             f"{folder}: {result.n_examples} golden examples reproduced; largest difference "

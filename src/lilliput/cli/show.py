@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from lilliput.cli import option, reader
 from lilliput.policies.affine import QuantizedTensor
@@ -48,6 +49,7 @@ def summary(policy: Policy) -> dict[str, Any]:
         "n_parameters": policy.n_parameters,
         "n_nonzero_parameters": policy.n_nonzero_parameters,
         "n_macs": policy.n_macs,
+        "unread_inputs": unread_inputs(policy),
         "model_bytes": policy.model_bytes,
         "weight_bits": list(policy.weight_bits),
         "layers": [
@@ -77,6 +79,7 @@ def text(policy: Policy) -> str:
         ("learner", ", ".join(_learner(policy))),
         ("observation", spaces.describe(policy.observation_space)),
         ("action", spaces.describe(policy.action_space)),
+        ("not read", _inputs(unread_inputs(policy))),
         ("parameters", f"{policy.n_parameters:,} ({policy.n_nonzero_parameters:,} not zero)"),
         ("model bytes", f"{policy.model_bytes:,}"),
         ("digest", policy.digest[:16]),
@@ -102,6 +105,38 @@ def _learner(policy: Policy) -> list[str]:
     """What the source tells of the learner, which students can learn by."""
     known = (policy.critic, 'its critic (loss="regret")'), (policy.provenance.action_std, 'its spread (loss="kl")')
     return [words for there, words in known if there]
+
+
+def unread_inputs(policy: Policy) -> list[int]:
+    """The numbers of the flattened observation that no action depends on, as far as the first linear layer tells."""
+    from lilliput.policies import layers
+
+    read: np.ndarray | None = None
+    for layer in policy.layers:
+        match layer:
+            case layers.SelectInputs(indices=indices):
+                read = indices.astype(np.int64) if read is None else read[indices]
+            case layers.Standardize() | layers.Flatten():
+                pass
+            case layers.Dense() | layers.QuantizedDense():
+                weight = layer.weight.values if isinstance(layer.weight, QuantizedTensor) else layer.weight
+                used = np.flatnonzero(np.any(weight, axis=0))
+                read = used if read is None else read[used]
+                break
+            case _:
+                break
+    n = int(np.prod(layer_shapes(policy)[0]))
+    return [] if read is None else sorted(set(range(n)) - set(read.tolist()))
+
+
+def _inputs(unread: list[int]) -> str:
+    """At most twelve of them.
+
+    >>> _inputs([2]), _inputs([])
+    ('input 2', '')
+    """
+    rest = f" and {len(unread) - 12} more" if len(unread) > 12 else ""
+    return f"input{'s' * (len(unread) > 1)} {', '.join(map(str, unread[:12]))}{rest}" if unread else ""
 
 
 def _size(shape: tuple[int, ...]) -> str:

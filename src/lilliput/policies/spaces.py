@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never, final
 
 import numpy as np
-from jaxtyping import Float32, Num, Shaped
+from jaxtyping import Float32, Float64, Num, Shaped
 
 from lilliput.errors import LilliputError
 from lilliput.foreign_text import printable
@@ -154,6 +154,13 @@ def _batch(observations: Any, shape: tuple[int, ...]) -> Shaped[np.ndarray, "n .
 def network_input(space: ObservationSpace, observations: Any) -> Float32[np.ndarray, "n ..."]:
     """A batch of observations as the float32 numbers that the first layer takes."""
     return np.ascontiguousarray(flatten(space, observations), np.float32)
+
+
+def network_bounds(space: ObservationSpace) -> Float64[np.ndarray, "2 n"]:
+    """The lowest and the highest of each number that the first layer takes, flattened."""
+    boxes = (space,) if isinstance(space, Box) else tuple(box for _, box in space.boxes)
+    ends = [[np.broadcast_to(end, box.shape).reshape(-1) for end in (box.low, box.high)] for box in boxes]
+    return np.concatenate(ends, axis=1).astype(np.float64)
 
 
 def artifact_input(space: ObservationSpace, observations: Any) -> Num[np.ndarray, "n ..."]:

@@ -157,14 +157,14 @@ def test_a_range_far_from_zero_keeps_its_resolution() -> None:
     assert (np.abs(reference.act(one_for_all, x) - exact).mean(axis=0) > spread).all()
 
 
-def test_an_input_that_never_changes_is_added_exactly() -> None:
+def test_an_input_that_never_changed_far_from_zero_leaves_the_others_their_resolution() -> None:
     rng = np.random.default_rng(5)
     policy = mlp((3, 2), rng)
     x = real(rng, 500, 3)
     x[:, 1] = 1234.5
     exact = reference.act(policy, x)
     small = compress(policy, "quantize(scheme='static', input='per_dimension')", given_observations(policy, x))
-    assert np.abs(reference.act(small, x) - exact).max() < 0.1
+    assert np.abs(reference.act(small, x) - exact).max() < 0.1 * exact.std()
 
 
 def test_bias_correction_restores_the_mean_output() -> None:

@@ -1,5 +1,6 @@
 """Exporting: an artifact stands there whole and does what the policy does, or nothing stands there."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from tests.arrays import f32
 from lilliput.errors import LilliputError
 from lilliput.policies import artifact, layers, runtime, spaces
 from lilliput.policies.artifact import Artifact
-from lilliput.policies.export import FORMATS, check, describe, export
+from lilliput.policies.export import FORMATS, CheckResult, check, describe, export, failures
 from lilliput.policies.export.golden import Golden
 from lilliput.policies.export.onnx import build
 from lilliput.policies.policy import Policy, Provenance
@@ -148,7 +149,28 @@ def test_check_counts_flips(tmp_path: Path) -> None:
     made = export(choosing(), "onnx", tmp_path / "out")
     result = check(rewritten(made, lambda x, a: (x, np.where(np.arange(len(a)) < 3, 1 - a, a))))
     assert (result.ok, result.flips) == (False, 3)
-    assert "3 other choices" in describe(result)
+    assert "3 other choices; 3 of its choices are not the policy's: export again" in describe(result)
+
+
+GOOD = CheckResult(n_examples=64, largest_difference=0.0, flips=0, tolerance=1e-5, batch_is_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"n_examples": 0}, "no golden examples"),
+        ({"largest_difference": 2e-5}, "its actions are not the policy's"),
+        ({"largest_difference": np.inf}, "its actions are not the policy's"),
+        ({"flips": 2, "tolerance": 0.0, "largest_difference": 1.0}, "2 of its choices are not"),
+        ({"batch_is_exact": False}, "a batch gives other actions than its observations alone"),
+    ],
+)
+def test_every_failure_is_explained(change: dict[str, Any], words: str) -> None:
+    assert not failures(GOOD)
+    result = dataclasses.replace(GOOD, **change)
+    assert not result.ok
+    assert [words in clause for clause in failures(result)] == [True]
+    assert words in describe(result)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from lilliput.policies.compress.gptq import gptq
 from lilliput.policies.compress.mixed import allocations
 from lilliput.policies.compress.regression import moments, outputs, refitted, samples
 from lilliput.policies.compress.step import Step
+from lilliput.policies.compress.still import is_still, told, with_room
 from lilliput.policies.policy import Policy, replace_layers
 
 Scheme = Literal["dynamic", "static", "weight_only"]
@@ -64,7 +65,7 @@ class Quantize(Step):
     """
 
     NAME: ClassVar[str] = "quantize"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     SHOWN: ClassVar[tuple[str, ...]] = ("weight_bits", "activation_bits", "scheme")
 
     weight_bits: int | Literal["auto"] = 8
@@ -120,6 +121,11 @@ class Quantize(Step):
         if self._needs_observations:
             observations = context.observations(self.observations, self.source, self.draw)
             inputs = layer_inputs(policy, observations)
+        if self.input != "per_tensor":
+            first = next(index for index, layer in enumerate(policy.layers) if isinstance(layer, layers.Linear))
+            if first in todo:
+                for sentence in told(policy, first, inputs[first]):
+                    context.tell(f"quantize: {sentence}")
         if self.weight_bits == "auto":
             return self._within(self.max_bytes, policy, todo, inputs)
         return self._with_bits(dict.fromkeys(todo, self.weight_bits), policy, inputs)
@@ -165,14 +171,14 @@ class Quantize(Step):
         for index, layer in enumerate(policy.layers):
             if isinstance(layer, layers.Dense | layers.Conv2d) and index in bits:
                 separate = self.input == "every_dimension" or (self.input == "per_dimension" and index == first)
-                range_ = self._range(layer, inputs[index] if inputs else None, per_dimension=separate)
+                range_ = self._range(policy, index, inputs[index] if inputs else None, per_dimension=separate)
                 new[index] = self._quantized(layer, bits[index], range_, x, inputs[index : index + 2])
             if follow and x is not None:
                 x = forward((new[index],), x)
         return replace_layers(policy, tuple(new))
 
     def _range(
-        self, layer: layers.Dense | layers.Conv2d, x: Float32[np.ndarray, "n ..."] | None, *, per_dimension: bool
+        self, policy: Policy, index: int, x: Float32[np.ndarray, "n ..."] | None, *, per_dimension: bool
     ) -> layers.InputRange:
         match self.scheme:
             case "weight_only":
@@ -181,10 +187,11 @@ class Quantize(Step):
                 return layers.DynamicRange(self.activation_bits)
             case "static":
                 assert x is not None
-                separate = per_dimension and isinstance(layer, layers.Dense)
+                separate = per_dimension and isinstance(policy.layers[index], layers.Dense)
                 low, high = input_range(x, self.activation_bits, self.calibration, per_dimension=separate)
-                range_ = static_range(low, high, self.activation_bits)
-                return without_constants(range_, x) if separate else range_
+                if separate:
+                    low, high = with_room(policy, index, x, low, high)
+                return static_range(low, high, self.activation_bits)
             case _:
                 assert_never(self.scheme)
 
@@ -197,7 +204,8 @@ class Quantize(Step):
         real: list[np.ndarray],
     ) -> QuantizedLinear:
         """The layer, quantized, where it gets `x`; `real`: what it got and gave before (empty: no observations)."""
-        rows, bias = absorbed(layer, range_, real[0] if real else None)
+        rows, bias = absorbed(layer, range_)
+        stood = _stood(range_, real)
         per_channel = self.granularity == "per_channel"
         if self.method == "gptq":
             assert x is not None
@@ -208,7 +216,11 @@ class Quantize(Step):
                 padding = float(range_.zero_point) if range_.zero_point.shape == () else 0.0
                 seen = samples(layer, codes, padding) - near
                 wanted = wanted - rows @ (near - range_.zero_point)
-            found = moments(seen, wanted, rows, centred=self.bias_correction)
+                if stood.any():  # nothing can be learned of their weights
+                    wanted = wanted - seen[:, stood] @ rows[:, stood].T
+                    seen = np.where(stood, 0.0, seen)
+            # Where one stood still others nearly do, and would make good with their weights what a bias should.
+            found = moments(seen, wanted, rows, centred=self.bias_correction or bool(stood.any()))
             aimed, _ = refitted(found, rows)
             aimed = np.where(np.any(rows, axis=0), aimed, 0.0)
             codes = gptq(aimed, found.hessian, bits, self.calibration, per_channel=per_channel)
@@ -216,6 +228,8 @@ class Quantize(Step):
             scale = weight_scale(rows, bits, self.calibration, per_channel=per_channel)
             codes = quantize_weights(rows, scale, bits)
         quantized = assembled(layer, range_, codes, rows, bias)
+        if stood.any():
+            quantized = _exact_where_still(quantized, layer, stood, real[0][0])
         if not self.bias_correction:
             return quantized
         assert x is not None
@@ -234,30 +248,39 @@ def _nearest_to_zero(range_: layers.StaticRange, n: int) -> Float64[np.ndarray, 
     return np.broadcast_to(near, (n,))
 
 
-def without_constants(range_: layers.StaticRange, x: Float32[np.ndarray, "n inputs"]) -> layers.StaticRange:
-    """The ranges with plain numbers for inputs that never change, which `absorbed` gives no weight."""
-    constant = (x == x[0]).all(axis=0)
-    inverse = np.where(constant, np.float32(1), range_.inverse_scale)
-    return layers.StaticRange(inverse, np.where(constant, np.int32(0), range_.zero_point), range_.bits)
+def _stood(range_: layers.InputRange, real: list[np.ndarray]) -> np.ndarray:
+    """Which of the inputs that have ranges of their own stood still."""
+    if not isinstance(range_, layers.StaticRange) or range_.inverse_scale.shape == ():
+        return np.zeros(1, bool)
+    return is_still(real[0])
+
+
+def _exact_where_still(
+    quantized: QuantizedLinear, layer: layers.Dense | layers.Conv2d, stood: np.ndarray, x: Float32[np.ndarray, " n"]
+) -> QuantizedLinear:
+    """The layer with a bias by which inputs that stood at `x` add there what they added before rounding."""
+    assert isinstance(quantized.input, layers.StaticRange)
+    range_, integers = quantized.input, quantized.weight.values.astype(np.float64)
+    codes = quantize_unsigned(x[None], range_.inverse_scale, range_.zero_point, range_.bits)[0]
+    near = _nearest_to_zero(range_, len(codes))
+    weight = layer.weight.astype(np.float64)
+    rows = weight / range_.inverse_scale.astype(np.float64)
+    added = rows @ np.where(stood, near - range_.zero_point, 0.0)
+    added += quantized.weight.scale.astype(np.float64) * (integers @ np.where(stood, codes - near, 0.0))
+    missing = weight @ np.where(stood, x.astype(np.float64), 0.0) - added
+    bias = missing if quantized.bias is None else quantized.bias + missing
+    return dataclasses.replace(quantized, bias=bias.astype(np.float32))
 
 
 def absorbed(
-    layer: layers.Dense | layers.Conv2d, range_: layers.InputRange, x: np.ndarray | None
+    layer: layers.Dense | layers.Conv2d, range_: layers.InputRange
 ) -> tuple[Float64[np.ndarray, "rows columns"], Float64[np.ndarray, " rows"]]:
-    """The weights for codes instead of real inputs, the input's scale taken up, and the bias.
-
-    An input that was the same number `x` in every calibration observation gets no weight: what it adds goes into the
-    bias, exactly.
-    """
+    """The weights for codes instead of real inputs, the input's scale taken up, and the bias."""
     rows = layer.weight.astype(np.float64).reshape(len(layer.weight), -1)
     bias = np.zeros(len(rows)) if layer.bias is None else layer.bias.astype(np.float64)
     if not isinstance(range_, layers.StaticRange):
         return rows, bias
-    scale = 1 / range_.inverse_scale.astype(np.float64)
-    if range_.inverse_scale.shape == () or x is None:
-        return rows * scale, bias
-    constant = (x == x[0]).all(axis=0)
-    return rows * np.where(constant, 0.0, scale), bias + rows @ np.where(constant, x[0].astype(np.float64), 0.0)
+    return rows * (1 / range_.inverse_scale.astype(np.float64)), bias
 
 
 def assembled(

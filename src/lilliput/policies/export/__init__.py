@@ -151,13 +151,30 @@ def check(folder: str | Path) -> CheckResult:
 
 
 def describe(result: CheckResult) -> str:
-    """One line: how many examples, how far off."""
+    """One line: how many examples, how far off, and all that is wrong."""
     flips = f", {result.flips} other choices" if result.flips else ""
-    batch = "" if result.batch_is_exact else "; a batch gives other actions than its observations alone"
-    return (
+    found = (
         f"{result.n_examples} golden examples, largest difference {result.largest_difference:.3g} "
-        f"(allowed {result.tolerance:.3g}){flips}{batch}"
+        f"(allowed {result.tolerance:.3g}){flips}"
     )
+    return "; ".join([found, *failures(result)])
+
+
+def failures(result: CheckResult) -> list[str]:
+    """What is wrong and what to do, a clause each; nothing where the artifact does what the policy does."""
+    found = []
+    if result.n_examples == 0:
+        found.append("there are no golden examples: export again")
+    if not result.largest_difference <= result.tolerance and not result.flips:
+        found.append("its actions are not the policy's: the model or what runs it here is another, export again")
+    if result.flips:
+        found.append(f"{result.flips} of its choices are not the policy's: export again")
+    if not result.batch_is_exact:
+        found.append(
+            "a batch gives other actions than its observations alone, so that results would depend on how many are "
+            "asked at once: what runs it here does not keep to the order of its sums"
+        )
+    return found
 
 
 def _check_free(folder: Path, force: bool) -> None:

@@ -1,0 +1,79 @@
+"""A commanded number that stood still in calibration: the policy still follows it when it moves, and that is said."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lilliput.policies import layers, reference, spaces
+from lilliput.policies.compress import Context, compress
+from lilliput.policies.policy import Policy
+
+COMMAND = 0.5
+
+
+def follower(*, bounds: float = np.inf, normalizer: bool = False, dead: int = 0) -> Policy:
+    """Drives a speed (input 0) to a command (input 2) with a little integral action (input 1)."""
+    rng = np.random.default_rng(0)
+    n = 3 + dead
+    first = rng.normal(size=(8, n)).astype(np.float32) * np.float32(0.05)
+    first[0, :3], first[1, :3] = (-4, 0.5, 4), (4, -0.5, -4)
+    second = np.full((1, 8), 0.01, np.float32)
+    second[0, :2] = 1, -1
+    ends = np.full(n, bounds)
+    mean, scale = np.full(n, 0.1, np.float32), np.full(n, 1.5, np.float32)
+    before = (layers.Standardize(mean, scale, np.full((), 10, np.float32)),) if normalizer else ()
+    hidden = layers.Dense(first, np.zeros(8, np.float32)), layers.Relu()
+    last = layers.Dense(second, np.zeros(1, np.float32)), layers.SquashAction()
+    one = np.full(1, 1.0)
+    return Policy(spaces.Box((n,), -ends, ends), spaces.Box((1,), -one, one), (*before, *hidden, *last))
+
+
+def driven(policy: Policy, command: float, dead: int = 0) -> tuple[np.ndarray, float]:
+    """What was observed, and the mean distance from the command over the second half of 200 steps."""
+    speed, integral, seen, off = 0.0, 0.0, [], []
+    for _ in range(200):
+        seen.append(np.array([speed, integral, command, *[0.0] * dead], np.float32))
+        speed += 0.2 * float(reference.act(policy, seen[-1][None])[0, 0]) - 0.02 * speed
+        integral = 0.9 * integral + 0.1 * (command - speed)
+        off.append(abs(speed - command))
+    return np.array(seen), float(np.mean(off[100:]))
+
+
+@pytest.mark.parametrize("method", ["nearest", "gptq"])
+@pytest.mark.parametrize("each", ["per_dimension", "every_dimension"])
+@pytest.mark.parametrize("known", [{}, {"bounds": 3.0}, {"normalizer": True}], ids=["nothing", "bounds", "normalizer"])
+def test_another_command_than_that_of_the_calibration_is_followed(known: dict, each: str, method: str) -> None:
+    policy = follower(**known)
+    seen, _ = driven(policy, COMMAND)
+    said: list[str] = []
+    context = dataclasses.replace(Context.from_observations(policy, seen), say=said.append)
+    small = compress(policy, f'quantize(scheme="static", input="{each}", method="{method}")', context)
+    for command in (COMMAND, 0.0, -0.5, 1.0):
+        assert driven(small, command)[1] < driven(policy, command)[1] + 0.08
+    assert len(said) == 1
+    assert "input 2 stood still in calibration" in said[0]
+    assert ("guessed" in said[0]) == (not known)
+
+
+def test_at_the_number_where_they_stood_nothing_changes_and_dead_inputs_cost_the_others_nothing() -> None:
+    plain, with_dead = follower(), follower(dead=40)
+    errors = []
+    for policy, dead in ((plain, 0), (with_dead, 40)):
+        seen, _ = driven(policy, 0.0, dead)
+        seen[:, 1] = np.linspace(-1, 1, len(seen))  # so that two of three move
+        seen[:, 0] = np.sin(np.arange(len(seen)))
+        small = compress(
+            policy, 'quantize(scheme="static", input="per_dimension")', Context.from_observations(policy, seen)
+        )
+        errors.append(float(np.abs(reference.act(small, seen) - reference.act(policy, seen)).mean()))
+    assert errors[1] < 2 * errors[0] + 1e-3
+
+
+def test_nothing_is_said_where_every_input_moves() -> None:
+    policy = follower()
+    said: list[str] = []
+    x = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+    context = dataclasses.replace(Context.from_observations(policy, x), say=said.append)
+    compress(policy, 'quantize(scheme="static", input="per_dimension")', context)
+    assert not said
