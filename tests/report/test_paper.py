@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from tests.report.rows import study
 
@@ -30,6 +32,18 @@ def test_the_papers_tables_have_all_its_cells_and_say_where_there_is_no_policy(r
     filled = {line[:2]: line[2:] for line in table.body if line[2] != "no public policy"}
     assert set(filled) == {("SAC", "Hopper-v4"), ("PPO", "Hopper-v4"), ("TD3", "Hopper-v4")}
     assert [cell.split("(")[1] for cell in filled["SAC", "Hopper-v4"][1:]] == ["99%)", "90%)", "95%)"]
+
+
+def test_a_policy_whose_file_says_more_than_the_algorithm_stands_in_its_cell(rows):
+    def renamed(row, algorithm):
+        return dataclasses.replace(row, names=tuple({**dict(row.names), "algorithm": algorithm}.items()))
+
+    more = {"SAC": "SAC (spinningup)", "TD3": "TD3 or DDPG"}
+    named = [renamed(row, more.get(name := dict(row.names).get("algorithm", ""), name)) for row in rows]
+    table = {table.name: table for table in tables(named, 0.9)}["quantization"]
+    filled = {line[:2] for line in table.body if line[2] != "no public policy"}
+    assert filled == {("SAC (spinningup)", "Hopper-v4"), ("PPO", "Hopper-v4"), ("TD3 or DDPG", "Hopper-v4")}
+    assert len(table.body) == len(ALGORITHMS) * len(TASKS)
 
 
 def test_the_pruning_table_stops_at_the_first_ratio_that_loses(rows):

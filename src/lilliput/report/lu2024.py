@@ -43,11 +43,16 @@ def _grid(rows: Sequence[Row]) -> list[tuple[str, str, list[Row]]]:
     found: list[tuple[str, str, list[Row]]] = []
     for name in ALGORITHMS:
         for task in TASKS:
-            own = [g for g in groups if algorithm(g[0]) == name and g[0].environment.partition("-")[0] == task]
-            found += [(name, g[0].environment, g) for g in own] or [(name, task, [])]
+            own = [g for g in groups if _learned_by(g[0], name) and g[0].environment.partition("-")[0] == task]
+            found += [(algorithm(g[0]), g[0].environment, g) for g in own] or [(name, task, [])]
             for group in own:
                 left.pop(id(group))
     return found + [(algorithm(group[0]), group[0].environment, group) for group in left.values()]
+
+
+def _learned_by(row: Row, name: str) -> bool:
+    """Whether the algorithm is the named one; "TD3 (spinningup)" is TD3, and "TD3 or DDPG" of a file that fits both."""
+    return algorithm(row).partition(" ")[0] == name
 
 
 def _format_of(rows: Sequence[Row]) -> str:
