@@ -23,8 +23,8 @@ def show(
 ) -> None:
     """Show the policy in SOURCE: spaces, layers, sizes, and what had to be guessed.
 
-    SOURCE is a Stable-Baselines3 zip, an rl-zoo folder, a CleanRL state dict, an ONNX file or a .lilliput file.
-    Nothing in it is executed.
+    SOURCE is a Stable-Baselines3 zip, an rl-zoo folder, a torch file of CleanRL, rsl_rl, rl_games, skrl, Spinning Up
+    and others, an ONNX file or a .lilliput file. Nothing in it is executed.
 
     \b
     Example: lilliput show ppo/HalfCheetah-v3_1

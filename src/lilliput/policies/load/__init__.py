@@ -66,7 +66,11 @@ class Format:
 
 
 FORMATS: Final = (
-    Format("Stable-Baselines3 zips, CleanRL state dicts (.cleanrl_model, .pt), TorchScript", _is_zip, _read_zip),
+    Format(
+        "Stable-Baselines3 zips, torch files of CleanRL, rsl_rl and others (docs/formats.md), TorchScript",
+        _is_zip,
+        _read_zip,
+    ),
     Format("Lilliput's own .lilliput", _is_lilliput, read_lilliput),
     Format("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), read_state_dict),
     Format("ONNX", lambda data: data.startswith(b"\x08"), read_onnx),
@@ -95,7 +99,7 @@ def load_policy(
     What a file does not say is asked for, never taken in silence; what nobody asked for is refused.
 
     Args:
-        source: a Stable-Baselines3 or sb3-contrib zip, an rl-zoo folder, a CleanRL state dict, an ONNX file or a
+        source: a Stable-Baselines3 or sb3-contrib zip, an rl-zoo folder, a torch file, an ONNX file or a
             .lilliput file.
         normalizer: a VecNormalize pickle, or an .npz or .json file with `mean`, `var` and optionally `epsilon` and
             `clip`; False: observations were not normalized. Without it, the statistics that stand beside a
