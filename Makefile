@@ -100,7 +100,7 @@ $(STAMPS)/dev: $(STAMPS)/runtime
 
 # Torch first and alone, so that its version is decided by nothing else.
 $(STAMPS)/frameworks: $(STAMPS)/runtime
-	@echo "Installing torch, Stable-Baselines3 and Ray"
+	@echo "Installing torch, Stable-Baselines3, transformers and Ray"
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
 	$(PIP) --editable '.[frameworks,ray]'
 	@touch $@
