@@ -17,6 +17,9 @@ from lilliput.models.text import Tokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+_NOT_THE_NETWORK = {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"}
+"""Of a config: where it was, who wrote it, and what the weights say themselves."""
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -86,7 +89,7 @@ def language_model(module: "PreTrainedModel", tokenizer: Any, provenance: Proven
         raise LilliputError(
             f"{provenance.source!r}: the tokenizer has {len(tokenizer)} tokens, the model {vocabulary}: not a pair"
         )
-    config = {**module.config.to_dict(), "transformers_version": None, "_name_or_path": None}
+    config = {key: value for key, value in module.config.to_dict().items() if key not in _NOT_THE_NETWORK}
     return Model(
         Module(module, json.dumps(config, sort_keys=True, default=str)),
         "language",
