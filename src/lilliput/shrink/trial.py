@@ -19,7 +19,7 @@ from lilliput.measurement import Measurement
 from lilliput.policies import policy as policy_file
 from lilliput.policies import reference
 from lilliput.policies.compress import Context, compress, format_recipe, parse
-from lilliput.policies.compress.distill_play import Teacher, split_head
+from lilliput.policies.compress.distill_play import split_head
 from lilliput.policies.play import (
     EnvironmentSpec,
     Lockstep,
@@ -282,12 +282,10 @@ def _blocks(
         stage = Stage(environment, policy.observation_space, deadline)
         yield np.array([one.episode_return for one in play_all(stage, SameAct(PolicyAct(policy)), every)])
         return
-    small = policy.n_macs < 20_000
-    act = (lambda x: reference.act(policy, x)) if small else Teacher(policy).act
     lockstep = Lockstep(environment, policy.observation_space, block, iter(every), deadline=deadline)
     try:
         for at in range(0, len(every), block):
-            yield lockstep.returns(act, every[at : at + block])
+            yield lockstep.returns(lambda x: reference.act(policy, x), every[at : at + block])
     finally:
         lockstep.close()
 

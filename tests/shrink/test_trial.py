@@ -1,0 +1,32 @@
+"""What a trial's record says played it: the reference, whatever the size of the policy and of the blocks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lilliput.policies import layers, spaces
+from lilliput.policies.play import episode_returns
+from lilliput.policies.policy import Policy
+from lilliput.shrink import Request
+from lilliput.shrink.request import Place
+from lilliput.shrink.trial import play, seeds
+from lilliput.task import Task
+
+
+def wide() -> Policy:
+    rng = np.random.default_rng(0)
+    stack: list[layers.Layer] = []
+    for inputs, outputs in ((3, 256), (256, 256), (256, 1)):
+        weight = rng.normal(0, 1.5 / np.sqrt(inputs), (outputs, inputs)).astype(np.float32)
+        stack += [layers.Dense(weight, rng.normal(0, 0.1, outputs).astype(np.float32)), layers.Tanh()]
+    stack[-1:] = [layers.SquashAction(), layers.RescaleAction(np.float32([2]), np.float32([0]))]
+    low = np.float32([-1, -1, -8])
+    return Policy(spaces.Box((3,), low, -low), spaces.Box((1,), np.float32([-2]), np.float32([2])), tuple(stack))
+
+
+@pytest.mark.parametrize("block", [1, 2, 5])
+def test_returns_are_those_of_the_reference_however_many_play_at_once(block: int, tmp_path: Path) -> None:
+    policy, request = wide(), Request(Task("Pendulum-v1"), train=False)
+    played = play(Place(tmp_path, policy.digest, request), policy, None, 5, block=block)
+    np.testing.assert_array_equal(played, episode_returns(policy, "Pendulum-v1", seeds(request.seed, 5)))
