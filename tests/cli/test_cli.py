@@ -145,7 +145,7 @@ READING = {
     ("show",): (),
     ("compress",): ("-r", "half()", "-o", "half.lilliput"),
     ("export",): ("--format", "onnx", "-o", "artifact"),
-    ("compare",): (*ON_CARTPOLE, "-r", "half()", "--episodes", 10, "--workers", 1, "--no-timings", "-o", "compared"),
+    ("compare",): (*ON_CARTPOLE, "-r", "half()", "--episodes", 2, "--workers", 1, "--no-timings", "-o", "compared"),
     ("shrink",): (*ON_CARTPOLE, "--target", "nowhere", "-o", "small"),
 }
 
@@ -173,6 +173,7 @@ def test_what_is_guessed_is_said_by_every_command_that_reads_a_source(run, guess
 def test_a_study_says_what_is_guessed(run, guessed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = 'policies = ["guessed.lilliput"]\nrecipes = ["half()"]\nenvironments = ["CartPole-v1"]\nepisodes = 2\n'
+    text += 'formats = ["onnx"]\n'
     Path("study.toml").write_text(text)
     code, out, err = run("study", "run", "study.toml", "-o", "results", "--workers", 1, "--json")
     assert (code, err.count(GUESS)) == (0, 1)
@@ -182,7 +183,7 @@ def test_a_study_says_what_is_guessed(run, guessed, tmp_path, monkeypatch):
 
 def test_another_environment_than_that_of_training_is_said_in_the_table_and_on_the_page(run, source, tmp_path):
     out = tmp_path / "compared"
-    arguments = ("compare", source, "-r", "half()", "--episodes", 10, "--workers", 1, "--no-timings", "-o", out)
+    arguments = ("compare", source, "-r", "half()", "--episodes", 2, "--workers", 1, "--no-timings", "-o", out)
     code, printed, _ = run(*arguments, "--env", "CartPole-v0")
     said = "trained on CartPole-v1, played in CartPole-v0: another task"
     assert code == 0
@@ -246,15 +247,17 @@ def test_a_log_calibrates_and_judges_actions_where_there_is_no_environment(run, 
 
 def test_shrink_by_actions_where_there_is_no_environment(run, guessed, log, tmp_path):
     out = tmp_path / "small"
-    code, printed, _ = run(
-        "shrink", guessed, "--observations", log, "--keep", "0.9", "--format", "onnx", "-o", out, "--json"
-    )
+    options = ("--observations", log, "--keep", "0.9", "--format", "onnx", "-o", out, "--json")
+    code, printed, _ = run("shrink", guessed, *options)
     found = json.loads(printed)
     assert code == 0
     assert found["bytes"] == policy_file.read(out / "policy.lilliput").model_bytes < found["baseline_bytes"]
     near = [row for row in found["rows"] if row["recipe"] and row["agreement"] and row["agreement"]["flips"][0] <= 20]
     assert found["bytes"] == min(row["model_bytes"] for row in near)
     assert run("check", out / "artifact")[0] == 0
+    code, _, err = run("shrink", guessed, *options, "--max-flash", 1000)
+    assert code == 2
+    assert "need an environment" in err
 
 
 def test_a_log_calibrates_where_there_is_an_environment_too(run, source, log, tmp_path):
@@ -264,7 +267,8 @@ def test_a_log_calibrates_where_there_is_an_environment_too(run, source, log, tm
     digests = [policy_file.read(path).digest for path in (by_log, by_playing)]
     assert digests[0] != digests[1]
     out = tmp_path / "compared"
-    arguments = ("compare", source, "-r", STATIC, "--episodes", 10, "--workers", 2, "--no-timings", "-o", out, "--json")
+    arguments = ("compare", source, "-r", STATIC, "--episodes", 2, "--format", "onnx", "--workers", 1)
+    arguments += ("--no-timings", "-o", out, "--json")
     assert run(*arguments, "--observations", log)[0] == 0
     assert run(*arguments)[0] == 0, "the same folder: records of another calibration are not taken for these"
     exported = {json.loads(path.read_text())["policy_digest"] for path in out.glob("artifacts/*/manifest.json")}

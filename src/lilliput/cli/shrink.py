@@ -96,7 +96,13 @@ def shrink(
     policy = reader.read(source, reading, environment, environment_kwargs)
     given = reader.observations(observations, policy)
     if given is not None and known(policy, environment, environment_kwargs) is None:
-        _by_actions(policy, keep, format_, given, seed, out, as_json=as_json)
+        measured = (target != "host", objective != "model_bytes", max_flash, max_ram, deadline)
+        if any(measured):
+            raise click.UsageError(
+                "--target, --objective, --max-flash, --max-ram and --deadline need an environment (--env): on "
+                "observations alone only model_bytes is made small"
+            )
+        _by_actions(policy, keep, format_, given, seed, out, force=force, as_json=as_json)
         return
     task = resolve(policy, environment, environment_kwargs)
     guesses, caveats = policy.provenance.guesses, elsewhere(policy.provenance.environment, task.id)
@@ -150,12 +156,20 @@ def shrink(
 
 
 def _by_actions(
-    policy: "Policy", keep: float, format_: str, observations: "np.ndarray", seed: int, out: Path, *, as_json: bool
+    policy: "Policy",
+    keep: float,
+    format_: str,
+    observations: "np.ndarray",
+    seed: int,
+    out: Path,
+    *,
+    force: bool,
+    as_json: bool,
 ) -> None:
     from lilliput.shrink.by_actions import shrink_by_actions
 
     with progress.shown(quiet=as_json) as report:
-        found = shrink_by_actions(policy, keep, format_, observations, seed, out, report)
+        found = shrink_by_actions(policy, keep, format_, observations, seed, out, report, force=force)
     chosen, source, n = found.chosen, policy.provenance.source, len(observations)
     result: dict[str, Any] = {"recipe": "", "baseline_bytes": policy.model_bytes, "bytes": policy.model_bytes}
     if chosen is not None:

@@ -26,7 +26,15 @@ class Nearest:
 
 
 def shrink_by_actions(
-    policy: Policy, keep: float, format_: str, observations: np.ndarray, seed: int, folder: Path, progress: Progress
+    policy: Policy,
+    keep: float,
+    format_: str,
+    observations: np.ndarray,
+    seed: int,
+    folder: Path,
+    progress: Progress,
+    *,
+    force: bool = False,
 ) -> Nearest:
     """All that needs no training, judged, and the smallest whose mean error is at most 1 - keep of an action's range.
 
@@ -37,7 +45,7 @@ def shrink_by_actions(
     """
     first = ladder.first_steps(policy, ())
     recipes = [*ladder.rungs(first, ()), *ladder.rungs((), ())]
-    judged = compare_actions(policy, recipes, (format_,), observations, seed, folder, progress)
+    judged = compare_actions(policy, recipes, (format_,), observations, seed, folder, progress, force=force)
     near = [one for one in judged if one.recipe and one.agreement is not None and one.agreement.worst <= 1 - keep]
     chosen = min(near, key=lambda one: one.model_bytes or 0, default=None)
     if chosen is None or (chosen.model_bytes or 0) >= policy.model_bytes:
