@@ -315,13 +315,11 @@ def saturates() -> bool:
     import onnxruntime as ort
     from onnx import TensorProto, helper, numpy_helper
 
-    weight = np.full((64, 8), 127, np.int8)
-    ends = (
-        helper.make_tensor_value_info(*end)
-        for end in (("x", TensorProto.UINT8, (1, 64)), ("y", TensorProto.INT32, (1, 8)))
-    )
-    node, held = helper.make_node("MatMulInteger", ["x", "w"], ["y"]), numpy_helper.from_array(weight, "w")
-    graph = helper.make_graph([node], "products", *([end] for end in ends), [held])
+    weight = numpy_helper.from_array(np.full((64, 8), 127, np.int8), "w")
+    into = helper.make_tensor_value_info("x", TensorProto.UINT8, (1, 64))
+    out = helper.make_tensor_value_info("y", TensorProto.INT32, (1, 8))
+    node = helper.make_node("MatMulInteger", ["x", "w"], ["y"])
+    graph = helper.make_graph([node], "products", [into], [out], [weight])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     found = np.asarray(session.run(None, {"x": np.full((1, 64), 255, np.uint8)})[0])

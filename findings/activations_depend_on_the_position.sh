@@ -6,8 +6,7 @@ set -euo pipefail
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0 torch==2.13.0 \
-    --extra-index-url https://download.pytorch.org/whl/cpu
+"$folder/venv/bin/python" -m pip install --quiet numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0 torch==2.13.0
 "$folder/venv/bin/python" - <<'PYTHON'
 import numpy as np
 import onnxruntime

@@ -12,7 +12,7 @@ from lilliput.report import decisions, summary
 from lilliput.report.answers import smallest
 from lilliput.report.aside import MANY, aside
 from lilliput.report.decisions import Episodes, decide
-from lilliput.statistics import retention, verdict, worst_case
+from lilliput.statistics import is_above_random, retention, verdict, worst_case
 
 
 def episodes(lengths: tuple[int, ...]) -> list[Episodes]:
@@ -104,8 +104,7 @@ def test_many_decisions_draw_weights_once_and_ask_once_of_the_baseline(monkeypat
         lambda columns, *others: drawn.append(len(columns)) or exponential(columns, *others),
     )
     asked = []
-    above = decisions.is_above_random
-    monkeypatch.setattr(decisions, "is_above_random", lambda *a, **k: asked.append(1) or above(*a, **k))
+    monkeypatch.setattr(decisions, "is_above_random", lambda *a, **k: asked.append(1) or is_above_random(*a, **k))
     decided = decide([(baseline * share, baseline, random) for share in np.linspace(0, 1.1, 100)], 0.9)
     assert drawn == [101]  # every candidate and one baseline, under the same weights
     assert len(asked) == 1

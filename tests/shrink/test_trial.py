@@ -20,9 +20,13 @@ def wide() -> Policy:
     for inputs, outputs in ((3, 256), (256, 256), (256, 1)):
         weight = rng.normal(0, 1.5 / np.sqrt(inputs), (outputs, inputs)).astype(np.float32)
         stack += [layers.Dense(weight, rng.normal(0, 0.1, outputs).astype(np.float32)), layers.Tanh()]
-    stack[-1:] = [layers.SquashAction(), layers.RescaleAction(np.float32([2]), np.float32([0]))]
-    low = np.float32([-1, -1, -8])
-    return Policy(spaces.Box((3,), low, -low), spaces.Box((1,), np.float32([-2]), np.float32([2])), tuple(stack))
+    stack[-1:] = [layers.SquashAction(), layers.RescaleAction(np.array([2], np.float32), np.array([0], np.float32))]
+    low = np.array([-1, -1, -8], np.float32)
+    return Policy(
+        spaces.Box((3,), low, -low),
+        spaces.Box((1,), np.array([-2], np.float32), np.array([2], np.float32)),
+        tuple(stack),
+    )
 
 
 @pytest.mark.parametrize("block", [1, 2, 5])
