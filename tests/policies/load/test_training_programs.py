@@ -22,6 +22,9 @@ CASES: dict[str, dict[str, Any]] = {
     "rsl_rl5_gaussian": {"activation": "elu"},
     "skrl": {"activation": "elu"},
     "rl_games": {"activation": "elu", **BOUNDS},
+    "tianshou_ppo": {"activation": "tanh", "action": "continuous", **BOUNDS},
+    "tianshou_sac": {"activation": "tanh", "action": "tanh", **BOUNDS},
+    "tianshou_discrete": {"activation": "tanh", "action": "discrete"},
 }
 
 
@@ -31,7 +34,9 @@ def test_a_checkpoint_acts_as_its_program(name: str) -> None:
     wanted = np.load(FOLDER / f"{name}.npy")
     np.testing.assert_allclose(reference.act(policy, OBSERVATIONS), wanted, atol=2e-6)
     assert wanted.std() > 0.1
-    assert policy.provenance.action_std == (1.0, 1.0)
+    # All were saved with a spread of 1, some of it in [-1, 1].
+    spread = {"rl_games": (2.5, 2.0), "tianshou_ppo": (2.5, 2.0), "tianshou_sac": (), "tianshou_discrete": ()}
+    assert policy.provenance.action_std == spread.get(name, (1.0, 1.0))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -54,6 +59,15 @@ def test_the_configuration_of_the_run_says_the_activation(tmp_path: Path) -> Non
     config.write_text("policy:\n  activation: mish\n")
     with pytest.raises(LilliputError, match=r"agent.yaml: activation is 'mish'"):
         load_policy(tmp_path / "model_1500.pt")
+
+
+def test_tianshou_s_max_action_is_in_no_file() -> None:
+    said = {"activation": "tanh", "action": "tanh"}
+    with pytest.raises(LilliputError, match=r"tanh is times max_action, which is in no file, and the bounds are Box"):
+        load_policy(FOLDER / "tianshou_ppo.pt", **said, **BOUNDS)
+    assert load_policy(FOLDER / "tianshou_ppo.pt", **said, action_low=-1.0, action_high=1.0).provenance.guesses
+    with pytest.raises(LilliputError, match="gives no discrete action"):
+        load_policy(FOLDER / "tianshou_ppo.pt", activation="tanh", action="discrete")
 
 
 def test_rsl_rl_leaves_the_action_to_the_environment(tmp_path: Path) -> None:

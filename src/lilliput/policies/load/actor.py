@@ -9,6 +9,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
+from lilliput.policies.load import network
 from lilliput.policies.load.answers import action_head
 from lilliput.policies.load.source import Source
 from lilliput.policies.play.wrappers import Atari, FrameStack, TransposeImage, format_wrapper
@@ -65,6 +66,23 @@ def vector_policy(
         bounds, origin = source.answers.action_space(n, source.name)
     provenance = dataclasses.replace(said, guesses=(*guesses, origin))
     return Policy(space, bounds, (*stack, *action_head(action, bounds, source.name)), provenance)
+
+
+def unit_policy(stack: Sequence[Layer], source: Source, said: Provenance, sentence: str) -> Policy:
+    """The policy of a network whose outputs are clipped to [-1, 1] and moved to the bounds; `sentence` says whose way.
+
+    Raises:
+        LilliputError: no bounds were given. Infinite ones leave the outputs as they are.
+    """
+    space, origin = source.answers.action_space(n_outputs(stack), source.name)
+    tail: list[Layer] = []
+    guesses = (*said.guesses, UNBOUNDED, origin)
+    if np.isfinite([space.low, space.high]).all():
+        half, middle = (space.high - space.low) / 2, (space.high + space.low) / 2
+        tail = [layers.HardTanh(-1.0, 1.0), *network.rescale_head(half, middle, source.name)]
+        guesses = (*guesses, sentence)
+    inputs = spaces.Box((n_inputs(stack),), np.asarray(-np.inf), np.asarray(np.inf))
+    return Policy(inputs, space, (*stack, *tail), dataclasses.replace(said, guesses=guesses))
 
 
 def atari_policy(stack: Sequence[Layer], name: str, said: Provenance) -> Policy:

@@ -64,9 +64,12 @@ def action_std(state: State, key: str, action_space: spaces.ActionSpace) -> tupl
     return tuple(float(value) for value in found) if (found > 0).all() and np.isfinite(found).all() else ()
 
 
-def with_std(policy: Policy, state: State, key: str) -> Policy:
-    """The policy with the spread of its actions whose logarithm is there."""
-    spread = action_std(state, key, policy.action_space)
+def with_std(policy: Policy, state: State, key: str, *, moved: bool = False) -> Policy:
+    """The policy with the spread of its actions whose logarithm is there; `moved`: from [-1, 1] to the bounds."""
+    space = policy.action_space
+    spread = action_std(state, key, space)
+    if moved and isinstance(space, spaces.Box) and np.isfinite([space.low, space.high]).all():
+        spread = tuple(float(one) for one in spread * (space.high - space.low).reshape(-1) / 2) if spread else ()
     return dataclasses.replace(policy, provenance=dataclasses.replace(policy.provenance, action_std=spread))
 
 

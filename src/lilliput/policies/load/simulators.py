@@ -1,6 +1,5 @@
 """rl_games' and skrl's checkpoints, as Isaac Lab writes them: statistics inside, activation and bounds to be said."""
 
-import dataclasses
 import itertools
 import re
 from functools import partial
@@ -8,10 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
-from lilliput.policies.load.actor import UNBOUNDED, convention, n_inputs, n_outputs, vector_policy
+from lilliput.policies.load.actor import convention, unit_policy, vector_policy
 from lilliput.policies.load.layout import Layout, linear, numbered
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
@@ -38,17 +36,9 @@ def _rl_games(head: str, keys: tuple[str, ...], saved: Saved, source: Source) ->
     said = Provenance(framework="rl_games", algorithm="PPO", guesses=tuple(guesses))
     if head == "logits":
         return vector_policy(stack, "discrete", source, said)
-    space, origin = source.answers.action_space(n_outputs(stack), name)
-    if np.isfinite([space.low, space.high]).all():
-        clip = layers.HardTanh(-1.0, 1.0)
-        tail = [clip, *network.rescale_head((space.high - space.low) / 2, (space.high + space.low) / 2, name)]
-        guesses.append("the mean is clipped to [-1, 1] and moved to the bounds, as with rl_games' clip_actions")
-    else:
-        tail = []
-    provenance = dataclasses.replace(said, guesses=(*guesses, UNBOUNDED, origin))
-    inputs = spaces.Box((n_inputs(stack),), np.asarray(-np.inf), np.asarray(np.inf))
-    policy = Policy(inputs, space, (*stack, *tail), provenance)
-    return network.with_std(policy, state, f"{_NETWORK}.sigma")
+    moved = "the mean is clipped to [-1, 1] and moved to the bounds, as with rl_games' clip_actions"
+    policy = unit_policy(stack, source, said, moved)
+    return network.with_std(policy, state, f"{_NETWORK}.sigma", moved=True)
 
 
 def _skrl(prefix: str, normalizer: str, saved: Saved, source: Source) -> Policy:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
-from lilliput.policies.load import chains, cleanrl, own_network, rsl_rl, simulators
+from lilliput.policies.load import chains, cleanrl, own_network, rsl_rl, simulators, tianshou
 from lilliput.policies.load.answers import ACTIVATIONS
 from lilliput.policies.load.ikostrikov import is_ikostrikov, read_ikostrikov
 from lilliput.policies.load.layout import WAY_OUT, Layout, recognise, refusal
@@ -19,7 +19,13 @@ from lilliput.policies.load.spinning_up import is_spinning_up, read_spinning_up
 from lilliput.policies.load.torch_file import read_torch
 from lilliput.policies.policy import Policy
 
-LAYOUTS: Final[tuple[Layout, ...]] = (*cleanrl.LAYOUTS, *chains.LAYOUTS, *rsl_rl.LAYOUTS, *simulators.LAYOUTS)
+LAYOUTS: Final[tuple[Layout, ...]] = (
+    *cleanrl.LAYOUTS,
+    *chains.LAYOUTS,
+    *rsl_rl.LAYOUTS,
+    *simulators.LAYOUTS,
+    *tianshou.LAYOUTS,
+)
 """The layouts, in the order in which they are tried; docs/formats.md lists them."""
 
 TORCH_EPSILON = 1e-5
