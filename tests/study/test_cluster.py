@@ -1,7 +1,9 @@
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from tests.study.test_processes import HOSTILE
@@ -36,7 +38,7 @@ def test_ray_finds_what_local_processes_find(balancer, tmp_path):
     found = []
     for name, executor in (("local", local.Local(1)), ("ray", Ray(2))):
         tally = conduct(study, plan(study), tmp_path / name, executor, IGNORE)
-        assert (tally.done, tally.failed) == (5, 0)
+        assert (tally.done, tally.failed) == (6, 0)
         found.append([(r.cell, r.status, r.values("episode_return"), r.artifact) for r in records(tmp_path / name)])
         for record in records(tmp_path / name):
             assert not record.artifact or (tmp_path / name / record.artifact / "manifest.json").is_file()
@@ -49,7 +51,7 @@ def test_a_cell_that_hangs_or_kills_its_ray_worker_is_a_record(balancer, tmp_pat
     lines = ["cell_timeout = 25", "environments = ['CartPole-v1', 'hostile:Hangs-v0', 'hostile:Kills-v0']"]
     study = read(study_file(tmp_path, balancer, *lines, recipes=('"half()"',)))
     tally = conduct(study, plan(study), tmp_path / "out", Ray(2, 25.0), IGNORE)
-    assert (tally.done, tally.failed) == (3, 6)
+    assert (tally.done, tally.failed) == (4, 8)
     reasons = {r.cell.task.id: r.reason for r in records(tmp_path / "out") if r.status == "failed"}
     assert "stopped after its time of 25 s" in reasons["hostile:Hangs-v0"]
     assert "ended 2 times" in reasons["hostile:Kills-v0"]
@@ -69,3 +71,98 @@ def test_an_address_without_a_cluster_is_one_line(balancer, tmp_path):
         raise
     assert process.returncode == 1
     assert b"no Ray cluster at 127.0.0.1:1" in stderr
+
+
+SLOW = """
+    import os, pathlib, time
+    import gymnasium
+    from gymnasium.envs.classic_control.cartpole import CartPoleEnv
+
+    class Slow(CartPoleEnv):
+        def reset(self, **kwargs):
+            time.sleep(0.1)
+            return super().reset(**kwargs)
+
+    class Marks(CartPoleEnv):
+        def step(self, action):
+            pathlib.Path(os.environ["LILLIPUT_TEST_MARKS"], str(os.getpid())).touch()
+            time.sleep(1000)
+
+    gymnasium.register("Slow-v0", Slow, max_episode_steps=50)
+    gymnasium.register("Marks-v0", Marks)
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """A head node without a core, from which studies are run; the nodes that work are added and killed by the test."""
+    import textwrap
+
+    from ray.cluster_utils import Cluster
+
+    (tmp_path / "odd.py").write_text(textwrap.dedent(SLOW))
+    (tmp_path / "marks").mkdir()
+    monkeypatch.setenv("LILLIPUT_TEST_MARKS", str(tmp_path / "marks"))
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    yield found
+    found.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_study_outlives_the_nodes_that_work_and_uses_those_that_join(balancer, tmp_path, cluster, capfd):
+    recipes = ("'quantize(scheme=\"weight_only\", weight_bits=[2, 3, 4, 5, 6, 7, 8])'", '"half()"')
+    study = read(study_file(tmp_path, balancer, "environments = ['odd:Slow-v0']", recipes=recipes))
+    expected = conduct(study, plan(study), tmp_path / "local", local.Local(1), IGNORE)
+    doomed = [cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)]
+    when = {2: doomed[0], 5: doomed[1]}
+
+    def kill(tally, record):
+        node = when.pop(tally.done, None) if record is not None else None
+        if node is not None:
+            cluster.remove_node(node, allow_graceful=False)
+            if not when:  # for a moment no node is left that works
+                cluster.add_node(num_cpus=2)
+
+    capfd.readouterr()
+    tally = conduct(study, plan(study), tmp_path / "ray", Ray(address=cluster.address), kill)
+    said = capfd.readouterr()
+    assert not when
+    assert (tally.done, tally.failed) == (expected.done, 0) == (11, 0)
+    assert outcomes(tmp_path / "ray") == outcomes(tmp_path / "local")
+    assert (said.out, said.err) == ("", "")
+
+
+def outcomes(folder):
+    return [(r.cell, r.status, r.values("episode_return"), r.artifact) for r in records(folder)]
+
+
+def is_alive(pid):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("own", [False, True])
+def test_a_driver_that_ends_leaves_no_work_running(balancer, tmp_path, cluster, signal_, own):
+    path = study_file(tmp_path, balancer, "environments = ['odd:Marks-v0']", recipes=('"half()"',))
+    if not own:
+        cluster.add_node(num_cpus=1)
+    command = [sys.executable, "-m", "lilliput", "study", "run", str(path), "-o", str(tmp_path / "out"), "--executor"]
+    command += ["ray", "--workers", "1"] if own else ["ray", "--address", cluster.address]
+    marks, log = tmp_path / "marks", tmp_path / "log"
+    with log.open("wb") as stderr, subprocess.Popen(command, start_new_session=True, stderr=stderr) as driver:
+        while not list(marks.iterdir()):
+            assert driver.poll() is None, log.read_text()
+            time.sleep(0.2)
+        driver.send_signal(signal_)
+    pids = [int(mark.name) for mark in marks.iterdir()]
+    for _ in range(600):
+        if not any(map(is_alive, pids)):
+            break
+        time.sleep(0.2)
+    assert not any(map(is_alive, pids))
+    assert len(list(marks.iterdir())) == len(pids)

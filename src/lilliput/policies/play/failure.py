@@ -4,7 +4,7 @@ import traceback
 from typing import Any
 
 from lilliput.errors import LilliputError
-from lilliput.policies.play.packages import described, packages_of
+from lilliput.policies.play.origin import packages, packages_of
 
 _LENGTH = 200
 
@@ -19,17 +19,27 @@ def failure(id_: str, doing: str, error: BaseException, environment: Any) -> Lil
         id_: of the environment, with the episode where there is one.
         doing: what failed, as "cannot be made".
         error: what it raised.
-        environment: what `packages_of` takes.
+        environment: itself; or the class, the function or the "module:name" that makes it.
     """
-    packages = packages_of(environment)
+    versions = versions_of(environment)
     # Colours and the like are for a terminal, not for a record.
     text = "".join(one for one in " ".join(str(error).split()) if one.isprintable())[:_LENGTH]
     frame = (traceback.extract_tb(error.__traceback__) or [None])[-1]
     place = f" in {_short(frame.filename)}, line {frame.lineno}" if frame is not None else ""
     said = f": {text}" if text else " without a word"
-    return LilliputError(
-        f"{id_} {doing}: {type(error).__name__}{said}{place} ({described(packages)}){_advice(error, packages)}"
-    )
+    under = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return LilliputError(f"{id_} {doing}: {type(error).__name__}{said}{place} ({under}){_advice(error, versions)}")
+
+
+def versions_of(environment: Any) -> dict[str, str]:
+    """Version by package that the environment is of; a module that no package installed has none."""
+    if isinstance(environment, str):
+        known = packages_of({environment.partition(":")[0], "gymnasium.core"})
+    elif hasattr(environment, "step") and not isinstance(environment, type):
+        known = packages(environment)
+    else:
+        known = packages_of({environment.__module__, "gymnasium.core"})
+    return {key.removeprefix("package."): version for key, version in known if key.startswith("package.")}
 
 
 def _short(filename: str) -> str:

@@ -26,8 +26,12 @@ def packages(environment: "gymnasium.Env") -> tuple[tuple[str, str], ...]:
     package that it imports, and what these import of the packages that its distribution requires: the physics. A module
     that no distribution has installed is named by the sha256 of its files, beside all that they import.
     """
+    return packages_of({kind.__module__ for layer in _layers(environment) for kind in type(layer).__mro__})
+
+
+def packages_of(modules: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """The same of what these modules define; of one that is not loaded only its own distribution is known."""
     found: dict[str, str] = {}
-    modules = {kind.__module__ for layer in _layers(environment) for kind in type(layer).__mro__}
     for module in sorted(modules):
         top = module.partition(".")[0]
         if top in sys.stdlib_module_names or top == "lilliput":
