@@ -86,6 +86,7 @@ def text(policy: Policy) -> str:
     ]
     lines = [f"{name:<12} {value}" for name, value in facts if value]
     lines += [f"{'guessed':<12} {guess}" for guess in origin.guesses]
+    lines += [f"{'contract':<12} {key}: {_cut(text, 64 - len(key))}" for key, text in origin.contract]
     lines += ["", f"{'layer':<16} {'input':>14} {'output':>12} {'weights':>9} {'bytes':>10}"]
     shapes = layer_shapes(policy)
     for layer, before, after in zip(policy.layers, shapes, shapes[1:], strict=False):
@@ -137,6 +138,10 @@ def _inputs(unread: list[int]) -> str:
     """
     rest = f" and {len(unread) - 12} more" if len(unread) > 12 else ""
     return f"input{'s' * (len(unread) > 1)} {', '.join(map(str, unread[:12]))}{rest}" if unread else ""
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= max(width, 20) else f"{text[: max(width, 20) - 4]} ..."
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -45,6 +45,7 @@ class Manifest:
         observation_space: of the raw observation; action_space: of the environment's action.
         input_dtype: what the model takes: float32 or uint8.
         guesses: what the source did not say and the loader assumed, a sentence each.
+        contract: what the source says of the numbers around the network, by name, as texts.
         wrappers: what the environment side must do, from the closed list of `play`, in order.
         environment: the id that the policy was trained on, as its source spells it.
         policy_digest: of the exported policy; recipe: the text that made it; source, source_sha256: its checkpoint.
@@ -74,6 +75,7 @@ class Manifest:
     files: dict[str, str]
     versions: dict[str, str]
     guesses: tuple[str, ...] = ()
+    contract: tuple[tuple[str, str], ...] = ()
     name: str = DEFAULT_NAME
     symbol: str = ""
 
@@ -152,6 +154,7 @@ def read_artifact(folder: str | Path) -> Artifact:
         data["action_space"] = spaces.from_json(data["action_space"])
         data["wrappers"] = tuple(map(str, data["wrappers"]))
         data["guesses"] = tuple(map(str, data.get("guesses", ())))
+        data["contract"] = tuple((str(key), str(text)) for key, text in data.get("contract", ()))
         _check_types(data)
         manifest = Manifest(**{**data, "tolerance": float(data["tolerance"])})
         named = [(str(name), str(digest)) for name, digest in manifest.files.items()]

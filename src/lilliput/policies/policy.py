@@ -42,6 +42,8 @@ class Provenance:
         recipe: the text of the compression recipe, empty as loaded.
         action_std: the standard deviation with which each action was drawn in training, where the source has one for
             all states.
+        contract: what the source says of the numbers around the network, by name: joint names, action scales, default
+            positions; texts as they stand there, which nothing here acts on.
     """
 
     source: str = ""
@@ -55,6 +57,7 @@ class Provenance:
     action_std: tuple[float, ...] = ()
     plays: str = ""
     plays_kwargs: str = ""
+    contract: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         # A file may hold any text here; line ends and terminal codes never get farther than this.
@@ -62,6 +65,7 @@ class Provenance:
             object.__setattr__(self, name, printable(getattr(self, name)))
         for name in ("wrappers", "guesses"):
             object.__setattr__(self, name, tuple(map(printable, getattr(self, name))))
+        object.__setattr__(self, "contract", tuple((printable(key), printable(text)) for key, text in self.contract))
 
 
 @final

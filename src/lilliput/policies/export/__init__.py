@@ -224,6 +224,7 @@ def _manifest(
             **versions,
         },
         guesses=provenance.guesses,
+        contract=provenance.contract,
         name=name,
         symbol=f"{name}_act" if format == "c" else "",
     )

@@ -18,6 +18,7 @@ from lilliput.policies.play.wrappers import TransposeImage, format_wrapper
 from lilliput.policies.policy import Policy, Provenance
 
 FRAMEWORK = "onnx"
+MAX_METADATA, MAX_KEY, MAX_TEXT = 256, 80, 16_384
 ROWS = 7
 """Observations that a free batch is followed with: a number that no reshape hits by chance, and small."""
 
@@ -134,7 +135,9 @@ def _read_as(graph: Graph, source: Source, batch: _Batch, dims: list[list[int]],
     if source.action == "continuous" and not isinstance(action_space, spaces.Box):
         raise LilliputError(f"{name} ends in probabilities of choices; leave action='continuous' away")
     wrappers = (format_wrapper(TransposeImage()),) if transposed else ()
-    provenance = Provenance(framework=FRAMEWORK, guesses=tuple(guesses), wrappers=wrappers)
+    provenance = Provenance(
+        framework=FRAMEWORK, guesses=tuple(guesses), wrappers=wrappers, contract=_contract(graph.model, name)
+    )
     if isinstance(action_space, spaces.Box):
         action_space = _as_the_file_shapes_it(action_space, last, batch)
     policy = Policy(space, action_space, tuple(stack), provenance)
@@ -142,6 +145,16 @@ def _read_as(graph: Graph, source: Source, batch: _Batch, dims: list[list[int]],
         tuple(box.shape for box in boxes), batch.rows, batch.batched, batch.free, transposed, tuple(seen)
     )
     return _Read(policy, run)
+
+
+def _contract(model: Any, name: str) -> tuple[tuple[str, str], ...]:
+    """What stands in the file's metadata, but for what Lilliput itself writes."""
+    if model.producer_name == "lilliput":
+        return ()
+    found = tuple((entry.key, entry.value) for entry in model.metadata_props)
+    if len(found) > MAX_METADATA or not all(isinstance(text, str) for pair in found for text in pair):
+        raise LilliputError(f"{name} has {len(found)} entries of metadata, or such that are no text; export it again")
+    return tuple((key[:MAX_KEY], text[:MAX_TEXT]) for key, text in found)
 
 
 def _shape(boxes: Sequence[spaces.Box]) -> tuple[int, ...]:

@@ -169,6 +169,11 @@ def _flatten(x: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
     return flow.reshaped(x, (*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
 
 
+def _unflatten(x: Value, dim: int, sizes: Sequence[int]) -> Value:
+    at = dim % len(x.shape)
+    return flow.reshaped(x, (*x.shape[:at], *sizes, *x.shape[at + 1 :]))
+
+
 def _squeeze(x: Value, dim: int | None = None) -> Value:
     at = range(len(x.shape)) if dim is None else (dim % len(x.shape),)
     return flow.reshaped(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in at))
@@ -301,7 +306,8 @@ _OPERATORS: Final[dict[str, Callable[..., Any]]] = {
     "relu": _elementwise(layers.Relu()), "relu6": lambda x: _clamp(x, 0.0, 6.0), "tanh": _elementwise(layers.Tanh()),
     "sigmoid": _elementwise(layers.Sigmoid()), "silu": _elementwise(layers.Silu()), "elu": _elu, "celu": _celu,
     "leaky_relu": _leaky_relu, "gelu": _gelu, "softmax": _softmax, "log_softmax": _softmax, "argmax": _argmax,
-    "flatten": _flatten, "reshape": _reshape, "view": _reshape, "squeeze": _squeeze, "unsqueeze": _unsqueeze,
+    "flatten": _flatten, "unflatten": _unflatten,
+    "reshape": _reshape, "view": _reshape, "squeeze": _squeeze, "unsqueeze": _unsqueeze,
     "permute": _permute, "transpose": _transpose, "slice": _slice, "select": _select, "narrow": _narrow,
     "split": _split, "split_with_sizes": _split, "chunk": _chunk, "cat": _cat, "concat": _cat,
     "dropout": _dropout, "feature_dropout": _dropout, "to": _to, "contiguous": _same, "detach": _same, "clone": _same,
