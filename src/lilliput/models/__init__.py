@@ -9,6 +9,7 @@ Its noun is `Model` (a torch module or an ONNX graph with named ports); its verb
     session.py           a model that answers: arrays in by port, arrays out by port
     library.py, data.py  the libraries, imported where they are needed; where texts and pictures lie
     file.py              a model as loaded in one file
+    experiment.py        one cell of a study: build, ask, chance
     load/                one module a kind of source, one row each in load/table.py
     compress/            one module a step, one row each in compress/table.py; arithmetic/ knows arrays alone
     export/              one module a format of artifact, one row each in export/table.py

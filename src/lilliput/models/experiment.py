@@ -1,0 +1,130 @@
+"""One cell of a study of models: build an artifact of a recipe, put a task to it, and what chance would have answered.
+
+Items are numbers of a task's own items, so that two models are paired where task and numbers are the same.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from lilliput.errors import LilliputError
+from lilliput.models.compress import Context, compress, parse
+from lilliput.models.export import Artifact, export, open_artifact, read_artifact
+from lilliput.models.library import transformers
+from lilliput.models.model import Graph, Model, Module
+from lilliput.models.session import OnnxSession, Session, TorchSession, open_session
+from lilliput.models.task import Task
+from lilliput.models.text import Tokenizer
+
+Progress = Callable[[str, int, int], None]
+
+
+def names(model: Model) -> tuple[tuple[str, str], ...]:
+    """What people call the model, for tables."""
+    told = model.provenance
+    return (("source", told.source), ("algorithm", model.family), ("trained_on", ""), ("weights", told.weights))
+
+
+def caveats(model: Model) -> tuple[str, ...]:
+    """What a reader of its results has to know, a sentence each: what its loader guessed or found quantized already."""
+    return model.provenance.guesses
+
+
+def check_sources(recipe: str, tasks: Sequence[Task]) -> None:
+    """Nothing, where no task asks what the recipe calibrates on.
+
+    Raises:
+        LilliputError: one does.
+    """
+    for step in parse(recipe):
+        for source in step.sources:
+            for task in tasks:
+                task.check_source(source)
+
+
+def build(
+    model: Model, recipe: str, format: str, folder: Path, *, draw: int, seed: int = 0, progress: Progress | None = None
+) -> Artifact:
+    """The artifact of the model after the recipe, calibrated on that draw of each of its sources.
+
+    Raises:
+        NotApplicable: a step has nothing to do on this model.
+        LilliputError: the recipe cannot be honoured, or the artifact answers otherwise than the compressed model.
+    """
+    small = model
+    if recipe:
+        small = compress(model, recipe, Context(model, seed=seed, draw=draw, progress=progress))
+    return export(small, format, folder)
+
+
+def measure(
+    folder: Path, task: Task, items: Sequence[int], progress: Progress | None = None
+) -> Float64[np.ndarray, " items"]:
+    """The artifact's value of each item; more is better.
+
+    Raises:
+        LilliputError: it cannot be opened or asked, or there are fewer items.
+    """
+    model, session = opened(folder)
+    return _asked(model, session, task, items, progress)
+
+
+def answer(
+    model: Model, task: Task, items: Sequence[int], progress: Progress | None = None
+) -> Float64[np.ndarray, " items"]:
+    """The value that the model itself has of each item, without an artifact."""
+    return _asked(model, open_session(model), task, items, progress)
+
+
+def chance(model: Model, task: Task, items: Sequence[int]) -> Float64[np.ndarray, " items"]:
+    """The value that an answer by chance has of each item."""
+    return _picked(task.floor(model).values, items, task)
+
+
+def item_s(model: Model, task: Task) -> float:
+    """Wall seconds that one item takes, after a first go over all of them."""
+    session = open_session(model)
+    task.ask(model, session)
+    start = time.perf_counter()
+    n = len(task.ask(model, session).values)
+    return (time.perf_counter() - start) / n
+
+
+def opened(folder: Path) -> tuple[Model, Session]:
+    """An artifact as those who get it have it: what it answers with, and how it is to be asked."""
+    artifact, session = read_artifact(folder), open_artifact(folder)
+    tokenizer = None
+    if (folder / "tokenizer.json").exists():
+        library = transformers().AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer = Tokenizer(library)
+    match session:
+        case TorchSession(module=module):
+            network = Module(module, "")
+        case OnnxSession():
+            import onnx
+
+            network = Graph(onnx.load(next(iter(sorted(folder.glob("*.onnx"))))))
+        case _:
+            raise LilliputError(f"{folder}: an artifact that is run by {type(session).__name__} cannot be asked")
+    model = Model(
+        network, artifact.family, artifact.inputs, artifact.outputs, tokenizer, provenance=artifact.provenance
+    )
+    return model, session
+
+
+def _asked(
+    model: Model, session: Session, task: Task, items: Sequence[int], progress: Progress | None
+) -> Float64[np.ndarray, " items"]:
+    if model.family != task.FAMILY:
+        raise LilliputError(f"{task.NAME} is asked of models of {task.FAMILY}; this one is of {model.family}")
+    told = None if progress is None else lambda done, of: progress(task.NAME, done, of)
+    return _picked(task.ask(model, session, told).values, items, task)
+
+
+def _picked(values: Float64[np.ndarray, " all"], items: Sequence[int], task: Task) -> Float64[np.ndarray, " items"]:
+    if len(items) and not 0 <= min(items) <= max(items) < len(values):
+        raise LilliputError(f"{task.NAME} has {len(values)} items; item {max(items)} was asked for")
+    return values[np.array(items, np.int64)]
