@@ -202,3 +202,31 @@ def test_an_rl_zoo_configuration_that_contradicts_the_zip_is_refused(tmp_path: P
     assert mean_of(checkpoint(tmp_path, "run.zip", *NORMALIZED)) is None
     (inner / "config.yml").write_text("normalize: true")
     assert mean_of(tmp_path / "run.zip") == MEAN.tolist()
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"num_timesteps": 10**400},
+        {"num_timesteps": "many"},
+        {"_last_obs": {":serialized:": "%"}},
+        {"_last_obs": [1, 2]},
+        {"_last_original_obs": pickled(np.array([[np.nan] * 4]))},
+        {"_last_obs": pickled({"key": RAW})},
+        {"_last_obs": pickled(np.zeros((0, 4)))},
+        {"_last_obs": pickled(np.zeros((2, 9), np.float32))},
+        {"_last_obs": pickled(np.array("text"))},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [NORMALIZED, PLAIN, OFF_POLICY, OFF_POLICY_NORMALIZED])
+def test_damaged_traces_end_in_a_policy_or_in_one_line(kind: Any, damaged: dict[str, Any], tmp_path: Path) -> None:
+    path = checkpoint(tmp_path, "run.zip", *kind, **damaged)
+    said: list[str] = []
+    for _ in range(2):
+        try:
+            load_policy(path)
+        except LilliputError as error:
+            said.append(str(error))
+        statistics(tmp_path / "vec_normalize.pkl")
+    assert "\n" not in "".join(said)

@@ -92,7 +92,7 @@ class _Candidate:
 def traces(data: Mapping[str, Any], space: spaces.ObservationSpace, *, on_policy: bool) -> Traces:
     """What the parsed `data` entry of a zip tells."""
     steps = data.get("num_timesteps")
-    n_steps = steps if isinstance(steps, int) and steps > 0 else 0
+    n_steps = steps if isinstance(steps, int) and 0 < steps < 1 << 62 else 0
     entries = [data.get(key) for key in ("_last_original_obs", "_last_obs")]
     if on_policy:
         # The raw one is of the first step, so the two do not belong together.
