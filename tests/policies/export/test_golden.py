@@ -115,6 +115,14 @@ def test_a_policy_whose_choices_always_tie_has_examples_all_the_same() -> None:
     assert not golden.actions.any()
 
 
+def test_an_offset_that_float32_does_not_hold_is_named_as_the_cause() -> None:
+    """A position in metres of a national grid; more bits would not help."""
+    far = layers.Standardize(f32([465000.0, 5246000.0]), f32([2.0, 2.0]), f32(np.inf))
+    stack = (far, layers.Dense(f32([[1.0, 1.0]]), None))
+    with pytest.raises(LilliputError, match=r"float32 has steps of 1 standard deviations .*: take that offset off"):
+        golden_examples(Policy(SPACE, ACTIONS, stack))
+
+
 def test_a_policy_that_amplifies_rounding_is_refused() -> None:
     stack = (layers.Dense(f32([[1e7, -1e7]]), None), layers.Tanh())
     seen = f32(np.random.default_rng(0).normal(size=(300, 1)) * np.ones(2))

@@ -63,7 +63,7 @@ def golden_examples(policy: Policy, observations: Any = None) -> Golden:
         if not bearable <= worst:
             raise LilliputError(
                 f"the policy is too unsteady to check: numbers changed by {SHAKE:g} move its action by {bearable:.2g}, "
-                f"more than {worst:.2g}; give real observations, or more bits"
+                f"more than {worst:.2g}; {_remedy(policy)}"
             )
         tolerance = max(tolerance, bearable)
     steady = moves <= tolerance
@@ -73,6 +73,21 @@ def golden_examples(policy: Policy, observations: Any = None) -> Golden:
         chosen = np.argsort(~steady, kind="stable")
     chosen = chosen[:n]
     return Golden(candidates[chosen], actions[chosen], tolerance)
+
+
+def _remedy(policy: Policy) -> str:
+    """What helps against unsteady actions: what the cause is tells."""
+    first = policy.layers[0]
+    if isinstance(first, layers.Standardize):
+        steps = np.spacing(np.abs(np.asarray(first.mean, np.float32))) * np.abs(first.scale.astype(np.float32))
+        if (steps > SHAKE).any():
+            return (
+                f"float32 has steps of {float(steps.max()):.2g} standard deviations where its normalizer's mean is: "
+                "take that offset off the observation before it reaches the policy"
+            )
+    if any(isinstance(layer, layers.QuantizedDense | layers.QuantizedConv2d) for layer in policy.layers):
+        return "give real observations, or more bits"
+    return "give real observations: it amplifies the last digits of those that were drawn"
 
 
 def _distinct(observations: np.ndarray) -> np.ndarray:
