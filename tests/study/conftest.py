@@ -5,7 +5,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.policy import Policy, Provenance
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def balancer() -> Policy:
     """A policy that balances CartPole: the sign of a weighted sum, spread over eight hidden units."""
     gain = np.array([[0.1, 0.5, 1.0, 0.7]], np.float32)

@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,8 +28,15 @@ def comparison(**changes):
     return dataclasses.replace(Comparison(Task("CartPole-v1"), RECIPES, ("onnx",), 12, timings=False), **changes)
 
 
-def test_every_number_is_the_artifacts_own(balancer, tmp_path):
-    rows = summary.rows(compare(balancer, comparison(), tmp_path, 1, SILENT), 0.95)
+@pytest.fixture(scope="session")
+def finished(balancer, tmp_path_factory):
+    """A comparison that one process ran, and its folder, of which each test takes a copy."""
+    folder = tmp_path_factory.mktemp("finished")
+    return compare(balancer, comparison(), folder, 1, SILENT), folder
+
+
+def test_every_number_is_the_artifacts_own(balancer, finished):
+    rows = summary.rows(finished[0], 0.95)
     assert [row.recipe for row in rows] == ["", "", "quantize()", "prune_units(ratio=0.25)"]
     assert [row.format for row in rows] == ["onnx", "reference", "onnx", "onnx"]
     seeds = SeedPlan(0).episodes("confirmation", 12)
@@ -42,8 +50,9 @@ def test_every_number_is_the_artifacts_own(balancer, tmp_path):
         assert row.random_mean < 60
 
 
-def test_what_is_finished_is_never_done_again(balancer, tmp_path):
-    first = compare(balancer, comparison(), tmp_path, 1, SILENT)
+def test_what_is_finished_is_never_done_again(balancer, finished, tmp_path):
+    first, folder = finished
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").iterdir()}
     again = compare(balancer, comparison(recipes=(*RECIPES, "half()")), tmp_path, 1, SILENT)
     assert {path: path.stat().st_mtime_ns for path in files} == files
@@ -52,13 +61,13 @@ def test_what_is_finished_is_never_done_again(balancer, tmp_path):
     assert again[-1] == first[-1]
 
 
-def test_two_processes_find_what_one_does(balancer, tmp_path):
-    one, two = (compare(balancer, comparison(), tmp_path / str(n), n, SILENT) for n in (1, 2))
+def test_two_processes_find_what_one_does(balancer, finished, tmp_path):
+    one, two = finished[0], compare(balancer, comparison(), tmp_path, 2, SILENT)
     assert [r.values("episode_return") for r in one] == [r.values("episode_return") for r in two]
 
 
 def test_a_recipe_that_fails_is_a_record_and_the_others_go_on(balancer, tmp_path):
-    asked = comparison(recipes=("remove_dead_inputs()", "prune_units(ratio=0.01)", "half()"))
+    asked = comparison(recipes=("remove_dead_inputs()", "prune_units(ratio=0.01)", "half()"), episodes=2)
     records = compare(balancer, asked, tmp_path, 1, SILENT)
     assert [r.status for r in records[1:]] == ["done", "not_applicable", "not_applicable", "done", "done"]
     assert "dead" in records[2].reason
@@ -77,8 +86,9 @@ def test_timings_are_interleaved_with_the_baseline(balancer, tmp_path):
     assert quantized.energy_j is not None or any("energy_j" in note for note in quantized.notes)
 
 
-def test_a_damaged_record_is_done_again_and_a_damaged_artifact_made_anew(balancer, tmp_path):
-    first = compare(balancer, comparison(), tmp_path, 1, SILENT)
+def test_a_damaged_record_is_done_again_and_a_damaged_artifact_made_anew(balancer, finished, tmp_path):
+    first, folder = finished
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     victim = tmp_path / "records" / f"{first[1].cell.digest}.json"
     victim.write_text("{")
     (tmp_path / first[1].artifact / "model.onnx").write_bytes(b"junk")
