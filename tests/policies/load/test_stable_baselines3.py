@@ -303,6 +303,18 @@ def test_images_are_transposed_where_the_framework_did(
         del gymnasium.registry["Pictures-v0"]
 
 
+def test_the_channels_of_an_atari_game_are_known(tmp_path: Path) -> None:
+    model = sb3.PPO("CnnPolicy", Still(spaces.Box(0, 255, (84, 84, 4), np.uint8), DISCRETE), n_steps=8, device="cpu")
+    path = save(model, tmp_path)
+    assert any("channels last" in guess for guess in load_policy(path).provenance.guesses)
+    (tmp_path / "model").mkdir()
+    config = "env_wrapper: stable_baselines3.common.atari_wrappers.AtariWrapper\nframe_stack: 4\n"
+    (tmp_path / "model" / "config.yml").write_text(config)
+    policy = load_policy(path)
+    assert policy.provenance.wrappers == ("atari", "frame_stack", "transpose_image")
+    assert not any("channels last" in guess for guess in policy.provenance.guesses)
+
+
 def test_images_already_scaled_are_not_divided_again(tmp_path: Path) -> None:
     space = spaces.Box(0, 255, (3, 40, 36), np.uint8)
     kwargs = {"normalize_images": False, "features_extractor_kwargs": {"features_dim": 16, "normalized_image": True}}

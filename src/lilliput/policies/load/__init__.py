@@ -21,12 +21,17 @@ from lilliput.policies.load.lilliput import read_lilliput
 from lilliput.policies.load.onnx import read_onnx
 from lilliput.policies.load.sb3_statistics import statistics_of
 from lilliput.policies.load.source import Source
-from lilliput.policies.load.stable_baselines3 import is_stable_baselines3, read_stable_baselines3, read_traces
+from lilliput.policies.load.stable_baselines3 import (
+    CHANNELS_UNSAID,
+    is_stable_baselines3,
+    read_stable_baselines3,
+    read_traces,
+)
 from lilliput.policies.load.state_dict import read_state_dict
 from lilliput.policies.load.torch_file import is_torch_zip
 from lilliput.policies.load.torchscript import is_torchscript, read_torchscript
 from lilliput.policies.load.vecnormalize import read_normalizer, standardize
-from lilliput.policies.play.wrappers import format_wrapper, parse_wrappers
+from lilliput.policies.play.wrappers import Atari, format_wrapper, parse_wrappers
 from lilliput.policies.policy import Policy, Provenance
 
 __all__ = ["FORMATS", "load_policy"]
@@ -266,6 +271,8 @@ def _with_side(
     if worn is None and side.wrappers is not None:
         transpose = tuple(wrapper for wrapper in found.wrappers if wrapper not in side.wrappers)
         wrappers = side.wrappers + transpose
+        if any(isinstance(wrapper, Atari) for wrapper in parse_wrappers(side.wrappers)):
+            guesses = [guess for guess in guesses if guess != CHANNELS_UNSAID]  # an Atari game's are last
     provenance = dataclasses.replace(
         found,
         source=source.source,

@@ -24,6 +24,11 @@ CLIP_MEAN = 2.0
 CROSSQ_EPSILON = 1e-3
 """Default epsilon of CrossQ's batch renormalization."""
 
+CHANNELS_UNSAID = (
+    "the file does not say whether the environment's images have their channels last, which the framework transposes, "
+    "or first: they are transposed where the environment says last"
+)
+
 _EXTRACTORS = ("FlattenExtractor", "NatureCNN", "CombinedExtractor")
 
 _ON_POLICY = ("A2C", "PPO", "TRPO", "A2C, PPO or TRPO", "ARS")
@@ -94,10 +99,7 @@ def _wrappers(saved: Saved) -> tuple[str, ...]:
     if channels_first((channels, *rest)):
         if saved.answers.observation_shape() == (channels, *rest):
             return ()
-        saved.guesses.append(
-            "the file does not say whether the environment's images have their channels last, which the framework "
-            "transposes, or first: they are transposed where the environment says last"
-        )
+        saved.guesses.append(CHANNELS_UNSAID)
     return (format_wrapper(TransposeImage()),)
 
 
