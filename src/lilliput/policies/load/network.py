@@ -68,8 +68,8 @@ def with_std(policy: Policy, state: State, key: str, *, moved: bool = False) -> 
     """The policy with the spread of its actions whose logarithm is there; `moved`: from [-1, 1] to the bounds."""
     space = policy.action_space
     spread = action_std(state, key, space)
-    if moved and isinstance(space, spaces.Box) and np.isfinite([space.low, space.high]).all():
-        spread = tuple(float(one) for one in spread * (space.high - space.low).reshape(-1) / 2) if spread else ()
+    if spread and moved and isinstance(space, spaces.Box) and np.isfinite([space.low, space.high]).all():
+        spread = tuple(map(float, np.asarray(spread) * (space.high - space.low).reshape(-1) / 2))
     return dataclasses.replace(policy, provenance=dataclasses.replace(policy.provenance, action_std=spread))
 
 
