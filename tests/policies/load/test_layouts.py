@@ -331,6 +331,23 @@ def test_norms_and_statistics_that_are_said_are_heard(tmp_path: Path) -> None:
     assert load_policy(noted, normalizer=False).digest == load_policy(written(DQN, tmp_path, "plain.pt")).digest
 
 
+def test_settings_beside_a_state_dict_are_no_reason_to_refuse_it_but_are_heard(tmp_path: Path) -> None:
+    plain = load_policy(written(DQN, tmp_path))
+    settings = {"lr": 0.1, "sizes": [120, 84], "out": Pickled("pathlib.PosixPath"), "more": {"seed": 1}}
+    around = {"epoch": 3, "when": Pickled("datetime.datetime"), "returns": Pickled("collections.deque")}
+    for kind in ("argparse.Namespace", "types.SimpleNamespace"):
+        value = {"model": DQN, "args": Pickled(kind, settings), **around}
+        assert load_policy(written(value, tmp_path)).digest == plain.digest
+        for odd_one, message in (
+            ({"activation": "tanh"}, "args.activation is 'tanh'"),
+            ({"norm_obs": True}, "args.norm_obs is true"),
+            ({"env": Pickled("mine.Env")}, "a pickled mine.Env under 'args.env'"),
+            ({"obs_mean": [0.0] * 5}, "'args.obs_mean', 5 numbers"),
+        ):
+            with pytest.raises(LilliputError, match=message):
+                load_policy(written({"model": DQN, "args": Pickled(kind, settings | odd_one)}, tmp_path))
+
+
 def test_a_limit_that_the_file_names_counts(tmp_path: Path) -> None:
     path = written({"actor": SFUJIM, "max_action": 0.4}, tmp_path)
     with pytest.raises(LilliputError, match=r"max_action is 0.4; .* give --action-low -0.4 and --action-high 0.4"):
@@ -417,6 +434,22 @@ def test_a_pickled_module_acts_as_its_classes_say(
 ) -> None:
     policy = load_policy(written(value, tmp_path), **options)
     np.testing.assert_allclose(reference.act(policy, batch(5)), expected(batch(5)), atol=1e-5)
+
+
+def test_a_module_is_found_in_its_wrappers(tmp_path: Path) -> None:
+    plain = load_policy(written(TD3, tmp_path))
+    parallel = module("torch.nn.parallel.data_parallel.DataParallel", {"module": TD3})
+    compiled = module("torch._dynamo.eval_frame.OptimizedModule", {"_orig_mod": parallel})
+    for value in (parallel, compiled, {"model": TD3, "epoch": 3}, {"actor_critic": TD3, "critic_target": relu_net()}):
+        assert load_policy(written(value, tmp_path)).digest == plain.digest
+    for value, message in (
+        ({"model": TD3, "obs_mean": V}, "a pickled .*MLPActorCritic under 'model'"),
+        ({"model": TD3, "other": TD3}, "a pickled .*MLPActorCritic under 'model'"),
+        ({"model": TD3, "normalize_obs": True}, "normalize_obs is true"),
+        ({"model": TD3, "rms": Pickled("mine.Rms")}, "a pickled"),
+    ):
+        with pytest.raises(LilliputError, match=message):
+            load_policy(written(value, tmp_path))
 
 
 def test_an_act_limit_is_the_bound(tmp_path: Path) -> None:

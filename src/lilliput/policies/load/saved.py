@@ -1,5 +1,6 @@
 """What a torch file holds, flat: every array of the actor by its dotted path, whatever it was wrapped in."""
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ from typing import Any, final
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.policies.load.inert_pickle import Global, Persistent, Record
+from lilliput.policies.load.inert_numpy import array_of, is_numpy
+from lilliput.policies.load.inert_pickle import Global, Persistent, Record, is_call, state_of, string_keys
 from lilliput.policies.load.torch_file import Module
 
 MAX_ENTRIES = 20_000
@@ -16,7 +18,19 @@ MAX_ENTRIES = 20_000
 Path = tuple[str, ...]
 """The keys of the dicts on the way to something; the keys of a state dict have dots inside."""
 
-_OBJECTS = np.ndarray | Record | Module
+_CONTENT = np.ndarray | Record | Module
+_NAMESPACES = (Global("argparse", "Namespace"), Global("types", "SimpleNamespace"))
+_HARMLESS = {
+    ("collections", "deque"),
+    ("datetime", "datetime"),
+    ("datetime", "timedelta"),
+    ("pathlib", "PosixPath"),
+    ("pathlib", "WindowsPath"),
+    ("torch", "Size"),
+    ("torch", "device"),
+}
+"""Classes of what stands in checkpoints and says nothing of the policy."""
+
 _LEARNERS = re.compile(
     r"(?i)(?:critic|privileged|teacher|rnd)\w*|\w*(?:target|optim|scheduler)\w*|values?(?:_\w+)?|qf?[12](?:_\w+)?"
 )
@@ -55,7 +69,12 @@ def saved(value: Any, name: str) -> Saved:
     """
     first, *rest = value if isinstance(value, list | tuple) and value else [value]
     if isinstance(first, Module):
-        return Saved(name, {}, {}, {}, (), first, tuple(rest))
+        return Saved(name, {}, {}, {}, (), _inside(first), tuple(rest))
+    if isinstance(value, dict):  # {"model": the module, "epoch": 3}
+        modules = [key for key, item in value.items() if isinstance(item, Module) and not _LEARNERS.fullmatch(str(key))]
+        others = {key: item for key, item in value.items() if not isinstance(item, Module)}
+        if len(modules) == 1 and not (beside := saved(others, name)).arrays and not beside.objects:
+            return dataclasses.replace(beside, module=_inside(value[modules[0]]))
     arrays: dict[Path, np.ndarray] = {}
     values: dict[str, Any] = {}
     objects: dict[str, str] = {}
@@ -63,7 +82,9 @@ def saved(value: Any, name: str) -> Saved:
         match leaf:
             case np.ndarray():
                 arrays[path] = leaf
-            case Record() | Module() | Persistent() | Global():
+            case Global(module=module, name=kind):
+                values[".".join(path)] = f"{module}.{kind}"
+            case Record() | Module() | Persistent():
                 objects[".".join(path)] = class_of(leaf)
             case _:
                 values[".".join(path)] = leaf
@@ -71,12 +92,21 @@ def saved(value: Any, name: str) -> Saved:
     return Saved(name, _named(arrays), values, objects, members)
 
 
+def _inside(module: Module) -> Module:
+    """The module that torch.compile, DataParallel and their like stand around."""
+    for kind, key in (("OptimizedModule", "_orig_mod"), ("DataParallel", "module")):
+        inner = module.children.get(key)
+        if module.kind.startswith("torch.") and module.kind.endswith(kind) and isinstance(inner, Module):
+            return _inside(inner)
+    return module
+
+
 def class_of(value: Any) -> str:
     """The class of something that is no data, by its full name."""
     match value:
         case Module(kind=kind):
             return kind
-        case Record(maker=Global(module=module, name=name)) | Global(module=module, name=name):
+        case Record(maker=Global(module=module, name=name)):
             return f"{module}.{name}"
         case _:
             return "an object"
@@ -98,12 +128,25 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[Path, Any]]:
                 continue
             case dict():
                 todo += [((*path, str(key)), item) for key, item in reversed(value.items())]
-            case list() | tuple() if any(isinstance(one, list | tuple | dict | _OBJECTS) for one in value):
+            case Record() if (state := _settings(value)) is not None:
+                todo += [((*path, key), item) for key, item in reversed(state.items())]
+            case Record() if is_numpy(value):
+                todo.append((path, array_of(value, name)))
+            case Record(maker=Global(module=module, name=kind)) if (module.partition(".")[0], kind) in _HARMLESS:
+                continue
+            case list() | tuple() if any(isinstance(one, list | tuple | dict | _CONTENT) for one in value):
                 parts = [(path if not number else (*path, f"[{number}]"), item) for number, item in enumerate(value)]
                 todo += reversed(parts)
             case _:
                 yield path, value
     raise LilliputError(f"{name} holds more than {MAX_ENTRIES} things; save the policy's state_dict() alone")
+
+
+def _settings(value: Record) -> dict[str, Any] | None:
+    """What a namespace of settings holds, or a dict inside of one; None of anything else."""
+    if is_call(value, Global("collections", "defaultdict")):
+        return {key: item for key, item in value.items if isinstance(key, str)}
+    return state_of(value) if is_call(value, *_NAMESPACES) else string_keys(value)
 
 
 def _named(arrays: dict[Path, np.ndarray]) -> dict[str, np.ndarray]:

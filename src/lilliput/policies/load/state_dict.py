@@ -42,7 +42,9 @@ def read_state_dict(source: Source) -> Policy:
     """
     found = saved(read_torch(source.data, source.name), source.name)
     if found.module is not None:
-        return _read_module(found, source)
+        policy = _read_module(found, source)
+        _check_values(found, policy, source)
+        return policy
     if rsl_rl.is_of_two_numbers(found):
         return rsl_rl.refuse_two_numbers(found, source)
     layout = recognise(found, LAYOUTS)
