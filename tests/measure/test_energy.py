@@ -80,7 +80,7 @@ def test_energy_of_a_known_power_is_that_power_times_the_decisions_time(
 def test_energy_of_an_episode_is_the_power_times_its_time(machine: Path, small: Artifact) -> None:
     found = episode_energy(small.folder, "Pendulum-v1", range(60), root=machine, window_s=0.2)
     assert isinstance(found, Measurement), found
-    seconds = episode_return(small.folder, "Pendulum-v1", range(20))[2]
+    seconds = episode_return(small.folder, "Pendulum-v1", range(20))[3]
     assert isinstance(seconds, Measurement)
     assert len(found.values) >= 1
     assert 0.2 < np.median(found.values) / (20.0 * np.median(seconds.values)) < 20

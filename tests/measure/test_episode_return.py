@@ -25,11 +25,15 @@ def by_hand(artifact: Artifact, seed: int) -> float:
 def test_returns_lengths_and_times(small: Artifact) -> None:
     seeds = [4, 2]
     told: list[tuple[int, int]] = []
-    returns, lengths, times = episode_return(small.folder, "Pendulum-v1", seeds, progress=lambda *at: told.append(at))
+    found = episode_return(small.folder, "Pendulum-v1", seeds, progress=lambda *at: told.append(at))
+    returns, lengths, ends, times = found
     assert isinstance(returns, Measurement)
     assert isinstance(lengths, Measurement)
     assert isinstance(times, Measurement)
-    assert [m.quantity for m in (returns, lengths, times)] == ["episode_return", "episode_length", "episode_time_s"]
+    assert isinstance(ends, Measurement)
+    names = ["episode_return", "episode_length", "episode_terminated", "episode_time_s"]
+    assert [m.quantity for m in found] == names
+    assert ends.values == (0.0, 0.0)
     assert list(returns.values) == [by_hand(small, seed) for seed in seeds]
     assert lengths.values == (200.0, 200.0)
     assert all(seconds > 0 for seconds in times.values)
@@ -44,7 +48,7 @@ def test_several_processes_give_the_same_returns_and_no_times(small: Artifact) -
     assert isinstance(alone, Measurement)
     assert isinstance(together[0], Measurement)
     assert together[0].values == alone.values
-    assert together[2] == Absent("episode_time_s", "2 processes played at once; use workers=1 to time episodes")
+    assert together[3] == Absent("episode_time_s", "2 processes played at once; use workers=1 to time episodes")
 
 
 def test_an_environment_that_does_not_fit_is_refused_naming_both(small: Artifact) -> None:

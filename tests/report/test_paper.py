@@ -3,7 +3,11 @@ import dataclasses
 import pytest
 from tests.report.rows import study
 
+from lilliput.record import REFERENCE
 from lilliput.report import figures, summary
+from lilliput.report.answers import costs, smallest
+from lilliput.report.guidelines import guidelines
+from lilliput.report.leader import Leader
 from lilliput.report.lu2024 import ALGORITHMS, TASKS
 from lilliput.report.paper import tables
 
@@ -92,3 +96,29 @@ def test_figures_are_pdf_and_png_and_the_same_again(rows, tmp_path):
     again = figures.write(rows, 0.9, tmp_path / "again")
     assert all(again[name].read_bytes() == path.read_bytes() for name, path in written.items())
     assert figures.write((), 0.9, tmp_path / "none") == {}
+
+
+def test_a_baseline_that_the_reference_plays_changes_no_table_of_what_was_found(rows):
+    """It shows the floor of the noise, and is neither a candidate nor what candidates are held against."""
+    records = study(LU, environment="Hopper-v4")
+    baselines = [record for record in records if not record.cell.is_floor and not record.cell.recipe]
+    played = [
+        dataclasses.replace(
+            record,
+            cell=dataclasses.replace(record.cell, format=REFERENCE, quantities=("episode_return",)),
+            measurements=tuple(m for m in record.measurements if m.quantity == "episode_return"),
+        )
+        for record in baselines
+    ]
+    both = summary.rows([*played, *records], 0.9)
+    assert len(both) == len(rows) + len(baselines)
+    assert tables(both, 0.9) == tables(rows, 0.9)
+    assert costs(both) == costs(rows)
+    quiet = [dataclasses.replace(row, noise=None) for row in both]
+    assert guidelines(quiet) == guidelines(rows)
+    assert smallest(quiet) == smallest(rows)
+    leaders = [Leader(0.9), Leader(0.9)]
+    for leader, seen in zip(leaders, (records, [*played, *records]), strict=True):
+        for record in seen:
+            leader.follow(record)
+    assert leaders[0].lead == leaders[1].lead

@@ -183,3 +183,12 @@ def test_returns_of_two_versions_never_stand_together_without_a_word(records):
     elsewhere = dataclasses.replace(under(quantized, **new), measurements=measured)
     rows = summary.rows([under(random, **new), under(baseline, **new), elsewhere], 0.95)
     assert "its baseline under mujoco 4.0.0, this under 3.3.0" in rows[1].other_versions
+
+
+def test_the_mean_of_counts_is_not_rounded_away():
+    line = table.measurement_line(Measurement("episode_terminated", (0.0, 0.0, 1.0), "measured: here"))
+    assert "mean 0.333, from 0 to 1" in line
+
+
+def test_a_floor_that_nobody_measured_is_said(records):
+    assert any("no floor of noise is known" in line for line in table.remarks(summary.rows(records, 0.95)))

@@ -51,7 +51,7 @@ class Here(Executor):
 
 @pytest.fixture(autouse=True)
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    gymnasium.register("LilliputSlow-v0", Slow, max_episode_steps=200)
+    gymnasium.register("LilliputSlow-v0", Slow, max_episode_steps=200)  # type: ignore[arg-type]
     Clock.now, Clock.moves = 1000.0, 0
     for name in ("time", "monotonic", "perf_counter"):
         monkeypatch.setattr(time, name, lambda: Clock.now)

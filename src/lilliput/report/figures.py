@@ -95,7 +95,7 @@ def _frontier(rows: Sequence[Row], keep: float) -> Any | None:
 def _curves(rows: Sequence[Row], keep: float) -> Any | None:
     """How far one can go: a panel a policy and parameter, a line a method."""
     names = labels(rows)
-    several = len({row.format for row in rows}) > 1
+    several = len({row.format for row in rows if row.recipe}) > 1
     panels: dict[tuple[str, str], dict[str, list[tuple[float, Row]]]] = defaultdict(lambda: defaultdict(list))
     known = curves(row.recipe for row in rows)
     for row in rows:

@@ -56,7 +56,8 @@ def _learned_by(row: Row, name: str) -> bool:
 
 
 def _format_of(rows: Sequence[Row]) -> str:
-    return "onnx" if any(row.format == "onnx" for row in rows) else next((row.format for row in rows), "")
+    formats = [row.format for row in rows if row.recipe]  # a baseline may be played in no format at all
+    return "onnx" if "onnx" in formats else next(iter(formats), "")
 
 
 def _quantized(rows: Sequence[Row]) -> Table:

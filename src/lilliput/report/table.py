@@ -119,7 +119,11 @@ def _noise(rows: Sequence[Row]) -> list[str]:
     """What the floor of the noise is, and which differences are none."""
     found = []
     for baseline in rows:
-        if baseline.recipe or baseline.noise is None or baseline.format == REFERENCE:
+        if baseline.recipe or baseline.mean_return is None or baseline.format == REFERENCE:
+            continue
+        if baseline.noise is None:
+            one = "no floor of noise is known: one arithmetic alone played it"
+            found.append(f"{name(baseline)} in {baseline.format}: {one}")
             continue
         same = [
             row
@@ -287,6 +291,8 @@ def measurement_line(measurement: Measurement | Absent) -> str:
             f"{name} {show(float(np.quantile(values, q)))}" for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
         )
     else:
-        shown = f"mean {show(mean(values))}, from {show(float(values.min()))} to {show(float(values.max()))}"
+        middle = mean(values)
+        centre = show(middle) if middle.is_integer() else number(middle)
+        shown = f"mean {centre}, from {show(float(values.min()))} to {show(float(values.max()))}"
     count = f"{len(values)} values; " if len(values) > 1 else ""
     return f"{measurement.quantity:<24} {shown}  ({count}{measurement.method})"

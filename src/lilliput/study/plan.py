@@ -27,7 +27,7 @@ class Plan:
 
     Attributes:
         policies: by digest.
-        cells: of returns and sizes: random policies and baselines, by the reference and in each format, first.
+        cells: of returns and sizes: random policies and baselines, in each format and by the reference, first.
         timings: pairs of a cell and the one that times its artifact, which runs alone, after all others.
         notes: what was left out, and why.
         caveats: what of the policies' sources was guessed, and which environments are not those of their training.
@@ -86,7 +86,7 @@ def plan(study: Study) -> Plan:
         for cell in (*baselines, *candidates)
         if target != "host" and cell.format == "c"
     ]
-    cells = (*random, *references, *baselines, *candidates, *counted)
+    cells = (*random, *baselines, *references, *candidates, *counted)
     if not candidates:
         raise LilliputError(f"{study.at('recipes')}: nothing to do; " + ("; ".join(notes) or "everything is excluded"))
     asked = timing.asked(study.quantities)
