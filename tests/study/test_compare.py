@@ -67,7 +67,7 @@ def test_two_processes_find_what_one_does(balancer, finished, tmp_path):
 
 
 def test_a_recipe_that_fails_is_a_record_and_the_others_go_on(balancer, tmp_path):
-    asked = comparison(recipes=("remove_dead_inputs()", "prune_units(ratio=0.01)", "half()"), episodes=2)
+    asked = comparison(recipes=("remove_dead_inputs()", "prune_units(ratio=0.01)", "half()"), n_episodes=2)
     records = compare(balancer, asked, tmp_path, 1, SILENT)
     assert [r.status for r in records[1:]] == ["done", "not_applicable", "not_applicable", "done", "done"]
     assert "dead" in records[2].reason
