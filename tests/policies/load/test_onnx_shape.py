@@ -142,6 +142,23 @@ def test_an_image_with_its_channels_last_gets_the_wrapper_that_turns_it(tmp_path
     np.testing.assert_allclose(reference.act(policy, x.transpose(0, 3, 1, 2)), expected, atol=1e-5)
 
 
+def test_keras_turns_an_image_twice(tmp_path: Path) -> None:
+    """tf2onnx: channels first for the convolution, channels last again before they are flattened."""
+    nodes = [
+        node("Transpose", "obs", "t", perm=[0, 3, 1, 2]),
+        node("Conv", "t k", "c", strides=[2, 2]),
+        node("Relu", "c", "r"),
+        node("Transpose", "r", "t2", perm=[0, 2, 3, 1]),
+        node("Reshape", "t2 wide", "l"),
+        node("MatMul", "l f", "m"),
+        node("Add", "m b", "action"),
+    ]
+    data = build(nodes, IMAGE | {"wide": np.array([-1, 200]), "b": f32(6)}, ["n", 12, 12, 4])
+    policy = loaded(data, tmp_path)
+    x = f32(9, 12, 12, 4, seed=3)
+    np.testing.assert_allclose(reference.act(policy, x.transpose(0, 3, 1, 2)), ran(data, x), atol=1e-5)
+
+
 def with_inputs(nodes: list[Any], inputs: list[tuple[str, list[Any]]], constants: dict[str, np.ndarray]) -> bytes:
     graph = helper.make_graph(
         nodes,
