@@ -50,6 +50,7 @@ class Cell:
         recipe: its canonical text; empty for the baseline.
         task: what is judged; items: the parts of it in order, such as the seeds of the episodes.
         floor: who answers without knowing anything: retention is counted from it.
+        wing: the kind of subject.
         format: onnx, c, or `REFERENCE`.
         target: host, or the processor that is emulated.
         compression_seed: of everything random in the recipe.
@@ -69,6 +70,7 @@ class Cell:
     quantities: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
+    wing: str = "policies"
 
     @property
     def is_floor(self) -> bool:

@@ -16,7 +16,8 @@ from lilliput.shrink.request import Place
 from lilliput.shrink.result import frontier
 from lilliput.shrink.search import Searched
 from lilliput.shrink.trial import Bar, attempt, known, play_random
-from lilliput.study.run import keep_policy
+from lilliput.study.policies import POLICIES
+from lilliput.study.workspace import Workspace
 from lilliput.task import Task
 
 RECIPE = "quantize()"
@@ -25,7 +26,7 @@ RECIPE = "quantize()"
 def tried(folder: Path, request: Request) -> tuple[Place, Searched]:
     """The baseline and one trial, as the search makes them."""
     policy = cartpole()
-    keep_policy(folder, policy)
+    POLICIES.keep(policy, Workspace(folder))
     place = Place(folder, policy.digest, request)
     until = time.time() + 60
     trials = {"": attempt(place, "", until, None, 16)}

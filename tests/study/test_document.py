@@ -26,15 +26,15 @@ def written(tmp_path, text):
 
 def test_what_is_left_out_has_its_default(tmp_path):
     study = read(written(tmp_path, GOOD))
-    assert (study.title, study.folder, study.formats, study.episodes, study.seed) == ("study", tmp_path, ("c",), 100, 0)
+    assert (study.title, study.folder, study.formats, study.n_items, study.seed) == ("study", tmp_path, ("c",), 100, 0)
     assert len(study.recipes) == 7
     assert study.recipes[:2] == ("quantize()", "prune_units(ratio=0.1)")
 
 
 def test_environments_as_a_text_a_list_and_a_table(tmp_path):
-    assert read(written(tmp_path, GOOD + 'environments = "Hopper-v4"')).environments == (("*", (Task("Hopper-v4"),)),)
+    assert read(written(tmp_path, GOOD + 'environments = "Hopper-v4"')).tasks == (("*", (Task("Hopper-v4"),)),)
     table = GOOD + '[environments]\n"*/Hopper*" = ["Hopper-v4", { id = "Hopper-v5", kwargs = { b = 1, a = 2 } }]\n'
-    (pattern, places), *_ = read(written(tmp_path, table)).environments
+    (pattern, places), *_ = read(written(tmp_path, table)).tasks
     assert pattern == "*/Hopper*"
     assert places == (Task("Hopper-v4"), Task("Hopper-v5", '{"a": 2, "b": 1}'))
 

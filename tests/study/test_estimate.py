@@ -2,8 +2,9 @@ import pytest
 from tests.study.test_study import ran, study_file
 
 from lilliput.study.document import read
-from lilliput.study.estimate import TRAINING, estimate
+from lilliput.study.estimate import estimate
 from lilliput.study.plan import plan
+from lilliput.study.policies import TRAINING
 
 
 def estimated(path, folder, workers=1):

@@ -15,7 +15,8 @@ from lilliput.policies import policy as policy_file
 from lilliput.policies.policy import Policy
 from lilliput.record import Cell
 from lilliput.study import local
-from lilliput.study.run import keep_policy
+from lilliput.study.policies import POLICIES
+from lilliput.study.workspace import Workspace
 from lilliput.task import Task
 
 SILENT = lambda *_: None  # noqa: E731
@@ -42,7 +43,7 @@ HOSTILE = """
 def folder(balancer, tmp_path, monkeypatch):
     (tmp_path / "hostile.py").write_text(textwrap.dedent(HOSTILE))
     monkeypatch.syspath_prepend(tmp_path)
-    keep_policy(tmp_path, balancer)
+    POLICIES.keep(balancer, Workspace(tmp_path))
     return tmp_path
 
 
@@ -53,7 +54,7 @@ def test_a_folder_s_copy_of_a_policy_learns_what_another_source_of_it_tells(tmp_
     judged = dataclasses.replace(bare, critic=(critic,))
     path = tmp_path / "policies" / f"{bare.digest}.lilliput"
     for policy, knows in ((bare, False), (judged, True), (bare, True)):
-        keep_policy(tmp_path, policy)
+        POLICIES.keep(policy, Workspace(tmp_path))
         assert bool(policy_file.read(path).critic) is knows
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 

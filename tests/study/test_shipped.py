@@ -31,5 +31,5 @@ def test_every_study_can_be_planned(path):
     pytest.importorskip("mujoco")
     planned = plan(read(path))
     assert planned.notes == ()
-    assert len(planned.policies) >= 6
+    assert len(planned.subjects) >= 6
     assert len(planned.cells) > 50

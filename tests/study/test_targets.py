@@ -17,6 +17,7 @@ from lilliput.study.conduct import conduct, records
 from lilliput.study.document import read
 from lilliput.study.local import Local
 from lilliput.study.plan import on_target, plan
+from lilliput.study.policies import POLICIES
 
 STUDY = """
 policies = ["balancer.lilliput"]
@@ -57,8 +58,8 @@ def test_counts_stand_in_the_row_of_their_candidate(study: Path) -> None:
     values = {"flash_bytes": 900.0, "ram_bytes": 80.0, "instructions": 700.0}
     counts = tuple(Measurement(name, (value,), "emulated: by hand") for name, value in values.items())
     half = next(record.cell for record in played if record.cell.recipe and record.cell.format == "c")
-    done = Record(on_target(half, "cortex-m4"), "done", measurements=counts)
-    failed = Record(on_target(half, "cortex-m3"), "failed", "no compiler")
+    done = Record(on_target(POLICIES, half, "cortex-m4"), "done", measurements=counts)
+    failed = Record(on_target(POLICIES, half, "cortex-m3"), "failed", "no compiler")
     alone, rows = summary.rows(played, 0.9), summary.rows([*played, done, failed], 0.9)
     (row,) = (row for row in rows if row.on_targets)
     assert (row.recipe, row.format) == ("half()", "c")

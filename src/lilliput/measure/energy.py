@@ -1,19 +1,22 @@
 """Joules of one decision, by the processor's own counter: gross, and net of the idle machine around it."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, final
 
 import numpy as np
 
 from lilliput.errors import LilliputError, MissingDependency
 from lilliput.measure.conditions import conditions
+from lilliput.measure.meter import Measured, Meter, Room
 from lilliput.measure.process import run_script
 from lilliput.measure.rapl import ROOT, UPDATES_PER_WINDOW, open_counter, update_interval_s, watch
 from lilliput.measurement import Absent, Measurement
 from lilliput.policies.play import EnvironmentSpec, SameAct, Stage
 from lilliput.policies.runtime import open_artifact
+from lilliput.record import Cell
 
 WINDOWS = 10
 WINDOW_S = 0.25
@@ -107,3 +110,53 @@ def episode_energy(
     names = ", ".join(domain.name for domain in counter.domains)
     method = f"measured: RAPL {names} of {root}, {n_played} episodes of {environment}, windows of {window_s:.2g} s up"
     return Measurement("episode_energy_j", tuple(values), method, here)
+
+
+@final
+@dataclass(frozen=True)
+class Energy(Meter):
+    """Joules of one decision."""
+
+    NAME: ClassVar[str] = "energy"
+    QUANTITIES: ClassVar[tuple[str, ...]] = ("energy_j", "gross_energy_j")
+    SECONDS: ClassVar[float] = 30.0
+
+    def measure(self, room: Room) -> Sequence[Measured]:
+        """One value a window."""
+        return [energy(bench.folder, room.observations()) for bench in room.benches]
+
+    def lacks(self) -> str:
+        """A counter that can be read."""
+        return _no_counter()
+
+
+@final
+@dataclass(frozen=True)
+class EpisodeEnergy(Meter):
+    """Joules of one episode, with the environment and the idle machine."""
+
+    NAME: ClassVar[str] = "episode_energy"
+    QUANTITIES: ClassVar[tuple[str, ...]] = ("episode_energy_j",)
+    PLAYS: ClassVar[bool] = True
+    SECONDS: ClassVar[float] = 30.0
+
+    def measure(self, room: Room) -> Sequence[Measured]:
+        """One value a window."""
+        return [(_of_episodes(bench.folder, bench.cell),) for bench in room.benches]
+
+    def lacks(self) -> str:
+        """A counter that can be read."""
+        return _no_counter()
+
+
+def _of_episodes(folder: Path, cell: Cell) -> Measurement | Absent:
+    kwargs, seeds = cell.task.kwargs, map(int, cell.items)
+    return episode_energy(folder, cell.task.id, seeds, environment_kwargs=kwargs, max_steps=cell.max_steps)
+
+
+def _no_counter() -> str:
+    try:
+        open_counter()
+    except MissingDependency as error:
+        return str(error)
+    return ""

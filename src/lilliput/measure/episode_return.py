@@ -1,10 +1,12 @@
 """The return of episodes that an artifact plays, and how long they are."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from lilliput.measure.conditions import conditions
+from lilliput.measure.meter import Bench, Measured, Meter, Room
 from lilliput.measurement import Absent, Measurement
 from lilliput.policies.play import MAX_STEPS, EnvironmentSpec, Episode, Progress, check_fit, episodes
 from lilliput.policies.runtime import open_artifact
@@ -90,3 +92,45 @@ class ReopenedAct:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (ReopenedAct, (self.folder,))
+
+
+@final
+@dataclass(frozen=True)
+class Returns(Meter):
+    """What episodes pay, and how long they are."""
+
+    NAME: ClassVar[str] = "episode_return"
+    QUANTITIES: ClassVar[tuple[str, ...]] = ("episode_return", "episode_length", "episode_terminated")
+    ALWAYS: ClassVar[tuple[str, ...]] = ("episode_terminated",)
+    PLAYS: ClassVar[bool] = True
+
+    def measure(self, room: Room) -> Sequence[Measured]:
+        """One value an episode."""
+        return [_played(bench, room)[:-1] for bench in room.benches]
+
+
+@final
+@dataclass(frozen=True)
+class EpisodeTime(Meter):
+    """How long episodes take, the environment's own time included."""
+
+    NAME: ClassVar[str] = "episode_time"
+    QUANTITIES: ClassVar[tuple[str, ...]] = ("episode_time_s",)
+    PLAYS: ClassVar[bool] = True
+
+    def measure(self, room: Room) -> Sequence[Measured]:
+        """One value an episode."""
+        return [_played(bench, room)[-1:] for bench in room.benches]
+
+
+def _played(bench: Bench, room: Room) -> Measured:
+    task = bench.cell.task
+    return episode_return(
+        bench.folder,
+        task.id,
+        tuple(map(int, bench.cell.items)),
+        environment_kwargs=task.kwargs,
+        wrappers=task.wrappers,
+        max_steps=bench.cell.max_steps,
+        progress=room.progress,
+    )

@@ -1,11 +1,15 @@
 """Peak resident memory of a process that only serves the policy, and of what it stands on."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, final
 
 import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.measure.conditions import conditions
+from lilliput.measure.meter import Measured, Meter, Room
 from lilliput.measure.process import run, run_script
 from lilliput.measurement import Absent, Measurement
 
@@ -49,3 +53,18 @@ def memory(
 
 def _peak(folder: Path, observations: np.ndarray) -> float:
     return float(run_script("memory_process.py", [folder], observations[:OBSERVATIONS], {}))
+
+
+@final
+@dataclass(frozen=True)
+class Memory(Meter):
+    """The memory of a process that only serves the artifact, and what that stands on."""
+
+    NAME: ClassVar[str] = "memory"
+    QUANTITIES: ClassVar[tuple[str, ...]] = ("peak_memory_bytes", "identity_memory_bytes", "interpreter_memory_bytes")
+    SECONDS: ClassVar[float] = 1.5
+
+    def measure(self, room: Room) -> Sequence[Measured]:
+        """One value a fresh process."""
+        identity = room.identity() if room.identity is not None else None
+        return [memory(bench.folder, room.observations(), identity=identity) for bench in room.benches]

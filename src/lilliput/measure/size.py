@@ -4,11 +4,15 @@ import os
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, final
 
 from lilliput.measure.conditions import conditions
+from lilliput.measure.meter import Measured, Meter, Room
 from lilliput.measurement import Absent, Measurement
-from lilliput.policies.artifact import Artifact
+from lilliput.policies.artifact import Artifact, read_artifact
 
 _FLAGS = ("-std=c99", "-O2", "-ffp-contract=off")
 """The exported Makefile's."""
@@ -53,3 +57,18 @@ def _object_bytes(source: Path) -> Measurement | Absent:
         n_bytes = target.stat().st_size
     method = f"counted: the object file, by {compiler} {' '.join(_FLAGS)}"
     return Measurement("file_bytes", (float(n_bytes),), method, conditions())
+
+
+@final
+@dataclass(frozen=True)
+class Size(Meter):
+    """What is counted on the files."""
+
+    NAME: ClassVar[str] = "size"
+    QUANTITIES: ClassVar[tuple[str, ...]] = (
+        "model_bytes", "file_bytes", "n_parameters", "n_nonzero_parameters", "n_macs",
+    )  # fmt: skip
+
+    def measure(self, room: Room) -> Sequence[Measured]:
+        """One value each."""
+        return [size(read_artifact(bench.folder)) for bench in room.benches]

@@ -6,13 +6,15 @@ A count is the slope between one call and many: exact and repeatable. Instructio
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 
 from lilliput.errors import LilliputError, MissingDependency
+from lilliput.measure.meter import Measured, Meter, Room
 from lilliput.measurement import Measurement
 from lilliput.policies import spaces
 from lilliput.policies.artifact import Artifact, read_artifact
@@ -263,3 +265,19 @@ def _sections(target: Target, program: Path) -> tuple[int, int]:
     sizes = {line.split()[0]: int(line.split()[1]) for line in listed.splitlines() if line.startswith(".")}
     data = sizes.get(".data", 0)
     return sizes.get(".text", 0) + sizes.get(".ARM.exidx", 0) + data, data + sizes.get(".bss", 0)
+
+
+@final
+@dataclass(frozen=True)
+class OnTarget(Meter):
+    """What the C takes on a microcontroller, counted in an emulator."""
+
+    NAME: ClassVar[str] = "target"
+    QUANTITIES: ClassVar[tuple[str, ...]] = ("flash_bytes", "ram_bytes", "instructions")
+    ON_TARGET: ClassVar[bool] = True
+    FORMATS: ClassVar[tuple[str, ...]] = ("c",)
+    SECONDS: ClassVar[float] = 3.0
+
+    def measure(self, room: Room) -> Sequence[Measured]:
+        """One value each."""
+        return [on_target(bench.folder, bench.cell.target) for bench in room.benches]

@@ -91,9 +91,13 @@ class Policy:
         object.__setattr__(self, "layers", tuple(self.layers))
         check(self)
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """sha256 over the canonical bytes of spaces and layers."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         return _sha256(*_structure(self))
 
     @property

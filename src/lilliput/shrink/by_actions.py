@@ -12,7 +12,7 @@ from lilliput.policies.compress import Context, compress, parse
 from lilliput.policies.policy import Policy
 from lilliput.shrink import ladder
 from lilliput.study.actions import Judged, compare_actions
-from lilliput.study.run import Progress
+from lilliput.study.wing import Progress
 from lilliput.study.workspace import Workspace
 
 

@@ -21,7 +21,7 @@ from lilliput.shrink.search import Searched
 from lilliput.shrink.trial import Bar, Trial
 from lilliput.shrink.workers import Workers
 from lilliput.statistics import ConfirmationPlan, alpha_split, confirm, plan_confirmation
-from lilliput.study.compare import episode_settings
+from lilliput.study.policies import POLICIES, episode_settings
 from lilliput.study.version import versions
 from lilliput.sums import mean
 
@@ -241,7 +241,7 @@ def cells(place: Place, recipe: str, seeds: Sequence[int]) -> tuple[Cell, Cell, 
         return Cell(
             subject, text, request.task, tuple(seeds), RANDOM_POLICY, format_, "host", request.seed,
             names, (*episode_settings(request.max_steps), ("role", "confirmation")),
-            versions(text, names, request.task, format_),
+            versions(POLICIES, text, names, request.task, format_),
         )  # fmt: skip
 
     return (

@@ -22,7 +22,8 @@ from lilliput.shrink.workers import workers
 from lilliput.statistics import is_above_random, plan_confirmation, retention, worst_decile
 from lilliput.study.environment import behind, check
 from lilliput.study.observations import digest_of, keep_observations
-from lilliput.study.run import artifact_name, keep_policy
+from lilliput.study.policies import POLICIES
+from lilliput.study.run import artifact_name
 from lilliput.study.workspace import Workspace, enter, locked
 from lilliput.sums import mean
 
@@ -85,7 +86,7 @@ def _shrink(policy: Policy, request: Request, here: Workspace, say: Say, started
     if here.result.exists():
         say(f"{folder} was finished before, and this is its result; --force or another folder searches anew")
         return read(here.result)
-    keep_policy(folder, policy)
+    POLICIES.keep(policy, here)
     place = Place(folder, policy.digest, request)
     notes: list[str] = []
     if request.train and not has_compiler():
@@ -179,7 +180,7 @@ def _enter(here: Workspace, policy: Policy, request: Request) -> None:
     Raises:
         LilliputError: it holds the results of another request.
     """
-    from lilliput.study.compare import episode_settings
+    from lilliput.study.policies import episode_settings
 
     asked = {
         "policy": policy.digest,

@@ -36,8 +36,8 @@ from lilliput.record import RANDOM_POLICY, REFERENCE, Cell, Record
 from lilliput.shrink import objective
 from lilliput.shrink.configuration import chance
 from lilliput.shrink.request import Place, Request
-from lilliput.study.compare import episode_settings
 from lilliput.study.observations import kept_observations
+from lilliput.study.policies import POLICIES, episode_settings
 from lilliput.study.version import versions
 from lilliput.sums import deviation, mean
 
@@ -90,7 +90,7 @@ def seeds(seed: int, n: int) -> tuple[int, ...]:
 
 def policy_path(place: Place, recipe: str) -> Path:
     """Where the policy of that recipe stands, as the present versions of its steps make it."""
-    made_from = json.dumps([recipe, versions(recipe, (), place.request.task, REFERENCE)])
+    made_from = json.dumps([recipe, versions(POLICIES, recipe, (), place.request.task, REFERENCE)])
     return place.here.trials / f"{hashlib.sha256(made_from.encode()).hexdigest()[:24]}{policy_file.SUFFIX}"
 
 
@@ -338,7 +338,7 @@ def _cell(place: Place, recipe: str, n: int, subject: str = "") -> Cell:
         compression_seed=request.seed,
         quantities=quantities,
         settings=(*episode_settings(request.max_steps), ("role", SELECTION)),
-        versions=versions(recipe, quantities, request.task, REFERENCE),
+        versions=versions(POLICIES, recipe, quantities, request.task, REFERENCE),
     )
 
 
@@ -355,7 +355,7 @@ def known(place: Place) -> tuple[dict[str, Trial], np.ndarray]:
             continue
         played = np.array(record.values("episode_return"))
         recipe = record.cell.recipe
-        if record.cell.versions != versions(recipe, record.cell.quantities, record.cell.task, REFERENCE):
+        if record.cell.versions != versions(POLICIES, recipe, record.cell.quantities, record.cell.task, REFERENCE):
             continue
         if record.cell.is_floor:
             random = played if len(played) > len(random) else random

@@ -14,7 +14,7 @@ from lilliput.errors import LilliputError, NotApplicable
 from lilliput.measure.agreement import Agreement, agreement
 from lilliput.policies.policy import Policy
 from lilliput.study.observations import digest_of
-from lilliput.study.run import Progress
+from lilliput.study.wing import Progress
 from lilliput.study.workspace import Workspace, enter, locked
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from lilliput.measurement import Absent, Measurement
 from lilliput.policies.artifact import read_artifact, read_golden
-from lilliput.study.run import Progress
+from lilliput.study.wing import Progress
 
 
 def measure_artifact(

@@ -21,7 +21,8 @@ from lilliput import record as record_file
 from lilliput.errors import LilliputError, MissingDependency
 from lilliput.record import Cell, Record
 from lilliput.study.executor import Executor
-from lilliput.study.run import Progress
+from lilliput.study.table import wing_of
+from lilliput.study.wing import Progress
 from lilliput.study.workspace import Workspace
 
 ATTEMPTS = 2
@@ -223,7 +224,7 @@ class _Dispatch:
         if cell.is_floor:
             return b""
         if cell.subject not in self.policies:
-            path = Workspace(self.folder).policy(cell.subject)
+            path = wing_of(cell.wing).file(Workspace(self.folder), cell.subject)
             self.policies[cell.subject] = self.ray.put(path.read_bytes())
         return self.policies[cell.subject]
 
@@ -281,7 +282,7 @@ def run_remotely(cell: Cell, policy: bytes, starts: Any, attempt: int) -> Answer
     with tempfile.TemporaryDirectory(prefix="lilliput-") as scratch:
         folder = Path(scratch)
         if policy:
-            path = Workspace(folder).policy(cell.subject)
+            path = wing_of(cell.wing).file(Workspace(folder), cell.subject)
             path.parent.mkdir()
             path.write_bytes(policy)
         record = cell_runner.run(cell, folder, _silent)

@@ -15,7 +15,6 @@ from lilliput.study import local
 from lilliput.study.document import Study
 from lilliput.study.executor import Executor
 from lilliput.study.plan import Plan
-from lilliput.study.run import keep_policy
 from lilliput.study.store import Store
 from lilliput.study.workspace import Workspace, enter, locked
 
@@ -105,8 +104,8 @@ def conduct(
         _write_plan(study, plan, here, text)
         if store is not None:
             store.pull(folder)
-        for policy in plan.policies.values():
-            keep_policy(folder, policy)
+        for subject in plan.subjects.values():
+            plan.wing.keep(subject, here)
         tally = Tally(len(plan.cells) + len(plan.timings), Leader(study.keep))
         finished, missing = local.split(plan.cells, folder, retry_failed=retry_failed)
         done = {record.cell for record in finished if record.status == "done"}

@@ -9,18 +9,12 @@ from pathlib import Path
 from typing import Any, final
 
 from lilliput.errors import LilliputError, closest
-from lilliput.measure import ON_TARGETS, TARGETS
+from lilliput.measure.target import TARGETS
 from lilliput.measurement import QUANTITIES
 from lilliput.recipe import expand
+from lilliput.study.table import WINGS
+from lilliput.study.wing import Wing
 from lilliput.task import Task
-
-DEFAULT_QUANTITIES = (
-    "episode_return", "episode_length", "model_bytes", "file_bytes", "n_parameters", "n_nonzero_parameters", "n_macs",
-)  # fmt: skip
-
-FORMATS = ("onnx", "c")
-PATTERNS = ("policy", "algorithm", "environment", "recipe", "format")
-"""What an exclusion may name; each is a pattern with * and ?."""
 
 
 @final
@@ -42,31 +36,33 @@ class Study:
 
     Attributes:
         folder: what relative paths start from.
-        policies: paths and globs.
-        environments: pattern of a policy's path or of the environment that it was trained on -> where it plays; a list
-            of environments for all policies stands under the pattern "*". Empty: where its source says.
-        load: pattern of a policy's path -> what `load_policy` is told of it: bounds, wrappers and the like.
+        wing: of its subjects.
+        sources: of the subjects: paths and globs.
+        tasks: pattern of a subject's path or of what it was trained on -> what it is judged on; a list of tasks for all
+            subjects stands under the pattern "*". Empty: what its source says.
+        load: pattern of a subject's path -> what its loader is told of it: bounds, wrappers and the like.
         recipes: expanded and canonical, without the baseline, which is always there.
-        max_steps: after which an episode is cut; None: the usual.
+        n_items: of each task; settings: what else of it is not as usual.
         cell_timeout: seconds after which a cell is given up; None: never.
         file, lines: its path and where each key stands in it, for errors.
     """
 
     title: str
     folder: Path
-    policies: tuple[str, ...]
+    wing: Wing
+    sources: tuple[str, ...]
     recipes: tuple[str, ...]
-    environments: tuple[tuple[str, tuple[Task, ...]], ...] = ()
+    quantities: tuple[str, ...]
+    tasks: tuple[tuple[str, tuple[Task, ...]], ...] = ()
     load: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     formats: tuple[str, ...] = ("c",)
     targets: tuple[str, ...] = ("host",)
     compression_seeds: tuple[int, ...] = (0,)
-    episodes: int = 100
+    n_items: int = 100
+    settings: tuple[tuple[str, int], ...] = ()
     seed: int = 0
     keep: float = 0.95
-    quantities: tuple[str, ...] = DEFAULT_QUANTITIES
     cell_timeout: float | None = 3600.0
-    max_steps: int | None = None
     exclude: tuple[Exclusion, ...] = ()
     file: str = "study"
     lines: Mapping[str, int] = field(default_factory=dict)
@@ -74,18 +70,6 @@ class Study:
     def at(self, key: str) -> str:
         """`study.toml, line 3: key`, as errors about it begin."""
         return f"{self.file}, line {self.lines.get(key, 1)}: {key}"
-
-
-LOAD = (
-    "normalizer", "output", "activation", "action", "action_low", "action_high", "environment", "environment_kwargs",
-    "wrappers",
-)  # fmt: skip
-"""What can be told of a policy that is loaded: arguments of `load_policy`."""
-
-KEYS = (
-    "title", "policies", "environments", "load", "recipes", "formats", "targets", "compression_seeds", "episodes",
-    "seed", "keep", "quantities", "cell_timeout", "max_steps", "exclude",
-)  # fmt: skip
 
 
 def read(path: Path) -> Study:
@@ -111,41 +95,75 @@ class _Reader:
         self.path, self.data = path, data
         self.lines = text.splitlines()
 
+    @property
+    def wing(self) -> Wing:
+        """The one whose subjects are listed; policies where none is."""
+        return next((wing for name, wing in WINGS.items() if name in self.data), next(iter(WINGS.values())))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        wing = self.wing
+        return (
+            "title", wing.NAME, wing.TASKS, "load", "recipes", "formats", "targets", "compression_seeds", wing.ITEMS,
+            "seed", "keep", "quantities", "cell_timeout", *wing.SETTINGS, "exclude",
+        )  # fmt: skip
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """What an exclusion may name; each is a pattern with * and ?."""
+        return (self.wing.SUBJECT, "algorithm", self.wing.TASK, "recipe", "format")
+
     def study(self) -> Study:
+        wing, keys = self.wing, self.keys
         for key in self.data:
-            if key not in KEYS:
-                raise self.error(key, f"unknown key {key!r}; {closest(key, KEYS)}allowed: {', '.join(KEYS)}")
-        for key in ("policies", "recipes"):
+            if key not in keys:
+                raise self.error(key, f"unknown key {key!r}; {closest(key, keys)}allowed: {', '.join(keys)}")
+        for key in (wing.NAME, "recipes"):
             if key not in self.data:
                 raise LilliputError(f'{self.path}: {key} is missing; write {key} = ["..."]')
         return Study(
             title=self.of(str, "title", self.path.stem),
             folder=self.path.parent,
-            policies=self.strings("policies"),
+            wing=wing,
+            sources=self.strings(wing.NAME),
             recipes=self.recipes(),
-            environments=self.environments(),
+            quantities=self.choices("quantities", wing.QUANTITIES, self.measurable()),
+            tasks=self.tasks(),
             load=self.load(),
-            formats=self.choices("formats", ("c",), FORMATS),
+            formats=self.formats(),
             targets=self.targets(),
             compression_seeds=self.seeds(),
-            episodes=self.integer("episodes", 100, 1),
+            n_items=self.integer(wing.ITEMS, 100, 1),
+            settings=tuple((key, self.integer(key, 0, 1)) for key in wing.SETTINGS if key in self.data),
             seed=self.integer("seed", 0, 0),
             keep=self.share(),
-            quantities=self.choices("quantities", DEFAULT_QUANTITIES, tuple(QUANTITIES)),
             cell_timeout=self.timeout(),
-            max_steps=self.integer("max_steps", 0, 1) if "max_steps" in self.data else None,
             exclude=self.exclusions(),
             file=str(self.path),
             lines={key: self.line(key) for key in self.data},
         )
 
+    def formats(self) -> tuple[str, ...]:
+        """The formats of the artifacts; the last that there is where none is named."""
+        return self.choices("formats", self.wing.formats[-1:], self.wing.formats)
+
+    def measurable(self) -> tuple[str, ...]:
+        """Every quantity that a meter of the wing gives."""
+        given = {name for meter in self.wing.meters for name in meter.QUANTITIES}
+        return tuple(name for name in QUANTITIES if name in given)
+
     def targets(self) -> tuple[str, ...]:
-        """The processors to count on, host first: there the returns are played."""
-        found = self.choices("targets", ("host",), ("host", *TARGETS))
+        """The processors to count on, host first: there the items are answered."""
+        counting = [meter for meter in self.wing.meters if meter.ON_TARGET]
+        found = self.choices("targets", ("host",), ("host", *(TARGETS if counting else ())))
         emulated = tuple(name for name in found if name != "host")
-        if emulated and "c" not in self.choices("formats", ("c",), FORMATS):
-            raise self.error("targets", f'targets: {emulated[0]} takes the format c; write formats = ["c"]')
-        asked = [name for name in self.choices("quantities", (), tuple(QUANTITIES)) if name in ON_TARGETS]
+        taken = [format_ for meter in counting for format_ in meter.FORMATS]
+        if emulated and not set(taken) & set(self.formats()):
+            raise self.error(
+                "targets", f'targets: {emulated[0]} takes the format {taken[0]}; write formats = ["{taken[0]}"]'
+            )
+        counted = {name for meter in counting for name in meter.QUANTITIES}
+        asked = [name for name in self.choices("quantities", (), self.measurable()) if name in counted]
         if asked and not emulated:
             raise self.error(
                 "quantities", f'quantities: {asked[0]} is counted on a target; write targets = ["cortex-m4"]', asked[0]
@@ -221,15 +239,13 @@ class _Reader:
         return tuple(dict.fromkeys(value))
 
     def recipes(self) -> tuple[str, ...]:
-        from lilliput.policies.compress import format_recipe, parse
-
         value = self.of(list, "recipes", [])
         found: dict[str, None] = {}
         for text in value:
             if not isinstance(text, str):
                 raise self.error("recipes", f"recipes holds {text!r}; it must be a list of recipe texts")
             try:
-                found |= {format_recipe(parse(one)): None for one in expand(text)}
+                found |= {self.wing.canonical(one): None for one in expand(text)}
             except LilliputError as error:
                 raise self.error("recipes", str(error), text) from error
         found.pop("", None)
@@ -237,16 +253,16 @@ class _Reader:
             raise self.error("recipes", 'recipes is empty; write recipes = ["quantize()"]')
         return tuple(found)
 
-    def environments(self) -> tuple[tuple[str, tuple[Task, ...]], ...]:
-        value = self.data.get("environments", {})
+    def tasks(self) -> tuple[tuple[str, tuple[Task, ...]], ...]:
+        value = self.data.get(self.wing.TASKS, {})
         if not isinstance(value, dict):
-            return (("*", self.places(value, "environments")),)
+            return (("*", self.places(value, self.wing.TASKS)),)
         return tuple((pattern, self.places(places, pattern)) for pattern, places in value.items())
 
     def places(self, value: Any, pattern: str) -> tuple[Task, ...]:
         items = value if isinstance(value, list) else [value]
         if not items:
-            raise self.error("environments", f"environments: {pattern!r} names none", pattern)
+            raise self.error(self.wing.TASKS, f"{self.wing.TASKS}: {pattern!r} names none", pattern)
         return tuple(self.place(item, pattern) for item in items)
 
     def place(self, value: Any, pattern: str) -> Task:
@@ -258,28 +274,29 @@ class _Reader:
             case {"id": str(id_), **rest} if not rest:
                 return Task(id_)
             case _:
-                shown = f'environments: {value!r}; write an id such as "Hopper-v4", or {{ id = "...", kwargs = {{ }} }}'
-                raise self.error("environments", shown, pattern)
+                key = self.wing.TASKS
+                shown = f'{key}: {value!r}; write an id such as "Hopper-v4", or {{ id = "...", kwargs = {{ }} }}'
+                raise self.error(key, shown, pattern)
 
     def load(self) -> tuple[tuple[str, Mapping[str, Any]], ...]:
-        value = self.of(dict, "load", {})
+        value, known = self.of(dict, "load", {}), self.wing.TOLD
         for pattern, told in value.items():
             if not isinstance(told, dict) or not told:
                 raise self.error("load", f"load: {pattern!r} is {told!r}; write {{ action_high = 0.4, ... }}", pattern)
             for key in told:
-                if key not in LOAD:
-                    raise self.error("load", f"load: {key!r}; {closest(key, LOAD)}allowed: {', '.join(LOAD)}", key)
+                if key not in known:
+                    raise self.error("load", f"load: {key!r}; {closest(key, known)}allowed: {', '.join(known)}", key)
         return tuple(value.items())
 
     def exclusions(self) -> tuple[Exclusion, ...]:
         value = self.of(list, "exclude", [])
-        found = []
+        found, known = [], self.patterns
         for item in value:
             valid = isinstance(item, dict) and item and all(isinstance(text, str) for text in item.values())
-            if not valid or not set(item) <= set(PATTERNS):
-                unknown = next((key for key in item if key not in PATTERNS), "") if isinstance(item, dict) else ""
-                hint = closest(unknown, PATTERNS) if unknown else ""
-                allowed = ' = "pattern", '.join(PATTERNS)
+            if not valid or not set(item) <= set(known):
+                unknown = next((key for key in item if key not in known), "") if isinstance(item, dict) else ""
+                hint = closest(unknown, known) if unknown else ""
+                allowed = ' = "pattern", '.join(known)
                 raise self.error("exclude", f'exclude: {item!r}; {hint}allowed: {allowed} = "pattern"', unknown or None)
             found.append(Exclusion(tuple(sorted(item.items()))))
         return tuple(found)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lilliput.record import Cell, Record
-from lilliput.study.run import Progress
+from lilliput.study.wing import Progress
 
 
 class Executor(ABC):

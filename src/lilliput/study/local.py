@@ -9,7 +9,8 @@ from lilliput.record import Cell, Record
 from lilliput.study import timing
 from lilliput.study.executor import Executor
 from lilliput.study.processes import Job, run_jobs
-from lilliput.study.run import Progress, record_of, run
+from lilliput.study.run import record_of, run
+from lilliput.study.wing import Progress
 
 
 @final

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, final
 
 from lilliput.errors import LilliputError
-from lilliput.measure import ON_TARGETS
+from lilliput.measure.table import meters_of
 from lilliput.measurement import QUANTITIES
-from lilliput.policies.policy import Policy
-from lilliput.record import RANDOM_POLICY, Cell
+from lilliput.record import REFERENCE, Cell
 from lilliput.study import timing
-from lilliput.study.compare import by_reference, episode_settings
 from lilliput.study.document import Exclusion, Study
-from lilliput.study.environment import elsewhere, kept
+from lilliput.study.environment import matching
 from lilliput.study.version import versions
+from lilliput.study.wing import Subject, Wing
 from lilliput.task import Task
 
 
@@ -26,14 +25,16 @@ class Plan:
     """What a study will do.
 
     Attributes:
-        policies: by digest.
-        cells: of returns and sizes: random policies and baselines, in each format and by the reference, first.
+        wing: of all subjects.
+        subjects: by digest.
+        cells: of scores and sizes: floors and baselines, in each format and by the subject itself, first.
         timings: pairs of a cell and the one that times its artifact, which runs alone, after all others.
         notes: what was left out, and why.
-        caveats: what of the policies' sources was guessed, and which environments are not those of their training.
+        caveats: what a reader of the results has to know.
     """
 
-    policies: dict[str, Policy]
+    wing: Wing
+    subjects: dict[str, Subject]
     cells: tuple[Cell, ...]
     timings: tuple[tuple[Cell, Cell], ...]
     notes: tuple[str, ...]
@@ -44,70 +45,87 @@ def plan(study: Study) -> Plan:
     """The cells of a study, each combination once.
 
     Raises:
-        LilliputError: a policy that cannot be loaded, one whose environment nobody names, or one that does not fit it.
+        LilliputError: a subject that cannot be loaded, one whose task nobody names, or one that does not fit it.
     """
+    wing = study.wing
     notes: list[str] = []
     caveats: dict[str, None] = {}
-    policies: dict[str, Policy] = {}
-    random: dict[Cell, None] = {}
-    references: dict[Cell, None] = {}
+    subjects: dict[str, Subject] = {}
+    floors: dict[Cell, None] = {}
+    meanings: dict[Cell, None] = {}
     baselines: dict[Cell, None] = {}
     candidates: dict[Cell, None] = {}
     used: set[Exclusion] = set()
-    for path, policy in _loaded(study, notes):
-        for task in _tasks(study, path, policy):
-            if policy.digest in policies and any(
-                cell.subject == policy.digest and cell.task == task for cell in baselines
+    for path, subject in _loaded(study, notes):
+        for task in _tasks(study, path, subject):
+            if subject.digest in subjects and any(
+                cell.subject == subject.digest and cell.task == task for cell in baselines
             ):
-                notes.append(f"{path}: the same policy as another file; studied once")
+                notes.append(f"{path}: the same {wing.SUBJECT} as another file; studied once")
                 continue
-            found = list(_candidates(study, path, policy, task, used))
+            found = list(_candidates(study, path, subject, task, used))
             if not found:
                 notes.append(f"{path} on {task.id}: everything is excluded")
                 continue
-            policies[policy.digest] = policy
-            said = (*elsewhere(policy.provenance.environment, task.id), *policy.provenance.guesses)
-            caveats |= dict.fromkeys(f"{path}: {caveat}" for caveat in said)
-            common = _common(study, task)
-            asked = ("episode_return",)
-            known = versions("", asked, task, "none")
-            random[Cell(RANDOM_POLICY, "", format="none", quantities=asked, versions=known, **common)] = None
-            references |= dict.fromkeys(by_reference(policy, _baseline(found[0])))
+            subjects[subject.digest] = subject
+            caveats |= dict.fromkeys(f"{path}: {caveat}" for caveat in wing.caveats(subject, task))
+            floors[floor_of(wing, found[0])] = None
+            meanings |= dict.fromkeys(by_meaning(wing, subject, _baseline(wing, found[0])))
             for cell in found:
-                baselines[_baseline(cell)] = None
+                baselines[_baseline(wing, cell)] = None
                 candidates[cell] = None
     for exclusion in study.exclude:
         if exclusion not in used:
             patterns = ", ".join(f'{key} = "{pattern}"' for key, pattern in exclusion.patterns)
             notes.append(f"{study.at('exclude')}: no cell matches {patterns}; nothing is left out by it")
     counted = [
-        on_target(cell, target)
+        on_target(wing, cell, target)
         for target in study.targets
         for cell in (*baselines, *candidates)
-        if target != "host" and cell.format == "c"
+        if target != "host" and any(cell.format in meter.FORMATS for meter in wing.meters if meter.ON_TARGET)
     ]
-    cells = (*random, *baselines, *references, *candidates, *counted)
+    cells = (*floors, *baselines, *meanings, *candidates, *counted)
     if not candidates:
         raise LilliputError(f"{study.at('recipes')}: nothing to do; " + ("; ".join(notes) or "everything is excluded"))
-    asked = timing.asked(study.quantities)
+    asked = timing.asked(study.quantities, wing.meters)
     timed = [(cell, timing.cell_of(cell, asked)) for cell in (*baselines, *candidates)] if asked else []
-    return Plan(policies, cells, tuple(timed), tuple(notes), tuple(caveats))
+    return Plan(wing, subjects, cells, tuple(timed), tuple(notes), tuple(caveats))
 
 
-def on_target(cell: Cell, target: str) -> Cell:
+def floor_of(wing: Wing, cell: Cell) -> Cell:
+    """The cell of the floor on the same items."""
+    asked = (cell.task.score,)
+    known = versions(wing, "", asked, cell.task, "none")
+    return Cell(
+        wing.FLOOR, "", cell.task, cell.items, wing.FLOOR, "none", quantities=asked, settings=cell.settings,
+        versions=known, wing=wing.NAME,
+    )  # fmt: skip
+
+
+def by_meaning(wing: Wing, subject: Subject, baseline: Cell) -> tuple[Cell, ...]:
+    """The cell of the subject itself, by another arithmetic: the floor of the noise; none where that is slow."""
+    if baseline.task.score not in baseline.quantities or not wing.can_answer(subject):
+        return ()
+    (meter,) = meters_of((baseline.task.score,), wing.meters)
+    asked = tuple(name for name in meter.QUANTITIES if name not in meter.ALWAYS)
+    known = versions(wing, "", asked, baseline.task, REFERENCE)
+    return (dataclasses.replace(baseline, format=REFERENCE, quantities=asked, compression_seed=0, versions=known),)
+
+
+def on_target(wing: Wing, cell: Cell, target: str) -> Cell:
     """The cell that counts the artifact of `cell` on a processor; it plays nothing."""
-    known = versions(cell.recipe, ON_TARGETS, cell.task, cell.format)
-    return dataclasses.replace(cell, target=target, quantities=ON_TARGETS, items=(), versions=known)
+    counted = tuple(name for meter in wing.meters if meter.ON_TARGET for name in meter.QUANTITIES)
+    known = versions(wing, cell.recipe, counted, cell.task, cell.format)
+    return dataclasses.replace(cell, target=target, quantities=counted, items=(), versions=known)
 
 
-def _loaded(study: Study, notes: list[str]) -> Iterator[tuple[str, Policy]]:
-    """Each policy with its path as the study's patterns see it; what only a glob found and cannot be read is noted."""
-    from lilliput.policies.load import load_policy
-
-    for text in study.policies:
+def _loaded(study: Study, notes: list[str]) -> Iterator[tuple[str, Subject]]:
+    """Each subject with its path as the study's patterns see it; what only a glob found and cannot be read is noted."""
+    key = study.wing.NAME
+    for text in study.sources:
         named = os.path.expandvars(text)
         if "$" in named:
-            raise LilliputError(f"{study.at('policies')}: {text}: the environment variable is not set; export it first")
+            raise LilliputError(f"{study.at(key)}: {text}: the environment variable is not set; export it first")
         full = Path(named).expanduser()
         full = full if full.is_absolute() else study.folder / full
         is_glob = any(character in named for character in "*?[")
@@ -116,20 +134,18 @@ def _loaded(study: Study, notes: list[str]) -> Iterator[tuple[str, Policy]]:
             sorted(map(str, Path(whole.anchor).glob(str(whole.relative_to(whole.anchor))))) if is_glob else [str(full)]
         )
         if not found or (not is_glob and not full.exists()):
-            raise LilliputError(f"{study.at('policies')}: nothing there is named {text} (looked in {study.folder})")
+            raise LilliputError(f"{study.at(key)}: nothing there is named {text} (looked in {study.folder})")
         for name in found:
             try:
-                yield _short(name), load_policy(name, **_told(study, name))
+                yield _short(name), study.wing.load(name, _told(study, name))
             except LilliputError as error:
                 if not is_glob:
-                    raise LilliputError(f"{study.at('policies')}: {error}") from error
+                    raise LilliputError(f"{study.at(key)}: {error}") from error
                 notes.append(f"{_short(name)} is left out: {error}")
 
 
 def _told(study: Study, name: str) -> dict[str, Any]:
     """What the study says of a policy where its file is silent."""
-    from lilliput.study.environment import matching
-
     told = dict(matching(study.load, name, "") or {})
     if isinstance(beside := told.get("normalizer"), str):
         told["normalizer"] = study.folder / Path(os.path.expandvars(beside)).expanduser()
@@ -141,77 +157,44 @@ def _short(name: str) -> str:
     return "/".join(Path(name).parts[-3:])
 
 
-def _tasks(study: Study, path: str, policy: Policy) -> list[Task]:
-    """Where the policy plays; several environments for all policies are a choice: those that it fits."""
-    from lilliput.policies.play import check_fit, make_environment, successor
-    from lilliput.study.environment import behind, matching
-
-    trained_on = policy.provenance.environment
-    named = matching(study.environments, path, trained_on)
-    known = kept(policy, {})
-    places = list(named or ([known] if known else ()))
-    if not places:
-        if not trained_on:
-            raise LilliputError(
-                f"{study.at('environments')}: the source of {path} does not say which environment it plays; "
-                f'name it: environments = {{ "{path}" = "ID" }}'
-            )
-        if (newer := successor(trained_on)) is not None:
-            raise LilliputError(
-                f"{study.at('environments')}: {path} was trained on {trained_on}, which does not run here; "
-                f'name the one to play: environments = {{ "{trained_on}" = "{newer}" }}'
-            )
-        places = [Task(trained_on)]
-    fitting, reasons = [], []
-    for place in places:
-        task = behind(policy, place)
-        try:
-            made = make_environment(task.id, wrappers=task.wrappers, environment_kwargs=task.kwargs)
-        except LilliputError as error:
-            raise LilliputError(f"{study.at('environments')}: {path}: {error}") from error
-        try:
-            check_fit(policy.observation_space, policy.action_space, made)
-            fitting.append(task)
-        except LilliputError as error:
-            reasons.append(str(error))
-        finally:
-            made.close()
-    if not fitting or (reasons and len(places) == 1):
-        raise LilliputError(f"{study.at('environments')}: {path}: {'; '.join(reasons)}")
-    return fitting
+def _tasks(study: Study, path: str, subject: Subject) -> tuple[Task, ...]:
+    """What the subject is judged on; several tasks for all subjects are a choice: those that it fits."""
+    trained_on = dict(study.wing.names(subject)).get("trained_on", "")
+    named = matching(study.tasks, path, trained_on)
+    try:
+        return study.wing.tasks(subject, path, tuple(named or ()))
+    except LilliputError as error:
+        raise LilliputError(f"{study.at(study.wing.TASKS)}: {error}") from error
 
 
-def _common(study: Study, task: Task) -> dict[str, Any]:
-    from lilliput.policies.play import SeedPlan
-
-    return {
+def _candidates(study: Study, path: str, subject: Subject, task: Task, used: set[Exclusion]) -> Iterator[Cell]:
+    wing = study.wing
+    on_targets = {name for meter in wing.meters if meter.ON_TARGET for name in meter.QUANTITIES}
+    quantities = tuple(name for name in study.quantities if not QUANTITIES[name].timing and name not in on_targets)
+    common: dict[str, Any] = {
         "task": task,
-        "items": SeedPlan(study.seed).episodes("confirmation", study.episodes),
-        "settings": episode_settings(study.max_steps),
+        "items": wing.items(task, study.seed, study.n_items),
+        "settings": wing.settings(dict(study.settings)),
+        "floor": wing.FLOOR,
+        "wing": wing.NAME,
     }
-
-
-def _candidates(study: Study, path: str, policy: Policy, task: Task, used: set[Exclusion]) -> Iterator[Cell]:
-    here = (name for name in study.quantities if name not in ON_TARGETS)
-    quantities = tuple(name for name in here if not QUANTITIES[name].timing)
-    common = _common(study, task)
     for format_ in study.formats:
         for recipe in study.recipes:
             names = {
-                "policy": path,
-                "algorithm": policy.provenance.algorithm,
-                "environment": task.id,
+                wing.SUBJECT: path,
+                "algorithm": dict(wing.names(subject)).get("algorithm", ""),
+                wing.TASK: task.id,
                 "recipe": recipe,
                 "format": format_,
             }
-            matching = {exclusion for exclusion in study.exclude if exclusion.matches(names)}
-            used |= matching
-            if matching:
+            matched = {exclusion for exclusion in study.exclude if exclusion.matches(names)}
+            used |= matched
+            if matched:
                 continue
-            known = versions(recipe, quantities, task, format_)
+            known = versions(wing, recipe, quantities, task, format_)
             for seed in study.compression_seeds:
                 yield Cell(
-                    policy.digest,
+                    subject.digest,
                     recipe,
                     format=format_,
                     compression_seed=seed,
@@ -221,7 +204,7 @@ def _candidates(study: Study, path: str, policy: Policy, task: Task, used: set[E
                 )
 
 
-def _baseline(cell: Cell) -> Cell:
+def _baseline(wing: Wing, cell: Cell) -> Cell:
     """The one that a candidate is held against: nothing in it is random, so one does for all compression seeds."""
-    known = versions("", cell.quantities, cell.task, cell.format)
+    known = versions(wing, "", cell.quantities, cell.task, cell.format)
     return dataclasses.replace(cell, recipe="", compression_seed=0, versions=known)

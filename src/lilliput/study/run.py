@@ -9,22 +9,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from lilliput import record as record_file
 from lilliput.compiler import cache_folder
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.files import has_space, is_out_of_space
+from lilliput.measure.meter import Bench, Meter, Room
+from lilliput.measure.table import meters_of
 from lilliput.measurement import Absent, Measurement
-from lilliput.policies import policy as policy_file
-from lilliput.policies.artifact import DEFAULT_NAME, read_artifact
-from lilliput.policies.policy import Policy
 from lilliput.record import REFERENCE, Cell, Record
-from lilliput.study.observations import SETTING, observations_of
+from lilliput.study.observations import SETTING
+from lilliput.study.table import wing_of
 from lilliput.study.version import check_here
+from lilliput.study.wing import Progress, Subject
 from lilliput.study.workspace import Workspace
-
-Progress = Callable[[str, int, int], None]
 
 
 def record_of(folder: Path, cell: Cell) -> Record | None:
@@ -35,25 +33,12 @@ def record_of(folder: Path, cell: Cell) -> Record | None:
     return None
 
 
-def keep_policy(folder: Path, policy: Policy) -> None:
-    """Nothing; the policy stands in the folder under its digest, with what its source tells of the learner."""
-    path = Workspace(folder).policy(policy.digest)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        # The digest does not tell whether an older copy, or one of another source, has all that students learn from.
-        copy = policy_file.read(path)
-        missing = policy.critic and not copy.critic, policy.provenance.action_std and not copy.provenance.action_std
-        if not any(missing):
-            return
-    policy_file.write(policy, path, force=True)
-
-
 def run(cell: Cell, folder: Path, progress: Progress) -> Record:
     """The record of the cell, which also stands in the folder; a failure is one too.
 
     Args:
         cell: of returns and sizes; timings are taken by `timing.measure`.
-        folder: the study's, with the policy under its digest.
+        folder: the study's, with the subject under its digest.
         progress: called with what is being done, how much is done, and of how much.
     """
     start = time.perf_counter()
@@ -73,14 +58,22 @@ def attempt(cells: Sequence[Cell], folder: Path, work: Callable[[], tuple[Record
 
 def _done(cell: Cell, folder: Path, progress: Progress) -> Record:
     check_here(cell)
+    wing, here = wing_of(cell.wing), Workspace(folder)
     if cell.is_floor:
-        return Record(cell, "done", "", _random_returns(cell, progress))
-    policy = policy_file.read(Workspace(folder).policy(cell.subject))
+        return Record(cell, "done", "", wing.floor(cell, progress))
+    subject = wing.read(here, cell.subject)
     if cell.format == REFERENCE:
-        return Record(cell, "done", "", _reference_returns(cell, policy, progress), names=names_of(policy))
-    built = build(cell, policy, folder, progress)
-    measurements, absent = _measure(cell, built, progress)
-    return Record(cell, "done", "", measurements, absent, names_of(policy), str(built.relative_to(folder)))
+        return Record(cell, "done", "", wing.answer(subject, cell, progress), names=wing.names(subject))
+    path = built(cell, subject, here, progress)
+    room = Room(
+        (Bench(path, cell),),
+        observations=lambda: wing.observations(subject, cell),
+        progress=lambda done, total: progress(wing.ITEMS, done, total),
+    )
+    meters = meters_of(cell.quantities, (m for m in wing.meters if (cell.target != "host") == m.ON_TARGET))
+    found = [one for meter in meters for one in meter.measure(room)[0]]
+    measurements, absent = split(found, cell.quantities, meters)
+    return Record(cell, "done", "", measurements, absent, wing.names(subject), str(path.relative_to(folder)))
 
 
 def failure(cell: Cell, error: Exception, folder: Path) -> Record:
@@ -94,18 +87,13 @@ def failure(cell: Cell, error: Exception, folder: Path) -> Record:
         raise LilliputError(f"{error}; free some space and run the same command to go on") from error
     names: tuple[tuple[str, str], ...] = ()
     with contextlib.suppress(LilliputError, OSError):
-        names = names_of(policy_file.read(Workspace(folder).policy(cell.subject)))
+        wing = wing_of(cell.wing)
+        names = wing.names(wing.read(Workspace(folder), cell.subject))
     if isinstance(error, NotApplicable):
         return Record(cell, "not_applicable", str(error), names=names, step=error.step)
     if isinstance(error, LilliputError):
         return Record(cell, "failed", str(error), names=names, step=error.step)
     return Record(cell, "failed", f"{type(error).__name__}: {error}", names=names)
-
-
-def names_of(policy: Policy) -> tuple[tuple[str, str], ...]:
-    """What people call the policy, for tables."""
-    origin = policy.provenance
-    return (("source", origin.source), ("algorithm", origin.algorithm), ("trained_on", origin.environment))
 
 
 def artifact_name(cell: Cell) -> str:
@@ -120,95 +108,27 @@ def artifact_name(cell: Cell) -> str:
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]
 
 
-def build(cell: Cell, policy: Policy, folder: Path, progress: Progress) -> Path:
+def built(cell: Cell, subject: Subject, here: Workspace, progress: Progress) -> Path:
     """The folder of the cell's artifact, made unless it is there already."""
-    from lilliput.policies.compress import Context, compress, parse
-    from lilliput.policies.export import check, export
-
-    path = Workspace(folder).artifacts / artifact_name(cell)
+    wing = wing_of(cell.wing)
+    path = here.artifacts / artifact_name(cell)
     if path.exists():
-        with contextlib.suppress(LilliputError):
-            if check(path).ok:
-                return path
+        if wing.is_sound(path):
+            return path
         shutil.rmtree(path)
-    small = policy
-    if cell.recipe:
-        context = Context.from_environment(
-            policy,
-            cell.task.id,
-            **task(cell),
-            observations=observations_of(cell, folder),
-            seed=cell.compression_seed,
-            progress=progress,
-        )
-        small = compress(policy, parse(cell.recipe), context)
     try:
-        export(small, cell.format, path, name=DEFAULT_NAME)  # not that of a digest
+        wing.build(subject, cell, here, path, progress)
     except (LilliputError, OSError):
-        # Another process may have put the same one there meanwhile: a baseline serves several environments.
+        # Another process may have put the same one there meanwhile: a baseline serves several tasks.
         if not path.exists():
             raise
     return path
 
 
-def task(cell: Cell) -> dict[str, Any]:
-    """The cell's environment beside its id, as the functions of `play` and `measure` take it."""
-    return {"wrappers": cell.task.wrappers, "environment_kwargs": cell.task.kwargs, "max_steps": cell.max_steps}
-
-
-def seeds_of(cell: Cell) -> tuple[int, ...]:
-    """The episode seeds that its items are."""
-    return tuple(map(int, cell.items))
-
-
-def _random_returns(cell: Cell, progress: Progress) -> tuple[Measurement, ...]:
-    from lilliput.measure import of_episodes
-    from lilliput.policies.play import EnvironmentSpec, random_episodes
-
-    spec = EnvironmentSpec(cell.task.id, cell.task.wrappers, cell.task.kwargs, cell.max_steps)
-    played = random_episodes(spec, seeds_of(cell), progress=lambda done, total: progress("random policy", done, total))
-    return of_episodes(played, "measured: uniform-random actions", cell.max_steps)
-
-
-def _reference_returns(cell: Cell, policy: Policy, progress: Progress) -> tuple[Measurement, ...]:
-    from lilliput.measure import of_episodes
-    from lilliput.policies.play import episodes
-
-    played = episodes(
-        policy,
-        cell.task.id,
-        seeds_of(cell),
-        **task(cell),
-        progress=lambda done, total: progress("episodes by the reference", done, total),
-    )
-    method = f"measured: {cell.task.id}, played by the reference, one episode a seed"
-    return of_episodes(played, method, cell.max_steps)
-
-
-def _measure(cell: Cell, artifact: Path, progress: Progress) -> tuple[tuple[Measurement, ...], tuple[Absent, ...]]:
-    from lilliput.measure import episode_return, on_target, size
-
-    if cell.target != "host":
-        return on_target(artifact, cell.target), ()
-    found: list[Measurement | Absent] = [*size(read_artifact(artifact))]
-    if "episode_return" in cell.quantities:
-        found += episode_return(
-            artifact,
-            cell.task.id,
-            seeds_of(cell),
-            **task(cell),
-            progress=lambda done, total: progress("episodes", done, total),
-        )
-    return split(found, cell.quantities)
-
-
 def split(
-    found: Iterable[Measurement | Absent], quantities: tuple[str, ...]
+    found: Iterable[Measurement | Absent], quantities: Sequence[str], meters: Iterable[Meter]
 ) -> tuple[tuple[Measurement, ...], tuple[Absent, ...]]:
-    """What was measured and what was not, of the quantities that were asked for, in their order.
-
-    With the return comes how often an episode ended by itself: a policy that falls more often has not kept it.
-    """
-    names = [*quantities, *(["episode_terminated"] if "episode_return" in quantities else [])]
+    """What was measured and what was not, of the quantities asked for, in their order, and what goes with them."""
+    names = [*quantities, *(name for meter in meters for name in meter.ALWAYS if name not in quantities)]
     asked = sorted((m for m in found if m.quantity in names), key=lambda m: names.index(m.quantity))
     return tuple(m for m in asked if isinstance(m, Measurement)), tuple(m for m in asked if isinstance(m, Absent))

@@ -1,8 +1,19 @@
-"""The executors there are."""
+"""The wings and the executors there are."""
 
-from lilliput.study.cluster import Ray
-from lilliput.study.executor import Executor
-from lilliput.study.local import Local
+from lilliput.errors import LilliputError
+from lilliput.study.policies import POLICIES
+from lilliput.study.wing import Wing
 
-EXECUTORS: dict[str, type[Executor]] = {"local": Local, "ray": Ray}
-"""By name, as the command line spells it."""
+WINGS: dict[str, Wing] = {wing.NAME: wing for wing in (POLICIES,)}
+"""By name, as records and study files spell it."""
+
+
+def wing_of(name: str) -> Wing:
+    """The wing of that name.
+
+    Raises:
+        LilliputError: there is none.
+    """
+    if name not in WINGS:
+        raise LilliputError(f"there is no wing {name!r}; known: {', '.join(WINGS)}")
+    return WINGS[name]

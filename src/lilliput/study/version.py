@@ -2,52 +2,37 @@
 
 import functools
 from collections.abc import Sequence
-from importlib import metadata
 
 from lilliput.errors import LilliputError
 from lilliput.measurement import QUANTITIES
 from lilliput.record import Cell
+from lilliput.study.table import wing_of
+from lilliput.study.wing import Wing
 from lilliput.task import Task
 
 Versions = tuple[tuple[str, str], ...]
 """Sorted pairs, such as ("step.quantize", "1") and ("package.mujoco", "3.3.0")."""
 
-_RUNTIMES = {"onnx": ("onnxruntime",)}
-"""Packages that play an artifact, by its format."""
 
-
-def versions(recipe: str, quantities: Sequence[str], task: Task, format_: str) -> Versions:
-    """The versions of the recipe's steps, of the quantities, and of the packages that play.
+def versions(wing: Wing, recipe: str, quantities: Sequence[str], task: Task, format_: str) -> Versions:
+    """The versions of the recipe's steps, of the quantities, and of the packages that answer.
 
     Args:
+        wing: of the subject.
         recipe: its text.
         quantities: what is measured.
-        task: what is played, to judge or to calibrate.
+        task: what is answered, to judge or to calibrate.
         format_: of the artifact.
     """
-    from lilliput.policies.compress import parse
-
-    steps = {f"step.{step.NAME}": str(step.VERSION) for step in parse(recipe)}
+    steps = {f"step.{name}": str(version) for name, version in wing.step_versions(recipe).items()}
     measured = {f"quantity.{name}": str(QUANTITIES[name].version) for name in quantities}
-    runtimes = {f"package.{name}": metadata.version(name) for name in _RUNTIMES.get(format_, ())}
-    return tuple(sorted({**steps, **measured, **runtimes, **dict(packages_of(task))}.items()))
+    return tuple(sorted({**steps, **measured, **dict(_packages(wing, task, format_))}.items()))
 
 
 @functools.cache
-def packages_of(task: Task) -> Versions:
-    """The packages that the task's returns depend on, as they are installed here.
-
-    Raises:
-        LilliputError: the environment cannot be made.
-    """
-    from lilliput.policies.play import make_environment
-    from lilliput.policies.play.origin import packages
-
-    made = make_environment(task.id, wrappers=task.wrappers, environment_kwargs=task.kwargs)
-    try:
-        return packages(made)
-    finally:
-        made.close()
+def _packages(wing: Wing, task: Task, format_: str) -> Versions:
+    """The packages that the answers depend on, as they are installed here."""
+    return wing.packages(task, format_)
 
 
 def check_here(cell: Cell) -> None:
@@ -56,7 +41,7 @@ def check_here(cell: Cell) -> None:
     Raises:
         LilliputError: other packages are installed here.
     """
-    here = dict(versions(cell.recipe, cell.quantities, cell.task, cell.format))
+    here = dict(versions(wing_of(cell.wing), cell.recipe, cell.quantities, cell.task, cell.format))
     other = [
         f"{name.partition('.')[2]} {here.get(name, 'not')} where {version} is asked for"
         for name, version in cell.versions

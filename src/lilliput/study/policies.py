@@ -1,0 +1,320 @@
+"""The wing of policies, as a study sees it."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.measure.meter import Meter
+from lilliput.measure.table import METERS
+from lilliput.measurement import Measurement
+from lilliput.policies import layers, spaces
+from lilliput.policies import policy as policy_file
+from lilliput.policies.artifact import DEFAULT_NAME
+from lilliput.policies.policy import Policy
+from lilliput.record import MAX_STEPS, RANDOM_POLICY, Cell
+from lilliput.report.recipe_text import calibration, steps
+from lilliput.study.environment import behind, elsewhere, kept
+from lilliput.study.observations import observations_of
+from lilliput.study.wing import Pairs, Progress, Wing
+from lilliput.study.workspace import Workspace
+from lilliput.task import Task
+
+OBSERVATIONS = 1024
+PILOT_EPISODES = 3
+LARGEST_BY_REFERENCE = 2_000_000
+"""Multiply-accumulates of a decision."""
+
+CALIBRATION_EPISODES = 10
+"""Observations come from as many at least."""
+
+BUILD_S = {"onnx": 0.5, "c": 4.0}
+"""Compressing without training, exporting and checking one artifact; C is compiled. Measured on two cores."""
+
+TRAINING = {"distill": (0.006, 36_000), "finetune": (0.006, 12_000)}
+"""Seconds a step, and the steps where a recipe does not say; measured 0.003 for 64 units a layer and 0.011 for 256."""
+
+EVOLVING_S = 300.0
+ARTIFACT_BYTES = 60_000
+BYTES_A_PARAMETER = 9
+"""Of the constants of a C artifact, as text and as an object, and of its golden examples."""
+
+_RUNTIMES = {"onnx": ("onnxruntime",)}
+"""Packages that play an artifact, by its format."""
+
+
+@final
+@dataclass(frozen=True)
+class Policies(Wing):
+    """Policies that play environments, judged by their return."""
+
+    NAME: ClassVar[str] = "policies"
+    SUBJECT: ClassVar[str] = "policy"
+    TASK: ClassVar[str] = "environment"
+    TASKS: ClassVar[str] = "environments"
+    FLOOR: ClassVar[str] = RANDOM_POLICY
+    ITEMS: ClassVar[str] = "episodes"
+    SETTINGS: ClassVar[tuple[str, ...]] = (MAX_STEPS,)
+    TOLD: ClassVar[tuple[str, ...]] = (
+        "normalizer", "output", "activation", "action", "action_low", "action_high", "environment",
+        "environment_kwargs", "wrappers",
+    )  # fmt: skip
+    QUANTITIES: ClassVar[tuple[str, ...]] = (
+        "episode_return", "episode_length", "model_bytes", "file_bytes", "n_parameters", "n_nonzero_parameters",
+        "n_macs",
+    )  # fmt: skip
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """See `Wing.formats`."""
+        from lilliput.policies.export import FORMATS
+
+        return tuple(FORMATS)
+
+    @property
+    def meters(self) -> Sequence[Meter]:
+        """See `Wing.meters`."""
+        return tuple(METERS.values())
+
+    def canonical(self, recipe: str) -> str:
+        """See `Wing.canonical`."""
+        from lilliput.policies.compress import format_recipe, parse
+
+        return format_recipe(parse(recipe))
+
+    def step_versions(self, recipe: str) -> Mapping[str, int]:
+        """See `Wing.step_versions`."""
+        from lilliput.policies.compress import parse
+
+        return {step.NAME: step.VERSION for step in parse(recipe)}
+
+    def packages(self, task: Task, format_: str) -> Pairs:
+        """Those of the environment and its physics, and onnxruntime where it plays."""
+        from lilliput.policies.play import make_environment
+        from lilliput.policies.play.origin import packages
+
+        made = make_environment(task.id, wrappers=task.wrappers, environment_kwargs=task.kwargs)
+        try:
+            found = dict(packages(made))
+        finally:
+            made.close()
+        found |= {f"package.{name}": metadata.version(name) for name in _RUNTIMES.get(format_, ())}
+        return tuple(sorted(found.items()))
+
+    def load(self, source: str, told: Mapping[str, Any]) -> Policy:
+        """See `Wing.load`."""
+        from lilliput.policies.load import load_policy
+
+        return load_policy(source, **told)
+
+    def names(self, subject: Policy) -> Pairs:
+        """See `Wing.names`."""
+        origin = subject.provenance
+        return (("source", origin.source), ("algorithm", origin.algorithm), ("trained_on", origin.environment))
+
+    def tasks(self, subject: Policy, source: str, named: Sequence[Task]) -> tuple[Task, ...]:
+        """See `Wing.tasks`; the policy's own wrappers stand between."""
+        from lilliput.policies.play import check_fit, make_environment
+
+        known = kept(subject, {})
+        places = named or ((known,) if known is not None else (self._own(subject, source),))
+        fitting, reasons = [], []
+        for place in places:
+            task = behind(subject, place)
+            try:
+                made = make_environment(task.id, wrappers=task.wrappers, environment_kwargs=task.kwargs)
+            except LilliputError as error:
+                raise LilliputError(f"{source}: {error}") from error
+            try:
+                check_fit(subject.observation_space, subject.action_space, made)
+                fitting.append(task)
+            except LilliputError as error:
+                reasons.append(str(error))
+            finally:
+                made.close()
+        if not fitting or (reasons and len(places) == 1):
+            raise LilliputError(f"{source}: {'; '.join(reasons)}")
+        return tuple(fitting)
+
+    def caveats(self, subject: Policy, task: Task) -> tuple[str, ...]:
+        """That it plays elsewhere than it was trained, and what its loader guessed."""
+        return (*elsewhere(subject.provenance.environment, task.id), *subject.provenance.guesses)
+
+    def _own(self, subject: Policy, source: str) -> Task:
+        from lilliput.policies.play import successor
+
+        trained_on = subject.provenance.environment
+        if not trained_on:
+            raise LilliputError(
+                f"the source of {source} does not say which environment it plays; "
+                f'name it: environments = {{ "{source}" = "ID" }}'
+            )
+        if (newer := successor(trained_on)) is not None:
+            raise LilliputError(
+                f"{source} was trained on {trained_on}, which does not run here; "
+                f'name the one to play: environments = {{ "{trained_on}" = "{newer}" }}'
+            )
+        return Task(trained_on)
+
+    def items(self, task: Task, seed: int, n: int) -> tuple[int, ...]:
+        """Seeds of episodes for confirmation."""
+        from lilliput.policies.play import SeedPlan
+
+        return SeedPlan(seed).episodes("confirmation", n)
+
+    def settings(self, given: Mapping[str, int]) -> Pairs:
+        """After how many steps an episode is cut, where that is not the usual."""
+        from lilliput.policies.play import MAX_STEPS as USUAL
+
+        return tuple((name, str(value)) for name, value in given.items() if value != USUAL)
+
+    def file(self, here: Workspace, digest: str) -> Path:
+        """See `Wing.file`."""
+        return here.policy(digest)
+
+    def keep(self, subject: Policy, here: Workspace) -> None:
+        """Writes the policy with what its source tells of the learner."""
+        path = self.file(here, subject.digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            # The digest does not tell whether an older copy, or one of another source, has all that students need.
+            copy = policy_file.read(path)
+            spread = subject.provenance.action_std and not copy.provenance.action_std
+            if not spread and not (subject.critic and not copy.critic):
+                return
+        policy_file.write(subject, path, force=True)
+
+    def read(self, here: Workspace, digest: str) -> Policy:
+        """See `Wing.read`."""
+        return policy_file.read(self.file(here, digest))
+
+    def build(self, subject: Policy, cell: Cell, here: Workspace, folder: Path, progress: Progress) -> None:
+        """See `Wing.build`."""
+        from lilliput.policies.compress import Context, compress, parse
+        from lilliput.policies.export import export
+
+        small = subject
+        if cell.recipe:
+            context = Context.from_environment(
+                subject,
+                cell.task.id,
+                **_environment(cell),
+                observations=observations_of(cell, here.folder),
+                seed=cell.compression_seed,
+                progress=progress,
+            )
+            small = compress(subject, parse(cell.recipe), context)
+        export(small, cell.format, folder, name=DEFAULT_NAME)  # not that of a digest
+
+    def is_sound(self, folder: Path) -> bool:
+        """See `Wing.is_sound`."""
+        from lilliput.policies.export import check as reproduces
+
+        try:
+            return reproduces(folder).ok
+        except LilliputError:
+            return False
+
+    def floor(self, cell: Cell, progress: Progress) -> tuple[Measurement, ...]:
+        """The returns of uniform-random actions."""
+        from lilliput.measure import of_episodes
+        from lilliput.policies.play import EnvironmentSpec, random_episodes
+
+        spec = EnvironmentSpec(cell.task.id, cell.task.wrappers, cell.task.kwargs, cell.max_steps)
+        told = lambda done, total: progress("random policy", done, total)  # noqa: E731
+        played = random_episodes(spec, seeds_of(cell), progress=told)
+        return of_episodes(played, "measured: uniform-random actions", cell.max_steps)
+
+    def can_answer(self, subject: Policy) -> bool:
+        """Where numpy does not take milliseconds: hours for the episodes of an Atari game."""
+        return subject.n_macs <= LARGEST_BY_REFERENCE
+
+    def answer(self, subject: Policy, cell: Cell, progress: Progress) -> tuple[Measurement, ...]:
+        """The returns of the policy's meaning."""
+        from lilliput.measure import of_episodes
+        from lilliput.policies.play import episodes
+
+        told = lambda done, total: progress("episodes by the reference", done, total)  # noqa: E731
+        played = episodes(subject, cell.task.id, seeds_of(cell), **_environment(cell), progress=told)
+        method = f"measured: {cell.task.id}, played by the reference, one episode a seed"
+        return of_episodes(played, method, cell.max_steps)
+
+    def observations(self, subject: Policy, cell: Cell) -> np.ndarray:
+        """What the policy meets in its task."""
+        from lilliput.policies.compress import Context
+
+        context = Context.from_environment(subject, cell.task.id, **_environment(cell), seed=cell.compression_seed)
+        return context.observations(OBSERVATIONS)
+
+    def identity(self, subject: Policy, format_: str, folder: Path) -> Path:
+        """An artifact with the policy's spaces and next to nothing between them."""
+        from lilliput.policies.export import export
+
+        inputs = int(np.prod(spaces.input_shape(subject.observation_space)))
+        match subject.action_space:
+            case spaces.Box() as box:
+                outputs, head = box.size, ()
+            case spaces.Discrete(n=n):
+                outputs, head = n, (layers.ArgmaxAction((n,)),)
+            case spaces.MultiDiscrete(sizes=sizes):
+                outputs, head = sum(sizes), (layers.ArgmaxAction(sizes),)
+        weight = np.zeros((outputs, inputs), np.float32)
+        stack = (layers.Flatten(), layers.Dense(weight, np.arange(outputs, dtype=np.float32)), *head)
+        empty = Policy(subject.observation_space, subject.action_space, stack)
+        return export(empty, format_, folder / "identity").folder
+
+    def item_s(self, subject: Policy | None, cell: Cell) -> float:
+        """Wall seconds of one episode, after one that was not timed."""
+        from lilliput.policies.play import episode_returns, random_returns
+
+        start, every = 0.0, seeds_of(cell)
+        for seeds in (every[:1], every[:PILOT_EPISODES]):
+            start = time.perf_counter()
+            if subject is None:
+                random_returns(cell.task.id, seeds, **_environment(cell))
+            else:
+                episode_returns(subject, cell.task.id, seeds, **_environment(cell))
+        return (time.perf_counter() - start) / len(every[:PILOT_EPISODES])
+
+    def build_s(self, cell: Cell) -> float:
+        """See `Wing.build_s`; most of it is training, where a step trains."""
+        seconds = BUILD_S.get(cell.format, 0.0)
+        for step in steps(cell.recipe):
+            if step.name in TRAINING:
+                each, usual = TRAINING[step.name]
+                seconds += each * (step.get("steps") or usual)
+            elif step.name == "evolve":
+                seconds += EVOLVING_S
+        return seconds
+
+    def calibration_items(self, recipe: str) -> int:
+        """See `Wing.calibration_items`."""
+        return CALIBRATION_EPISODES if calibration(recipe) else 0
+
+    def artifact_bytes(self, subject: Policy) -> int:
+        """See `Wing.artifact_bytes`."""
+        return ARTIFACT_BYTES + BYTES_A_PARAMETER * subject.n_parameters
+
+
+POLICIES = Policies()
+"""The one there is: it has no state."""
+
+
+def episode_settings(max_steps: int | None) -> Pairs:
+    """What of the episodes is not as usual, as a cell's settings."""
+    return POLICIES.settings({} if max_steps is None else {MAX_STEPS: max_steps})
+
+
+def seeds_of(cell: Cell) -> tuple[int, ...]:
+    """The episode seeds that a cell's items are."""
+    return tuple(map(int, cell.items))
+
+
+def _environment(cell: Cell) -> dict[str, Any]:
+    """The cell's environment beside its id, as the functions of `play` take it."""
+    return {"wrappers": cell.task.wrappers, "environment_kwargs": cell.task.kwargs, "max_steps": cell.max_steps}
