@@ -25,6 +25,7 @@ class Quantity:
         timing: whether its measurement must run alone on the machine.
         version: raised when the meaning of the values changes.
         description: one value of it, in words.
+        column: heading of a column of its own in the table and on the page; empty: shown in another, or nowhere.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Quantity:
     timing: bool
     version: int
     description: str
+    column: str = ""
 
 
 _ROWS = (

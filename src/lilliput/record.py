@@ -132,6 +132,11 @@ class Record:
         """The name of its file; the cell's digest where it was not read from one."""
         return self.filed or self.cell.digest
 
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """What the task is judged by, one value an item; empty where it was not measured."""
+        return self.values(self.cell.task.score)
+
     def values(self, name: str) -> tuple[float, ...]:
         """The raw values of a quantity; empty where it was not measured."""
         return next((m.values for m in self.measurements if m.quantity == name), ())

@@ -5,8 +5,9 @@ from tests.policies.load.torch_writer import named, torch_file
 
 from lilliput.errors import LilliputError
 from lilliput.policies.load import load_policy
-from lilliput.study.document import LOAD, read
+from lilliput.study.document import read
 from lilliput.study.plan import plan
+from lilliput.study.policies import POLICIES
 from lilliput.task import Task
 
 GOOD = """\
@@ -44,7 +45,7 @@ def test_what_is_told_of_a_policy_whose_file_does_not_say_it(tmp_path):
     told = {"action_low": -0.4, "action_high": 0.4, "wrappers": ["frame_stack(2)"]}
     assert read(written(tmp_path, table)).load == (("*/sac_actor", told),)
     parameters = inspect.signature(load_policy).parameters
-    assert set(LOAD) == {name for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
+    assert set(POLICIES.TOLD) == {name for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
 
 
 def test_a_plan_loads_what_it_was_told(tmp_path):

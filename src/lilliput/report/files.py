@@ -126,7 +126,18 @@ def _columns(lines: Sequence[dict[str, Any]]) -> list[str]:
     return list(found) or ["policy"]
 
 
-_TOLD_OTHERWISE = {"names", "retention", "verdict", "latency", "notes", "digests", "policy", "task", "on_targets"}
+_TOLD_OTHERWISE = {
+    "names",
+    "retention",
+    "verdict",
+    "latency",
+    "notes",
+    "digests",
+    "policy",
+    "task",
+    "on_targets",
+    "figures",
+}
 
 
 def _lines(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -157,6 +168,7 @@ def _flat(row: Row, label: str) -> dict[str, Any]:
             for one in row.on_targets
             for name in ("flash_bytes", "ram_bytes", "instructions")
         },
+        **dict(row.figures),
         "record": row.digests[0] if row.digests else None,
         "notes": "; ".join(row.notes),
     }

@@ -45,7 +45,7 @@ class Leader:
 
     def follow(self, record: Record) -> None:
         """Nothing; the lead may have changed."""
-        returns = record.values("episode_return")
+        returns = record.scores
         if record.status != "done" or not returns:
             return
         task, cell = _task(record.cell), record.cell
@@ -72,7 +72,7 @@ class Leader:
         for record in self._waiting.pop(group, []):
             if baseline <= random:
                 continue
-            kept = (mean(record.values("episode_return")) - random) / (baseline - random)
+            kept = (mean(record.scores) - random) / (baseline - random)
             smaller = n_bytes / record.values("model_bytes")[0]
             if kept >= self.keep and smaller > (self.lead.smaller if self.lead else 1):
                 names, cell = dict(record.names), record.cell

@@ -31,6 +31,7 @@ const COLUMNS = [
   ["energy", "energy", (r) => prefixed(r.energy, "J")],
   ["seed", "seed", (r) => String(r.seed)],
 ];
+for (const [key, title] of data.columns) COLUMNS.push([key, title, (r) => r.figures[key] ?? "-"]);
 const TEXT = new Set(["policy", "recipe", "format", "verdict"]);
 let sorted = { key: null, up: true }, page = 0;
 

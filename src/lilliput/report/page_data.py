@@ -18,7 +18,10 @@ def of_rows(rows: Sequence[Row], keep: float) -> dict[str, Any]:
     names = labels(rows)
     known = curves(row.recipe for row in rows if row.recipe)
     lines = [_row(row, names[row.policy, row.environment], known.get(row.recipe, ())) for row in rows]
-    return _untagged({"keep": keep, "rows": lines, "profiles": _profiles(rows), "improvements": _improvements(rows)})
+    more = [list(one) for one in table.columns(rows).items()]
+    return _untagged(
+        {"keep": keep, "columns": more, "rows": lines, "profiles": _profiles(rows), "improvements": _improvements(rows)}
+    )
 
 
 def _row(row: Row, label: str, lines: Sequence[Curve]) -> dict[str, Any]:
@@ -59,6 +62,8 @@ def _row(row: Row, label: str, lines: Sequence[Curve]) -> dict[str, Any]:
         "drawn": undrawn(row.recipe),
         "records": list(row.digests),
         "notes": list(row.notes),
+        "figures": {name: table.figure(name, value) for name, value in row.figures},
+        **dict(row.figures),
     }
     return {key: _finite(value) if isinstance(value, float) else value for key, value in plain.items()}
 

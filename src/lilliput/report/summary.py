@@ -12,6 +12,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float64
 
+from lilliput.measurement import QUANTITIES
 from lilliput.policies.play import MAX_STEPS
 from lilliput.record import Cell, Record
 from lilliput.report.decisions import Decision, Episodes, decide
@@ -60,6 +61,7 @@ class Row:
         environment: the task in words.
         digests: of the cells that the row is made of: the names of their record files.
         on_targets: on each processor that it was counted on.
+        figures: name and median of each quantity that has a column of its own.
         n_terminated: episodes that ended by themselves, as by a fall; baseline_terminated: the baseline's.
         n_cut: episodes that nothing but our own limit ended.
         noise: by how much the return of the baseline, the same weights, differs where other arithmetic sums them.
@@ -100,6 +102,7 @@ class Row:
     notes: tuple[str, ...]
     digests: tuple[str, ...] = ()
     on_targets: tuple[OnTarget, ...] = ()
+    figures: tuple[tuple[str, float], ...] = ()
     n_terminated: int | None = None
     baseline_terminated: int | None = None
     n_cut: int = 0
@@ -199,8 +202,9 @@ class _Measured:
 
     @property
     def returns(self) -> Float64[np.ndarray, " n"]:
-        """One an episode; none where nothing was played."""
-        return np.array(self.values.get("episode_return", ()), np.float64)
+        """The score, one an item; none where nothing was played."""
+        score = self.records[0].cell.task.score if self.records else ""
+        return np.array(self.values.get(score, ()), np.float64)
 
     @property
     def n_terminated(self) -> int | None:
@@ -252,12 +256,12 @@ class _Part:
 
     @functools.cached_property
     def returns(self) -> _Returns:
-        random = self.random.values("episode_return") if self.random else ()
+        random = self.random.scores if self.random else ()
         return _Returns(self.own.returns, self.baseline.returns, np.array(random, np.float64))
 
 
 def _random(own: _Measured, task: Task, randoms: Floors) -> Record | None:
-    played = next((record for record in own.records if record.values("episode_return")), None)
+    played = next((record for record in own.records if record.scores), None)
     return randoms.get((task, played.cell.items, played.cell.max_steps)) if played else None
 
 
@@ -340,6 +344,7 @@ def _row(
         notes=tuple(absent),
         digests=tuple(record.digest for record in (*records, *counted)),
         on_targets=tuple(_on_target(record) for record in counted if record.status == "done"),
+        figures=_figures(own),
         n_terminated=own.n_terminated,
         baseline_terminated=baseline.n_terminated,
         n_cut=_n_cut(own, cell.max_steps or MAX_STEPS),
@@ -374,9 +379,14 @@ def _packages(records: Sequence[Record]) -> dict[str, str]:
     found: dict[str, str] = {}
     for record in records:
         asked = {key.removeprefix("package."): text for key, text in record.cell.versions if key.startswith("package.")}
-        played = next((m.conditions.packages for m in record.measurements if m.quantity == "episode_return"), ())
+        played = next((m.conditions.packages for m in record.measurements if m.quantity == record.cell.task.score), ())
         found = {**asked, **{name: text for name, text in played if name in _WORLDS}, **found}
     return found
+
+
+def _figures(own: _Measured) -> tuple[tuple[str, float], ...]:
+    shown = [name for name in own.values if QUANTITIES[name].column]
+    return tuple((name, statistics.median(own.values[name])) for name in sorted(shown))
 
 
 def _on_target(record: Record) -> OnTarget:

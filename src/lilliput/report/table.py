@@ -1,10 +1,11 @@
 """Rows as a table for the terminal (100 columns), as Markdown, and as JSON data."""
 
 import dataclasses
+import functools
 import itertools
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,17 +35,20 @@ def text(rows: Sequence[Row]) -> str:
     tables = [aligned(_of(shown, KEPT), [_of(shown, kept_cells(row)) for row in rows])]
     measured = [row for row in rows if row.status == "done" and row.model_bytes is not None]
     if measured:
-        tables.append(aligned(COSTS, [cost_cells(row) for row in measured]))
+        more = columns(rows)
+        header = (*COSTS, *more.values())
+        tables.append(aligned(header, [(*cost_cells(row), *figure_cells(row, more)) for row in measured]))
     return "\n\n".join(tables)
 
 
 def markdown(rows: Sequence[Row]) -> str:
     """Both tables as one in GitHub's Markdown."""
-    header = (*KEPT, *COSTS[1:])
+    more = columns(rows)
+    header = (*KEPT, *COSTS[1:], *more.values())
     lines = [
         header,
         ("---", *("---:" for _ in header[1:])),
-        *((*kept_cells(row), *cost_cells(row)[1:]) for row in rows),
+        *((*kept_cells(row), *cost_cells(row)[1:], *figure_cells(row, more)) for row in rows),
     ]
     escaped = [[in_markdown(cell) for cell in line] for line in lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in escaped) + "\n"
@@ -182,6 +186,25 @@ def cost_cells(row: Row) -> Cells:
     )
 
 
+def columns(rows: Sequence[Row]) -> dict[str, str]:
+    """The heading of each quantity that has a column of its own and was measured, by its name."""
+    return {name: QUANTITIES[name].column for name in sorted({name for row in rows for name, _ in row.figures})}
+
+
+def figure_cells(row: Row, more: Iterable[str]) -> Cells:
+    """A row's values of these quantities as text; what was not measured is a dash."""
+    figures = dict(row.figures)
+    return tuple(figure(name, figures[name]) if name in figures else "-" for name in more)
+
+
+def figure(name: str, value: float) -> str:
+    """A value of a quantity in its unit."""
+    show: Callable[[float], str] = {"s": seconds, "byte": "{:,.0f}".format, "1": "{:,.0f}".format}.get(
+        QUANTITIES[name].unit, number
+    )
+    return show(value)
+
+
 def name(row: Row) -> str:
     """The recipe, or which baseline it is."""
     return row.recipe or ("(baseline, by the reference)" if row.format == REFERENCE else "(baseline)")
@@ -283,7 +306,7 @@ def measurement_line(measurement: Measurement | Absent) -> str:
         return f"{measurement.quantity:<24} not measured: {measurement.reason}"
     values = np.array(measurement.values)
     unit = QUANTITIES[measurement.quantity].unit
-    show: Callable[[float], str] = {"s": seconds, "byte": "{:,.0f}".format, "1": "{:,.0f}".format}.get(unit, number)
+    show = functools.partial(figure, measurement.quantity)
     if len(values) == 1:
         shown = show(float(values[0]))
     elif unit == "s":
