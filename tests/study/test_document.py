@@ -56,7 +56,7 @@ def test_a_plan_loads_what_it_was_told(tmp_path):
     with pytest.raises(LilliputError, match=r"line 1: policies: 'actor.pt' does not hold the bounds"):
         plan(read(written(tmp_path, text)))
     told = '[load]\n"Pendulum/*" = { environment = "Pendulum-v1" }\n'
-    (policy,) = plan(read(written(tmp_path, text + told))).policies.values()
+    (policy,) = plan(read(written(tmp_path, text + told))).subjects.values()
     assert policy.action_space.high.tolist() == [2.0]
 
 
