@@ -39,9 +39,7 @@ def study() -> None:
 @click.option(
     "--workers", default=os.cpu_count() or 1, show_default="cores", type=click.IntRange(min=1), help="Cells at once."
 )
-@click.option(
-    "--executor", default="local", show_default=True, type=click.Choice(["local", "ray"]), help="What runs the cells."
-)
+@click.option("--executor", default="local", show_default=True, metavar="NAME", help="What runs the cells: local, ray.")
 @click.option("--address", help="Of the Ray cluster, such as auto or ray://host:10001; default: a new one here.")
 @click.option("--store", help="Where machines share records, such as s3://bucket/study (fsspec): taken and put there.")
 @click.option("--dry-run", is_flag=True, help="Only say what would run: cells, time, disk.")
@@ -73,18 +71,16 @@ def run(
       lilliput study run study.toml -o results/
       lilliput study run study.toml -o results/ --executor ray --address auto
     """
-    from lilliput.study.cluster import Ray
     from lilliput.study.conduct import conduct
     from lilliput.study.document import read
     from lilliput.study.estimate import estimate
-    from lilliput.study.local import Local
+    from lilliput.study.executors import executor_named
     from lilliput.study.plan import plan
     from lilliput.study.store import open_store
 
-    if address is not None and executor != "ray":
-        raise click.UsageError("--address is of a Ray cluster; give --executor ray with it")
     if output is None and not dry_run:
         raise click.UsageError("Missing option '-o' / '--out'; only --dry-run writes nothing")
+    kind = executor_named(executor)
     asked = read(file)
     planned = plan(asked)
     for note in (*planned.notes, *planned.caveats):
@@ -94,8 +90,8 @@ def run(
         click.echo(json.dumps(expected.to_json(), indent=1) if as_json else _expected(expected, workers))
         return
     at_once = click.get_current_context().get_parameter_source("workers")
-    given = workers if at_once is not click.core.ParameterSource.DEFAULT else 0
-    chosen = Ray(given, asked.cell_timeout, address) if executor == "ray" else Local(workers, asked.cell_timeout)
+    given = workers if at_once is not click.core.ParameterSource.DEFAULT else None
+    chosen = kind.of(given, asked.cell_timeout, address)
     text = file.read_text(encoding="utf-8")
     report = _reporter(quiet=quiet, as_json=as_json)
     shared = open_store(store) if store is not None else None

@@ -11,12 +11,6 @@ from lilliput.errors import LilliputError
 from lilliput.measure.target import Counts, Target
 from lilliput.measurement import Absent, Measurement
 
-CYCLES_AN_INSTRUCTION = {
-    "cortex-m0plus": 1.5, "cortex-m3": 1.5, "cortex-m4": 1.3, "cortex-m7": 0.8, "cortex-m33": 1.2,
-    "riscv32": 1.4, "riscv32f": 1.4,
-}  # fmt: skip
-"""Assumed, with the program in memory without wait states: loads and taken branches take two cycles or more."""
-
 
 @final
 @dataclass(frozen=True)
@@ -79,7 +73,7 @@ def given_part(target: Target, current_a_hz: float, voltage_v: float) -> Part:
 
 def time_s(counts: Counts, clock_hz: float) -> float:
     """How long a decision takes at that clock."""
-    return counts.instructions * CYCLES_AN_INSTRUCTION[counts.target.name] / clock_hz
+    return counts.instructions * counts.target.cycles / clock_hz
 
 
 def energy(counts: Counts, part: Part | None) -> Measurement | Absent:
@@ -89,7 +83,7 @@ def energy(counts: Counts, part: Part | None) -> Measurement | Absent:
         return Absent(
             "energy_j", f"no part with a {counts.target.name} is in the table, which has {have}; give --ua-per-mhz"
         )
-    cycles = CYCLES_AN_INSTRUCTION[counts.target.name]
+    cycles = counts.target.cycles
     joules = counts.instructions * cycles * part.current_a_hz * part.voltage_v
     return Measurement(
         "energy_j",

@@ -38,6 +38,9 @@ class Target:
         board: stem of the start-up code and linker script.
         code, data, data_size: addresses of the emulated memory.
         emulator: command without the program; emulator_package: what Debian calls it.
+        cycles: an instruction takes, assumed, with the program in memory without wait states: loads and taken branches
+            take two or more.
+        size: the command that lists the sections of a program; link: flags that linking takes beside its script.
         note: what a reader of the count has to know.
     """
 
@@ -51,16 +54,20 @@ class Target:
     data_size: int
     emulator: tuple[str, ...]
     emulator_package: str
+    cycles: float
+    size: str
+    link: tuple[str, ...] = ()
     note: str = ""
 
 
 def _cortex(
-    name: str, machine: str, flags: tuple[str, ...], *, code: int = 0, data: int = 0x20000000, note: str = ""
-) -> Target:
+    name: str, machine: str, cycles: float, flags: tuple[str, ...], *, code: int = 0, data: int = 0x20000000,
+    note: str = "",
+) -> Target:  # fmt: skip
     emulator = ("qemu-system-arm", "-machine", machine, "-semihosting-config", "enable=on,target=native")
     return Target(
         name, "arm-none-eabi-gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi", ("-mthumb", *flags), "cortex_m",
-        code, data, 0x200000, emulator, "qemu-system-arm", note,
+        code, data, 0x200000, emulator, "qemu-system-arm", cycles, "arm-none-eabi-size", ("--specs=nosys.specs",), note,
     )  # fmt: skip
 
 
@@ -69,17 +76,17 @@ def _riscv(name: str, architecture: str, abi: str) -> Target:
     flags = ("-misa-spec=2.2", f"-march={architecture}", f"-mabi={abi}", "-mcmodel=medany", "--specs=picolibc.specs")
     return Target(
         name, "riscv64-unknown-elf-gcc", "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf", flags, "riscv32",
-        0x80000000, 0, 0x4000000, emulator, "qemu-system-misc",
+        0x80000000, 0, 0x4000000, emulator, "qemu-system-misc", 1.4, "riscv64-unknown-elf-size",
     )  # fmt: skip
 
 
 _ALL = (
-    _cortex("cortex-m0plus", "mps2-an385", ("-mcpu=cortex-m0plus",), note="ARMv6-M code counted on a Cortex-M3"),
-    _cortex("cortex-m3", "mps2-an385", ("-mcpu=cortex-m3",)),
-    _cortex("cortex-m4", "mps2-an386", ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")),
-    _cortex("cortex-m7", "mps2-an500", ("-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard")),
+    _cortex("cortex-m0plus", "mps2-an385", 1.5, ("-mcpu=cortex-m0plus",), note="ARMv6-M code counted on a Cortex-M3"),
+    _cortex("cortex-m3", "mps2-an385", 1.5, ("-mcpu=cortex-m3",)),
+    _cortex("cortex-m4", "mps2-an386", 1.3, ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")),
+    _cortex("cortex-m7", "mps2-an500", 0.8, ("-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard")),
     _cortex(
-        "cortex-m33", "mps2-an505", ("-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
+        "cortex-m33", "mps2-an505", 1.2, ("-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
         code=0x10000000, data=0x38000000,
     ),
     _riscv("riscv32", "rv32imc", "ilp32"),
@@ -222,8 +229,7 @@ def _linked(target: Target, objects: list[Path], output: Path) -> Path:
     defined = [f"-Wl,--defsym={name}={value:#x}" for name, value in memory]
     script = str(_BOARDS / f"{target.board}.ld")
     command = [target.compiler, *target.flags, "-nostartfiles", "-Wl,--gc-sections", *defined, "-T", script]
-    if target.board == "cortex_m":
-        command.append("--specs=nosys.specs")
+    command += target.link
     _run(target, [*command, "-Wl,--no-warn-rwx-segments", *map(str, objects), "-lm", "-o", str(output)])
     return output
 
@@ -261,7 +267,7 @@ def _slope(found: dict[str, int], calls: int) -> int:
 
 def _sections(target: Target, program: Path) -> tuple[int, int]:
     """Bytes of flash and of static memory."""
-    listed = _run(target, [target.compiler.replace("gcc", "size"), "-A", str(program)])
+    listed = _run(target, [target.size, "-A", str(program)])
     sizes = {line.split()[0]: int(line.split()[1]) for line in listed.splitlines() if line.startswith(".")}
     data = sizes.get(".data", 0)
     return sizes.get(".text", 0) + sizes.get(".ARM.exidx", 0) + data, data + sizes.get(".bss", 0)

@@ -50,6 +50,11 @@ class Ray(Executor):
     timeout: float | None = None
     address: str | None = None
 
+    @classmethod
+    def of(cls, workers: int | None, timeout: float | None, address: str | None) -> "Ray":
+        """See `Executor.of`."""
+        return cls(workers or 0, timeout, address)
+
     def run_all(self, cells: Sequence[Cell], folder: Path, progress: Progress) -> Iterator[Record]:
         """The records of the cells as they come; see `Executor.run_all`."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read at the import

@@ -11,6 +11,15 @@ from lilliput.study.wing import Progress
 class Executor(ABC):
     """Runs cells of returns and sizes. Timings are never its business: they run alone, on one machine."""
 
+    @classmethod
+    @abstractmethod
+    def of(cls, workers: int | None, timeout: float | None, address: str | None) -> "Executor":
+        """The executor with so many workers (None: as many as there are cores), seconds a cell, at that address.
+
+        Raises:
+            LilliputError: it has no address.
+        """
+
     @abstractmethod
     def run_all(self, cells: Sequence[Cell], folder: Path, progress: Progress) -> Iterator[Record]:
         """The records of the cells as they come; each stands in the folder before it is given out.

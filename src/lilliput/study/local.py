@@ -1,10 +1,12 @@
 """Cells on this machine's cores: as many processes as asked, each record kept as soon as it is there."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from lilliput.errors import LilliputError
 from lilliput.record import Cell, Record
 from lilliput.study import timing
 from lilliput.study.executor import Executor
@@ -25,6 +27,13 @@ class Local(Executor):
 
     workers: int = 1
     timeout: float | None = None
+
+    @classmethod
+    def of(cls, workers: int | None, timeout: float | None, address: str | None) -> "Local":
+        """See `Executor.of`."""
+        if address is not None:
+            raise LilliputError("--address is of a Ray cluster; give --executor ray with it")
+        return cls(workers or os.cpu_count() or 1, timeout)
 
     def run_all(self, cells: Sequence[Cell], folder: Path, progress: Progress) -> Iterator[Record]:
         """The records of the cells as they come; see `Executor.run_all`."""

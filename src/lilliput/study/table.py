@@ -1,4 +1,4 @@
-"""The wings and the executors there are."""
+"""The wings there are."""
 
 from lilliput.errors import LilliputError
 from lilliput.study.policies import POLICIES

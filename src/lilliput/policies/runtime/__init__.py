@@ -1,12 +1,13 @@
 """Open an artifact as a function from the raw observation to the environment's action, on the runtime that runs it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.policies.artifact import Running, read_artifact
+from lilliput.policies.artifact import Artifact, Running, read_artifact
 
 
 @runtime_checkable
@@ -22,6 +23,22 @@ class Actor(Running, Protocol):
         ...
 
 
+def _onnxruntime(artifact: Artifact) -> Actor:
+    from lilliput.policies.runtime.onnxruntime import OnnxActor
+
+    return OnnxActor(artifact)
+
+
+def _native(artifact: Artifact) -> Actor:
+    from lilliput.policies.runtime.native import open_native
+
+    return open_native(artifact)
+
+
+RUNTIMES: dict[str, Callable[[Artifact], Actor]] = {"onnx": _onnxruntime, "c": _native}
+"""What runs an artifact, by its format."""
+
+
 def open_artifact(folder: str | Path) -> Actor:
     """The artifact in `folder`, running.
 
@@ -29,14 +46,7 @@ def open_artifact(folder: str | Path) -> Actor:
         LilliputError: no artifact, or nothing here that runs it.
     """
     artifact = read_artifact(folder)
-    match artifact.manifest.format:
-        case "onnx":
-            from lilliput.policies.runtime.onnxruntime import OnnxActor
-
-            return OnnxActor(artifact)
-        case "c":
-            from lilliput.policies.runtime.native import open_native
-
-            return open_native(artifact)
-        case other:
-            raise LilliputError(f"{folder} is of the format {other!r}; this version runs onnx and c")
+    format_ = artifact.manifest.format
+    if format_ not in RUNTIMES:
+        raise LilliputError(f"{folder} is of the format {format_!r}; this version runs {' and '.join(RUNTIMES)}")
+    return RUNTIMES[format_](artifact)
