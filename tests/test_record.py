@@ -50,6 +50,7 @@ def test_the_digest_changes_with_everything_that_is_asked():
         "quantities": ("latency_s",),
         "settings": (),
         "versions": (("step.quantize", "2"),),
+        "wing": "models",
     }
     other = {"id": "Hopper-v4", "arguments": '{"a": 1}', "wrappers": (), "score": "accuracy"}
     cells = [replace(CELL, **{name: value}) for name, value in changed.items()]
