@@ -178,3 +178,28 @@ def test_what_is_there_already_is_not_done_again(model):
         compress(model, "quantize(weight_bits=4) | quantize(weight_bits=3)")
     with pytest.raises(LilliputError, match="prune before quantize"):
         compress(model, "quantize(weight_bits=4) | prune_weights(sparsity=0.5)")
+
+
+def test_lora_brings_a_pruned_model_nearer_to_the_uncompressed_one_and_keeps_its_zeros(model, text):
+    pruned = compress(model, 'prune_weights(sparsity=0.5, pattern="2:4")')
+    context = Context(model, draw=1)
+    lora = recipe("lora(rank=4, steps=30, learning_rate=0.01, {text})", text)
+    adapted = compress(pruned, lora, context)
+    unseen = calibration_windows(model, Context(model, draw=7), str(text), 8, 32)
+
+    def distance(network):
+        with torch.inference_mode():
+            wanted, found = (
+                torch.log_softmax(one.network.module(input_ids=torch.from_numpy(unseen)).logits, -1)
+                for one in (model, network)
+            )
+        return torch.nn.functional.kl_div(found, wanted, log_target=True, reduction="sum").item()
+
+    assert distance(adapted) < 0.9 * distance(pruned)
+    before, after = matrices(pruned, "test"), matrices(adapted, "test")
+    assert all(not after[name][before[name] == 0].any() for name in before)
+    assert not any(np.array_equal(before[name], after[name]) for name in before)
+    assert {name for name, _ in weights(adapted)} == {name for name, _ in weights(model)}
+    assert compress(pruned, lora, context).digest == adapted.digest
+    with pytest.raises(LilliputError, match=r"write lora\(...\) \| quantize"):
+        compress(model, "quantize(weight_bits=4) | lora(steps=1)")

@@ -1,9 +1,10 @@
 """The compression steps of this wing."""
 
 from lilliput.models.compress.half import Half
+from lilliput.models.compress.lora import Lora
 from lilliput.models.compress.prune_weights import PruneWeights
 from lilliput.models.compress.quantize import Quantize
 from lilliput.models.compress.step import Step
 
-STEPS: dict[str, type[Step]] = {step.NAME: step for step in (Quantize, PruneWeights, Half)}
+STEPS: dict[str, type[Step]] = {step.NAME: step for step in (Quantize, PruneWeights, Half, Lora)}
 """By name, as recipes spell it."""
