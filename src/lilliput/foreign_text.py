@@ -43,7 +43,8 @@ def in_markdown_code(text: str) -> str:
     >>> print(in_markdown_code("half() | `x` \\"))
     `half() \| 'x' /`
     """
-    return "`" + printable(text).replace("`", "'").replace("\\", "/").replace("|", "\\|") + "`"
+    known = {"`": "'", "\\": "/", "<": "(", "|": "\\|"}
+    return "`" + "".join(known.get(one, one) for one in printable(text)).replace("](", "] (") + "`"
 
 
 def in_spreadsheet(text: str) -> str:

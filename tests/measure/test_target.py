@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from tests.policies.export.test_avr import stack_said
 from tests.strategies import Form, random_linear
 
 from lilliput.cli import cli
@@ -62,7 +63,18 @@ def test_the_selftest_passes_and_the_count_repeats(name: str, form: Form, tmp_pa
     assert first.instructions > artifact.manifest.n_macs  # no core here does more than one a cycle on these kernels
     assert first.flash_bytes > artifact.manifest.model_bytes
     assert 0 < first.stack_bytes <= first.ram_bytes
+    has_floats = any(flag.startswith(("-mfpu", "-mabi=ilp32f")) for flag in chosen.flags)
+    assert first.stack_bytes <= stack_said(artifact.folder / f"{form}.h")[has_floats]
     assert {m.quantity for m in target.measurements(first)} == {"flash_bytes", "ram_bytes", "instructions"}
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("form", ["float16", "weight_only", "float32"])
+def test_a_small_policy_takes_a_small_stack(form: Form, tmp_path: Path) -> None:
+    chosen = target.target_named("cortex-m0plus")
+    needs(chosen)
+    artifact = artifact_of(form, tmp_path, (2, 1), per_dimension=False)
+    assert target.count(artifact, chosen).stack_bytes < 128
 
 
 @pytest.mark.embedded
@@ -123,6 +135,7 @@ def test_students_do_what_the_reference_does_in_integers(
         assert f"{kind}_to_{'codes' if activation is RELU else 'table'}(layer0_weight" in text
     found = target.count(artifact, chosen)
     assert found.passes_selftest
+    assert found.stack_bytes <= stack_said(artifact.folder / "student.h")[name == "cortex-m4"]
     assert is_masked or found.instructions < (8000 if name == "cortex-m4" else 25000)
 
 

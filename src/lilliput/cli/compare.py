@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lilliput.cli import actions, option, progress, reader
+from lilliput.foreign_text import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,7 +133,9 @@ def compare(
         click.echo("\n" + "\n".join(remarks))
         click.echo(f"\n{written}: {out}")
     if failed:
-        click.echo(f"Error: {len(failed)} of {len(records)} cells failed; the first: {failed[0].reason}", err=True)
+        click.echo(
+            f"Error: {len(failed)} of {len(records)} cells failed; the first: {printable(failed[0].reason)}", err=True
+        )
         sys.exit(1)
 
 

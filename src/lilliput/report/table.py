@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lilliput.foreign_text import in_markdown
+from lilliput.foreign_text import in_markdown, printable
 from lilliput.measurement import QUANTITIES, Absent, Measurement
 from lilliput.record import REFERENCE
 from lilliput.report.summary import Row
@@ -103,7 +103,8 @@ def remarks(rows: Sequence[Row]) -> list[str]:
             needed = row.verdict.episodes_needed
             plan = f"about {needed:,} episodes would decide" if needed else "no number of episodes would decide"
             found.append(f"{name(row)}: undecided after {row.n_episodes}; {plan}")
-    return [*found, *warnings(rows), *(f"not measured: {note}" for note in notes(rows))]
+    lines = (*found, *warnings(rows), *(f"not measured: {note}" for note in notes(rows)))
+    return [printable(line) for line in lines]
 
 
 def warnings(rows: Sequence[Row]) -> list[str]:
@@ -303,7 +304,7 @@ def _plain(value: Any) -> Any:
 def measurement_line(measurement: Measurement | Absent) -> str:
     """One quantity of one artifact in a line: median, spread and how it was measured, or why it is not there."""
     if isinstance(measurement, Absent):
-        return f"{measurement.quantity:<24} not measured: {measurement.reason}"
+        return f"{measurement.quantity:<24} not measured: {printable(measurement.reason)}"
     values = np.array(measurement.values)
     unit = QUANTITIES[measurement.quantity].unit
     show = functools.partial(figure, measurement.quantity)

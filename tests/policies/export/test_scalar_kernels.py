@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.policies.export.test_c import WARNINGS, built_and_run, quantized_mlp
+from tests.strategies import Form
 
 from lilliput.policies import reference
 from lilliput.policies.export import c, c_kernels
@@ -78,3 +79,26 @@ def test_packed_weights_are_exact_to_the_bit(bits: int, form: str, compiler: str
     observations = np.random.default_rng(1).normal(0, 2, (64, widths[0])).astype(np.float32)
     c.write(policy, tmp_path, observations, reference.act(policy, observations), 0.0)
     assert "largest difference 0," in built_and_run(tmp_path, compiler, "-O2", *SCALAR)
+
+
+@pytest.mark.parametrize("form", ["static", "dynamic", "weight_only"])
+@pytest.mark.parametrize(("bits", "sparsity"), [(8, 0.7), (4, 0.7), (3, 0.9)])
+def test_weights_without_zeros_are_read_one_by_one(form: Form, bits: int, sparsity: float, tmp_path: Path) -> None:
+    policy = quantized_mlp(form, bits, (bits, 8), (22, 37, 19, 5), sparsity)
+    observations = np.random.default_rng(1).normal(0, 2, (32, 22)).astype(np.float32)
+    actions = reference.act(policy, observations)
+    c.write(policy, tmp_path, observations, actions, 1e-5 * float(np.abs(actions).max()))
+    assert "passed" in built_and_run(tmp_path, "gcc", "-O2", *SCALAR)
+
+
+@pytest.mark.parametrize("form", ["static", "dynamic", "weight_only"])
+@pytest.mark.parametrize("widths", [(1, 1), (1, 2), (3, 3), (1, 1, 1)])
+def test_the_smallest_weights_are_not_read_past_the_end(form: Form, widths: tuple[int, ...], tmp_path: Path) -> None:
+    """gcc sees how long they are, and warns of a read that could go further."""
+    for bits in range(2, 8):
+        policy = quantized_mlp(form, bits, (bits, 8), widths)
+        observations = np.random.default_rng(1).normal(0, 2, (8, widths[0])).astype(np.float32)
+        actions = reference.act(policy, observations)
+        c.write(policy, tmp_path, observations, actions, 1e-5 * float(np.abs(actions).max() + 1))
+        for flags in (["-DLILLIPUT_INTEGERS=1"], SCALAR):
+            assert "passed" in built_and_run(tmp_path, "gcc", "-O2", *flags)

@@ -48,7 +48,7 @@ def write(
         f"{name}_kernels.h": _kernels(called, name),
         f"{name}_selftest.c": selftest(source, name, observations, actions, tolerance),
         "Makefile": c_about.makefile(name),
-        "README.md": c_about.readme(policy, source, _working(source, integers), name),
+        "README.md": c_about.readme(policy, source, _working(source, integers), _stack(policy, source, integers), name),
         "library.properties": c_about.arduino(policy, name),
         "library.json": c_about.platformio(policy, name),
     }
@@ -77,6 +77,10 @@ def _scratch_fields(source: Source) -> str:
 
 
 MAX_16_BITS = 65535
+TILE_COLUMNS = 8
+"""As in tile.h, where working memory is short."""
+SAVED, SAVED_WITH_CODES = 192, 256
+"""Bytes of registers that the calls of a decision save, as gcc compiles them."""
 
 LARGE_TABLES = 0.5
 """Tables larger than this share of the constants cost a processor with a float unit more flash than they are worth."""
@@ -103,6 +107,7 @@ def _integers(policy: Policy, integers: Source) -> str:
 
 
 def _header(policy: Policy, source: Source, integers: Source | None, sizes: _Sizes, name: str) -> str:
+    stack = _stack(policy, source, integers)
     upper, guard = name.upper(), f"LILLIPUT_{name}_{policy.digest[:8]}_H"
     fields = _scratch_fields(source)
     if integers is not None:
@@ -136,7 +141,7 @@ typedef struct {{
 /* Writes the environment's action for one raw observation, flattened row by row; everything between the two, such as
    normalization and clipping, is inside.{choice} The two arrays may not overlap.
    Returns 0; or 1 where a number that the policy reads is NaN or infinite: then {undecided}.
-   Needs the working memory on the stack, and little more. */
+   Takes at most {stack[0]} bytes of stack, with the working memory, without a float unit, {stack[1]} with one. */
 int {name}_act(const {source.input_type} *observation, {source.action_type} *action);
 
 /* The same, with working memory that the caller gives: one for each thread or interrupt level that calls. */
@@ -195,6 +200,17 @@ def _limits(policy: Policy) -> str:
 #endif
 #endif
 """
+
+
+def _stack(policy: Policy, source: Source, integers: Source | None) -> tuple[int, int]:
+    """Bytes of stack that a call takes at most on microcontrollers without and with a float unit, as tests measure."""
+    linear = [layer for layer in policy.layers if isinstance(layer, layers.Linear)]
+    rows = min(max(layer.weight.shape[0] for layer in linear), BLOCK_ROWS)
+    codes = any(not isinstance(layer, layers.Dense | layers.Conv2d) and layer.input is not None for layer in linear)
+    scratch = max(source.scratch_bytes, 0 if integers is None else integers.scratch_bytes)
+    saved = SAVED_WITH_CODES if codes else SAVED
+    # Sums of a block, twice; with a float unit a tile of decoded weights too, and what it is decoded from.
+    return scratch + 8 * rows + saved, scratch + 8 * rows + saved + TILE_COLUMNS * rows * 8
 
 
 def _joined(data: dict[str, str], names: Iterable[str]) -> str:

@@ -72,8 +72,8 @@ clean:
 """
 
 
-def readme(policy: Policy, source: Source, working: str, name: str) -> str:
-    """README.md; `working` says what memory a decision takes."""
+def readme(policy: Policy, source: Source, working: str, stack: tuple[int, int], name: str) -> str:
+    """README.md; `working` and `stack` say what memory a decision takes."""
     made = f"Made by the recipe {in_markdown_code(policy.provenance.recipe)}.\n" if policy.provenance.recipe else ""
     spoken = in_markdown(f"{spaces.describe(policy.observation_space)} -> {spaces.describe(policy.action_space)}")
     undecided = "every choice is 0" if policy.is_discrete else "every number of the action is NaN"
@@ -98,6 +98,7 @@ infinite, {undecided} and `{name}_act` returns 1, else 0.
 |---|---|
 | constants (flash) | {policy.model_bytes} bytes |
 | working memory (stack, or the caller's by `{name}_act_in`) | {working} |
+| stack of a call on a microcontroller, all of it | at most {stack[0]} bytes, with a float unit {stack[1]} |
 | parameters | {policy.n_parameters}, {policy.n_nonzero_parameters} of them not zero |
 | multiply-accumulates a decision | {policy.n_macs} |
 

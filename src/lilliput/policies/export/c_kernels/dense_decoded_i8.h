@@ -1,5 +1,6 @@
 #include "block_sums_i8.h"
 #include "decode_codes.h"
+#include "next_weight.h"
 #include "packed_sums.h"
 #include "real_sums.h"
 
@@ -41,7 +42,14 @@ ALWAYS_INLINE void dense_decoded_i8(const unsigned bits, const FLASH void *RESTR
                                     const FLASH float *RESTRICT scale, size_t scale_step, float input_scale,
                                     const FLASH float *RESTRICT bias, float *RESTRICT y)
 {
-    size_t row, column, i, first = 0;
+    size_t row, column, i;
+#if defined(SOFT_FLOATS)
+    /* One weight after the other: no tile. */
+    weight_place place = {0, 0, 0};
+    size_t kept = 0;
+#else
+    size_t first = 0;
+#endif
 #if defined(SCALAR)
     if (mask == NULL) {
         const FLASH uint8_t *stream = (const FLASH uint8_t *)values;
@@ -56,6 +64,24 @@ ALWAYS_INLINE void dense_decoded_i8(const unsigned bits, const FLASH void *RESTR
         return;
     }
 #endif
+#if defined(SOFT_FLOATS)
+    for (row = 0; row < rows; row += BLOCK_ROWS) {
+        const size_t height = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;
+        int32_t sums[MOST_ROWS] = {0};
+        for (column = 0; column < width; column += 4) {
+            const size_t columns = width - column < 4 ? width - column : 4;
+            size_t k;
+            for (i = 0; i < height; i++) {
+                for (k = 0; k < columns; k++, kept++) {
+                    if (mask[kept / 8] >> kept % 8 & 1) {
+                        sums[i] += next_code(bits, values, &place) * (codes[column + k] - zero_point);
+                    }
+                }
+            }
+        }
+        real_sums(sums, height, scale + row * scale_step, scale_step, input_scale, bias ? bias + row : bias, y + row);
+    }
+#else
     for (row = 0; row < rows; row += BLOCK_ROWS) {
         const size_t height = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;
         int32_t sums[MOST_ROWS] = {0}, part[MOST_ROWS];
@@ -79,4 +105,5 @@ ALWAYS_INLINE void dense_decoded_i8(const unsigned bits, const FLASH void *RESTR
         }
         real_sums(sums, height, scale + row * scale_step, scale_step, input_scale, bias ? bias + row : bias, y + row);
     }
+#endif
 }

@@ -7,17 +7,11 @@ typedef struct {
     unsigned window, held;
 } weight_place;
 
-/* The next weight as a float: of a float (32 bits), half precision (16) or a code (8 or fewer). */
-ALWAYS_INLINE float next_weight(const unsigned bits, const FLASH void *values, weight_place *place)
+/* The next weight as a code of 8 or fewer bits. */
+ALWAYS_INLINE int next_code(const unsigned bits, const FLASH void *values, weight_place *place)
 {
-    if (bits == 32) {
-        return ((const FLASH float *)values)[place->at++];
-    }
-    if (bits == 16) {
-        return half_value(((const FLASH uint16_t *)values)[place->at++]);
-    }
     if (bits == 8) {
-        return (float)((const FLASH int8_t *)values)[place->at++];
+        return ((const FLASH int8_t *)values)[place->at++];
     } else {
         const unsigned sign = 1u << (bits - 1), mask = (1u << bits) - 1;
         int code;
@@ -28,6 +22,18 @@ ALWAYS_INLINE float next_weight(const unsigned bits, const FLASH void *values, w
         code = (int)((place->window & mask) ^ sign) - (int)sign;
         place->window >>= bits;
         place->held -= bits;
-        return (float)code;
+        return code;
     }
+}
+
+/* The next weight as a float: of a float (32 bits), half precision (16) or a code (8 or fewer). */
+ALWAYS_INLINE float next_weight(const unsigned bits, const FLASH void *values, weight_place *place)
+{
+    if (bits == 32) {
+        return ((const FLASH float *)values)[place->at++];
+    }
+    if (bits == 16) {
+        return half_value(((const FLASH uint16_t *)values)[place->at++]);
+    }
+    return (float)next_code(bits, values, place);
 }

@@ -1,0 +1,113 @@
+"""Policies on an ATmega328P, whose `int` has 16 bits, in simavr: the self-test passes in the stack that is said."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.policies.export.test_c import quantized_mlp
+from tests.strategies import Form, random_linear
+
+from lilliput.policies import layers, reference, spaces
+from lilliput.policies.affine import QuantizedTensor
+from lilliput.policies.export import c
+from lilliput.policies.policy import Policy
+
+BOARD = Path(__file__).parent / "boards" / "avr.c"
+
+
+def on_avr(policy: Policy, folder: Path, observations: np.ndarray, tolerance: float, level: str = "-Os") -> int:
+    """Bytes of stack of one decision, where the self-test passes."""
+    for command in ("avr-gcc", "simavr"):
+        if not shutil.which(command):
+            pytest.skip(f"{command} is not installed; apt install gcc-avr avr-libc simavr")
+    c.write(policy, folder, observations, reference.act(policy, observations), tolerance, name="pilot")
+    n, k = observations.shape[1], spaces.action_shape(policy.action_space)
+    defined = [
+        "-DARDUINO=10800",
+        '-DPOLICY="pilot.h"',
+        "-DINPUT=float",
+        "-DDECIDE=pilot_act",
+        "-DSELFTEST=pilot_selftest",
+    ]
+    defined += [f"-DOUTPUT={'int32_t' if policy.is_discrete else 'float'}", f"-DSIZE_OF_OBSERVATION={n}"]
+    defined += [f"-DSIZE_OF_ACTION={int(np.prod(k))}"]
+    command = ["avr-gcc", "-mmcu=atmega328p", "-std=gnu99", level, "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
+    command += ["-Wno-unused-function", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-I.", *defined]
+    built = subprocess.run(
+        [*command, str(BOARD), "pilot.c", "pilot_selftest.c", "-lm", "-o", "pilot.elf"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr[:2000]
+    done = subprocess.run(
+        ["simavr", "-m", "atmega328p", "-f", "16000000", "pilot.elf"], cwd=folder, capture_output=True, timeout=100
+    )
+    said = done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace")
+    found = dict(re.findall(r"(wrong|stack) (\d+)", said))
+    assert found.get("wrong") == "0", said[-500:]
+    stack = int(found["stack"])
+    assert stack <= stack_said(folder / "pilot.h")[0]
+    return stack
+
+
+def stack_said(header: Path) -> tuple[int, int]:
+    """What a header says that a call takes, without and with a float unit."""
+    said = re.search(r"at most (\d+) bytes of stack.* without a float unit, (\d+) with", header.read_text())
+    assert said
+    return int(said[1]), int(said[2])
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("level", ["-Os", "-O2"])
+@pytest.mark.parametrize(
+    ("form", "bits", "sparsity"),
+    [
+        ("float32", 8, 0.0), ("float16", 8, 0.0), ("weight_only", 3, 0.0), ("weight_only", 8, 0.6), ("static", 8, 0.0),
+        ("static", 5, 0.0), ("static", 4, 0.7), ("dynamic", 8, 0.0), ("dynamic", 4, 0.0), ("dynamic", 8, 0.9),
+    ],
+)  # fmt: skip
+def test_the_selftest_passes_where_int_has_16_bits(
+    form: Form, bits: int, sparsity: float, level: str, tmp_path: Path
+) -> None:
+    policy = quantized_mlp(form, 0, (bits, 8), (5, 11, 18, 2), sparsity)
+    x = np.random.default_rng(1).normal(0, 2, (8, 5)).astype(np.float32)
+    exact = form in ("static", "dynamic")
+    scale = float(np.abs(reference.act(policy, x)).max())
+    on_avr(policy, tmp_path, x, (1e-6 if exact else 2e-5) * scale, level)
+
+
+@pytest.mark.embedded
+def test_sums_beyond_16_bits_are_right(tmp_path: Path) -> None:
+    """Eight units that are all large at once: four products pass 32,767."""
+    weight = QuantizedTensor(np.full((3, 9), 127, np.int8), np.array(0.01, np.float32), 8)
+    range_ = layers.StaticRange(np.array(255, np.float32), np.array(0, np.int32))
+    layer = layers.QuantizedDense(weight, np.array([0, 1, -1], np.float32), range_)
+    last = layers.QuantizedDense(
+        QuantizedTensor(weight.values[:, :3], weight.scale, 8),
+        None,
+        layers.StaticRange(np.array(20, np.float32), np.array(3, np.int32)),
+    )
+    ends = np.full(9, np.inf)
+    policy = Policy(spaces.Box((9,), -ends, ends), spaces.Box((3,), -ends[:3], ends[:3]), (layer, layers.Relu(), last))
+    on_avr(policy, tmp_path, np.linspace(0.5, 1, 36, dtype=np.float32).reshape(4, 9), 1e-4)
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("level", ["-Os", "-O2"])
+@pytest.mark.parametrize("form", ["float16", "weight_only", "float32"])
+def test_a_small_policy_takes_a_small_stack(form: Form, level: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 1, (64, 3)).astype(np.float32)
+    hidden = random_linear(x, form, rng, outputs=2, bits=(4, 8), per_channel=False)
+    y = reference.apply(layers.Relu(), reference.apply(hidden, x))
+    last = random_linear(y, form, rng, outputs=1, bits=(4, 8), per_channel=False)
+    ends, one = np.full(3, np.inf), np.ones(1)
+    policy = Policy(
+        spaces.Box((3,), -ends, ends), spaces.Box((1,), -one, one), (hidden, layers.Relu(), last, layers.SquashAction())
+    )
+    assert policy.model_bytes < 50
+    assert on_avr(policy, tmp_path, x[:4], 1e-5, level) < 128
