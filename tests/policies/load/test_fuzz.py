@@ -202,13 +202,13 @@ def fuzz_side_files(folder: Path, n: int) -> int:
 
 def test_mutated_files(tmp_path: Path) -> None:
     tried, loaded = fuzz_files(tmp_path, N_QUICK)
-    assert tried >= 400
+    assert tried >= 13 * N_QUICK
     # Both ends are reached: a fuzzer that breaks all files at the door tests nothing behind it.
     assert 0.05 * tried < loaded < 0.95 * tried
 
 
 def test_mutated_normalizers_and_configurations(tmp_path: Path) -> None:
-    assert fuzz_side_files(tmp_path, N_QUICK) >= 160
+    assert fuzz_side_files(tmp_path, N_QUICK) >= 4 * N_QUICK
 
 
 @pytest.mark.slow
