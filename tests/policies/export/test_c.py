@@ -267,6 +267,29 @@ def test_two_policies_live_in_one_program(tmp_path: Path) -> None:
     subprocess.run(["./main"], cwd=tmp_path, check=True)
 
 
+@pytest.mark.parametrize("order", [("one", "two"), ("two", "one")])
+def test_each_caller_of_two_archives_gets_its_own_policy(order: tuple[str, str], tmp_path: Path) -> None:
+    """As Arduino and PlatformIO link libraries: of two symbols of one name the linker would take the first."""
+    for seed, name in enumerate(("one", "two")):
+        policy = quantized_mlp("float32", seed, (8, 8), (9, 8, 3 + seed))
+        x = np.ones((1, 9), np.float32)
+        folder = tmp_path / name
+        folder.mkdir()
+        c.write(policy, folder, x, reference.act(policy, x), 1e-4, name=name)
+        for source in (f"{name}.c", f"{name}_selftest.c"):
+            command = ["gcc", "-std=c99", *WARNINGS, "-DARDUINO=10800", "-Wno-pedantic", "-c", source]
+            subprocess.run(command, cwd=folder, check=True)
+        subprocess.run(["ar", "rcs", f"../lib{name}.a", f"{name}.o", f"{name}_selftest.o"], cwd=folder, check=True)
+        caller = f'#include "{name}/{name}.h"\nint call_{name}(void); int call_{name}(void)'
+        (tmp_path / f"call_{name}.c").write_text(f"{caller} {{ return {name}_selftest(); }}\n")
+    main = "int call_one(void); int call_two(void);\nint main(void) { return call_one() + 2 * call_two(); }\n"
+    (tmp_path / "main.c").write_text(main)
+    libraries = [f"-l{name}" for name in order]
+    command = ["gcc", "-std=c99", "main.c", "call_one.c", "call_two.c", "-L.", *libraries, "-lm", "-o", "main"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert subprocess.run(["./main"], cwd=tmp_path).returncode == 0
+
+
 def test_sums_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     policy = quantized_mlp("static", 0, (8, 8), (66_000, 1))
     with pytest.raises(LilliputError, match="do not fit 32 bits"):
