@@ -117,10 +117,21 @@ def test_a_refused_command_leaves_nothing_and_force_begins_anew(tmp_path: Path) 
     assert "was finished before" in again.stderr
 
 
+ONE_SECOND = Request(Task("CartPole-v1"), within_s=1.0, train=False, format="onnx", workers=1)
+
+
+@pytest.fixture(scope="module")
+def shrunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished search, of which each test takes a copy."""
+    folder = tmp_path_factory.mktemp("shrunk")
+    shrink(cartpole(), ONE_SECOND, folder, lambda _: None)
+    return folder
+
+
 @pytest.mark.parametrize("name", ["request.json", "confirmation.json", "result.json"])
-def test_a_cut_file_is_one_line_and_force_begins_anew(tmp_path: Path, name: str) -> None:
-    request = Request(Task("CartPole-v1"), within_s=1.0, train=False, format="onnx", workers=1)
-    shrink(cartpole(), request, tmp_path, lambda _: None)
+def test_a_cut_file_is_one_line_and_force_begins_anew(shrunk: Path, tmp_path: Path, name: str) -> None:
+    request = ONE_SECOND
+    shutil.copytree(shrunk, tmp_path, dirs_exist_ok=True)
     (tmp_path / "result.json").rename(tmp_path / "kept")
     if name == "result.json":
         (tmp_path / "kept").rename(tmp_path / "result.json")
