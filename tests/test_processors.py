@@ -79,7 +79,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory, example_policies: Path) 
 
 @functools.cache
 def runs_here(march: str, folder: Path) -> bool:
-    probe = folder / f"probe-{march}.c"
+    probe = folder / "probe.c"
     probe.write_text(f'int main(void) {{ return !__builtin_cpu_supports("{march}"); }}\n')
     built = subprocess.run(["gcc", "-O0", str(probe), "-o", str(probe.with_suffix(""))], capture_output=True)
     return built.returncode == 0 and subprocess.run([str(probe.with_suffix(""))]).returncode == 0
@@ -87,7 +87,8 @@ def runs_here(march: str, folder: Path) -> bool:
 
 def passes(folder: Path, compiler: str, march: str, runner: list[str], level: str) -> None:
     program = folder / f"selftest-{march}{level}"
-    command = [compiler, *C, level, f"-march={march}", "policy.c", "selftest.c", "-lm", "-o", str(program)]
+    sources = sorted(path.name for path in folder.glob("*.c"))
+    command = [compiler, *C, level, f"-march={march}", *sources, "-lm", "-o", str(program)]
     built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr[:2000]
     run = subprocess.run([*runner, str(program)], cwd=folder, capture_output=True, text=True)
