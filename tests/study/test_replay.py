@@ -15,6 +15,7 @@ pytest.importorskip("pygame", reason="CartPole draws with it")
 pytest.importorskip("plotly", reason="needs the extra report")
 
 
+@pytest.mark.slow
 def test_baseline_and_candidate_stand_side_by_side_in_a_clip_on_the_page(balancer, tmp_path, monkeypatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     folder = tmp_path / "out"
