@@ -247,13 +247,13 @@ def test_several_processes_may_compile_the_same_at_once(tmp_path: Path) -> None:
     printed = {process.communicate()[0] for process in running}
     assert all(process.returncode == 0 for process in running)
     assert len(printed) == 1
-    assert len(list((tmp_path / "cache").glob("policy-*.so"))) == 1
+    assert len(list((tmp_path / "cache").glob("c-*.so"))) == 1
     assert not list((tmp_path / "cache").glob(".compiling-*"))
 
 
 def test_an_empty_file_in_the_cache_is_built_again(tmp_path: Path) -> None:
     artifact = export(policy_of("box", seed=5), "c", tmp_path / "out")
-    for path in compiler.cache_folder().glob("policy-*.so"):
+    for path in compiler.cache_folder().glob("out-*.so"):
         path.unlink()  # an actor may still have it mapped
         path.touch()
     assert native.open_native(artifact)(np.zeros(5)).tolist() == [0.0] * 6
