@@ -4,6 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, final
 
+from lilliput import paired
 from lilliput.record import Cell, Record
 from lilliput.sums import mean
 
@@ -70,9 +71,7 @@ class Leader:
             return
         random, (baseline, n_bytes) = self._random[task], self._baseline[group]
         for record in self._waiting.pop(group, []):
-            if baseline <= random:
-                continue
-            kept = (mean(record.scores) - random) / (baseline - random)
+            kept = paired.share(mean(record.scores), baseline, random)
             smaller = n_bytes / record.values("model_bytes")[0]
             if kept >= self.keep and smaller > (self.lead.smaller if self.lead else 1):
                 names, cell = dict(record.names), record.cell

@@ -12,6 +12,7 @@ from typing import Literal, final
 import numpy as np
 from jaxtyping import Float64
 
+from lilliput import paired
 from lilliput.errors import LilliputError
 from lilliput.files import Format
 from lilliput.policies.play import OutOfTime, SeedPlan
@@ -23,7 +24,6 @@ from lilliput.shrink.workers import Workers
 from lilliput.statistics import ConfirmationPlan, alpha_split, confirm, plan_confirmation
 from lilliput.study.policies import POLICIES, episode_settings
 from lilliput.study.version import versions
-from lilliput.sums import mean
 
 Play = Callable[[int, Sequence[int]], Float64[np.ndarray, "3 n"]]
 """The returns of candidate, baseline and random policy on these seeds; the candidate by its place in the order."""
@@ -135,7 +135,7 @@ def foreseen(searched: Searched) -> int:
             continue
         n = len(trial.returns)
         # It was chosen for its luck: what it needs is foreseen for one that keeps a standard error less.
-        luck = bar.retention(trial.returns)[1] * (mean(bar.baseline) - mean(bar.random))
+        luck = bar.retention(trial.returns)[1] * paired.gap(bar.baseline, bar.random)
         state = confirm(trial.returns - luck, bar.baseline[:n], bar.random[:n], plan)
         total += parts[place] * max(SHOWN_EPISODES, state.episodes_needed or MOST_EPISODES)
     return round(total)

@@ -11,6 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
+from lilliput import paired
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.compress.distill_play import small_head, split_head
@@ -33,7 +34,7 @@ from lilliput.shrink.trial import (
     seconds_an_episode,
 )
 from lilliput.shrink.workers import Workers
-from lilliput.sums import deviation, mean
+from lilliput.sums import deviation
 
 Say = Callable[[str], None]
 
@@ -341,7 +342,7 @@ class _Run:
     def _evolutions(self) -> tuple[int, int]:
         """Episodes of a spell of evolution, about a sixth of the time, and how many each member plays."""
         budget = self.place.request.within_s / 6 / self._seconds_per_episode
-        spread = deviation(self.bar.baseline) / max(1e-9, mean(self.bar.baseline) - mean(self.bar.random))
+        spread = deviation(self.bar.baseline) / max(1e-9, paired.gap(self.bar.baseline, self.bar.random))
         each = 1 if spread < 0.05 else 2 if spread < 0.12 else 4
         return max(200, 1 << round(math.log2(max(budget, 200)))), each
 

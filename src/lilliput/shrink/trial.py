@@ -13,6 +13,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float64
 
+from lilliput import paired
 from lilliput import record as record_file
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.measurement import Measurement
@@ -177,8 +178,8 @@ class Bar:
     def differences(self, candidate: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         """Episode by episode c - keep * b - (1 - keep) * r, as a part of the return above random."""
         n = len(candidate)
-        gap = mean(self.baseline) - mean(self.random)
-        return (candidate - self.keep * self.baseline[:n] - (1 - self.keep) * self.random[:n]) / gap
+        gap = paired.gap(self.baseline, self.random)
+        return paired.differences(candidate, self.baseline[:n], self.random[:n], self.keep) / gap
 
     def retention(self, candidate: Float64[np.ndarray, " n"]) -> tuple[float, float]:
         """The estimate on these episodes and its standard error."""

@@ -23,6 +23,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
+from lilliput import paired
 from lilliput.errors import LilliputError
 from lilliput.statistics.quantile import normal_quantile, require_finite
 from lilliput.statistics.verdict import require_share
@@ -114,14 +115,14 @@ def plan_confirmation(
             "the first three must be in (0, 1) and max_episodes at least 1"
         )
     candidate, baseline, random = _in_order(candidate, baseline, random)
-    gap = mean(baseline) - mean(random)
+    gap = paired.gap(baseline, random)
     if gap <= 0:
         raise LilliputError(
             f"plan_confirmation: the baseline returns {mean(baseline):.6g} and the random policy {mean(random):.6g}; "
             "a baseline that is not above random has no return to keep"
         )
     seen = plausible_range(candidate, baseline, random, worst=worst)
-    d = _differences(candidate, baseline, random, keep)
+    d = paired.differences(candidate, baseline, random, keep)
     at_equal_return = d - mean(d) + (1 - keep) * gap
     growths = np.log(_factors(at_equal_return, -seen.difference(keep)[0]))
     foreseen = means(growths.T) * _EPISODES_FORESEEN
@@ -153,7 +154,7 @@ def confirm(
     require_finite("confirm", candidate, baseline, random)
     n = len(candidate)
     candidate, baseline, random = _in_order(candidate, baseline, random)
-    d = _differences(candidate, baseline, random, plan.keep)
+    d = paired.differences(candidate, baseline, random, plan.keep)
     lowest, highest = plan.range.difference(plan.keep)
     weights = np.array(plan.weights)
     for_keeping = float(log_wealth(d, lowest, weights)[-1])
@@ -172,8 +173,7 @@ def confirm(
         needed = _extrapolated(d, lowest, math.log(1 / plan.alpha) - for_keeping)
     else:
         needed = _extrapolated(-d, -highest, math.log(1 / plan.futility) - for_losing)
-    gap = mean(baseline) - mean(random)
-    estimate = (mean(candidate) - mean(random)) / gap if gap > 0 else math.nan
+    estimate = paired.share(mean(candidate), mean(baseline), mean(random))
     return Confirmation(decision, n, estimate, low, math.exp(min(for_keeping, 700.0)), needed)
 
 
@@ -199,15 +199,6 @@ def _in_order(
     return candidate, baseline, random
 
 
-def _differences(
-    candidate: Float64[np.ndarray, " n"],
-    baseline: Float64[np.ndarray, " n"],
-    random: Float64[np.ndarray, " n"],
-    keep: float | Float64[np.ndarray, "shares 1"],
-) -> Float64[np.ndarray, "*shares n"]:
-    return candidate - keep * baseline - (1 - keep) * random
-
-
 def _factors(differences: Float64[np.ndarray, " n"], loss: float) -> Float64[np.ndarray, "n fractions"]:
     """1 + f * d / L for every fraction."""
     return np.maximum(1 + differences[:, None] / loss * FRACTIONS, _RUIN)
@@ -231,7 +222,7 @@ def _lower_bound(
     for start in range(0, len(shares), block):
         some = shares[start : start + block, None]
         losses = np.array([[-plan.range.difference(float(share))[0]] for share in some[:, 0]])
-        scaled = _differences(candidate, baseline, random, some) / losses
+        scaled = paired.differences(candidate, baseline, random, some) / losses
         factors = np.maximum(1 + scaled[:, :, None] * FRACTIONS, _RUIN)
         # One logarithm a few episodes instead of one an episode: the products stay far inside the range of a double.
         products = np.multiply.reduceat(factors, np.arange(0, len(candidate), 8), axis=1)
