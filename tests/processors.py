@@ -7,18 +7,26 @@ import os
 import sys
 from pathlib import Path
 
-_AVX512 = "X86_V4 AVX512_ICL AVX512_SPR AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL"
-_AVX2 = f"X86_V3 AVX2 FMA3 FMA4 F16C AVX {_AVX512}"
+from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__  # numpy tells it nowhere else
+
+_BEFORE_AVX = {"X86_V2", "SSE", "SSE2", "SSE3", "SSSE3", "SSE41", "SSE42", "POPCNT"}
+_BEFORE_AVX512 = _BEFORE_AVX | {"X86_V3", "AVX", "F16C", "FMA3", "AVX2"}
+
+
+def _beyond(kept: set[str]) -> str:
+    """What of numpy's kernels such a processor does not have; naming what this one lacks as well would be a warning."""
+    return " ".join(name for name in __cpu_dispatch__ if __cpu_features__[name] and name not in kept)
+
 
 LESSER: dict[str, dict[str, str]] = {
     "Haswell": {
         "OPENBLAS_CORETYPE": "Haswell",
-        "NPY_DISABLE_CPU_FEATURES": _AVX512,
+        "NPY_DISABLE_CPU_FEATURES": _beyond(_BEFORE_AVX512),
         "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW",
     },
     "Nehalem": {
         "OPENBLAS_CORETYPE": "Nehalem",
-        "NPY_DISABLE_CPU_FEATURES": _AVX2,
+        "NPY_DISABLE_CPU_FEATURES": _beyond(_BEFORE_AVX),
         "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX2,-AVX,-FMA,-FMA4,-F16C",
     },
 }
