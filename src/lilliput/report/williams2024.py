@@ -179,7 +179,7 @@ def source_table(groups: Sequence[Draws]) -> Table:
     """Whether one source is better than the others, paired, for new draws and items."""
     body = []
     for group in groups:
-        order = np.argsort(-group.values.mean(axis=(1, 2)))
+        order = np.argsort([-mean(source.ravel()) for source in group.values])
         best, worst = group.sources[order[0]], group.sources[order[-1]]
         decided = [one for one in source_differences(group.values) if one.decided]
         worse = []
