@@ -5,15 +5,22 @@ The rows beside them are those that the same program printed.
 
 import json
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lilliput import record
+from lilliput.errors import LilliputError
+from lilliput.policies.load import load_policy
+from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, Record
 from lilliput.report import summary, table
-from lilliput.shrink import page, result
+from lilliput.shrink import Request, page, result, shrink
+from lilliput.shrink.confirm import fixed
+from lilliput.shrink.request import Place
 from lilliput.shrink.run import REQUEST
 from lilliput.study.conduct import read_plan, records, tally_of
 from lilliput.task import Task
@@ -84,3 +91,47 @@ def test_an_old_shrink_is_told_of_and_drawn() -> None:
     # A row of a part of the episodes names the record that they were taken from, where it named none that there is.
     assert {digest for row in now for digest in row["digests"]} <= {r.digest for r in old("shrink")}
     assert same(now, [{name: value for name, value in row.items() if name != "digests"} for row in then])
+
+
+def finished(folder: Path, example_policies: Path) -> tuple[Policy, Request, Path]:
+    """The old shrink's folder, with the policy and the request that it was of."""
+    policy = load_policy(example_policies / "sac-Pendulum-v1" / "sac-Pendulum-v1.zip")
+    request = Request(Task("Pendulum-v1"), 0.8, 40.0, format="onnx", workers=1, train=False)
+    return policy, request, Path(shutil.copytree(FOLDER / "shrink", folder / "small"))
+
+
+def test_an_old_finished_shrink_is_its_result(tmp_path: Path, example_policies: Path) -> None:
+    policy, request, folder = finished(tmp_path, example_policies)
+    said: list[str] = []
+    found = shrink(policy, request, folder, said.append)
+    assert found.bytes == json.loads((folder / "result.json").read_text())["bytes"]
+    assert "was finished before" in said[0]
+    with pytest.raises(LilliputError, match=r"holds a shrink of keep 0\.8; choose another folder"):
+        shrink(policy, replace(request, keep=0.9), folder, said.append)
+
+
+def read_again(name: str, policy: Policy, request: Request, folder: Path) -> None:
+    """What goes on in the folder reads the file of that name."""
+    if name == "confirmation.json":
+        fixed(Place(folder, policy.digest, request), ())
+    else:
+        shrink(policy, request, folder, lambda _: None)
+
+
+@pytest.mark.parametrize("name", ["request.json", "confirmation.json", "result.json"])
+def test_a_cut_or_foreign_file_of_a_shrink_is_one_line(tmp_path: Path, example_policies: Path, name: str) -> None:
+    policy, request, folder = finished(tmp_path, example_policies)
+    path = folder / name
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"[]", b'{"order": 3}', b'{"order": [], "confirmation_format": 9}'):
+        path.write_bytes(content)
+        with pytest.raises(LilliputError) as caught:
+            read_again(name, policy, request, folder)
+        assert "\n" not in str(caught.value)
+        assert name in str(caught.value) or "--force" in str(caught.value)
+
+
+def test_an_old_order_of_finalists_stays(tmp_path: Path, example_policies: Path) -> None:
+    policy, request, folder = finished(tmp_path, example_policies)
+    order = fixed(Place(folder, policy.digest, request), ())
+    assert list(order) == json.loads((folder / "confirmation.json").read_text())["order"]

@@ -2,7 +2,7 @@
 
 from lilliput.errors import LilliputError
 from lilliput.policies.compress import Context, compress
-from lilliput.policies.export import export
+from lilliput.policies.export import check, export
 from lilliput.policies.learn import train
 from lilliput.policies.load import load_policy
 from lilliput.policies.play import episode_returns
@@ -15,6 +15,7 @@ __all__ = [
     "LilliputError",
     "Policy",
     "act",
+    "check",
     "compress",
     "episode_returns",
     "export",

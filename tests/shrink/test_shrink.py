@@ -128,24 +128,6 @@ def shrunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["request.json", "confirmation.json", "result.json"])
-def test_a_cut_file_is_one_line_and_force_begins_anew(shrunk: Path, tmp_path: Path, name: str) -> None:
-    request = ONE_SECOND
-    shutil.copytree(shrunk, tmp_path, dirs_exist_ok=True)
-    (tmp_path / "result.json").rename(tmp_path / "kept")
-    if name == "result.json":
-        (tmp_path / "kept").rename(tmp_path / "result.json")
-    path = tmp_path / name
-    whole = path.read_bytes()
-    for content in (whole[: len(whole) // 2], b"", b"[]", b'{"order": 3, "request_format": 1}'):
-        path.write_bytes(content)
-        with pytest.raises(LilliputError) as caught:
-            shrink(cartpole(), request, tmp_path, lambda _: None)
-        assert "\n" not in str(caught.value)
-        assert name in str(caught.value) or "--force" in str(caught.value)
-    shrink(cartpole(), request, tmp_path, lambda _: None, force=True)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
