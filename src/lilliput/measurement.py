@@ -41,6 +41,14 @@ _ROWS = (
     Quantity(
         "episode_return", "return", "higher", False, 1, "the undiscounted return of one episode, one value a seed"
     ),
+    Quantity(
+        "item_score",
+        "1",
+        "higher",
+        False,
+        1,
+        "of a model: log likelihood of a token (nats), or 1 for what is right",
+    ),
     Quantity("episode_length", "1", "higher", False, 1, "the steps of one episode, one value a seed"),
     Quantity(
         "episode_terminated",

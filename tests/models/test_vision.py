@@ -40,7 +40,7 @@ def test_a_classifier_names_the_classes_that_onnxruntime_does(made, model):
     assert accuracy(model, made[1], part="whole") == 1.0
     assert accuracy(model, made[1]) == 1.0
     task = parse_task(f"classification(images={str(made[1])!r})")
-    assert task.floor(model).values == pytest.approx(1 / N_CLASSES)
+    assert task.floor().values == pytest.approx(1 / N_CLASSES)
     assert format_task(task) == f"classification(images={str(made[1])!r})".replace("'", '"')
 
 

@@ -81,7 +81,8 @@ def answer(
 
 def chance(model: Model, task: Task, items: Sequence[int]) -> Float64[np.ndarray, " items"]:
     """The value that an answer by chance has of each item."""
-    return _picked(task.floor(model).values, items, task)
+    n_tokens = 0 if model.tokenizer is None else model.tokenizer.n_tokens
+    return _picked(task.floor(n_tokens).values, items, task)
 
 
 def item_s(model: Model, task: Task) -> float:

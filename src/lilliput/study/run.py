@@ -101,7 +101,8 @@ def artifact_name(cell: Cell) -> str:
     steps = [pair for pair in cell.versions if pair[0].startswith("step.")]
     # A recipe that calibrates plays the environment, so that is a part of what it is made from.
     made_from = [cell.subject, cell.recipe, cell.format, cell.compression_seed, steps]
-    made_from += [cell.task.id, cell.task.arguments, list(cell.task.wrappers)] if cell.recipe else []
+    on_task = bool(cell.recipe) and wing_of(cell.wing).CALIBRATES_ON_TASK
+    made_from += [cell.task.id, cell.task.arguments, list(cell.task.wrappers)] if on_task else []
     made_from += [cell.max_steps] if cell.recipe and cell.max_steps else []
     given = [list(pair) for pair in cell.settings if pair[0] == SETTING]
     made_from += given if cell.recipe else []

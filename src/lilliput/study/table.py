@@ -1,10 +1,11 @@
 """The wings there are."""
 
 from lilliput.errors import LilliputError
+from lilliput.study.models import MODELS
 from lilliput.study.policies import POLICIES
 from lilliput.study.wing import Wing
 
-WINGS: dict[str, Wing] = {wing.NAME: wing for wing in (POLICIES,)}
+WINGS: dict[str, Wing] = {wing.NAME: wing for wing in (POLICIES, MODELS)}
 """By name, as records and study files spell it."""
 
 

@@ -45,6 +45,8 @@ class Wing(ABC):
         SETTINGS: keys of a study file, with an integer each, that say what else is not as usual.
         TOLD: what a study file may tell the loader of a subject, beyond its source.
         QUANTITIES: what a study measures unless it says what.
+        CALIBRATES_ON_TASK: whether a recipe may use what the subject meets in its task, so that an artifact is made for
+            each.
     """
 
     NAME: ClassVar[str]
@@ -56,6 +58,7 @@ class Wing(ABC):
     SETTINGS: ClassVar[tuple[str, ...]] = ()
     TOLD: ClassVar[tuple[str, ...]] = ()
     QUANTITIES: ClassVar[tuple[str, ...]]
+    CALIBRATES_ON_TASK: ClassVar[bool] = True
 
     @property
     @abstractmethod

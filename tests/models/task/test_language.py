@@ -39,7 +39,7 @@ def test_the_values_are_the_library_s_own_losses(model, text):
     losses = [model.network.module(input_ids=one[None], labels=one[None]).loss.item() for one in picked]
     np.testing.assert_allclose(answers.values, -np.array(losses), rtol=1e-5)
     assert task.score(answers.values) == pytest.approx(math.exp(np.mean(losses)), rel=1e-5)
-    assert task.score(task.floor(model).values) == pytest.approx(257)
+    assert task.score(task.floor(257).values) == pytest.approx(257)
 
 
 def test_texts_of_all_lengths_are_judged_as_each_is_alone(model):
@@ -75,13 +75,13 @@ def test_the_most_likely_continuation_is_the_answer_and_a_tie_is_its_share(model
         sums.append(sums_behind(session, [whole], [8], 257)[0])
     assert answers.values.tolist()[:2] == [float(np.argmax(sums) == 1), 0.5]
     assert answers.items == ("q:1", "q:2", "q:3")
-    assert task.floor(model).values.tolist() == pytest.approx([1 / 3, 1 / 2, 1 / 2])
+    assert task.floor().values.tolist() == pytest.approx([1 / 3, 1 / 2, 1 / 2])
 
 
 def test_as_many_questions_of_each_file_are_asked(model, tmp_path):
     for name, n in (("a", 2), ("b", 9), ("c", 9)):
         write(tmp_path / f"{name}.jsonl", [{"context": "x", "choices": ["a", "b"], "answer": 0}] * n)
-    names = parse_task(f'choices("{tmp_path}", items=10)').floor(model).items
+    names = parse_task(f'choices("{tmp_path}", items=10)').floor().items
     assert [sum(name.startswith(letter) for name in names) for letter in "abc"] == [2, 4, 4]
 
 
@@ -99,7 +99,7 @@ def test_as_many_questions_of_each_file_are_asked(model, tmp_path):
 def test_a_question_that_is_none_is_refused_with_its_line(model, tmp_path, row, message):
     (tmp_path / "q.jsonl").write_text(row)
     with pytest.raises(LilliputError, match=message):
-        parse_task(f'choices("{tmp_path / "q.jsonl"}")').floor(model)
+        parse_task(f'choices("{tmp_path / "q.jsonl"}")').floor()
 
 
 def test_a_definition_of_lm_eval_asks_rows_as_it_says(model, tmp_path):
@@ -129,7 +129,7 @@ def test_a_definition_runs_no_code(model, tmp_path, lines, message):
     (tmp_path / "task.yaml").write_text(lines)
     rows = write(tmp_path / "rows.jsonl", [{"q": "x", "c": ["a", "b"], "t": 0}])
     with pytest.raises(LilliputError, match=message):
-        parse_task(f'choices("{rows}", definition="{tmp_path / "task.yaml"}")').floor(model)
+        parse_task(f'choices("{rows}", definition="{tmp_path / "task.yaml"}")').floor()
 
 
 def test_a_text_that_calibrates_does_not_judge(model, text, tmp_path):

@@ -70,7 +70,7 @@ class Choices(Task):
             values.append(best[question.answer] / best.sum())
         return Answers(np.array(values, np.float64), tuple(question.name for question in asked))
 
-    def floor(self, model: Model) -> Answers:
+    def floor(self, n_tokens: int = 0) -> Answers:
         """One choice picked at random."""
         asked = self._asked()
         return Answers(np.array([1 / len(q.choices) for q in asked]), tuple(q.name for q in asked))

@@ -51,7 +51,7 @@ class Classification(Task):
         chosen = choices(model, session, pictures, progress)
         return Answers((chosen == pictures.labels).astype(np.float64), pictures.names)
 
-    def floor(self, model: Model) -> Answers:
+    def floor(self, n_tokens: int = 0) -> Answers:
         """Every class alike."""
         pictures = self._pictures()
         return Answers(np.full(len(pictures), 1 / len(pictures.classes)), pictures.names)

@@ -61,7 +61,7 @@ class Detection(Task):
         found = detected(model, session, scenes, self.decoder, self.least, self.overlap, progress)
         return Answers(average_precision(found, scenes.boxes, self._weights(len(scenes.boxes))), self._names())
 
-    def floor(self, model: Model) -> Answers:
+    def floor(self, n_tokens: int = 0) -> Answers:
         """Nothing found."""
         return Answers(np.zeros(1 + self.draws), self._names())
 

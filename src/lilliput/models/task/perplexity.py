@@ -58,12 +58,13 @@ class Perplexity(Task):
             values.append(token_log_likelihoods(session, cut[start : start + size]).mean(axis=1))
             if progress is not None:
                 progress(min(start + size, len(cut)), len(cut))
-        return Answers(np.concatenate(values), self._names(cut))
+        return Answers(np.concatenate(values), self._names())
 
-    def floor(self, model: Model) -> Answers:
+    def floor(self, n_tokens: int = 0) -> Answers:
         """Every token of the vocabulary alike."""
-        tokenizer, cut = self._cut(model)
-        return Answers(np.full(len(cut), -math.log(tokenizer.n_tokens)), self._names(cut))
+        if n_tokens < 1:
+            raise LilliputError("perplexity: chance chooses among the tokens of a vocabulary; say how many there are")
+        return Answers(np.full(self.windows, -math.log(n_tokens)), self._names())
 
     def score(self, values: Float64[np.ndarray, " items"]) -> float:
         """The perplexity."""
@@ -97,5 +98,5 @@ class Perplexity(Task):
             )
         return tokenizer, every[np.linspace(0, len(every) - 1, self.windows).astype(np.int64)]
 
-    def _names(self, cut: np.ndarray) -> tuple[str, ...]:
-        return tuple(f"window {at}" for at in range(len(cut)))
+    def _names(self) -> tuple[str, ...]:
+        return tuple(f"window {at}" for at in range(self.windows))

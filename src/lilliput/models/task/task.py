@@ -58,8 +58,8 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def floor(self, model: Model) -> Answers:
-        """The same of an answer by chance, for the same items."""
+    def floor(self, n_tokens: int = 0) -> Answers:
+        """The same of an answer by chance, for the same items; `n_tokens`: of a language model's vocabulary."""
 
     @abstractmethod
     def score(self, values: Float64[np.ndarray, " items"]) -> float:

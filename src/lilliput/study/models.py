@@ -1,0 +1,235 @@
+"""The wing of models, as a study sees it."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.measure.answers import ITEM_SCORE, Answers, ModelSize
+from lilliput.measure.conditions import conditions
+from lilliput.measure.meter import Meter
+from lilliput.measurement import Measurement
+from lilliput.record import Cell
+from lilliput.study.wing import Pairs, Progress, Wing
+from lilliput.study.workspace import Workspace
+from lilliput.task import Task
+
+if TYPE_CHECKING:
+    from lilliput.models.model import Model
+
+BUILD_S = 2.0
+"""Compressing a model of some hundred thousand weights on some thousand tokens, exporting and checking it."""
+
+_VOCABULARY = "vocabulary"
+"""The argument of a task that says among how many tokens chance chooses."""
+
+_MEANS = ("perplexity", "accuracy")
+"""Scores of tasks whose values are averaged over the items."""
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "onnxruntime")
+
+
+@final
+@dataclass(frozen=True)
+class Models(Wing):
+    """Models that are asked questions, judged by the values of the items."""
+
+    NAME: ClassVar[str] = "models"
+    SUBJECT: ClassVar[str] = "model"
+    TASK: ClassVar[str] = "task"
+    TASKS: ClassVar[str] = "tasks"
+    FLOOR: ClassVar[str] = "chance"
+    ITEMS: ClassVar[str] = "items"
+    TOLD: ClassVar[tuple[str, ...]] = ("revision", "module", "family")
+    QUANTITIES: ClassVar[tuple[str, ...]] = (
+        ITEM_SCORE, "model_bytes", "file_bytes", "n_parameters", "n_nonzero_parameters",
+    )  # fmt: skip
+    CALIBRATES_ON_TASK: ClassVar[bool] = False
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """See `Wing.formats`."""
+        from lilliput.models.export import EXPORTERS
+
+        return tuple(reversed(EXPORTERS))
+
+    @property
+    def meters(self) -> Sequence[Meter]:
+        """See `Wing.meters`."""
+        return (Answers(), ModelSize())
+
+    def canonical(self, recipe: str) -> str:
+        """See `Wing.canonical`."""
+        from lilliput.models.compress import format_recipe, parse
+
+        return format_recipe(parse(recipe))
+
+    def step_versions(self, recipe: str) -> Mapping[str, int]:
+        """See `Wing.step_versions`."""
+        from lilliput.models.compress import parse
+
+        return {step.NAME: step.VERSION for step in parse(recipe)}
+
+    def packages(self, task: Task, format_: str) -> Pairs:
+        """The task's version, the content of its files, and the libraries that answer."""
+        from lilliput.models.task import parse_task
+
+        asked = parse_task(task.id)
+        found = {f"task.{asked.NAME}": str(asked.VERSION), "task.data": asked.data_digest[:16]}
+        for name in _PACKAGES:
+            try:
+                found[f"package.{name}"] = metadata.version(name)
+            except metadata.PackageNotFoundError:
+                continue
+        return tuple(sorted(found.items()))
+
+    def load(self, source: str, told: Mapping[str, Any]) -> "Model":
+        """See `Wing.load`."""
+        from lilliput.models.load import load_model
+
+        return load_model(source, **told)
+
+    def names(self, subject: "Model") -> Pairs:
+        """See `Wing.names`."""
+        from lilliput.models import experiment
+
+        return experiment.names(subject)
+
+    def tasks(self, subject: "Model", source: str, named: Sequence[Task]) -> tuple[Task, ...]:
+        """The named tasks that are asked of the model's family."""
+        from lilliput.models.task import format_task, parse_task
+
+        fitting = []
+        for one in named:
+            asked = parse_task(one.id)
+            if asked.SCORE not in _MEANS:
+                raise LilliputError(
+                    f"{asked.NAME}: its score is no mean of its items, as verdicts need it; studies take tasks "
+                    f"whose score is one of: {', '.join(_MEANS)}"
+                )
+            if subject.family == asked.FAMILY:
+                arguments = {} if subject.tokenizer is None else {_VOCABULARY: subject.tokenizer.n_tokens}
+                fitting.append(Task.of(format_task(asked), arguments, score=ITEM_SCORE))
+        if not fitting:
+            raise LilliputError(
+                f"{source} is a model of {subject.family} and no task for it is named; write "
+                "tasks = ['perplexity(text=\"wiki\")'], say"
+            )
+        return tuple(fitting)
+
+    def caveats(self, subject: "Model", task: Task) -> tuple[str, ...]:
+        """What its loader guessed, or found quantized already."""
+        from lilliput.models import experiment
+
+        return experiment.caveats(subject)
+
+    def items(self, task: Task, seed: int, n: int) -> tuple[int, ...]:
+        """The first n of the task's items, or all that there are."""
+        return tuple(range(min(n, len(self._chance(task)))))
+
+    def settings(self, given: Mapping[str, int]) -> Pairs:
+        """There are none."""
+        return ()
+
+    def file(self, here: Workspace, digest: str) -> Path:
+        """See `Wing.file`."""
+        return here.folder / "models" / f"{digest}.model"
+
+    def keep(self, subject: "Model", here: Workspace) -> None:
+        """See `Wing.keep`."""
+        from lilliput.models import file
+
+        path = self.file(here, subject.digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            file.write(subject, path)
+
+    def read(self, here: Workspace, digest: str) -> "Model":
+        """See `Wing.read`."""
+        return _read(self.file(here, digest), digest)
+
+    def build(self, subject: "Model", cell: Cell, here: Workspace, folder: Path, progress: Progress) -> None:
+        """See `Wing.build`; a task that asks what the recipe calibrates on is refused."""
+        from lilliput.models import experiment
+        from lilliput.models.task import parse_task
+
+        experiment.check_sources(cell.recipe, [parse_task(cell.task.id)])
+        experiment.build(subject, cell.recipe, cell.format, folder, draw=cell.compression_seed, progress=progress)
+
+    def is_sound(self, folder: Path) -> bool:
+        """See `Wing.is_sound`."""
+        from lilliput.models.export import check
+
+        try:
+            check(folder)
+        except LilliputError:
+            return False
+        return True
+
+    def floor(self, cell: Cell, progress: Progress) -> tuple[Measurement, ...]:
+        """What an answer by chance would have."""
+        every = self._chance(cell.task)
+        values = tuple(float(every[int(item)]) for item in cell.items)
+        return (Measurement(ITEM_SCORE, values, "counted: an answer by chance", conditions()),)
+
+    def can_answer(self, subject: "Model") -> bool:
+        """Never: its artifact without a recipe is the baseline."""
+        return False
+
+    def answer(self, subject: "Model", cell: Cell, progress: Progress) -> tuple[Measurement, ...]:
+        """See `Wing.answer`."""
+        from lilliput.models import experiment
+        from lilliput.models.task import parse_task
+
+        values = experiment.answer(subject, parse_task(cell.task.id), tuple(map(int, cell.items)), progress)
+        return (Measurement(ITEM_SCORE, tuple(map(float, values)), "measured: the model itself", conditions()),)
+
+    def observations(self, subject: "Model", cell: Cell) -> np.ndarray:
+        """Nothing is timed on inputs of its own yet."""
+        raise LilliputError("the time and memory of models are not measured yet; drop those quantities")
+
+    def identity(self, subject: "Model", format_: str, folder: Path) -> Path:
+        """Nothing is weighed against an empty model yet."""
+        raise LilliputError("the memory of models is not measured yet; drop that quantity")
+
+    def item_s(self, subject: "Model | None", cell: Cell) -> float:
+        """Wall seconds of one item; chance takes none."""
+        from lilliput.models import experiment
+        from lilliput.models.task import parse_task
+
+        return 0.0 if subject is None else experiment.item_s(subject, parse_task(cell.task.id))
+
+    def build_s(self, cell: Cell) -> float:
+        """See `Wing.build_s`."""
+        return BUILD_S
+
+    def calibration_items(self, recipe: str) -> int:
+        """None: calibration text is no item of a task."""
+        return 0
+
+    def artifact_bytes(self, subject: "Model") -> int:
+        """Its weights, its tokenizer and its golden answers."""
+        return subject.model_bytes + (1 << 20)
+
+    def _chance(self, task: Task) -> np.ndarray:
+        from lilliput.models.task import parse_task
+
+        return parse_task(task.id).floor(int(task.kwargs.get(_VOCABULARY, 0))).values
+
+
+@functools.lru_cache(maxsize=1)
+def _read(path: Path, digest: str) -> "Model":
+    """The model in the file; kept, because a process runs many cells of one model."""
+    from lilliput.models import file
+
+    del digest
+    return file.read(path)
+
+
+MODELS = Models()
+"""The one there is: it has no state."""
