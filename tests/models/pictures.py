@@ -44,6 +44,6 @@ def pictures(path: Path, model: Path, *, n: int = 60, size: int = 8, seed: int =
     images = (rng.random((n, size, size, 3)) * rng.random((n, 1, 1, 3)) * 255).astype(np.uint8)
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     inputs = images.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
-    labels = session.run(None, {"image": inputs})[0].argmax(axis=1)
+    labels = np.asarray(session.run(None, {"image": inputs})[0]).argmax(axis=1)
     np.savez(path, images=images, labels=labels, names=np.array([f"class {n}" for n in range(N_CLASSES)]))
     return path

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.models.made import small_folder  # noqa: E402
 from lilliput.errors import LilliputError  # noqa: E402
 from lilliput.models.compress import compress  # noqa: E402
 from lilliput.models.load import load_model  # noqa: E402
+from lilliput.models.model import module_of  # noqa: E402
 from lilliput.models.session import open_session  # noqa: E402
 
 
@@ -40,7 +42,7 @@ def test_a_folder_answers_as_from_pretrained_does(folder):
 
 def test_tied_weights_are_counted_once(folder):
     model = load_model(str(folder))
-    module = model.network.module
+    module: Any = module_of(model, "tied")
     assert module.lm_head.weight is module.model.embed_tokens.weight
     assert model.n_parameters == sum(p.numel() for p in module.parameters())
     assert model.model_bytes == 4 * model.n_parameters
@@ -61,7 +63,8 @@ def test_the_digest_changes_with_one_weight(folder):
     one, other = load_model(str(folder)), load_model(str(folder))
     assert one.digest == other.digest
     with torch.no_grad():
-        other.network.module.model.norm.weight[3] += 1e-3
+        module: Any = module_of(other, "its norm")
+        module.model.norm.weight[3] += 1e-3
     assert one.digest != other.digest
 
 

@@ -44,8 +44,8 @@ def test_without_training_it_ends_with_an_artifact_and_its_evidence(tmp_path: Pa
     records = list(record.read_all(folder / "records"))
     roles = {role: [r for r in records if ("role", role) in r.cell.settings] for role in ("selection", "confirmation")}
     check_disjoint(
-        selection={seed for r in roles["selection"] for seed in r.cell.items},
-        confirmation={seed for r in roles["confirmation"] for seed in r.cell.items},
+        selection={int(seed) for r in roles["selection"] for seed in r.cell.items},
+        confirmation={int(seed) for r in roles["confirmation"] for seed in r.cell.items},
     )
     assert {r.cell.recipe for r in roles["selection"]} >= {found["recipe"], ""}
     confirming = [r for r in roles["confirmation"] if r.cell.recipe == found["recipe"]]

@@ -4,7 +4,9 @@ import pytest
 from tests.policies.load.torch_writer import named, torch_file
 
 from lilliput.errors import LilliputError
+from lilliput.policies import spaces
 from lilliput.policies.load import load_policy
+from lilliput.policies.policy import Policy
 from lilliput.study.document import read
 from lilliput.study.plan import plan
 from lilliput.study.policies import POLICIES
@@ -57,6 +59,8 @@ def test_a_plan_loads_what_it_was_told(tmp_path):
         plan(read(written(tmp_path, text)))
     told = '[load]\n"Pendulum/*" = { environment = "Pendulum-v1" }\n'
     (policy,) = plan(read(written(tmp_path, text + told))).subjects.values()
+    assert isinstance(policy, Policy)
+    assert isinstance(policy.action_space, spaces.Box)
     assert policy.action_space.high.tolist() == [2.0]
 
 

@@ -77,7 +77,7 @@ def test_no_codes_of_two_by_six_weights_are_better_than_a_full_search_finds_and_
     found = gptq(weight, hessian, 2, 0, symmetric=True)
     best = 0.0
     for row in range(2):
-        every = np.array(list(itertools.product(range(-2, 2), repeat=6)), np.float32) * found.scale[row, 0]
+        every = np.array(list(itertools.product(range(-2, 2), repeat=6)), np.float32) * np.asarray(found.scale)[row, 0]
         missing = every - weight[row]
         best += float(np.min(np.sum(missing @ hessian * missing, axis=1)))
     rounded = error(nearest(weight, 2, 0, symmetric=True).dense, weight, hessian)

@@ -1,5 +1,7 @@
 """The steps on whole models: what they change, what they leave alone, and what they refuse."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ from lilliput.models.compress.matrices import matrices  # noqa: E402
 from lilliput.models.compress.source import calibration_windows  # noqa: E402
 from lilliput.models.compress.walk import linear_weights, walk  # noqa: E402
 from lilliput.models.load import load_model  # noqa: E402
-from lilliput.models.model import weights  # noqa: E402
+from lilliput.models.model import module_of, weights  # noqa: E402
 
 TEXT = 'source="{text}", samples=8, tokens=32'
 EVERY = [
@@ -52,7 +54,8 @@ def test_a_step_changes_every_matrix_of_the_blocks_and_nothing_else(model, text,
     touched = {name for name in before if not np.array_equal(before[name], after[name])}
     assert touched == set(linear_weights(model.network.module))
     assert model.digest == digest != small.digest
-    assert small.network.module.lm_head.weight is small.network.module.model.embed_tokens.weight
+    module: Any = module_of(small, "tied")
+    assert module.lm_head.weight is module.model.embed_tokens.weight
     assert all(np.array_equal(one.dense, after[name]) for name, one in small.stored.items())
     assert small.model_bytes < model.model_bytes
 

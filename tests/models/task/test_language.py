@@ -4,6 +4,7 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,8 +111,8 @@ def test_a_definition_of_lm_eval_asks_rows_as_it_says(model, tmp_path):
     )
     row = {"q": "2+2?", "choices": {"text": ["3", "4"], "label": ["A", "B"]}, "key": "B"}
     plain = {"context": "Q: 2+2?\nA:", "choices": [" 3", " 4"], "answer": 1}
-    one = parse_task(f'choices("{write(tmp_path / "rows.jsonl", [row])}", definition="{definition}")')
-    other = parse_task(f'choices("{write(tmp_path / "plain.jsonl", [plain])}")')
+    one: Any = parse_task(f'choices("{write(tmp_path / "rows.jsonl", [row])}", definition="{definition}")')
+    other: Any = parse_task(f'choices("{write(tmp_path / "plain.jsonl", [plain])}")')
     assert one._asked()[0].choices == other._asked()[0].choices == (" 3", " 4")
     assert (one._asked()[0].context, one._asked()[0].answer) == ("Q: 2+2?\nA:", 1)
 

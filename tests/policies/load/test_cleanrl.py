@@ -20,7 +20,7 @@ from tests.policies.load.frameworks import torch_bytes  # noqa: E402
 pytestmark = [pytest.mark.frameworks, pytest.mark.slow]
 
 N_OBSERVATIONS = 1000
-UNBOUNDED = {"action_low": -np.inf, "action_high": np.inf}
+UNBOUNDED: Any = {"action_low": -np.inf, "action_high": np.inf}
 """Of the continuous script, whose files have no bounds."""
 
 

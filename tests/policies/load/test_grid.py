@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lilliput.errors import LilliputError
-from lilliput.policies import reference, spaces
+from lilliput.policies import layers, reference, spaces
 from lilliput.policies.load import load_policy
 from lilliput.policies.load.torch_file import Module, read_torch
 from lilliput.policies.play import PolicyAct, episode_returns
@@ -41,7 +41,7 @@ def test_every_one_loads_as_it_is(grid: Path) -> None:
     for name, rule in found.items():
         environment, wrappers, _ = played(rule)
         policy = load_policy(grid / name / rule["file"], environment=environment, wrappers=wrappers)
-        shapes = [layer.weight.shape[::-1] for layer in policy.layers if type(layer).__name__ == "Dense"]
+        shapes = [layer.weight.shape[::-1] for layer in policy.layers if isinstance(layer, layers.Dense)]
         sizes = [size for size in rule["shape"] if isinstance(size, int)]
         assert [size for _, size in shapes] == sizes[-len(shapes) :], name
         if isinstance(policy.action_space, spaces.Box):

@@ -15,7 +15,7 @@ from lilliput.policies.load.saved import saved
 from lilliput.policies.policy import Policy
 
 N_OBSERVATIONS = 200
-BOX = {"action_low": -2.0, "action_high": 2.0}
+BOX: Any = {"action_low": -2.0, "action_high": 2.0}
 State = dict[str, np.ndarray]
 
 
@@ -185,7 +185,7 @@ def test_the_prefixes_of_compile_and_data_parallel_are_taken_off(wrap: str, tmp_
     assert load_policy(written({"model_state_dict": wrapped}, tmp_path)).digest == plain.digest
     inside = {f"actor._orig_mod.{key.removeprefix('actor.')}": array for key, array in ACTOR_CRITIC.items()}
     inside = {key.replace("actor._orig_mod.critic", "critic.module"): array for key, array in inside.items()}
-    said = {"activation": "tanh", "action": "discrete"}
+    said: Any = {"activation": "tanh", "action": "discrete"}
     assert (
         load_policy(written(inside, tmp_path), **said).digest
         == load_policy(written(ACTOR_CRITIC, tmp_path), **said).digest

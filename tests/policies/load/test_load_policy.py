@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_a_file_is_known_by_its_content_and_not_by_its_name(tmp_path: Path) -> N
     for name in FILES:
         renamed = copied(name, tmp_path).rename(tmp_path / "checkpoint")
         # A network named actor is CleanRL's by the file's name alone: others name theirs so as well.
-        said = {"activation": "tanh", "action": "discrete"} if name == "cleanrl_ppo" else {}
+        said: Any = {"activation": "tanh", "action": "discrete"} if name == "cleanrl_ppo" else {}
         assert load_policy(renamed, **said).provenance.framework
 
 

@@ -23,7 +23,7 @@ def csv(path: Path, rows: np.ndarray, header: str = "") -> Path:
 
 
 def npz(path: Path, **arrays: np.ndarray) -> Path:
-    np.savez(path, **arrays)
+    np.savez(path, allow_pickle=False, **arrays)
     return path
 
 

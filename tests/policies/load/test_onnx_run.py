@@ -22,6 +22,7 @@ def test_an_action_that_is_read_wrongly_is_refused_with_its_size(
     def wrong(*arguments, **options):
         shape, stack, space = right(*arguments, **options)
         first = stack[0]
+        assert isinstance(first, layers.Dense)
         return shape, [dataclasses.replace(first, weight=first.weight * np.float32(1.001)), *stack[1:]], space
 
     loaded(build(SIMPLE, WEIGHTS), tmp_path)
@@ -40,6 +41,7 @@ def test_numbers_behind_choices_are_compared_too(tmp_path: Path, monkeypatch: py
     def wrong(*arguments, **options):
         shape, stack, space = right(*arguments, **options)
         last = stack[-2]
+        assert isinstance(last, layers.Dense)
         factor = np.array([[1.01], [1], [1]], np.float32)
         return shape, [*stack[:-2], layers.Dense(last.weight * factor, last.bias), stack[-1]], space
 

@@ -14,7 +14,7 @@ from lilliput.policies.load import load_policy
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "load" / "training"
 OBSERVATIONS = (np.random.default_rng(0).normal(size=(1000, 5)) * 4).astype(np.float32)
-BOUNDS = {"action_low": [-2.0, -2.0], "action_high": [3.0, 2.0]}
+BOUNDS: Any = {"action_low": [-2.0, -2.0], "action_high": [3.0, 2.0]}
 CASES: dict[str, dict[str, Any]] = {
     "rsl_rl2": {"activation": "elu"},
     "rsl_rl2_statistics": {"activation": "elu"},
@@ -62,7 +62,7 @@ def test_the_configuration_of_the_run_says_the_activation(tmp_path: Path) -> Non
 
 
 def test_tianshou_s_max_action_is_in_no_file() -> None:
-    said = {"activation": "tanh", "action": "tanh"}
+    said: Any = {"activation": "tanh", "action": "tanh"}
     with pytest.raises(LilliputError, match=r"tanh is times max_action, which is in no file, and the bounds are Box"):
         load_policy(FOLDER / "tianshou_ppo.pt", **said, **BOUNDS)
     assert load_policy(FOLDER / "tianshou_ppo.pt", **said, action_low=-1.0, action_high=1.0).provenance.guesses
@@ -90,7 +90,8 @@ def test_rl_games_without_bounds_asks_and_with_infinite_ones_gives_the_mean() ->
 
 @pytest.mark.parametrize("name", ["rsl_rl5_beta", "rsl_rl5_heteroscedasticgaussian"])
 def test_two_numbers_an_action_are_refused(name: str) -> None:
-    for said in ({}, {"activation": "elu"}, {"activation": "elu", "action": "continuous"}):
+    every: list[Any] = [{}, {"activation": "elu"}, {"activation": "elu", "action": "continuous"}]
+    for said in every:
         with pytest.raises(LilliputError, match=r"its 4 outputs may be a Beta distribution's .*export_policy_to_onnx"):
             load_policy(FOLDER / f"{name}.pt", **said)
 
