@@ -174,7 +174,7 @@ def test_a_loader_is_tried(balancer: Policy, tmp_path: Path, monkeypatch: pytest
     assert "half()" in written["csv"]
 
 
-class Hold(gymnasium.Env[np.ndarray, int]):
+class Hold(gymnasium.Env[np.ndarray, Any]):
     """Pays 1 a step for action 1, for ten steps."""
 
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float32)
@@ -191,7 +191,7 @@ class Hold(gymnasium.Env[np.ndarray, int]):
 
 
 def test_a_task_is_played(balancer: Policy, tmp_path: Path) -> None:
-    gymnasium.register("Hold-v0", entry_point=Hold)
+    gymnasium.register("Hold-v0", entry_point=f"{__name__}:Hold")
     try:
         written = studied(tmp_path, 'formats = ["onnx"]', 'environments = "Hold-v0"')
     finally:

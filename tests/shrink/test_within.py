@@ -31,10 +31,10 @@ class Clock:
 class Slow(PendulumEnv):
     """Pendulum at the speed of a heavy simulator."""
 
-    def step(self, action: Any) -> Any:
+    def step(self, u: Any) -> Any:
         Clock.now += STEP_S
         Clock.moves += 1
-        return super().step(action)
+        return super().step(u)
 
 
 class Here(Executor):

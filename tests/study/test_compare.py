@@ -163,6 +163,7 @@ def odd(monkeypatch, **behaviour):
     """CartPole that is not as it should be."""
     import gymnasium
     from gymnasium.envs.classic_control import CartPoleEnv
+    from gymnasium.envs.registration import EnvSpec
 
     class Odd(CartPoleEnv):
         def step(self, action):
@@ -171,7 +172,7 @@ def odd(monkeypatch, **behaviour):
             observation, reward, terminated, truncated, info = super().step(action)
             return observation, reward, terminated and not behaviour.get("endless"), truncated, info
 
-    monkeypatch.setitem(gymnasium.registry, "Odd-v0", gymnasium.envs.registration.EnvSpec("Odd-v0", Odd))
+    monkeypatch.setitem(gymnasium.registry, "Odd-v0", EnvSpec("Odd-v0", Odd))
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -215,7 +215,8 @@ def test_contact_forces_are_zero_and_the_rest_is_as_it_was(name: str, kept: int,
     rng, forces = np.random.default_rng(3), 0.0
     pairs = [(ours.reset(seed=1)[0], plain.reset(seed=1)[0])]
     for _ in range(60):
-        action = rng.uniform(plain.action_space.low, plain.action_space.high).astype(np.float32)
+        box: Any = plain.action_space
+        action = rng.uniform(box.low, box.high).astype(np.float32)
         pairs.append((ours.step(action)[0], plain.step(action)[0]))
     for seen, told in pairs:
         np.testing.assert_array_equal(seen, np.append(told[:kept], np.zeros(size - kept)))
