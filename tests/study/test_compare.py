@@ -172,7 +172,7 @@ def odd(monkeypatch, **behaviour):
             observation, reward, terminated, truncated, info = super().step(action)
             return observation, reward, terminated and not behaviour.get("endless"), truncated, info
 
-    monkeypatch.setitem(gymnasium.registry, "Odd-v0", EnvSpec("Odd-v0", Odd))
+    monkeypatch.setitem(gymnasium.registry, "Odd-v0", EnvSpec("Odd-v0", lambda **_: Odd()))
 
 
 @pytest.mark.parametrize("as_json", [False, True])
