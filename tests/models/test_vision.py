@@ -1,17 +1,20 @@
 """Pictures and their classifiers: read, judged, compressed on the graph, exported; nothing here needs torch."""
 
+import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from tests.models.pictures import N_CLASSES, classifier, pictures
 
+from lilliput.cli import cli
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models.compress import compress
-from lilliput.models.export import check, export, open_artifact
-from lilliput.models.images import Picture, read_pictures
+from lilliput.models.export import check, export, open_artifact, read_artifact
+from lilliput.models.images import Picture, parse_picture, read_pictures
 from lilliput.models.load import load_model
 from lilliput.models.model import weights
 from lilliput.models.picture import size_of
@@ -148,6 +151,41 @@ def test_a_graph_that_is_none_is_one_line(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"\x08\x07 not a graph")
     with pytest.raises(LilliputError, match="is no ONNX graph"):
         load_model(str(tmp_path / "model.onnx"))
+
+
+def test_compare_judges_a_model_on_a_task(made, tmp_path):
+    task = f"classification(images={str(made[1])!r})"
+    command = [
+        "compare",
+        str(made[0]),
+        "--task",
+        task,
+        "--picture",
+        "picture(size=8)",
+        "-r",
+        "quantize()",
+        "-r",
+        "half()",
+    ]
+    result = CliRunner().invoke(cli, [*command, "-o", str(tmp_path / "out"), "--json"], catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert [row["recipe"] for row in found["rows"]] == ["", "quantize()", "half()"]
+    assert "taken for a classifier" in found["guesses"][0]
+    again = CliRunner().invoke(cli, [*command, "-o", str(tmp_path / "out"), "--json"], catch_exceptions=False)
+    assert json.loads(again.stdout)["rows"] == found["rows"]
+    (artifact,) = [one for one in (tmp_path / "out" / "artifacts").iterdir() if check(one) >= 0][:1]
+    assert read_artifact(artifact).picture == Picture(size=8)
+    refused = CliRunner().invoke(
+        cli, [*command[:2], "-r", "half()", "--picture", "picture()", "-o", str(tmp_path / "no")]
+    )
+    assert "name one" in str(refused.exception)
+
+
+def test_a_picture_is_one_call_of_its_name():
+    assert parse_picture("picture(size=32, order='bgr')") == Picture(size=32, order="bgr")
+    for text in ("image()", "picture(size='large')", "picture() | picture()", "picture(std=(0.0, 1.0, 1.0))"):
+        with pytest.raises(LilliputError):
+            parse_picture(text)
 
 
 FOLDER = os.environ.get("LILLIPUT_MODELS", "")

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from lilliput.cli import actions, option, progress, reader
+from lilliput.cli import actions, models, option, progress, reader
+from lilliput.errors import LilliputError
 from lilliput.foreign_text import printable
 
 if TYPE_CHECKING:
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     "--format",
     "formats",
     multiple=True,
-    type=click.Choice(["onnx", "c"]),
-    help="What is exported and measured [default: c]; may be repeated.",
+    type=click.Choice(["onnx", "c", "transformers"]),
+    help="What is exported and measured [default: c; of a model onnx or transformers]; may be repeated.",
 )
 @click.option(
     "--episodes", default=100, show_default=True, type=click.IntRange(min=1), help="Episodes a candidate plays."
@@ -50,6 +52,12 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Processes that play.",
 )
+@click.option(
+    "--task", help="SOURCE is no policy but a model, judged on this, such as 'classification(images=\"val/\")'."
+)
+@click.option("--picture", help="How a model of pictures sees them: 'picture(size=224, mean=(0.5, 0.5, 0.5))'.")
+@click.option("--module", help="What makes the network of a bare state dict: python:package.module:function.")
+@click.option("--family", help="What a model answers to: language, classification, detection or generation.")
 @click.option("--no-timings", is_flag=True, help="Leave out inference time, memory and energy.")
 @option.out
 @option.force
@@ -67,6 +75,10 @@ def compare(
     max_steps: int,
     seed: int,
     workers: int,
+    task: str | None,
+    picture: str | None,
+    module: str | None,
+    family: str | None,
     no_timings: bool,
     out: Path,
     force: bool,
@@ -83,7 +95,19 @@ def compare(
     Example:
       lilliput compare ppo.zip --env HalfCheetah-v4 \\
         -r "quantize()" -r "prune_units(ratio=0.3)" -o results/
+      lilliput compare resnet.onnx --task 'classification(images="val/")' \\
+        -r "quantize()" -r "half()" -o results/
     """
+    told = {"picture": picture, "module": module, "family": family}
+    if task is not None:
+        # Of a model --episodes is the number of the task's items, and all that there are where it is not given.
+        asked = episodes if _given("episodes") else 1 << 30
+        models.compare(
+            source, told, task, recipes, formats, asked, keep, seed, workers, out, force=force, as_json=as_json
+        )
+        return
+    if any(told.values()):
+        raise LilliputError("--picture, --module and --family are of models, which are judged on a --task; name one")
     from lilliput.errors import MissingDependency
     from lilliput.policies.compress import format_recipe, parse
     from lilliput.report import files, page, summary, table
@@ -99,18 +123,18 @@ def compare(
     if given is not None and known(policy, environment, environment_kwargs) is None:
         _by_actions(policy, recipes, formats or ("c",), given, seed, out, force=force, as_json=as_json)
         return
-    task = resolve(policy, environment, environment_kwargs)
-    comparison = Comparison(task, recipes, formats or ("c",), episodes, seed, not no_timings, max_steps, given)
+    place = resolve(policy, environment, environment_kwargs)
+    comparison = Comparison(place, recipes, formats or ("c",), episodes, seed, not no_timings, max_steps, given)
     with progress.shown(quiet=as_json) as report:
         records = run(policy, comparison, out, workers, report, force=force)
     rows = summary.rows(records, keep)
     guesses = policy.provenance.guesses
-    caveats = elsewhere(policy.provenance.environment, task.id)
+    caveats = elsewhere(policy.provenance.environment, place.id)
     remarks = [*caveats, *table.remarks(rows)]
     (out / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in remarks) + "\n")
     (out / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
     (out / "report.csv").write_text(files.csv_text(rows), encoding="utf-8")
-    title = f"{policy.provenance.source} on {task.id}"
+    title = f"{policy.provenance.source} on {place.id}"
     written = "artifacts, records and this table"
     try:
         page.write_rows(rows, records, keep, out / "report.html", title, caveats=(*caveats, *guesses))
@@ -120,7 +144,7 @@ def compare(
     failed = [record for record in records if record.status == "failed"]
     if as_json:
         found = {
-            "environment": task.id,
+            "environment": place.id,
             "keep": keep,
             "rows": table.to_json(rows),
             "remarks": remarks,
@@ -128,7 +152,7 @@ def compare(
         }
         click.echo(json.dumps(found, indent=1))
     else:
-        click.echo(f"{policy.provenance.source} on {task.id}, {episodes} episodes a candidate, keep {keep:g}\n")
+        click.echo(f"{policy.provenance.source} on {place.id}, {episodes} episodes a candidate, keep {keep:g}\n")
         click.echo(table.text(rows))
         click.echo("\n" + "\n".join(remarks))
         click.echo(f"\n{written}: {out}")
@@ -137,6 +161,11 @@ def compare(
             f"Error: {len(failed)} of {len(records)} cells failed; the first: {printable(failed[0].reason)}", err=True
         )
         sys.exit(1)
+
+
+def _given(name: str) -> bool:
+    """Whether the option stands on the command line."""
+    return click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
 def _by_actions(

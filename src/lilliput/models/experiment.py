@@ -111,7 +111,13 @@ def opened(folder: Path) -> tuple[Model, Session]:
         case _:
             raise LilliputError(f"{folder}: an artifact that is run by {type(session).__name__} cannot be asked")
     model = Model(
-        network, artifact.family, artifact.inputs, artifact.outputs, tokenizer, provenance=artifact.provenance
+        network,
+        artifact.family,
+        artifact.inputs,
+        artifact.outputs,
+        tokenizer,
+        artifact.picture,
+        provenance=artifact.provenance,
     )
     return model, session
 

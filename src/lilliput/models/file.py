@@ -10,7 +10,7 @@ from typing import Any, assert_never
 
 from lilliput.errors import LilliputError
 from lilliput.files import Format, write_whole
-from lilliput.models.images import Picture
+from lilliput.models.images import picture_from
 from lilliput.models.load.hugging_face import HuggingFace
 from lilliput.models.load.loader import Request
 from lilliput.models.load.onnx import Onnx
@@ -70,7 +70,7 @@ def read(path: Path) -> Model:
             head = FORMAT.current(json.loads((folder / _HEAD).read_text()))
             told, seen, family, digest = head["provenance"], head["picture"], head["family"], head["digest"]
             provenance = Provenance(**{**told, "guesses": tuple(told["guesses"])})
-            picture = None if seen is None else Picture(**{key: _tuple(value) for key, value in seen.items()})
+            picture = picture_from(seen)
         except (OSError, tarfile.TarError, KeyError, TypeError, ValueError) as error:
             raise LilliputError(f"{path} is not a model's file, or damaged: {str(error)[:80]}") from error
         if (folder / _GRAPH).exists():
@@ -81,10 +81,6 @@ def read(path: Path) -> Model:
         if model.digest != digest:
             raise LilliputError(f"{path} is damaged: it is not what was written; load the model again")
     return model
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _packed(folder: Path) -> bytes:

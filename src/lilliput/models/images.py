@@ -2,19 +2,20 @@
 
 import math
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
+from lilliput import recipe
 from lilliput.errors import LilliputError
 from lilliput.models.data import locate
 from lilliput.models.library import library
-from lilliput.parameter import check_fields, check_integer
+from lilliput.parameter import called, check_fields, check_integer
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 MAX_PIXELS = 64_000_000
@@ -70,6 +71,25 @@ class Picture:
         x = (x - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
         x = x[..., ::-1] if self.order == "bgr" else x
         return np.ascontiguousarray(x.transpose(2, 0, 1) if self.layout == "channels_first" else x)
+
+
+def picture_from(data: Mapping[str, Any] | None) -> Picture | None:
+    """The picture in JSON data; None where there is none."""
+    if data is None:
+        return None
+    return Picture(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+
+
+def parse_picture(text: str) -> Picture:
+    """The picture that a text calls: `picture(size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))`.
+
+    Raises:
+        LilliputError: it is no such call.
+    """
+    calls = recipe.parse(text)
+    if len(calls) != 1:
+        raise LilliputError(f"{text[:60]!r} is no picture; write picture(size=224), say")
+    return called(calls[0], {Picture.NAME: Picture}, "picture")
 
 
 @final

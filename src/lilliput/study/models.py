@@ -45,7 +45,7 @@ class Models(Wing):
     TASKS: ClassVar[str] = "tasks"
     FLOOR: ClassVar[str] = "chance"
     ITEMS: ClassVar[str] = "items"
-    TOLD: ClassVar[tuple[str, ...]] = ("revision", "module", "family")
+    TOLD: ClassVar[tuple[str, ...]] = ("revision", "module", "family", "picture")
     QUANTITIES: ClassVar[tuple[str, ...]] = (
         ITEM_SCORE, "model_bytes", "file_bytes", "n_parameters", "n_nonzero_parameters",
     )  # fmt: skip
@@ -90,9 +90,11 @@ class Models(Wing):
 
     def load(self, source: str, told: Mapping[str, Any]) -> "Model":
         """See `Wing.load`."""
+        from lilliput.models.graph import as_graph
         from lilliput.models.load import load_model
 
-        return load_model(source, **told)
+        found = load_model(source, **told)
+        return found if found.family == "language" else as_graph(found)
 
     def names(self, subject: "Model") -> Pairs:
         """See `Wing.names`."""

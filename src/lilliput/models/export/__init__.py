@@ -15,6 +15,7 @@ from lilliput.files import Format
 from lilliput.models.export.exporter import Exporter
 from lilliput.models.export.golden import GOLDEN, golden_feeds, largest_difference, read_golden, write_golden
 from lilliput.models.export.table import EXPORTERS
+from lilliput.models.images import Picture, picture_from
 from lilliput.models.model import Family, Model, Port, Provenance
 from lilliput.models.session import Session, open_session
 
@@ -40,6 +41,7 @@ class Artifact:
         model_bytes, n_parameters, n_nonzero_parameters: as counted on that model.
         provenance: where that came from; its recipe.
         notes: what the exporter said of it.
+        picture: how a model of pictures sees them.
     """
 
     folder: Path
@@ -53,6 +55,7 @@ class Artifact:
     n_nonzero_parameters: int
     provenance: Provenance
     notes: tuple[str, ...] = ()
+    picture: Picture | None = None
 
     @property
     def file_bytes(self) -> int:
@@ -80,7 +83,7 @@ def export(model: Model, format: str, folder: str | Path) -> Artifact:
         write_golden(part, feeds, answers)
         artifact = Artifact(
             part, format, model.family, model.inputs, model.outputs, model.digest, model.model_bytes,
-            model.n_parameters, model.n_nonzero_parameters, model.provenance, notes,
+            model.n_parameters, model.n_nonzero_parameters, model.provenance, notes, model.picture,
         )  # fmt: skip
         data = dataclasses.asdict(artifact)
         del data["folder"]
@@ -126,7 +129,8 @@ def read_artifact(folder: str | Path) -> Artifact:
         provenance = {**data.pop("provenance")}
         provenance["guesses"] = tuple(provenance["guesses"])
         notes = tuple(data.pop("notes"))
-        return Artifact(folder, provenance=Provenance(**provenance), notes=notes, **ports, **data)
+        seen = picture_from(data.pop("picture", None))
+        return Artifact(folder, provenance=Provenance(**provenance), notes=notes, picture=seen, **ports, **data)
     except (KeyError, TypeError, AttributeError) as error:
         raise LilliputError(f"{folder / MANIFEST} is malformed: {str(error)[:80]}") from error
 

@@ -108,8 +108,8 @@ def _read(path: Path) -> dict[str, "torch.Tensor"]:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, OSError, EOFError, KeyError) as error:
         raise LilliputError(
-            f"{path.name!r} cannot be read as weights alone: {' '.join(str(error).split())[:120]}; a file that holds a "
-            "whole module would have to be executed and is refused: save its state_dict"
+            f"{path.name!r} cannot be read as weights alone ({type(error).__name__}): damaged, or a file that holds a "
+            "whole module, which would have to be executed and is refused: save its state_dict"
         ) from error
     for name in _WRAPPERS:
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):

@@ -1,0 +1,65 @@
+"""`lilliput compare` of a model that is no policy: judged on a task that is named."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lilliput.cli import progress
+from lilliput.cli.reader import say_guesses
+from lilliput.errors import MissingDependency
+from lilliput.foreign_text import printable
+
+
+def compare(
+    source: Path,
+    told: Mapping[str, Any],
+    task: str,
+    recipes: tuple[str, ...],
+    formats: tuple[str, ...],
+    n_items: int,
+    keep: float,
+    seed: int,
+    workers: int,
+    out: Path,
+    *,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Says what the recipes do to the model, and writes the records, the table and the page."""
+    from lilliput.report import files, page, summary, table
+    from lilliput.study.compare import Comparison
+    from lilliput.study.compare import compare as run
+    from lilliput.study.models import MODELS
+    from lilliput.task import Task
+
+    model = MODELS.load(str(source), {name: value for name, value in told.items() if value})
+    say_guesses(model.provenance.guesses)
+    usual = "transformers" if model.family == "language" else "onnx"
+    comparison = Comparison(Task(task), recipes, formats or (usual,), n_items, seed, timings=False, wing=MODELS.NAME)
+    with progress.shown(quiet=as_json) as report:
+        records = run(model, comparison, out, workers, report, force=force)
+    rows = summary.rows(records, keep)
+    remarks = table.remarks(rows)
+    (out / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in remarks) + "\n")
+    (out / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
+    (out / "report.csv").write_text(files.csv_text(rows), encoding="utf-8")
+    title = f"{source.name} on {task}"
+    try:
+        page.write_rows(rows, records, keep, out / "report.html", title, caveats=model.provenance.guesses)
+    except MissingDependency as error:
+        click.echo(f"note: {error}", err=True)
+    if as_json:
+        found = {"task": task, "keep": keep, "rows": table.to_json(rows), "remarks": list(remarks)}
+        click.echo(json.dumps(found | {"guesses": model.provenance.guesses}, indent=1))
+    else:
+        click.echo(f"{title}, keep {keep:g}\n\n{table.text(rows)}\n\n" + "\n".join(remarks))
+        click.echo(f"\nartifacts, records and this table: {out}")
+    if failed := [record for record in records if record.status == "failed"]:
+        click.echo(
+            f"Error: {len(failed)} of {len(records)} cells failed; the first: {printable(failed[0].reason)}", err=True
+        )
+        sys.exit(1)
