@@ -77,7 +77,8 @@ def picture_from(data: Mapping[str, Any] | None) -> Picture | None:
     """The picture in JSON data; None where there is none."""
     if data is None:
         return None
-    return Picture(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+    return Picture(**fields)
 
 
 def parse_picture(text: str) -> Picture:
