@@ -88,7 +88,8 @@ def runs_here(march: str, folder: Path) -> bool:
 def passes(folder: Path, compiler: str, march: str, runner: list[str], level: str) -> None:
     program = folder / f"selftest-{march}{level}"
     sources = sorted(path.name for path in folder.glob("*.c"))
-    command = [compiler, *C, level, f"-march={march}", *sources, "-lm", "-o", str(program)]
+    main = f"-D{next(folder.glob('*_selftest.c')).stem.upper()}_MAIN"
+    command = [compiler, *C, main, level, f"-march={march}", *sources, "-lm", "-o", str(program)]
     built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr[:2000]
     run = subprocess.run([*runner, str(program)], cwd=folder, capture_output=True, text=True)

@@ -148,7 +148,8 @@ def count(artifact: Artifact, target: Target) -> Counts:
             raise MissingDependency(f"{target.name}: {command} is not installed; apt install {package}")
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
-        selftest = _compiled(artifact, target, _selftest(artifact), work, "-Dmain=selftest_main", "-fno-builtin-printf")
+        mains = f"-D{artifact.manifest.name.upper()}_SELFTEST_MAIN", "-Dmain=selftest_main"
+        selftest = _compiled(artifact, target, _selftest(artifact), work, *mains, "-fno-builtin-printf")
         policy = _compiled(artifact, target, artifact.folder / f"{artifact.manifest.name}.c", work)
         board = _compiled(artifact, target, _BOARDS / f"{target.board}.c", work)
         probe = _linked(

@@ -30,7 +30,8 @@ def built_and_run(folder: Path, compiler: str, *flags: str) -> str:
     if not shutil.which(compiler):
         pytest.skip(f"{compiler} is not installed")
     language = ["-x", "c++", "-std=c++11"] if compiler.endswith("++") else ["-std=c99"]
-    command = [compiler, *language, *WARNINGS, *flags, "policy.c", "policy_selftest.c", "-lm", "-o", "selftest"]
+    sources = ["-DPOLICY_SELFTEST_MAIN", "policy.c", "policy_selftest.c"]
+    command = [compiler, *language, *WARNINGS, *flags, *sources, "-lm", "-o", "selftest"]
     built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr[:3000]
     run = subprocess.run(["./selftest"], cwd=folder, capture_output=True, text=True)
@@ -265,6 +266,26 @@ def test_two_policies_live_in_one_program(tmp_path: Path) -> None:
     command = ["gcc", "-std=c99", *WARNINGS, "main.c", "one/one.c", "two/two.c", "-lm", "-o", "main"]
     subprocess.run(command, cwd=tmp_path, check=True)
     subprocess.run(["./main"], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "g++"])
+def test_two_artifacts_and_both_of_their_selftests_live_in_one_program(compiler: str, tmp_path: Path) -> None:
+    if not shutil.which(compiler):
+        pytest.skip(f"{compiler} is not installed")
+    for seed, name in enumerate(("one", "two")):
+        policy = quantized_mlp("float32", seed, (8, 8), (9, 8, 3 + seed))
+        x = np.ones((1, 9), np.float32)
+        (tmp_path / name).mkdir()
+        c.write(policy, tmp_path / name, x, reference.act(policy, x), 1e-4, name=name)
+    includes = '#include "one/one.h"\n#include "two/two.h"\n'
+    (tmp_path / "main.c").write_text(f"{includes}int main(void) {{ return one_selftest() + 2 * two_selftest(); }}\n")
+    sources = [f"{name}/{name}{end}.c" for name in ("one", "two") for end in ("", "_selftest")]
+    command = [compiler, *WARNINGS, "main.c", *sources, "-lm", "-o", "main"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert subprocess.run(["./main"], cwd=tmp_path).returncode == 0
+    # What the folder's own Makefile builds is a program.
+    said = subprocess.run(["make", "test"], cwd=tmp_path / "two", check=True, capture_output=True, text=True).stdout
+    assert "passed" in said
 
 
 @pytest.mark.parametrize("order", [("one", "two"), ("two", "one")])

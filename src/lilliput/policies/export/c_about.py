@@ -39,7 +39,6 @@ def platformio(policy: Policy, name: str) -> str:
         "frameworks": "*",
         "platforms": "*",
         "headers": f"{name}.h",
-        # The self-test's main is left out where there is a sketch.
         "build": {
             "srcDir": ".",
             "srcFilter": ["-<*>", f"+<{name}.c>", f"+<{name}_selftest.c>"],
@@ -61,7 +60,7 @@ CFLAGS ?= {C_FLAGS}
 	$(CC) $(CFLAGS) -c {name}.c -o $@
 
 {name}_selftest: {name}_selftest.c {name}.o {name}.h
-	$(CC) $(CFLAGS) {name}_selftest.c {name}.o -lm -o $@
+	$(CC) $(CFLAGS) -D{name.upper()}_SELFTEST_MAIN {name}_selftest.c {name}.o -lm -o $@
 
 .PHONY: test clean
 test: {name}_selftest
@@ -103,7 +102,8 @@ infinite, {undecided} and `{name}_act` returns 1, else 0.
 | multiply-accumulates a decision | {policy.n_macs} |
 
 `make test` decides the golden examples and prints the largest difference; on a device, `{name}_selftest()` does, and
-returns how many numbers came out wrong. Compile with `{C_FLAGS}`, never with
+returns how many numbers came out wrong (`{name}_selftest.c` has a main only where `{name.upper()}_SELFTEST_MAIN` is
+defined). Compile with `{C_FLAGS}`, never with
 `-ffast-math`; `-O3 -march=native` (or the target's `-mcpu=`) chooses the kernels for the processor. The folder is
 an Arduino and a PlatformIO library as it stands: copy it into `libraries/` or `lib/`. Every name
 in it begins with `{name}`: policies of different names live in one program.

@@ -10,7 +10,7 @@ MAX_NUMBERS = 1 << 18
 
 
 def selftest(source: Source, name: str, observations: np.ndarray, actions: np.ndarray, tolerance: float) -> str:
-    """The text of the file: `<name>_selftest`, and a main for it where a sketch has none of its own."""
+    """The text of the file: `<name>_selftest`, and a main for it where `<NAME>_SELFTEST_MAIN` is defined."""
     size = int(np.prod(observations.shape[1:]))
     n = max(1, min(len(observations), MAX_NUMBERS // size))
     inputs = np.ascontiguousarray(observations[:n], np.uint8 if source.input_type == "uint8_t" else np.float32)
@@ -59,7 +59,7 @@ int {name}_selftest(void)
     return wrong;
 }}
 
-#if !defined(ARDUINO) /* a sketch has its own main */
+#if defined({name.upper()}_SELFTEST_MAIN) /* else the program has a main of its own */
 int main(void)
 {{
     const int wrong = {name}_selftest();
