@@ -55,6 +55,26 @@ def test_provenance_comes_back_and_is_not_part_of_the_digest(tmp_path: Path) -> 
     assert policy.with_recipe(small_policy(), "prune()").provenance == dataclasses.replace(PROVENANCE, recipe="prune()")
 
 
+def test_no_text_of_the_provenance_reaches_a_terminal_as_it_is() -> None:
+    hostile = "a\x1b[31m\nb\u202e"
+    filled: dict[str, Any] = {
+        one.name: ((hostile, hostile),)
+        if one.name == "contract"
+        else (hostile,)
+        if "tuple" in str(one.type)
+        else hostile
+        for one in dataclasses.fields(Provenance)
+        if one.name != "action_std"
+    }
+
+    def texts(value: Any) -> list[str]:
+        return [value] if isinstance(value, str) else [text for inner in value for text in texts(inner)]
+
+    for name, value in dataclasses.asdict(Provenance(**filled)).items():
+        assert all(text.isprintable() for text in texts(value)), name
+        assert name == "action_std" or texts(value), name
+
+
 def judged_policy(*stack: Layer) -> Policy:
     """One action on two inputs, and a critic of those layers."""
     layer = layers.Dense(f32([[1, 2]]), None)

@@ -61,11 +61,19 @@ class Provenance:
 
     def __post_init__(self) -> None:
         # A file may hold any text here; line ends and terminal codes never get farther than this.
-        for name in ("source", "source_sha256", "framework", "algorithm", "environment", "recipe"):
-            object.__setattr__(self, name, printable(getattr(self, name)))
-        for name in ("wrappers", "guesses"):
-            object.__setattr__(self, name, tuple(map(printable, getattr(self, name))))
-        object.__setattr__(self, "contract", tuple((printable(key), printable(text)) for key, text in self.contract))
+        for one in dataclasses.fields(self):
+            object.__setattr__(self, one.name, _printable(getattr(self, one.name)))
+
+
+def _printable(value: Any) -> Any:
+    """The value with every text in it in one line of visible characters."""
+    match value:
+        case str():
+            return printable(value)
+        case tuple():
+            return tuple(map(_printable, value))
+        case _:
+            return value
 
 
 @final
