@@ -104,6 +104,9 @@ def train(
              --activation-bits 4 --input-bits 8 -o small/
     """
     from lilliput.policies import learn
+    from lilliput.policies.learn.rl.algorithm import algorithm as row_of
+
+    row_of(given["algorithm"]).load()  # says what is missing before anything of it is imported
     from lilliput.policies.learn.rl.pruning import Pruning
     from lilliput.policies.learn.rl.training import Quantization
     from lilliput.report import training as page

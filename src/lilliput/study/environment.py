@@ -29,7 +29,10 @@ def resolve(policy: Policy, environment: str | None, environment_kwargs: str) ->
         return task
     trained_on = policy.provenance.environment
     if not trained_on:
-        raise LilliputError("the source does not say which environment it plays; name it with --env")
+        raise LilliputError(
+            "the source does not say which environment it plays; name it with --env, or give "
+            "--observations FILE, on which actions are compared"
+        )
     raise LilliputError(
         f"the policy was trained on {trained_on}, which does not run here; name the environment with --env, "
         f"such as --env {successor(trained_on)}"

@@ -18,7 +18,7 @@ pytest.importorskip("stable_baselines3")
 pytest.importorskip("sb3_contrib")
 
 from click.testing import CliRunner  # noqa: E402
-from tests.policies.learn import toys  # noqa: E402, F401
+from tests.policies.learn import toys  # noqa: E402
 
 from lilliput.cli import cli  # noqa: E402
 from lilliput.errors import LilliputError  # noqa: E402
@@ -256,6 +256,25 @@ def test_a_policy_goes_on_learning_from_a_zip(tmp_path):
     assert any("fresh: optimizers, replay buffer" in note for note in second.notes)
     with pytest.raises(LilliputError, match="other networks"):
         train("sac", FOLLOW, tmp_path / "c", steps=60, hidden=(9, 8), settings=SMALL, start_from=start)
+
+
+def test_a_policy_goes_on_learning_with_the_networks_that_its_zip_has(tmp_path):
+    """Hidden layers, critics and activation are those of the zip, not the tuned ones."""
+    from stable_baselines3 import PPO
+
+    networks = {"net_arch": {"pi": [7], "vf": [5, 6]}, "activation_fn": torch.nn.ELU}
+    PPO("MlpPolicy", toys.Sign(), n_steps=40, batch_size=40, policy_kwargs=networks, device="cpu").save(
+        tmp_path / "a.zip"
+    )
+    found = train("ppo", SIGN, tmp_path / "b", steps=40, segment=40, episodes=1, settings=quick("ppo")[1],
+                  normalize=False, start_from=tmp_path / "a.zip")  # fmt: skip
+    assert [layer.weight.shape for layer in found.policy.layers if isinstance(layer, layers.Dense)] == [(7, 2), (2, 7)]
+    assert any(isinstance(layer, layers.Elu) for layer in found.policy.layers)
+    assert found.policy.provenance.guesses == ()
+    with pytest.raises(LilliputError, match="other networks"):
+        train("ppo", SIGN, tmp_path / "c", steps=40, hidden=(9,), settings=quick("ppo")[1], normalize=False,
+              start_from=tmp_path / "a.zip")  # fmt: skip
+    assert not (tmp_path / "c").exists()
 
 
 def test_losses_that_are_no_numbers_are_one_line_and_lose_nothing(tmp_path):

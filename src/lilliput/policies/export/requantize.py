@@ -171,7 +171,12 @@ def requantization(
     table = Table((first % 256).astype(np.uint8), every, shift, late, falling, low if falling else 0)
     multiplier = np.rint(slope * units * 2.0 ** (TABLE_SHIFT - up)).astype(np.int32)
     offset = (bias - start) * units
-    stored = np.rint([offset, offset + slope * units * centre(layer.weight.values)]).astype(np.int32)
+    stored = np.rint([offset, offset + slope * units * centre(layer.weight.values)])
+    most = np.iinfo(np.int32).max
+    # Codes are centred where a weight takes all of 8 bits; elsewhere nobody reads the second offset.
+    if np.abs(stored if layer.weight.bits == 8 else stored[:1]).max() > most:
+        return None
+    stored = np.clip(stored, -most, most).astype(np.int32)
     return Requantization(1 << up, multiplier, stored[0], stored[1], TABLE_SHIFT, low, high, table)
 
 

@@ -40,7 +40,8 @@ class Algorithm:
         try:
             return getattr(importlib.import_module(self.package), self.kind)
         except ImportError as error:
-            raise MissingDependency(f"training needs {error.name}: pip install 'lilliput[train]'") from error
+            what = error.name or self.package
+            raise MissingDependency(f"training needs {what}: pip install 'lilliput[train]'") from error
 
 
 _BOTH: Final = ("continuous", "discrete")

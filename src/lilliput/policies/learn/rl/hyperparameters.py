@@ -104,6 +104,7 @@ def hyperparameters(
     activation: str | None = None,
     normalize: bool | None = None,
     image: bool = False,
+    networks: Mapping[str, Any] | None = None,
 ) -> Hyperparameters:
     """The tuned settings of the environment with the user's in their place.
 
@@ -116,6 +117,7 @@ def hyperparameters(
         activation: of the hidden layers.
         normalize: whether observations are scaled by running statistics; None: as tuned.
         image: whether observations are images.
+        networks: in the place of the tuned ones: those of a policy that goes on learning.
 
     Raises:
         LilliputError: a setting that the algorithm does not have, or a value out of range.
@@ -128,7 +130,7 @@ def hyperparameters(
             raise LilliputError(
                 f"{algorithm} has no setting {name!r}; allowed: {', '.join(sorted(accepted | {'n_envs', 'noise_std'}))}"
             )
-    policy = dict(merged.get("policy_kwargs", {}))
+    policy = dict(merged.get("policy_kwargs", {}) if networks is None else networks)
     if hidden is not None:
         policy["net_arch"] = _architecture(row, hidden, policy.get("net_arch"))
     if activation is not None:

@@ -1,6 +1,6 @@
 """A framework's model made for a training: environments, networks, noise, replay buffer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from lilliput.policies.play.wrappers import Atari, FrameStack, parse_wrappers
 _OPTIMIZERS: Final = ("rmsproptflike",)
 
 
-def settings_of(training: Training, row: Algorithm) -> Hyperparameters:
+def settings_of(training: Training, row: Algorithm, networks: Mapping[str, Any] | None = None) -> Hyperparameters:
     """What it trains with.
 
     Raises:
@@ -56,6 +56,7 @@ def settings_of(training: Training, row: Algorithm) -> Hyperparameters:
         activation=training.activation,
         normalize=training.normalize,
         image=_is_image(observation),
+        networks=networks,
     )
 
 

@@ -24,7 +24,7 @@ from lilliput.policies.learn.rl import checkpoint, pruning
 from lilliput.policies.learn.rl.algorithm import Algorithm, algorithm
 from lilliput.policies.learn.rl.layer import Bits, Compressed
 from lilliput.policies.learn.rl.model import make_model, settings_of
-from lilliput.policies.learn.rl.start import begin_from
+from lilliput.policies.learn.rl.start import begin_from, networks_of
 from lilliput.policies.learn.rl.training import FILE, NAME, Training
 from lilliput.policies.load import load_policy
 from lilliput.policies.play import SeedPlan, episode_returns
@@ -97,7 +97,9 @@ def train(
     if start_from is not None:
         digest = hashlib.sha256(Path(start_from).read_bytes()).hexdigest()
         training = dataclasses.replace(training, start_from=digest)
-    chosen = settings_of(training, row)
+    chosen = settings_of(training, row, None if start_from is None else networks_of(start_from))
+    if start_from is not None:
+        begin_from(make_model(training, row, chosen), start_from)  # what cannot go on leaves no trace
     folder = Path(folder)
     _enter(folder, training, force=force)
     torch.set_num_threads(1)
@@ -297,7 +299,8 @@ class Course:
         policy = chains.deployed(policy, self.chain) if self.chain else policy
         provenance = dataclasses.replace(
             policy.provenance,
-            source="model.zip",
+            source=f"{self.training.algorithm} on {self.training.environment}",
+            guesses=(),  # a loader's; what made the zip knows
             source_sha256="",  # of a zip with the time in it: the same training would give another file
             environment=self.training.environment,
             algorithm=self.training.algorithm.upper(),

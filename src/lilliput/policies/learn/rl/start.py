@@ -6,10 +6,44 @@ from typing import Any
 import torch
 
 from lilliput.errors import LilliputError
-from lilliput.policies.load import network
-from lilliput.policies.load.archive import read_archive
+from lilliput.policies.learn.rl.hyperparameters import ACTIVATIONS
+from lilliput.policies.load import network, sb3_data
+from lilliput.policies.load.archive import Archive, read_archive
 from lilliput.policies.load.torch_file import read_torch
 from lilliput.policies.load.vecnormalize import Statistics, read_normalizer
+
+
+def networks_of(source: str | Path) -> dict[str, Any]:
+    """What the zip says of its networks: `net_arch` and `activation`, each where it is not the framework's default.
+
+    Raises:
+        LilliputError: no such zip, or networks of a kind that is not trained here.
+    """
+    path, archive = _opened(source)
+    kwargs = sb3_data.policy_kwargs(sb3_data.parse_data(archive.read("data", sb3_data.MAX_DATA_BYTES), path.name))
+    found: dict[str, Any] = {}
+    architecture = kwargs.get("net_arch")
+    if isinstance(architecture, list) and len(architecture) == 1 and isinstance(architecture[0], dict):
+        architecture = architecture[0]  # as Stable-Baselines3 wrote it before 1.8
+    if isinstance(architecture, list | dict):
+        found["net_arch"] = architecture
+    if (activation := kwargs.get("activation_fn")) is not None:
+        kind = sb3_data.class_of(activation).rpartition(".")[2]
+        known = {name: ours for ours, name in ACTIVATIONS.items()}
+        if kind not in known:
+            raise LilliputError(f"{path.name!r} has the activation {kind[:40]!r}; trained here: {', '.join(known)}")
+        found["activation"] = known[kind]
+    return found
+
+
+def _opened(source: str | Path) -> tuple[Path, Archive]:
+    path = Path(source)
+    if not path.is_file():
+        raise LilliputError(f"there is no file {str(path)!r}")
+    archive = read_archive(path.read_bytes(), repr(path.name))
+    if "policy.pth" not in archive or "data" not in archive:
+        raise LilliputError(f"{path.name!r} is no Stable-Baselines3 zip: it has no policy.pth")
+    return path, archive
 
 
 def begin_from(model: Any, source: str | Path) -> tuple[str, ...]:
@@ -18,12 +52,7 @@ def begin_from(model: Any, source: str | Path) -> tuple[str, ...]:
     Raises:
         LilliputError: no such zip, or one whose networks are not the model's.
     """
-    path = Path(source)
-    if not path.is_file():
-        raise LilliputError(f"there is no file {str(path)!r}")
-    archive = read_archive(path.read_bytes(), repr(path.name))
-    if "policy.pth" not in archive:
-        raise LilliputError(f"{path.name!r} is no Stable-Baselines3 zip: it has no policy.pth")
+    path, archive = _opened(source)
     found = network.state_dict(read_torch(archive.read("policy.pth"), f"{path.name}: policy.pth"), path.name)
     own = model.policy.state_dict()
     differing = [key for key in sorted(set(own) | set(found)) if key not in own or key not in found]
