@@ -208,6 +208,18 @@ class Memory(nn.Module):
         return self.last
 
 
+class PartAssigned(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        h = self.a(x)
+        y = h.clone()
+        y[:, 3:6] = torch.relu(h[:, 3:6])
+        return self.b(y)
+
+
 class Recurrent(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -278,8 +290,19 @@ class Random(nn.Module):
         (PartOfTheObservation, r"a part is taken of the observation, whose size is not in the file: .*--env"),
         (Residual, "no residual connections"),
         (Random, "drawn at random"),
-        (lambda: nn.Sequential(nn.Linear(6, 8), nn.SELU(), nn.Linear(8, 3)), "operator 'selu'"),
-        (lambda: nn.Sequential(nn.Linear(6, 8), nn.Softplus(), nn.Linear(8, 3)), "operator 'softplus'"),
+        (
+            lambda: nn.Sequential(nn.Linear(6, 8), nn.SELU(), nn.Linear(8, 3)),
+            "operator 'selu', which no layer of a policy",
+        ),
+        (
+            lambda: nn.Sequential(nn.Linear(6, 8), nn.Softplus(), nn.Linear(8, 3)),
+            "operator 'softplus', which no layer of a policy",
+        ),
+        (
+            lambda: nn.Sequential(nn.Linear(6, 8), nn.Mish(), nn.Linear(8, 3)),
+            "operator 'mish', which no layer of a policy",
+        ),
+        (PartAssigned, r"assigns to a part of a value \(y\[...\] = ...\)"),
     ],
 )
 def test_other_programs_are_refused_in_one_line(make: Any, message: str, tmp_path: Path) -> None:
@@ -287,8 +310,49 @@ def test_other_programs_are_refused_in_one_line(make: Any, message: str, tmp_pat
     with pytest.raises(LilliputError, match=message) as caught:
         load_policy(tmp_path / "policy.pt")
     assert "\n" not in str(caught.value)
-    if make is not Recurrent:
+    if "residual" in message or "no layer of a policy" in message:
+        assert "an ONNX file of the same network is refused too" in str(caught.value)
+    elif make is not Recurrent:
         assert "torch.onnx.export(torch.jit.load(file)" in str(caught.value)
+
+
+class OverAxis(nn.Module):
+    def __init__(self, dim: int, choice: bool) -> None:
+        super().__init__()
+        self.n, self.dim, self.choice = mlp(), dim, choice
+
+    def forward(self, x):
+        y = self.n(x)
+        return torch.argmax(y, dim=self.dim) if self.choice else torch.softmax(y, dim=self.dim)
+
+
+@pytest.mark.parametrize("choice", [True, False])
+@pytest.mark.parametrize("how", ["script", "freeze", (1, 6), (3, 6)])
+def test_a_choice_over_the_axis_of_the_observations_is_refused(how: Any, choice: bool, tmp_path: Path) -> None:
+    path = tmp_path / "policy.pt"
+    shape, how = (how, "trace") if isinstance(how, tuple) else ((1, 6), how)
+    saved(OverAxis(0, choice), how, path, shape)
+    with pytest.raises(LilliputError, match="works over axis 0, which holds the observations"):
+        load_policy(path)
+
+
+@pytest.mark.parametrize("choice", [True, False])
+@pytest.mark.parametrize("dim", [0, -1])
+def test_a_choice_over_axis_0_is_read_where_the_trace_shows_an_observation_alone(
+    dim: int, choice: bool, tmp_path: Path
+) -> None:
+    program = saved(OverAxis(dim, choice), "trace", tmp_path / "policy.pt", (6,))
+    policy = load_policy(tmp_path / "policy.pt")
+    assert policy.action_space == spaces.Discrete(3)
+    x = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+    theirs = [int(torch.argmax(y) if y.ndim else y) for y in map(program, torch.from_numpy(x))]
+    np.testing.assert_array_equal(reference.act(policy, x), theirs)
+
+
+def test_an_axis_that_a_value_has_not_is_refused(tmp_path: Path) -> None:
+    torch.jit.script(OverAxis(-3, True)).save(str(tmp_path / "policy.pt"))
+    with pytest.raises(LilliputError, match="the axis -3 of a value with 2 axes"):
+        load_policy(tmp_path / "policy.pt")
 
 
 def test_what_is_still_training_is_refused(tmp_path: Path) -> None:

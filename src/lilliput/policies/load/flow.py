@@ -20,6 +20,10 @@ MAX_ELEMENTS = 1 << 26
 MAX_RANK = 8
 
 
+class NoLayer(LilliputError):
+    """What no policy can hold, whatever kind of file says it: another file of the same network is refused too."""
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Affine:

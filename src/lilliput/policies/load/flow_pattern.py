@@ -6,7 +6,18 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers
-from lilliput.policies.load.flow import Affine, Common, Flow, Link, Partial, Softmax, affine, elementwise, settled
+from lilliput.policies.load.flow import (
+    Affine,
+    Common,
+    Flow,
+    Link,
+    NoLayer,
+    Partial,
+    Softmax,
+    affine,
+    elementwise,
+    settled,
+)
 
 ERF, MEAN, CENTRED, SQUARE, ROOT, LOG_SUM_EXP = (
     Partial(what) for what in ("Erf", "ReduceMean", "x - mean(x)", "a square", "Sqrt", "ReduceLogSumExp")
@@ -108,7 +119,7 @@ def total(first: Flow, second: Flow) -> Flow:
     for x, one in ((first, second), (second, first)):
         if _spreads(one, x):
             return elementwise(x, Common())
-    raise LilliputError(f"Add joins two values ({_ONE_CHAIN}: no residual connections)")
+    raise NoLayer(f"Add joins two values ({_ONE_CHAIN}: no residual connections)")
 
 
 def _spreads(one: Flow, x: Flow) -> bool:

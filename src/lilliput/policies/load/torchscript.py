@@ -20,6 +20,7 @@ from lilliput.policies.load.inert_pickle import MAX_PICKLE_BYTES, Global, Record
 from lilliput.policies.load.source import Source
 from lilliput.policies.load.torch_file import Tree, zip_fetch
 from lilliput.policies.load.torchscript_code import Code
+from lilliput.policies.load.torchscript_operator import Batched
 from lilliput.policies.load.torchscript_run import Module, followed
 from lilliput.policies.play.wrappers import TransposeImage, format_wrapper
 from lilliput.policies.policy import Policy, Provenance
@@ -31,6 +32,7 @@ WAY_OUT = (
     "torch.onnx.export(torch.jit.load(file), (torch.zeros(1, n_observations),), 'policy.onnx', dynamo=False) makes an "
     "ONNX file of it, which may say more"
 )
+NO_WAY_OUT = "an ONNX file of the same network is refused too, where its action depends on this: train one without it"
 _MEMORY = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
 
 
@@ -59,7 +61,8 @@ def read_torchscript(source: Source, archive: Archive) -> Policy:
         return _policy(source, module, code, _traced_shape(archive, root))
     except (LilliputError, RecursionError) as error:
         message = str(error)
-        raise LilliputError(message if name in message else f"{name}: {message} ({WAY_OUT})") from None
+        way = NO_WAY_OUT if isinstance(error, flow.NoLayer) else WAY_OUT
+        raise LilliputError(message if name in message else f"{name}: {message} ({way})") from None
 
 
 def _pickle(archive: Archive, entry: str) -> Any:
@@ -119,8 +122,8 @@ def _policy(source: Source, module: Module, code: Code, traced: tuple[int, ...] 
     furthest, refused = -1, LilliputError("its observation's size is not in the file; name the environment (--env)")
     known = _given_shapes(source) if traced is None else [traced[1:], traced]
     for shape in known or [(width,) for width in _widths(module, code)]:
-        # One observation, with an axis for it or, where that is refused, without.
-        for batched in (True, False):
+        # One observation, with an axis for it or, where that is refused, without; not against what the trace shows.
+        for batched in (True, False) if traced is None or shape == traced else (True,):
             (x,) = flow.observation([shape], 1, batched=batched)
             outcome = followed(code, module, x, whole=not known)
             if outcome.refusal is None:
@@ -128,6 +131,8 @@ def _policy(source: Source, module: Module, code: Code, traced: tuple[int, ...] 
                 break
             if outcome.steps > furthest:
                 furthest, refused = outcome.steps, outcome.refusal
+            if isinstance(outcome.refusal, Batched) and shape != traced:
+                break  # Torch runs it on a batch: nothing says that it takes an observation alone.
         if answers and known:
             break
     if not answers and not known and any(array.ndim == 4 for array in _arrays(module, code)):

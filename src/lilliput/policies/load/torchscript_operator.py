@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, final
 
 import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.load import flow, flow_pattern
-from lilliput.policies.load.flow import MAX_ELEMENTS, Choices, Flow, Value
+from lilliput.policies.load.flow import MAX_ELEMENTS, Choices, Flow, NoLayer, Value
 from lilliput.policies.load.layer_geometry import BatchStatistics, batch_norm, conv2d
 
 FLOAT, DOUBLE, LONG = 6, 7, 4
@@ -18,8 +18,20 @@ FLOAT, DOUBLE, LONG = 6, 7, 4
 CUTTING: Final = ("slice", "select", "split", "chunk", "narrow", "split_with_sizes", "index_select")
 """Operators whose result tells less of the size of what they take."""
 
-_MEMORY = ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "copy_")
+_MEMORY = ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell")
+_NO_LAYER = (
+    "selu", "mish", "softplus", "prelu", "rrelu", "glu", "hardsigmoid", "hardswish", "hardshrink", "softshrink",
+    "log_sigmoid", "threshold", "softmin", "max_pool2d", "avg_pool2d",
+    "adaptive_avg_pool2d", "adaptive_max_pool2d", "group_norm", "instance_norm", "scaled_dot_product_attention",
+)  # fmt: skip
+"""Of the observation: what no layer of a policy computes, in any file."""
+
 _RANDOM = ("normal", "randn", "rand", "randn_like", "rand_like", "bernoulli", "multinomial", "normal_")
+
+
+@final
+class Batched(LilliputError):
+    """An operator over the axis of the observations, which is the observation's own where it stands alone."""
 
 
 def apply(name: str, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
@@ -37,6 +49,8 @@ def apply(name: str, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
         isinstance(one, Flow | Choices) for part in given if isinstance(part, list) for one in part
     )
     function = (_OPERATORS if varies else _CONSTANT).get(plain)
+    if function is None and varies and plain in _NO_LAYER:
+        raise NoLayer(f"its source has the operator {name!r}, which no layer of a policy computes")
     if function is None:
         kind, known = ("", _OPERATORS) if varies else (" of constants", _CONSTANT)
         raise LilliputError(f"its source has the operator {name[:40]!r}{kind}; supported: {', '.join(known)}")
@@ -124,13 +138,13 @@ def _elementwise(layer: layers.Activation) -> Callable[..., Flow]:
 
 def _elu(x: Any, alpha: Any = 1.0, scale: Any = 1, input_scale: Any = 1) -> Flow:
     if scale != 1 or input_scale != 1:
-        raise LilliputError("elu scales its input or output (SELU, CELU)")
+        raise NoLayer("elu scales its input or output (SELU, CELU)")
     return flow.elementwise(_flow(x), layers.Elu(float(alpha)))
 
 
 def _celu(x: Any, alpha: Any = 1.0) -> Flow:
     if alpha != 1:
-        raise LilliputError("celu with another alpha than 1")
+        raise NoLayer("celu with another alpha than 1")
     return _elu(x)
 
 
@@ -145,8 +159,9 @@ def _gelu(x: Any, approximate: str = "none") -> Flow:
 
 
 def _softmax(x: Any, dim: int, dtype: Any = None) -> Flow:
-    flow.over_last(_flow(x), "softmax")
-    if dim % len(x.shape) != len(x.shape) - 1 or dtype not in (None, FLOAT):
+    at = _own_axis(_flow(x), dim, "softmax")
+    flow.over_last(x, "softmax")
+    if at != len(x.shape) - 1 or dtype not in (None, FLOAT):
         raise LilliputError("softmax over an axis that is not the last")
     return flow.elementwise(x, flow.Softmax())
 
@@ -154,7 +169,24 @@ def _softmax(x: Any, dim: int, dtype: Any = None) -> Flow:
 def _argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Choices:
     if dim is None:
         flow.over_last(_flow(x), "argmax")
-    return flow.argmax(_flow(x), -1 if dim is None else dim, keep=keepdim)
+    return flow.argmax(_flow(x), -1 if dim is None else _own_axis(x, dim, "argmax"), keep=keepdim)
+
+
+def _axis(dim: int, rank: int) -> int:
+    if not -rank <= dim < rank:
+        raise LilliputError(f"the axis {dim} of a value with {rank} axes")
+    return dim % rank
+
+
+def _own_axis(x: Flow, dim: int, what: str) -> int:
+    """The axis, counted from 0, which is not that of the observations."""
+    at = _axis(dim, len(x.shape))
+    if at == 0 and len(x.shape) > 1:
+        raise Batched(
+            f"{what} works over axis 0, which holds the observations where they come in a batch; export it with "
+            f"dim=-1, or trace it with one observation as it takes it"
+        )
+    return at
 
 
 def _reshape(x: Value, shape: Sequence[int]) -> Value:
@@ -165,22 +197,22 @@ def _reshape(x: Value, shape: Sequence[int]) -> Value:
 
 def _flatten(x: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
     rank = len(x.shape)
-    first, last = start_dim % rank, end_dim % rank
+    first, last = _axis(start_dim, rank), _axis(end_dim, rank)
     return flow.reshaped(x, (*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
 
 
 def _unflatten(x: Value, dim: int, sizes: Sequence[int]) -> Value:
-    at = dim % len(x.shape)
+    at = _axis(dim, len(x.shape))
     return flow.reshaped(x, (*x.shape[:at], *sizes, *x.shape[at + 1 :]))
 
 
 def _squeeze(x: Value, dim: int | None = None) -> Value:
-    at = range(len(x.shape)) if dim is None else (dim % len(x.shape),)
+    at = range(len(x.shape)) if dim is None else (_axis(dim, len(x.shape)),)
     return flow.reshaped(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in at))
 
 
 def _unsqueeze(x: Value, dim: int) -> Value:
-    at = dim % (len(x.shape) + 1)
+    at = _axis(dim, len(x.shape) + 1)
     return flow.reshaped(x, (*x.shape[:at], 1, *x.shape[at:]))
 
 

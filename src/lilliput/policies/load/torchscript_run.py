@@ -207,6 +207,10 @@ class _Run:
             raise LilliputError(
                 "a part is taken of the observation, whose size is not in the file: name the environment (--env)"
             )
+        if name == "copy_":
+            if given and isinstance(given[0], Flow):
+                raise LilliputError("it assigns to a part of a value (y[...] = ...); supported: whole new values")
+            raise LilliputError("it writes to its own buffers (copy_: a memory?)")
         overwrites = name.endswith("_") and not name.endswith("__")
         if overwrites and not flows:
             raise LilliputError(f"it writes to its own buffers ({name[:40]}: a memory?)")
