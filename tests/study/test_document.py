@@ -55,9 +55,9 @@ def test_a_plan_loads_what_it_was_told(tmp_path):
     folder.mkdir()
     (folder / "actor.pt").write_bytes(torch_file(named([3, 8, 8, 1], ["l1", "l2", "l3"])))
     text = 'policies = ["Pendulum/actor.pt"]\nrecipes = ["half()"]\nenvironments = "Pendulum-v1"\n'
-    with pytest.raises(LilliputError, match=r"line 1: policies: 'actor.pt' does not hold the bounds"):
+    with pytest.raises(LilliputError, match=r"line 1: policies: 'actor.pt' does not say which activation"):
         plan(read(written(tmp_path, text)))
-    told = '[load]\n"Pendulum/*" = { environment = "Pendulum-v1" }\n'
+    told = '[load]\n"Pendulum/*" = { environment = "Pendulum-v1", activation = "relu", action = "tanh" }\n'
     (policy,) = plan(read(written(tmp_path, text + told))).subjects.values()
     assert isinstance(policy, Policy)
     assert isinstance(policy.action_space, spaces.Box)
