@@ -103,10 +103,18 @@ def read(
 
 
 def observations(path: Path | None, policy: Policy) -> np.ndarray | None:
-    """The observations in the file, as the policy takes them; None where none is named."""
+    """The observations in the file, as the policy takes them; None where none is named.
+
+    What was assumed of them stands on stderr.
+    """
     from lilliput.policies.load.observations import read_observations
 
-    return None if path is None else read_observations(path, policy.observation_space)
+    if path is None:
+        return None
+    found, notes = read_observations(path, policy.observation_space)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+    return found
 
 
 def say_guesses(guesses: Sequence[str]) -> None:

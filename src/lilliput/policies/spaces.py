@@ -12,6 +12,8 @@ from lilliput.foreign_text import printable
 from lilliput.policies.affine import frozen
 
 MAX_ELEMENTS = 1 << 24
+_SPOKEN = 32
+"""Bounds that a line about a space lists."""
 DTYPES = ("float32", "float64", "float16", "uint8", "int8", "int16", "int32", "int64", "bool")
 
 
@@ -208,16 +210,16 @@ def action_shape(space: ActionSpace) -> tuple[int, ...]:
 
 
 def describe(space: Space) -> str:
-    """One short line, as Gymnasium prints it.
+    """One line, as Gymnasium prints it; bounds that differ are all there, up to 32.
 
     >>> describe(Box((3,), np.array(-1.0), np.array(1.0))), describe(Discrete(4))
     ('Box(-1, 1, (3,), float32)', 'Discrete(4)')
+    >>> describe(Box((2,), np.array([-1.0, -2.5]), np.array(np.inf)))
+    'Box([-1, -2.5], inf, (2,), float32)'
     """
     match space:
         case Box():
-            low, high = (
-                f"{bound.min():g}" if bound.min() == bound.max() else "..." for bound in (space.low, space.high)
-            )
+            low, high = map(_bound_text, (space.low, space.high))
             return f"Box({low}, {high}, {space.shape}, {space.dtype})"
         case Discrete():
             return f"Discrete({space.n})"
@@ -227,6 +229,14 @@ def describe(space: Space) -> str:
             return "Dict(" + ", ".join(f"{printable(key)}: {describe(box)}" for key, box in space.boxes) + ")"
         case _:
             assert_never(space)
+
+
+def _bound_text(bound: np.ndarray) -> str:
+    if bound.min() == bound.max():
+        return f"{bound.min():g}"
+    if bound.size <= _SPOKEN:
+        return f"[{', '.join(f'{one:g}' for one in bound.reshape(-1).tolist())}]"
+    return f"{bound.min():g}...{bound.max():g}"
 
 
 def to_json(space: Space) -> dict[str, Any]:

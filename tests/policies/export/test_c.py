@@ -395,6 +395,16 @@ def test_a_microcontroller_library_compiles_cleanly(compiler: str, level: str, t
             assert done.returncode == 0, done.stderr[:2000]
 
 
+def test_the_header_says_every_bound_of_the_action(tmp_path: Path) -> None:
+    policy = quantized_mlp("float32", 0, (8, 8), (9, 8, 32))
+    low = -np.arange(1.0, 33.0)
+    bounded = Policy(policy.observation_space, spaces.Box((32,), low, -2 * low), policy.layers)
+    x = np.zeros((1, 9), np.float32)
+    c.write(bounded, tmp_path, x, reference.act(bounded, x), 0.0)
+    header = (tmp_path / "policy.h").read_text()
+    assert f"Box([{', '.join(f'{one:g}' for one in low)}], [{', '.join(f'{-2 * one:g}' for one in low)}]" in header
+
+
 def test_an_artifact_is_an_arduino_and_a_platformio_library(tmp_path: Path) -> None:
     policy = quantized_mlp("static", 0, (8, 8), (9, 8, 3))
     x = np.zeros((1, 9), np.float32)

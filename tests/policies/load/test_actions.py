@@ -52,6 +52,15 @@ def test_actions_are_moved_to_the_bounds_of_the_environment(format_: str, tmp_pa
     assert np.isfinite(episode_returns(load_policy(tmp_path / "moved.lilliput"), "Pendulum-v1", [0])).all()
 
 
+@pytest.mark.parametrize(("moved", "option"), [(True, "--rescale-action"), (False, "--no-rescale-action")])
+def test_what_is_missing_is_the_environment_where_the_file_has_bounds(moved: bool, option: str, tmp_path: Path) -> None:
+    path = actor(tmp_path / "actor.lilliput")
+    asked = rf"gives actions in Box\(-1, 1, .*, and {option} needs the bounds of the environment's actions.*--env"
+    with pytest.raises(LilliputError, match=asked) as caught:
+        load_policy(path, rescale_action=moved)
+    assert "does not hold" not in str(caught.value)
+
+
 def test_bounds_of_each_action_and_narrower_ones(tmp_path: Path) -> None:
     path = actor(tmp_path / "actor.lilliput", 2)
     plain = reference.act(load_policy(path), OBSERVATIONS)

@@ -8,13 +8,20 @@ import pytest
 
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
-from lilliput.policies.load.observations import read_observations
+from lilliput.policies.load import observations as log
 
 X = np.random.default_rng(0).normal(size=(5, 3))
 BOX = spaces.Box((3,), np.asarray(-np.inf), np.asarray(np.inf))
 MATRIX = spaces.Box((2, 2), np.asarray(-1.0), np.asarray(1.0))
 IMAGE = spaces.Box((1, 2, 2), np.asarray(0.0), np.asarray(255.0), "uint8")
 KEYED = spaces.Dict((("b", spaces.Box((2,), np.asarray(-1.0), np.asarray(1.0))), ("a", BOX)))
+
+
+def read_observations(path: Path, space: spaces.ObservationSpace) -> np.ndarray:
+    """Where nothing has to be said."""
+    found, notes = log.read_observations(path, space)
+    assert notes == ()
+    return found
 
 
 def csv(path: Path, rows: np.ndarray, header: str = "") -> Path:
@@ -52,8 +59,8 @@ def test_the_same_observations_from_every_format(write: Callable[[Path], Path], 
 
 
 def test_flattened_observations_take_the_shape_of_the_space(tmp_path: Path) -> None:
-    flat = np.arange(12).reshape(3, 4)
-    for space, shape in ((MATRIX, (3, 2, 2)), (IMAGE, (3, 1, 2, 2))):
+    counted = np.arange(12).reshape(3, 4)[::-1]
+    for space, shape, flat in ((MATRIX, (3, 2, 2), counted / 16), (IMAGE, (3, 1, 2, 2), counted)):
         for path in (
             npy(tmp_path / "a.npy", flat),
             csv(tmp_path / "a.csv", flat),
@@ -62,6 +69,7 @@ def test_flattened_observations_take_the_shape_of_the_space(tmp_path: Path) -> N
             found = read_observations(path, space)
             assert found.shape == shape
             np.testing.assert_array_equal(found.reshape(3, 4), flat)
+    npy(tmp_path / "a.npy", counted)
     assert read_observations(tmp_path / "a.npy", IMAGE).dtype == np.uint8
 
 
@@ -109,8 +117,12 @@ def test_what_cannot_be_is_refused_in_one_line(
     ("text", "said"),
     [
         (b"", "holds no observation|takes numbers"),
+        (
+            b"0,5;1,5;2,5\n0,5;1,5;2,5\n",
+            "with a decimal point, and commas, semicolons, tabs or spaces",
+        ),
         (b"a,b,c\n1,2,3\n4,x,6\n", "row 3: could not convert string to float: 'x'"),
-        (b"1,2,3\n4,5\n", "row 2 has 2 columns, the first 3"),
+        (b"1.5,2,3\n4,5\n", "row 2 has 2 columns, the first 3"),
         (b"\xff\xfe\x00", "is no .npy, no .npz and no text; allowed: .npz, .npy, .csv"),
         (b"\x80\x04N.", "is no .npy"),
         (b"\x93NUMPY\x01\x00v\x00{", "damaged or no plain numbers"),
@@ -124,6 +136,44 @@ def test_damaged_files_are_refused_in_one_line(text: bytes, said: str, tmp_path:
     with pytest.raises(LilliputError, match=said) as caught:
         read_observations(path, BOX)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", " ", ", ", "  "])
+@pytest.mark.parametrize("header", ["", "speed angle distance", "0 1 2", "1 2 3"])
+def test_every_separator_is_read_and_a_row_that_counts_is_a_header(separator: str, header: str, tmp_path: Path) -> None:
+    lines = [separator.join(f"{value:.17g}" for value in row) for row in X]
+    lines = [separator.join(header.split())] * bool(header) + lines
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
+    found, notes = log.read_observations(tmp_path / "log.csv", BOX)
+    np.testing.assert_array_equal(found, X.astype(np.float32))
+    assert bool(notes) == header[:1].isdecimal()
+    assert all("taken as a header" in note for note in notes)
+
+
+def test_two_whole_numbers_above_whole_numbers_are_an_observation(tmp_path: Path) -> None:
+    two = spaces.Box((2,), np.asarray(-np.inf), np.asarray(np.inf))
+    (tmp_path / "log.csv").write_text("0,1\n1,0\n")
+    assert len(read_observations(tmp_path / "log.csv", two)) == 2
+    (tmp_path / "log.csv").write_text("0,1\n1,0.5\n")
+    found, notes = log.read_observations(tmp_path / "log.csv", two)
+    assert len(found) == len(notes) == 1
+
+
+def test_observations_outside_of_the_bounds_are_said_and_far_outside_refused(tmp_path: Path) -> None:
+    low, high = np.array([-1.0, -np.inf, 0.0]), np.array([1.0, np.inf, 10.0])
+    space = spaces.Box((3,), low, high)
+    x = np.random.default_rng(0).uniform([-1, -1e6, 0], [1, 1e6, 10], (20, 3))
+    assert len(read_observations(npy(tmp_path / "in.npy", x), space)) == 20
+    few = x.copy()
+    few[4, 2] = 10.5
+    _, notes = log.read_observations(npy(tmp_path / "few.npy", few), space)
+    assert " ".join(notes) == (
+        "1 of 20 observations in 'few.npy' are outside of the policy's bounds (number 2, counted from 0, is 10.5; the "
+        "policy takes 0 to 10): are they raw, in its units and order?"
+    )
+    degrees = x * [180 / np.pi * 3, 1, 1]
+    with pytest.raises(LilliputError, match=r"outside of the policy's bounds .*number 0.* in the units and the order"):
+        log.read_observations(npy(tmp_path / "degrees.npy", degrees), space)
 
 
 def test_a_pickle_inside_is_never_loaded(tmp_path: Path) -> None:

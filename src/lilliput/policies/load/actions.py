@@ -23,7 +23,9 @@ def rebounded(policy: Policy, answers: Answers, name: str, *, moved: bool) -> Po
     space = policy.action_space
     if not isinstance(space, spaces.Box):
         raise LilliputError(f"{name} gives choices, which have no bounds; leave --rescale-action away")
-    found, _ = answers.action_space(space.size, name)
+    option = "--rescale-action" if moved else "--no-rescale-action"
+    lacks = f"gives actions in {spaces.describe(space)}, and {option} needs the bounds of the environment's actions"
+    found, _ = answers.action_space(space.size, name, lacks=lacks)
     low, high = (bound.reshape(space.shape) for bound in (found.low, found.high))
     if np.array_equal(low, space.low) and np.array_equal(high, space.high):
         raise LilliputError(

@@ -117,21 +117,23 @@ class Answers:
             )
         return ACTIVATIONS[given.get("activation") or "none"], given.get("action") or ""
 
-    def action_space(self, n_actions: int, name: str, trained_on: str = "") -> tuple[spaces.Box, str]:
+    def action_space(self, n_actions: int, name: str, trained_on: str = "", lacks: str = "") -> tuple[spaces.Box, str]:
         """The bounds of the action, given or the environment's, and a sentence that says where they come from.
 
         Args:
             n_actions: how many numbers an action has.
             name: the file, for errors.
             trained_on: the environment that the file or its folder names; it counts where nothing is given.
+            lacks: why bounds are asked for, where the file has its own.
 
         Raises:
             LilliputError: there are none, or they do not fit `n_actions` numbers.
         """
+        lacks = lacks or f"does not hold the bounds of its {n_actions} actions"
         if (space := self.given_space(n_actions, name)) is not None:
             return space, "the bounds of the action are not in the file: as given"
         if environment := self.environment or trained_on:
-            space = self._space_of(environment, name)
+            space = self._space_of(environment, name, lacks)
             if space.size != n_actions:
                 raise LilliputError(
                     f"{name} gives {n_actions} actions; {environment} takes {spaces.describe(space)}: name the "
@@ -142,7 +144,7 @@ class Answers:
                 f"the bounds of the action are not in the file: those of {environment}",
             )
         raise LilliputError(
-            f"{name} does not hold the bounds of its {n_actions} actions; name the environment with --env, or give "
+            f"{name} {lacks}; name the environment with --env, or give "
             "--action-low and --action-high (-inf and inf: it has none)"
         )
 
@@ -199,15 +201,13 @@ class Answers:
             )
         return np.broadcast_to(array, (n_actions,))
 
-    def _space_of(self, environment: str, name: str) -> spaces.Box:
+    def _space_of(self, environment: str, name: str, lacks: str) -> spaces.Box:
         from lilliput.policies.play import action_space_of, make_environment
 
         try:
             made = make_environment(environment, environment_kwargs=self.environment_kwargs)
         except LilliputError as error:
-            raise LilliputError(
-                f"{name} does not hold the bounds of its actions, and {error}; or give --action-low and --action-high"
-            ) from error
+            raise LilliputError(f"{name} {lacks}, and {error}; or give --action-low and --action-high") from error
         try:
             space = action_space_of(made)
         finally:

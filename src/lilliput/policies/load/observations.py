@@ -16,17 +16,20 @@ from lilliput.policies.load.npy import read_npy
 MAX_BYTES = 1 << 30
 NAMES = ("observations", "observation", "obs")
 """Arrays of an .npz that are taken where it has several."""
+SEPARATORS = (",", ";", "\t", " ")
 
 
-def read_observations(path: str | os.PathLike[str], space: spaces.ObservationSpace) -> Num[np.ndarray, "n ..."]:
-    """The raw observations in the file, a row each, as the first layer of a policy of that space takes them.
+def read_observations(
+    path: str | os.PathLike[str], space: spaces.ObservationSpace
+) -> tuple[Num[np.ndarray, "n ..."], tuple[str, ...]]:
+    """The raw observations in the file, a row each, as the first layer takes them, and what their reader has to know.
 
     An .npy or .npz holds (n, *shape), or the same flattened; an .npz of a Dict observation may hold an array a key. A
-    .csv has a row an observation, its numbers flattened, and maybe a header.
+    .csv has a row an observation, its numbers flattened, and maybe a header: names, or the columns counted.
 
     Raises:
-        LilliputError: no such file, none of these kinds, of another shape, or with numbers that are not finite or that
-            the space cannot hold.
+        LilliputError: no such file, none of these kinds, of another shape, or with numbers that are not finite, that
+            the space cannot hold or most of which are far out of its bounds.
     """
     path = Path(path)
     name = repr(path.name)
@@ -36,13 +39,15 @@ def read_observations(path: str | os.PathLike[str], space: spaces.ObservationSpa
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         raise LilliputError(f"{str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    notes: tuple[str, ...] = ()
     if data.startswith(b"PK"):
         found = _from_npz(data, name, space)
     elif data.startswith(b"\x93NUMPY"):
         found = read_npy(data, name)
     else:
-        found = _from_csv(data, name)
-    return _checked(found, name, space)
+        found, notes = _from_csv(data, name)
+    observations = _checked(found, name, space)
+    return observations, (*notes, *_beyond(observations, name, space))
 
 
 def _checked(
@@ -65,6 +70,31 @@ def _checked(
     return observations
 
 
+def _beyond(observations: np.ndarray, name: str, space: spaces.ObservationSpace) -> tuple[str, ...]:
+    """A sentence where observations lie outside of the space's finite bounds.
+
+    Raises:
+        LilliputError: most have a number that is farther outside than the bounds are apart: another unit or order.
+    """
+    low, high = spaces.network_bounds(space)
+    bounded = np.flatnonzero(np.isfinite(high - low) & (high > low))
+    if observations.dtype == np.uint8 or not bounded.size:
+        return ()
+    flat, low, high = observations.reshape(len(observations), -1)[:, bounded], low[bounded], high[bounded]
+    outside = np.maximum(low - flat, flat - high) / (high - low)
+    near, far = (int((outside > apart).any(axis=1).sum()) for apart in (1e-3, 1.0))
+    if not near:
+        return ()
+    row, at = np.unravel_index(outside.argmax(), outside.shape)
+    said = (
+        f"{near} of {len(flat)} observations in {name} are outside of the policy's bounds (number {bounded[at]}, "
+        f"counted from 0, is {flat[row, at]:g}; the policy takes {low[at]:g} to {high[at]:g})"
+    )
+    if 2 * far > len(flat):
+        raise LilliputError(f"{said}; give raw observations, in the units and the order of the environment")
+    return (f"{said}: are they raw, in its units and order?",)
+
+
 def _from_npz(data: bytes, name: str, space: spaces.ObservationSpace) -> np.ndarray | dict[str, np.ndarray]:
     archive = read_archive(data, name)
     entries = {entry.removesuffix(".npy"): entry for entry in archive.sizes if entry.endswith(".npy")}
@@ -83,27 +113,63 @@ def _from_npz(data: bytes, name: str, space: spaces.ObservationSpace) -> np.ndar
     return read_npy(archive.read(entries[chosen]), f"{name}: array {chosen[:40]!r}")
 
 
-def _from_csv(data: bytes, name: str) -> np.ndarray:
+def _from_csv(data: bytes, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The rows of numbers, and what was taken for granted."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise LilliputError(f"{name} is no .npy, no .npz and no text; allowed: .npz, .npy, .csv") from error
-    rows: list[list[float]] = []
     try:
-        lines = [line for line in csv.reader(io.StringIO(text), strict=True) if any(cell.strip() for cell in line)]
+        lines = _cells(text)
     except csv.Error as error:
         raise LilliputError(f"{name} is not readable CSV: {error}") from error
+    rows: list[list[float]] = []
+    notes: tuple[str, ...] = ()
     for number, line in enumerate(lines):
+        if number == 0 and _counts(line, lines[1:]):
+            notes = (f"row 1 of {name} counts {line[0]}, {line[1]}, ... {line[-1]}: taken as a header",)
+            continue
         try:
             rows.append([float(cell) for cell in line])
         except ValueError as error:
             if number == 0:  # a header
+                notes = (f"row 1 of {name} is taken as a header",) if any(map(_is_number, line)) else ()
                 continue
             raise LilliputError(
-                f"{name}, row {number + 1}: {str(error)[:60]}; every cell below the header must be a number"
+                f"{name}, row {number + 1}: {str(error)[:60]}; every cell below the header must be a number, with a "
+                "decimal point, and commas, semicolons, tabs or spaces between"
             ) from error
         if len(rows[-1]) != len(rows[0]):
             raise LilliputError(
                 f"{name}, row {number + 1} has {len(rows[-1])} columns, the first {len(rows[0])}; all must be alike"
             )
-    return np.array(rows, np.float64) if rows else np.zeros((0, 0))
+    return (np.array(rows, np.float64) if rows else np.zeros((0, 0))), notes
+
+
+def _cells(text: str) -> list[list[str]]:
+    """The cells of each row that has any, by the first separator that makes numbers of the last row."""
+    for separator in SEPARATORS:
+        plain = "\n".join(" ".join(row.split()) for row in text.splitlines()) if separator == " " else text
+        reader = csv.reader(io.StringIO(plain), delimiter=separator, strict=True)
+        lines = [line for line in reader if any(cell.strip() for cell in line)]
+        if lines and all(map(_is_number, lines[-1])):
+            return lines
+    return [line for line in csv.reader(io.StringIO(text), strict=True) if any(cell.strip() for cell in line)]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _counts(line: list[str], below: list[list[str]]) -> bool:
+    """Whether a first row counts the columns, as pandas names them; one of two columns only above fractions."""
+    counted = any([cell.strip() for cell in line] == [str(start + i) for i in range(len(line))] for start in (0, 1))
+    return (
+        counted
+        and bool(below)
+        and (len(line) > 2 or (len(line) == 2 and any(not cell.strip().isdecimal() for row in below for cell in row)))
+    )

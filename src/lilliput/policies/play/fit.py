@@ -88,7 +88,7 @@ def _shown(bound: np.ndarray) -> str:
     first, *others = bound.reshape(-1).tolist()
     if all(other == first for other in others):
         return f"{first:g}"
-    return "(" + ", ".join(f"{one:g}" for one in (first, *others[:7])) + (", ...)" if len(others) > 7 else ")")
+    return "(" + ", ".join(f"{one:g}" for one in (first, *others[:31])) + (", ...)" if len(others) > 31 else ")")
 
 
 def _n_choices(space: spaces.Space) -> int:
