@@ -212,6 +212,14 @@ NEARLY = {
     "a memory before the actor": (extra(ACTOR_CRITIC, memory_a__rnn__weight_ih_l0=V), "it has a memory"),
     "an estimator": (ACTOR_CRITIC | mlp("estimator.encoder", [9, 4, 2]), "another network feeds the actor"),
     "images before the actor": (ACTOR_CRITIC | {"image_conv.0.weight": CONVOLUTION["weight"]}, "for images"),
+    "a batch norm in the actor": (
+        extra(ACTOR_CRITIC, actor__1__running_mean=V, actor__1__num_batches_tracked=V[0].reshape(())),
+        "a batch normalization stands among its layers",
+    ),
+    "a batch norm of observations": (
+        extra(ACTOR_CRITIC, obs_norm__running_mean=V, obs_norm__num_batches_tracked=V[0].reshape(())),
+        "observations are normalized",
+    ),
     "a normalizer in the actor": (extra(ACTOR_CRITIC, actor_obs_normalizer__mean=V), "observations are normalized"),
     "a trunk for actor and critic": (ACTOR_CRITIC | mlp("shared", [5, 16]), "shared.0.weight, shared.0.bias besides"),
     "a second actor": (ACTOR_CRITIC | mlp("actor2", [5, 16, 3]), "actor2.0.weight"),
@@ -365,6 +373,9 @@ def test_a_network_named_actor_is_cleanrl_s_where_the_names_say_so(tmp_path: Pat
     assert "the action is taken to be one choice (Discrete)" in policy.provenance.guesses
 
 
+CONVOLUTION_MODULE = module("torch.nn.modules.conv.Conv2d", arrays=CONVOLUTION, stride=(1, 1), padding=(0, 0))
+
+
 def spinning_up(actor: Pickled, *critics: str) -> Pickled:
     q = module("core.MLPQFunction", {"q": sequential(linear(7, 1))})
     return module("spinup.algos.pytorch.td3.core.MLPActorCritic", {"pi": actor, **dict.fromkeys(critics, q)})
@@ -508,6 +519,7 @@ def odd(policy: Policy) -> None:
         (ikostrikov(vector_base(extra=linear(8, 8))), "differs from its namesake in extra"),
         (ikostrikov(vector_base(), {"mean": V}), "what follows the policy in its list"),
         (module("torch.nn.modules.container.Sequential", {"0": linear(5, 2)}, {"scale": V}), "where a Sequential"),
+        (sequential(CONVOLUTION_MODULE, layer("flatten.Flatten"), linear(64, 2)), "is a Sequential for images"),
         (module("mine.Actor", {"net": relu_net()}), "a pickled module of the class 'mine.Actor'"),
         ([relu_net(linear(8, 2)), {"obs_mean": V}], "a pickled module of the class"),
     ],

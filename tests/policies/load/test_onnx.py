@@ -44,6 +44,8 @@ def names(policy: Policy) -> list[str]:
         ([node("Elu", "h", "a", alpha=0.7)], layers.Elu),
         ([node("LeakyRelu", "h", "a", alpha=0.2)], layers.LeakyRelu),
         ([node("Clip", "h low high", "a")], layers.HardTanh),
+        ([node("Clip", "h zero", "a")], layers.Relu),
+        ([node("Max", "h zero", "a")], layers.Relu),
         ([node("Sigmoid", "h", "s"), node("Mul", "h s", "a")], layers.Silu),
         ([node("Sigmoid", "h", "s"), node("Mul", "s h", "a")], layers.Silu),
         (
@@ -70,6 +72,7 @@ def names(policy: Policy) -> list[str]:
 )
 def test_activations(activation: list[Any], kind: type, tmp_path: Path) -> None:
     constants = WEIGHTS | {
+        "zero": np.zeros((), np.float32),
         "low": np.float32(-0.5).reshape(()),
         "high": np.float32(0.75).reshape(()),
         "root": np.sqrt(np.float32(2)).reshape(1),
@@ -80,6 +83,13 @@ def test_activations(activation: list[Any], kind: type, tmp_path: Path) -> None:
     nodes = [node("MatMul", "obs w0", "m"), node("Add", "m b0", "h"), *activation]
     policy = check(build([*nodes, node("Gemm", "a w1 b1", "action", transB=1)], constants), tmp_path)
     assert names(policy) == ["Dense", kind.__name__, "Dense"]
+
+
+@pytest.mark.parametrize("cut", [("Clip", "h low"), ("Max", "h low"), ("Min", "h low")])
+def test_values_cut_off_on_one_side_between_layers_are_refused(cut: tuple[str, str], tmp_path: Path) -> None:
+    nodes = [node("Gemm", "obs w0 b0", "h"), node(*cut, "a"), node("Gemm", "a w1 b1", "action", transB=1)]
+    with pytest.raises(LilliputError, match=r"between two layers are cut off on one side \(clamp, Clip, Min or Max"):
+        loaded(build(nodes, WEIGHTS | {"low": np.float32(-0.5).reshape(())}), tmp_path)
 
 
 def test_gelu_as_an_operator(tmp_path: Path) -> None:

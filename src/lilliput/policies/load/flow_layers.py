@@ -170,6 +170,13 @@ def _body(chain: list[Step], pending: Affine | None, shape: tuple[int, ...]) -> 
             case layers.Dense() | layers.Conv2d() if pending is not None:
                 new: Layer = _fold_before(step, pending, shape)
                 pending = None
+            case Bounds(low=low, high=high) if not low.shape and not high.shape and low == 0 and high == np.inf:
+                new = layers.Relu()
+            case Bounds(low=low, high=high) if not (np.isfinite(low).all() and np.isfinite(high).all()):
+                raise LilliputError(
+                    "values between two layers are cut off on one side (clamp, Clip, Min or Max with one bound); "
+                    "supported there: two bounds, and ReLU"
+                )
             case Bounds(low=low, high=high) if not low.shape and not high.shape:
                 new = layers.HardTanh(float(low), float(high))
             case layers.Flatten() if len(shape) == 1:

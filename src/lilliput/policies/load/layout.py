@@ -20,6 +20,10 @@ _MEANINGS = (
     (r"estimat|adapt|encod|latent|history|teacher|transformer|attention", "another network feeds the actor"),
     (r"conv|cnn|image|vision|pool", "its observations go through a network for images"),
     (
+        r"(?:\.\d+|bn\w*)\.running_(?:mean|var)$|^(?!.*(?:obs|state|input|normaliz)).*num_batches_tracked$",
+        "a batch normalization stands among its layers",
+    ),
+    (
         r"obs\w*norm|normaliz|rms|running|preprocessor|obs_mean|obs_std|state_mean|state_std",
         "its observations are normalized",
     ),

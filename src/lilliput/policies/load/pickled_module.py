@@ -49,6 +49,11 @@ def read_sequential(module: Module, source: Source) -> Policy:
         LilliputError: a module in it that is not read, or nothing was said.
     """
     stack = sequential(module, source.name)
+    if any(isinstance(layer, layers.Conv2d) for layer in stack):
+        raise LilliputError(
+            f"{source.name} is a Sequential for images, and does not say their size and bounds; supported: of Linear "
+            f"layers; or {WAY_OUT}"
+        )
     if not isinstance(stack[-1], layers.Dense):
         raise LilliputError(
             f"{source.name} is a Sequential that ends in {type(stack[-1]).__name__}; supported: one that ends in "
