@@ -116,7 +116,9 @@ def test_what_cannot_be_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"", "holds no observation|takes numbers"),
+        (b"", "holds no observation"),
+        (b"t;\n", "holds no observation"),
+        (b"0,1,2\na,b,c\n", "row 2: could not convert"),
         (
             b"0,5;1,5;2,5\n0,5;1,5;2,5\n",
             "with a decimal point, and commas, semicolons, tabs or spaces",

@@ -143,7 +143,9 @@ def _from_csv(data: bytes, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
             raise LilliputError(
                 f"{name}, row {number + 1} has {len(rows[-1])} columns, the first {len(rows[0])}; all must be alike"
             )
-    return (np.array(rows, np.float64) if rows else np.zeros((0, 0))), notes
+    if not rows:
+        raise LilliputError(f"{name} holds no observation: no row of it is numbers; at least one is needed")
+    return np.array(rows, np.float64), notes
 
 
 def _cells(text: str) -> list[list[str]]:
