@@ -89,7 +89,7 @@ def test_activations(activation: list[Any], kind: type, tmp_path: Path) -> None:
 def test_values_cut_off_on_one_side_between_layers_are_refused(cut: tuple[str, str], tmp_path: Path) -> None:
     nodes = [node("Gemm", "obs w0 b0", "h"), node(*cut, "a"), node("Gemm", "a w1 b1", "action", transB=1)]
     with pytest.raises(LilliputError, match=r"between two layers are cut off on one side \(clamp, Clip, Min or Max"):
-        loaded(build(nodes, WEIGHTS | {"low": np.float32(-0.5).reshape(())}), tmp_path)
+        loaded(build(nodes, WEIGHTS | {"low": np.full((), -0.5, np.float32)}), tmp_path)
 
 
 def test_gelu_as_an_operator(tmp_path: Path) -> None:
