@@ -334,7 +334,8 @@ def test_no_answer_makes_somebody_else_s_file_one_of_ours(what: str, tmp_path: P
 
 def test_norms_and_statistics_that_are_said_are_heard(tmp_path: Path) -> None:
     policy = load_policy(written(LAYER_NORM, tmp_path), **BOX)
-    assert "norms are taken as torch's LayerNorm, epsilon 1e-05" in policy.provenance.guesses
+    said = "norms are taken as torch's LayerNorm, epsilon 1e-05, not as group or batch norms"
+    assert said in policy.provenance.guesses
     noted = written({"model": DQN, "config": {"normalize_observations": True}}, tmp_path)
     assert load_policy(noted, normalizer=False).digest == load_policy(written(DQN, tmp_path, "plain.pt")).digest
 

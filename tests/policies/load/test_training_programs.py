@@ -126,7 +126,7 @@ RL_GAMES |= named([8, 2], ["a2c_network.mu"])
         ),
         (
             {"model_state_dict": STD | mlp("actor", [5, 8, 2]), "amp_normalizer": STATISTICS, **RUN},
-            "no layout of a state dict that is known here",
+            "almost rsl_rl's actor-critic, but has amp_normalizer._mean, .* besides .its observations are normalized",
         ),
         (
             {

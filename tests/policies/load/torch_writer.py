@@ -11,7 +11,14 @@ from typing import Any
 
 import numpy as np
 
-_KINDS = {"f4": "FloatStorage", "f8": "DoubleStorage", "i8": "LongStorage"}
+_KINDS = {
+    "f2": "HalfStorage",
+    "f4": "FloatStorage",
+    "f8": "DoubleStorage",
+    "i1": "CharStorage",
+    "i8": "LongStorage",
+    "b1": "BoolStorage",
+}
 
 
 @dataclass

@@ -135,6 +135,7 @@ def load_policy(
         environment,
         environment_kwargs or {},
         normalizer is not None,
+        wrappers is not None,
     )
     path = Path(source)
     if path.is_dir():

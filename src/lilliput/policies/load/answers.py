@@ -44,6 +44,7 @@ class Answers:
         low, high: the bounds of the action, one number or one each.
         environment: the id of an environment whose bounds the action has, where the file has none.
         normalizer: whether the observation's statistics were given, or said to be none.
+        wrappers: whether it was said what the environment does on the way.
 
     Raises:
         LilliputError: a name or bound that cannot be.
@@ -57,6 +58,7 @@ class Answers:
     environment: str | None = None
     environment_kwargs: Mapping[str, Any] = field(default_factory=dict)
     normalizer: bool = False
+    wrappers: bool = False
     taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:

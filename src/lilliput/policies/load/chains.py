@@ -11,6 +11,7 @@ from typing import Final, final
 
 import numpy as np
 
+from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
@@ -55,6 +56,8 @@ def _read(chain: Chain, saved: Saved, source: Source) -> Policy:
     state, name = saved.arrays, saved.name
     guesses: list[str] = []
     hidden, action = source.answers.take("activation"), source.answers.take("action")
+    if _is_known_by_names(chain) and action is None:
+        _check_actor(chain, saved)
     units = tuple(state[f"{key}.weight"].shape[0] for key in chain.linear[:-1] if f"{key}.weight" in state)
     known = not chain.units or units in chain.units
     if not known or chain.activation is None or chain.action is None:
@@ -77,6 +80,26 @@ def _read(chain: Chain, saved: Saved, source: Source) -> Policy:
     return network.with_std(policy, state, chain.std) if chain.std else policy
 
 
+def _is_known_by_names(chain: Chain) -> bool:
+    """Whether nothing but the names of Linear layers tells the program's actor from its critic."""
+    return bool(chain.action) and not (chain.spread or chain.std or chain.norms or chain.normalizer)
+
+
+def _check_actor(chain: Chain, saved: Saved) -> None:
+    """Nothing, where the file has several outputs, or names, members or a max_action that say that it is an actor.
+
+    Raises:
+        LilliputError: one output, which is what a critic has as well.
+    """
+    told = (saved.name, *saved.members, *saved.values)
+    last = saved.arrays[f"{chain.linear[-1]}.weight"]
+    if last.shape[:1] == (1,) and not any(re.search(r"(?i)actor|policy|\bpi\b|max_action", one) for one in told):
+        raise LilliputError(
+            f"{saved.name} has one output, and nothing in it says whether it is an actor's or a critic's; give "
+            f"--action {chain.action} if it is {chain.what}"
+        )
+
+
 def _norm(chain: Chain, index: int, state: network.State, name: str) -> list[Layer]:
     if not chain.norms:
         return []
@@ -90,7 +113,7 @@ def _norm(chain: Chain, index: int, state: network.State, name: str) -> list[Lay
 
 def _standardize(normalizer: tuple[str, str, float], saved: Saved) -> Layer:
     mean, var, clip = normalizer
-    statistics = Statistics(*(np.asarray(saved.arrays[key], np.float64).reshape(-1) for key in (mean, var)))
+    statistics = Statistics(*(network.double(saved.arrays, key, saved.name) for key in (mean, var)))
     space = spaces.Box(statistics.mean.shape, np.asarray(-np.inf), np.asarray(np.inf))
     layer = standardize(Normalizer(statistics, clip_obs=clip), space, saved.name)
     assert layer is not None

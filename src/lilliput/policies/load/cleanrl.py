@@ -2,10 +2,12 @@
 
 What the scripts fix (activations, images) is noted as a guess; the observation statistics of PPO's continuous script
 are in no file. A network named `actor` or `network` may be anybody's: it is CleanRL's where the file or its folder is
-named as the scripts do, or where its layers have the very sizes that the script gives them.
+named as the scripts do, or where its layers have the very sizes that the script gives them. `--activation` overrules.
 """
 
 import dataclasses
+import re
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -15,6 +17,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
 from lilliput.policies.load.actor import UNBOUNDED, atari_policy, convention, n_outputs, vector_policy
+from lilliput.policies.load.answers import ACTIVATIONS, action_head
 from lilliput.policies.load.layout import Layout, linear, numbered
 from lilliput.policies.load.network import State
 from lilliput.policies.load.saved import Saved
@@ -34,40 +37,75 @@ _ATARI = "the observation is taken to be an Atari game's, prepared as CleanRL do
 def trained_on(folder: str) -> str:
     """The environment that the folder of a run names, "Env__script__seed__time"; "" where it is none."""
     parts = folder.split("__")
-    return parts[0] if len(parts) == 4 else ""
+    return parts[0] if len(parts) == 4 and parts[2].isdigit() and parts[3].isdigit() else ""
 
 
 def is_cleanrl(source: Source) -> bool:
     """Whether the file or its folder is named as CleanRL's scripts name them."""
-    return source.name.strip("'\"").endswith(".cleanrl_model") or bool(trained_on(source.folder.name))
+    return _is_named(source) or bool(trained_on(source.folder.name))
+
+
+def _is_named(source: Source) -> bool:
+    return source.name.strip("'\"").endswith(".cleanrl_model")
+
+
+def _is_discrete(source: Source, n: int, *, formed: bool) -> bool:
+    """Whether a network that gives `n` numbers is of CleanRL's discrete scripts: by its name, or form and folder.
+
+    A run's folder names the environment: where that runs here and takes no choice of `n`, the file is another's.
+    """
+    from lilliput.policies.play import action_space_of, make_environment
+
+    environment = trained_on(source.folder.name)
+    if not _is_named(source) and not (formed and environment):
+        return False
+    if not environment:
+        return True
+    try:
+        made = make_environment(environment)
+    except LilliputError:
+        return True
+    try:
+        space = action_space_of(made)
+        return isinstance(space, spaces.Discrete) and (_is_named(source) or space == spaces.Discrete(n))
+    except LilliputError:
+        return False
+    finally:
+        made.close()
 
 
 def _ppo_continuous(saved: Saved, source: Source) -> Policy:
     if is_cleanrl(source) or _hidden(saved.arrays, "actor_mean") == PPO_UNITS:
-        activation, guess = (layers.Tanh(),), (_activation("Tanh"),)
+        activation, guess = _overruled(source, "tanh")
     else:
-        activation, guess = (
-            source.answers.activation_layers(saved.name, "tanh in CleanRL's ppo_continuous_action.py"),
-            (),
-        )
+        known = "tanh in CleanRL's ppo_continuous_action.py"
+        activation, guess = source.answers.activation_layers(saved.name, known), ()
     stack = network.closed(saved.arrays, "actor_mean", activation, saved.name)
     space, origin = source.answers.action_space(n_outputs(stack), saved.name, trained_on(source.folder.name))
+    network.check_std(saved.arrays, "actor_logstd", space, saved.name)
     said = Provenance(
         framework=FRAMEWORK,
         algorithm="PPO",
         guesses=(*guess, _STATISTICS, UNBOUNDED, origin),
         action_std=network.action_std(saved.arrays, "actor_logstd", space),
     )
-    return Policy(_vector(stack), space, (*stack, *network.clip_head(space)), said)
+    action = source.answers.take("action") or "continuous"
+    if action == "discrete":
+        raise LilliputError(f"{saved.name} has the spread of real actions (actor_logstd); give another --action")
+    return Policy(_vector(stack), space, (*stack, *action_head(action, space, saved.name)), said)
 
 
 def _actor_critic(saved: Saved, source: Source) -> Policy:
     """Of CleanRL's discrete PPO where the names say so; else what PPO-PyTorch and many own programs write as well."""
-    if is_cleanrl(source):
-        stack = network.closed(saved.arrays, "actor", (layers.Tanh(),), saved.name)
-        choice = "the action is taken to be one choice (Discrete)"
-        said = Provenance(framework=FRAMEWORK, algorithm="PPO", guesses=(_activation("Tanh"), choice))
-        return vector_policy(stack, "discrete", source, said)
+    formed = _hidden(saved.arrays, "actor") == PPO_UNITS
+    if _is_discrete(source, _last(saved.arrays, "actor"), formed=formed):
+        activation, guesses = _overruled(source, "tanh")
+        stack = network.closed(saved.arrays, "actor", activation, saved.name)
+        action = source.answers.take("action")
+        if action is None:
+            guesses = (*guesses, "the action is taken to be one choice (Discrete)")
+        said = Provenance(framework=FRAMEWORK, algorithm="PPO", guesses=guesses)
+        return vector_policy(stack, action or "discrete", source, said)
     activation, action = source.answers.hidden_and_action(saved.name, "tanh in CleanRL's and PPO-PyTorch's programs")
     stack = network.closed(saved.arrays, "actor", activation, saved.name)
     said = Provenance(framework="torch", algorithm="actor-critic", guesses=("its last layer is Linear",))
@@ -76,31 +114,25 @@ def _actor_critic(saved: Saved, source: Source) -> Policy:
 
 def _dqn(saved: Saved, source: Source) -> Policy:
     state = saved.arrays
-    if is_cleanrl(source) or _hidden(state, "network") == DQN_UNITS:
-        stack = network.closed(state, "network", (layers.Relu(),), saved.name)
-        return vector_policy(
-            stack, "discrete", source, Provenance(framework=FRAMEWORK, algorithm="DQN", guesses=(_activation("ReLU"),))
-        )
+    formed = _hidden(state, "network") == DQN_UNITS
+    in_folder = bool(trained_on(source.folder.name))
+    if (formed and not in_folder) or _is_discrete(source, _last(state, "network"), formed=formed):
+        activation, guesses = _overruled(source, "relu")
+        stack = network.closed(state, "network", activation, saved.name)
+        said = Provenance(framework=FRAMEWORK, algorithm="DQN", guesses=guesses)
+        return vector_policy(stack, source.answers.take("action") or "discrete", source, said)
     activation, action = source.answers.hidden_and_action(saved.name, "relu in CleanRL's dqn.py")
     stack = network.closed(state, "network", activation, saved.name)
     return vector_policy(stack, action, source, Provenance(framework="torch"))
 
 
-def _ppo_atari(saved: Saved, _: Source) -> Policy:
+def _atari(last: str, algorithm: str, saved: Saved, source: Source) -> Policy:
     state, name = saved.arrays, saved.name
-    rest = [network.dense(state, "network.7", name), layers.Relu(), network.dense(state, "actor", name)]
-    return _atari([*_convolutions(state, name), *rest], "PPO", name)
-
-
-def _dqn_atari(saved: Saved, _: Source) -> Policy:
-    state, name = saved.arrays, saved.name
-    rest = [network.dense(state, "network.7", name), layers.Relu(), network.dense(state, "network.9", name)]
-    return _atari([*_convolutions(state, name), *rest], "DQN", name)
-
-
-def _atari(stack: list[Layer], algorithm: str, name: str) -> Policy:
-    guesses = (_activation("ReLU"), _ATARI)
-    return atari_policy(stack, name, Provenance(framework=FRAMEWORK, algorithm=algorithm, guesses=guesses))
+    activation, guesses = _overruled(source, "relu")
+    convolutions = network.nature_convolutions(state, [f"network.{index}" for index in (0, 2, 4)], name, activation)
+    stack = [network.scale_image(), *convolutions, network.dense(state, "network.7", name), *activation]
+    said = Provenance(framework=FRAMEWORK, algorithm=algorithm, guesses=(*guesses, _ATARI))
+    return atari_policy([*stack, network.dense(state, last, name)], name, said)
 
 
 def _sac(saved: Saved, source: Source) -> Policy:
@@ -111,22 +143,23 @@ def _td3(saved: Saved, source: Source) -> Policy:
     return _squashed(saved, source, "fc_mu", "TD3 or DDPG")
 
 
-def _squashed(saved: Saved, _: Source, last: str, algorithm: str) -> Policy:
+def _squashed(saved: Saved, source: Source, last: str, algorithm: str) -> Policy:
     """The policy tanh(mean) * action_scale + action_bias."""
     state, name = saved.arrays, saved.name
     scale, offset = (_row(state, key, name) for key in ("action_scale", "action_bias"))
     if (scale <= 0).any():
         raise LilliputError(f"{name}: action_scale is not positive; it must be half the range of each action")
+    activation, guesses = _overruled(source, "relu")
     stack: list[Layer] = []
     for key in ("fc1", "fc2"):
-        stack += [network.dense(state, key, name), layers.Relu()]
+        stack += [network.dense(state, key, name), *activation]
     stack += [network.dense(state, last, name), layers.SquashAction(), *network.rescale_head(scale, offset, name)]
     n_actions = n_outputs(stack)
     if scale.size not in (1, n_actions) or offset.size not in (1, n_actions):
         raise LilliputError(f"{name}: {scale.size} action scales for {n_actions} actions; they must agree")
     low, high = (np.broadcast_to(bound, (n_actions,)) for bound in (offset - scale, offset + scale))
     action_space = spaces.Box((n_actions,), low, high)
-    provenance = Provenance(framework=FRAMEWORK, algorithm=algorithm, guesses=(_activation("ReLU"), UNBOUNDED))
+    provenance = Provenance(framework=FRAMEWORK, algorithm=algorithm, guesses=(*guesses, UNBOUNDED))
     policy = Policy(_vector(stack), action_space, tuple(stack), provenance)
     return dataclasses.replace(policy, critic=_critic(saved, policy))
 
@@ -149,8 +182,19 @@ def _hidden(state: State, prefix: str) -> tuple[int, ...]:
     return tuple(array.shape[0] for array in list(weights.values())[:-1]) if plain else ()
 
 
-def _activation(kind: str) -> str:
-    return convention("the hidden activation", kind, "CleanRL's script")
+def _last(state: State, prefix: str) -> int:
+    """The outputs of a Sequential's last layer."""
+    weights = [key for key in state if re.fullmatch(rf"{prefix}\.\d{{1,4}}\.weight", key)]
+    last = max(weights, key=lambda key: int(key.split(".")[1]), default="")
+    return state[last].shape[0] if last and state[last].ndim else 0
+
+
+def _overruled(source: Source, kind: str) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
+    """The activation that was given, or the script's own and the sentence that says so."""
+    given = source.answers.take("activation")
+    names = {"tanh": "Tanh", "relu": "ReLU"}
+    guess = convention("the hidden activation", names[kind], "CleanRL's script")
+    return ACTIVATIONS[given or kind], () if given else (guess,)
 
 
 def _row(state: State, key: str, name: str) -> np.ndarray:
@@ -162,13 +206,6 @@ def _row(state: State, key: str, name: str) -> np.ndarray:
             f"{name}: {key} has the shape {list(values.shape)} and differs by row; it must be one number an action"
         )
     return rows[0]
-
-
-def _convolutions(state: State, name: str) -> list[Layer]:
-    return [
-        network.scale_image(),
-        *network.nature_convolutions(state, [f"network.{index}" for index in (0, 2, 4)], name),
-    ]
 
 
 def _vector(stack: list[Layer]) -> spaces.Box:
@@ -185,10 +222,14 @@ LAYOUTS: Final = (
     Layout(
         "CleanRL's Atari PPO",
         (*linear("network.0", "network.2", "network.4", "network.7", "actor"),),
-        _ppo_atari,
+        partial(_atari, "actor", "PPO"),
         linear("critic"),
     ),
-    Layout("CleanRL's Atari DQN", linear(*(f"network.{index}" for index in (0, 2, 4, 7, 9))), _dqn_atari),
+    Layout(
+        "CleanRL's Atari DQN",
+        linear(*(f"network.{index}" for index in (0, 2, 4, 7, 9))),
+        partial(_atari, "network.9", "DQN"),
+    ),
     Layout("CleanRL's DQN", numbered("network"), _dqn),
     Layout("an actor-critic (actor.*, critic.*)", numbered("actor"), _actor_critic, numbered("critic")),
     Layout("CleanRL's SAC", (*linear("fc1", "fc2", "fc_mean", "fc_logstd"), *_BOUNDS), _sac, _CRITICS),

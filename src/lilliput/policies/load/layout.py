@@ -1,5 +1,6 @@
 """A closed layout of a state dict: the whole set of its keys, and what is said where a file has others."""
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -100,17 +101,32 @@ def refusal(saved: Saved, layouts: Sequence[Layout]) -> LilliputError:
         )
     nearest = min(layouts, key=lambda layout: len(layout.missing(keys)) + len(layout.left_over(keys)))
     gone, over = nearest.missing(keys), nearest.left_over(keys)
+    if over:
+        for member in dict.fromkeys(key.partition(".")[0] for key in keys):
+            inside = {
+                key.removeprefix(f"{member}."): array for key, array in keys.items() if key.startswith(f"{member}.")
+            }
+            if (layout := recognise(dataclasses.replace(saved, arrays=inside), layouts)) is not None:
+                beside = [key for key in keys if not key.startswith(f"{member}.")]
+                return _almost(saved.name, layout.what, [f"has {listed(beside)} besides{_meaning(beside)}"])
     if len(gone) * 2 <= len(nearest.keys) and len(over) < len(keys):
-        meaning = next((text for pattern, text in _MEANINGS if any(re.search(pattern, key) for key in over)), "")
-        differences = [f"has {listed(over)} besides{f' ({meaning})' if meaning else ''}"] if over else []
+        differences = [f"has {listed(over)} besides{_meaning(over)}"] if over else []
         differences += [f"has no {listed(map(_readable, gone))}"] if gone else []
-        return LilliputError(
-            f"{saved.name} is almost {nearest.what}, but {' and '.join(differences)}; a layout is read whole or not at "
-            f"all: {WAY_OUT}"
-        )
+        return _almost(saved.name, nearest.what, differences)
     return LilliputError(
         f"{saved.name} holds {listed(keys)}: no layout of a state dict that is known here (docs/formats.md lists "
         f"them); {WAY_OUT}"
+    )
+
+
+def _meaning(over: Sequence[str]) -> str:
+    found = next((text for pattern, text in _MEANINGS if any(re.search(pattern, key) for key in over)), "")
+    return f" ({found})" if found else ""
+
+
+def _almost(name: str, what: str, differences: Sequence[str]) -> LilliputError:
+    return LilliputError(
+        f"{name} is almost {what}, but {' and '.join(differences)}; a layout is read whole or not at all: {WAY_OUT}"
     )
 
 

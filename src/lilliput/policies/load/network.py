@@ -1,6 +1,7 @@
 """Layers out of a state dict: chains of torch modules by their keys, and what turns their output into an action."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -67,10 +68,23 @@ def action_std(state: State, key: str, action_space: spaces.ActionSpace) -> tupl
 def with_std(policy: Policy, state: State, key: str, *, moved: bool = False) -> Policy:
     """The policy with the spread of its actions whose logarithm is there; `moved`: from [-1, 1] to the bounds."""
     space = policy.action_space
+    check_std(state, key, space, policy.provenance.framework)
     spread = action_std(state, key, space)
     if spread and moved and isinstance(space, spaces.Box) and np.isfinite([space.low, space.high]).all():
         spread = tuple(map(float, np.asarray(spread) * (space.high - space.low).reshape(-1) / 2))
     return dataclasses.replace(policy, provenance=dataclasses.replace(policy.provenance, action_std=spread))
+
+
+def check_std(state: State, key: str, action_space: spaces.ActionSpace, name: str) -> None:
+    """Nothing, where the spread of the actions has one number, or one an action.
+
+    Raises:
+        LilliputError: it has others: spread and network are not of one policy.
+    """
+    if key in state and isinstance(action_space, spaces.Box) and state[key].size not in (1, action_space.size):
+        raise LilliputError(
+            f"{name}: {key[:60]} has {state[key].size} numbers for {action_space.size} actions; they must agree"
+        )
 
 
 def has(state: State, prefix: str) -> bool:
@@ -91,7 +105,31 @@ def array(state: State, key: str, name: str) -> np.ndarray:
     """
     if key not in state:
         raise LilliputError(f"{name} has no {key!r}, which its network needs; it has {_shown(state)}")
-    return np.ascontiguousarray(state[key], np.float32)
+    return weights(state[key], key, name)
+
+
+def double(state: State, key: str, name: str) -> np.ndarray:
+    """The array of that key as one row of float64: statistics.
+
+    Raises:
+        LilliputError: there is none, or it holds integers.
+    """
+    array(state, key, name)
+    return np.asarray(state[key], np.float64).reshape(-1)
+
+
+def weights(values: np.ndarray, key: str, name: str) -> np.ndarray:
+    """The array as float32.
+
+    Raises:
+        LilliputError: it holds integers or booleans: codes or counts, whose meaning is elsewhere.
+    """
+    if values.dtype.kind != "f":
+        raise LilliputError(
+            f"{name}: {key[:60]} is of {values.dtype}; weights are of float16, bfloat16, float32 or float64: save the "
+            "policy before it is quantized"
+        )
+    return np.ascontiguousarray(values, np.float32)
 
 
 def dense(state: State, prefix: str, name: str) -> layers.Dense:
@@ -137,11 +175,13 @@ def conv2d(state: State, prefix: str, stride: int, kernel: int, name: str) -> la
     return layers.Conv2d(weight, bias, (stride, stride))
 
 
-def nature_convolutions(state: State, prefixes: Sequence[str], name: str) -> list[Layer]:
+def nature_convolutions(
+    state: State, prefixes: Sequence[str], name: str, activation: Sequence[Layer] = (layers.Relu(),)
+) -> list[Layer]:
     """The convolutions of Mnih et al., "Human-level control through deep reinforcement learning" (2015), flattened."""
     found: list[Layer] = []
     for prefix, (kernel, stride) in zip(prefixes, ((8, 4), (4, 2), (3, 1)), strict=True):
-        found += [conv2d(state, prefix, stride, kernel, name), layers.Relu()]
+        found += [conv2d(state, prefix, stride, kernel, name), *activation]
     return [*found, layers.Flatten()]
 
 
@@ -157,7 +197,7 @@ def sequential(
     """The layers of a torch Sequential, and a scaling that the next Dense layer has to take up.
 
     Linear, LayerNorm and batch normalizations show by their keys; a missing number is a module without parameters: the
-    activation.
+    activation. Linear modules of consecutive numbers are a list, whose program applies the activation between them.
 
     Args:
         state: the state dict.
@@ -171,6 +211,7 @@ def sequential(
         LilliputError: modules that are none of these.
     """
     modules = _modules(sub_state(state, f"{prefix}."), f"{name}: {prefix}")
+    listed = bool(activation) and _is_listed(state, prefix, sorted(modules), name)
     found: list[Layer] = []
     pending: Scaling | None = None
     previous = -1
@@ -195,6 +236,8 @@ def sequential(
                 pending = scaling
                 opened = False
         elif keys <= {"weight", "bias"} and "weight" in keys and state[f"{where}.weight"].ndim == 2:
+            if listed and found:
+                found += activation
             found.append(take_up(dense(state, where, name), pending, f"{name}: {where}"))
             pending = None
             opened = True
@@ -208,6 +251,24 @@ def sequential(
     if closed and modules and opened:
         found += activation
     return found, pending
+
+
+def _is_listed(state: State, prefix: str, numbers: Sequence[int], name: str) -> bool:
+    """Whether the Linear modules follow one another without a module between: the activation is applied elsewhere.
+
+    Raises:
+        LilliputError: some do and others do not, or a norm stands between: where the activation goes is not told.
+    """
+    linear = [index for index in numbers if np.ndim(state.get(f"{prefix}.{index}.weight", 0)) == 2]
+    bare = [all(index in numbers for index in range(first, last)) for first, last in itertools.pairwise(linear)]
+    if not any(bare):
+        return False
+    if not all(bare) or linear != list(numbers):
+        raise LilliputError(
+            f"{name}: {prefix} has Linear layers with no activation between them among its modules {_shown(numbers)}; "
+            "where the program applies it is in no file: give --activation none if nowhere, or export it as ONNX"
+        )
+    return True
 
 
 def closed(state: State, prefix: str, activation: Sequence[Layer], name: str) -> list[Layer]:
@@ -320,5 +381,5 @@ def scale_image() -> layers.Standardize:
 
 
 def _shown(keys: Any) -> str:
-    names = sorted(keys)
+    names = [str(key) for key in sorted(keys)]
     return ", ".join(name[:60] for name in names[:6]) + (", ..." if len(names) > 6 else "")

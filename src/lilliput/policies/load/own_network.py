@@ -3,16 +3,25 @@
 import itertools
 import re
 
+from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
 from lilliput.policies.load.actor import vector_policy
+from lilliput.policies.load.layout import WAY_OUT
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
 from lilliput.policies.policy import Policy, Provenance
 
-_OTHERS = re.compile(r"mlp_extractor|critic|value|target|\bqf?\d?\b|\bv\b|std|sigma|log|\[\d+\]", re.IGNORECASE)
+_OTHERS = re.compile(
+    r"mlp_extractor|critic|value|target|\bqf?\d?\b|\bv\b|std|sigma|log|\bsg\b|\bres|resid|skip|shortcut|attn|\[\d+\]",
+    re.IGNORECASE,
+)
 """In the name of a layer that may be no part of the chain, whatever its shape."""
+_LAST = re.compile(
+    r"(?i)(?:\w*_)?(?:mu|means?|out|output|head|logits?|actions?|pi|last|final)(?:_(?:layer|head|linear|out))?"
+)
+"""The name of a layer that gives the action, whatever stands behind it in the file."""
 
 
 def is_chain(saved: Saved) -> bool:
@@ -36,6 +45,12 @@ def read_chain(saved: Saved, source: Source) -> Policy:
         LilliputError: one of them was not given.
     """
     names = _names(saved)
+    for name in names[:-1]:
+        if any(_LAST.fullmatch(part) for part in name.split(".") if part not in names[-1].split(".")):
+            raise LilliputError(
+                f"{saved.name} has the layer {name[:60]!r} before {names[-1][:60]!r}: by its name it is the last, and "
+                f"the file's order is not the network's; {WAY_OUT}"
+            )
     if len(names) == 1:
         activation, action = (), source.answers.kind_of_action(saved.name)
     else:

@@ -3,8 +3,6 @@
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-import numpy as np
-
 from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.layers import Layer
@@ -123,7 +121,7 @@ def layers_of(module: Module, name: str, flatten: str = "") -> list[Layer]:
     if is_torch(module, "Flatten") and given.get("start_dim", 1) == 1 and given.get("end_dim", -1) == -1:
         return [layers.Flatten()]
     if is_torch(module, "LayerNorm") and {*module.arrays} == {"weight", "bias"} and module.arrays["weight"].ndim == 1:
-        weight, bias = (np.ascontiguousarray(module.arrays[key], np.float32) for key in ("weight", "bias"))
+        weight, bias = (network.weights(module.arrays[key], key, name) for key in ("weight", "bias"))
         return [layers.LayerNorm(weight, bias, epsilon=float(given.get("eps", 1e-5)))]
     if is_torch(module, *_ACTIVATIONS):
         return [_activation(kind, {key: given[key] for key in _ACTIVATIONS[kind] if key in given}, name)]
@@ -162,8 +160,8 @@ def _convolution(module: Module, name: str) -> layers.Conv2d:
         raise LilliputError(f"{name}: a Conv2d has {', '.join(odd) or 'no weight'}; supported: plain convolutions")
     bias = module.arrays.get("bias")
     return layers.Conv2d(
-        np.ascontiguousarray(weight, np.float32),
-        None if bias is None else np.ascontiguousarray(bias, np.float32),
+        network.weights(weight, "weight", name),
+        None if bias is None else network.weights(bias, "bias", name),
         (down, across),
         (high, wide),
     )

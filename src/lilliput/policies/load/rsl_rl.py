@@ -53,6 +53,7 @@ def _with_std(policy: Policy, state: State) -> Provenance:
     """The provenance with the spread of the actions: std itself, or its logarithm."""
     assert isinstance(policy.action_space, spaces.Box)
     (key,) = (key for key in state if re.fullmatch(rf"(?:\w+\.)*{_STD}", key))
+    network.check_std(state, key, policy.action_space, FRAMEWORK)
     spread = state[key].astype(np.float64).reshape(-1)
     spread = np.exp(spread) if "log_std" in key else spread
     fits = spread.size == policy.action_space.size and bool((np.isfinite(spread) & (spread > 0)).all())

@@ -30,7 +30,7 @@ def _rl_games(head: str, keys: tuple[str, ...], saved: Saved, source: Source) ->
     stack: list[Layer] = [*found, network.dense(state, f"{_NETWORK}.{head}", name)]
     guesses = ["the last activation (mu_activation) is not in the file: none, as by default in rl_games"]
     if keys:
-        mean, var = (np.asarray(state[key], np.float64) for key in keys)
+        mean, var = (network.double(state, key, name) for key in keys)
         stack = [network.standardize(mean, 1 / np.sqrt(var + 1e-5), CLIP), *stack]
         guesses.append("the normalizer's epsilon and clip are not in the file: 1e-5 and 5, as in rl_games")
     said = Provenance(framework="rl_games", algorithm="PPO", guesses=tuple(guesses))
@@ -52,9 +52,7 @@ def _skrl(prefix: str, normalizer: str, saved: Saved, source: Source) -> Policy:
         stack = network.closed(state, f"{prefix}net_container", activation, name)
     guesses: list[str] = []
     if normalizer:
-        mean, var = (
-            np.asarray(state[f"{normalizer}.{key}"], np.float64) for key in ("running_mean", "running_variance")
-        )
+        mean, var = (network.double(state, f"{normalizer}.{key}", name) for key in ("running_mean", "running_variance"))
         stack = [network.standardize(mean, 1 / (np.sqrt(var) + 1e-8), CLIP), *stack]
         guesses.append("the normalizer's epsilon and clip are not in the file: 1e-8 and 5, as by default in skrl")
     action = source.answers.take("action") or "continuous"

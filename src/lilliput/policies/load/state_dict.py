@@ -4,16 +4,14 @@ import dataclasses
 import re
 from typing import Final
 
-import numpy as np
-
 from lilliput.errors import LilliputError
-from lilliput.policies import layers, spaces
+from lilliput.policies import layers
 from lilliput.policies.load import chains, cleanrl, own_network, rsl_rl, simulators, tianshou
-from lilliput.policies.load.answers import ACTIVATIONS
 from lilliput.policies.load.ikostrikov import is_ikostrikov, read_ikostrikov
 from lilliput.policies.load.layout import WAY_OUT, Layout, recognise, refusal
 from lilliput.policies.load.pickled_module import is_torch, read_sequential
 from lilliput.policies.load.saved import Saved, saved
+from lilliput.policies.load.settings import with_settings
 from lilliput.policies.load.source import Source
 from lilliput.policies.load.spinning_up import is_spinning_up, read_spinning_up
 from lilliput.policies.load.torch_file import read_torch
@@ -29,9 +27,6 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
 """The layouts, in the order in which they are tried; docs/formats.md lists them."""
 
 TORCH_EPSILON = 1e-5
-_STATISTICS = re.compile(r"(?i)obs|state|norm|rms|mean|std|var")
-_NORMALIZED = re.compile(r"(?i)norm\w*(obs|state|input)|(obs|state|input)\w*norm")
-_LIMIT = re.compile(r"(?i)max_action|act(ion)?_limit|action_(scale|bound|high|max)|max_torque")
 
 
 def read_state_dict(source: Source) -> Policy:
@@ -43,8 +38,7 @@ def read_state_dict(source: Source) -> Policy:
     found = saved(read_torch(source.data, source.name), source.name)
     if found.module is not None:
         policy = _read_module(found, source)
-        _check_values(found, policy, source)
-        return policy
+        return with_settings(found, policy, source)
     if rsl_rl.is_of_two_numbers(found):
         return rsl_rl.refuse_two_numbers(found, source)
     layout = recognise(found, LAYOUTS)
@@ -54,8 +48,9 @@ def read_state_dict(source: Source) -> Policy:
         policy = own_network.read_chain(found, source)
     else:
         raise refusal(found, LAYOUTS)
-    _check_values(found, policy, source)
-    return _with_norms(policy)
+    if any(not isinstance(layer, layers.Dense) for layer in policy.layers):
+        policy = _saying(policy, _listed(found))
+    return _with_norms(with_settings(found, policy, source))
 
 
 def _read_module(found: Saved, source: Source) -> Policy:
@@ -77,43 +72,29 @@ def _with_norms(policy: Policy) -> Policy:
     """The policy with a word on its layer norms, which group norms are not told from by their keys."""
     if not any(isinstance(layer, layers.LayerNorm) and layer.epsilon == TORCH_EPSILON for layer in policy.layers):
         return policy
-    guesses = (*policy.provenance.guesses, f"norms are taken as torch's LayerNorm, epsilon {TORCH_EPSILON:g}")
-    return dataclasses.replace(policy, provenance=dataclasses.replace(policy.provenance, guesses=guesses))
+    guess = f"norms are taken as torch's LayerNorm, epsilon {TORCH_EPSILON:g}, not as group or batch norms"
+    return _saying(policy, (guess,))
 
 
-def _check_values(found: Saved, policy: Policy, source: Source) -> None:
-    """Nothing, unless the file says something beside its arrays that the policy contradicts or would lose.
+def _saying(policy: Policy, guesses: tuple[str, ...]) -> Policy:
+    said = dataclasses.replace(policy.provenance, guesses=(*policy.provenance.guesses, *guesses))
+    return dataclasses.replace(policy, provenance=said)
 
-    Raises:
-        LilliputError: it does.
-    """
-    n_inputs = spaces.input_shape(policy.observation_space)[-1]
-    actions, used = policy.action_space, {type(layer) for layer in policy.layers}
-    limit = np.abs([actions.low, actions.high]).max() if isinstance(actions, spaces.Box) else None
-    for path, value in found.values.items():
-        key = path.rpartition(".")[2]
-        match value:
-            case [*numbers] if len(numbers) == n_inputs > 1 and _STATISTICS.search(key):
-                raise LilliputError(
-                    f"{found.name} holds {path[:60]!r}, {n_inputs} numbers of the observation that would be lost; "
-                    f"{WAY_OUT}"
-                )
-            case True if _NORMALIZED.search(key) and layers.Standardize not in used and not source.answers.normalizer:
-                raise LilliputError(
-                    f"{found.name} says that {path[:60]} is true and holds no statistics of the observation; give them "
-                    "as --normalizer FILE, or --no-normalizer"
-                )
-            case int() | float() if limit is not None and _LIMIT.fullmatch(key) and not np.isclose(limit, value):
-                raise LilliputError(
-                    f"{found.name} says that {path[:60]} is {value:g}; the bounds of the action are "
-                    f"{spaces.describe(actions)}: give --action-low {-value:g} and --action-high {value:g}"
-                )
-            case str() if "activation" in key.lower():
-                named = ACTIVATIONS.get(re.sub(r"^.*\.|\(.*", "", value).lower())
-                if named is None or not {type(layer) for layer in named} <= used:
-                    raise LilliputError(
-                        f"{found.name} says that {path[:60]} is {value[:40]!r}, which the policy would not have; give "
-                        "--activation"
-                    )
-            case _:
-                pass
+
+def _listed(found: Saved) -> tuple[str, ...]:
+    """A sentence on the Linear layers whose numbers leave no room for an activation between them; none: no sentence."""
+    linear = {
+        key.removesuffix(".weight")
+        for key, array in found.arrays.items()
+        if key.endswith(".weight") and array.ndim == 2
+    }
+    said: dict[str, None] = {}
+    for name in sorted(linear):
+        prefix, _, number = name.rpartition(".")
+        numbered = number.isascii() and number.isdecimal() and len(number) <= 4
+        if numbered and f"{prefix}.{int(number) + 1}".lstrip(".") in linear and not re.search("critic|value", prefix):
+            said[prefix or "the file"] = None
+    return tuple(
+        f"the Linear layers of {prefix[:60]} are a list: the activation is taken to stand behind each but the action's"
+        for prefix in said
+    )

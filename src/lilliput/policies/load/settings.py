@@ -1,0 +1,206 @@
+"""What a file says beside its weights: checked against the policy that was read, or said to be unread, or refused."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers, spaces
+from lilliput.policies.load.answers import ACTIVATIONS
+from lilliput.policies.load.inert_numpy import is_numpy
+from lilliput.policies.load.inert_pickle import Global, Record
+from lilliput.policies.load.layout import WAY_OUT
+from lilliput.policies.load.saved import Saved
+from lilliput.policies.load.source import Source
+from lilliput.policies.load.torch_file import Module
+from lilliput.policies.policy import Policy
+
+MOST = 20
+"""Settings that are said one by one."""
+
+_STATISTICS = re.compile(r"(?i)obs|state|norm|rms|mean|std|var")
+_LIMIT = re.compile(r"(?i)max_action|act(ion)?_limit|action_(scale|bound|high|max)|max_torque")
+_TELLING = re.compile(
+    r"(?i)(?:^|_)(?:act|acts|act_?fn|act_?func\w*|afn|nl|bn|ln|gn|rms|lag|layernorm|batchnorm|"
+    r"(?:hidden|inner)act)(?:_|$)|activ|nonlin|non_lin|norm|squash|squish|tanh|scal|clip|clamp|stack|histor|delay|resid|"
+    r"skip|shortcut|default_joint|default_dof|"
+    r"(?:action|act|obs|state|ob|input|output)s?_?(?:mean|std|var|bias|offset|shift|filter|limit|bound|range|low|high)"
+)
+"""In the name of a setting that may change what the network computes."""
+_LEARNING = re.compile(
+    r"(?i)adv|rew|(?:^|_)ret(?:urn)?s?(?:_|$)|grad|loss|value|(?:^|_)(?:vf|v|q|qf|lr)(?:_|$)|critic|target|optim|coef|"
+    r"clip_(?:param|range|ratio|eps)|noise|weight_decay|rms_?prop|(?:^|_)kl(?:_|$)|entropy|discriminator|schedul|learning_"
+)
+"""In the name of a setting of what learns."""
+_ACTIVATION = re.compile(
+    r"(?i)(?:^|_)(?:act|act_?fn|act_?func\w*|afn|nl)(?:_|$)|(?:hidden|inner)act$|activ|nonlin|non_lin"
+)
+_LAST = re.compile(r"(?i)out|final|last|(?:^|_)(?:mu|mean)(?:_|$)|squash")
+_SCALES: Final = re.compile(
+    r"(?i)(?:obs|ob|state|input|out|output|final|logits?|mean|mu)\w*scal|scal\w*(?:obs|state|input|output)"
+)
+_MOVED: Final = re.compile(r"(?i)act(?:ion)?s?_?(?:mean|std|var|bias|offset|shift)s?")
+_NAMES: Final[Mapping[str, str]] = {"swish": "silu", "lrelu": "leaky_relu", "leakyrelu": "leaky_relu"}
+_NOTHING = ("", "none", "identity", "linear", "null", "false")
+
+
+def with_settings(found: Saved, policy: Policy, source: Source) -> Policy:
+    """The policy, with a word on every setting beside its weights that may count and that nothing read.
+
+    Raises:
+        LilliputError: one of them contradicts the policy, or would be lost.
+    """
+    values = dict(found.values)
+    if found.module is not None:
+        values |= _attributes(found.module, "", found.name)
+    unread = [
+        f"beside the weights stands {path[:60]} = {value!r:.60}, which is not read"
+        for path, value in values.items()
+        if not _is_settled(path, value, found, policy, source)
+    ]
+    if len(unread) > MOST:
+        unread = [*unread[:MOST], f"{len(unread) - MOST} more such settings stand beside the weights"]
+    guesses = (*policy.provenance.guesses, *unread)
+    return dataclasses.replace(policy, provenance=dataclasses.replace(policy.provenance, guesses=guesses))
+
+
+def _attributes(module: Module, prefix: str, name: str) -> dict[str, Any]:
+    """What was set on the module and on those inside that hold others, by path; what one layer computes is apart.
+
+    Raises:
+        LilliputError: an array, whose part in the decision would be lost.
+    """
+    found: dict[str, Any] = {}
+    for key, value in module.attributes.items():
+        is_limit = key == "act_limit" and isinstance(value, np.ndarray) and value.size == 1
+        is_array = isinstance(value, np.ndarray) or (isinstance(value, Record) and is_numpy(value))
+        if is_array and not is_limit:
+            raise LilliputError(
+                f"{name}: the module {module.kind[:60]} holds {f'{prefix}{key}'[:60]!r}, numbers that would be lost; "
+                f"{WAY_OUT}"
+            )
+        if module.children and not is_array:
+            found[f"{prefix}{key}"] = f"{value.module}.{value.name}" if isinstance(value, Global) else value
+    for key, child in module.children.items():
+        if isinstance(child, Module):
+            found |= _attributes(child, f"{prefix}{key}.", name)
+    return found
+
+
+def _is_settled(path: str, value: Any, found: Saved, policy: Policy, source: Source) -> bool:
+    """Whether a setting agrees with the policy or has no part in it; False where nothing tells.
+
+    Raises:
+        LilliputError: it contradicts the policy.
+    """
+    name, arrays = found.name, found.arrays
+    key = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", path.rpartition(".")[2])
+    n_inputs = spaces.input_shape(policy.observation_space)[-1]
+    actions, used = policy.action_space, {type(layer) for layer in policy.layers}
+    n_actions = actions.size if isinstance(actions, spaces.Box) else 0
+    limit = np.abs([actions.low, actions.high]).max() if isinstance(actions, spaces.Box) else None
+
+    def contradicted(why: str) -> LilliputError:
+        return LilliputError(f"{name} says that {path[:60]} is {_shown(value)}{why}")
+
+    match value:
+        case [*numbers] if len(numbers) == n_inputs > 1 and _STATISTICS.search(key) and not _LEARNING.search(key):
+            raise LilliputError(
+                f"{name} holds {path[:60]!r}, {n_inputs} numbers of the observation that would be lost; {WAY_OUT}"
+            )
+        case [*numbers] if len(numbers) == n_actions and _MOVED.fullmatch(key):
+            raise LilliputError(
+                f"{name} holds {path[:60]!r}, {n_actions} numbers of the action that would be lost; {WAY_OUT}"
+            )
+        case int() | float() if not isinstance(value, bool) and limit is not None and _LIMIT.fullmatch(key):
+            if np.isclose(limit, value):
+                return True
+            raise contradicted(
+                f"; the bounds of the action are {spaces.describe(actions)}: give --action-low {-value:g} and "
+                f"--action-high {value:g}"
+            )
+        case str() if re.sub(r"^.*\.|\(.*", "", value).lower() in ACTIVATIONS and not _LEARNING.search(path):
+            pass  # whatever its name is
+        case _ if not _TELLING.search(path) or _LEARNING.search(path):
+            return True
+    match value:
+        case None:
+            return True
+        case str() if _ACTIVATION.search(key):
+            if sum(isinstance(layer, layers.Dense) for layer in policy.layers) < 2 and not _LAST.search(key):
+                return True
+            return _is_activation(key, value, used, contradicted)
+        case bool():
+            batch = any(name.endswith(("running_mean", "ra_mean")) for name in arrays)
+            return _is_switch(key, value, used, batch or source.answers.normalizer, contradicted)
+        case int() | float() if re.search(r"(?i)stack|histor", key) and value > 1:
+            if policy.provenance.wrappers:
+                return True
+            if source.answers.wrappers is False:
+                raise contradicted(
+                    "; name what the environment does with --wrapper, such as --wrapper 'frame_stack(4)'"
+                )
+            return True
+        case int() | float() if re.search(r"(?i)(?:^|_)(?:dims?|sizes?|shape|num|n|len\w*)(?:_|$)", key):
+            return True
+        case int() | float() if _SCALES.search(key) and value not in (0, 1):
+            raise contradicted(f", a scaling that would be lost; {WAY_OUT}")
+        case int() | float():
+            return value == 0 or (value == 1 and not re.search(r"(?i)clip|clamp", key))
+        case str():
+            return value.lower() in _NOTHING
+        case [] | ():
+            return True
+        case _:
+            return False
+
+
+def _is_activation(key: str, value: str, used: set[type], contradicted: Any) -> bool:
+    text = re.sub(r"^.*\.|\(.*", "", value).lower()
+    text = _NAMES.get(text, text)
+    if _LAST.search(key):
+        fits = text in _NOTHING or (text == "tanh" and layers.SquashAction in used)
+        if not fits and not (text == "softmax" and layers.ArgmaxAction in used):
+            raise contradicted(f", which stands behind the last layer and which the policy would not have; {WAY_OUT}")
+        return True
+    hidden = {type(layer) for ways in ACTIVATIONS.values() for layer in ways}
+    named = ACTIVATIONS.get("none" if text in _NOTHING else text)
+    if named is None or not {type(layer) for layer in named} <= used or (not named and used & hidden):
+        raise contradicted(", which the policy would not have; give --activation")
+    return True
+
+
+def _is_switch(key: str, value: bool, used: set[type], normalized: bool, contradicted: Any) -> bool:
+    """Whether something that is on or off is so in the policy; `normalized`: a batch norm is in it, or it was said."""
+    if re.search(r"(?i)squash|squish|tanh", key):
+        if value != (layers.SquashAction in used) and not (not value and re.search(r"(?i)ortho|init", key)):
+            raise contradicted(f"; the policy would {'not ' if value else ''}squash its actions: give --action")
+        return True
+    if not value:
+        return True
+    if re.search(r"(?i)layer_?norm|batch_?norm|group_?norm|(?:^|_)(?:bn|ln|gn)(?:_|$)", key):
+        if layers.LayerNorm in used or (normalized and re.search(r"(?i)batch|bn", key)):
+            return True
+        raise contradicted(f", which the network would not have; {WAY_OUT}")
+    if re.search(r"(?i)norm(?!al(?:_|$))|rms", key):
+        if layers.Standardize not in used and not normalized:
+            raise contradicted(
+                " and holds no statistics of the observation; give them as --normalizer FILE, or --no-normalizer"
+            )
+        return True
+    if re.search(r"(?i)resid|skip|shortcut", key):
+        raise contradicted(f", connections that the policy would not have; {WAY_OUT}")
+    return False
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case _:
+            return f"{value!r:.40}"

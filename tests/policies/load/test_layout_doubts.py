@@ -1,0 +1,220 @@
+"""State dicts that fit a layout and may be something else: said, asked for, or refused; an option overrules a guess."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.policies.load.test_layouts import BOX, batch, forward, relu, written
+from tests.policies.load.torch_writer import mlp, named
+
+from lilliput.errors import LilliputError
+from lilliput.policies import reference
+from lilliput.policies.load import load_policy
+
+FREE: Any = {"action_low": -np.inf, "action_high": np.inf}
+SIZES = [5, 64, 64, 3]
+LOGSTD = {"actor_logstd": np.zeros((1, 3), "f4")}
+SPREAD = {"std": np.ones(3, "f4")}
+
+
+def listed(prefix: str, sizes: list[int] = SIZES) -> dict[str, np.ndarray]:
+    """A ModuleList of Linear layers: no activation has a number between them."""
+    return mlp(prefix, sizes, step=1)
+
+
+def renamed(state: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {f"{prefix}.{key.partition('.')[2]}": array for key, array in state.items()}
+
+
+CRITIC = mlp("critic", [5, 64, 1])
+HIDDEN = listed("x", SIZES[:-1])
+LAST = {f"{key}": array for key, array in listed("x").items() if key.startswith("x.2")}
+LISTS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "an actor-critic": (listed("actor") | CRITIC, {"action": "continuous", **FREE}),
+    "rsl_rl": ({"model_state_dict": listed("actor") | CRITIC | SPREAD, "iter": 1}, {}),
+    "rsl_rl 4": ({"actor_state_dict": listed("mlp") | {"distribution.std_param": SPREAD["std"]}, "iter": 1}, {}),
+    "CleanRL": (listed("actor_mean") | CRITIC | LOGSTD, FREE),
+    "a network": (listed("network"), {"action": "continuous", **FREE}),
+    "layers": (listed("layers"), {"action": "continuous", **FREE}),
+    "numbers alone": (
+        {key.partition(".")[2]: array for key, array in listed("x").items()},
+        {"action": "continuous", **FREE},
+    ),
+    "skrl": ({"policy": listed("net_container") | {"log_std_parameter": SPREAD["std"]}}, {}),
+    "rl_games": (
+        {
+            "model": renamed(HIDDEN, "a2c_network.actor_mlp")
+            | {f"a2c_network.mu.{key[4:]}": array for key, array in LAST.items()}
+            | {"a2c_network.sigma": SPREAD["std"]}
+        },
+        FREE,
+    ),
+    "tianshou": (
+        {
+            "model": renamed(HIDDEN, "actor.preprocess.model.model")
+            | {f"actor.mu.model.0.{key[4:]}": array for key, array in LAST.items()}
+            | {"actor.sigma_param": np.zeros((3, 1), "f4")}
+        },
+        {"action": "continuous", **FREE},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LISTS)
+def test_an_activation_stands_between_the_layers_of_a_list(what: str, tmp_path: Path) -> None:
+    value, said = LISTS[what]
+    path = written(value, tmp_path)
+    with pytest.raises(LilliputError, match=r"--activation"):
+        load_policy(path, **said)
+    state, names = listed("x"), ["x.0", "x.1", "x.2"]
+    for activation, hidden in (("tanh", np.tanh), ("relu", relu), ("none", lambda x: x)):
+        policy = load_policy(path, activation=activation, **said)
+        np.testing.assert_allclose(reference.act(policy, batch(5)), forward(state, names, batch(5), hidden), atol=1e-4)
+        assert any("are a list: the activation" in one for one in policy.provenance.guesses) == (activation != "none")
+
+
+def test_a_list_with_activations_or_norms_among_it_is_refused(tmp_path: Path) -> None:
+    state = mlp("actor", SIZES)
+    mixed = {key.replace("actor.2", "actor.1").replace("actor.4", "actor.3"): array for key, array in state.items()}
+    normed = {key.replace("actor.2", "actor.3"): array for key, array in listed("actor").items()}
+    normed = {key.replace("actor.1", "actor.2"): array for key, array in normed.items()}
+    normed |= {f"actor.1.{key}": np.ones(64, "f4") for key in ("weight", "bias")}
+    for value in (mixed, normed):
+        path = written(value | CRITIC, tmp_path)
+        with pytest.raises(LilliputError, match="where the program applies it is in no file: give --activation none"):
+            load_policy(path, activation="tanh", action="continuous", **FREE)
+        assert load_policy(path, activation="none", action="continuous", **FREE)
+
+
+@pytest.mark.parametrize("kind", ["i1", "i8", "b1"])
+def test_integers_are_no_weights(kind: str, tmp_path: Path) -> None:
+    states = (mlp("actor", SIZES) | CRITIC, named(SIZES, ["a", "b", "c"]), named([5, 256, 256, 3], ["l1", "l2", "l3"]))
+    for state in states:
+        codes = {key: (array * 100).astype(kind) for key, array in state.items()}
+        for one in (codes, {**state, next(iter(state)): codes[next(iter(state))]}):
+            with pytest.raises(LilliputError, match=r"is of (int|bool).*; weights are of float16"):
+                load_policy(written(one, tmp_path), activation="tanh", action="continuous", **FREE)
+    half = {key: array.astype("f2") for key, array in states[0].items()}
+    assert load_policy(written(half, tmp_path), activation="tanh", action="discrete")
+
+
+def test_an_option_overrules_the_guess_of_a_script(tmp_path: Path) -> None:
+    bounds = {"action_scale": np.ones(3, "f4"), "action_bias": np.zeros(3, "f4")}
+    td3 = named([5, 16, 16, 3], ["fc1", "fc2", "fc_mu"]) | bounds
+    mean = mlp("actor_mean", SIZES)
+    dqn = mlp("network", [5, 120, 84, 3])
+    actor = mlp("actor", SIZES)
+    cases: list[tuple[Any, Any, Any, dict[str, Any]]] = [
+        (mean | CRITIC | LOGSTD, (mean, ["actor_mean.0", "actor_mean.2", "actor_mean.4"]), lambda x: x, FREE),
+        (dqn, (dqn, ["network.0", "network.2", "network.4"]), lambda x: x.argmax(1), {}),
+        (td3, (td3, ["fc1", "fc2", "fc_mu"]), np.tanh, {}),
+    ]
+    for value, (state, names), head, said in cases:
+        path = written(value, tmp_path)
+        assert any(
+            "hidden activation is not in the file" in one for one in load_policy(path, **said).provenance.guesses
+        )
+        policy = load_policy(path, activation="silu", **said)
+        wanted = head(forward(state, names, batch(5), lambda h: h / (1 + np.exp(-h))))
+        np.testing.assert_allclose(reference.act(policy, batch(5)), wanted, atol=1e-4)
+        assert not any("hidden activation" in one for one in policy.provenance.guesses)
+    path = written(actor | CRITIC, tmp_path, "x.cleanrl_model")
+    policy = load_policy(path, activation="relu", action="continuous", **BOX)
+    wanted = np.clip(forward(actor, ["actor.0", "actor.2", "actor.4"], batch(5), relu), -2, 2)
+    np.testing.assert_allclose(reference.act(policy, batch(5)), wanted, atol=1e-4)
+    squashed = load_policy(written(mean | CRITIC | LOGSTD, tmp_path), action="tanh", **BOX)
+    wanted = 2 * np.tanh(forward(mean, ["actor_mean.0", "actor_mean.2", "actor_mean.4"], batch(5), np.tanh))
+    np.testing.assert_allclose(reference.act(squashed, batch(5)), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("folder", "sizes", "is_script"),
+    [
+        ("CartPole-v1__ppo__1__1700000000", [4, 64, 64, 2], True),
+        ("CartPole-v1__ppo__1__1700000000", [4, 32, 32, 2], False),
+        ("CartPole-v1__ppo__1__1700000000", [4, 64, 64, 3], False),
+        ("CartPole-v1__mine__first__try", [4, 64, 64, 2], False),
+        ("Pendulum-v1__mine__1__2", [3, 64, 64, 1], False),
+    ],
+)
+def test_a_folder_s_name_alone_makes_no_file_a_script_s(
+    folder: str, sizes: list[int], is_script: bool, tmp_path: Path
+) -> None:
+    (tmp_path / folder).mkdir()
+    path = written(mlp("actor", sizes) | mlp("critic", [sizes[0], 64, 1]), tmp_path / folder, "agent.pt")
+    if is_script:
+        assert load_policy(path).provenance.framework == "cleanrl"
+    else:
+        with pytest.raises(LilliputError, match=r"give --activation .* and --action"):
+            load_policy(path)
+    assert load_policy(path, activation="elu", action="continuous", **FREE)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["enc", "mu", "sg"],
+        ["enc", "mean", "other"],
+        ["out", "inp", "hid"],
+        ["enc", "pi", "x"],
+        ["body", "action_head", "x"],
+        ["l0", "res1", "res2"],
+        ["l0", "skip", "last"],
+        ["mu_layer", "a", "b"],
+        ["net.body.0", "net.mu.0", "net.other.0"],
+    ],
+)
+def test_layers_whose_names_say_another_order_are_no_chain(names: list[str], tmp_path: Path) -> None:
+    path = written(named([8, 8, 8, 8], names), tmp_path)
+    with pytest.raises(LilliputError, match=r"by its name it is the last|no layout|is almost"):
+        load_policy(path, activation="tanh", action="continuous", **FREE)
+    plain = written(named([8, 8, 8, 8], ["body", "hidden", "out"]), tmp_path)
+    assert load_policy(plain, activation="tanh", action="continuous", **FREE)
+
+
+def test_one_output_may_be_a_critic_s(tmp_path: Path) -> None:
+    state = named([5, 256, 256, 1], ["l1", "l2", "l3"])
+    with pytest.raises(LilliputError, match="nothing in it says whether it is an actor's or a critic's; give --action"):
+        load_policy(written(state, tmp_path), **BOX)
+    plain = load_policy(written(state, tmp_path), action="tanh", **BOX)
+    for value, name in (
+        (state, "TD3_Pendulum_actor.pt"),
+        ({"actor": state}, "y.pt"),
+        ({"net": state, "max_action": 2.0}, "z.pt"),
+    ):
+        assert load_policy(written(value, tmp_path, name), **BOX).digest == plain.digest
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"model_state_dict": mlp("actor", SIZES) | {"std": np.ones(5, "f4")}, "iter": 1},
+        {"policy": mlp("net_container", SIZES) | {"log_std_parameter": np.ones(2, "f4")}},
+        {**mlp("actor_mean", SIZES), **CRITIC, "actor_logstd": np.zeros((1, 5), "f4")},
+    ],
+)
+def test_a_spread_of_other_actions_refuses(value: Any, tmp_path: Path) -> None:
+    with pytest.raises(LilliputError, match=r"has \d numbers for 3 actions; they must agree"):
+        load_policy(written(value, tmp_path), activation="tanh", **FREE)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            {
+                "model_state_dict": mlp("actor", SIZES) | CRITIC | SPREAD,
+                "obs_rms": {"mean": np.ones(5), "var": np.ones(5)},
+            },
+            r"almost rsl_rl's actor-critic, but has obs_rms.mean, obs_rms.var besides .its observations are normalized",
+        ),
+        (
+            {**LISTS["rl_games"][0], "running_mean_std": {"running_mean": np.ones(5), "running_var": np.ones(5)}},
+            r"almost rl_games' PPO .mu., but has running_mean_std.running_mean, .* besides .its observations are norm",
+        ),
+    ],
+)
+def test_statistics_outside_of_the_network_are_named(value: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(LilliputError, match=message):
+        load_policy(written(value, tmp_path), activation="elu", **FREE)
