@@ -20,7 +20,8 @@ FOLDER = Path(__file__).parents[2] / "fixtures" / "load" / "rsl_rl"
 @pytest.mark.parametrize("name", ["policy.onnx", "policy.pt"])
 def test_it_acts_as_the_framework(name: str) -> None:
     policy = load_policy(FOLDER / name)
-    expected = np.load(FOLDER / "policy.npz")
+    with np.load(FOLDER / "policy.npz") as file:
+        expected = dict(file)
     assert (FOLDER / "policy.onnx.data").stat().st_size > 1000
     np.testing.assert_allclose(reference.act(policy, expected["observation"]), expected["action"], atol=1e-6)
 
