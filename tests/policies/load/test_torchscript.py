@@ -336,6 +336,30 @@ def test_a_choice_over_the_axis_of_the_observations_is_refused(how: Any, choice:
         load_policy(path)
 
 
+class Joined(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 2), nn.Linear(6, 2)
+
+    def forward(self, x):
+        return torch.cat([self.a(x), self.b(x)], 0)
+
+
+@pytest.mark.parametrize("shape", [None, (1, 6), (6,)])
+def test_values_are_joined_over_axis_0_only_where_the_trace_shows_an_observation_alone(
+    shape: tuple[int, ...] | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "policy.pt"
+    program = saved(Joined(), "script" if shape is None else "trace", path, shape or (1, 6))
+    if shape != (6,):
+        with pytest.raises(LilliputError, match="cat works over axis 0, which holds the observations"):
+            load_policy(path)
+        return
+    x = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+    theirs = np.stack([program(one).detach().numpy() for one in torch.from_numpy(x)])
+    np.testing.assert_allclose(reference.act(load_policy(path), x), theirs, atol=1e-6)
+
+
 @pytest.mark.parametrize("choice", [True, False])
 @pytest.mark.parametrize("dim", [0, -1])
 def test_a_choice_over_axis_0_is_read_where_the_trace_shows_an_observation_alone(

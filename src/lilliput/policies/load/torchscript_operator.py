@@ -178,7 +178,7 @@ def _axis(dim: int, rank: int) -> int:
     return dim % rank
 
 
-def _own_axis(x: Flow, dim: int, what: str) -> int:
+def _own_axis(x: Value, dim: int, what: str) -> int:
     """The axis, counted from 0, which is not that of the observations."""
     at = _axis(dim, len(x.shape))
     if at == 0 and len(x.shape) > 1:
@@ -257,6 +257,9 @@ def _chunk(x: Any, chunks: int, dim: int = 0) -> list[Flow]:
 def _cat(parts: Sequence[Any], dim: int = 0) -> Value:
     if not all(isinstance(part, Flow | Choices) for part in parts):
         raise LilliputError("cat puts constants beside the observation's values")
+    if len(parts) > 1:
+        for part in parts:
+            _own_axis(part, dim, "cat")
     return flow.joined(list(parts), dim)
 
 
