@@ -107,12 +107,19 @@ NET = sequential(linear(5, 8), layer("activation.ReLU"), linear(8, 2, 1))
 
 
 def test_an_array_that_was_set_on_a_pickled_module_refuses(tmp_path: Path) -> None:
-    for inside in (False, True):
-        odd = sequential(linear(5, 8), layer("activation.ReLU"), linear(8, 2, 1))
-        odd.state["obs_mean"] = np.ones(5, "f4")
-        value = sequential(odd) if inside else odd
-        with pytest.raises(LilliputError, match=r"obs_mean', numbers that would be lost"):
-            load_policy(written(value, tmp_path), action="discrete")
+    ones = np.ones(5, "f4")
+    for name, held in (
+        ("obs_mean", ones),
+        ("x", (ones, ones)),
+        ("y", {"a": ones}),
+        ("obs_rms", Pickled("mine.Rms", {"mean": ones})),
+    ):
+        for inside in (False, True):
+            odd = sequential(linear(5, 8), layer("activation.ReLU"), linear(8, 2, 1))
+            odd.state[name] = held
+            value = sequential(odd) if inside else odd
+            with pytest.raises(LilliputError, match=rf"{name}', which would be lost"):
+                load_policy(written(value, tmp_path), action="discrete")
     scaled = module("torch.nn.modules.container.Sequential", NET.state["_modules"], obs_scale=0.5)
     with pytest.raises(LilliputError, match=r"obs_scale is 0.5, a scaling that would be lost"):
         load_policy(written(scaled, tmp_path), action="discrete")

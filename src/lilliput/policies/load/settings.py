@@ -11,7 +11,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.load.answers import ACTIVATIONS
 from lilliput.policies.load.inert_numpy import is_numpy
-from lilliput.policies.load.inert_pickle import Global, Record
+from lilliput.policies.load.inert_pickle import Global, Record, string_keys
 from lilliput.policies.load.layout import WAY_OUT
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
@@ -76,18 +76,34 @@ def _attributes(module: Module, prefix: str, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in module.attributes.items():
         is_limit = key == "act_limit" and isinstance(value, np.ndarray) and value.size == 1
-        is_array = isinstance(value, np.ndarray) or (isinstance(value, Record) and is_numpy(value))
-        if is_array and not is_limit:
+        is_lost = isinstance(value, Record) and bool(_TELLING.search(key))
+        if (is_lost or _holds_array(value)) and not is_limit:
             raise LilliputError(
-                f"{name}: the module {module.kind[:60]} holds {f'{prefix}{key}'[:60]!r}, numbers that would be lost; "
-                f"{WAY_OUT}"
+                f"{name}: the module {module.kind[:60]} holds {f'{prefix}{key}'[:60]!r}, which would be lost; {WAY_OUT}"
             )
-        if module.children and not is_array:
+        if module.children and not is_limit:
             found[f"{prefix}{key}"] = f"{value.module}.{value.name}" if isinstance(value, Global) else value
     for key, child in module.children.items():
         if isinstance(child, Module):
             found |= _attributes(child, f"{prefix}{key}.", name)
     return found
+
+
+def _holds_array(value: Any) -> bool:
+    """Whether it is an array, or a container of arrays."""
+    match value:
+        case np.ndarray():
+            return True
+        case Record():
+            inside = (string_keys(value) or {}).values()
+            # A tensor in a dict is still a record there; another dict is settings.
+            return is_numpy(value) or any(isinstance(one, Record) and string_keys(one) is None for one in inside)
+        case list() | tuple():
+            return any(isinstance(one, np.ndarray) or (isinstance(one, Record) and is_numpy(one)) for one in value)
+        case dict():
+            return any(isinstance(one, np.ndarray) for one in value.values())
+        case _:
+            return False
 
 
 def _is_settled(path: str, value: Any, found: Saved, policy: Policy, source: Source) -> bool:
