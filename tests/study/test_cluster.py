@@ -159,6 +159,7 @@ def test_a_driver_that_ends_leaves_no_work_running(balancer, tmp_path, cluster, 
             assert driver.poll() is None, log.read_text()
             time.sleep(0.2)
         driver.send_signal(signal_)
+        driver.wait(timeout=120)
     pids = [int(mark.name) for mark in marks.iterdir()]
     for _ in range(600):
         if not any(map(is_alive, pids)):
