@@ -123,7 +123,7 @@ class Quantize(Step):
             inputs = layer_inputs(policy, observations)
         if self.input != "per_tensor":
             first = next(index for index, layer in enumerate(policy.layers) if isinstance(layer, layers.Linear))
-            if first in todo:
+            if first in todo and inputs[first].ndim == 2:  # a convolution has one range for all
                 for sentence in told(policy, first, inputs[first]):
                     context.tell(f"quantize: {sentence}")
         if self.weight_bits == "auto":
