@@ -8,7 +8,6 @@ from tests.policies.compress.test_quantize import onnxruntime_dynamic
 
 from lilliput.policies import layers, reference
 from lilliput.policies.compress import Context, compress
-from lilliput.policies.compress.still import is_still
 from lilliput.policies.load import load_policy
 from lilliput.policies.policy import Policy
 
@@ -35,10 +34,17 @@ def decision(policy: Policy, x: np.ndarray) -> np.ndarray:
 
 
 def moved(policy: Policy, context: Context, recipe: str) -> float:
-    """Root mean square of what the recipe changes in actions, in units of their spread."""
-    x = context.observations(2048, draw=1)
-    before, after = decision(policy, x), decision(compress(policy, recipe, context), x)
-    return float(np.sqrt(np.square(before - after).mean()) / before.std())
+    """Root mean square of what the recipe changes in actions, in units of their spread: the median of three draws.
+
+    In one of them a walker may fall, into states that no calibration has seen.
+    """
+    small = compress(policy, recipe, context)
+    found = []
+    for draw in (1, 2, 3):
+        x = context.observations(2048, draw=draw)
+        before, after = decision(policy, x), decision(small, x)
+        found.append(float(np.sqrt(np.square(before - after).mean()) / before.std()))
+    return float(np.median(found))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -46,14 +52,7 @@ def test_each_refinement_of_quantization_moves_actions_less(public_policies: Pat
     policy, context = case(public_policies, name)
     best = "method='gptq', bias_correction=True, calibration='mse'"
     plain = moved(policy, context, "quantize(6, scheme='static')")
-    refined = moved(policy, context, f"quantize(6, {STATIC}, {best})")
-    first = next(n for n, layer in enumerate(policy.layers) if isinstance(layer, layers.Dense))
-    x = reference.layer_inputs(policy, context.observations(2048))[first]
-    if (is_still(x) & (x[0] != 0)).any():
-        # All get room for where the one that stood still may go: a range each is no longer finer than one for all.
-        assert refined < 1.5 * min(plain, 0.1)
-    else:
-        assert refined < min(plain, 0.15)
+    assert moved(policy, context, f"quantize(6, {STATIC}, {best})") < min(plain, 0.15)
     nearest = moved(policy, context, "quantize(4, scheme='weight_only', granularity='per_channel')")
     weights = moved(policy, context, f"quantize(4, scheme='weight_only', granularity='per_channel', {best})")
     assert weights < 0.5 * nearest
