@@ -14,11 +14,11 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.load import rl_zoo
 from lilliput.policies.load.actions import rebounded
-from lilliput.policies.load.answers import Answers, Bound
 from lilliput.policies.load.archive import read_archive
 from lilliput.policies.load.cleanrl import trained_on
 from lilliput.policies.load.lilliput import read_lilliput
 from lilliput.policies.load.onnx import read_onnx
+from lilliput.policies.load.options import Bound, Options
 from lilliput.policies.load.sb3_statistics import statistics_of
 from lilliput.policies.load.source import Source
 from lilliput.policies.load.stable_baselines3 import (
@@ -51,7 +51,7 @@ def _is_lilliput(data: bytes) -> bool:
 def _read_zip(source: Source) -> Policy:
     archive = read_archive(source.data, source.name)
     if is_stable_baselines3(archive):
-        return read_stable_baselines3(archive, source.answers)
+        return read_stable_baselines3(archive, source.options)
     if is_torchscript(archive):
         return read_torchscript(source, archive)
     if is_torch_zip(archive):
@@ -126,7 +126,7 @@ def load_policy(
         LilliputError: no such file, one that cannot be read, or a policy of a kind that Lilliput does not have.
     """
     worn = None if wrappers is None else tuple(format_wrapper(wrapper) for wrapper in parse_wrappers(wrappers))
-    answers = Answers(
+    options = Options(
         output,
         activation,
         action,
@@ -144,7 +144,7 @@ def load_policy(
     data = _read_file(path)
     # Numbers too large for float32 become infinite here and are refused by Policy.
     with np.errstate(all="ignore"):
-        policy = _dispatch(Source(data, name, path.parent, answers))
+        policy = _dispatch(Source(data, name, path.parent, options))
         side = rl_zoo.Side()
         notes: tuple[str, ...] = ()
         statistics = Path(normalizer) if normalizer is not None and normalizer is not False else None
@@ -162,8 +162,8 @@ def load_policy(
                 f"{name} has its normalizer inside, which cannot be left out; leave --no-normalizer away"
             )
         if rescale_action is not None:
-            policy = rebounded(policy, answers, name, moved=rescale_action)
-    if unused := answers.unused():
+            policy = rebounded(policy, options, name, moved=rescale_action)
+    if unused := options.unused():
         raise LilliputError(
             f"{name} needs no {' and no '.join(unused)} to be read; leave {'them' if len(unused) > 1 else 'it'} away"
         )

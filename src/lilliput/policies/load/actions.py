@@ -8,11 +8,11 @@ from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
-from lilliput.policies.load.answers import Answers
+from lilliput.policies.load.options import Options
 from lilliput.policies.policy import Policy
 
 
-def rebounded(policy: Policy, answers: Answers, name: str, *, moved: bool) -> Policy:
+def rebounded(policy: Policy, options: Options, name: str, *, moved: bool) -> Policy:
     """The policy with the action bounds that were answered: its actions moved to them, or left as they are and clipped.
 
     The critic, which judged actions in the old bounds, is gone.
@@ -25,7 +25,7 @@ def rebounded(policy: Policy, answers: Answers, name: str, *, moved: bool) -> Po
         raise LilliputError(f"{name} gives choices, which have no bounds; leave --rescale-action away")
     option = "--rescale-action" if moved else "--no-rescale-action"
     lacks = f"gives actions in {spaces.describe(space)}, and {option} needs the bounds of the environment's actions"
-    found, _ = answers.action_space(space.size, name, lacks=lacks)
+    found, _ = options.action_space(space.size, name, lacks=lacks)
     low, high = (bound.reshape(space.shape) for bound in (found.low, found.high))
     if np.array_equal(low, space.low) and np.array_equal(high, space.high):
         raise LilliputError(

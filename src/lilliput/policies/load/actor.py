@@ -10,7 +10,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
-from lilliput.policies.load.answers import action_head
+from lilliput.policies.load.options import action_head
 from lilliput.policies.load.source import Source
 from lilliput.policies.play.wrappers import Atari, FrameStack, TransposeImage, format_wrapper
 from lilliput.policies.policy import Policy, Provenance
@@ -45,7 +45,7 @@ def vector_policy(
 
     Args:
         stack: from the raw observation to the last Linear layer.
-        action: a key of `answers.ACTIONS`: how its outputs become the action; the bounds of real ones are asked for.
+        action: a key of `options.ACTIONS`: how its outputs become the action; the bounds of real ones are asked for.
         source: what is read.
         said: framework, algorithm, guesses.
         unbounded: of formats whose programs leave the action to the environment: a sentence that says so, where no
@@ -60,10 +60,10 @@ def vector_policy(
     if action == "discrete":
         provenance = dataclasses.replace(said, guesses=guesses)
         return Policy(space, spaces.Discrete(n), (*stack, layers.ArgmaxAction((n,))), provenance)
-    if unbounded and source.answers.given_space(n, source.name) is None:
+    if unbounded and source.options.given_space(n, source.name) is None:
         bounds, origin = spaces.Box((n,), np.asarray(-np.inf), np.asarray(np.inf)), unbounded
     else:
-        bounds, origin = source.answers.action_space(n, source.name)
+        bounds, origin = source.options.action_space(n, source.name)
     provenance = dataclasses.replace(said, guesses=(*guesses, origin))
     return Policy(space, bounds, (*stack, *action_head(action, bounds, source.name)), provenance)
 
@@ -74,7 +74,7 @@ def unit_policy(stack: Sequence[Layer], source: Source, said: Provenance, senten
     Raises:
         LilliputError: no bounds were given. Infinite ones leave the outputs as they are.
     """
-    space, origin = source.answers.action_space(n_outputs(stack), source.name)
+    space, origin = source.options.action_space(n_outputs(stack), source.name)
     tail: list[Layer] = []
     guesses = (*said.guesses, UNBOUNDED, origin)
     if np.isfinite([space.low, space.high]).all():

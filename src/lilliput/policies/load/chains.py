@@ -16,8 +16,8 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
 from lilliput.policies.load.actor import convention, vector_policy
-from lilliput.policies.load.answers import ACTIONS, ACTIVATIONS
 from lilliput.policies.load.layout import Layout, linear
+from lilliput.policies.load.options import ACTIONS, ACTIVATIONS
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
 from lilliput.policies.load.vecnormalize import Normalizer, Statistics, standardize
@@ -55,13 +55,13 @@ class Chain:
 def _read(chain: Chain, saved: Saved, source: Source) -> Policy:
     state, name = saved.arrays, saved.name
     guesses: list[str] = []
-    hidden, action = source.answers.take("activation"), source.answers.take("action")
+    hidden, action = source.options.take("activation"), source.options.take("action")
     if _is_known_by_names(chain) and action is None:
         _check_actor(chain, saved)
     units = tuple(state[f"{key}.weight"].shape[0] for key in chain.linear[:-1] if f"{key}.weight" in state)
     known = not chain.units or units in chain.units
     if not known or chain.activation is None or chain.action is None:
-        activation, head = source.answers.hidden_and_action(name)
+        activation, head = source.options.hidden_and_action(name)
     else:
         activation, head = ACTIVATIONS[hidden or chain.activation], action or chain.action
         if hidden is None:

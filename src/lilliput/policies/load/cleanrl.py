@@ -17,9 +17,9 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
 from lilliput.policies.load.actor import UNBOUNDED, atari_policy, convention, n_outputs, vector_policy
-from lilliput.policies.load.answers import ACTIVATIONS, action_head
 from lilliput.policies.load.layout import Layout, linear, numbered
 from lilliput.policies.load.network import State
+from lilliput.policies.load.options import ACTIVATIONS, action_head
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
 from lilliput.policies.policy import Policy, Provenance
@@ -79,9 +79,9 @@ def _ppo_continuous(saved: Saved, source: Source) -> Policy:
         activation, guess = _overruled(source, "tanh")
     else:
         known = "tanh in CleanRL's ppo_continuous_action.py"
-        activation, guess = source.answers.activation_layers(saved.name, known), ()
+        activation, guess = source.options.activation_layers(saved.name, known), ()
     stack = network.closed(saved.arrays, "actor_mean", activation, saved.name)
-    space, origin = source.answers.action_space(n_outputs(stack), saved.name, trained_on(source.folder.name))
+    space, origin = source.options.action_space(n_outputs(stack), saved.name, trained_on(source.folder.name))
     network.check_std(saved.arrays, "actor_logstd", space, saved.name)
     said = Provenance(
         framework=FRAMEWORK,
@@ -89,7 +89,7 @@ def _ppo_continuous(saved: Saved, source: Source) -> Policy:
         guesses=(*guess, _STATISTICS, UNBOUNDED, origin),
         action_std=network.action_std(saved.arrays, "actor_logstd", space),
     )
-    action = source.answers.take("action") or "continuous"
+    action = source.options.take("action") or "continuous"
     if action == "discrete":
         raise LilliputError(f"{saved.name} has the spread of real actions (actor_logstd); give another --action")
     return Policy(_vector(stack), space, (*stack, *action_head(action, space, saved.name)), said)
@@ -101,12 +101,12 @@ def _actor_critic(saved: Saved, source: Source) -> Policy:
     if _is_discrete(source, _last(saved.arrays, "actor"), formed=formed):
         activation, guesses = _overruled(source, "tanh")
         stack = network.closed(saved.arrays, "actor", activation, saved.name)
-        action = source.answers.take("action")
+        action = source.options.take("action")
         if action is None:
             guesses = (*guesses, "the action is taken to be one choice (Discrete)")
         said = Provenance(framework=FRAMEWORK, algorithm="PPO", guesses=guesses)
         return vector_policy(stack, action or "discrete", source, said)
-    activation, action = source.answers.hidden_and_action(saved.name, "tanh in CleanRL's and PPO-PyTorch's programs")
+    activation, action = source.options.hidden_and_action(saved.name, "tanh in CleanRL's and PPO-PyTorch's programs")
     stack = network.closed(saved.arrays, "actor", activation, saved.name)
     said = Provenance(framework="torch", algorithm="actor-critic", guesses=("its last layer is Linear",))
     return vector_policy(stack, action, source, said)
@@ -120,8 +120,8 @@ def _dqn(saved: Saved, source: Source) -> Policy:
         activation, guesses = _overruled(source, "relu")
         stack = network.closed(state, "network", activation, saved.name)
         said = Provenance(framework=FRAMEWORK, algorithm="DQN", guesses=guesses)
-        return vector_policy(stack, source.answers.take("action") or "discrete", source, said)
-    activation, action = source.answers.hidden_and_action(saved.name, "relu in CleanRL's dqn.py")
+        return vector_policy(stack, source.options.take("action") or "discrete", source, said)
+    activation, action = source.options.hidden_and_action(saved.name, "relu in CleanRL's dqn.py")
     stack = network.closed(state, "network", activation, saved.name)
     return vector_policy(stack, action, source, Provenance(framework="torch"))
 
@@ -191,7 +191,7 @@ def _last(state: State, prefix: str) -> int:
 
 def _overruled(source: Source, kind: str) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
     """The activation that was given, or the script's own and the sentence that says so."""
-    given = source.answers.take("activation")
+    given = source.options.take("activation")
     names = {"tanh": "Tanh", "relu": "ReLU"}
     guess = convention("the hidden activation", names[kind], "CleanRL's script")
     return ACTIVATIONS[given or kind], () if given else (guess,)

@@ -52,9 +52,9 @@ def read_chain(saved: Saved, source: Source) -> Policy:
                 f"the file's order is not the network's; {WAY_OUT}"
             )
     if len(names) == 1:
-        activation, action = (), source.answers.kind_of_action(saved.name)
+        activation, action = (), source.options.kind_of_action(saved.name)
     else:
-        activation, action = source.answers.hidden_and_action(saved.name)
+        activation, action = source.options.hidden_and_action(saved.name)
     prefixes, numbers = {name.rpartition(".")[0] for name in names}, [name.rpartition(".")[2] for name in names]
     if len(prefixes) == 1 and all(number.isdigit() for number in numbers):
         # A Sequential: its numbers say where an activation stands.

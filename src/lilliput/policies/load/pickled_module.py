@@ -58,7 +58,7 @@ def read_sequential(module: Module, source: Source) -> Policy:
             f"Linear; or {WAY_OUT}"
         )
     said = Provenance(framework="torch")
-    return vector_policy(stack, source.answers.kind_of_action(source.name), source, said)
+    return vector_policy(stack, source.options.kind_of_action(source.name), source, said)
 
 
 def child(module: Module, name: str, source: str) -> Module:

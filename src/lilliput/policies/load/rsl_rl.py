@@ -17,9 +17,9 @@ from lilliput.policies import spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
 from lilliput.policies.load.actor import n_outputs, vector_policy
-from lilliput.policies.load.answers import ACTIVATIONS
 from lilliput.policies.load.layout import WAY_OUT, Layout, numbered
 from lilliput.policies.load.network import State
+from lilliput.policies.load.options import ACTIVATIONS
 from lilliput.policies.load.rl_zoo import read_yaml
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
@@ -62,7 +62,7 @@ def _with_std(policy: Policy, state: State) -> Provenance:
 
 def _activation(source: Source) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
     """The activation that was given, or that of the run's params/agent.yaml, and a sentence that says so."""
-    if source.answers.activation is None:
+    if source.options.activation is None:
         config = read_yaml(source.folder / "params" / "agent.yaml")
         sections: list[Any] = [config.get(key) for key in ("actor", "student", "policy")]
         found = {
@@ -73,7 +73,7 @@ def _activation(source: Source) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
             if name not in ACTIVATIONS:
                 raise LilliputError(f"params/agent.yaml: activation is {text[:40]!r}; {WAY_OUT}")
             return ACTIVATIONS[name], (f"the hidden activation is {name}, as params/agent.yaml beside the file says",)
-    return source.answers.activation_layers(source.name, "elu by rsl_rl's default, params/agent.yaml says it"), ()
+    return source.options.activation_layers(source.name, "elu by rsl_rl's default, params/agent.yaml says it"), ()
 
 
 def is_of_two_numbers(saved: Saved) -> bool:

@@ -10,7 +10,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network, sb3_data
-from lilliput.policies.load.answers import ACTIVATIONS, Answers
+from lilliput.policies.load.options import ACTIVATIONS, Options
 
 _OURS = ("stable_baselines3", "sb3_contrib", "abc")
 _SUBCLASSES = (("imitation.policies.base", "FeedForward32Policy"), ("imitation.policies.base", "SAC1024Policy"))
@@ -23,7 +23,7 @@ class Saved:
     """What a zip holds, what the user says besides, and what the loader had to assume so far."""
 
     name: str
-    answers: Answers
+    options: Options
     data: dict[str, Any]
     state: dict[str, np.ndarray]
     kwargs: dict[str, Any]
@@ -38,9 +38,9 @@ class Saved:
             LilliputError: the policy's class is the user's own, and nothing names its activation.
         """
         given = self.kwargs.get("activation_fn")
-        if self.answers.activation is not None and (given is None or self.custom):
-            self.guesses.append(f"the hidden activation is not in the file: {self.answers.activation}, as given")
-            return self.answers.activation_layers(self.name)
+        if self.options.activation is not None and (given is None or self.custom):
+            self.guesses.append(f"the hidden activation is not in the file: {self.options.activation}, as given")
+            return self.options.activation_layers(self.name)
         if given is None:
             if self.custom:
                 raise LilliputError(

@@ -9,10 +9,10 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
-from lilliput.policies.load.answers import ACTIVATIONS
 from lilliput.policies.load.inert_numpy import is_numpy
 from lilliput.policies.load.inert_pickle import Global, Record, string_keys
 from lilliput.policies.load.layout import WAY_OUT
+from lilliput.policies.load.options import ACTIVATIONS
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
 from lilliput.policies.load.torch_file import Module
@@ -151,11 +151,11 @@ def _is_settled(path: str, value: Any, found: Saved, policy: Policy, source: Sou
             return _is_activation(key, value, used, contradicted)
         case bool():
             batch = any(name.endswith(("running_mean", "ra_mean")) for name in arrays)
-            return _is_switch(key, value, used, batch or source.answers.normalizer, contradicted)
+            return _is_switch(key, value, used, batch or source.options.normalizer, contradicted)
         case int() | float() if re.search(r"(?i)stack|histor", key) and value > 1:
             if policy.provenance.wrappers:
                 return True
-            if source.answers.wrappers is False:
+            if source.options.wrappers is False:
                 raise contradicted(
                     "; name what the environment does with --wrapper, such as --wrapper 'frame_stack(4)'"
                 )

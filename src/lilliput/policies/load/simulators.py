@@ -25,7 +25,7 @@ _STATISTICS = ("running_mean_std.running_mean", "running_mean_std.running_var")
 def _rl_games(head: str, keys: tuple[str, ...], saved: Saved, source: Source) -> Policy:
     """rl_games' player: clip((x - mean) / sqrt(var + 1e-5), -5, 5), and the action clipped to [-1, 1] and rescaled."""
     state, name = saved.arrays, saved.name
-    activation = source.answers.activation_layers(name, "elu in most configurations; mlp: activation says it")
+    activation = source.options.activation_layers(name, "elu in most configurations; mlp: activation says it")
     found, _ = network.sequential(state, f"{_NETWORK}.actor_mlp", activation, name)
     stack: list[Layer] = [*found, network.dense(state, f"{_NETWORK}.{head}", name)]
     guesses = ["the last activation (mu_activation) is not in the file: none, as by default in rl_games"]
@@ -44,7 +44,7 @@ def _rl_games(head: str, keys: tuple[str, ...], saved: Saved, source: Source) ->
 def _skrl(prefix: str, normalizer: str, saved: Saved, source: Source) -> Policy:
     """Skrl's Gaussian model: clip((x - mean) / (sqrt(var) + 1e-8), -5, 5), then the network."""
     state, name = saved.arrays, saved.name
-    activation = source.answers.activation_layers(name, "the run's configuration says it")
+    activation = source.options.activation_layers(name, "the run's configuration says it")
     if f"{prefix}policy_layer.weight" in state:
         found, _ = network.sequential(state, f"{prefix}net_container", activation, name)
         stack: list[Layer] = [*found, network.dense(state, f"{prefix}policy_layer", name)]
@@ -55,8 +55,8 @@ def _skrl(prefix: str, normalizer: str, saved: Saved, source: Source) -> Policy:
         mean, var = (network.double(state, f"{normalizer}.{key}", name) for key in ("running_mean", "running_variance"))
         stack = [network.standardize(mean, 1 / (np.sqrt(var) + 1e-8), CLIP), *stack]
         guesses.append("the normalizer's epsilon and clip are not in the file: 1e-8 and 5, as by default in skrl")
-    action = source.answers.take("action") or "continuous"
-    if source.answers.action is None:
+    action = source.options.take("action") or "continuous"
+    if source.options.action is None:
         guesses.append(convention("how the outputs become an action", "as they are", "skrl's output: ACTIONS"))
     said = Provenance(framework="skrl", algorithm="PPO", guesses=tuple(guesses))
     unbounded = "skrl clips no action by default: taken as it is" if action == "continuous" else ""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
-from lilliput.policies.load.answers import Answers
+from lilliput.policies.load.options import Options
 
 
 @final
@@ -15,20 +15,20 @@ class Source:
     Attributes:
         data: the file's bytes; name: the file as errors call it.
         folder: where it lies; what it refers to is looked for nowhere else.
-        answers: what the user says where the file is silent.
+        options: what the user says where the file is silent.
     """
 
     data: bytes
     name: str
     folder: Path
-    answers: Answers = field(default_factory=Answers)
+    options: Options = field(default_factory=Options)
 
     @property
     def output(self) -> str | None:
         """Which of its outputs is the action; None: by its name."""
-        return self.answers.take("output")
+        return self.options.take("output")
 
     @property
     def action(self) -> str | None:
         """How an output becomes an action, a key of ACTIONS; None: by what the file says."""
-        return self.answers.take("action")
+        return self.options.take("action")

@@ -9,8 +9,8 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network, sb3_data
-from lilliput.policies.load.answers import Answers
 from lilliput.policies.load.archive import Archive
+from lilliput.policies.load.options import Options
 from lilliput.policies.load.sb3_layout import Family, family_of
 from lilliput.policies.load.sb3_saved import Saved
 from lilliput.policies.load.sb3_statistics import Traces, traces
@@ -50,7 +50,7 @@ def is_stable_baselines3(archive: Archive) -> bool:
     return "data" in archive
 
 
-def read_stable_baselines3(archive: Archive, answers: Answers) -> Policy:
+def read_stable_baselines3(archive: Archive, options: Options) -> Policy:
     """The policy's deterministic actor, without an observation normalizer: that is saved elsewhere.
 
     Raises:
@@ -70,7 +70,7 @@ def read_stable_baselines3(archive: Archive, answers: Answers) -> Policy:
             f"{name}: {spaces.describe(observation_space)} -> {spaces.describe(action_space)} is not supported; "
             "allowed: observations Box or Dict, actions Box, Discrete or MultiDiscrete"
         )
-    saved = Saved(name, answers, data, state, sb3_data.policy_kwargs(data), observation_space, action_space, [])
+    saved = Saved(name, options, data, state, sb3_data.policy_kwargs(data), observation_space, action_space, [])
     _refuse_unsupported(saved)
     stack = _stack(saved, family_of(state, name))
     critic = _critic(saved)
@@ -97,7 +97,7 @@ def _wrappers(saved: Saved) -> tuple[str, ...]:
     if channels_first((*rest, channels)):
         return ()
     if channels_first((channels, *rest)):
-        if saved.answers.observation_shape() == (channels, *rest):
+        if saved.options.observation_shape() == (channels, *rest):
             return ()
         saved.guesses.append(CHANNELS_UNSAID)
     return (format_wrapper(TransposeImage()),)

@@ -29,7 +29,7 @@ _SCALED = "the action is clipped to [-1, 1] and moved to the bounds, as by defau
 
 def _read(prefix: str, head: Head, saved: Saved, source: Source) -> Policy:
     state, name = saved.arrays, saved.name
-    activation, action = source.answers.hidden_and_action(name, "relu by tianshou's default")
+    activation, action = source.options.hidden_and_action(name, "relu by tianshou's default")
     hidden, _ = network.sequential(state, f"{prefix}preprocess.model.model", activation, name)
     last = network.closed(state, f"{prefix}{'last' if head == 'last' else 'mu'}.model", activation, name)
     stack: list[Layer] = [*hidden, *last]

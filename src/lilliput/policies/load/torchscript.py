@@ -147,7 +147,7 @@ def _policy(source: Source, module: Module, code: Code, traced: tuple[int, ...] 
 
 
 def _given_shapes(source: Source) -> list[tuple[int, ...]]:
-    shape = source.answers.observation_shape()
+    shape = source.options.observation_shape()
     return [] if shape is None else [shape]
 
 

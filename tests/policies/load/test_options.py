@@ -7,7 +7,7 @@ import pytest
 
 from lilliput.errors import LilliputError
 from lilliput.policies.load import load_policy
-from lilliput.policies.load.answers import Answers
+from lilliput.policies.load.options import Options
 
 
 def test_an_answer_that_the_file_gives_itself_is_refused(example_policies: Path) -> None:
@@ -26,39 +26,39 @@ def test_an_answer_that_the_file_gives_itself_is_refused(example_policies: Path)
 )
 def test_answers_that_cannot_be(given: dict[str, object], message: str) -> None:
     with pytest.raises(LilliputError, match=message):
-        Answers(**given)  # pyright: ignore[reportArgumentType]
+        Options(**given)  # pyright: ignore[reportArgumentType]
 
 
 def test_what_is_asked_and_not_answered_names_the_option() -> None:
-    answers = Answers()
+    options = Options()
     with pytest.raises(LilliputError, match=r"'x.pt' does not say which activation .*; give --activation relu\|tanh"):
-        answers.activation_layers("'x.pt'")
+        options.activation_layers("'x.pt'")
     with pytest.raises(LilliputError, match=r"how its outputs become an action .*; give --action discrete"):
-        answers.kind_of_action("'x.pt'")
+        options.kind_of_action("'x.pt'")
     with pytest.raises(LilliputError, match=r"bounds of its 3 actions; name the environment with --env, or give"):
-        answers.action_space(3, "'x.pt'")
+        options.action_space(3, "'x.pt'")
 
 
 def test_bounds_are_one_number_or_one_an_action() -> None:
-    space, said = Answers(low=-2.0, high=(1.0, 2.0)).action_space(2, "'x.pt'")
+    space, said = Options(low=-2.0, high=(1.0, 2.0)).action_space(2, "'x.pt'")
     np.testing.assert_array_equal(space.low, [-2.0, -2.0])
     np.testing.assert_array_equal(space.high, [1.0, 2.0])
     assert said == "the bounds of the action are not in the file: as given"
     with pytest.raises(LilliputError, match="has 3 numbers; the policy has 2 actions"):
-        Answers(low=(0.0, 0.0, 0.0), high=1.0).action_space(2, "'x.pt'")
+        Options(low=(0.0, 0.0, 0.0), high=1.0).action_space(2, "'x.pt'")
     with pytest.raises(LilliputError, match="action_low is not below action_high"):
-        Answers(low=1.0, high=1.0).action_space(2, "'x.pt'")
+        Options(low=1.0, high=1.0).action_space(2, "'x.pt'")
 
 
 def test_bounds_of_the_environment() -> None:
-    answers = Answers(environment="Pendulum-v1")
-    space, said = answers.action_space(1, "'x.pt'")
+    options = Options(environment="Pendulum-v1")
+    space, said = options.action_space(1, "'x.pt'")
     assert (space.low.tolist(), space.high.tolist()) == ([-2.0], [2.0])
     assert said == "the bounds of the action are not in the file: those of Pendulum-v1"
     with pytest.raises(LilliputError, match="gives 2 actions; Pendulum-v1 takes Box"):
-        answers.action_space(2, "'x.pt'")
+        options.action_space(2, "'x.pt'")
     with pytest.raises(LilliputError, match=r"gives real actions; CartPole-v1 takes Discrete\(2\)"):
-        Answers(environment="CartPole-v1").action_space(1, "'x.pt'")
+        Options(environment="CartPole-v1").action_space(1, "'x.pt'")
 
 
 def test_wrappers_that_were_given_stand_instead_of_the_source_s(example_policies: Path) -> None:

@@ -35,8 +35,8 @@ Bound = float | Sequence[float]
 
 @final
 @dataclass
-class Answers:
-    """The answers, and which of them a reader has taken: one that nobody asked for is an error, not a decoration.
+class Options:
+    """The options, and which of them a reader has taken: one that nobody asked for is an error, not a decoration.
 
     Attributes:
         output: which output of an ONNX file is the action.
@@ -72,7 +72,7 @@ class Answers:
             raise LilliputError("one bound of the action is given; give both, action_low and action_high")
 
     def take(self, name: Literal["output", "activation", "action"]) -> str | None:
-        """An answer, or None where it was not given; it is taken then."""
+        """An option, or None where it was not given; it is taken then."""
         self.taken.add(name)
         return getattr(self, name)
 
