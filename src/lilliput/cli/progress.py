@@ -56,16 +56,17 @@ def _bar() -> Iterator[Report]:
 
 
 def _lines() -> Report:
-    started: dict[str, float] = {}
+    started: dict[str, tuple[float, int]] = {}
     last = 0.0
 
     def report(what: str, done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
-        begun = started.setdefault(what, now)
-        if now - max(last, begun) >= 2 and done > 0:
+        # What an interrupted run or an earlier step had done took none of the time seen here.
+        begun, already = started.setdefault(what, (now, done))
+        if now - max(last, begun) >= 2 and done > already:
             last = now
-            left = (now - begun) / done * (total - done)
+            left = (now - begun) / (done - already) * (total - done)
             click.echo(f"{what}: {done} of {total}, about {left:.0f} s left", err=True)
 
     return report
