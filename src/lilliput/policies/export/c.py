@@ -41,11 +41,11 @@ def write(
     check_name(name)
     source, integers = generate(policy)
     sizes = _Sizes(policy)
-    called = c_kernels.called(source.body + (integers.body if integers else ""))
+    kernels = source.kernels | (integers.kernels if integers else frozenset())
     texts = {
         f"{name}.h": _header(policy, source, integers, sizes, name),
         f"{name}.c": _source(policy, source, integers, name),
-        f"{name}_kernels.h": _kernels(called, name),
+        f"{name}_kernels.h": _kernels(kernels, name),
         f"{name}_selftest.c": selftest(source, name, observations, actions, tolerance),
         "Makefile": c_about.makefile(name),
         "README.md": c_about.readme(policy, source, _working(source, integers), _stack(policy, source, integers), name),
@@ -228,13 +228,13 @@ int {name}_act_in({name}_scratch *scratch, const {source.input_type} *observatio
 """
 
 
-def _kernels(called: Iterable[str], name: str) -> str:
+def _kernels(kernels: Iterable[str], name: str) -> str:
     return f"""\
 /* The kernels that this policy calls. Each is chosen for the processor that the compiler is told to build for. */
 #ifndef LILLIPUT_{name}_KERNELS_H
 #define LILLIPUT_{name}_KERNELS_H
 
-{c_kernels.bundle(called)}#endif
+{c_kernels.bundle(sorted(kernels))}#endif
 """
 
 

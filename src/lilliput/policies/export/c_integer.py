@@ -138,9 +138,9 @@ def integer_linear(writer: Writer, layer: layers.QuantizedDense, how: IntegerLay
         bias = "NULL" if layer.bias is None else writer.real(0, "bias", layer.bias)
         scale = f"{writer.real(1, 'weight_scale', layer.weight.scale)}, {step(layer.weight.scale)}"
         if _is_whole(layer):
-            writer.call(f"dense_to_floats({_given(writer, layer, codes)}, {name}_centre, {scale}, {bias}, {target})")
+            writer.call("dense_to_floats", f"{_given(writer, layer, codes)}, {name}_centre, {scale}, {bias}, {target}")
         else:
-            writer.call(f"dense_packed({_given(writer, layer, codes)}, 0, {scale}, 1.0f, {bias}, {target})")
+            writer.call("dense_packed", f"{_given(writer, layer, codes)}, 0, {scale}, 1.0f, {bias}, {target}")
         writer.x = target
         return
     kind = "dense" if _is_whole(layer) else "packed"
@@ -148,11 +148,11 @@ def integer_linear(writer: Writer, layer: layers.QuantizedDense, how: IntegerLay
     up = "" if _is_whole(layer) else f", {by.up}"
     given = f"{_given(writer, layer, codes)}{up}, {name}_requantize"
     if by.table is None:
-        writer.call(f"{kind}_to_codes({given}, {by.shift}, {by.low}, {by.high}, {target})")
+        writer.call(f"{kind}_to_codes", f"{given}, {by.shift}, {by.low}, {by.high}, {target}")
     else:
         found, table = by.table, f"{name}_table"
         writer.declare(f"const code_table {table} = {{{name}_first, {name}_steps, {found.shift}}};")
-        writer.call(f"{kind}_to_table({given}, {table}, {found.late}, {found.falling}, {found.low}, {target})")
+        writer.call(f"{kind}_to_table", f"{given}, {table}, {found.late}, {found.falling}, {found.low}, {target}")
     writer.x = target
 
 

@@ -37,7 +37,7 @@ def linear(writer: Writer, layer: layers.Linear) -> None:
         rows = layer.weight.shape[0]
         for part in constants(layer):
             writer.lines += [f"(void){writer.name}_{part}; /* all weights are zero */"] if part != "bias" else []
-        writer.call(f"only_bias({bias}, {rows}, {size // rows}, {target})")
+        writer.call("only_bias", f"{bias}, {rows}, {size // rows}, {target}")
     elif isinstance(layer, Quantized) and layer.input is not None:
         _integer(writer, layer, bias, target)
     elif isinstance(layer, Quantized):
@@ -47,10 +47,10 @@ def linear(writer: Writer, layer: layers.Linear) -> None:
         if is_image:
             writer.loop(
                 size // rows,
-                [f"scale_rows({target} + row * {rows}, {rows}, {scale}, {scale_step}, {bias});"],
+                [f"{writer.kernel('scale_rows', f'{target} + row * {rows}, {rows}, {scale}, {scale_step}, {bias}')};"],
             )
         else:
-            writer.call(f"scale_rows({target}, {rows}, {scale}, {scale_step}, {bias})")
+            writer.call("scale_rows", f"{target}, {rows}, {scale}, {scale_step}, {bias}")
     else:
         _floating(writer, layer, bias, target)
     writer.x = target
@@ -64,16 +64,20 @@ def _floating(writer: Writer, layer: layers.Linear, bias: str, target: str) -> N
 
         def convolve(shape: str, weight: str, one: bool) -> str:
             b, y = (_at_row(bias), f"{target} + row") if one else (bias, target)
-            return f"conv2d_f32(&{shape}, {weight}, {b}, {writer.x}, {y});"
+            return f"{writer.kernel('conv2d_f32', f'&{shape}, {weight}, {b}, {writer.x}, {y}')};"
 
         _convolution(writer, layer, stored, convolve, as_codes=False)
     elif stored.encoding == "indexed":
         after = "" if bias == "NULL" else f" + {bias}[row]"
-        multiply = f"{target}[row] = indexed_{_index(stored)}_f32({{}}, count, {writer.x}){after};"
-        _by_index(writer, stored, bits, [multiply], as_codes=False)
+
+        def multiply(values: str) -> list[str]:
+            product = writer.kernel(f"indexed_{_index(stored)}_f32", f"{values}, count, {writer.x}")
+            return [f"{target}[row] = {product}{after};"]
+
+        _by_index(writer, stored, bits, multiply, as_codes=False)
     else:
         kernel = f"{stored.encoding}_{kind}" if bits >= 16 else f"{stored.encoding}_{kind}_f32"
-        writer.call(f"{kernel}({_weight(writer, stored, bits)}, {bias}, {rows}, {width}, {writer.x}, {target})")
+        writer.call(f"{kernel}", f"{_weight(writer, stored, bits)}, {bias}, {rows}, {width}, {writer.x}, {target}")
 
 
 def _integer(writer: Writer, layer: Quantized, bias: str, target: str) -> None:
@@ -90,15 +94,20 @@ def _integer(writer: Writer, layer: Quantized, bias: str, target: str) -> None:
     if isinstance(layer, Convolution):
 
         def convolve(shape: str, weight: str, one: bool) -> str:
-            return f"conv2d_i8(&{shape}, {weight}, {codes}, {zero}, {around}, {last(one)});"
+            given = f"&{shape}, {weight}, {codes}, {zero}, {around}, {last(one)}"
+            return f"{writer.kernel('conv2d_i8', given)};"
 
         _convolution(writer, layer, stored, convolve, as_codes=True)
     elif stored.encoding == "indexed":
-        multiply = f"const int32_t sum = indexed_{_index(stored)}_i8({{}}, count, {codes}, {zero});"
-        _by_index(writer, stored, bits, [multiply, f"real_sums(&sum, 1, {last(True)});"], as_codes=True)
+
+        def multiply(values: str) -> list[str]:
+            product = writer.kernel(f"indexed_{_index(stored)}_i8", f"{values}, count, {codes}, {zero}")
+            return [f"const int32_t sum = {product};", f"{writer.kernel('real_sums', f'&sum, 1, {last(True)}')};"]
+
+        _by_index(writer, stored, bits, multiply, as_codes=True)
     else:
         weight = _weight(writer, stored, bits)
-        writer.call(f"{stored.encoding}_{kind}({weight}, {rows}, {width}, {codes}, {zero}, {last(False)})")
+        writer.call(f"{stored.encoding}_{kind}", f"{weight}, {rows}, {width}, {codes}, {zero}, {last(False)}")
 
 
 def _quantize_input(writer: Writer, layer: Quantized) -> tuple[str, str, str, str]:
@@ -115,7 +124,9 @@ def _quantize_input(writer: Writer, layer: Quantized) -> tuple[str, str, str, st
     else:
         zero, factor = f"{writer.name}_zero", f"{writer.name}_input_scale"
         writer.declare(f"int32_t {zero};", f"float {factor};")
-        writer.call(f"{factor} = quantize_dynamic({writer.x}, {n}, {top}, {codes}, &{zero})")
+        writer.lines.append(
+            f"{factor} = {writer.kernel('quantize_dynamic', f'{writer.x}, {n}, {top}, {codes}, &{zero}')};"
+        )
         around = zero
     taps = int(np.prod(layer.weight.shape[1:]))
     if taps * -signed_range(layer.weight.bits)[0] * largest > MAX_SUM:
@@ -134,19 +145,20 @@ def quantize_static(writer: Writer, range_: layers.StaticRange, codes: str) -> s
     zeros, stored = f"{name}_zero_point", stored_zero_point(range_)
     if stored.dtype != np.int32:
         kind = "u8" if stored.dtype == np.uint8 else "i16"
-        writer.call(f"widen_{kind}({zeros}, {zero_point.size}, {writer.need('zero_points', zero_point.size)})")
+        writer.call(f"widen_{kind}", f"{zeros}, {zero_point.size}, {writer.need('zero_points', zero_point.size)}")
         zeros = "scratch->zero_points"
     inverse = writer.real(2, "inverse_scale", range_.inverse_scale)
     kernel = "quantize_static" if _farthest(range_) <= NEAR_ZERO_POINT else "quantize_far"
     writer.call(
-        f"{kernel}({writer.x}, {n}, {inverse}, {step(range_.inverse_scale)}, "
-        f"{zeros}, {step(zero_point)}, {unsigned_max(range_.bits)}, {into})"
+        kernel,
+        f"{writer.x}, {n}, {inverse}, {step(range_.inverse_scale)}, "
+        f"{zeros}, {step(zero_point)}, {unsigned_max(range_.bits)}, {into}",
     )
     if is_table and writer.is_channels_last:
         channels, height, width = writer.in_shape
-        writer.call(f"look_up_image(observation, {channels}, {height * width}, {into}, {codes})")
+        writer.call("look_up_image", f"observation, {channels}, {height * width}, {into}, {codes}")
     elif is_table:
-        writer.call(f"look_up(observation, {int(np.prod(writer.in_shape))}, {into}, {codes})")
+        writer.call("look_up", f"observation, {int(np.prod(writer.in_shape))}, {into}, {codes}")
     return zeros
 
 
@@ -171,22 +183,26 @@ def _weight(writer: Writer, stored: StoredWeight, bits: int) -> str:
     return ", ".join([*parts, f"{writer.name}_mask"] if stored.encoding == "bitmask" else parts)
 
 
-def _by_index(writer: Writer, stored: StoredWeight, bits: int, lines: list[str], *, as_codes: bool) -> None:
-    """Nothing; writes a loop over rows; in `lines`, {} becomes a row's values and columns."""
+def _by_index(
+    writer: Writer, stored: StoredWeight, bits: int, multiply: Callable[[str], list[str]], *, as_codes: bool
+) -> None:
+    """Nothing; writes a loop over rows; `multiply` gives the statements for a row's values and columns."""
     longest = int(stored.row_lengths.max())
     values = f"{writer.name}_weight + first"
     body = [f"const size_t count = {writer.name}_row_lengths[row];"]
+
+    def decode(kernel: str, arguments: str, buffer: str) -> str:
+        target = writer.need(buffer, longest)
+        body.append(f"{writer.kernel(kernel, f'{arguments}, {target}')};")
+        return target
+
     if bits == 16:
-        body.append(f"half_to_float({values}, count, {writer.need('values', longest)});")
-        values = "scratch->values"
+        values = decode("half_to_float", f"{values}, count", "values")
     if bits < 8:
-        codes = writer.need("value_codes", longest)
-        body.append(f"unpack_codes({writer.name}_weight, {bits}, first, count, {codes});")
-        values = codes
+        values = decode("unpack_codes", f"{writer.name}_weight, {bits}, first, count", "value_codes")
     if bits <= 8 and not as_codes:
-        body.append(f"codes_to_float({values}, count, {writer.need('values', longest)});")
-        values = "scratch->values"
-    body += [line.format(f"{values}, {writer.name}_columns + first") for line in lines]
+        values = decode("codes_to_float", f"{values}, count", "values")
+    body += multiply(f"{values}, {writer.name}_columns + first")
     writer.declare("size_t first;")
     writer.lines.append("first = 0;")
     writer.loop(len(stored.row_lengths), [*body, "first += count;"])
@@ -215,11 +231,12 @@ def _convolution(
     decode, buffer = ("decode_codes", "row_codes") if as_codes else ("decode_floats", "row")
     block = writer.need(buffer, min(BLOCK_ROWS, outputs) * taps)
     mask = f"{name}_mask + row * {taps} / 8" if stored.encoding == "bitmask" else "NULL"
+    decoded = writer.kernel(decode, f"{bits}, {name}_weight, {mask}, first, {name}_shape.outputs * {taps}, {block}")
     writer.lines += [
         "first = 0;",
         f"for (row = 0; row < {outputs}; row += BLOCK_ROWS) {{",
         f"    {name}_shape.outputs = {outputs} - row < BLOCK_ROWS ? {outputs} - row : BLOCK_ROWS;",
-        f"    first += {decode}({bits}, {name}_weight, {mask}, first, {name}_shape.outputs * {taps}, {block});",
+        f"    first += {decoded};",
         f"    {write(f'{name}_shape', block, True)}",
         "}",
     ]

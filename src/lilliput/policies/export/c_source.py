@@ -32,7 +32,7 @@ class Source:
 
     Attributes:
         data: definitions of the constant arrays, by name.
-        body: the statements of one decision.
+        body: the statements of one decision; kernels: those that they call.
         scratch: working memory, (C type, name, length) in order.
         scratch_bytes: its size.
         table_bytes: of the tables that replace curved activations.
@@ -41,6 +41,7 @@ class Source:
 
     data: dict[str, str]
     body: str
+    kernels: frozenset[str]
     scratch: tuple[tuple[str, str, int], ...]
     scratch_bytes: int
     table_bytes: int
@@ -69,9 +70,10 @@ def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[
         if not checked and not isinstance(layer, layers.SelectInputs):
             _check_finite(writer)
             checked = True
-        writer.comment(f"{writer.name}: {describe(layer, writer.in_shape, writer.out_shape)}")
-        if index < until or _is_cut_off_by_codes(policy, index):
-            writer.lines[-1] = writer.lines[-1].replace(" */", ", within the codes */")
+        within_codes = index < until or _is_cut_off_by_codes(policy, index)
+        about = f"{writer.name}: {describe(layer, writer.in_shape, writer.out_shape)}"
+        writer.comment(f"{about}, within the codes" if within_codes else about)
+        if within_codes:
             continue
         for part, values in constants(layer).items():
             name = f"{writer.name}_{part}"
@@ -100,6 +102,7 @@ def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[
     return Source(
         data=data,
         body="".join(f"    {line}\n" if line else "\n" for line in [*writer.declarations, *writer.lines]),
+        kernels=frozenset(writer.kernels),
         scratch=scratch,
         scratch_bytes=sum(_BYTES[kind] * length for kind, _, length in scratch),
         table_bytes=table_bytes(in_integers),
@@ -114,8 +117,8 @@ def _check_finite(writer: Writer) -> None:
     n_actions = int(np.prod(spaces.action_shape(writer.policy.action_space)))
     writer.lines += [
         "",
-        f"if (!all_finite({writer.x}, {int(np.prod(writer.in_shape))})) {{",
-        f"    {fill}(action, {n_actions});",
+        f"if (!{writer.kernel('all_finite', f'{writer.x}, {int(np.prod(writer.in_shape))}')}) {{",
+        f"    {writer.kernel(fill, f'action, {n_actions}')};",
         "    return 1;",
         "}",
     ]
@@ -148,9 +151,9 @@ def _finish(writer: Writer) -> None:
     size = int(np.prod(writer.out_shape))
     if writer.is_channels_last:
         channels, height, width = writer.out_shape
-        writer.call(f"channels_first({writer.x}, {channels}, {height * width}, action)")
+        writer.call("channels_first", f"{writer.x}, {channels}, {height * width}, action")
     else:
-        writer.call(f"copy_floats({writer.x}, {size}, action)")
+        writer.call("copy_floats", f"{writer.x}, {size}, action")
 
 
 def _write(writer: Writer, layer: Layer) -> None:
@@ -162,54 +165,55 @@ def _write(writer: Writer, layer: Layer) -> None:
         case layers.SelectInputs(indices=indices):
             target = writer.target(indices.size)
             if "mask" in constants(layer):
-                writer.call(f"select_inputs_mask({name}_mask, {indices[-1] + 1}, {writer.x}, {target})")
+                writer.call("select_inputs_mask", f"{name}_mask, {indices[-1] + 1}, {writer.x}, {target}")
             else:
                 kind = "u8" if indices[-1] < 256 else "u16"
-                writer.call(f"select_inputs_{kind}({name}_indices, {indices.size}, {writer.x}, {target})")
+                writer.call(f"select_inputs_{kind}", f"{name}_indices, {indices.size}, {writer.x}, {target}")
             writer.x = target
         case layers.Standardize():
             mean, scale = writer.real(0, "mean", layer.mean), writer.real(1, "scale", layer.scale)
             target = writer.x if writer.x != "observation" else writer.target(n)
             steps = step(layer.mean), step(layer.scale)
-            writer.call(f"standardize({writer.x}, {n}, {mean}, {steps[0]}, {scale}, {steps[1]}, {target})")
+            writer.call("standardize", f"{writer.x}, {n}, {mean}, {steps[0]}, {scale}, {steps[1]}, {target}")
             writer.x = target
             if np.isfinite(layer.clip).any():
-                writer.call(f"limit({writer.x}, {n}, {writer.real(2, 'clip', layer.clip)}, {step(layer.clip)})")
+                writer.call("limit", f"{writer.x}, {n}, {writer.real(2, 'clip', layer.clip)}, {step(layer.clip)}")
         case layers.Dense() | layers.QuantizedDense() | layers.Conv2d() | layers.QuantizedConv2d():
             linear(writer, layer)
         case layers.Flatten():
             pass
         case layers.LayerNorm():
             weight, bias = writer.real(0, "weight", layer.weight), writer.real(1, "bias", layer.bias)
-            writer.call(f"layer_norm({writer.in_place()}, {n}, {weight}, {bias}, {real(layer.epsilon)})")
+            writer.call("layer_norm", f"{writer.in_place()}, {n}, {weight}, {bias}, {real(layer.epsilon)}")
         case layers.Relu():
-            writer.call(f"relu({writer.in_place()}, {n})")
+            writer.call("relu", f"{writer.in_place()}, {n}")
         case layers.Tanh() | layers.SquashAction():
-            writer.call(f"tanh_all({writer.in_place()}, {n})")
+            writer.call("tanh_all", f"{writer.in_place()}, {n}")
         case layers.Sigmoid():
-            writer.call(f"sigmoid({writer.in_place()}, {n})")
+            writer.call("sigmoid", f"{writer.in_place()}, {n}")
         case layers.Elu():
-            writer.call(f"elu({writer.in_place()}, {n}, {real(layer.alpha)})")
+            writer.call("elu", f"{writer.in_place()}, {n}, {real(layer.alpha)}")
         case layers.LeakyRelu():
-            writer.call(f"leaky_relu({writer.in_place()}, {n}, {real(layer.slope)})")
+            writer.call("leaky_relu", f"{writer.in_place()}, {n}, {real(layer.slope)}")
         case layers.Silu():
-            writer.call(f"silu({writer.in_place()}, {n})")
+            writer.call("silu", f"{writer.in_place()}, {n}")
         case layers.Gelu():
-            writer.call(f"gelu({writer.in_place()}, {n})")
+            writer.call("gelu", f"{writer.in_place()}, {n}")
         case layers.HardTanh():
-            writer.call(f"hard_tanh({writer.in_place()}, {n}, {real(layer.low)}, {real(layer.high)})")
+            writer.call("hard_tanh", f"{writer.in_place()}, {n}, {real(layer.low)}, {real(layer.high)}")
         case layers.RescaleAction():
             scale, offset = writer.real(0, "scale", layer.scale), writer.real(1, "offset", layer.offset)
             steps = step(layer.scale), step(layer.offset)
-            writer.call(f"rescale({writer.in_place()}, {n}, {scale}, {steps[0]}, {offset}, {steps[1]})")
+            writer.call("rescale", f"{writer.in_place()}, {n}, {scale}, {steps[0]}, {offset}, {steps[1]}")
         case layers.ClipAction():
             low, high = writer.real(0, "low", layer.low), writer.real(1, "high", layer.high)
             steps = step(layer.low), step(layer.high)
-            writer.call(f"clip({writer.in_place()}, {n}, {low}, {steps[0]}, {high}, {steps[1]})")
+            writer.call("clip", f"{writer.in_place()}, {n}, {low}, {steps[0]}, {high}, {steps[1]}")
         case layers.ArgmaxAction(sizes=sizes):
             starts = np.cumsum((0, *sizes[:-1]))
             for group, (start, length) in enumerate(zip(starts, sizes, strict=True)):
-                writer.call(f"action[{group}] = argmax({writer.x}{f' + {start}' if start else ''}, {length})")
+                at = f"{writer.x} + {start}" if start else writer.x
+                writer.lines.append(f"action[{group}] = {writer.kernel('argmax', f'{at}, {length}')};")
         case _:
             assert_never(layer)
 

@@ -39,6 +39,7 @@ class Writer:
         is_channels_last: whether they are an image with its channels last, as convolutions work.
         name: what the constants of the current layer start with.
         index: of the current layer.
+        kernels: those that are called.
         table_for: index of a layer that quantizes bytes; until there, the layers work on every byte there is, which
             makes the table of their codes. -1 where there is none.
     """
@@ -51,6 +52,7 @@ class Writer:
     lines: list[str] = field(default_factory=list)
     declarations: list[str] = field(default_factory=list)
     scratch: dict[str, int] = field(default_factory=dict)
+    kernels: set[str] = field(default_factory=set)
     table_for: int = -1
 
     def __post_init__(self) -> None:
@@ -63,10 +65,10 @@ class Writer:
             self.table_for = _quantizes_bytes(self.policy)
             if self.table_for >= 0 and size > EVERY_BYTE:
                 self.comment(f"what layer{self.table_for} gets for every byte there is: a table for the observation")
-                self.call(f"every_byte({self.need('a', EVERY_BYTE)})")
+                self.call("every_byte", f"{self.need('a', EVERY_BYTE)}")
             else:
                 self.table_for = -1
-                self.call(f"bytes_to_float(observation, {size}, {self.need('a', size)})")
+                self.call("bytes_to_float", f"observation, {size}, {self.need('a', size)}")
             self.x = "scratch->a"
 
     @property
@@ -79,9 +81,14 @@ class Writer:
         """The shape of the current layer's output."""
         return (EVERY_BYTE,) if self.index < self.table_for else self.shapes[self.index + 1]
 
-    def call(self, text: str) -> None:
-        """Nothing; writes a statement."""
-        self.lines.append(f"{text};")
+    def kernel(self, name: str, arguments: str) -> str:
+        """The call of a kernel, whose file becomes part of the artifact."""
+        self.kernels.add(name)
+        return f"{name}({arguments})"
+
+    def call(self, name: str, arguments: str) -> None:
+        """Nothing; writes the call of a kernel as a statement."""
+        self.lines.append(f"{self.kernel(name, arguments)};")
 
     def comment(self, text: str) -> None:
         """Nothing; writes a comment after an empty line."""
@@ -111,7 +118,7 @@ class Writer:
         """The current buffer, which may be written; a copy where it is the caller's observation."""
         if self.x == "observation":
             size = int(np.prod(self.in_shape))
-            self.call(f"copy_floats(observation, {size}, {self.need('a', size)})")
+            self.call("copy_floats", f"observation, {size}, {self.need('a', size)}")
             self.x = "scratch->a"
         return self.x
 
@@ -119,7 +126,7 @@ class Writer:
         """The name of a float array, decoded into working memory first where it is stored as half precision."""
         name = f"{self.name}_{part}"
         if values.dtype == np.float16:
-            self.call(f"half_to_float({name}, {values.size}, {self.need(f'real_{slot}', values.size)})")
+            self.call("half_to_float", f"{name}, {values.size}, {self.need(f'real_{slot}', values.size)}")
             return f"scratch->real_{slot}"
         return name
 
@@ -134,7 +141,7 @@ class Writer:
         if channels > 1 and height * width > 1:
             size = channels * height * width
             target = self.need("b" if self.x == "scratch->a" else "a", size)
-            self.call(f"channels_{'last' if last else 'first'}({self.x}, {channels}, {height * width}, {target})")
+            self.call(f"channels_{'last' if last else 'first'}", f"{self.x}, {channels}, {height * width}, {target}")
             self.x = target
 
 

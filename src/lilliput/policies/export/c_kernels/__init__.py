@@ -5,17 +5,11 @@ from collections.abc import Iterable
 from importlib.resources import files
 
 _INCLUDE = re.compile(r'^#include "(\w+\.h)"\n', re.MULTILINE)
-_CALL = re.compile(r"\b(\w+)\(")
 
 
 def names() -> frozenset[str]:
     """Every kernel; its file is `<name>.h` and holds the function of that name."""
     return frozenset(entry.name[:-2] for entry in files(__name__).iterdir() if entry.name.endswith(".h"))
-
-
-def called(code: str) -> list[str]:
-    """The kernels that a piece of C calls."""
-    return sorted(set(_CALL.findall(code)) & names())
 
 
 def bundle(wanted: Iterable[str]) -> str:
