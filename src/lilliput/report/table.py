@@ -1,4 +1,4 @@
-"""Rows as a table for the terminal (100 columns), as Markdown, and as JSON data."""
+"""Rows as a table for the terminal (80 columns), as Markdown, and as JSON data."""
 
 import dataclasses
 import functools
@@ -18,7 +18,8 @@ from lilliput.sums import mean
 
 Cells = tuple[str, ...]
 
-WIDTH = 100
+WIDTH = 80
+_INDENT = 2
 EARLY = "early"
 """Episodes that ended by themselves, as by a fall, before a limit of steps; of how many."""
 
@@ -30,7 +31,7 @@ COSTS: Cells = ("recipe", "file", "weights", "nonzero", "MACs", "p50", "p95", "p
 
 
 def text(rows: Sequence[Row]) -> str:
-    """Both tables in at most 100 columns; a long recipe takes several lines."""
+    """Both tables in at most 80 columns."""
     shown = _shown(rows)
     tables = [aligned(_of(shown, KEPT), [_of(shown, kept_cells(row)) for row in rows])]
     measured = [row for row in rows if row.status == "done" and row.model_bytes is not None]
@@ -65,32 +66,45 @@ def _of(shown: Sequence[bool], cells: Cells) -> Cells:
 
 
 def aligned(header: Cells, body: Sequence[Cells]) -> str:
-    """The table as text in at most 100 columns; the first takes several lines where it is long."""
-    widths = [max(len(line[i]) for line in (header, *body)) for i in range(len(header))]
-    room = WIDTH - sum(widths[1:]) - len(widths[1:])
-    widths[0] = min(widths[0], room)
-    lines = [header, tuple("-" * width for width in widths)]
-    for first, *rest in body:
-        folded = _folded(first, widths[0])
-        lines += [(folded[0], *rest), *((line, *("" for _ in rest)) for line in folded[1:])]
-    padded = [
-        " ".join(
-            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
-        )
-        for line in lines
-    ]
-    return "\n".join(line.rstrip() for line in padded)
+    """The table as text in at most 80 columns: columns that do not fit make a table of their own, below.
 
-
-def _folded(text: str, width: int) -> list[str]:
-    """Lines of at most that width; a parameter too long for one breaks after its equals sign.
-
-    >>> _folded('prune_units(ratio=0.3, importance="optimal_brain_surgeon")', 29)
-    ['prune_units(ratio=0.3,', '  importance=', '  "optimal_brain_surgeon")']
+    What a row is called stands before its numbers where there is room, else above them.
     """
-    words = (word if len(word) < width - 2 else word.replace("=", "= ", 1) for word in text.split(" "))
-    lines = textwrap.wrap(" ".join(words), width, subsequent_indent="  ", break_on_hyphens=False)
-    return lines or [""]
+    widths = [max(len(line[i]) for line in (header, *body)) for i in range(len(header))]
+    return "\n\n".join(_part(header, body, widths, columns) for columns in _fitting(widths))
+
+
+def _fitting(widths: Sequence[int]) -> list[list[int]]:
+    """The columns after the first, in order, in as few groups as fit in a line beside an indent."""
+    groups: list[list[int]] = []
+    taken = WIDTH
+    for column, width in enumerate(widths[1:], start=1):
+        if taken + 1 + width > WIDTH:
+            groups.append([])
+            taken = _INDENT
+        groups[-1].append(column)
+        taken += 1 + width
+    return groups
+
+
+def _part(header: Cells, body: Sequence[Cells], widths: Sequence[int], columns: Sequence[int]) -> str:
+    room = WIDTH - sum(1 + widths[column] for column in columns)
+    left = max((len(line[0]) for line in (header, *body) if len(line[0]) <= room), default=_INDENT)
+    lines = []
+    for line in (header, ("-" * left, *("-" * width for width in widths[1:])), *body):
+        inside = line[0] if len(line[0]) <= left else ""
+        above = [] if inside or not line[0] else _folded(line[0])
+        lines += [*above, " ".join([inside.ljust(left), *(line[i].rjust(widths[i]) for i in columns)])]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _folded(text: str) -> list[str]:
+    """Lines of at most 80 columns, broken between words.
+
+    >>> _folded("prune_units(ratio=0.5, importance='activation') | quantize(scheme='weight_only', weight_bits=4)")[1]
+    '  weight_bits=4)'
+    """
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def remarks(rows: Sequence[Row]) -> list[str]:
@@ -103,6 +117,10 @@ def remarks(rows: Sequence[Row]) -> list[str]:
             needed = row.verdict.episodes_needed
             plan = f"about {needed:,} episodes would decide" if needed else "no number of episodes would decide"
             found.append(f"{name(row)}: undecided after {row.n_episodes}; {plan}")
+    if any(row.verdict is not None and row.verdict.status == "undecided" for row in rows):
+        found.append(
+            'verdicts stand on "at least", a bound for any shape of returns; the bracket takes means as normal'
+        )
     lines = (*found, *warnings(rows), *(f"not measured: {note}" for note in notes(rows)))
     return [printable(line) for line in lines]
 
