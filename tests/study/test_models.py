@@ -16,6 +16,8 @@ from lilliput.study import document, plan
 from lilliput.study.run import artifact_name, run
 from lilliput.study.workspace import Workspace
 
+PARTS = ("held_out", "whole")
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
@@ -68,3 +70,23 @@ def _two_tasks():
 def test_a_task_that_no_verdict_fits_is_refused(place):
     with pytest.raises(LilliputError, match="no task for it is named"):
         plan.plan(written(place, [f'classification("{place}")']))
+
+
+def test_cells_of_one_artifact_stand_together_so_that_it_is_opened_once(place):
+    tasks = [f'perplexity(text="{place}/one.txt", windows={n}, tokens=32)' for n in (5, 6)]
+    cells = [cell for cell in plan.plan(written(place, tasks)).cells if cell.recipe]
+    assert [artifact_name(cell) for cell in cells[::2]] == [artifact_name(cell) for cell in cells[1::2]]
+    assert [cell.task.id for cell in cells] == tasks * 4
+    assert len({artifact_name(cell) for cell in cells}) == 4
+
+
+def test_no_task_is_asked_what_the_recipe_calibrated_on_whichever_task_the_artifact_was_made_for(place):
+    tasks = [f'perplexity(text="{place}/one.txt", windows=6, tokens=32, part="{part}")' for part in PARTS]
+    planned = plan.plan(written(place, tasks))
+    here = Workspace(place / "overlap")
+    for subject in planned.subjects.values():
+        planned.wing.keep(subject, here)
+    pair = [cell for cell in planned.cells if cell.recipe][:2]
+    records = [run(cell, here.folder, lambda *_: None) for cell in pair]
+    assert [record.status for record in records] == ["done", "failed"]
+    assert "also stands in the calibration source" in records[1].reason

@@ -29,8 +29,10 @@ class Answers(Meter):
         found = []
         for bench in room.benches:
             told = None if room.progress is None else _untitled(room.progress)
-            items = tuple(map(int, bench.cell.items))
-            values = experiment.measure(bench.folder, parse_task(bench.cell.task.id), items, told)
+            items, task = tuple(map(int, bench.cell.items)), parse_task(bench.cell.task.id)
+            # Here too: an artifact that was made for one task is asked others.
+            experiment.check_sources(bench.cell.recipe, [task])
+            values = experiment.measure(bench.folder, task, items, told)
             method = f"measured: {bench.cell.task.id}, asked of the {bench.cell.format} artifact"
             found.append((Measurement(ITEM_SCORE, tuple(map(float, values)), method, conditions()),))
         return found

@@ -5,19 +5,21 @@ Items are numbers of a task's own items, so that two models are paired where tas
 
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
 
 from lilliput.errors import LilliputError
+from lilliput.models import data
 from lilliput.models.compress import Context, compress, parse
-from lilliput.models.export import Artifact, export, open_artifact, read_artifact
+from lilliput.models.export import MANIFEST, Artifact, check, export, open_artifact, read_artifact
 from lilliput.models.library import transformers
 from lilliput.models.model import Graph, Model, Module
 from lilliput.models.session import OnnxSession, Session, TorchSession, open_session
 from lilliput.models.task import Task
-from lilliput.models.text import Tokenizer
+from lilliput.models.text import MADE, Tokenizer
 
 Progress = Callable[[str, int, int], None]
 
@@ -42,7 +44,13 @@ def check_sources(recipe: str, tasks: Sequence[Task]) -> None:
     for step in parse(recipe):
         for source in step.sources:
             for task in tasks:
-                task.check_source(source)
+                _check_source(task, source, task.data_digest, "" if source in MADE else data.digest(source))
+
+
+@lru_cache(maxsize=256)
+def _check_source(task: Task, source: str, *digests: str) -> None:
+    del digests  # what tells whether the files are still the same
+    task.check_source(source)
 
 
 def build(
@@ -94,8 +102,26 @@ def item_s(model: Model, task: Task) -> float:
     return (time.perf_counter() - start) / n
 
 
+def is_sound(folder: Path) -> bool:
+    """Whether the artifact gives its golden answers."""
+    try:
+        check(folder, opened(folder)[1])
+    except LilliputError:
+        return False
+    return True
+
+
 def opened(folder: Path) -> tuple[Model, Session]:
-    """An artifact as those who get it have it: what it answers with, and how it is to be asked."""
+    """An artifact as those who get it have it: what it answers with, and how it is to be asked.
+
+    The last one stays open: a study asks all of its tasks one after the other.
+    """
+    return _opened(folder, (folder / MANIFEST).stat().st_mtime_ns if (folder / MANIFEST).exists() else 0)
+
+
+@lru_cache(maxsize=1)
+def _opened(folder: Path, changed: int) -> tuple[Model, Session]:
+    del changed
     artifact, session = read_artifact(folder), open_artifact(folder)
     tokenizer = None
     if (folder / "tokenizer.json").exists():

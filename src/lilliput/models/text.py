@@ -6,7 +6,7 @@ tells whether what is judged occurs in what calibrates.
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -43,9 +43,19 @@ _RUN = 60
 @final
 @dataclass(frozen=True, eq=False)
 class Tokenizer:
-    """Text to tokens and back; `library`: transformers' own PreTrainedTokenizerFast, which exports write."""
+    """Text to tokens and back; two are the same where their `digest` is, so that a text is cut once for many models.
+
+    Attributes:
+        library: transformers' own PreTrainedTokenizerFast, which exports write.
+    """
 
     library: Any
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tokenizer) and self.digest == other.digest
 
     @property
     def bos(self) -> int | None:
@@ -62,7 +72,7 @@ class Tokenizer:
         """How many tokens there are."""
         return len(self.library)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 of what it does."""
         text = self.library.backend_tokenizer.to_str()
@@ -140,28 +150,14 @@ def windows_of(
     """Every window of that part of a text file, tokenized once in a process."""
     path = locate(name)
     status = path.stat()
-    tokens = _tokens(_Kept(tokenizer), path, part, status.st_size, status.st_mtime_ns)
+    tokens = _tokens(tokenizer, path, part, status.st_size, status.st_mtime_ns)
     return windows(tokens, length, tokenizer.bos if bos else None)
 
 
-@final
-class _Kept:
-    """A tokenizer that is the same as another where its digest is."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer, self.digest = tokenizer, tokenizer.digest
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Kept) and self.digest == other.digest
-
-
 @lru_cache(maxsize=16)
-def _tokens(kept: _Kept, path: Path, part: Part, size: int, changed: int) -> np.ndarray:
+def _tokens(tokenizer: Tokenizer, path: Path, part: Part, size: int, changed: int) -> np.ndarray:
     del size, changed  # what tells whether the file is still the same
-    found = tokens_of(kept.tokenizer, read_text(str(path), part))
+    found = tokens_of(tokenizer, read_text(str(path), part))
     found.flags.writeable = False
     return found
 

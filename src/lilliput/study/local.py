@@ -1,5 +1,6 @@
 """Cells on this machine's cores: as many processes as asked, each record kept as soon as it is there."""
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from lilliput.record import Cell, Record
 from lilliput.study import timing
 from lilliput.study.executor import Executor
 from lilliput.study.processes import Job, run_jobs
-from lilliput.study.run import record_of, run
+from lilliput.study.run import artifact_name, record_of, run
 from lilliput.study.wing import Progress
 
 
@@ -41,10 +42,15 @@ class Local(Executor):
             for cell in cells:
                 yield run(cell, folder, progress)
             return
-        jobs = [Job((cell,)) for cell in cells]
-        for done, (record,) in enumerate(run_jobs(jobs, folder, self.workers, self.timeout), 1):
-            progress("cells", done, len(jobs))
-            yield record
+        # Neighbours of one artifact go together: it is made once, and stays open in the process that judges it.
+        jobs = [
+            Job(tuple(alike)) for _, alike in itertools.groupby(cells, lambda cell: (cell.target, artifact_name(cell)))
+        ]
+        done = 0
+        for records in run_jobs(jobs, folder, self.workers, self.timeout):
+            done += len(records)
+            progress("cells", done, len(cells))
+            yield from records
 
 
 def time_all(cells: Sequence[Cell], folder: Path, timeout: float | None) -> Iterator[Record]:

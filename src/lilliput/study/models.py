@@ -165,13 +165,9 @@ class Models(Wing):
 
     def is_sound(self, folder: Path) -> bool:
         """See `Wing.is_sound`."""
-        from lilliput.models.export import check
+        from lilliput.models import experiment
 
-        try:
-            check(folder)
-        except LilliputError:
-            return False
-        return True
+        return experiment.is_sound(folder)
 
     def floor(self, cell: Cell, progress: Progress) -> tuple[Measurement, ...]:
         """What an answer by chance would have."""

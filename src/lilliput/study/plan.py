@@ -2,7 +2,8 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -84,12 +85,24 @@ def plan(study: Study) -> Plan:
         for cell in (*baselines, *candidates)
         if target != "host" and any(cell.format in meter.FORMATS for meter in wing.meters if meter.ON_TARGET)
     ]
-    cells = (*floors, *baselines, *meanings, *candidates, *counted)
+    cells = (*floors, *_side_by_side(wing, baselines), *meanings, *_side_by_side(wing, candidates), *counted)
     if not candidates:
         raise LilliputError(f"{study.at('recipes')}: nothing to do; " + ("; ".join(notes) or "everything is excluded"))
     asked = timing.asked(study.quantities, wing.meters)
     timed = [(cell, timing.cell_of(cell, asked)) for cell in (*baselines, *candidates)] if asked else []
     return Plan(wing, subjects, cells, tuple(timed), tuple(notes), tuple(caveats))
+
+
+def _side_by_side(wing: Wing, cells: Iterable[Cell]) -> Iterator[Cell]:
+    """The cells; where an artifact serves every task, those of one stand together, so that it is opened once."""
+    if wing.CALIBRATES_ON_TASK:
+        yield from cells
+        return
+    found: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        found[cell.subject, cell.recipe, cell.format, cell.compression_seed].append(cell)
+    for alike in found.values():
+        yield from alike
 
 
 def floor_of(wing: Wing, cell: Cell) -> Cell:

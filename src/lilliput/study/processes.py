@@ -30,7 +30,7 @@ _POLL_S = 3600.0
 @final
 @dataclass(frozen=True)
 class Job:
-    """Cells that run together: one of returns and sizes, or a group that is timed in turns."""
+    """Cells that run together: those of one artifact, or a group that is timed in turns."""
 
     cells: tuple[Cell, ...]
     timed: bool = False
@@ -39,7 +39,12 @@ class Job:
         """The cells' records, which stand in the folder too."""
         if self.timed:
             return timing.measure_or_record(self.cells, folder, _silent)
-        return tuple(cell_runner.run(cell, folder, _silent) for cell in self.cells)
+        return tuple(self._run(cell, folder) for cell in self.cells)
+
+    def _run(self, cell: Cell, folder: Path) -> Record:
+        # Its worker may have been killed after this cell and before another of the job.
+        before = cell_runner.record_of(folder, cell) if len(self.cells) > 1 else None
+        return before if before is not None and before.status == "done" else cell_runner.run(cell, folder, _silent)
 
 
 def run_jobs(jobs: Sequence[Job], folder: Path, workers: int, timeout: float | None) -> Iterator[tuple[Record, ...]]:

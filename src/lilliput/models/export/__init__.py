@@ -19,7 +19,7 @@ from lilliput.models.images import Picture, picture_from
 from lilliput.models.model import Family, Model, Port, Provenance
 from lilliput.models.session import Session, open_session
 
-__all__ = ["EXPORTERS", "Artifact", "check", "export", "open_artifact", "read_artifact"]
+__all__ = ["EXPORTERS", "MANIFEST", "Artifact", "check", "export", "open_artifact", "read_artifact"]
 
 MANIFEST = "lilliput.json"
 FORMAT = Format("model_artifact", 1)
@@ -141,14 +141,18 @@ def open_artifact(folder: str | Path) -> Session:
     return exporter_of(artifact.format).open(artifact.folder)
 
 
-def check(folder: str | Path) -> float:
+def check(folder: str | Path, session: Session | None = None) -> float:
     """How far the artifact's golden answers are from those in the folder, as a part of the largest of them.
+
+    Args:
+        folder: the artifact.
+        session: it, where it is open already.
 
     Raises:
         LilliputError: it cannot be opened, or that is more than is allowed.
     """
     feeds, answers = read_golden(Path(folder))
-    missed = largest_difference(answers, open_artifact(folder).answer(feeds))
+    missed = largest_difference(answers, (session or open_artifact(folder)).answer(feeds))
     if not missed <= TOLERANCE:
         raise LilliputError(f"{folder} answers otherwise than it did: by {missed:.2g} of its largest golden answer")
     return missed

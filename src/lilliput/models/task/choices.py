@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Literal, final
 
 import numpy as np
@@ -50,15 +51,7 @@ class Choices(Task):
         if model.tokenizer is None:
             raise LilliputError(f"choices are put to language models; {model.provenance.source!r} is none")
         asked = self._asked()
-        longest = longest_window(model)
-        texts, starts = [], []
-        for question in asked:
-            for choice in question.choices:
-                text, start = _tokens(model.tokenizer, question.context, choice)
-                if longest is not None and len(text) > longest:
-                    text, start = text[-longest:], max(start - (len(text) - longest), 1)
-                texts.append(text)
-                starts.append(start)
+        texts, starts = _cut(model.tokenizer, asked, longest_window(model))
         sums = sums_behind(session, texts, starts, model.tokenizer.n_tokens, progress)
         values, at = [], 0
         for question in asked:
@@ -98,6 +91,22 @@ class Choices(Task):
 
     def _asked(self) -> tuple[Question, ...]:
         return read_questions(self.questions, self.definition, self.items)
+
+
+@lru_cache(maxsize=16)
+def _cut(
+    tokenizer: Tokenizer, asked: tuple[Question, ...], longest: int | None
+) -> tuple[tuple[np.ndarray, ...], tuple[int, ...]]:
+    """The tokens of every choice of every question, and where the choice begins; once for all models that are asked."""
+    texts, starts = [], []
+    for question in asked:
+        for choice in question.choices:
+            text, start = _tokens(tokenizer, question.context, choice)
+            if longest is not None and len(text) > longest:
+                text, start = text[-longest:], max(start - (len(text) - longest), 1)
+            texts.append(text)
+            starts.append(start)
+    return tuple(texts), tuple(starts)
 
 
 def _tokens(tokenizer: Tokenizer, context: str, choice: str) -> tuple[np.ndarray, int]:
