@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lilliput.record import Record
-from lilliput.report import guidelines, paper, summary
-from lilliput.report.answers import verdict_of
-from lilliput.report.summary import Row
+from lilliput.report import guidelines, study_tables, summary
+from lilliput.report.row import Row, verdict_of
 from lilliput.study.conduct import read_plan, records
 
 ORDER = ("lu2024", "ivanov2024", "bits", "order", "calibration", "robustness")
@@ -116,7 +115,7 @@ def _section(name: str, folder: Path) -> tuple[Sequence[Row], list[str]]:
     if missing:
         raise SystemExit(f"{folder}: {missing} cells have no record yet")
     rows = summary.rows(found, plan["keep"])
-    known = {table.name: table for table in paper.tables(rows, plan["keep"])}
+    known = {table.name: table for table in study_tables.tables(rows, plan["keep"])}
     decided = any(verdict_of(row) == "kept" for row in rows)
     left_out = () if decided else ("smallest",)
     shown = [

@@ -9,9 +9,9 @@ import pytest
 from tests.report.rows import study
 
 from lilliput.report import decisions, summary
-from lilliput.report.answers import smallest
-from lilliput.report.aside import MANY, aside
 from lilliput.report.decisions import Episodes, decide
+from lilliput.report.second_process import MANY, second_process
+from lilliput.report.smallest import smallest
 from lilliput.statistics import is_above_random, retention, verdict, worst_case
 
 
@@ -40,16 +40,16 @@ def test_candidates_of_one_baseline_are_decided_as_with_baselines_of_their_own()
 def test_another_process_takes_a_part_and_changes_nothing(monkeypatch):
     monkeypatch.setattr(decisions, "_TOGETHER", 20)
     records = study({f"prune_units(ratio={k / 100})": (1 - k / 100, 4000 - k) for k in range(70)})
-    with aside(MANY) as other:
+    with second_process(MANY) as other:
         assert other is not None
         assert summary.rows(records, 0.9, other) == summary.rows(records, 0.9)
 
 
 _PARENT = """
 import time
-from lilliput.report.aside import MANY, aside
+from lilliput.report.second_process import MANY, second_process
 if __name__ == "__main__":
-    with aside(MANY) as pool:
+    with second_process(MANY) as pool:
         print(pool.submit(__import__("os").getpid).result(), flush=True)
         time.sleep(60)
 """
@@ -77,7 +77,7 @@ def _lives(process: int) -> bool:
 
 
 def test_few_records_start_no_process():
-    with aside(MANY - 1) as other:
+    with second_process(MANY - 1) as other:
         assert other is None
 
 

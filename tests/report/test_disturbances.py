@@ -6,9 +6,10 @@ import pytest
 from tests.report.rows import study
 
 from lilliput.report import disturbances, guidelines, summary
-from lilliput.report.answers import costs, undisturbed
 from lilliput.report.disturbances import effects
-from lilliput.report.paper import tables
+from lilliput.report.method_cost import costs
+from lilliput.report.row import undisturbed
+from lilliput.report.study_tables import tables
 from lilliput.task import Task
 
 PLAIN = {"half()": (0.98, 2000), "quantize()": (0.95, 1000)}

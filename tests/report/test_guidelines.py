@@ -5,7 +5,10 @@ import pytest
 from tests.report.rows import record, study
 
 from lilliput.report import guidelines, summary
-from lilliput.report.answers import costs, labels, smallest, verdict_of
+from lilliput.report.label import labels
+from lilliput.report.method_cost import costs
+from lilliput.report.row import verdict_of
+from lilliput.report.smallest import smallest
 
 L1 = {f"prune_units(ratio={ratio})": (1 - ratio, 4000 * (1 - ratio)) for ratio in (0.1, 0.3)}
 L2 = {f'prune_units(ratio={ratio}, importance="l2")': (1 - ratio / 2, 4000 * (1 - ratio)) for ratio in (0.1, 0.3)}

@@ -7,7 +7,7 @@ import pytest
 from lilliput.measurement import Absent, Conditions, Measurement
 from lilliput.record import RANDOM_POLICY, REFERENCE, Cell, Record
 from lilliput.report import summary, table
-from lilliput.report.answers import verdict_of
+from lilliput.report.row import verdict_of
 from lilliput.task import Task
 
 SEEDS = tuple(range(100))

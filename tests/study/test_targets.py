@@ -11,8 +11,9 @@ from lilliput.measurement import Measurement
 from lilliput.policies import policy as policy_file
 from lilliput.policies.policy import Policy
 from lilliput.record import Record
-from lilliput.report import paper, summary
+from lilliput.report import study_tables, summary
 from lilliput.report.files import csv_text
+from lilliput.report.row import OnTarget
 from lilliput.study.conduct import conduct, records
 from lilliput.study.document import read
 from lilliput.study.local import Local
@@ -63,13 +64,13 @@ def test_counts_stand_in_the_row_of_their_candidate(study: Path) -> None:
     alone, rows = summary.rows(played, 0.9), summary.rows([*played, done, failed], 0.9)
     (row,) = (row for row in rows if row.on_targets)
     assert (row.recipe, row.format) == ("half()", "c")
-    assert row.on_targets == (summary.OnTarget("cortex-m4", 900, 80, 700),)
+    assert row.on_targets == (OnTarget("cortex-m4", 900, 80, 700),)
     assert row.notes == ("cortex-m3: no compiler",)
     bare = [dataclasses.replace(row, on_targets=(), notes=(), digests=()) for row in rows]
     assert bare == [dataclasses.replace(row, digests=()) for row in alone]
-    assert [line[2:6] for line in paper.on_targets(rows).body] == [("cortex-m4", "900", "80", "700")]
+    assert [line[2:6] for line in study_tables.on_targets(rows).body] == [("cortex-m4", "900", "80", "700")]
     assert "cortex-m4_flash_bytes" in csv_text(rows)
-    assert not paper.on_targets(alone).body
+    assert not study_tables.on_targets(alone).body
 
 
 @pytest.mark.embedded

@@ -23,17 +23,17 @@ class Wanted(TypedDict):
 
 def measure_on_target(folder: Path, name: str, wanted: Wanted, *, as_json: bool) -> bool:
     """Whether the artifact fits what was given; prints all that was found."""
-    from lilliput.measure import budget, parts, target
+    from lilliput.measure import budget, datasheet, target
     from lilliput.measurement import Measurement
     from lilliput.policies.artifact import read_artifact
     from lilliput.report.table import measurement_line
 
     chosen = target.target_named(name)
     counts = target.count(read_artifact(folder), chosen)
-    part = parts.part_of(chosen)
+    part = datasheet.part_of(chosen)
     if wanted["ua_per_mhz"] is not None:
-        part = parts.given_part(chosen, wanted["ua_per_mhz"] * 1e-12, wanted["volts"])
-    joules = parts.energy(counts, part)
+        part = datasheet.given_part(chosen, wanted["ua_per_mhz"] * 1e-12, wanted["volts"])
+    joules = datasheet.energy(counts, part)
     found = [*target.measurements(counts), joules]
     limits = budget.limits(
         counts, max_flash=wanted["max_flash"], max_ram=wanted["max_ram"], deadline_s=wanted["deadline"],
@@ -42,12 +42,12 @@ def measure_on_target(folder: Path, name: str, wanted: Wanted, *, as_json: bool)
     fits = counts.passes_selftest and all(limit.fits for limit in limits)
     modelled: dict[str, float] = {}
     if wanted["clock"] is not None:
-        modelled["time_s"] = parts.time_s(counts, wanted["clock"])
+        modelled["time_s"] = datasheet.time_s(counts, wanted["clock"])
     if isinstance(joules, Measurement) and wanted["cell"] is not None:
-        cell, (one,) = parts.cell_named(wanted["cell"]), joules.values
-        modelled["decisions_per_charge"] = cell.energy_j / one
+        battery, (one,) = datasheet.battery_named(wanted["cell"]), joules.values
+        modelled["decisions_per_charge"] = battery.energy_j / one
         if wanted["rate"] is not None:
-            modelled["battery_life_s"] = parts.battery_life_s(one, cell, wanted["rate"])
+            modelled["battery_life_s"] = datasheet.battery_life_s(one, battery, wanted["rate"])
     if as_json:
         data: dict[str, Any] = {
             "target": name,

@@ -121,7 +121,8 @@ def status(folder: Path, as_json: bool) -> None:
     Example: lilliput study status results/
     """
     from lilliput.report import summary
-    from lilliput.report.answers import label, smallest
+    from lilliput.report.label import label
+    from lilliput.report.smallest import smallest
     from lilliput.study.conduct import read_plan, records, tally_of
 
     known = list(records(folder))
@@ -166,14 +167,14 @@ def report(folder: Path, replay: bool, as_json: bool) -> None:
 
 def _write(folder: Path, *, replay: bool = False) -> dict[str, str]:
     """The files of the report by kind."""
-    from lilliput.report.aside import aside
     from lilliput.report.files import write_all
+    from lilliput.report.second_process import second_process
     from lilliput.study.conduct import read_plan, records
     from lilliput.study.replay import replays
 
     found = read_plan(folder)
     keep = found["keep"]
-    with _uncollected(), aside(len(found["cells"])) as other:
+    with _uncollected(), second_process(len(found["cells"])) as other:
         known = list(records(folder))
         written = write_all(
             known,
@@ -184,7 +185,7 @@ def _write(folder: Path, *, replay: bool = False) -> dict[str, str]:
             notes=found["notes"],
             caveats=found.get("caveats", ()),
             replay=(lambda rows: replays(known, rows, keep, folder)) if replay else None,
-            aside=other,
+            second=other,
         )
     for reason in written.left_out:
         click.echo(f"note: {reason}", err=True)
@@ -220,11 +221,11 @@ def _counts(tally: "Tally") -> str:
 
 def _progress(tally: "Tally") -> str:
     """The counts, and the best so far by its mean."""
-    lead = tally.leader.lead
-    if lead is None:
+    best = tally.best_so_far.candidate
+    if best is None:
         return _counts(tally)
-    best = f"{lead.smaller:.1f}x smaller at {lead.retention:.0%}, {lead.algorithm} {lead.environment}: {lead.recipe}"
-    return f"{_counts(tally)}; best mean so far {best}"
+    which = f"{best.smaller:.1f}x smaller at {best.retention:.0%}, {best.algorithm} {best.environment}: {best.recipe}"
+    return f"{_counts(tally)}; best mean so far {which}"
 
 
 def _time(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import final
 
-from lilliput.measure.parts import time_s
+from lilliput.measure.datasheet import time_s
 from lilliput.measure.target import Counts
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from lilliput.report.recipe_text import calibration, method, undrawn
-from lilliput.report.summary import Row
+from lilliput.report.row import Row
 from lilliput.statistics import (
     Interval,
     PerformanceProfile,

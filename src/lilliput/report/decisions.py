@@ -19,10 +19,10 @@ Episodes = tuple[Returns, Returns, Returns]
 Decision = tuple[Retention | None, Verdict]
 
 
-def decide(episodes: Sequence[Episodes], keep: float, aside: Executor | None = None) -> list[Decision]:
+def decide(episodes: Sequence[Episodes], keep: float, second: Executor | None = None) -> list[Decision]:
     """Retention and verdict of each, which do not depend on the others; together they cost a hundredth of one by one.
 
-    What `aside` has not begun when this comes to it is done here, so that neither waits for the other.
+    What `second` has not begun when this comes to it is done here, so that neither waits for the other.
     """
     by_length: dict[int, list[int]] = defaultdict(list)
     for number, (candidate, _, _) in enumerate(episodes):
@@ -31,7 +31,7 @@ def decide(episodes: Sequence[Episodes], keep: float, aside: Executor | None = N
         alike[start : start + _TOGETHER] for alike in by_length.values() for start in range(0, len(alike), _TOGETHER)
     ]
     played = [[episodes[number] for number in chunk] for chunk in chunks]
-    begun = [aside.submit(_together, some, keep) if aside else None for some in played]
+    begun = [second.submit(_together, some, keep) if second else None for some in played]
     decided: dict[int, Decision] = {}
     for chunk, some, there in reversed(list(zip(chunks, played, begun, strict=True))):
         found = _together(some, keep) if there is None or there.cancel() else there.result()

@@ -8,7 +8,7 @@ from typing import Literal, final
 import numpy as np
 
 from lilliput.report.guidelines import MIN_POLICIES, interval_over_policies
-from lilliput.report.summary import Row
+from lilliput.report.row import Row
 from lilliput.statistics import Interval
 from lilliput.sums import mean
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from lilliput.errors import MissingDependency
 from lilliput.report import aggregates
-from lilliput.report.answers import labels
+from lilliput.report.label import labels
 from lilliput.report.recipe_text import calibration, curves, method, undrawn
-from lilliput.report.summary import Row
+from lilliput.report.row import Row
 from lilliput.sums import mean
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#7F7F7F")

@@ -11,11 +11,11 @@ from typing import Any, final
 from lilliput.errors import MissingDependency
 from lilliput.foreign_text import in_spreadsheet
 from lilliput.record import Record
-from lilliput.report import figures, guidelines, page, paper, summary
-from lilliput.report.answers import labels, verdict_of
-from lilliput.report.printed import Table
+from lilliput.report import figures, guidelines, page, study_tables, summary
+from lilliput.report.label import labels
+from lilliput.report.printed_table import PrintedTable
 from lilliput.report.recipe_text import method
-from lilliput.report.summary import Row
+from lilliput.report.row import Row, verdict_of
 
 Replay = Callable[[Sequence[Row]], tuple[list[page.Clip], list[str]]]
 """Clips of some rows, and why others have none."""
@@ -40,17 +40,17 @@ def write_all(
     notes: Sequence[str] = (),
     caveats: Sequence[str] = (),
     replay: Replay | None = None,
-    aside: Executor | None = None,
+    second: Executor | None = None,
 ) -> Written:
     """The files of the report; the page is left out where plotly is not installed."""
-    rows = summary.rows(records, keep, aside)
-    drawn = aside.submit(figures.write, rows, keep, folder / "figures") if aside else None
+    rows = summary.rows(records, keep, second)
+    drawn = second.submit(figures.write, rows, keep, folder / "figures") if second else None
     written = {"csv": folder / "report.csv", "guidelines": folder / "guidelines.md"}
     lines, advice = _lines(rows), guidelines.guidelines(rows)
     written["csv"].write_text(_csv(lines), encoding="utf-8")
     written["guidelines"].write_text(guidelines.markdown(advice, keep), encoding="utf-8")
-    tables = paper.tables(rows, keep)
-    for kind, text in (("md", Table.markdown), ("tex", Table.latex)):
+    tables = study_tables.tables(rows, keep)
+    for kind, text in (("md", PrintedTable.markdown), ("tex", PrintedTable.latex)):
         written[f"tables.{kind}"] = folder / f"tables.{kind}"
         written[f"tables.{kind}"].write_text("\n".join(map(text, tables)), encoding="utf-8")
     clips, left_out = replay(rows) if replay is not None else ([], [])

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from lilliput.foreign_text import in_markdown, in_markdown_code
-from lilliput.report.answers import algorithm, by_policy, undisturbed, verdict_of
+from lilliput.report.label import algorithm
 from lilliput.report.recipe_text import method, steps
-from lilliput.report.summary import Row
+from lilliput.report.row import Row, by_policy, undisturbed, verdict_of
 from lilliput.statistics import Interval, student_t_quantile
 from lilliput.sums import deviation, mean
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 
 from lilliput.report import table
-from lilliput.report.answers import algorithm, by_policy
 from lilliput.report.guidelines import PAPERS_SHARE
-from lilliput.report.printed import Table
+from lilliput.report.label import algorithm
+from lilliput.report.printed_table import PrintedTable
 from lilliput.report.recipe_text import method, steps
-from lilliput.report.summary import Row
+from lilliput.report.row import Row, by_policy
 
 ALGORITHMS = ("TRPO", "PPO", "DDPG", "TD3", "SAC")
 TASKS = ("HalfCheetah", "HumanoidStandup", "Ant", "Humanoid", "Hopper")
@@ -16,7 +16,7 @@ TASKS = ("HalfCheetah", "HumanoidStandup", "Ant", "Humanoid", "Hopper")
 NO_POLICY = "no public policy"
 
 
-def tables(rows: Sequence[Row]) -> list[Table]:
+def tables(rows: Sequence[Row]) -> list[PrintedTable]:
     """Its tables where the rows hold its methods, else none."""
     tried = {method(row.recipe) for row in rows}
     if not {"quantize dynamic", "quantize static", "prune_units l1", "prune_units l2"} <= tried:
@@ -60,7 +60,7 @@ def _format_of(rows: Sequence[Row]) -> str:
     return "onnx" if "onnx" in formats else next(iter(formats), "")
 
 
-def _quantized(rows: Sequence[Row]) -> Table:
+def _quantized(rows: Sequence[Row]) -> PrintedTable:
     format_ = _format_of(rows)
     body = []
     for name, task, group in _grid(rows):
@@ -76,7 +76,7 @@ def _quantized(rows: Sequence[Row]) -> Table:
         "Average return with quantization, in the layout of Table 1 of arXiv 2407.04803; QAT here is imitation of the "
         "policy as it was, not reinforcement learning"
     )
-    return Table("quantization", caption, header, tuple(body))
+    return PrintedTable("quantization", caption, header, tuple(body))
 
 
 def _mean(row: Row | None) -> str:
@@ -90,7 +90,7 @@ def _mean(row: Row | None) -> str:
     return f"{table.number(row.mean_return)}{sd}{kept}"
 
 
-def _pruned(rows: Sequence[Row]) -> Table:
+def _pruned(rows: Sequence[Row]) -> PrintedTable:
     """The highest ratio that the paper's rule lets pass, by each norm, and what the better of them returns."""
     format_ = _format_of(rows)
     body = []
@@ -111,7 +111,7 @@ def _pruned(rows: Sequence[Row]) -> Table:
         f"Pruning of units: the highest ratio up to which the mean stays at or above {PAPERS_SHARE:.0%} of the "
         "baseline's, in the layout of Table 2 of arXiv 2407.04803 (undefined for baselines that are not above 0)"
     )
-    return Table("pruning", caption, header, tuple(body))
+    return PrintedTable("pruning", caption, header, tuple(body))
 
 
 def _furthest(rows: Sequence[Row], norm: str) -> Row | None:
@@ -125,7 +125,7 @@ def _furthest(rows: Sequence[Row], norm: str) -> Row | None:
     return found
 
 
-def _costs(rows: Sequence[Row]) -> list[Table]:
+def _costs(rows: Sequence[Row]) -> list[PrintedTable]:
     """One table a cost: the baseline's, and each method's as a share of it."""
     half = ("prune 50 %", lambda row: _is(row, "prune_units", ratio=0.5, importance="l2"))
     quantities: tuple[tuple[str, str, Callable[[Row], float | None], Callable[[float], str]], ...] = (
@@ -157,6 +157,6 @@ def _costs(rows: Sequence[Row]) -> list[Table]:
             *(f"{one[0]} / Baseline" for one in (*_COLUMNS, half)),
         )
         found.append(
-            Table(name, f"{caption}: the baseline's, and the share of it that is left", header, tuple(body), 3)
+            PrintedTable(name, f"{caption}: the baseline's, and the share of it that is left", header, tuple(body), 3)
         )
     return found

@@ -15,10 +15,11 @@ from lilliput.errors import MissingDependency
 from lilliput.files import write_whole
 from lilliput.measurement import QUANTITIES
 from lilliput.record import Record
-from lilliput.report import guidelines, page_data, paper, summary, table
-from lilliput.report.answers import by_policy, labels, promising, smallest, verdict_of
-from lilliput.report.printed import Table
-from lilliput.report.summary import Row
+from lilliput.report import guidelines, page_data, study_tables, summary, table
+from lilliput.report.label import labels
+from lilliput.report.printed_table import PrintedTable
+from lilliput.report.row import Row, by_policy, verdict_of
+from lilliput.report.smallest import promising, smallest
 
 
 @final
@@ -50,7 +51,7 @@ def write_rows(
     path: Path,
     title: str,
     *,
-    tables: Sequence[Table] | None = None,
+    tables: Sequence[PrintedTable] | None = None,
     advice: guidelines.Guidelines | None = None,
     study: str = "",
     notes: Sequence[str] = (),
@@ -68,7 +69,7 @@ def write_rows(
         from plotly.offline import get_plotlyjs
     except ImportError as error:
         raise MissingDependency("report.html needs plotly; install it with: pip install 'lilliput[report]'") from error
-    shown = {one.name: _shown(one) for one in tables or paper.tables(rows, keep)}
+    shown = {one.name: _shown(one) for one in tables or study_tables.tables(rows, keep)}
     advice = advice or guidelines.guidelines(rows)
     assets = resources.files("lilliput.report")
     filled = Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
@@ -82,7 +83,7 @@ def write_rows(
         disturbed=shown.get("disturbances", ""),
         methods=shown.get("methods", ""),
         failures=_failures(rows) + _warnings(rows),
-        ranges="".join(text for name, text in shown.items() if name in paper.PARAMETERS),
+        ranges="".join(text for name, text in shown.items() if name in study_tables.PARAMETERS),
         targets=shown.get("targets", ""),
         spreads=shown.get("calibration", ""),
         replays=_replays(clips),
@@ -148,7 +149,7 @@ def _table(header: Sequence[str], body: Sequence[Sequence[str]], caption: str, *
     )
 
 
-def _shown(one: Table) -> str:
+def _shown(one: PrintedTable) -> str:
     """A table as a section of the page."""
     return _table(one.header, one.body, one.caption, text_columns=one.n_text)
 

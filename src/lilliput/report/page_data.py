@@ -8,9 +8,9 @@ import numpy as np
 
 from lilliput.foreign_text import printable
 from lilliput.report import aggregates, table
-from lilliput.report.answers import algorithm, labels, verdict_of
+from lilliput.report.label import algorithm, labels
 from lilliput.report.recipe_text import Curve, calibration, curves, method, undrawn
-from lilliput.report.summary import Row
+from lilliput.report.row import Row, verdict_of
 
 
 def of_rows(rows: Sequence[Row], keep: float) -> dict[str, Any]:

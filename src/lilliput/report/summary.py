@@ -16,6 +16,7 @@ from lilliput.measurement import QUANTITIES
 from lilliput.policies.play import MAX_STEPS
 from lilliput.record import Cell, Record
 from lilliput.report.decisions import Decision, Episodes, decide
+from lilliput.report.row import Latency, OnTarget, Row
 from lilliput.statistics import Retention, Verdict, worst_decile
 from lilliput.sums import deviation, mean
 from lilliput.task import Task
@@ -27,101 +28,17 @@ _WORLDS = ("gymnasium", "mujoco", "box2d", "ale-py", "pybullet")
 """Packages whose version is a part of the task: another one's physics pays other returns for the same actions."""
 
 
-@final
-@dataclass(frozen=True)
-class Latency:
-    """Seconds of one decision: median and tails; `ratio` is the baseline's median over this one's, in the same run."""
-
-    p50: float
-    p95: float
-    p99: float
-    ratio: float | None
-
-
-@final
-@dataclass(frozen=True)
-class OnTarget:
-    """What a candidate's C takes on a processor, counted in an emulator."""
-
-    target: str
-    flash_bytes: int
-    ram_bytes: int
-    instructions: int
-
-
-@final
-@dataclass(frozen=True)
-class Row:
-    """One candidate on one environment in one format; what was not measured is None, and `notes` say why.
-
-    Attributes:
-        smaller: the baseline's model_bytes over this one's.
-        file_smaller: the same of the files on disk.
-        memory_bytes: peak resident memory over that of the same runtime serving an identity policy.
-        environment: the task in words.
-        digests: of the cells that the row is made of: the names of their record files.
-        on_targets: on each processor that it was counted on.
-        figures: name and median of each quantity that has a column of its own.
-        n_terminated: episodes that ended by themselves, as by a fall; baseline_terminated: the baseline's.
-        n_cut: episodes that nothing but our own limit ended.
-        noise: by how much the return of the baseline, the same weights, differs where other arithmetic sums them.
-        within_noise: whether this candidate's return differs from its baseline's by no more than that.
-        other_versions: under which packages this was played and its baseline or the random policy was not.
-    """
-
-    policy: str
-    names: tuple[tuple[str, str], ...]
-    task: Task
-    environment: str
-    recipe: str
-    format: str
-    target: str
-    compression_seed: int
-    status: str
-    reason: str
-    n_episodes: int
-    mean_return: float | None
-    sd_return: float | None
-    worst_decile: float | None
-    retention: Retention | None
-    verdict: Verdict | None
-    baseline_mean: float | None
-    random_mean: float | None
-    model_bytes: int | None
-    smaller: float | None
-    file_bytes: int | None
-    file_smaller: float | None
-    n_parameters: int | None
-    n_nonzero_parameters: int | None
-    n_macs: int | None
-    latency: Latency | None
-    memory_bytes: float | None
-    peak_memory_bytes: float | None
-    energy_j: float | None
-    episode_time_s: float | None
-    notes: tuple[str, ...]
-    digests: tuple[str, ...] = ()
-    on_targets: tuple[OnTarget, ...] = ()
-    figures: tuple[tuple[str, float], ...] = ()
-    n_terminated: int | None = None
-    baseline_terminated: int | None = None
-    n_cut: int = 0
-    noise: float | None = None
-    within_noise: bool = False
-    other_versions: str = ""
-
-
-def rows(records: Iterable[Record], keep: float, aside: Executor | None = None) -> tuple[Row, ...]:
+def rows(records: Iterable[Record], keep: float, second: Executor | None = None) -> tuple[Row, ...]:
     """One row a candidate, the baseline of each group first and the others in the order of the records.
 
     Args:
         records: of return, size and timing cells, in any number; the two kinds of one candidate become one row.
         keep: the share of the return above random that a candidate has to keep.
-        aside: another process, which takes a part of the decisions.
+        second: another process, which takes a part of the decisions.
     """
     parts, counted = _parts(records)
     chosen = _decidable(parts)
-    decided = decide([parts[number].returns.episodes for number in chosen], keep, aside)
+    decided = decide([parts[number].returns.episodes for number in chosen], keep, second)
     return _rows(parts, dict(zip(chosen, decided, strict=True)), counted)
 
 

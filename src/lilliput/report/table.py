@@ -13,7 +13,7 @@ import numpy as np
 from lilliput.foreign_text import in_markdown, printable
 from lilliput.measurement import QUANTITIES, Absent, Measurement
 from lilliput.record import REFERENCE
-from lilliput.report.summary import Row
+from lilliput.report.row import Row
 from lilliput.sums import mean
 
 Cells = tuple[str, ...]

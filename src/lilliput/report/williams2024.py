@@ -17,7 +17,7 @@ from jaxtyping import Float64
 
 from lilliput import recipe as grammar
 from lilliput.record import Record
-from lilliput.report.printed import Table
+from lilliput.report.printed_table import PrintedTable
 from lilliput.statistics import Interval
 from lilliput.statistics.components import flips, next_draw, ratio_of_sensitivity, source_differences, split
 from lilliput.sums import deviation, mean
@@ -134,7 +134,7 @@ def _source_of(recipe: str) -> tuple[str, str] | None:
     return sources.pop(), grammar.format_calls(bare)
 
 
-def tables(groups: Sequence[Draws], *, rng: np.random.Generator, keep: float = 0.9) -> list[Table]:
+def tables(groups: Sequence[Draws], *, rng: np.random.Generator, keep: float = 0.9) -> list[PrintedTable]:
     """All tables, in the order in which one reads them; none where nothing was calibrated on several sources."""
     if not groups:
         return []
@@ -147,7 +147,7 @@ def tables(groups: Sequence[Draws], *, rng: np.random.Generator, keep: float = 0
     ]
 
 
-def spread_table(groups: Sequence[Draws]) -> Table:
+def spread_table(groups: Sequence[Draws]) -> PrintedTable:
     """Mean, standard deviation and range over the draws, of each method, source and task."""
     body = []
     for group in groups:
@@ -156,10 +156,10 @@ def spread_table(groups: Sequence[Draws]) -> Table:
             numbers = (mean(scores), deviation(scores), scores.min(), scores.max())
             body.append((group.method, source, group.task, base, *(_number(group, float(one)) for one in numbers)))
     header = ("method", "source", "task", "uncompressed", "mean", "sd", "least", "greatest")
-    return Table("williams-spread", "Scores over draws that share nothing", header, tuple(body), 3)
+    return PrintedTable("williams-spread", "Scores over draws that share nothing", header, tuple(body), 3)
 
 
-def split_table(groups: Sequence[Draws], *, rng: np.random.Generator) -> Table:
+def split_table(groups: Sequence[Draws], *, rng: np.random.Generator) -> PrintedTable:
     """Where the variance of a score comes from, in the unit of the values, with intervals."""
     body = []
     for group in groups:
@@ -172,10 +172,10 @@ def split_table(groups: Sequence[Draws], *, rng: np.random.Generator) -> Table:
         body.append((group.method, group.task, unit, *parts, shares))
     header = ("method", "task", "unit", "sources", "draws", "items", "share of variance")
     caption = "Standard deviation of a score by where it comes from (95 % intervals)"
-    return Table("williams-split", caption, header, tuple(body), 3)
+    return PrintedTable("williams-split", caption, header, tuple(body), 3)
 
 
-def source_table(groups: Sequence[Draws]) -> Table:
+def source_table(groups: Sequence[Draws]) -> PrintedTable:
     """Whether one source is better than the others, paired, for new draws and items."""
     body = []
     for group in groups:
@@ -190,10 +190,10 @@ def source_table(groups: Sequence[Draws]) -> Table:
         said = "; ".join(worse) if worse else f"{n} draws show no difference"
         body.append((group.method, group.task, said, best, worst, _ratio(group)))
     header = ("method", "task", "which is better (95 %, all pairs)", "best", "worst", "worst over best")
-    return Table("williams-sources", "Is one source better for this model?", header, tuple(body), 3)
+    return PrintedTable("williams-sources", "Is one source better for this model?", header, tuple(body), 3)
 
 
-def draw_table(groups: Sequence[Draws], keep: float) -> Table:
+def draw_table(groups: Sequence[Draws], keep: float) -> PrintedTable:
     """What the next draw will keep, how far draws moved the score beside the paper's, and how many answers flipped."""
     body = []
     for group in groups:
@@ -220,10 +220,10 @@ def draw_table(groups: Sequence[Draws], keep: float) -> Table:
         "method", "task", f"the next draw keeps {keep:.0%}", "sd of draws (points)", "paper's", "best - worst source",
         "paper's", "answers flipped",
     )  # fmt: skip
-    return Table("williams-draws", "The next draw, and the paper's sensitivity", header, tuple(body), 3)
+    return PrintedTable("williams-draws", "The next draw, and the paper's sensitivity", header, tuple(body), 3)
 
 
-def claims_table(groups: Sequence[Draws], *, rng: np.random.Generator) -> Table:
+def claims_table(groups: Sequence[Draws], *, rng: np.random.Generator) -> PrintedTable:
     """The paper's claims, answered on each task."""
     body = []
     for task in dict.fromkeys(group.task for group in groups):
@@ -231,7 +231,7 @@ def claims_table(groups: Sequence[Draws], *, rng: np.random.Generator) -> Table:
         for claim, answer in claims(here, rng=rng).items():
             body.append((claim, task, answer))
     caption = "The claims of arXiv 2311.09755, on these models"
-    return Table("williams-claims", caption, ("claim", "task", "answer"), tuple(body), 3)
+    return PrintedTable("williams-claims", caption, ("claim", "task", "answer"), tuple(body), 3)
 
 
 def claims(by_method: dict[str, Draws], *, rng: np.random.Generator) -> dict[str, Answer]:

@@ -8,7 +8,7 @@ from lilliput import record as record_file
 from lilliput.measurement import Measurement
 from lilliput.record import Record
 from lilliput.report import page
-from lilliput.report.summary import Row
+from lilliput.report.row import Row
 from lilliput.report.summary import rows as rows_of
 from lilliput.shrink.result import Result
 from lilliput.study.workspace import Workspace

@@ -10,7 +10,7 @@ from lilliput import record as record_file
 from lilliput.errors import LilliputError
 from lilliput.files import Format
 from lilliput.record import Record
-from lilliput.report.leader import Leader
+from lilliput.report.best_so_far import BestSoFar
 from lilliput.study import local
 from lilliput.study.document import Study
 from lilliput.study.executor import Executor
@@ -28,7 +28,7 @@ class Tally:
     """How far a study is."""
 
     total: int
-    leader: Leader
+    best_so_far: BestSoFar
     done: int = 0
     failed: int = 0
     not_applicable: int = 0
@@ -47,7 +47,7 @@ class Tally:
 
     def count(self, record: Record) -> None:
         """Nothing; one record more."""
-        self.leader.follow(record)
+        self.best_so_far.follow(record)
         match record.status:
             case "done":
                 self.done += 1
@@ -66,7 +66,7 @@ class Tally:
             "not_applicable": self.not_applicable,
             "to_go": self.to_go,
             "seconds_left": None if left is None else round(left, 1),
-            "best": self.leader.lead.to_json() if self.leader.lead else None,
+            "best": self.best_so_far.candidate.to_json() if self.best_so_far.candidate else None,
         }
 
 
@@ -106,7 +106,7 @@ def conduct(
             store.pull(folder)
         for subject in plan.subjects.values():
             plan.wing.keep(subject, here)
-        tally = Tally(len(plan.cells) + len(plan.timings), Leader(study.keep))
+        tally = Tally(len(plan.cells) + len(plan.timings), BestSoFar(study.keep))
         finished, missing = local.split(plan.cells, folder, retry_failed=retry_failed)
         done = {record.cell for record in finished if record.status == "done"}
         timed_before, _ = local.split([timed for _, timed in plan.timings], folder, retry_failed=retry_failed)
@@ -161,7 +161,7 @@ def records(folder: Path) -> Iterator[Record]:
 def tally_of(folder: Path, known: Iterable[Record] | None = None) -> Tally:
     """How far the study in the folder is, its records `known` or read; timings of cells not done are not counted."""
     found = read_plan(folder)
-    tally = Tally(len(found["cells"]) + len(found["timings"]), Leader(found["keep"]))
+    tally = Tally(len(found["cells"]) + len(found["timings"]), BestSoFar(found["keep"]))
     statuses = {}
     for record in records(folder) if known is None else known:
         tally.count(record)

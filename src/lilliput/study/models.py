@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.measure.answers import ITEM_SCORE, Answers, ModelSize
 from lilliput.measure.conditions import conditions
 from lilliput.measure.meter import Meter
+from lilliput.measure.models import ITEM_SCORE, ItemScores, ModelSize
 from lilliput.measurement import Measurement
 from lilliput.record import Cell
 from lilliput.study.wing import Pairs, Progress, Wing
@@ -61,7 +61,7 @@ class Models(Wing):
     @property
     def meters(self) -> Sequence[Meter]:
         """See `Wing.meters`."""
-        return (Answers(), ModelSize())
+        return (ItemScores(), ModelSize())
 
     def canonical(self, recipe: str) -> str:
         """See `Wing.canonical`."""

@@ -10,9 +10,10 @@ import numpy as np
 
 from lilliput.errors import LilliputError, MissingDependency
 from lilliput.record import Record
-from lilliput.report.answers import by_policy, labels, promising, smallest
+from lilliput.report.label import labels
 from lilliput.report.page import Clip
-from lilliput.report.summary import Row
+from lilliput.report.row import Row, by_policy
+from lilliput.report.smallest import promising, smallest
 
 SECONDS = 6.0
 FRAMES_A_SECOND = 12

@@ -5,11 +5,12 @@ from tests.report.rows import study
 
 from lilliput.record import REFERENCE
 from lilliput.report import figures, summary
-from lilliput.report.answers import costs, smallest
+from lilliput.report.best_so_far import BestSoFar
 from lilliput.report.guidelines import guidelines
-from lilliput.report.leader import Leader
 from lilliput.report.lu2024 import ALGORITHMS, TASKS
-from lilliput.report.paper import tables
+from lilliput.report.method_cost import costs
+from lilliput.report.smallest import smallest
+from lilliput.report.study_tables import tables
 
 LU = {
     "quantize()": (0.99, 1000),
@@ -117,8 +118,8 @@ def test_a_baseline_that_the_reference_plays_changes_no_table_of_what_was_found(
     quiet = [dataclasses.replace(row, noise=None) for row in both]
     assert guidelines(quiet) == guidelines(rows)
     assert smallest(quiet) == smallest(rows)
-    leaders = [Leader(0.9), Leader(0.9)]
-    for leader, seen in zip(leaders, (records, [*played, *records]), strict=True):
+    trackers = [BestSoFar(0.9), BestSoFar(0.9)]
+    for tracker, seen in zip(trackers, (records, [*played, *records]), strict=True):
         for record in seen:
-            leader.follow(record)
-    assert leaders[0].lead == leaders[1].lead
+            tracker.follow(record)
+    assert trackers[0].candidate == trackers[1].candidate

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from lilliput.report import aggregates, disturbances, lu2024, table
-from lilliput.report.answers import by_policy, costs, labels, undisturbed, verdict_of
-from lilliput.report.printed import Table
+from lilliput.report.label import labels
+from lilliput.report.method_cost import costs
+from lilliput.report.printed_table import PrintedTable
 from lilliput.report.recipe_text import curves
-from lilliput.report.summary import Row
+from lilliput.report.row import Row, by_policy, undisturbed, verdict_of
 from lilliput.statistics import interquartile_mean
 
 PARAMETERS = {
@@ -19,7 +20,7 @@ PARAMETERS = {
 """What a curve may go along, in words."""
 
 
-def tables(rows: Sequence[Row], keep: float) -> tuple[Table, ...]:
+def tables(rows: Sequence[Row], keep: float) -> tuple[PrintedTable, ...]:
     """The tables that these rows fill."""
     found = [
         methods(rows),
@@ -33,7 +34,7 @@ def tables(rows: Sequence[Row], keep: float) -> tuple[Table, ...]:
     return tuple(one for one in found if one.body)
 
 
-def methods(rows: Sequence[Row]) -> Table:
+def methods(rows: Sequence[Row]) -> PrintedTable:
     """A line a method: what it kept over all its cells, what it saved, and how often it was decided which way."""
     found = costs(rows)
     timed = any(cost.faster is not None for cost in found)
@@ -49,7 +50,7 @@ def methods(rows: Sequence[Row]) -> Table:
     caption = "What each method did: interquartile mean over its cells, the interval over policies, median factors"
     if len(undisturbed(rows)) < len(rows):
         caption += "; environments without a disturbance"
-    return Table("methods", caption, header, tuple(body), 1)
+    return PrintedTable("methods", caption, header, tuple(body), 1)
 
 
 def _with_interval(estimate: float, low: float, high: float) -> str:
@@ -57,7 +58,7 @@ def _with_interval(estimate: float, low: float, high: float) -> str:
     return f"{estimate:.1%}{ends}"
 
 
-def smallest(rows: Sequence[Row], keep: float) -> Table:
+def smallest(rows: Sequence[Row], keep: float) -> PrintedTable:
     """A line a policy: the smallest candidate that kept the return."""
     names = labels(rows)
     body = []
@@ -71,10 +72,10 @@ def smallest(rows: Sequence[Row], keep: float) -> Table:
         body.append((names[key], *cells))
     header = ("policy", "recipe", "bytes", "smaller", "retention [95 %]")
     caption = f"The smallest of each policy that kept {keep:.0%} of the return"
-    return Table("smallest", caption, header, tuple(body))
+    return PrintedTable("smallest", caption, header, tuple(body))
 
 
-def ranges(rows: Sequence[Row]) -> list[Table]:
+def ranges(rows: Sequence[Row]) -> list[PrintedTable]:
     """A table a parameter that recipes go along: a line a method, a column a value."""
     own = [row for row in undisturbed(rows) if row.recipe and row.retention is not None]
     lines = curves(row.recipe for row in own)
@@ -88,7 +89,7 @@ def ranges(rows: Sequence[Row]) -> list[Table]:
         values = sorted({value for line in methods_.values() for value in line})
         body = tuple((name, *(_at(line.get(value, ())) for value in values)) for name, line in methods_.items())
         caption = f"{PARAMETERS[parameter]}: retention (IQM over policies), and how many of them surely kept it"
-        found.append(Table(parameter, caption, ("method", *(f"{value:g}" for value in values)), body, 1))
+        found.append(PrintedTable(parameter, caption, ("method", *(f"{value:g}" for value in values)), body, 1))
     return found
 
 
@@ -100,7 +101,7 @@ def _at(rows: Sequence[Row]) -> str:
     return f"{float(interquartile_mean(shares)):.0%} ({kept}/{len(rows)})"
 
 
-def disturbed(rows: Sequence[Row], keep: float) -> Table:
+def disturbed(rows: Sequence[Row], keep: float) -> PrintedTable:
     """A line a recipe and disturbance: whether the compressed policy stands less of it than its baseline."""
     body = []
     for one in disturbances.effects(rows, keep):
@@ -118,10 +119,10 @@ def disturbed(rows: Sequence[Row], keep: float) -> Table:
         "compression costs under the disturbance less what it costs without, in points of the undisturbed baseline's "
         f"return above random; no less: surely at most {100 * (1 - keep):.0f} points more"
     )
-    return Table("disturbances", caption, header, tuple(body), 3)
+    return PrintedTable("disturbances", caption, header, tuple(body), 3)
 
 
-def on_targets(rows: Sequence[Row]) -> Table:
+def on_targets(rows: Sequence[Row]) -> PrintedTable:
     """A line a candidate and processor: what its C takes there, beside the baseline's instructions."""
     names = labels(rows)
     baselines = {
@@ -151,10 +152,10 @@ def on_targets(rows: Sequence[Row]) -> Table:
         "retention",
     )
     caption = "On processors: code and constants, static data and stack, instructions of a decision in an emulator"
-    return Table("targets", caption, header, tuple(body), 3)
+    return PrintedTable("targets", caption, header, tuple(body), 3)
 
 
-def spreads(rows: Sequence[Row]) -> Table:
+def spreads(rows: Sequence[Row]) -> PrintedTable:
     """A line a kind of calibration data: what its draws alone do to the retention."""
     body = tuple(
         (
@@ -165,4 +166,6 @@ def spreads(rows: Sequence[Row]) -> Table:
         for spread in aggregates.spreads(rows)
     )
     header = ("method", "source", "observations", "retention", "sd over draws", "widest range", "policies", "draws")
-    return Table("calibration", "What the draw of the calibration data does, the steadiest first", header, body, 3)
+    return PrintedTable(
+        "calibration", "What the draw of the calibration data does, the steadiest first", header, body, 3
+    )

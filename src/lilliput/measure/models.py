@@ -1,4 +1,4 @@
-"""What an artifact of a model answers to a task, item by item, and what is counted on its files."""
+"""What measures an artifact of a model: its answers to a task, item by item, and what is counted on its files."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ ITEM_SCORE = "item_score"
 
 @final
 @dataclass(frozen=True)
-class Answers(Meter):
+class ItemScores(Meter):
     """The value of each item."""
 
-    NAME: ClassVar[str] = "answers"
+    NAME: ClassVar[str] = "item_score"
     QUANTITIES: ClassVar[tuple[str, ...]] = (ITEM_SCORE,)
     PLAYS: ClassVar[bool] = True
 

@@ -13,7 +13,7 @@ _Task = tuple[object, ...]
 
 @final
 @dataclass(frozen=True)
-class Lead:
+class Candidate:
     """A candidate whose mean keeps enough; no interval stands behind it yet.
 
     Attributes:
@@ -28,24 +28,24 @@ class Lead:
     smaller: float
 
     def to_json(self) -> dict[str, Any]:
-        """The lead as JSON data."""
+        """The candidate as JSON data."""
         return vars(self)
 
 
 @final
-class Leader:
+class BestSoFar:
     """Follows the records as they come, in any order, and knows the most compressed whose mean keeps `keep`."""
 
     def __init__(self, keep: float) -> None:
-        """Nothing seen yet."""
+        """No record is seen yet."""
         self.keep = keep
-        self.lead: Lead | None = None
+        self.candidate: Candidate | None = None
         self._random: dict[_Task, float] = {}
         self._baseline: dict[_Task, tuple[float, float]] = {}
         self._waiting: dict[_Task, list[Record]] = defaultdict(list)
 
     def follow(self, record: Record) -> None:
-        """Nothing; the lead may have changed."""
+        """Take a record in; the candidate may be another one then."""
         returns = record.scores
         if record.status != "done" or not returns:
             return
@@ -73,10 +73,10 @@ class Leader:
         for record in self._waiting.pop(group, []):
             kept = paired.share(mean(record.scores), baseline, random)
             smaller = n_bytes / record.values("model_bytes")[0]
-            if kept >= self.keep and smaller > (self.lead.smaller if self.lead else 1):
+            if kept >= self.keep and smaller > (self.candidate.smaller if self.candidate else 1):
                 names, cell = dict(record.names), record.cell
                 algorithm = names.get("algorithm") or "a policy"
-                self.lead = Lead(algorithm, str(cell.task), cell.recipe, cell.format, kept, smaller)
+                self.candidate = Candidate(algorithm, str(cell.task), cell.recipe, cell.format, kept, smaller)
 
 
 def _task(cell: Cell) -> _Task:

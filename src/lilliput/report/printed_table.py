@@ -8,7 +8,7 @@ from lilliput.foreign_text import in_latex, in_markdown
 
 @final
 @dataclass(frozen=True)
-class Table:
+class PrintedTable:
     """A caption, a heading and lines of text; the first `n_text` columns are words, the others numbers."""
 
     name: str

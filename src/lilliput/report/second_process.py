@@ -14,7 +14,7 @@ MANY = 1_000
 
 
 @contextlib.contextmanager
-def aside(n_records: int) -> Iterator[Executor | None]:
+def second_process(n_records: int) -> Iterator[Executor | None]:
     """A process that gets ready while the records are read; None where they are few or there is one core."""
     if n_records < MANY or (os.cpu_count() or 1) < 2:
         yield None

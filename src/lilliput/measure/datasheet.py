@@ -41,7 +41,7 @@ PARTS = (
 
 @final
 @dataclass(frozen=True)
-class Cell:
+class Battery:
     """A battery: capacity in coulombs at its nominal voltage."""
 
     charge_c: float
@@ -54,11 +54,11 @@ class Cell:
         return self.charge_c * self.voltage_v
 
 
-CELLS = {
-    "cr2032": Cell(0.235 * 3600, 3.0, "Energizer CR2032 datasheet: 235 mAh"),
-    "aa": Cell(3.5 * 3600, 1.5, "Energizer L91 datasheet: 3,500 mAh"),
+BATTERIES = {
+    "cr2032": Battery(0.235 * 3600, 3.0, "Energizer CR2032 datasheet: 235 mAh"),
+    "aa": Battery(3.5 * 3600, 1.5, "Energizer L91 datasheet: 3,500 mAh"),
 }
-"""Cells by name."""
+"""Batteries by name."""
 
 
 def part_of(target: Target) -> Part | None:
@@ -93,17 +93,17 @@ def energy(counts: Counts, part: Part | None) -> Measurement | Absent:
     )
 
 
-def cell_named(name: str) -> Cell:
-    """The cell of that name.
+def battery_named(name: str) -> Battery:
+    """The battery of that name.
 
     Raises:
         LilliputError: there is none.
     """
-    if name not in CELLS:
-        raise LilliputError(f"the cell is {name!r}; known: {', '.join(CELLS)}")
-    return CELLS[name]
+    if name not in BATTERIES:
+        raise LilliputError(f"the cell is {name!r}; known: {', '.join(BATTERIES)}")
+    return BATTERIES[name]
 
 
-def battery_life_s(energy_j: float, cell: Cell, rate_hz: float) -> float:
-    """How long a full cell lasts for the decisions alone."""
-    return cell.energy_j / (energy_j * rate_hz)
+def battery_life_s(energy_j: float, battery: Battery, rate_hz: float) -> float:
+    """How long a full battery lasts for the decisions alone."""
+    return battery.energy_j / (energy_j * rate_hz)

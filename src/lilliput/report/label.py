@@ -1,0 +1,29 @@
+"""What a policy of a study is called in a report."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from lilliput.report.row import Row
+
+
+def algorithm(row: Row) -> str:
+    """The algorithm that trained the policy, as its source says."""
+    return dict(row.names).get("algorithm") or "unknown"
+
+
+def label(row: Row) -> str:
+    """The policy and where it plays, in words."""
+    names = dict(row.names)
+    who = names.get("algorithm") or names.get("source") or row.policy[:8]
+    return f"{who} {row.environment}"
+
+
+def labels(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
+    """A label for each policy and environment, told apart by the digest where two would read alike."""
+    named: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        if row.names or (row.policy, row.environment) not in named:
+            named[row.policy, row.environment] = row
+    found = {key: label(row) for key, row in named.items()}
+    taken = Counter(found.values())
+    return {key: text if taken[text] == 1 else f"{text} ({key[0][:6]})" for key, text in found.items()}
