@@ -17,7 +17,10 @@ class LilliputError(Exception):
 
 @final
 class NotApplicable(LilliputError):
-    """A compression step that has nothing to do on this policy: a study records it, a single command reports it."""
+    """A compression step that has nothing to do on this policy, or is not made for its layers.
+
+    A study records it, a single command reports it.
+    """
 
 
 @final

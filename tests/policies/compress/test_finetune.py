@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, NotApplicable
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.compress import Context, compress, parse
 from lilliput.policies.compress.finetune import start_of
@@ -137,10 +137,17 @@ def test_a_code_of_zero_is_no_pruned_weight() -> None:
     assert all(kept.all() for kept in start_of(quantized)[0].kept)
 
 
+def test_layers_that_it_is_not_made_for_are_a_result_of_a_study_not_a_failure() -> None:
+    policy = normalized(np.random.default_rng(0))
+    norm = layers.LayerNorm(np.ones(12, np.float32), np.zeros(12, np.float32))
+    with pytest.raises(NotApplicable, match="finetune: layer 2 is LayerNorm; supported: dense layers"):
+        start_of(replace_layers(policy, (*policy.layers[:2], norm, *policy.layers[2:])))
+
+
 def test_mixed_activations_are_refused() -> None:
     policy = normalized(np.random.default_rng(0))
     mixed = replace_layers(policy, (*policy.layers[:2], layers.Relu(), *policy.layers[3:]))
-    with pytest.raises(LilliputError, match="the activations are relu, tanh; they must be of one kind"):
+    with pytest.raises(NotApplicable, match="the activations are relu, tanh; they must be of one kind"):
         start_of(mixed)
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, final
 
 import numpy as np
 
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, NotApplicable
 from lilliput.parameter import check_fields, check_integer, check_ratio
 from lilliput.policies import layers
 from lilliput.policies.affine import check_bits
@@ -103,7 +103,7 @@ def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
     """The weights and biases of the policy's layers on raw observations, and the activation between them.
 
     Raises:
-        LilliputError: the network is no chain of dense layers with one kind of activation.
+        NotApplicable: the network is no chain of dense layers with one kind of activation.
     """
     weights: list[np.ndarray] = []
     biases: list[np.ndarray] = []
@@ -130,12 +130,12 @@ def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
             case layers.Relu() | layers.Tanh() | layers.Silu():
                 activations.add(_ACTIVATIONS[type(layer)])
             case _:
-                raise LilliputError(
+                raise NotApplicable(
                     f"finetune: layer {index} is {type(layer).__name__}; "
                     "supported: dense layers with ReLU, tanh or SiLU"
                 )
     if len(activations) > 1:
-        raise LilliputError(f"finetune: the activations are {', '.join(sorted(activations))}; they must be of one kind")
+        raise NotApplicable(f"finetune: the activations are {', '.join(sorted(activations))}; they must be of one kind")
     return Start(
         tuple(weights), tuple(biases), tuple(kept), select, policy.digest
     ), activations.pop() if activations else "silu"
