@@ -7,7 +7,7 @@ from lilliput.policies.learn import train
 from lilliput.policies.load import load_policy
 from lilliput.policies.play import episode_returns
 from lilliput.policies.policy import Policy
-from lilliput.policies.reference import act
+from lilliput.policies.reference import act, act_episode
 from lilliput.policies.runtime import open_artifact
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "LilliputError",
     "Policy",
     "act",
+    "act_episode",
     "check",
     "compress",
     "episode_returns",

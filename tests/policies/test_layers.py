@@ -140,6 +140,23 @@ EVERY: dict[type, tuple[Layer, tuple[int, ...]]] = {
     layers.Silu: (layers.Silu(), (2,)),
     layers.Gelu: (layers.Gelu(), (2,)),
     layers.HardTanh: (layers.HardTanh(-1.0, 1.0), (2,)),
+    layers.Lstm: (
+        layers.Lstm(
+            layers.Dense(f32(np.ones((8, 3))), f32(np.ones(8))),
+            layers.QuantizedDense(
+                QuantizedTensor(i8(np.ones((8, 2))), f32(1), 8), f32(np.ones(8)), layers.StaticRange(f32(127), i32(128))
+            ),
+            f32([[0, 0], [1, 2]]),
+        ),
+        (3,),
+    ),
+    layers.Gru: (
+        layers.Gru(
+            layers.Dense(f32(np.ones((6, 3))), f32(np.ones(6))), layers.Dense(f32(np.ones((6, 2))), None), f32([[0, 1]])
+        ),
+        (3,),
+    ),
+    layers.History: (layers.History(3), (2,)),
     layers.SquashAction: (layers.SquashAction(), (2,)),
     layers.RescaleAction: (layers.RescaleAction(f32([1, 1]), f32([0, 0])), (2,)),
     layers.ClipAction: (layers.ClipAction(f32([-1, -np.inf]), f32([1, 1])), (2,)),
@@ -207,21 +224,30 @@ def test_a_layer_of_any_kind_with_a_number_that_is_none_is_refused(kind: type) -
 def test_a_layer_of_any_kind_counts_what_it_computes(kind: type) -> None:
     """Oracle: the arithmetic on an input, by the reference, and the arrays by name."""
     layer, shape = EVERY[kind]
-    computed = reference.apply(layer, np.ones((1, *shape), np.float32)).shape[1:]
+    x = np.ones((1, *shape), np.float32)
+    if isinstance(layer, layers.Memory):
+        first = tuple(one[None] for one in layers.initial_state(layer, shape))
+        y, after = reference.remember(layer, x, first)
+        assert [one.shape[1:] for one in after] == [*layers.state_shapes(layer, shape).values()]
+    else:
+        y = reference.apply(layer, x)
+    computed = y.shape[1:]
     assert layers.output_shape(layer, shape) == computed
-    named = [getattr(layer, name, None) for name in ("weight", "bias")]
-    sizes = [int(np.prod(one.shape)) for one in named if one is not None]
-    assert sum(array.size for array in numbers.parameters(layer)) == sum(sizes)
-    linear = isinstance(layer, layers.Linear)
-    assert numbers.n_macs(layer, computed) == (sizes[0] * int(np.prod(computed[1:], dtype=int)) if linear else 0)
+    holders = (layer.input, layer.recurrent) if isinstance(layer, layers.Recurrent) else (layer,)
+    named = [getattr(holder, name, None) for holder in holders for name in ("weight", "bias")]
+    assert sum(array.size for array in numbers.parameters(layer)) == sum(
+        int(np.prod(one.shape)) for one in named if one is not None
+    )
+    macs = sum(int(np.prod(part.weight.shape)) for part in layers.linear_parts(layer))
+    assert numbers.n_macs(layer, computed) == macs * int(np.prod(computed[1:], dtype=int))
 
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 def test_a_layer_of_any_kind_refuses_an_input_that_it_does_not_take(kind: type) -> None:
-    takes_any = (layers.Flatten, *get_args(layers.Activation), layers.SquashAction)
+    takes_any = (layers.Flatten, layers.History, *get_args(layers.Activation), layers.SquashAction)
     layer, _ = EVERY[kind]
     if kind in takes_any:
-        assert layers.output_shape(layer, (7,)) == (7,)
+        assert layers.output_shape(layer, (7,)) == (7 * (layer.length if isinstance(layer, layers.History) else 1),)
         return
     with pytest.raises(LilliputError):
         layers.output_shape(layer, (1,))

@@ -296,7 +296,7 @@ def deep(levels: int) -> Any:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda h: h.update(format=3), "'a.lilliput' is of format 3; this version reads 1 and 2: update lilliput"),
+        (lambda h: h.update(format=4), "'a.lilliput' is of format 4; this version reads 1 to 3: update lilliput"),
         (lambda h: h.pop("layers"), "is not a lilliput policy"),
         (lambda h: h.update(layers=[]), "without a linear layer"),
         (lambda h: h.update(layers={"kind": "Dense"}), ""),

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, final
 from lilliput.measure.conditions import conditions
 from lilliput.measure.meter import Bench, Measured, Meter, Room
 from lilliput.measurement import Absent, Measurement
-from lilliput.policies.play import MAX_STEPS, EnvironmentSpec, Episode, Progress, check_fit, episodes
+from lilliput.policies.play import MAX_STEPS, Act, EnvironmentSpec, Episode, Progress, check_fit, episodes
 from lilliput.policies.runtime import open_artifact
 
 
@@ -89,6 +89,10 @@ class ReopenedAct:
 
     def __call__(self, observation: Any) -> Any:
         return self.actor(observation)
+
+    def begin(self, seed: int = 0) -> Act:
+        """The actor's act of an episode."""
+        return self.actor.begin(seed)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (ReopenedAct, (self.folder,))

@@ -135,6 +135,10 @@ def constants(layer: layers.Layer) -> dict[str, np.ndarray]:
                 "weight_scale": layer.weight.scale,
                 "bias": layer.bias,
             }
+        case layers.Lstm() | layers.Gru():
+            parts = {"input": constants(layer.input), "recurrent": constants(layer.recurrent)}
+            found = {f"{part}_{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+            found |= {} if layer.initial is None else {"initial": layer.initial}
         case layers.SelectInputs(indices=indices):
             found = _selection(indices)
         case layers.Standardize():
@@ -148,7 +152,8 @@ def constants(layer: layers.Layer) -> dict[str, np.ndarray]:
             found = {"low": layer.low, "high": layer.high}
         case (
             layers.Flatten() | layers.Relu() | layers.Tanh() | layers.Sigmoid() | layers.Elu() | layers.LeakyRelu()
-            | layers.Silu() | layers.Gelu() | layers.HardTanh() | layers.SquashAction() | layers.ArgmaxAction()
+            | layers.Silu() | layers.Gelu() | layers.HardTanh() | layers.History() | layers.SquashAction()
+            | layers.ArgmaxAction()
         ):  # fmt: skip
             found = {}
         case _:

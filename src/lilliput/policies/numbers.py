@@ -12,10 +12,13 @@ from lilliput.policies.layers import (
     Elu,
     Flatten,
     Gelu,
+    Gru,
     HardTanh,
+    History,
     Layer,
     LayerNorm,
     LeakyRelu,
+    Lstm,
     QuantizedConv2d,
     QuantizedDense,
     Relu,
@@ -38,6 +41,9 @@ def real_numbers(layer: Layer) -> tuple[np.ndarray | float, ...]:
         case QuantizedDense() | QuantizedConv2d():
             ranges = (layer.input.inverse_scale,) if isinstance(layer.input, StaticRange) else ()
             return (layer.weight.scale, *ranges, *(() if layer.bias is None else (layer.bias,)))
+        case Lstm() | Gru():
+            initial = () if layer.initial is None else (layer.initial,)
+            return (*real_numbers(layer.input), *real_numbers(layer.recurrent), *initial)
         case LayerNorm():
             return layer.weight, layer.bias, layer.epsilon
         case Standardize():
@@ -52,7 +58,7 @@ def real_numbers(layer: Layer) -> tuple[np.ndarray | float, ...]:
             return layer.low, layer.high
         case SelectInputs() | Flatten() | Relu() | Tanh() | Sigmoid() | Silu() | Gelu() | SquashAction():
             return ()
-        case ClipAction() | ArgmaxAction():
+        case History() | ClipAction() | ArgmaxAction():
             return ()
         case _:
             assert_never(layer)
@@ -70,7 +76,7 @@ def bounds(layer: Layer) -> tuple[np.ndarray, ...]:
             | Gelu() | HardTanh() | SquashAction() | RescaleAction() | ArgmaxAction()
         ):  # fmt: skip
             return ()
-        case Dense() | QuantizedDense() | Conv2d() | QuantizedConv2d():
+        case Dense() | QuantizedDense() | Conv2d() | QuantizedConv2d() | Lstm() | Gru() | History():
             return ()
         case _:
             assert_never(layer)
@@ -83,11 +89,13 @@ def parameters(layer: Layer) -> tuple[np.ndarray, ...]:
             return (layer.weight,) if layer.bias is None else (layer.weight, layer.bias)
         case QuantizedDense() | QuantizedConv2d():
             return (layer.weight.values,) if layer.bias is None else (layer.weight.values, layer.bias)
+        case Lstm() | Gru():
+            return (*parameters(layer.input), *parameters(layer.recurrent))
         case LayerNorm():
             return layer.weight, layer.bias
         case (
             SelectInputs() | Standardize() | Flatten() | Relu() | Tanh() | Sigmoid() | Elu() | LeakyRelu() | Silu()
-            | Gelu() | HardTanh() | SquashAction() | RescaleAction() | ClipAction() | ArgmaxAction()
+            | Gelu() | HardTanh() | History() | SquashAction() | RescaleAction() | ClipAction() | ArgmaxAction()
         ):  # fmt: skip
             return ()
         case _:
@@ -101,9 +109,13 @@ def n_macs(layer: Layer, output: tuple[int, ...]) -> int:
             return int(np.prod(layer.weight.shape))
         case Conv2d() | QuantizedConv2d():
             return int(np.prod(layer.weight.shape)) * output[1] * output[2]
+        case Lstm() | Gru():
+            again = n_macs(layer.recurrent, output) if isinstance(layer, Gru) and layer.reset_first else 0
+            return n_macs(layer.input, output) + n_macs(layer.recurrent, output) + again
         case (
             SelectInputs() | Standardize() | LayerNorm() | Flatten() | Relu() | Tanh() | Sigmoid() | Elu() | LeakyRelu()
-            | Silu() | Gelu() | HardTanh() | SquashAction() | RescaleAction() | ClipAction() | ArgmaxAction()
+            | Silu() | Gelu() | HardTanh() | History() | SquashAction() | RescaleAction() | ClipAction()
+            | ArgmaxAction()
         ):  # fmt: skip
             return 0
         case _:

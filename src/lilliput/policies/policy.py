@@ -1,25 +1,24 @@
 """A policy as data: spaces, layers and where they came from; checked, counted, digested, read and written."""
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import UnionType
-from typing import Any, final, get_args, get_origin, get_type_hints
+from typing import Any, final
 
 import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.files import write_whole
 from lilliput.foreign_text import printable
-from lilliput.policies import constants, layers, numbers, spaces
+from lilliput.policies import constants, layers, numbers, spaces, storage
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.layers import Layer
 
-FORMAT = 2
-"""Version of the .lilliput file. 1: the first. 2: `plays` and `plays_kwargs`; 1 is read."""
+FORMAT = 3
+"""Version of the .lilliput file. 1: the first. 2: `plays` and `plays_kwargs`. 3: layers with a memory; a policy without
+one is still written as 2. All are read."""
 
 SUFFIX = ".lilliput"
 MAX_FILE_BYTES = 1 << 30
@@ -106,7 +105,7 @@ class Policy:
 
     @cached_property
     def _digest(self) -> str:
-        return _sha256(*_structure(self))
+        return storage.sha256(*_structure(self))
 
     @property
     def model_bytes(self) -> int:
@@ -131,11 +130,16 @@ class Policy:
     @property
     def weight_bits(self) -> tuple[int, ...]:
         """Bits a weight of each linear layer takes."""
-        linear = [layer for layer in self.layers if isinstance(layer, layers.Linear)]
+        linear = [part for layer in self.layers for part in layers.linear_parts(layer)]
         return tuple(
             layer.weight.bits if isinstance(layer.weight, QuantizedTensor) else layer.weight.itemsize * 8
             for layer in linear
         )
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether an action depends on the steps of the episode before, not on the observation alone."""
+        return any(isinstance(layer, layers.Memory) for layer in self.layers)
 
     @property
     def is_discrete(self) -> bool:
@@ -181,7 +185,7 @@ def _shapes(stack: tuple[Layer, ...], shape: tuple[int, ...]) -> tuple[tuple[int
 def check(policy: Policy) -> None:
     """Nothing; see `Policy` for what it raises."""
     output = layer_shapes(policy)[-1]
-    if not any(isinstance(layer, layers.Linear) for layer in policy.layers):
+    if not any(layers.linear_parts(layer) for layer in policy.layers):
         raise LilliputError("a policy without a linear layer has nothing to decide with")
     integer = isinstance(policy.layers[-1], layers.ArgmaxAction)
     if any(isinstance(layer, layers.ArgmaxAction) for layer in policy.layers[:-1]):
@@ -211,6 +215,8 @@ def _check_critic(policy: Policy) -> None:
     shape, actions = spaces.input_shape(policy.observation_space), policy.action_space
     if len(shape) != 1 or not isinstance(actions, spaces.Box) or not np.isfinite([actions.low, actions.high]).all():
         raise LilliputError("a critic judges an array of bounded actions on a vector of observations")
+    if any(isinstance(layer, layers.Memory) for layer in policy.critic):
+        raise LilliputError("a critic with a memory is not supported")
     output = _shapes(policy.critic, (shape[0] + actions.size,))[-1]
     if output != (1,):
         raise LilliputError(f"it gives {list(output)}; a critic gives one number")
@@ -242,43 +248,9 @@ def _structure(policy: Policy) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     structure = {
         "observation_space": spaces.to_json(policy.observation_space),
         "action_space": spaces.to_json(policy.action_space),
-        "layers": _encode(policy.layers, "", arrays),
+        "layers": storage.encode_layers(policy.layers, "", arrays),
     }
     return structure, arrays
-
-
-def _encode(stack: tuple[Layer, ...], prefix: str, arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """JSON data of the layers; their arrays are put into `arrays`."""
-
-    def encode(value: Any, path: str) -> Any:
-        match value:
-            case np.ndarray():
-                arrays[path] = value
-                return {"array": path}
-            case QuantizedTensor() | layers.StaticRange() | layers.DynamicRange():
-                fields = {f.name: encode(getattr(value, f.name), f"{path}.{f.name}") for f in dataclasses.fields(value)}
-                return {"kind": type(value).__name__, **fields}
-            case tuple():
-                return list(value)
-            case _:
-                return value
-
-    encoded = []
-    for index, layer in enumerate(stack):
-        names = [f.name for f in dataclasses.fields(layer)]
-        fields = {name: encode(getattr(layer, name), f"{prefix}{index}.{name}") for name in names}
-        encoded.append({"kind": type(layer).__name__, **fields})
-    return encoded
-
-
-def _sha256(structure: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
-    """Over the canonical text of JSON data and, name by name, the arrays' types, shapes and bytes."""
-    sha = hashlib.sha256(json.dumps(structure, sort_keys=True, separators=(",", ":")).encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        sha.update(f"{name}{array.dtype.str}{array.shape}".encode())
-        sha.update(array.tobytes())
-    return sha.hexdigest()
 
 
 def check_name(path: Path) -> None:
@@ -309,10 +281,14 @@ def write(policy: Policy, path: str | Path, *, force: bool = False) -> None:
     if path.exists() and not force:
         raise LilliputError(f"{path} exists; choose another name or remove it")
     structure, arrays = _structure(policy)
-    header = {"format": FORMAT, **structure, "provenance": dataclasses.asdict(policy.provenance)}
+    header = {
+        "format": FORMAT if policy.has_memory else FORMAT - 1,
+        **structure,
+        "provenance": dataclasses.asdict(policy.provenance),
+    }
     if policy.critic:
-        header["critic"] = _encode(policy.critic, "critic.", arrays)
-    header["sha256"] = _sha256(header, arrays)
+        header["critic"] = storage.encode_layers(policy.critic, "critic.", arrays)
+    header["sha256"] = storage.sha256(header, arrays)
     # safetensors needs at least one array and refuses shared memory; copies are cheap here.
     data = save({name: np.array(array) for name, array in arrays.items()}, {"lilliput": json.dumps(header)})
     write_whole(path, data)
@@ -342,16 +318,16 @@ def from_bytes(data: bytes, name: str) -> Policy:
         size = int.from_bytes(data[:8], "little")
         header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["lilliput"])
         version = header["format"]
-        if version not in (1, FORMAT):
-            raise LilliputError(f"{name} is of format {version!r}; this version reads 1 and {FORMAT}: update lilliput")
+        if version not in range(1, FORMAT + 1):
+            raise LilliputError(f"{name} is of format {version!r}; this version reads 1 to {FORMAT}: update lilliput")
         written = header.pop("sha256", None)
-        if written is not None and written != _sha256(header, arrays):
+        if written is not None and written != storage.sha256(header, arrays):
             raise LilliputError(f"{name} is damaged: it is not what was written; copy or make it again")
         observation_space = spaces.from_json(header["observation_space"])
         action_space = spaces.from_json(header["action_space"])
-        decoded = tuple(_decode(layer, arrays) for layer in header["layers"])
-        critic = tuple(_decode(layer, arrays) for layer in header.get("critic", ()))
-        provenance = _decode({**header["provenance"], "kind": "Provenance"}, arrays)
+        decoded = tuple(storage.decode(layer, arrays) for layer in header["layers"])
+        critic = tuple(storage.decode(layer, arrays) for layer in header.get("critic", ()))
+        provenance = storage.decode({**header["provenance"], "kind": "Provenance"}, arrays, {"Provenance": Provenance})
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
         raise LilliputError(
             f"{name} is not a lilliput policy, or damaged: {' '.join(str(error).split())[:120]}"
@@ -361,39 +337,3 @@ def from_bytes(data: bytes, name: str) -> Policy:
     if not all(isinstance(layer, layers.Layer) for layer in (*decoded, *critic)):
         raise LilliputError(f"{name}: a layer of an unknown kind")
     return Policy(observation_space, action_space, decoded, provenance, critic)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a decoded value is what the field of a layer holds."""
-    if isinstance(hint, UnionType):
-        return any(_fits(value, option) for option in get_args(hint))
-    if get_origin(hint) is tuple:
-        kinds = get_args(hint)
-        kinds = kinds[:1] * len(value) if isinstance(value, tuple) and kinds[-1] is Ellipsis else kinds
-        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
-    return type(value) is hint
-
-
-_PARTS = {kind.__name__: kind for kind in (QuantizedTensor, layers.StaticRange, layers.DynamicRange, Provenance)}
-
-
-def _decode(data: Any, arrays: dict[str, np.ndarray]) -> Any:
-    match data:
-        case {"array": str(path)}:
-            return arrays[path]
-        case {"kind": str(kind), **fields}:
-            known = {**layers.KINDS, **_PARTS}
-            if kind not in known:
-                raise LilliputError(f"a layer is {kind[:40]!r}; supported: {', '.join(layers.KINDS)}")
-            decoded = {name: _decode(value, arrays) for name, value in fields.items()}
-            hints = get_type_hints(known[kind])
-            for name, value in decoded.items():
-                if name not in hints or not _fits(value, hints[name]):
-                    raise LilliputError(
-                        f"the file holds {kind} with {name[:40]!r} of {type(value).__name__}; it is damaged"
-                    )
-            return known[kind](**decoded)
-        case list():
-            return tuple(_decode(value, arrays) for value in data)
-        case _:
-            return data

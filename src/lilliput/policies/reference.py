@@ -4,15 +4,16 @@ A row's result depends on neither the others nor the processor's BLAS.
 """
 
 import math
-from typing import Any, assert_never
+from typing import Any, assert_never, final
 
 import numpy as np
-from jaxtyping import Float32, Num
+from jaxtyping import Bool, Float32, Num
 
+from lilliput.errors import LilliputError
 from lilliput.policies import affine, layers, spaces
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.layers import Layer
-from lilliput.policies.policy import Policy
+from lilliput.policies.policy import Policy, layer_shapes
 from lilliput.sums import means, products
 
 BATCH = 4096
@@ -21,8 +22,82 @@ BATCH = 4096
 _ERF = np.frompyfunc(math.erf, 1, 1)
 
 
+State = tuple[np.ndarray, ...]
+"""What a policy remembers of each of n episodes, float32 (n, ...), layer after layer; empty for one without memory."""
+
+
+def start(policy: Policy, n: int = 1) -> State:
+    """The state of n episodes that begin."""
+    found = []
+    for layer, shape in zip(policy.layers, layer_shapes(policy), strict=False):
+        if isinstance(layer, layers.Memory):
+            found += [np.repeat(one[None], n, axis=0) for one in layers.initial_state(layer, shape)]
+    return tuple(found)
+
+
+def step(policy: Policy, state: State, observations: Any) -> tuple[State, np.ndarray]:
+    """The state after one step of each episode, and its action; see `act`.
+
+    An observation with a number that is not finite leaves its episode's state as it was.
+
+    Raises:
+        LilliputError: observations of another shape, or of another number of episodes than the state's.
+    """
+    if not policy.has_memory:
+        return state, act(policy, observations)
+    x, undecided = _readable(policy, observations)
+    if not state or any(len(one) != len(x) for one in state):
+        raise LilliputError(f"{len(x)} observations for a state of {sorted({len(one) for one in state})} episodes")
+    y, left, after = x, list(state), list[np.ndarray]()
+    for layer in policy.layers:
+        if isinstance(layer, layers.Memory):
+            n = len(layers.state_shapes(layer, y.shape[1:]))
+            before, left = left[:n], left[n:]
+            y, now = remember(layer, y, tuple(before))
+            after += [_kept(undecided, old, new) for old, new in zip(before, now, strict=True)]
+        else:
+            y = apply(layer, y)
+    return tuple(after), _shaped(policy, y, undecided)
+
+
+@final
+class Rows:
+    """Acts for the episodes of many rows at once, and remembers each."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._state: State = ()
+
+    def __call__(self, observations: Any, begins: Bool[np.ndarray, " n"]) -> np.ndarray:
+        """The actions; of the rows that begin an episode, what was before is forgotten."""
+        if self._policy.has_memory and begins.any():
+            first = start(self._policy, len(begins))
+            old = self._state or first
+            self._state = tuple(_kept(~begins, one, new) for one, new in zip(old, first, strict=True))
+        self._state, actions = step(self._policy, self._state, observations)
+        return actions
+
+
+def act_episode(policy: Policy, observations: Any) -> np.ndarray:
+    """The actions of one episode for its raw observations, in order: (steps, ...) to (steps, ...).
+
+    Raises:
+        LilliputError: observations of another shape.
+    """
+    if not policy.has_memory:
+        return act(policy, observations)
+    x = spaces.network_input(policy.observation_space, observations)
+    if not len(x):
+        raise LilliputError("an episode without observations has no actions")
+    state, actions = start(policy), []
+    for row in x:
+        state, action = step(policy, state, row[None])
+        actions.append(action[0])
+    return np.stack(actions)
+
+
 def act(policy: Policy, observations: Any) -> np.ndarray:
-    """The actions for a batch of raw observations.
+    """The actions for a batch of raw observations of a policy without memory.
 
     Where a number that the policy reads is NaN or infinite, the action is NaN, and every choice 0.
 
@@ -34,18 +109,37 @@ def act(policy: Policy, observations: Any) -> np.ndarray:
         float32 (n, *action shape) for a Box; int64 (n,) for Discrete, (n, groups) for MultiDiscrete.
 
     Raises:
-        LilliputError: observations of another shape.
+        LilliputError: observations of another shape, or a policy with a memory.
     """
+    if policy.has_memory:
+        raise LilliputError(
+            "the policy has a memory: it acts step by step, not on a batch; use act_episode(policy, observations) or, "
+            "of an artifact, open_artifact(folder).begin()"
+        )
+    x, undecided = _readable(policy, observations)
+    parts = [_forward(policy.layers, x[i : i + BATCH]) for i in range(0, max(len(x), 1), BATCH)]
+    return _shaped(policy, np.concatenate(parts), undecided)
+
+
+def _kept(kept: Bool[np.ndarray, " n"], old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """What was before where it is kept, else what is new."""
+    return np.where(kept.reshape(-1, *[1] * (new.ndim - 1)), old, new)
+
+
+def _readable(policy: Policy, observations: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The network's inputs, zeros where a number that is read is not finite, and where that is."""
     x = spaces.network_input(policy.observation_space, observations)
     undecided = ~is_decided(policy, x)
     if undecided.any():
         x = np.where(undecided.reshape(-1, *[1] * (x.ndim - 1)), np.float32(0), x)
-    parts = [_forward(policy.layers, x[i : i + BATCH]) for i in range(0, max(len(x), 1), BATCH)]
-    actions = np.concatenate(parts)
+    return x, undecided
+
+
+def _shaped(policy: Policy, actions: np.ndarray, undecided: np.ndarray) -> np.ndarray:
     actions[undecided] = 0 if policy.is_discrete else np.nan
     match policy.action_space:
         case spaces.Box(shape=shape):
-            return actions.reshape(len(x), *shape)
+            return actions.reshape(len(actions), *shape)
         case spaces.Discrete() | spaces.MultiDiscrete():
             return actions
         case _:
@@ -77,8 +171,40 @@ def _forward(stack: tuple[Layer, ...], x: np.ndarray) -> np.ndarray:
     return x
 
 
+def remember(layer: layers.Memory, x: Float32[np.ndarray, "n ..."], state: State) -> tuple[np.ndarray, State]:
+    """The outputs of one layer with a memory for one step of n episodes, and what it remembers then."""
+    match layer:
+        case layers.Lstm():
+            h, c = state
+            i, f, g, o = np.split(apply(layer.input, x) + apply(layer.recurrent, h), 4, axis=1)
+            c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
+            h = _sigmoid(o) * np.tanh(c)
+            return h, (h, c)
+        case layers.Gru():
+            (h,) = state
+            xr, xz, xn = np.split(apply(layer.input, x), 3, axis=1)
+            hr, hz, hn = np.split(apply(layer.recurrent, h), 3, axis=1)
+            r, z = _sigmoid(xr + hr), _sigmoid(xz + hz)
+            if layer.reset_first:
+                new = np.tanh(xn + np.split(apply(layer.recurrent, r * h), 3, axis=1)[2])
+            else:
+                new = np.tanh(xn + r * hn)
+            h = (np.float32(1) - z) * new + z * h
+            return h, (h,)
+        case layers.History():
+            (history,) = state
+            whole = np.concatenate([history, x[:, None]], axis=1)
+            return whole.reshape(len(x), -1), (whole[:, 1:],)
+        case _:
+            assert_never(layer)
+
+
 def apply(layer: Layer, x: Float32[np.ndarray, "n ..."]) -> np.ndarray:
-    """The outputs of one layer for a batch of its inputs."""
+    """The outputs of one layer without memory for a batch of its inputs.
+
+    Raises:
+        LilliputError: a layer with a memory, which gives nothing without its state.
+    """
     one = np.float32(1)
     match layer:
         case layers.SelectInputs(indices=indices):
@@ -97,6 +223,8 @@ def apply(layer: Layer, x: Float32[np.ndarray, "n ..."]) -> np.ndarray:
             return _channels_first(y, n, height, width)
         case layers.QuantizedConv2d():
             return _quantized_conv2d(layer, x)
+        case layers.Lstm() | layers.Gru() | layers.History():
+            raise LilliputError(f"{type(layer).__name__} has a memory: it takes a state (remember)")
         case layers.LayerNorm():
             centred = x - means(x)[:, None]
             variance = means(centred * centred)[:, None]

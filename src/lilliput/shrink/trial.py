@@ -284,9 +284,10 @@ def _blocks(
         yield np.array([one.episode_return for one in play_all(stage, SameAct(PolicyAct(policy)), every)])
         return
     lockstep = Lockstep(environment, policy.observation_space, block, iter(every), deadline=deadline)
+    rows = reference.Rows(policy)
     try:
         for at in range(0, len(every), block):
-            yield lockstep.returns(lambda x: reference.act(policy, x), every[at : at + block])
+            yield lockstep.returns(lambda x: rows(x, lockstep.begins), every[at : at + block])
     finally:
         lockstep.close()
 

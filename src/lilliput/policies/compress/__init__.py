@@ -54,6 +54,9 @@ def compress(policy: Policy, recipe: Recipe | str, context: Context | None = Non
     before = policy.provenance.recipe
     for step in steps:
         try:
+            if policy.has_memory and not step.MEMORY:
+                able = ", ".join(name for name, kind in STEPS.items() if kind.MEMORY)
+                raise LilliputError(f"{step.NAME} does not take a policy with a memory yet; use {able}")
             policy = step.apply(policy, context)
             _check_finite(step, policy)
         except LilliputError as error:
@@ -66,5 +69,5 @@ def _check_finite(step: Step, policy: Policy) -> None:
     shape = (4, *spaces.input_shape(policy.observation_space))
     probe = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        if not np.isfinite(reference.act(policy, probe)).all():
+        if not np.isfinite(reference.act_episode(policy, probe)).all():
             raise LilliputError(f"{step.NAME}: the compressed policy gives actions that are not finite; use more bits")

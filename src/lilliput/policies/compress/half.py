@@ -30,6 +30,7 @@ class Half(Step):
 
     NAME: ClassVar[str] = "half"
     VERSION: ClassVar[int] = 1
+    MEMORY: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -55,6 +56,9 @@ def _halved(layer: Layer, index: int) -> Layer:
             if isinstance(range_, layers.StaticRange):
                 range_ = layers.StaticRange(_half_where_exact(range_.inverse_scale), range_.zero_point, range_.bits)
             return dataclasses.replace(layer, weight=weight, bias=_half_bias(layer.bias, what), input=range_)
+        case layers.Lstm() | layers.Gru():
+            parts = {"input": _halved(layer.input, index), "recurrent": _halved(layer.recurrent, index)}
+            return dataclasses.replace(layer, **parts)
         case layers.LayerNorm():
             weight, bias = _half(layer.weight, f"a weight of {what}"), _half(layer.bias, f"a bias of {what}")
             return dataclasses.replace(layer, weight=weight, bias=bias)
@@ -65,7 +69,7 @@ def _halved(layer: Layer, index: int) -> Layer:
         case (
             layers.SelectInputs() | layers.Flatten() | layers.Relu() | layers.Tanh() | layers.Sigmoid() | layers.Elu()
             | layers.LeakyRelu() | layers.Silu() | layers.Gelu() | layers.HardTanh() | layers.SquashAction()
-            | layers.ArgmaxAction()
+            | layers.ArgmaxAction() | layers.History()
         ):  # fmt: skip
             return layer
         case _:

@@ -14,11 +14,13 @@ class Step(ABC):
         NAME: as recipes spell it.
         VERSION: raised whenever the step's meaning changes, so that old records are not taken for new ones.
         SHOWN: parameters that a reader wants to see even where they have their defaults.
+        MEMORY: whether it takes a policy with a memory; `compress` refuses to apply the others to one.
     """
 
     NAME: ClassVar[str]
     VERSION: ClassVar[int]
     SHOWN: ClassVar[tuple[str, ...]] = ()
+    MEMORY: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, policy: Policy, context: Context) -> Policy:

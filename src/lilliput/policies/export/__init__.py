@@ -104,6 +104,8 @@ def export(
     if name is None:
         name = name_for(folder)
     check_name(name)
+    if policy.has_memory:
+        raise LilliputError("a policy with a memory cannot be exported yet")
     _check_free(folder, force)
     golden = golden_examples(policy, observations)
     # Beside its final place, so that one rename puts it there whole.

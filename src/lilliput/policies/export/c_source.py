@@ -5,6 +5,7 @@ from typing import assert_never, final
 
 import numpy as np
 
+from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.constants import constants, store_weight
@@ -182,6 +183,8 @@ def _write(writer: Writer, layer: Layer) -> None:
             linear(writer, layer)
         case layers.Flatten():
             pass
+        case layers.Lstm() | layers.Gru() | layers.History():
+            raise LilliputError(f"{name}: the c format does not hold a memory yet")
         case layers.LayerNorm():
             weight, bias = writer.real(0, "weight", layer.weight), writer.real(1, "bias", layer.bias)
             writer.call("layer_norm", f"{writer.in_place()}, {n}, {weight}, {bias}, {real(layer.epsilon)}")

@@ -178,6 +178,8 @@ def _layer(graph: _Graph, layer: layers.Layer, x: str, shape: tuple[int, ...]) -
             return _quantized_dense(graph, layer, x)
         case layers.QuantizedConv2d():
             return _quantized_conv2d(graph, layer, x, shape)
+        case layers.Lstm() | layers.Gru() | layers.History():
+            raise LilliputError("the onnx format does not hold a memory yet")
         case layers.LayerNorm():
             parts = graph.real(layer.weight), graph.real(layer.bias)
             return graph.node("LayerNormalization", x, *parts, axis=-1, epsilon=layer.epsilon)

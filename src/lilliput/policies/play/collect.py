@@ -16,11 +16,13 @@ from lilliput.policies.play.environment import EnvironmentSpec, observation_spac
 from lilliput.policies.play.episode import (
     Act,
     ActOfSeed,
+    Beginning,
     Progress,
     RandomPolicy,
     SameAct,
     Stage,
     act_and_space,
+    begun,
     checked_seeds,
 )
 from lilliput.policies.policy import Policy
@@ -93,12 +95,12 @@ def collect(
 class NoisyPolicy:
     """For each episode's seed the act under noise: Gaussian on numbers, else now and then any choice."""
 
-    act: Act
+    act: Act | Beginning
 
     def __call__(self, seed: int, action_space: Any) -> Act:
         from gymnasium.spaces import Box
 
-        act, space = self.act, copy.deepcopy(action_space)
+        act, space = begun(self.act, seed), copy.deepcopy(action_space)
         children = np.random.SeedSequence(seed, spawn_key=(2,)).generate_state(2)
         space.seed(int(children[0]))
         rng = np.random.default_rng(int(children[1]))

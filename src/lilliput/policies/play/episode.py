@@ -6,7 +6,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
@@ -52,6 +52,20 @@ class Episode:
     wall_time_s: float
 
 
+@runtime_checkable
+class Beginning(Protocol):
+    """What acts in one episode at a time: a policy with a memory, or one without, whose beginning is itself."""
+
+    def begin(self, seed: int = 0) -> Act:
+        """The act of an episode of its own; the seed is the episode's."""
+        ...
+
+
+def begun(act: Act | Beginning, seed: int) -> Act:
+    """The act of the episode of that seed: where it has no beginning, it is the same for all."""
+    return act.begin(seed) if isinstance(act, Beginning) else act
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class PolicyAct:
@@ -61,6 +75,23 @@ class PolicyAct:
 
     def __call__(self, observation: Any) -> Any:
         return reference.act(self.policy, np.asarray(observation)[None])[0]
+
+    def begin(self, seed: int = 0) -> Act:
+        """Itself, or what remembers one episode."""
+        return EpisodeAct(self.policy) if self.policy.has_memory else self
+
+
+@final
+class EpisodeAct:
+    """A policy's meaning by `reference`, one observation of an episode after another."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy, self._state = policy, reference.start(policy)
+
+    def __call__(self, observation: Any) -> Any:
+        """The action at the next step."""
+        self._state, actions = reference.step(self._policy, self._state, np.asarray(observation)[None])
+        return actions[0]
 
 
 def episode_returns(
@@ -204,12 +235,12 @@ def _draws(space: Any) -> Iterator[Any]:
 @final
 @dataclass(frozen=True)
 class SameAct:
-    """The same act for every episode."""
+    """The same act for every episode, from its beginning."""
 
-    act: Act
+    act: Act | Beginning
 
     def __call__(self, seed: int, action_space: Any) -> Act:
-        return self.act
+        return begun(self.act, seed)
 
 
 ActOfSeed = Callable[[int, Any], Act]

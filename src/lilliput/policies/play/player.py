@@ -134,6 +134,7 @@ class Lockstep:
 
     Attributes:
         observations: of all rows, each as one vector.
+        begins: the rows whose observation is the first of an episode: what acts forgets what it remembers of them.
         action_space: the environment's.
     """
 
@@ -156,6 +157,7 @@ class Lockstep:
         for i, row in enumerate(self._rows):
             row.go_on(next(seeds))
             self._keep(i)
+        self.begins = np.ones(n, bool)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -169,6 +171,7 @@ class Lockstep:
         """One step everywhere; where an episode ends the next one begins in the same environment."""
         for i, row in enumerate(self._rows):
             row.step(self._shaped(actions[i]))
+            self.begins[i] = row.over
             if row.over:
                 row.go_on(next(self._seeds))
             self._keep(i)
@@ -183,8 +186,10 @@ class Lockstep:
         for i, row in enumerate(rows):
             row.begin(seeds[i])
             self._keep(i)
+        self.begins[:] = True
         while any(not row.over for row in rows):
             actions = act(self.observations)
+            self.begins[:] = False
             for i, row in enumerate(rows):
                 if not row.over:
                     row.step(self._shaped(actions[i]))

@@ -22,6 +22,10 @@ class Actor(Running, Protocol):
         """The actions for a batch of raw observations, batch first; each equal to that of its observation alone."""
         ...
 
+    def begin(self, seed: int = 0) -> Callable[[Any], Any]:
+        """The act of an episode of its own, one observation after another; without a memory it is the actor itself."""
+        ...
+
 
 def _onnxruntime(artifact: Artifact) -> Actor:
     from lilliput.policies.runtime.onnxruntime import OnnxActor

@@ -83,6 +83,10 @@ class CtypesActor:
             self._decide(x[i].ctypes.data, actions[i : i + 1].ctypes.data)
         return actions if self._dtype == np.float32 else actions.astype(np.int64)
 
+    def begin(self, seed: int = 0) -> "CtypesActor":
+        """Itself: there is nothing to remember."""
+        return self
+
     def into(self, observation: Any, out: np.ndarray) -> None:
         """Nothing; writes the action into `out`, an array of the action's shape."""
         out[...] = self(observation)

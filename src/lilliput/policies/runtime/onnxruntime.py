@@ -64,6 +64,10 @@ class OnnxActor:
         x = spaces.artifact_input(self._space, observations)
         return self._in_blocks(x) if self._blocks_are_exact and len(x) > 1 else self._one_by_one(x)
 
+    def begin(self, seed: int = 0) -> "OnnxActor":
+        """Itself: there is nothing to remember."""
+        return self
+
     @cached_property
     def _blocks_are_exact(self) -> bool:
         """Whether each golden observation, at several places in a block, gives the bits that it gives alone.

@@ -223,6 +223,18 @@ static PyObject *batch(Actor *self, PyObject *observations)
     return actions;
 }
 
+PyDoc_STRVAR(begin_doc, "begin(seed=0): the act of an episode of its own: the actor itself, which remembers nothing.");
+
+static PyObject *begin(Actor *self, PyObject *arguments, PyObject *keywords)
+{
+    static char *names[] = {"seed", NULL};
+    PyObject *seed = NULL;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|O", names, &seed)) {
+        return NULL;
+    }
+    return Py_NewRef((PyObject *)self);
+}
+
 static int initialize(Actor *self, PyObject *arguments, PyObject *keywords)
 {
     static char *names[] = {"library", "symbol", "observation_shape", "action_shape", "takes_bytes", "gives_choices",
@@ -298,6 +310,7 @@ static void deallocate(Actor *self)
 }
 
 static PyMethodDef methods[] = {
+    {"begin", (PyCFunction)(void (*)(void))begin, METH_VARARGS | METH_KEYWORDS, begin_doc},
     {"batch", (PyCFunction)batch, METH_O, batch_doc},
     {"into", (PyCFunction)(void (*)(void))into, METH_FASTCALL, into_doc},
     {NULL, NULL, 0, NULL},
