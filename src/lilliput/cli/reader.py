@@ -50,6 +50,12 @@ _READING = {
         help="The lower bounds of the action, where the source has none: one number, or one each with commas.",
     ),
     "action_high": click.option("--action-high", type=_Bound(), help="The upper bounds."),
+    "plain": click.option(
+        "--plain",
+        is_flag=True,
+        help="The layers in a torch file are all that there is: nothing is added or gated between them, each norm is "
+        "torch's LayerNorm, each output an action's.",
+    ),
     "wrappers": click.option(
         "--wrapper",
         "wrappers",

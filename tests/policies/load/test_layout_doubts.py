@@ -67,9 +67,11 @@ def test_an_activation_stands_between_the_layers_of_a_list(what: str, tmp_path: 
     path = written(value, tmp_path)
     with pytest.raises(LilliputError, match=r"--activation"):
         load_policy(path, **said)
+    with pytest.raises(LilliputError, match=r"whether its layers are all that there is: .* --plain if each layer"):
+        load_policy(path, activation="tanh", **said)
     state, names = listed("x"), ["x.0", "x.1", "x.2"]
     for activation, hidden in (("tanh", np.tanh), ("relu", relu), ("none", lambda x: x)):
-        policy = load_policy(path, activation=activation, **said)
+        policy = load_policy(path, activation=activation, plain=activation != "none", **said)
         np.testing.assert_allclose(reference.act(policy, batch(5)), forward(state, names, batch(5), hidden), atol=1e-4)
         assert any("are a list: the activation" in one for one in policy.provenance.guesses) == (activation != "none")
 
@@ -84,12 +86,17 @@ def test_a_list_with_activations_or_norms_among_it_is_refused(tmp_path: Path) ->
         path = written(value | CRITIC, tmp_path)
         with pytest.raises(LilliputError, match="where the program applies it is in no file: give --activation none"):
             load_policy(path, activation="tanh", action="continuous", **FREE)
-        assert load_policy(path, activation="none", action="continuous", **FREE)
+        norm = any(array.ndim == 1 for key, array in value.items() if key.endswith("weight"))
+        assert load_policy(path, activation="none", action="continuous", plain=norm, **FREE)
 
 
 @pytest.mark.parametrize("kind", ["i1", "i8", "b1"])
 def test_integers_are_no_weights(kind: str, tmp_path: Path) -> None:
-    states = (mlp("actor", SIZES) | CRITIC, named(SIZES, ["a", "b", "c"]), named([5, 256, 256, 3], ["l1", "l2", "l3"]))
+    states = (
+        mlp("actor", SIZES) | CRITIC,
+        named([5, 32, 16, 3], ["a", "b", "c"]),
+        named([5, 256, 256, 3], ["l1", "l2", "l3"]),
+    )
     for state in states:
         codes = {key: (array * 100).astype(kind) for key, array in state.items()}
         for one in (codes, {**state, next(iter(state)): codes[next(iter(state))]}):
@@ -169,8 +176,10 @@ def test_layers_whose_names_say_another_order_are_no_chain(names: list[str], tmp
     path = written(named([8, 8, 8, 8], names), tmp_path)
     with pytest.raises(LilliputError, match=r"by its name it is the last|no layout|is almost"):
         load_policy(path, activation="tanh", action="continuous", **FREE)
-    plain = written(named([8, 8, 8, 8], ["body", "hidden", "out"]), tmp_path)
-    assert load_policy(plain, activation="tanh", action="continuous", **FREE)
+    chain = written(named([8, 8, 8, 8], ["body", "hidden", "out"]), tmp_path)
+    assert load_policy(
+        chain, activation="tanh", action="continuous", plain=True, action_low=[-1.0] * 8, action_high=[1.0] * 8
+    )
 
 
 def test_one_output_may_be_a_critic_s(tmp_path: Path) -> None:
@@ -218,3 +227,43 @@ def test_a_spread_of_other_actions_refuses(value: Any, tmp_path: Path) -> None:
 def test_statistics_outside_of_the_network_are_named(value: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(LilliputError, match=message):
         load_policy(written(value, tmp_path), activation="elu", **FREE)
+
+
+NEUTRAL: dict[str, dict[str, np.ndarray]] = {
+    "a residual block, two encoders, or a gate": named([6, 32, 32, 3], ["a", "b", "c"]),
+    "a sum of the observation": named([8, 8, 3], ["a", "b"]),
+    "a jump over two": named([6, 32, 16, 32, 3], ["a", "b", "c", "d"]),
+    "weights the other way round": named([16, 16], ["a"]) | named([16, 3], ["b"]),
+    "blocks in a list": listed("blocks", [6, 32, 32, 32, 3]),
+    "two numbers an action": named([6, 32, 16, 4], ["a", "b", "c"]),
+    "a norm of an actor-critic": mlp("actor", [6, 32, 3], step=3)
+    | {f"actor.1.{key}": np.ones(32, "f4") for key in ("weight", "bias")}
+    | CRITIC,
+}
+
+
+@pytest.mark.parametrize("what", NEUTRAL)
+def test_layers_that_may_not_be_all_there_is_are_asked_about(what: str, tmp_path: Path) -> None:
+    """Torch gives the same keys to a chain and to sums, gates and group norms of the same sizes."""
+    path = written(NEUTRAL[what], tmp_path)
+    said: Any = {"activation": "relu", "action": "continuous", **FREE}
+    with pytest.raises(LilliputError, match=r"does not say whether its layers are all.* give --plain if .* ONNX$"):
+        load_policy(path, **said)
+    assert load_policy(path, plain=True, **said)
+
+
+def test_sizes_that_leave_no_room_are_not_asked_about(tmp_path: Path) -> None:
+    said: Any = {"activation": "relu", "action": "continuous", **FREE}
+    for state in (
+        named([6, 32, 16, 3], ["a", "b", "c"]),
+        mlp("net", [6, 32, 32, 3]),
+        mlp("actor", [6, 32, 32, 4]) | CRITIC,
+        named([6, 32, 32, 4], ["fc1", "fc2", "fc3"]),
+    ):
+        path = written(state, tmp_path)
+        assert load_policy(path, **said)
+        with pytest.raises(LilliputError, match="needs no plain to be read"):
+            load_policy(path, plain=True, **said)
+    two = written(named([6, 32, 16, 4], ["a", "b", "c"]), tmp_path)
+    assert load_policy(two, activation="relu", action="continuous", action_low=[-1.0] * 4, action_high=[1.0] * 4)
+    assert load_policy(two, activation="relu", action="discrete")

@@ -154,7 +154,7 @@ def erl_norm(x: np.ndarray, number: int) -> np.ndarray:
         ),
         (
             named([5, 8, 8, 2], ["first", "second", "out"]),
-            {"activation": "silu", "action": "continuous", **BOX},
+            {"activation": "silu", "action": "continuous", "plain": True, **BOX},
             lambda x: np.clip(
                 forward(
                     named([5, 8, 8, 2], ["first", "second", "out"]),

@@ -52,6 +52,7 @@ def loaded(settings: dict[str, Any], folder: Path, **said: Any) -> tuple[str, ..
             ({key: 4}, "say what the environment does|--wrapper")
             for key in ("frame_stack", "n_stack", "history_length")
         ),
+        ({"state_filter": {"m": [1.0, 2.0, 3.0, 4.0, 5.0]}}, "'state_filter.m', 5 numbers of the observation"),
         *(({key: [1.0, 2.0, 3.0]}, "numbers of the action") for key in ("action_mean", "act_std", "action_offset")),
     ],
 )
@@ -79,7 +80,16 @@ def test_a_setting_that_agrees_or_is_the_learner_s_says_nothing(settings: dict[s
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("clip_obs", 5.0), ("obs_lag", 3), ("default_joint_pos", [1.0, 2.0]), ("head", "tanh"), ("frame_skip", 4)],
+    [
+        ("clip_obs", 5.0),
+        ("obs_lag", 3),
+        ("default_joint_pos", [1.0, 2.0]),
+        ("head", "tanh"),
+        ("frame_skip", 4),
+        ("x", [1.0, 2.0, 3.0, 4.0, 5.0]),
+        ("gain", [1.0, 2.0, 3.0]),
+        ("temperature", 0.5),
+    ],
 )
 def test_a_setting_that_may_count_and_is_not_read_is_named(key: str, value: Any, tmp_path: Path) -> None:
     guesses = loaded({"cfg": {key: value}}, tmp_path)
@@ -104,6 +114,14 @@ def test_what_was_said_answers_a_setting(tmp_path: Path) -> None:
 
 
 NET = sequential(linear(5, 8), layer("activation.ReLU"), linear(8, 2, 1))
+
+
+def test_a_hook_of_a_pickled_module_refuses(tmp_path: Path) -> None:
+    for kind in ("_forward_hooks", "_forward_pre_hooks"):
+        odd = sequential(linear(5, 8), layer("activation.ReLU"), linear(8, 2, 1))
+        odd.state["_modules"]["0"].state[kind] = {0: Pickled("mine.Hook", {})}
+        with pytest.raises(LilliputError, match=rf"modules.linear.Linear has {kind}, code of its own"):
+            load_policy(written(odd, tmp_path), action="discrete")
 
 
 def test_an_array_that_was_set_on_a_pickled_module_refuses(tmp_path: Path) -> None:

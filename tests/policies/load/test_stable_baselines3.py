@@ -363,6 +363,7 @@ def test_layer_norm_behind_the_linear_layers(tmp_path: Path) -> None:
     )
     policy = check(model, tmp_path)
     assert sum(isinstance(layer, layers.LayerNorm) for layer in policy.layers) == 2
+    assert any("norms are taken as torch's LayerNorm" in guess for guess in policy.provenance.guesses)
 
 
 def test_batch_norm_before_the_linear_layers_folds_away(tmp_path: Path) -> None:
@@ -634,9 +635,9 @@ def refusals() -> list[Any]:
             id="lstm",
         ),
         pytest.param(
-            lambda: contrib.MaskablePPO("MlpPolicy", Still(vector(), DISCRETE), n_steps=8, device="cpu"),
-            "action masks",
-            id="masks",
+            lambda: sb3.PPO(OwnHead, Still(vector(), ACTIONS), n_steps=8, device="cpu"),
+            r"OwnHead has its own _get_action_dist_from_latent, and may decide otherwise",
+            id="own head",
         ),
         pytest.param(
             lambda: ppo(vector(), DISCRETE, policy_kwargs={"features_extractor_class": Doubling}),
@@ -652,6 +653,20 @@ class Doubling(sb3.common.torch_layers.BaseFeaturesExtractor):
 
     def forward(self, x: Any) -> Any:
         return torch.cat([x, x], 1)
+
+
+class OwnHead(sb3.common.policies.ActorCriticPolicy):
+    def _get_action_dist_from_latent(self, latent_pi: Any) -> Any:
+        return super()._get_action_dist_from_latent(0.5 * latent_pi)
+
+
+def test_a_maskable_policy_chooses_as_without_a_mask_and_says_so(tmp_path: Path) -> None:
+    model = shaken(contrib.MaskablePPO("MlpPolicy", Still(vector(), DISCRETE), n_steps=8, device="cpu"))
+    policy = load_policy(save(model, tmp_path))
+    assert policy.provenance.algorithm == "MaskablePPO"
+    assert any("choice without a mask" in guess for guess in policy.provenance.guesses)
+    batch = observations(model.observation_space)
+    assert_same_actions(reference.act(policy, batch), predicted(model, batch), DISCRETE)
 
 
 @pytest.mark.parametrize(("make", "message"), refusals())

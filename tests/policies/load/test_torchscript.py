@@ -316,6 +316,35 @@ def test_other_programs_are_refused_in_one_line(make: Any, message: str, tmp_pat
         assert "torch.onnx.export(torch.jit.load(file)" in str(caught.value)
 
 
+Tensor: Any = torch.Tensor
+
+
+# Torch wants the types of hooks.
+def doubled(module: Any, given: tuple[Tensor], result: Tensor) -> Tensor:  # pyright: ignore[reportInvalidTypeForm]
+    return result * 2.0
+
+
+def halved(module: Any, given: tuple[Tensor]) -> tuple[Tensor]:  # pyright: ignore[reportInvalidTypeForm]
+    return (given[0] * 0.5,)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_hooks_of_the_whole_are_refused_and_those_inside_are_followed(before: bool, tmp_path: Path) -> None:
+    """Torch writes the calls of a module's hooks where that is called, so that nothing shows those of the first."""
+    for inside in (False, True):
+        module = mlp().eval()
+        hooked = module[2] if inside else module
+        hooked.register_forward_pre_hook(halved) if before else hooked.register_forward_hook(doubled)
+        torch.jit.script(module).save(str(tmp_path / "policy.pt"))
+        if not inside:
+            with pytest.raises(LilliputError, match=r"code of its own runs around its forward"):
+                load_policy(tmp_path / "policy.pt")
+            continue
+        x = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+        expected = torch.jit.load(str(tmp_path / "policy.pt"))(torch.tensor(x)).detach().numpy()
+        np.testing.assert_allclose(reference.act(load_policy(tmp_path / "policy.pt"), x), expected, atol=1e-5)
+
+
 class OverAxis(nn.Module):
     def __init__(self, dim: int, choice: bool) -> None:
         super().__init__()

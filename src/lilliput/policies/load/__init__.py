@@ -98,6 +98,7 @@ def load_policy(
     environment_kwargs: Mapping[str, Any] | None = None,
     wrappers: Sequence[str] | None = None,
     rescale_action: bool | None = None,
+    plain: bool = False,
 ) -> Policy:
     """The policy in a checkpoint file or rl-zoo folder, its observation normalizer as its first layer.
 
@@ -121,6 +122,8 @@ def load_policy(
             ["frame_stack(4)"]; without it, what the source says.
         rescale_action: True: the source's actions are moved from its bounds to those of the environment, or to
             action_low and action_high; False: they are meant as they are, whatever its bounds.
+        plain: that the layers of a state dict are all that there is, where their sizes leave room for sums and gates
+            between them, or a norm among them may be one of several kinds.
 
     Raises:
         LilliputError: no such file, one that cannot be read, or a policy of a kind that Lilliput does not have.
@@ -136,6 +139,7 @@ def load_policy(
         environment_kwargs or {},
         normalizer is not None,
         wrappers is not None,
+        plain,
     )
     path = Path(source)
     if path.is_dir():

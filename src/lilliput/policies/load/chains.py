@@ -62,6 +62,7 @@ def _read(chain: Chain, saved: Saved, source: Source) -> Policy:
     known = not chain.units or units in chain.units
     if not known or chain.activation is None or chain.action is None:
         activation, head = source.options.hidden_and_action(name)
+        guesses.append(f"the layers {', '.join(chain.linear)} are taken one after the other, with nothing else between")
     else:
         activation, head = ACTIVATIONS[hidden or chain.activation], action or chain.action
         if hidden is None:

@@ -25,7 +25,7 @@ def conv2d(
         LilliputError: dilation, groups, or numbers of a damaged file.
     """
     if weight.ndim != 4 or not weight.size or dilation != (1, 1) or groups != 1:
-        raise LilliputError("a Conv with dilation, groups or not 2-d; supported: 2-d, with stride and padding")
+        raise flow.NoLayer("a Conv with dilation, groups or not 2-d; supported: 2-d, with stride and padding")
     if max(stride) > 1 << 16 or max(padding) > 1 << 10 or min(stride) < 1 or min(padding) < 0:
         raise LilliputError(f"a Conv with the strides {stride} and the padding {padding}; it is damaged")
     return layers.Conv2d(weight, bias, stride, padding)

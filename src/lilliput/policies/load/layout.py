@@ -94,7 +94,7 @@ def refusal(saved: Saved, layouts: Sequence[Layout]) -> LilliputError:
     if not saved.arrays:
         return LilliputError(f"{saved.name} holds no tensors; save policy.state_dict() with torch.save")
     keys = saved.arrays
-    if any(key.startswith(("mlp_extractor.", "actor.latent_pi.", "q_net.q_net.")) for key in keys):
+    if any(re.match(r"mlp_extractor\.|(?:actor\.)?latent_pi\.|q_net\.q_net\.|quantile_net\.", key) for key in keys):
         return LilliputError(
             f"{saved.name} is a policy's state dict out of a Stable-Baselines3 zip, which also says the spaces and the "
             "activation; give the zip itself"

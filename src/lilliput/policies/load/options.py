@@ -30,6 +30,12 @@ ACTIONS: Final[Mapping[str, str]] = {
 }
 """What --action takes: how a network's outputs become the action."""
 
+PLAIN: Final = (
+    "each layer takes what the one before gives, behind nothing but the activation, each norm is torch's LayerNorm and "
+    "each output an action's"
+)
+"""What --plain says of a file's layers."""
+
 Bound = float | Sequence[float]
 
 
@@ -45,6 +51,7 @@ class Options:
         environment: the id of an environment whose bounds the action has, where the file has none.
         normalizer: whether the observation's statistics were given, or said to be none.
         wrappers: whether it was said what the environment does on the way.
+        plain: whether it was said that the layers in the file are all that there is.
 
     Raises:
         LilliputError: a name or bound that cannot be.
@@ -59,6 +66,7 @@ class Options:
     environment_kwargs: Mapping[str, Any] = field(default_factory=dict)
     normalizer: bool = False
     wrappers: bool = False
+    plain: bool = False
     taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -88,34 +96,54 @@ class Options:
         """
         return self._asked(name, known, "activation")[0]
 
-    def hidden_and_action(self, name: str, known: str = "") -> tuple[tuple[Layer, ...], str]:
+    def hidden_and_action(self, name: str, known: str = "", doubt: str = "") -> tuple[tuple[Layer, ...], str]:
         """The hidden activation, and how the outputs become an action: a key of ACTIONS; as given.
+
+        `doubt` says why the layers may not be all that there is; then `plain` is asked for as well.
 
         Raises:
             LilliputError: one of them was not given.
         """
-        return self._asked(name, known, "activation", "action")
+        return self._asked(name, known, "activation", "action", doubt=doubt)
 
-    def kind_of_action(self, name: str) -> str:
-        """How the outputs become an action, a key of ACTIONS, as given.
+    def kind_of_action(self, name: str, doubt: str = "") -> str:
+        """How the outputs become an action, a key of ACTIONS, as given; `doubt` as above.
 
         Raises:
             LilliputError: it was not given.
         """
-        return self._asked(name, "", "action")[1]
+        return self._asked(name, "", "action", doubt=doubt)[1]
 
-    def _asked(self, name: str, known: str, *wanted: Literal["activation", "action"]) -> tuple[tuple[Layer, ...], str]:
-        given = {one: self.take(one) for one in wanted}
-        missing = [one for one in wanted if given[one] is None]
+    def only_layers(self, name: str, doubt: str) -> None:
+        """Nothing, where it was said that the layers in the file are all that there is; `doubt` says why they may not.
+
+        Raises:
+            LilliputError: it was not said.
+        """
+        self._asked(name, "", doubt=doubt)
+
+    def _asked(
+        self, name: str, known: str, *wanted: Literal["activation", "action"], doubt: str = ""
+    ) -> tuple[tuple[Layer, ...], str]:
+        given: dict[str, str | None] = {one: self.take(one) for one in wanted}
+        if doubt:
+            self.taken.add("plain")
+            given["plain"] = "yes" if self.plain else None
+        missing = [one for one, value in given.items() if value is None]
         what = {
             "activation": f"which activation stands between its layers{f' ({known})' if known else ''}",
             "action": f"how its outputs become an action ({'; '.join(f'{key}: {ACTIONS[key]}' for key in ACTIONS)})",
+            "plain": f"whether its layers are all that there is: {doubt}",
         }
-        ways = {"activation": "|".join(ACTIVATIONS), "action": "|".join(ACTIONS)}
+        ways = {
+            "activation": f"--activation {'|'.join(ACTIVATIONS)}",
+            "action": f"--action {'|'.join(ACTIONS)}",
+            "plain": f"--plain if {PLAIN}, else export it as ONNX",
+        }
         if missing:
             raise LilliputError(
                 f"{name} does not say {' and '.join(what[one] for one in missing)}; give "
-                f"{' and '.join(f'--{one} {ways[one]}' for one in missing)}"
+                f"{' and '.join(ways[one] for one in missing)}"
             )
         return ACTIVATIONS[given.get("activation") or "none"], given.get("action") or ""
 
@@ -187,6 +215,7 @@ class Options:
             "action": self.action,
             "action_low": self.low,
             "action_high": self.high,
+            "plain": self.plain or None,
         }
         return [name for name, value in given.items() if value is not None and name not in self.taken]
 

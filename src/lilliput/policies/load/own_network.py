@@ -9,6 +9,7 @@ from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
 from lilliput.policies.load.actor import vector_policy
 from lilliput.policies.load.layout import WAY_OUT
+from lilliput.policies.load.plain import doubt_of_outputs, doubt_of_sizes
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
 from lilliput.policies.policy import Policy, Provenance
@@ -51,12 +52,14 @@ def read_chain(saved: Saved, source: Source) -> Policy:
                 f"{saved.name} has the layer {name[:60]!r} before {names[-1][:60]!r}: by its name it is the last, and "
                 f"the file's order is not the network's; {WAY_OUT}"
             )
-    if len(names) == 1:
-        activation, action = (), source.options.kind_of_action(saved.name)
-    else:
-        activation, action = source.options.hidden_and_action(saved.name)
     prefixes, numbers = {name.rpartition(".")[0] for name in names}, [name.rpartition(".")[2] for name in names]
-    if len(prefixes) == 1 and all(number.isdigit() for number in numbers):
+    numbered = len(prefixes) == 1 and all(number.isdigit() for number in numbers)
+    doubt = ("" if numbered else doubt_of_sizes(saved.arrays, names)) or doubt_of_outputs(saved, names[-1], source)
+    if len(names) == 1:
+        activation, action = (), source.options.kind_of_action(saved.name, doubt)
+    else:
+        activation, action = source.options.hidden_and_action(saved.name, doubt=doubt)
+    if numbered:
         # A Sequential: its numbers say where an activation stands.
         prefix = next(iter(prefixes))
         state = {f"layers.{key.removeprefix(f'{prefix}.')}": array for key, array in saved.arrays.items()}

@@ -115,6 +115,7 @@ def layers_of(module: Module, name: str, flatten: str = "") -> list[Layer]:
     if is_torch(module, "Sequential"):
         return sequential(module, name, flatten)
     if is_torch(module, "Linear"):
+        check_members(module, (), module.arrays.keys() & {"bias"} | {"weight"}, name)
         return [network.dense({f"{kind}.{key}": array for key, array in module.arrays.items()}, kind, name)]
     if is_torch(module, "Conv2d"):
         return [_convolution(module, name)]

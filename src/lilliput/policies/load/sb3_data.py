@@ -84,6 +84,26 @@ def _pickled_name(value: Any) -> str:
     return ""
 
 
+_HARMLESS_METHODS = {
+    "__init__", "_build_mlp_extractor", "_get_constructor_parameters", "predict_values", "evaluate_actions",
+    "reset_noise", "set_training_mode", "save", "load",
+}  # fmt: skip
+"""What a policy class may define of its own without deciding otherwise, the documented custom network among it."""
+
+
+def own_methods(data: dict[str, Any]) -> list[str]:
+    """The functions of the policy's class that may decide otherwise than the framework's."""
+    entry = data.get("policy_class")
+    if not isinstance(entry, dict):
+        return []
+    functions = [
+        key
+        for key, text in entry.items()
+        if isinstance(text, str) and re.match(r"<(?:function|property|staticmethod|classmethod)", text)
+    ]
+    return sorted(set(functions) - _HARMLESS_METHODS)
+
+
 def policy_doc(data: dict[str, Any]) -> str:
     """The docstring of the policy's class."""
     entry = data.get("policy_class")

@@ -26,7 +26,7 @@ _LIMIT = re.compile(r"(?i)max_action|act(ion)?_limit|action_(scale|bound|high|ma
 _TELLING = re.compile(
     r"(?i)(?:^|_)(?:act|acts|act_?fn|act_?func\w*|afn|nl|bn|ln|gn|rms|lag|layernorm|batchnorm|"
     r"(?:hidden|inner)act)(?:_|$)|activ|nonlin|non_lin|norm|squash|squish|tanh|scal|clip|clamp|stack|histor|delay|resid|"
-    r"skip|shortcut|default_joint|default_dof|"
+    r"skip|shortcut|(?:^|[._])(?:gain|offset|shift|temperature)s?(?:_|$)|default_joint|default_dof|"
     r"(?:action|act|obs|state|ob|input|output)s?_?(?:mean|std|var|bias|offset|shift|filter|limit|bound|range|low|high)"
 )
 """In the name of a setting that may change what the network computes."""
@@ -38,6 +38,7 @@ _LEARNING = re.compile(
 _ACTIVATION = re.compile(
     r"(?i)(?:^|_)(?:act|act_?fn|act_?func\w*|afn|nl)(?:_|$)|(?:hidden|inner)act$|activ|nonlin|non_lin"
 )
+_SIZES = re.compile(r"(?i)hidden|arch|dims?|sizes?|shapes?|units|layers|neurons|betas|seeds?")
 _LAST = re.compile(r"(?i)out|final|last|(?:^|_)(?:mu|mean)(?:_|$)|squash")
 _SCALES: Final = re.compile(
     r"(?i)(?:obs|ob|state|input|out|output|final|logits?|mean|mu)\w*scal|scal\w*(?:obs|state|input|output)"
@@ -114,6 +115,7 @@ def _is_settled(path: str, value: Any, found: Saved, policy: Policy, source: Sou
     """
     name, arrays = found.name, found.arrays
     key = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", path.rpartition(".")[2])
+    names = path.replace("state_dict", "")
     n_inputs = spaces.input_shape(policy.observation_space)[-1]
     actions, used = policy.action_space, {type(layer) for layer in policy.layers}
     n_actions = actions.size if isinstance(actions, spaces.Box) else 0
@@ -123,7 +125,7 @@ def _is_settled(path: str, value: Any, found: Saved, policy: Policy, source: Sou
         return LilliputError(f"{name} says that {path[:60]} is {_shown(value)}{why}")
 
     match value:
-        case [*numbers] if len(numbers) == n_inputs > 1 and _STATISTICS.search(key) and not _LEARNING.search(key):
+        case [*numbers] if len(numbers) == n_inputs > 1 and _STATISTICS.search(names) and not _LEARNING.search(names):
             raise LilliputError(
                 f"{name} holds {path[:60]!r}, {n_inputs} numbers of the observation that would be lost; {WAY_OUT}"
             )
@@ -131,6 +133,8 @@ def _is_settled(path: str, value: Any, found: Saved, policy: Policy, source: Sou
             raise LilliputError(
                 f"{name} holds {path[:60]!r}, {n_actions} numbers of the action that would be lost; {WAY_OUT}"
             )
+        case [*numbers] if len(numbers) in {n_inputs, n_actions} - {0, 1} and not _SIZES.search(names):
+            return bool(_LEARNING.search(names)) or not all(isinstance(one, int | float) for one in numbers)
         case int() | float() if not isinstance(value, bool) and limit is not None and _LIMIT.fullmatch(key):
             if np.isclose(limit, value):
                 return True

@@ -11,6 +11,7 @@ from lilliput.policies.layers import Layer
 from lilliput.policies.load import network, sb3_data
 from lilliput.policies.load.archive import Archive
 from lilliput.policies.load.options import Options
+from lilliput.policies.load.plain import LAYER_NORMS, norm_among
 from lilliput.policies.load.sb3_layout import Family, family_of
 from lilliput.policies.load.sb3_saved import Saved
 from lilliput.policies.load.sb3_statistics import Traces, traces
@@ -31,7 +32,7 @@ CHANNELS_UNSAID = (
 
 _EXTRACTORS = ("FlattenExtractor", "NatureCNN", "CombinedExtractor")
 
-_ON_POLICY = ("A2C", "PPO", "TRPO", "A2C, PPO or TRPO", "ARS")
+_ON_POLICY = ("A2C", "PPO", "TRPO", "A2C, PPO or TRPO", "ARS", "MaskablePPO")
 """Algorithms that keep a raw observation only where a normalizer stood before it."""
 
 # The algorithm's own settings in `data`, most telling first; the networks of A2C, PPO and TRPO are alike.
@@ -73,6 +74,10 @@ def read_stable_baselines3(archive: Archive, options: Options) -> Policy:
     saved = Saved(name, options, data, state, sb3_data.policy_kwargs(data), observation_space, action_space, [])
     _refuse_unsupported(saved)
     stack = _stack(saved, family_of(state, name))
+    if norm := norm_among(stack, state):
+        if saved.custom:
+            options.only_layers(name, norm)
+        saved.guesses.append(LAYER_NORMS)
     critic = _critic(saved)
     wrappers = _wrappers(saved)
     provenance = Provenance(
@@ -114,10 +119,15 @@ def _refuse_unsupported(saved: Saved) -> None:
     if any("lstm" in key for key in saved.state):
         raise LilliputError(f"{saved.name} is a recurrent policy (LSTM); supported: policies without memory")
     if ".maskable" in module:
-        raise LilliputError(
-            f"{saved.name} is a MaskablePPO policy; action masks come from the environment and are not supported"
+        saved.guesses.append(
+            "MaskablePPO's choice without a mask: where the environment forbids actions, it may choose one of them"
         )
     if saved.custom:
+        if own := sb3_data.own_methods(saved.data):
+            raise LilliputError(
+                f"{saved.name}: its policy class {saved.custom} has its own {', '.join(own)[:120]}, and may decide "
+                "otherwise than the framework; export it with torch.onnx.export and give the ONNX file"
+            )
         saved.guesses.append(
             f"the policy class {saved.custom} is not the framework's: its layers are taken to be used as the "
             "framework does, an activation behind each hidden one"
@@ -372,6 +382,8 @@ def _algorithm(saved: Saved) -> str:
     family = family_of(saved.state, saved.name)
     if ".crossq" in module:
         return "CrossQ"
+    if ".maskable" in module:
+        return "MaskablePPO"
     found = next((algorithm for mark, algorithm in _MARKS if mark in saved.data), "")
     match family:
         case "q_values":

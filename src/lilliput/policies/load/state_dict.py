@@ -9,7 +9,9 @@ from lilliput.policies import layers
 from lilliput.policies.load import chains, cleanrl, own_network, rsl_rl, simulators, tianshou
 from lilliput.policies.load.ikostrikov import is_ikostrikov, read_ikostrikov
 from lilliput.policies.load.layout import WAY_OUT, Layout, recognise, refusal
+from lilliput.policies.load.network import BATCH_NORM_EPSILON
 from lilliput.policies.load.pickled_module import is_torch, read_sequential
+from lilliput.policies.load.plain import LAYER_NORMS, doubt_of_sizes, norm_among
 from lilliput.policies.load.saved import Saved, saved
 from lilliput.policies.load.settings import with_settings
 from lilliput.policies.load.source import Source
@@ -25,8 +27,6 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     *tianshou.LAYOUTS,
 )
 """The layouts, in the order in which they are tried; docs/formats.md lists them."""
-
-TORCH_EPSILON = 1e-5
 
 
 def read_state_dict(source: Source) -> Policy:
@@ -49,7 +49,9 @@ def read_state_dict(source: Source) -> Policy:
     else:
         raise refusal(found, LAYOUTS)
     if any(not isinstance(layer, layers.Dense) for layer in policy.layers):
-        policy = _saying(policy, _listed(found))
+        policy = _saying(policy, _listed(found, source))
+    if layout not in chains.LAYOUTS and (norm := norm_among(policy.layers, found.arrays)):
+        source.options.only_layers(found.name, norm)
     return _with_norms(with_settings(found, policy, source))
 
 
@@ -70,10 +72,9 @@ def _read_module(found: Saved, source: Source) -> Policy:
 
 def _with_norms(policy: Policy) -> Policy:
     """The policy with a word on its layer norms, which group norms are not told from by their keys."""
-    if not any(isinstance(layer, layers.LayerNorm) and layer.epsilon == TORCH_EPSILON for layer in policy.layers):
+    if not any(isinstance(layer, layers.LayerNorm) and layer.epsilon == BATCH_NORM_EPSILON for layer in policy.layers):
         return policy
-    guess = f"norms are taken as torch's LayerNorm, epsilon {TORCH_EPSILON:g}, not as group or batch norms"
-    return _saying(policy, (guess,))
+    return _saying(policy, (LAYER_NORMS,))
 
 
 def _saying(policy: Policy, guesses: tuple[str, ...]) -> Policy:
@@ -81,19 +82,25 @@ def _saying(policy: Policy, guesses: tuple[str, ...]) -> Policy:
     return dataclasses.replace(policy, provenance=said)
 
 
-def _listed(found: Saved) -> tuple[str, ...]:
-    """A sentence on the Linear layers whose numbers leave no room for an activation between them; none: no sentence."""
-    linear = {
+def _listed(found: Saved, source: Source) -> tuple[str, ...]:
+    """A sentence on the Linear layers whose numbers leave no room for an activation between them; none: no sentence.
+
+    Raises:
+        LilliputError: their sizes leave room for sums, and nobody said that there are none.
+    """
+    linear = [
         key.removesuffix(".weight")
         for key, array in found.arrays.items()
         if key.endswith(".weight") and array.ndim == 2
-    }
+    ]
     said: dict[str, None] = {}
-    for name in sorted(linear):
+    for name in linear:
         prefix, _, number = name.rpartition(".")
         numbered = number.isascii() and number.isdecimal() and len(number) <= 4
         if numbered and f"{prefix}.{int(number) + 1}".lstrip(".") in linear and not re.search("critic|value", prefix):
             said[prefix or "the file"] = None
+            if doubt := doubt_of_sizes(found.arrays, [one for one in linear if one.rpartition(".")[0] == prefix]):
+                source.options.only_layers(found.name, doubt)
     return tuple(
         f"the Linear layers of {prefix[:60]} are a list: the activation is taken to stand behind each but the action's"
         for prefix in said

@@ -251,6 +251,12 @@ class Tree:
         arrays = {str(key): array for part in parts[:2] for key, array in part.items() if array is not None}
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
             return None
+        hooks = [key for key in ("_forward_hooks", "_forward_pre_hooks") if _items(state.get(key))]
+        if hooks:
+            raise LilliputError(
+                f"{self.name}: the module {kind[:60]} has {hooks[0]}, code of its own that runs with it; take "
+                "them off, or export the policy with torch.onnx.export and give the ONNX file"
+            )
         # What else was set on a module may hold anything, itself too: numbers are read, the rest stays inert.
         own = {
             key: self.convert(item, depth) if not isinstance(item, Record) or _is_array(item) else item
@@ -293,6 +299,11 @@ class Tree:
             flat = np.frombuffer(data, order + code)
         self.arrays[f"{code} {count} {key}"] = flat
         return flat
+
+
+def _items(value: Any) -> bool:
+    """Whether it is a dict that holds something, or no dict."""
+    return bool(value.items) if isinstance(value, Record) else bool(value)
 
 
 def _is_array(value: Record) -> bool:

@@ -118,6 +118,8 @@ def _traced_shape(archive: Archive, root: str) -> tuple[int, ...] | None:
 
 
 def _policy(source: Source, module: Module, code: Code, traced: tuple[int, ...] | None) -> Policy:
+    if hooks := code.hooks(module.where, module.kind):
+        raise LilliputError(f"code of its own runs around its forward (hooks {hooks[0][:60]}): take them off")
     answers: list[tuple[tuple[int, ...], Any]] = []
     furthest, refused = -1, LilliputError("its observation's size is not in the file; name the environment (--env)")
     known = _given_shapes(source) if traced is None else [traced[1:], traced]

@@ -30,9 +30,26 @@ class Code:
         Raises:
             LilliputError: there is none.
         """
+        return _function(self._class(module, kind).body, name, f"{kind}.{name}")
+
+    def hooks(self, module: str, kind: str) -> list[str]:
+        """The hooks that run around the class's `forward`, where nothing in the program calls them: those of the whole.
+
+        Raises:
+            LilliputError: there is no such class.
+        """
+        named = [node for node in self._class(module, kind).body if isinstance(node, ast.Assign)]
+        return [
+            ast.unparse(node.value)
+            for node in named
+            for target in node.targets
+            if isinstance(target, ast.Name) and target.id in ("__forward_hooks__", "__forward_pre_hooks__")
+        ]
+
+    def _class(self, module: str, kind: str) -> ast.ClassDef:
         for node in self._file(module).body:
             if isinstance(node, ast.ClassDef) and node.name == kind:
-                return _function(node.body, name, f"{kind}.{name}")
+                return node
         raise LilliputError(f"there is no source of the class {kind[:60]}; save it again")
 
     def function(self, path: str) -> ast.FunctionDef:

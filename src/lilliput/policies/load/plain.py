@@ -1,0 +1,58 @@
+"""Whether the layers in a file of weights are all that there is: its keys tell neither sums nor gates between them.
+
+A chain of layers of different sizes leaves no room for either. Where two values on the way have as many numbers, a
+program may add them (a residual connection, two encoders) or multiply them, with the very same keys: then it is asked.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+from lilliput.policies import layers
+from lilliput.policies.layers import Layer
+from lilliput.policies.load.network import BATCH_NORM_EPSILON, State
+from lilliput.policies.load.saved import Saved
+from lilliput.policies.load.source import Source
+
+LAYER_NORMS = f"norms are taken as torch's LayerNorm, epsilon {BATCH_NORM_EPSILON:g}, not as group or batch norms"
+
+
+def doubt_of_sizes(arrays: State, names: Sequence[str]) -> str:
+    """Why the Linear layers of these names may not just follow one another; "" where their sizes leave no room.
+
+    >>> import numpy as np
+    >>> chain = {"a.weight": np.zeros((32, 6)), "b.weight": np.zeros((16, 32)), "c.weight": np.zeros((16, 16))}
+    >>> doubt_of_sizes(chain, ["a", "b"])
+    ''
+    >>> doubt_of_sizes(chain, ["a", "b", "c"])
+    'b and c have 16 numbers each, which may be added to or multiplied by each other'
+    """
+    weights = [arrays[f"{name}.weight"] for name in names]
+    sizes = [
+        ("its observation", weights[0].shape[1]),
+        *((f"{name[:40]}", len(weight)) for name, weight in zip(names, weights, strict=True)),
+    ]
+    for (one, size), (other, same) in itertools.combinations(sizes, 2):
+        if size == same:
+            return f"{one} and {other} have {size} numbers each, which may be added to or multiplied by each other"
+    return ""
+
+
+def doubt_of_outputs(saved: Saved, last: str, source: Source) -> str:
+    """Why the outputs may be two numbers an action; "" where that cannot be, or the number of actions is known."""
+    outputs = len(saved.arrays[f"{last}.weight"])
+    options = source.options
+    counted = options.environment is not None or not isinstance(options.low, int | float | None)
+    if outputs % 2 or counted or options.action not in ("continuous", "tanh"):
+        return ""
+    return f"its {outputs} outputs may be the means and spreads of {outputs // 2} actions"
+
+
+def norm_among(found: Sequence[Layer], arrays: State) -> str:
+    """What is not known of a norm among the layers that has torch's epsilon; "" where there is none."""
+    norms = [layer for layer in found if isinstance(layer, layers.LayerNorm) and layer.epsilon == BATCH_NORM_EPSILON]
+    names = [
+        key.removesuffix(".weight")
+        for key, array in arrays.items()
+        if key.endswith(".weight") and array.ndim == 1 and array.size in {norm.weight.size for norm in norms}
+    ]
+    return f"{names[0][:60]} may be a layer norm, a group norm or another one" if names else ""
