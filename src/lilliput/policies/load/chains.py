@@ -18,6 +18,7 @@ from lilliput.policies.load import network
 from lilliput.policies.load.actor import convention, vector_policy
 from lilliput.policies.load.layout import Layout, linear
 from lilliput.policies.load.options import ACTIONS, ACTIVATIONS
+from lilliput.policies.load.plain import outputs_said
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
 from lilliput.policies.load.vecnormalize import Normalizer, Statistics, standardize
@@ -63,6 +64,7 @@ def _read(chain: Chain, saved: Saved, source: Source) -> Policy:
     if not known or chain.activation is None or chain.action is None:
         activation, head = source.options.hidden_and_action(name)
         guesses.append(f"the layers {', '.join(chain.linear)} are taken one after the other, with nothing else between")
+        guesses += outputs_said(saved, chain.linear[-1], source)
     else:
         activation, head = ACTIVATIONS[hidden or chain.activation], action or chain.action
         if hidden is None:

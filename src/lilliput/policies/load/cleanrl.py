@@ -20,6 +20,7 @@ from lilliput.policies.load.actor import UNBOUNDED, atari_policy, convention, n_
 from lilliput.policies.load.layout import Layout, linear, numbered
 from lilliput.policies.load.network import State
 from lilliput.policies.load.options import ACTIVATIONS, action_head
+from lilliput.policies.load.plain import outputs_said
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
 from lilliput.policies.policy import Policy, Provenance
@@ -108,7 +109,8 @@ def _actor_critic(saved: Saved, source: Source) -> Policy:
         return vector_policy(stack, action or "discrete", source, said)
     activation, action = source.options.hidden_and_action(saved.name, "tanh in CleanRL's and PPO-PyTorch's programs")
     stack = network.closed(saved.arrays, "actor", activation, saved.name)
-    said = Provenance(framework="torch", algorithm="actor-critic", guesses=("its last layer is Linear",))
+    outputs = outputs_said(saved, _last_name(saved.arrays, "actor"), source)
+    said = Provenance(framework="torch", algorithm="actor-critic", guesses=("its last layer is Linear", *outputs))
     return vector_policy(stack, action, source, said)
 
 
@@ -184,9 +186,14 @@ def _hidden(state: State, prefix: str) -> tuple[int, ...]:
 
 def _last(state: State, prefix: str) -> int:
     """The outputs of a Sequential's last layer."""
+    last = f"{_last_name(state, prefix)}.weight"
+    return state[last].shape[0] if last in state and state[last].ndim else 0
+
+
+def _last_name(state: State, prefix: str) -> str:
+    """The name of a Sequential's last layer; "" where it has none."""
     weights = [key for key in state if re.fullmatch(rf"{prefix}\.\d{{1,4}}\.weight", key)]
-    last = max(weights, key=lambda key: int(key.split(".")[1]), default="")
-    return state[last].shape[0] if last and state[last].ndim else 0
+    return max(weights, key=lambda key: int(key.split(".")[1]), default="").removesuffix(".weight")
 
 
 def _overruled(source: Source, kind: str) -> tuple[tuple[Layer, ...], tuple[str, ...]]:

@@ -47,6 +47,12 @@ def doubt_of_outputs(saved: Saved, last: str, source: Source) -> str:
     return f"its {outputs} outputs may be the means and spreads of {outputs // 2} actions"
 
 
+def outputs_said(saved: Saved, last: str, source: Source) -> tuple[str, ...]:
+    """The sentence on outputs that may be two numbers an action, of programs whose files people bring most; or none."""
+    doubt = doubt_of_outputs(saved, last, source)
+    return (f"{doubt.replace(' may be', ' are taken as actions, not as')}",) if doubt else ()
+
+
 def norm_among(found: Sequence[Layer], arrays: State) -> str:
     """What is not known of a norm among the layers that has torch's epsilon; "" where there is none."""
     norms = [layer for layer in found if isinstance(layer, layers.LayerNorm) and layer.epsilon == BATCH_NORM_EPSILON]
