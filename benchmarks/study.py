@@ -18,7 +18,7 @@ import numpy as np
 from lilliput import record as record_file
 from lilliput.study import local
 from lilliput.study.conduct import Tally, conduct, records
-from lilliput.study.document import read
+from lilliput.study.document import read_study
 from lilliput.study.plan import plan
 from lilliput.study.workspace import Workspace
 
@@ -39,7 +39,7 @@ def ran(folder: Path, episodes: int, workers: int, timeout: int = 600) -> tuple[
     folder.mkdir(parents=True)
     path = folder / "study.toml"
     path.write_text(STUDY.format(policy=POLICY.resolve(), episodes=episodes, timeout=timeout))
-    asked = read(path)
+    asked = read_study(path)
     planned = plan(asked)
     elapsed: list[float] = []
 

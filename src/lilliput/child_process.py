@@ -29,13 +29,13 @@ def one_thread() -> Iterator[None]:
 
 
 def start() -> None:
-    """Nothing; the first call of a process that leaves Ctrl-C, which reaches all of a terminal, to its parent."""
+    """Begin a process that leaves Ctrl-C, which reaches all of a terminal, to its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent(lambda: os._exit(1))
 
 
 def end_with_parent(end: Callable[[], object]) -> None:
-    """Nothing; calls this when the parent is gone: one that was killed cannot end its children."""
+    """End with the parent: one that was killed cannot end its children."""
 
     def wait() -> None:
         parent = multiprocessing.parent_process()

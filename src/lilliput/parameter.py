@@ -47,7 +47,7 @@ def checked_arguments(kind: type[Any], arguments: Mapping[str, Any]) -> dict[str
 
 
 def check_fields(step: Any) -> None:
-    """Nothing; the fields of a step under construction are put in their declared types.
+    """Put the fields of a step under construction in their declared types.
 
     Raises:
         LilliputError: one is of another type.
@@ -58,7 +58,7 @@ def check_fields(step: Any) -> None:
 
 
 def check_ratio(step: Any, name: str, value: float) -> None:
-    """Nothing, where the value is in [0, 1).
+    """Check that the value is in [0, 1).
 
     Raises:
         LilliputError: it is not.
@@ -68,7 +68,7 @@ def check_ratio(step: Any, name: str, value: float) -> None:
 
 
 def check_integer(step: Any, name: str, value: int, low: int, high: int) -> None:
-    """Nothing, where the value is from `low` to `high`.
+    """Check that the value is from `low` to `high`.
 
     Raises:
         LilliputError: it is not.

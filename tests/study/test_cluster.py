@@ -12,7 +12,7 @@ from tests.study.test_study import study_file
 from lilliput.study import local
 from lilliput.study.cluster import Ray
 from lilliput.study.conduct import conduct, records
-from lilliput.study.document import read
+from lilliput.study.document import read_study
 from lilliput.study.plan import plan
 
 IGNORE = lambda *_: None  # noqa: E731
@@ -34,7 +34,7 @@ def importable_by_ray(monkeypatch, tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_ray_finds_what_local_processes_find(balancer, tmp_path):
     path = study_file(tmp_path, balancer)
-    study = read(path)
+    study = read_study(path)
     found = []
     for name, executor in (("local", local.Local(1)), ("ray", Ray(2))):
         tally = conduct(study, plan(study), tmp_path / name, executor, IGNORE)
@@ -49,7 +49,7 @@ def test_ray_finds_what_local_processes_find(balancer, tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_a_cell_that_hangs_or_kills_its_ray_worker_is_a_record(balancer, tmp_path):
     lines = ["cell_timeout = 25", "environments = ['CartPole-v1', 'hostile:Hangs-v0', 'hostile:Kills-v0']"]
-    study = read(study_file(tmp_path, balancer, *lines, recipes=('"half()"',)))
+    study = read_study(study_file(tmp_path, balancer, *lines, recipes=('"half()"',)))
     tally = conduct(study, plan(study), tmp_path / "out", Ray(2, 25.0), IGNORE)
     assert (tally.done, tally.failed) == (4, 8)
     reasons = {r.cell.task.id: r.reason for r in records(tmp_path / "out") if r.status == "failed"}
@@ -112,7 +112,7 @@ def cluster(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore")
 def test_a_study_outlives_the_nodes_that_work_and_uses_those_that_join(balancer, tmp_path, cluster, capfd):
     recipes = ("'quantize(scheme=\"weight_only\", weight_bits=[2, 3, 4, 5, 6, 7, 8])'", '"half()"')
-    study = read(study_file(tmp_path, balancer, "environments = ['odd:Slow-v0']", recipes=recipes))
+    study = read_study(study_file(tmp_path, balancer, "environments = ['odd:Slow-v0']", recipes=recipes))
     expected = conduct(study, plan(study), tmp_path / "local", local.Local(1), IGNORE)
     doomed = [cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)]
     when = {2: doomed[0], 5: doomed[1]}

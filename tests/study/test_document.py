@@ -7,7 +7,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.load import load_policy
 from lilliput.policies.policy import Policy
-from lilliput.study.document import read
+from lilliput.study.document import read_study
 from lilliput.study.plan import plan
 from lilliput.study.policies import POLICIES
 from lilliput.task import Task
@@ -28,16 +28,16 @@ def written(tmp_path, text):
 
 
 def test_what_is_left_out_has_its_default(tmp_path):
-    study = read(written(tmp_path, GOOD))
+    study = read_study(written(tmp_path, GOOD))
     assert (study.title, study.folder, study.formats, study.n_items, study.seed) == ("study", tmp_path, ("c",), 100, 0)
     assert len(study.recipes) == 7
     assert study.recipes[:2] == ("quantize()", "prune_units(ratio=0.1)")
 
 
 def test_environments_as_a_text_a_list_and_a_table(tmp_path):
-    assert read(written(tmp_path, GOOD + 'environments = "Hopper-v4"')).tasks == (("*", (Task("Hopper-v4"),)),)
+    assert read_study(written(tmp_path, GOOD + 'environments = "Hopper-v4"')).tasks == (("*", (Task("Hopper-v4"),)),)
     table = GOOD + '[environments]\n"*/Hopper*" = ["Hopper-v4", { id = "Hopper-v5", kwargs = { b = 1, a = 2 } }]\n'
-    (pattern, places), *_ = read(written(tmp_path, table)).tasks
+    (pattern, places), *_ = read_study(written(tmp_path, table)).tasks
     assert pattern == "*/Hopper*"
     assert places == (Task("Hopper-v4"), Task("Hopper-v5", '{"a": 2, "b": 1}'))
 
@@ -45,7 +45,7 @@ def test_environments_as_a_text_a_list_and_a_table(tmp_path):
 def test_what_is_told_of_a_policy_whose_file_does_not_say_it(tmp_path):
     table = GOOD + '[load]\n"*/sac_actor" = { action_low = -0.4, action_high = 0.4, wrappers = ["frame_stack(2)"] }\n'
     told = {"action_low": -0.4, "action_high": 0.4, "wrappers": ["frame_stack(2)"]}
-    assert read(written(tmp_path, table)).load == (("*/sac_actor", told),)
+    assert read_study(written(tmp_path, table)).load == (("*/sac_actor", told),)
     parameters = inspect.signature(load_policy).parameters
     assert set(POLICIES.TOLD) == {name for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
 
@@ -56,9 +56,9 @@ def test_a_plan_loads_what_it_was_told(tmp_path):
     (folder / "actor.pt").write_bytes(torch_file(named([3, 8, 8, 1], ["l1", "l2", "l3"])))
     text = 'policies = ["Pendulum/actor.pt"]\nrecipes = ["half()"]\nenvironments = "Pendulum-v1"\n'
     with pytest.raises(LilliputError, match=r"line 1: policies: 'actor.pt' does not say which activation"):
-        plan(read(written(tmp_path, text)))
+        plan(read_study(written(tmp_path, text)))
     told = '[load]\n"Pendulum/*" = { environment = "Pendulum-v1", activation = "relu", action = "tanh" }\n'
-    (policy,) = plan(read(written(tmp_path, text + told))).subjects.values()
+    (policy,) = plan(read_study(written(tmp_path, text + told))).subjects.values()
     assert isinstance(policy, Policy)
     assert isinstance(policy.action_space, spaces.Box)
     assert policy.action_space.high.tolist() == [2.0]
@@ -93,11 +93,11 @@ def test_a_plan_loads_what_it_was_told(tmp_path):
 )
 def test_errors_name_the_line(tmp_path, text, message):
     with pytest.raises(LilliputError, match=message):
-        read(written(tmp_path, text))
+        read_study(written(tmp_path, text))
 
 
 def test_a_binary_file_is_no_study(tmp_path):
     path = tmp_path / "policy.zip"
     path.write_bytes(b"PK\x03\x04\xff\xfe")
     with pytest.raises(LilliputError, match="is not a study file"):
-        read(path)
+        read_study(path)

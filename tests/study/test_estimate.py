@@ -1,14 +1,14 @@
 import pytest
 from tests.study.test_study import ran, study_file
 
-from lilliput.study.document import read
+from lilliput.study.document import read_study
 from lilliput.study.estimate import estimate
 from lilliput.study.plan import plan
 from lilliput.study.policies import TRAINING
 
 
 def estimated(path, folder, workers=1):
-    return estimate(plan(read(path)), folder, workers, retry_failed=False)
+    return estimate(plan(read_study(path)), folder, workers, retry_failed=False)
 
 
 def test_what_is_finished_costs_nothing_and_two_workers_take_half(balancer, tmp_path):

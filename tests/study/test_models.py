@@ -35,7 +35,7 @@ def written(place, tasks):
         f"models = ['{place}/model']\ntasks = {tasks}\nrecipes = ['{recipe}']\ncompression_seeds = [0, 1]\n"
         "formats = ['transformers']\nitems = 6\n"
     )
-    return document.read(place / "study.toml")
+    return document.read_study(place / "study.toml")
 
 
 def test_a_study_of_draws_is_planned_run_and_answered(place):

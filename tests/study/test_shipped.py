@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lilliput.study.document import read
+from lilliput.study.document import read_study
 from lilliput.study.plan import plan
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
@@ -17,7 +17,7 @@ def test_there_are_studies():
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_has_its_section_in_the_docs(path):
-    study = read(path)
+    study = read_study(path)
     assert study.title.startswith(path.stem)
     page = Path(__file__).parents[2] / "docs" / "studies.md"
     assert f"## {path.stem}" in page.read_text()
@@ -28,9 +28,9 @@ def test_every_study_can_be_planned(path):
     for folder in ("LILLIPUT_POLICIES", "LILLIPUT_GRID", "LILLIPUT_MODELS"):
         if f"${folder}" in path.read_text() and not os.environ.get(folder):
             pytest.skip(f"needs public policies or models: set {folder}")
-    wing = read(path).wing.NAME
+    wing = read_study(path).wing.NAME
     pytest.importorskip("mujoco" if wing == "policies" else "transformers")
-    planned = plan(read(path))
+    planned = plan(read_study(path))
     assert planned.notes == ()
     assert len(planned.subjects) >= (6 if wing == "policies" else 1)
     assert len(planned.cells) > 50

@@ -6,7 +6,7 @@ from tests.study.test_study import study_file
 
 from lilliput.errors import LilliputError
 from lilliput.study.conduct import conduct, records
-from lilliput.study.document import read
+from lilliput.study.document import read_study
 from lilliput.study.local import Local
 from lilliput.study.plan import plan
 from lilliput.study.store import open_store
@@ -20,7 +20,7 @@ def url(request, tmp_path):
 
 
 def ran(path, folder, url):
-    study, seen = read(path), []
+    study, seen = read_study(path), []
     conduct(study, plan(study), folder, Local(1), lambda _, record: seen.append(record), store=open_store(url))
     return [record for record in seen if record is not None]
 

@@ -12,7 +12,7 @@ from lilliput.cli import cli
 from lilliput.errors import LilliputError
 from lilliput.policies import policy as policy_file
 from lilliput.study.conduct import conduct, records, tally_of
-from lilliput.study.document import read
+from lilliput.study.document import read_study
 from lilliput.study.local import Local
 from lilliput.study.plan import plan
 
@@ -29,13 +29,13 @@ def study_file(folder, balancer, *lines, recipes=('"half()"', '"prune_units(rati
 
 
 def ran(path, folder, **options):
-    study = read(path)
+    study = read_study(path)
     return conduct(study, plan(study), folder, Local(1), IGNORE, text=path.read_text(), **options)
 
 
 def test_the_cells_are_the_product_with_one_baseline_and_one_random_policy(balancer, tmp_path):
     path = study_file(tmp_path, balancer, "compression_seeds = [0, 1]", "quantities = ['episode_return', 'latency_s']")
-    planned = plan(read(path))
+    planned = plan(read_study(path))
     assert len(planned.cells) == len(set(planned.cells)) == 1 + 2 + 3 * 2
     assert [(c.recipe, c.format) for c in planned.cells[:3]] == [("", "none"), ("", "onnx"), ("", "reference")]
     assert planned.cells[0].is_floor
@@ -46,14 +46,14 @@ def test_the_cells_are_the_product_with_one_baseline_and_one_random_policy(balan
 
 def test_exclusions_leave_cells_out(balancer, tmp_path):
     path = study_file(tmp_path, balancer, "[[exclude]]", 'recipe = "prune_units*"', 'environment = "cartpole*"')
-    assert {c.recipe for c in plan(read(path)).cells} == {"", "half()"}
-    assert plan(read(path)).notes == ()
+    assert {c.recipe for c in plan(read_study(path)).cells} == {"", "half()"}
+    assert plan(read_study(path)).notes == ()
     idle = study_file(tmp_path, balancer, "[[exclude]]", 'policy = "nobody*"')
-    (note,) = plan(read(idle)).notes
+    (note,) = plan(read_study(idle)).notes
     assert note.endswith('study.toml, line 6: exclude: no cell matches policy = "nobody*"; nothing is left out by it')
     everything = study_file(tmp_path, balancer, "[[exclude]]", 'recipe = "*"')
     with pytest.raises(LilliputError, match=r"nothing to do; .* everything is excluded"):
-        plan(read(everything))
+        plan(read_study(everything))
 
 
 def test_a_policy_whose_environment_is_gone_wants_it_named(balancer, tmp_path):
@@ -63,28 +63,28 @@ def test_a_policy_whose_environment_is_gone_wants_it_named(balancer, tmp_path):
         balancer, provenance=dataclasses.replace(balancer.provenance, environment="LunarLander-v2")
     )
     with pytest.raises(LilliputError, match=r'"LunarLander-v2" = "LunarLander-v3"'):
-        plan(read(study_file(tmp_path, old)))
+        plan(read_study(study_file(tmp_path, old)))
     path = study_file(tmp_path, old, "[environments]", '"LunarLander-v2" = "CartPole-v1"')
-    assert {c.task.id for c in plan(read(path)).cells} == {"CartPole-v1"}
+    assert {c.task.id for c in plan(read_study(path)).cells} == {"CartPole-v1"}
     wrong = study_file(tmp_path, old, "environments = 'Acrobot-v1'")
     with pytest.raises(LilliputError, match=r"environments: .*observation space"):
-        plan(read(wrong))
+        plan(read_study(wrong))
 
 
 def test_of_several_environments_a_policy_plays_those_that_it_fits(balancer, tmp_path):
     path = study_file(tmp_path, balancer, "environments = ['Acrobot-v1', 'CartPole-v0', 'CartPole-v1']")
-    assert {c.task.id for c in plan(read(path)).cells} == {"CartPole-v0", "CartPole-v1"}
+    assert {c.task.id for c in plan(read_study(path)).cells} == {"CartPole-v0", "CartPole-v1"}
 
 
 def test_missing_policies_are_said_with_the_line(balancer, tmp_path, monkeypatch):
     path = study_file(tmp_path, balancer)
     path.write_text(path.read_text().replace("*.lilliput", "nothing*"))
     with pytest.raises(LilliputError, match=r"line 2: policies: nothing there is named nothing\*"):
-        plan(read(path))
+        plan(read_study(path))
     monkeypatch.delenv("NO_SUCH_FOLDER", raising=False)
     path.write_text(path.read_text().replace("nothing*", "$NO_SUCH_FOLDER/a"))
     with pytest.raises(LilliputError, match="the environment variable is not set"):
-        plan(read(path))
+        plan(read_study(path))
 
 
 def test_a_changed_recipe_redoes_its_cells_alone_and_the_report_forgets_the_old(balancer, tmp_path):
@@ -115,7 +115,7 @@ def test_failed_cells_are_kept_until_they_are_wanted_again(balancer, tmp_path):
 def test_an_environment_that_is_not_there_is_said_with_its_line(balancer, tmp_path):
     path = study_file(tmp_path, balancer, "environments = 'CartPole-v7'")
     with pytest.raises(LilliputError, match=r"study\.toml, line 6: environments: .*balancer.lilliput: CartPole-v7"):
-        plan(read(path))
+        plan(read_study(path))
 
 
 def test_a_folder_has_one_run_at_a_time(balancer, tmp_path):

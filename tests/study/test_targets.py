@@ -15,7 +15,7 @@ from lilliput.report import study_tables, summary
 from lilliput.report.files import csv_text
 from lilliput.report.row import OnTarget
 from lilliput.study.conduct import conduct, records
-from lilliput.study.document import read
+from lilliput.study.document import read_study
 from lilliput.study.local import Local
 from lilliput.study.plan import on_target, plan
 from lilliput.study.policies import POLICIES
@@ -37,7 +37,7 @@ def study(tmp_path: Path, balancer: Policy) -> Path:
 
 
 def test_what_is_written_in_c_is_counted_too(study: Path) -> None:
-    cells = plan(read(study)).cells
+    cells = plan(read_study(study)).cells
     counted = [cell for cell in cells if cell.target != "host"]
     assert [(cell.recipe, cell.format, cell.target) for cell in counted] == [
         ("", "c", "cortex-m4"),
@@ -53,7 +53,7 @@ def test_what_is_written_in_c_is_counted_too(study: Path) -> None:
 def test_counts_stand_in_the_row_of_their_candidate(study: Path) -> None:
     played = [
         Record(cell, "done", measurements=(Measurement("episode_return", (1.0, 2.0, 4.0), "measured: by hand"),))
-        for cell in plan(read(study)).cells
+        for cell in plan(read_study(study)).cells
         if cell.target == "host"
     ]
     values = {"flash_bytes": 900.0, "ram_bytes": 80.0, "instructions": 700.0}
@@ -80,7 +80,7 @@ def test_a_study_counts_what_measure_counts(study: Path, tmp_path: Path) -> None
     from lilliput.policies.artifact import read_artifact
 
     folder = tmp_path / "ran"
-    conduct(read(study), plan(read(study)), folder, Local(1), lambda *_: None, text=study.read_text())
+    conduct(read_study(study), plan(read_study(study)), folder, Local(1), lambda *_: None, text=study.read_text())
     found = [record for record in records(folder) if record.cell.target != "host"]
     assert len(found) == 2
     for record in found:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 HEADER = ("recipe", "format", "bytes", "smaller", "mean error", "largest", "flips", "on a bound")
 
 
-def write(judged: "Sequence[Judged]", source: str, n: int, folder: Path, **more: Any) -> dict[str, Any]:
+def write_comparison(judged: "Sequence[Judged]", source: str, n: int, folder: Path, **more: Any) -> dict[str, Any]:
     """What was found as JSON data, which stands in the folder beside its table."""
     from lilliput.measure.agreement import NO_RETURN
 
@@ -36,7 +36,7 @@ def remarks(judged: "Sequence[Judged]") -> list[str]:
 
 
 def say(judged: "Sequence[Judged]", source: str, n: int, folder: Path) -> None:
-    """Nothing; prints the table and the words that it is of no return."""
+    """Print the table and the words that it is of no return."""
     from lilliput.measure.agreement import NO_RETURN
 
     click.echo(f"{source}, actions on {n:,} observations against those of the policy as loaded\n")

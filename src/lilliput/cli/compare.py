@@ -184,7 +184,7 @@ def _by_actions(
     with progress.shown(quiet=as_json) as report:
         judged = compare_actions(policy, recipes, formats, observations, seed, out, report, force=force)
     source, n = policy.provenance.source, len(observations)
-    found = actions.write(judged, source, n, out, guesses=policy.provenance.guesses)
+    found = actions.write_comparison(judged, source, n, out, guesses=policy.provenance.guesses)
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:

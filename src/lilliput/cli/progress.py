@@ -12,7 +12,7 @@ Report = Callable[[str, int, int], None]
 
 
 def silent(_what: str, _done: int, _total: int) -> None:
-    """Nothing."""
+    """Print nothing."""
 
 
 @contextmanager

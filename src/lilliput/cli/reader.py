@@ -124,6 +124,6 @@ def observations(path: Path | None, policy: Policy) -> np.ndarray | None:
 
 
 def say_guesses(guesses: Sequence[str]) -> None:
-    """Nothing; what had to be guessed of a source stands on stderr, a line each."""
+    """Say on stderr what had to be guessed of a source, a line each."""
     for guess in guesses:
         click.echo(f"guessed: {guess}", err=True)

@@ -174,7 +174,8 @@ def _by_actions(
     result: dict[str, Any] = {"recipe": "", "baseline_bytes": policy.model_bytes, "bytes": policy.model_bytes}
     if chosen is not None:
         result |= {"recipe": chosen.recipe, "bytes": chosen.model_bytes}
-    written = actions.write(found.judged, source, n, out, keep=keep, guesses=policy.provenance.guesses, **result)
+    told = {"keep": keep, "guesses": policy.provenance.guesses, **result}
+    written = actions.write_comparison(found.judged, source, n, out, **told)
     if as_json:
         click.echo(json.dumps(written, indent=1))
         return

@@ -72,7 +72,7 @@ def run(
       lilliput study run study.toml -o results/ --executor ray --address auto
     """
     from lilliput.study.conduct import conduct
-    from lilliput.study.document import read
+    from lilliput.study.document import read_study
     from lilliput.study.estimate import estimate
     from lilliput.study.executors import executor_named
     from lilliput.study.plan import plan
@@ -81,7 +81,7 @@ def run(
     if output is None and not dry_run:
         raise click.UsageError("Missing option '-o' / '--out'; only --dry-run writes nothing")
     kind = executor_named(executor)
-    asked = read(file)
+    asked = read_study(file)
     planned = plan(asked)
     for note in (*planned.notes, *planned.caveats):
         click.echo(f"note: {note}", err=True)

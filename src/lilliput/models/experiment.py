@@ -36,7 +36,7 @@ def caveats(model: Model) -> tuple[str, ...]:
 
 
 def check_sources(recipe: str, tasks: Sequence[Task]) -> None:
-    """Nothing, where no task asks what the recipe calibrates on.
+    """Check that no task asks what the recipe calibrates on.
 
     Raises:
         LilliputError: one does.

@@ -190,7 +190,7 @@ def _runs(text: str) -> UInt64[np.ndarray, " runs"]:
 
 
 def check_disjoint(judged: str, calibrating: str, judged_part: Part = "held_out") -> None:
-    """Nothing, where a text that judges has not been calibrated on.
+    """Check that a text that judges has not been calibrated on.
 
     Args:
         judged: the name of the text that judges.

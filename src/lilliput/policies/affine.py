@@ -24,10 +24,10 @@ def frozen(array: np.ndarray | np.generic) -> np.ndarray:
 
 
 def check_bits(bits: int, name: str) -> None:
-    """Nothing.
+    """Check that `bits` is from 2 to 8.
 
     Raises:
-        LilliputError: `bits` is outside 2..8.
+        LilliputError: it is not.
     """
     if not MIN_BITS <= bits <= MAX_BITS:
         raise LilliputError(f"{name} is {bits}; it must be from {MIN_BITS} to {MAX_BITS}")

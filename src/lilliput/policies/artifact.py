@@ -90,7 +90,7 @@ class Artifact:
 
 
 def check_name(name: str) -> None:
-    """Nothing.
+    """Check that the name can be that of a C artifact.
 
     Raises:
         LilliputError: it is no name that C and its headers leave free.
@@ -184,7 +184,7 @@ def file_sha256(path: Path) -> str:
 
 
 def write_golden(folder: Path, observations: np.ndarray, actions: np.ndarray) -> None:
-    """Nothing; writes the examples: flattened raw observations (n, *input shape) and the reference's actions."""
+    """Write the examples: flattened raw observations (n, *input shape) and the reference's actions."""
     np.savez(folder / GOLDEN, observations=observations, actions=actions)
 
 

@@ -28,8 +28,8 @@ class StoredWeight:
     """A weight as the C format stores it.
 
     Attributes:
-        encoding: `dense`: all values, in the layout's order. `bitmask`: the values that are not zero, and one bit a
-            weight, lowest bit first, both in the layout's order. `indexed`: the values that are not zero, row by row,
+        encoding: `dense`: all values, in the stored order. `bitmask`: the values that are not zero, and one bit a
+            weight, lowest bit first, both in the stored order. `indexed`: the values that are not zero, row by row,
             the column of each, and how many a row has.
         values: float32, float16, int8 (8-bit codes) or uint8 (a bit stream of codes of fewer bits).
         mask: uint8, empty unless `bitmask`.
@@ -51,7 +51,7 @@ class StoredWeight:
 
 @final
 @dataclass(frozen=True)
-class Layout:
+class WeightOrder:
     """The order of a dense weight: blocks of rows; in a block, groups of columns; in a group, row after row.
 
     The last block and the last group are smaller where they have to be: nothing is padded. So a processor multiplies
@@ -62,16 +62,16 @@ class Layout:
     columns: int = 1
 
 
-ROW_MAJOR = Layout()
+ROW_MAJOR = WeightOrder()
 
 
-def layout(layer: layers.Linear) -> Layout:
+def weight_order(layer: layers.Linear) -> WeightOrder:
     """The order in which the layer's weight is stored."""
     codes_meet_codes = isinstance(layer, layers.QuantizedDense | layers.QuantizedConv2d) and layer.input is not None
-    return Layout(16, 4 if codes_meet_codes else 1)
+    return WeightOrder(16, 4 if codes_meet_codes else 1)
 
 
-def store_weight(weight: np.ndarray | QuantizedTensor, order: Layout = ROW_MAJOR) -> StoredWeight:
+def store_weight(weight: np.ndarray | QuantizedTensor, order: WeightOrder = ROW_MAJOR) -> StoredWeight:
     """The weight as the C format stores it; a convolution's channels come last.
 
     Without its zeros where that needs at most `WORTH_DECODING` of the dense bytes: with a bit mask, or with indices
@@ -101,10 +101,10 @@ def store_weight(weight: np.ndarray | QuantizedTensor, order: Layout = ROW_MAJOR
     return smallest if smallest.nbytes <= WORTH_DECODING * dense.nbytes else dense
 
 
-def _ordered(rows: np.ndarray, order: Layout) -> np.ndarray:
-    """All values in the layout's order.
+def _ordered(rows: np.ndarray, order: WeightOrder) -> np.ndarray:
+    """All values in the stored order.
 
-    >>> _ordered(np.arange(15).reshape(3, 5), Layout(2, 4)).tolist()
+    >>> _ordered(np.arange(15).reshape(3, 5), WeightOrder(2, 4)).tolist()
     [0, 1, 2, 3, 5, 6, 7, 8, 4, 9, 10, 11, 12, 13, 14]
     """
     parts = []
@@ -162,7 +162,7 @@ def constants(layer: layers.Layer) -> dict[str, np.ndarray]:
 
 
 def _weight(layer: layers.Linear) -> dict[str, np.ndarray]:
-    stored = store_weight(layer.weight, layout(layer))
+    stored = store_weight(layer.weight, weight_order(layer))
     return {"weight": stored.values, "mask": stored.mask, "columns": stored.columns, "row_lengths": stored.row_lengths}
 
 

@@ -183,7 +183,7 @@ def _shapes(stack: tuple[Layer, ...], shape: tuple[int, ...]) -> tuple[tuple[int
 
 
 def check(policy: Policy) -> None:
-    """Nothing; see `Policy` for what it raises."""
+    """Check the layers; see `Policy` for what it raises."""
     output = layer_shapes(policy)[-1]
     if not any(layers.linear_parts(layer) for layer in policy.layers):
         raise LilliputError("a policy without a linear layer has nothing to decide with")
@@ -254,17 +254,17 @@ def _structure(policy: Policy) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def check_name(path: Path) -> None:
-    """Nothing.
+    """Check that the name ends in .lilliput.
 
     Raises:
-        LilliputError: the name does not end in .lilliput.
+        LilliputError: it does not.
     """
     if path.suffix != SUFFIX:
         raise LilliputError(f"{path.name!r}: a policy's file ends in {SUFFIX}")
 
 
 def write(policy: Policy, path: str | Path, *, force: bool = False) -> None:
-    """Nothing; writes the policy as safetensors with a JSON header: all of it, or nothing.
+    """Write the policy as safetensors with a JSON header: all of it, or nothing.
 
     Args:
         policy: what to write.

@@ -66,7 +66,7 @@ class BestSoFar:
         self._settle(group, task)
 
     def _settle(self, group: _Task, task: _Task) -> None:
-        """Nothing; what waited for this baseline and random policy is compared, where both are there."""
+        """Compare what waited for this baseline and random policy, where both are there."""
         if task not in self._random or group not in self._baseline:
             return
         random, (baseline, n_bytes) = self._random[task], self._baseline[group]

@@ -64,7 +64,7 @@ def write(rows: Sequence[Row], keep: float, folder: Path) -> dict[str, Path]:
 
 
 def load() -> None:
-    """Nothing; matplotlib, which takes a second, is loaded.
+    """Load matplotlib, which takes a second.
 
     Raises:
         MissingDependency: it is not installed.

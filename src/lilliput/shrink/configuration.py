@@ -273,7 +273,7 @@ class Effects:
         return mean * _share(move, before), spread
 
     def learn(self, move: str, before: float, after: float) -> None:
-        """Nothing; a normal belief takes up one noisy observation."""
+        """Take up one noisy observation in a normal belief."""
         mean, spread = self._beliefs[move]
         share = _share(move, before)
         if share < _LEAST_SHARE:

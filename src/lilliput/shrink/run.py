@@ -258,7 +258,7 @@ def _artifact(place: Place, recipe: str) -> Path:
 
 
 def _export(place: Place, recipe: str) -> None:
-    """Nothing; the artifact stands at its place."""
+    """Put the artifact at its place."""
     from lilliput.policies.artifact import name_for
     from lilliput.policies.export import export
 
@@ -327,7 +327,7 @@ def _result(
 
 
 def _finish(place: Place, policy: Policy, result: Result) -> None:
-    """Nothing; artifact, policy and result stand in the folder, and what was only needed on the way is gone."""
+    """Put artifact, policy and result in the folder, and remove what was only needed on the way."""
     here = place.here
     shutil.rmtree(here.small_artifact, ignore_errors=True)
     shutil.copytree(_artifact(place, result.recipe), here.small_artifact)

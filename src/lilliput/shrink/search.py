@@ -173,7 +173,7 @@ class _Run:
         self._n_ladder = len(rungs(self._first_steps, ()))
 
     def all(self) -> None:
-        """Nothing; tries until the time is over or nothing is left that promises anything."""
+        """Try until the time is over or nothing is left that promises anything."""
         while True:
             while len(self._running) < self.place.request.workers and time.time() < self.until - 2:
                 recipe = self._next()
@@ -226,7 +226,7 @@ class _Run:
         )
 
     def _learn(self, recipe: str, trial: Trial, estimate: float) -> None:
-        """Nothing; takes up how long it took and what its move did."""
+        """Take up how long it took and what its move did."""
         student = self.students.get(recipe)
         if student is not None and not student.evolve:
             shared = recipe in self._came_from and self.students[self._came_from[recipe][1]].root == student.root

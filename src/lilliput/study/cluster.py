@@ -299,7 +299,7 @@ def run_remotely(cell: Cell, policy: bytes, starts: Any, attempt: int) -> Answer
 
 
 def _check_reachable(address: str | None) -> None:
-    """Nothing; Ray itself tries for minutes to reach an address where nobody listens.
+    """Check that somebody listens there; Ray itself tries for minutes to reach an address where nobody listens.
 
     Raises:
         LilliputError: nobody does.

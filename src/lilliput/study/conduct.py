@@ -46,7 +46,7 @@ class Tally:
         return (time.monotonic() - self.began) / self.ran * self.to_go if self.ran else None
 
     def count(self, record: Record) -> None:
-        """Nothing; one record more."""
+        """Count one record more."""
         self.best_so_far.follow(record)
         match record.status:
             case "done":

@@ -72,7 +72,7 @@ class Study:
         return f"{self.file}, line {self.lines.get(key, 1)}: {key}"
 
 
-def read(path: Path) -> Study:
+def read_study(path: Path) -> Study:
     """The study in a TOML file.
 
     Raises:

@@ -188,11 +188,11 @@ class Models(Wing):
         return (Measurement(ITEM_SCORE, tuple(map(float, values)), "measured: the model itself", conditions()),)
 
     def observations(self, subject: "Model", cell: Cell) -> np.ndarray:
-        """Nothing is timed on inputs of its own yet."""
+        """None: nothing is timed on inputs of its own yet."""
         raise LilliputError("the time and memory of models are not measured yet; drop those quantities")
 
     def identity(self, subject: "Model", format_: str, folder: Path) -> Path:
-        """Nothing is weighed against an empty model yet."""
+        """None: nothing is weighed against an empty model yet."""
         raise LilliputError("the memory of models is not measured yet; drop that quantity")
 
     def item_s(self, subject: "Model | None", cell: Cell) -> float:

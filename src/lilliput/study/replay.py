@@ -99,7 +99,7 @@ def _frames(record: Record, seed: int, artifact: Path) -> list[np.ndarray]:
 
 
 def _follow(environment: Any) -> None:
-    """Nothing; a MuJoCo environment is seen by the camera that its model lets follow the robot, not by a fixed one."""
+    """Let a MuJoCo environment be seen by the camera that its model lets follow the robot, not by a fixed one."""
     renderer = getattr(environment, "mujoco_renderer", None)
     if renderer is not None and environment.model.ncam:
         renderer.camera_id = 0

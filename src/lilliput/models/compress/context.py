@@ -36,11 +36,11 @@ class Context:
         return np.random.default_rng(np.random.SeedSequence(entropy))
 
     def tell(self, sentence: str) -> None:
-        """Nothing; passes on what the user should read."""
+        """Pass on what the user should read."""
         if self.say is not None:
             self.say(sentence)
 
     def done(self, what: str, n: int, of: int) -> None:
-        """Nothing; passes on how far a step is."""
+        """Pass on how far a step is."""
         if self.progress is not None:
             self.progress(what, n, of)

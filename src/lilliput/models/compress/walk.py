@@ -71,7 +71,7 @@ def linear_weights(module: "torch.nn.Module") -> dict[str, "torch.nn.Linear"]:
 def walk(
     module: "torch.nn.Module", windows: Int64[np.ndarray, "samples tokens"], change: Change, context: Context
 ) -> None:
-    """Nothing; sets each linear weight of the module's blocks, block by block, to what `change` makes of it."""
+    """Set each linear weight of the module's blocks, block by block, to what `change` makes of it."""
     import torch
 
     prefix, blocks = blocks_of(module)

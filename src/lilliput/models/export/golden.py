@@ -30,7 +30,7 @@ def _some(port: Port, n_tokens: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def write_golden(folder: Path, feeds: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]) -> None:
-    """Nothing; writes inputs and answers.
+    """Write inputs and answers.
 
     Raises:
         LilliputError: an answer is not a number.

@@ -101,10 +101,10 @@ def language_model(module: "PreTrainedModel", tokenizer: Any, provenance: Proven
 
 
 def check_config(config: Any, source: str) -> None:
-    """Nothing.
+    """Check that the weights are not quantized by a method that is not read.
 
     Raises:
-        LilliputError: the weights are quantized by a method that is not read.
+        LilliputError: they are.
     """
     quantized = getattr(config, "quantization_config", None)
     if quantized is not None:
@@ -118,7 +118,7 @@ def check_config(config: Any, source: str) -> None:
 
 
 def check_complete(info: Any, source: str) -> None:
-    """Nothing, where every weight was in the files and every one in the files was read.
+    """Check that every weight was in the files and every one in the files was read.
 
     Raises:
         LilliputError: the library would have made weights up, or left some unread.

@@ -73,7 +73,7 @@ class Choices(Task):
         return float(values.mean())
 
     def check_source(self, source: str) -> None:
-        """Nothing, where the questions do not stand in the calibration text."""
+        """Check that the questions do not stand in the calibration text."""
         if source in MADE:
             return
         asked = "\n".join(q.context + q.choices[q.answer] for q in self._asked())

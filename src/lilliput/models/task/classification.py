@@ -61,7 +61,7 @@ class Classification(Task):
         return float(np.mean(values))
 
     def check_source(self, source: str) -> None:
-        """Nothing, where the calibration pictures are others than those that judge."""
+        """Check that the calibration pictures are others than those that judge."""
         if self.part == "whole" and data.locate(source) == data.locate(self.images):
             raise LilliputError(
                 f"classification: {self.images!r} calibrates and judges whole: a model would be judged on what it was "

@@ -62,7 +62,7 @@ class Detection(Task):
         return Answers(average_precision(found, scenes.boxes, self._weights(len(scenes.boxes))), self._names())
 
     def floor(self, n_tokens: int = 0) -> Answers:
-        """Nothing found."""
+        """The values of a model that finds nothing."""
         return Answers(np.zeros(1 + self.draws), self._names())
 
     def score(self, values: Float64[np.ndarray, " items"]) -> float:
@@ -70,7 +70,7 @@ class Detection(Task):
         return float(values[0])
 
     def check_source(self, source: str) -> None:
-        """Nothing, where the calibration pictures are others than those that judge."""
+        """Check that the calibration pictures are others than those that judge."""
         if self.part == "whole" and data.locate(self.images) in (data.locate(source), data.locate(source).parent):
             raise LilliputError(f"detection: {self.images!r} calibrates and judges whole; judge on part='held_out'")
 

@@ -71,7 +71,7 @@ class Perplexity(Task):
         return float(np.exp(-values.mean()))
 
     def check_source(self, source: str) -> None:
-        """Nothing, where the text shares no more than the odd phrase with the calibration source."""
+        """Check that the text shares no more than the odd phrase with the calibration source."""
         if source not in MADE:
             check_disjoint(self.text, source, self.part)
 

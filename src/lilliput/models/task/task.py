@@ -67,7 +67,7 @@ class Task(ABC):
 
     @abstractmethod
     def check_source(self, source: str) -> None:
-        """Nothing, where a model that was calibrated on that source may be judged by this task.
+        """Check that a model that was calibrated on that source may be judged by this task.
 
         Raises:
             LilliputError: what is asked stands in what calibrates.

@@ -61,7 +61,7 @@ def layer_inputs(policy: Policy, observations: np.ndarray) -> list[np.ndarray]:
 
 
 def check_real(policy: Policy, name: str, verb: str) -> None:
-    """Nothing, where no layer is quantized.
+    """Check that no layer is quantized.
 
     Raises:
         LilliputError: one is.

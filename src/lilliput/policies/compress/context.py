@@ -125,7 +125,7 @@ class Context:
         return SeedPlan(self.seed).episodes("selection", n)
 
     def tell(self, sentence: str) -> None:
-        """Nothing; passes on what the user should read."""
+        """Pass on what the user should read."""
         if self.say is not None:
             self.say(sentence)
 

@@ -224,7 +224,7 @@ class Course:
         rate: float,
         keep: Callable[[int], None],
     ) -> None:
-        """Nothing; learns from the first to the last step of the span, or to the deadline."""
+        """Learn from the first to the last step of the span, or to the deadline."""
         trainer = Trainer(students, self._head, self._loss, replay.targets, self._spread, rng)
         act = self._act(students)
         done, steps = span

@@ -290,7 +290,7 @@ class Strategy:
         return self.mean + self.sigma * self._steps
 
     def tell(self, values: Float64[np.ndarray, " members"]) -> None:
-        """Nothing; moves towards the members of high value."""
+        """Move towards the members of high value."""
         self._generation += 1
         chosen = self._steps[np.argsort(-values, kind="stable")[: len(self._weights)]]
         step = self._weights @ chosen

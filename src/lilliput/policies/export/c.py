@@ -12,7 +12,7 @@ from lilliput.policies.artifact import DEFAULT_NAME, check_name
 from lilliput.policies.export import c_about, c_kernels
 from lilliput.policies.export.c_linear import BLOCK_ROWS
 from lilliput.policies.export.c_selftest import selftest
-from lilliput.policies.export.c_source import Source, generate
+from lilliput.policies.export.c_source import CSource, generate
 from lilliput.policies.policy import Policy, layer_shapes
 
 
@@ -25,7 +25,7 @@ def write(
     *,
     name: str = DEFAULT_NAME,
 ) -> None:
-    """Nothing; writes <name>.h, <name>.c, <name>_kernels.h, <name>_selftest.c and what builds and describes them.
+    """Write <name>.h, <name>.c, <name>_kernels.h, <name>_selftest.c and what builds and describes them.
 
     Args:
         policy: the policy.
@@ -68,7 +68,7 @@ class _Sizes:
                 self.action = len(groups)
 
 
-def _scratch_fields(source: Source) -> str:
+def _scratch_fields(source: CSource) -> str:
     fields = []
     for kind, name, length in source.scratch or (("float", "a", 1),):
         field = f"    {kind} {name}[{length}];"
@@ -100,13 +100,13 @@ _INTEGERS = """\
 _OR_FLOAT_UNIT = " \\\n    || defined(__ARM_FP) || defined(__riscv_flen)"
 
 
-def _integers(policy: Policy, integers: Source) -> str:
+def _integers(policy: Policy, integers: CSource) -> str:
     if integers.table_bytes <= LARGE_TABLES * policy.model_bytes:
         return _INTEGERS.format(units="vectors of floats", also="")
     return _INTEGERS.format(units="a float unit", also=_OR_FLOAT_UNIT)
 
 
-def _header(policy: Policy, source: Source, integers: Source | None, sizes: _Sizes, name: str) -> str:
+def _header(policy: Policy, source: CSource, integers: CSource | None, sizes: _Sizes, name: str) -> str:
     stack = _stack(policy, source, integers)
     upper, guard = name.upper(), f"LILLIPUT_{name}_{policy.digest[:8]}_H"
     fields = _scratch_fields(source)
@@ -158,7 +158,7 @@ int {name}_selftest(void);
 """
 
 
-def _source(policy: Policy, source: Source, integers: Source | None, name: str) -> str:
+def _source(policy: Policy, source: CSource, integers: CSource | None, name: str) -> str:
     if integers is None:
         definitions = f"{_joined(source.data, source.data)}\n{_act_in(source, name)}"
     else:
@@ -202,7 +202,7 @@ def _limits(policy: Policy) -> str:
 """
 
 
-def _stack(policy: Policy, source: Source, integers: Source | None) -> tuple[int, int]:
+def _stack(policy: Policy, source: CSource, integers: CSource | None) -> tuple[int, int]:
     """Bytes of stack that a call takes at most on microcontrollers without and with a float unit, as tests measure."""
     linear = [layer for layer in policy.layers if isinstance(layer, layers.Linear)]
     rows = min(max(layer.weight.shape[0] for layer in linear), BLOCK_ROWS)
@@ -217,7 +217,7 @@ def _joined(data: dict[str, str], names: Iterable[str]) -> str:
     return "\n".join(data[name] for name in names)
 
 
-def _act_in(source: Source, name: str) -> str:
+def _act_in(source: CSource, name: str) -> str:
     unread = [name for name in ("scratch", "observation") if name not in source.body]
     unused = "".join(f"    (void){name};\n" for name in unread)
     return f"""\
@@ -238,6 +238,6 @@ def _kernels(kernels: Iterable[str], name: str) -> str:
 """
 
 
-def _working(source: Source, integers: Source | None) -> str:
+def _working(source: CSource, integers: CSource | None) -> str:
     words = f"{source.scratch_bytes} bytes"
     return words if integers is None else f"at most {integers.scratch_bytes} bytes with integers, else {words}"

@@ -4,7 +4,7 @@ import json
 
 from lilliput.foreign_text import in_markdown, in_markdown_code
 from lilliput.policies import spaces
-from lilliput.policies.export.c_source import Source
+from lilliput.policies.export.c_source import CSource
 from lilliput.policies.policy import Policy
 
 C_FLAGS = "-std=c99 -O2 -ffp-contract=off"
@@ -71,7 +71,7 @@ clean:
 """
 
 
-def readme(policy: Policy, source: Source, working: str, stack: tuple[int, int], name: str) -> str:
+def readme(policy: Policy, source: CSource, working: str, stack: tuple[int, int], name: str) -> str:
     """README.md; `working` and `stack` say what memory a decision takes."""
     made = f"Made by the recipe {in_markdown_code(policy.provenance.recipe)}.\n" if policy.provenance.recipe else ""
     spoken = in_markdown(f"{spaces.describe(policy.observation_space)} -> {spaces.describe(policy.action_space)}")

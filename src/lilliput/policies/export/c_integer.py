@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import final
 
 from lilliput.policies import layers
-from lilliput.policies.constants import layout, store_weight
+from lilliput.policies.constants import store_weight, weight_order
 from lilliput.policies.export import requantize
 from lilliput.policies.export.c_linear import quantize_static
 from lilliput.policies.export.c_text import array
@@ -57,7 +57,7 @@ def table_bytes(able: dict[int, IntegerLayer]) -> int:
 def _is_able(layer: layers.Layer) -> bool:
     if not isinstance(layer, layers.QuantizedDense) or not isinstance(layer.input, layers.StaticRange):
         return False
-    if store_weight(layer.weight, layout(layer)).encoding != "dense":
+    if store_weight(layer.weight, weight_order(layer)).encoding != "dense":
         return False
     return requantize.is_paired(layer) if _is_whole(layer) else requantize.is_short(layer)
 
@@ -87,7 +87,7 @@ def weight_array(name: str, layer: layers.QuantizedDense) -> str:
     };
     <BLANKLINE>
     """
-    rows, order = layer.weight.values, layout(layer)
+    rows, order = layer.weight.values, weight_order(layer)
     texts: list[str] = []
     for start in range(0, len(rows), order.rows):
         for column in range(0, rows.shape[1], 4):
@@ -126,7 +126,7 @@ def _listed(declared: str, texts: list[str]) -> str:
 
 
 def integer_linear(writer: Writer, layer: layers.QuantizedDense, how: IntegerLayer) -> None:
-    """Nothing; writes a static layer in integers."""
+    """Write a static layer in integers."""
     (rows, width), name = layer.weight.shape, writer.name
     assert isinstance(layer.input, layers.StaticRange)
     if not how.gets_codes:

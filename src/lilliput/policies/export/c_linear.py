@@ -7,7 +7,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.affine import QuantizedTensor, signed_range, unsigned_max
-from lilliput.policies.constants import StoredWeight, constants, layout, store_weight, stored_zero_point
+from lilliput.policies.constants import StoredWeight, constants, store_weight, stored_zero_point, weight_order
 from lilliput.policies.export.c_writer import EVERY_BYTE, Writer, step
 
 NEAR_ZERO_POINT = 4_000_000
@@ -23,7 +23,7 @@ Quantized = layers.QuantizedDense | layers.QuantizedConv2d
 
 
 def linear(writer: Writer, layer: layers.Linear) -> None:
-    """Nothing; writes a linear layer.
+    """Write a linear layer.
 
     Raises:
         LilliputError: its integer sums could exceed 32 bits.
@@ -58,7 +58,7 @@ def linear(writer: Writer, layer: layers.Linear) -> None:
 
 def _floating(writer: Writer, layer: layers.Linear, bias: str, target: str) -> None:
     rows, width = layer.weight.shape[0], int(np.prod(layer.weight.shape[1:]))
-    stored = store_weight(layer.weight, layout(layer))
+    stored = store_weight(layer.weight, weight_order(layer))
     kind, bits = _storage(layer, stored)
     if isinstance(layer, Convolution):
 
@@ -82,7 +82,7 @@ def _floating(writer: Writer, layer: layers.Linear, bias: str, target: str) -> N
 
 def _integer(writer: Writer, layer: Quantized, bias: str, target: str) -> None:
     rows, width = layer.weight.shape[0], int(np.prod(layer.weight.shape[1:]))
-    stored = store_weight(layer.weight, layout(layer))
+    stored = store_weight(layer.weight, weight_order(layer))
     kind, bits = _storage(layer, stored)
     scale, scale_step = writer.real(1, "weight_scale", layer.weight.scale), step(layer.weight.scale)
     codes, zero, around, factor = _quantize_input(writer, layer)
@@ -186,7 +186,7 @@ def _weight(writer: Writer, stored: StoredWeight, bits: int) -> str:
 def _by_index(
     writer: Writer, stored: StoredWeight, bits: int, multiply: Callable[[str], list[str]], *, as_codes: bool
 ) -> None:
-    """Nothing; writes a loop over rows; `multiply` gives the statements for a row's values and columns."""
+    """Write a loop over rows; `multiply` gives the statements for a row's values and columns."""
     longest = int(stored.row_lengths.max())
     values = f"{writer.name}_weight + first"
     body = [f"const size_t count = {writer.name}_row_lengths[row];"]
@@ -211,7 +211,7 @@ def _by_index(
 def _convolution(
     writer: Writer, layer: Convolution, stored: StoredWeight, write: Callable[[str, str, bool], str], *, as_codes: bool
 ) -> None:
-    """Nothing; writes a convolution at once or, where its weight has to be decoded, 16 outputs at a time.
+    """Write a convolution at once or, where its weight has to be decoded, 16 outputs at a time.
 
     `write` gives the statement for a shape, a weight, and whether only the outputs from `row` on are meant.
     """

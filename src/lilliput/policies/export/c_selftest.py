@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from lilliput.policies.export.c_source import Source
+from lilliput.policies.export.c_source import CSource
 from lilliput.policies.export.c_text import c_type, rows
 
 MAX_NUMBERS = 1 << 18
 """Numbers in the observations: images are many, and a compiler reads them all."""
 
 
-def selftest(source: Source, name: str, observations: np.ndarray, actions: np.ndarray, tolerance: float) -> str:
+def selftest(source: CSource, name: str, observations: np.ndarray, actions: np.ndarray, tolerance: float) -> str:
     """The text of the file: `<name>_selftest`, and a main for it where `<NAME>_SELFTEST_MAIN` is defined."""
     size = int(np.prod(observations.shape[1:]))
     n = max(1, min(len(observations), MAX_NUMBERS // size))

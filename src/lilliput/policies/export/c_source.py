@@ -28,7 +28,7 @@ _BYTES = {"float": 4, "int32_t": 4, "uint32_t": 4, "uint8_t": 1, "int8_t": 1}
 
 @final
 @dataclass(frozen=True)
-class Source:
+class CSource:
     """What `policy.c` is made of.
 
     Attributes:
@@ -50,7 +50,7 @@ class Source:
     action_type: str
 
 
-def generate(policy: Policy) -> tuple[Source, Source | None]:
+def generate(policy: Policy) -> tuple[CSource, CSource | None]:
     """The C of a policy with floats between its layers; with integers between those that can, where any can.
 
     Raises:
@@ -60,7 +60,7 @@ def generate(policy: Policy) -> tuple[Source, Source | None]:
     return _generated(policy, able, {}), _generated(policy, able, able) if able else None
 
 
-def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[int, IntegerLayer]) -> Source:
+def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[int, IntegerLayer]) -> CSource:
     writer = Writer(policy)
     data: dict[str, str] = {}
     until = 0
@@ -100,7 +100,7 @@ def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[
         writer.index = len(policy.layers) - 1
         _finish(writer)
     scratch = tuple((kind, name, writer.scratch[name]) for name, kind in SCRATCH.items() if name in writer.scratch)
-    return Source(
+    return CSource(
         data=data,
         body="".join(f"    {line}\n" if line else "\n" for line in [*writer.declarations, *writer.lines]),
         kernels=frozenset(writer.kernels),
@@ -113,7 +113,7 @@ def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[
 
 
 def _check_finite(writer: Writer) -> None:
-    """Nothing; writes what the policy answers to numbers that are none."""
+    """Write what the policy answers to numbers that are none."""
     fill = "no_choice" if writer.policy.is_discrete else "no_action"
     n_actions = int(np.prod(spaces.action_shape(writer.policy.action_space)))
     writer.lines += [
@@ -148,7 +148,7 @@ def _unread(how: IntegerLayer) -> set[str]:
 
 
 def _finish(writer: Writer) -> None:
-    """Nothing; a policy that ends in an image hands it over as an action."""
+    """Hand over, as an action, the image that a policy ends in."""
     size = int(np.prod(writer.out_shape))
     if writer.is_channels_last:
         channels, height, width = writer.out_shape
@@ -158,7 +158,7 @@ def _finish(writer: Writer) -> None:
 
 
 def _write(writer: Writer, layer: Layer) -> None:
-    """Nothing; writes one layer."""
+    """Write one layer."""
     n, name = int(np.prod(writer.in_shape)), writer.name
     if not isinstance(layer, layers.Activation | layers.Linear):
         writer.put_channels(last=False)

@@ -87,19 +87,19 @@ class Writer:
         return f"{name}({arguments})"
 
     def call(self, name: str, arguments: str) -> None:
-        """Nothing; writes the call of a kernel as a statement."""
+        """Write the call of a kernel as a statement."""
         self.lines.append(f"{self.kernel(name, arguments)};")
 
     def comment(self, text: str) -> None:
-        """Nothing; writes a comment after an empty line."""
+        """Write a comment after an empty line."""
         self.lines += ["", f"/* {text} */"]
 
     def declare(self, *lines: str) -> None:
-        """Nothing; declarations stand in one block at the top."""
+        """Write declarations, which stand in one block at the top."""
         self.declarations += [line for line in lines if line not in self.declarations]
 
     def loop(self, count: int, lines: list[str]) -> None:
-        """Nothing; writes statements that run for `row` from 0 on."""
+        """Write statements that run for `row` from 0 on."""
         self.declare("size_t row;")
         self.lines += [f"for (row = 0; row < {count}; row++) {{", *(f"    {line}" for line in lines), "}"]
 
@@ -131,7 +131,7 @@ class Writer:
         return name
 
     def put_channels(self, *, last: bool) -> None:
-        """Nothing; turns an image so that its channels stand last, or first again."""
+        """Turn an image so that its channels stand last, or first again."""
         if self.is_channels_last == last:
             return
         self.is_channels_last = last

@@ -44,7 +44,7 @@ _FAR = 1e4
 
 @final
 @dataclass(frozen=True, eq=False)
-class Table:
+class CodeTable:
     """Codes of a curved activation: by the 8 highest bits of a value, then by comparing with the steps in its bin.
 
     Attributes:
@@ -88,7 +88,7 @@ class Requantization:
     shift: int
     low: int
     high: int
-    table: Table | None
+    table: CodeTable | None
 
 
 def centre(weight: np.ndarray) -> Int64[np.ndarray, " rows"]:
@@ -168,7 +168,7 @@ def requantization(
         return None
     every = np.concatenate([np.full(below, -never), steps, np.full(_MOST_STEPS, never)]).astype(np.int32)
     late = int(np.searchsorted(first, 256))
-    table = Table((first % 256).astype(np.uint8), every, shift, late, falling, low if falling else 0)
+    table = CodeTable((first % 256).astype(np.uint8), every, shift, late, falling, low if falling else 0)
     multiplier = np.rint(slope * units * 2.0 ** (TABLE_SHIFT - up)).astype(np.int32)
     offset = (bias - start) * units
     stored = np.rint([offset, offset + slope * units * centre(layer.weight.values)])

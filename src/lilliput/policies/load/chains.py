@@ -89,7 +89,7 @@ def _is_known_by_names(chain: Chain) -> bool:
 
 
 def _check_actor(chain: Chain, saved: Saved) -> None:
-    """Nothing, where the file has several outputs, or names, members or a max_action that say that it is an actor.
+    """Check that the file has several outputs, or names, members or a max_action that say that it is an actor.
 
     Raises:
         LilliputError: one output, which is what a critic has as well.

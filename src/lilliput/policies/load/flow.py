@@ -278,7 +278,7 @@ def vector(flow: Flow) -> Flow:
 
 
 def over_last(flow: Flow, what: str) -> None:
-    """Nothing where the last axis holds all of an observation's elements."""
+    """Check that the last axis holds all of an observation's elements."""
     if not flow.shape or math.prod(flow.shape[:-1]) != flow.rows:
         raise LilliputError(f"{what} works on parts of an observation, of shape {list(flow.shape)}; supported: on all")
 

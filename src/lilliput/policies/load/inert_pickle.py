@@ -235,7 +235,7 @@ class _Machine:
 
 
 def _drop(_: Any) -> None:
-    """Nothing: the value has no meaning here."""
+    """Take the place of a value that has no meaning here."""
 
 
 def _checked_list(value: Any) -> list[Any]:

@@ -76,7 +76,7 @@ def with_std(policy: Policy, state: State, key: str, *, moved: bool = False) -> 
 
 
 def check_std(state: State, key: str, action_space: spaces.ActionSpace, name: str) -> None:
-    """Nothing, where the spread of the actions has one number, or one an action.
+    """Check that the spread of the actions has one number, or one an action.
 
     Raises:
         LilliputError: it has others: spread and network are not of one policy.

@@ -84,7 +84,7 @@ def folded(node: Any, inputs: list[Constant | None], opset: int) -> list[Constan
 
 
 def _check_size(node: Any, arrays: list[np.ndarray]) -> None:
-    """Nothing where the outputs are no larger than a policy may need; see `folded`."""
+    """Check that the outputs are no larger than a policy may need; see `folded`."""
     shapes = [array.shape for array in arrays]
     products = 0
     try:

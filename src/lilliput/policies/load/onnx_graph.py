@@ -48,7 +48,7 @@ class Graph:
 
 
 def check_names(graph: Any, name: str) -> None:
-    """Nothing.
+    """Check that all names are text.
 
     Raises:
         LilliputError: a name is no text; protobuf gives bytes where one is not UTF-8.

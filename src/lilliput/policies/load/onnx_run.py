@@ -43,7 +43,7 @@ class Run:
 
 
 def check(policy: Policy, graph: Graph, run: Run) -> None:
-    """Nothing.
+    """Check that the file, run by onnxruntime, acts as the policy that was read from it.
 
     Raises:
         LilliputError: onnxruntime does not run the file, or the file acts otherwise than the policy.
@@ -166,7 +166,7 @@ def _compare(policy: Policy, graph: Graph, run: Run, observations: np.ndarray, o
 def _close(
     policy: Policy, graph: Graph, observations: np.ndarray, ours: np.ndarray, theirs: np.ndarray, what: str
 ) -> None:
-    """Nothing where both agree up to the rounding of float32 and, in quantized policies, of single codes."""
+    """Check that both agree up to the rounding of float32 and, in quantized policies, of single codes."""
     if ours.shape != theirs.shape:
         raise LilliputError(
             f"{graph.name}: onnxruntime gives {list(theirs.shape[1:])} numbers, what was read of it "

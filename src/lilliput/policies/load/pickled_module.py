@@ -74,7 +74,7 @@ def child(module: Module, name: str, source: str) -> Module:
 
 
 def check_members(module: Module, children: Collection[str], arrays: Collection[str], name: str) -> None:
-    """Nothing, where the module has just these modules and arrays.
+    """Check that the module has just these modules and arrays.
 
     Raises:
         LilliputError: it has others, whose part in the decision would be lost.

@@ -83,7 +83,7 @@ def is_of_two_numbers(saved: Saved) -> bool:
 
 
 def refuse_two_numbers(saved: Saved, source: Source) -> Policy:
-    """Nothing.
+    """Refuse outputs that may be two numbers an action.
 
     Raises:
         LilliputError: always; it names the way out.

@@ -206,7 +206,7 @@ def _assembled(source: Source, module: Module, code: Code, shape: tuple[int, ...
 
 
 def _check_range(stack: list[layers.Layer], arrays: list[np.ndarray]) -> None:
-    """Nothing, unless a program in float64 tells observations apart that float32 does not."""
+    """Refuse a program in float64 that tells observations apart that float32 does not."""
     first = stack[0]
     if isinstance(first, layers.Standardize) and any(array.dtype == np.float64 and array.ndim for array in arrays):
         steps = np.spacing(np.abs(first.mean)) * np.abs(first.scale)

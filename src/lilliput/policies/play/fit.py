@@ -22,7 +22,7 @@ _OPEN = 1e9
 def check_fit(
     observation_space: spaces.ObservationSpace, action_space: spaces.ActionSpace, environment: "gymnasium.Env"
 ) -> None:
-    """Nothing, where a policy with these spaces can play the environment; number types may differ, and open bounds.
+    """Check that a policy with these spaces can play the environment; number types may differ, and open bounds.
 
     Raises:
         LilliputError: it cannot: another shape, actions in other bounds, or observations in other units.

@@ -37,7 +37,7 @@ class Row:
     def __init__(
         self, spec: EnvironmentSpec, space: spaces.ObservationSpace | None, deadline: float | None = None
     ) -> None:
-        """Nothing is played yet.
+        """Begin with nothing played.
 
         Args:
             spec: of the environment.

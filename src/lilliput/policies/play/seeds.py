@@ -52,7 +52,7 @@ class SeedPlan:
 
 
 def check_disjoint(**seeds: Iterable[int]) -> None:
-    """Nothing, where no two of the named sets share a seed.
+    """Check that no two of the named sets share a seed.
 
     Raises:
         LilliputError: two of them do; they are named with a shared seed.

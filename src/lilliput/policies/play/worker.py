@@ -13,7 +13,7 @@ _job = b""
 
 
 def start(job: bytes) -> None:
-    """Nothing; keeps the job for the first episode, where an error in it can be told."""
+    """Keep the job for the first episode, where an error in it can be told."""
     global _job
     _job = job
     child_process.start()

@@ -88,7 +88,7 @@ class CtypesActor:
         return self
 
     def into(self, observation: Any, out: np.ndarray) -> None:
-        """Nothing; writes the action into `out`, an array of the action's shape."""
+        """Write the action into `out`, an array of the action's shape."""
         out[...] = self(observation)
 
 

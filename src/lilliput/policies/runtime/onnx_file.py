@@ -27,7 +27,7 @@ _TENSOR = {1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12}
 
 
 def check_file(data: bytes) -> None:
-    """Nothing.
+    """Check that the bytes are an ONNX file as the exporter writes it.
 
     Raises:
         LilliputError: the bytes are no ONNX file, or hold what the exporter never writes.

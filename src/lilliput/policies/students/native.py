@@ -18,7 +18,7 @@ _POINTER = ctypes.c_void_p
 
 
 @final
-class Network(ctypes.Structure):
+class CNetwork(ctypes.Structure):
     """`network` of network.h."""
 
     _fields_ = (
@@ -29,7 +29,7 @@ class Network(ctypes.Structure):
 
 
 @final
-class Student(ctypes.Structure):
+class CStudent(ctypes.Structure):
     """`student` of network.h."""
 
     _fields_ = tuple((name, _POINTER) for name in ("matrices", "scales", "zero_points", "kept"))

@@ -13,7 +13,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference
 from lilliput.policies.affine import QuantizedTensor, signed_range, unsigned_max
 from lilliput.policies.layers import Layer
-from lilliput.policies.students.native import MOST_LAYERS, Network, Student, functions, pointer
+from lilliput.policies.students.native import MOST_LAYERS, CNetwork, CStudent, functions, pointer
 
 Activation = Literal["silu", "relu", "tanh"]
 InputRange = Literal["per_dimension", "per_tensor", "none"]
@@ -136,10 +136,10 @@ class Students:
             for (begin, end), fan_out in zip(itertools.pairwise(ends), self.sizes[1:], strict=True)
         ]
 
-    def network_of(self) -> Network:
+    def network_of(self) -> CNetwork:
         """What C is told of them; it points into the students."""
         quantization = self.quantization or Quantization(())
-        return Network(
+        return CNetwork(
             len(self.sizes) - 1,
             list(ACTIVATIONS).index(self.activation),
             self.quantization is not None,
@@ -151,13 +151,13 @@ class Students:
             *(pointer(array) for array in (self._centre, self._scale, self._low, self._high)),
         )
 
-    def student(self, restart: int) -> Student:
+    def student(self, restart: int) -> CStudent:
         """What C is told of one of them; it points into the students."""
         arrays = (self.matrices, self.scales, self.zero_points)
         kept = None if self._kept is None else pointer(self._kept[restart])
-        return Student(*(pointer(array[restart]) for array in arrays), kept)
+        return CStudent(*(pointer(array[restart]) for array in arrays), kept)
 
-    def scratch(self, network: Network, n: int) -> np.ndarray:
+    def scratch(self, network: CNetwork, n: int) -> np.ndarray:
         """Memory that C takes for n observations."""
         return np.empty(self._functions.scratch_floats(ctypes.byref(network), n), np.float32)
 
@@ -177,14 +177,14 @@ class Students:
         return self.forward(x.reshape(self.restarts, -1, x.shape[1])).reshape(len(x), -1)
 
     def keep(self, chosen: Sequence[int]) -> None:
-        """Nothing; the others are forgotten. Only while the students are real."""
+        """Keep these students and forget the others. Only while the students are real."""
         assert self.quantization is None
         self.matrices = self.matrices[list(chosen)]
         self.scales, self.zero_points = self.scales[list(chosen)], self.zero_points[list(chosen)]
         self._kept = None if self._kept is None else self._kept[list(chosen)]
 
     def quantize(self, quantization: Quantization, observations: Float32[np.ndarray, "n inputs"]) -> None:
-        """Nothing; the students are quantized from now on, with ranges and steps that fit what they are.
+        """Quantize the students from now on, with ranges and steps that fit what they are.
 
         Raises:
             LilliputError: as many bits are given as there are not layers.
@@ -286,7 +286,7 @@ class Students:
         return layers.QuantizedDense(weight, bias.astype(np.float16), range_)
 
     def begin(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], rng: np.random.Generator) -> None:
-        """Nothing; the students start from weights on raw observations, all but the first a little off."""
+        """Start the students from weights on raw observations, all but the first a little off."""
         for index, (matrix, weight, bias) in enumerate(
             zip(self.layers_of(self.matrices), weights, biases, strict=True)
         ):
@@ -301,14 +301,14 @@ class Students:
             matrix[:] = start + noise
 
     def hold_zeros(self, kept: Sequence[np.ndarray]) -> None:
-        """Nothing; weights that are not kept (by layer, outputs x inputs) are zero, and training leaves them so."""
+        """Set the weights that are not kept (by layer, outputs x inputs) to zero; training leaves them so."""
         held = np.ones_like(self.matrices)
         for matrix, keep in zip(self.layers_of(held), kept, strict=True):
             matrix[:, :, :-1] = keep
         self._hold(held)
 
     def prune(self, sparsity: float) -> None:
-        """Nothing; the least weights of each student are zero from now on, until this part of all its weights is.
+        """Set the least weights of each student to zero from now on, until this part of all its weights is.
 
         Compared over all layers is a weight's square over the sum of those in its layer that are no smaller (Lee et al.
         2021, arXiv 2010.07611, equation 4): by size alone a small layer between large ones is cut to nothing.

@@ -38,7 +38,7 @@ class Replay:
         return self._n
 
     def add(self, x: Float32[np.ndarray, "n inputs"], y: Float32[np.ndarray, "n outputs"]) -> None:
-        """Nothing; keeps more states."""
+        """Keep more states."""
         n = self._n + len(x)
         if n > len(self._x):
             self._x, self._y = _grown(self._x, self._n, n), _grown(self._y, self._n, n)
