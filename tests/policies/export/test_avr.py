@@ -54,6 +54,13 @@ def on_avr(policy: Policy, folder: Path, observations: np.ndarray, tolerance: fl
     return stack
 
 
+def bytes_of_memory(program: Path) -> int:
+    """Static memory of a program, where what is copied from flash at the start is counted."""
+    listed = subprocess.run(["avr-size", str(program)], capture_output=True, text=True, check=True).stdout
+    _, data, bss, *_ = map(int, listed.splitlines()[1].split()[:4])
+    return data + bss
+
+
 def stack_said(header: Path) -> tuple[int, int]:
     """What a header says that a call takes, without and with a float unit."""
     said = re.search(r"at most (\d+) bytes of stack.* without a float unit, (\d+) with", header.read_text())
@@ -94,6 +101,41 @@ def test_sums_beyond_16_bits_are_right(tmp_path: Path) -> None:
     ends = np.full(9, np.inf)
     policy = Policy(spaces.Box((9,), -ends, ends), spaces.Box((3,), -ends[:3], ends[:3]), (layer, layers.Relu(), last))
     on_avr(policy, tmp_path, np.linspace(0.5, 1, 36, dtype=np.float32).reshape(4, 9), 1e-4)
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("form", ["static", "float32"])
+def test_constants_stay_in_flash(form: Form, tmp_path: Path) -> None:
+    """5.6 KB of weights, or 22 KB, on a processor with 2 KB of memory; the golden examples are another 6 KB."""
+    policy = quantized_mlp(form, 0, (8, 8), (17, 64, 64, 6))
+    x = np.random.default_rng(1).normal(0, 2, (24 if form == "static" else 4, 17)).astype(np.float32)
+    scale = float(np.abs(reference.act(policy, x)).max())
+    stack = on_avr(policy, tmp_path, x, 2e-5 * scale)
+    memory = bytes_of_memory(tmp_path / "pilot.elf")
+    assert policy.model_bytes > 5600
+    assert memory < 200  # the observation and the action, twice
+    assert memory + stack < 2048
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (quantized_mlp("float32", 0, (8, 8), (17, 128, 96, 6)), "do not fit this processor's flash"),
+        # Decoded and stored values by the same kernel: these constants are copied, as all are in C++.
+        (quantized_mlp("float16", 0, (8, 8), (64, 128, 128, 6), 0.95), "do not fit this processor's memory"),
+    ],
+    ids=["flash", "memory"],
+)
+def test_what_does_not_fit_is_refused(policy: Policy, message: str, tmp_path: Path) -> None:
+    if not shutil.which("avr-gcc"):
+        pytest.skip("avr-gcc is not installed; apt install gcc-avr avr-libc simavr")
+    x = np.zeros((1, policy.observation_space.size), np.float32)  # pyright: ignore[reportAttributeAccessIssue]
+    c.write(policy, tmp_path, x, reference.act(policy, x), 1e-4, name="pilot")
+    command = ["avr-gcc", "-mmcu=atmega328p", "-std=gnu99", "-Os", "-c", "pilot.c"]
+    built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert built.returncode != 0
+    assert message in built.stderr
 
 
 @pytest.mark.embedded

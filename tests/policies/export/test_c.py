@@ -88,6 +88,28 @@ def test_integers_between_the_layers_do_what_the_reference_does(
     run()
 
 
+def test_two_policies_choose_integers_for_themselves(tmp_path: Path) -> None:
+    """One has a table so large that a float unit does without; the other's working memory is its own all the same."""
+    x = np.zeros((1, 9), np.float32)
+    chosen = []
+    for name, activation in (("curved", layers.Tanh()), ("straight", layers.Relu())):
+        rng, met = np.random.default_rng(0), np.random.default_rng(1).normal(0, 1, (64, 9)).astype(np.float32)
+        first = random_linear(met, "static", rng, outputs=6, per_dimension=False)
+        met = reference.apply(activation, reference.apply(first, met))
+        last = random_linear(met, "static", rng, outputs=2, per_dimension=False)
+        ends = np.full(9, np.inf)
+        policy = Policy(spaces.Box((9,), -ends, ends), spaces.Box((2,), -ends[:2], ends[:2]), (first, activation, last))
+        c.write(policy, tmp_path, x, reference.act(policy, x), 1e-3, name=name)
+    for included in (["straight"], ["curved", "straight"]):
+        text = "".join(f'#include "{name}.h"\n' for name in included)
+        (tmp_path / "main.c").write_text(f"#include <stdio.h>\n{text}int main(void) {{ return STRAIGHT_INTEGERS; }}\n")
+        command = ["gcc", "-U__SSE2__", "-D__ARM_FP=4", "main.c", "-o", "main"]  # as a Cortex-M4 sees the headers
+        subprocess.run(command, cwd=tmp_path, check=True)
+        chosen.append(subprocess.run(["./main"], cwd=tmp_path).returncode)
+    assert "|| defined(__ARM_FP)" in (tmp_path / "curved.h").read_text()
+    assert chosen == [1, 1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("flags", [[], ["-march=native"], [INTEGERS]], ids=["portable", "native", "integers"])

@@ -22,7 +22,7 @@ FLAGS = {
     "native": ["-O3", "-march=native"],
     "avx2": ["-O3", "-march=haswell"],
     "integers": ["-O2", "-DLILLIPUT_INTEGERS=1"],
-    "soft floats": ["-O2", "-DSCALAR", "-DSOFT_FLOATS", "-DLILLIPUT_INTEGERS=0"],
+    "soft floats": ["-O2", "-DSCALAR", "-DLILLIPUT_SOFT_FLOATS=1", "-DLILLIPUT_INTEGERS=0"],
 }
 
 

@@ -1,5 +1,6 @@
 """Kernels for processors without vectors or floats, compiled here: numpy and the C library's rounding judge."""
 
+import dataclasses
 import subprocess
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 from tests.policies.export.test_c import WARNINGS, built_and_run, quantized_mlp
 from tests.strategies import Form
 
-from lilliput.policies import reference
+from lilliput.policies import layers, reference
 from lilliput.policies.export import c, c_kernels
+from lilliput.policies.policy import Policy
 
-SCALAR = ["-DSCALAR", "-DSOFT_FLOATS", "-DLILLIPUT_INTEGERS=0"]
+SCALAR = ["-DSCALAR", "-DLILLIPUT_SOFT_FLOATS=1", "-DLILLIPUT_INTEGERS=0"]
 
 HALVES = """
 int main(void)
@@ -89,6 +91,28 @@ def test_weights_without_zeros_are_read_one_by_one(form: Form, bits: int, sparsi
     actions = reference.act(policy, observations)
     c.write(policy, tmp_path, observations, actions, 1e-5 * float(np.abs(actions).max()))
     assert "passed" in built_and_run(tmp_path, "gcc", "-O2", *SCALAR)
+
+
+@pytest.mark.parametrize("form", ["float16", "static"])
+def test_small_constants_are_decoded_where_they_stand(form: Form, tmp_path: Path) -> None:
+    """Half-precision biases, scales and bounds, and zero points of 8 and 16 bits."""
+    network = quantized_mlp(form, 1, (8, 8), (9, 18, 5))
+    half = np.linspace(0.5, 2, 9).astype(np.float16)
+    stack: list[layers.Layer] = [layers.Standardize(half, half, np.array(10, np.float16)), *network.layers]
+    first = stack[1]
+    if isinstance(first, layers.QuantizedDense):
+        assert isinstance(first.input, layers.StaticRange)
+        below = dataclasses.replace(first.input, zero_point=first.input.zero_point - np.int32(140))
+        stack[1] = dataclasses.replace(first, input=below)
+    policy = Policy(network.observation_space, network.action_space, tuple(stack))
+    observations = np.random.default_rng(1).normal(0, 2, (16, 9)).astype(np.float32)
+    actions = reference.act(policy, observations)
+    c.write(policy, tmp_path, observations, actions, 1e-5 * float(np.abs(actions).max()))
+    text = (tmp_path / "policy.c").read_text()
+    assert "HALVES(layer0_mean" in text
+    assert form == "float16" or "ZEROS_16(layer1_zero_point" in text
+    for flags in (SCALAR, ["-DLILLIPUT_SOFT_FLOATS=0"]):
+        assert "passed" in built_and_run(tmp_path, "gcc", "-O2", *flags)
 
 
 @pytest.mark.parametrize("form", ["static", "dynamic", "weight_only"])

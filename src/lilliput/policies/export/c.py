@@ -1,5 +1,6 @@
 """The C format: a policy as one C99 header and source with constant data, a self-test, a Makefile and a README."""
 
+import itertools
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from lilliput.policies.export import c_about, c_kernels
 from lilliput.policies.export.c_linear import BLOCK_ROWS
 from lilliput.policies.export.c_selftest import selftest
 from lilliput.policies.export.c_source import CSource, generate
+from lilliput.policies.export.c_writer import DECODED
 from lilliput.policies.policy import Policy, layer_shapes
 
 
@@ -69,14 +71,26 @@ class _Sizes:
 
 
 def _scratch_fields(source: CSource) -> str:
-    fields = []
-    for kind, name, length in source.scratch or (("float", "a", 1),):
-        field = f"    {kind} {name}[{length}];"
-        fields += ["#if defined(__ARM_FEATURE_DSP)", field, "#endif"] if name == "pairs" else [field]
-    return "\n".join(fields)
+    fields = source.scratch
+    if all(name in DECODED for _, name, _ in fields):  # a struct has a field
+        fields = (*fields, ("float", "a", 1))
+    lines = []
+    for condition, group in itertools.groupby(fields, lambda field: _only_where(field[1])):
+        declared = [f"    {kind} {name}[{length}];" for kind, name, length in group]
+        lines += [f"#if {condition}", *declared, "#endif"] if condition else declared
+    return "\n".join(lines)
+
+
+def _only_where(name: str) -> str:
+    """The processors that have this working memory; empty where all do."""
+    if name in DECODED:
+        return "!LILLIPUT_SOFT_FLOATS"
+    return "defined(__ARM_FEATURE_DSP)" if name == "pairs" else ""
 
 
 MAX_16_BITS = 65535
+AVR_NEAR_FLASH = 60_000
+"""Bytes of constants at most on an AVR: what lies beyond 64 KB needs longer pointers, and others want some too."""
 TILE_COLUMNS = 8
 """As in tile.h, where working memory is short."""
 SAVED, SAVED_WITH_CODES = 192, 256
@@ -88,22 +102,35 @@ LARGE_TABLES = 0.5
 _INTEGERS = """\
 /* 1: integers between the layers that are quantized, for processors without {units}. 0: floats. Their actions
    are the same, but where a number lies within a rounding error of the middle between two codes. */
-#if !defined(LILLIPUT_INTEGERS)
-#if defined(__SSE2__) || defined(__ARM_NEON) || defined(__wasm_simd128__) || defined(_M_X64){also}
-#define LILLIPUT_INTEGERS 0
+#if defined(LILLIPUT_INTEGERS)
+#define {upper}_INTEGERS LILLIPUT_INTEGERS
+#elif defined(__SSE2__) || defined(__ARM_NEON) || defined(__wasm_simd128__) || defined(_M_X64){also}
+#define {upper}_INTEGERS 0
 #else
-#define LILLIPUT_INTEGERS 1
-#endif
+#define {upper}_INTEGERS 1
 #endif
 
 """
 _OR_FLOAT_UNIT = " \\\n    || defined(__ARM_FP) || defined(__riscv_flen)"
 
+_SOFT_FLOATS = """\
+/* Without a float unit small constants are decoded where they stand, which takes no working memory. */
+#if !defined(LILLIPUT_SOFT_FLOATS)
+#if (defined(__arm__) && !defined(__ARM_FP)) || (defined(__riscv) && !defined(__riscv_flen)) || defined(__AVR__) \\
+    || defined(__MSP430__)
+#define LILLIPUT_SOFT_FLOATS 1
+#else
+#define LILLIPUT_SOFT_FLOATS 0
+#endif
+#endif
 
-def _integers(policy: Policy, integers: CSource) -> str:
+"""
+
+
+def _integers(policy: Policy, integers: CSource, upper: str) -> str:
     if integers.table_bytes <= LARGE_TABLES * policy.model_bytes:
-        return _INTEGERS.format(units="vectors of floats", also="")
-    return _INTEGERS.format(units="a float unit", also=_OR_FLOAT_UNIT)
+        return _INTEGERS.format(upper=upper, units="vectors of floats", also="")
+    return _INTEGERS.format(upper=upper, units="a float unit", also=_OR_FLOAT_UNIT)
 
 
 def _header(policy: Policy, source: CSource, integers: CSource | None, sizes: _Sizes, name: str) -> str:
@@ -111,7 +138,7 @@ def _header(policy: Policy, source: CSource, integers: CSource | None, sizes: _S
     upper, guard = name.upper(), f"LILLIPUT_{name}_{policy.digest[:8]}_H"
     fields = _scratch_fields(source)
     if integers is not None:
-        fields = f"#if LILLIPUT_INTEGERS\n{_scratch_fields(integers)}\n#else\n{fields}\n#endif"
+        fields = f"#if {upper}_INTEGERS\n{_scratch_fields(integers)}\n#else\n{fields}\n#endif"
     choice = "" if not policy.is_discrete else " Each number of the action is a choice, counted from 0."
     recipe = f", {in_c_comment(policy.provenance.recipe)}" if policy.provenance.recipe else ""
     spoken = in_c_comment(f"{spaces.describe(policy.observation_space)} -> {spaces.describe(policy.action_space)}")
@@ -132,7 +159,8 @@ extern "C" {{
 #define {upper}_OBSERVATION_SIZE {sizes.observation}
 #define {upper}_ACTION_SIZE {sizes.action}
 
-{"" if integers is None else _integers(policy, integers)}\
+{"" if integers is None else _integers(policy, integers, upper)}\
+{_SOFT_FLOATS if "LILLIPUT_SOFT_FLOATS" in fields else ""}\
 /* Working memory of one decision: {_working(source, integers)}. Nothing in it need be kept or cleared. */
 typedef struct {{
 {fields}
@@ -166,13 +194,13 @@ def _source(policy: Policy, source: CSource, integers: CSource | None, name: str
         only = [_joined(each.data, [name for name in each.data if name not in shared]) for each in (integers, source)]
         bodies = _act_in(integers, name), _act_in(source, name)
         definitions = (
-            f"{_joined(source.data, shared)}\n#if LILLIPUT_INTEGERS\n\n{only[0]}\n{bodies[0]}\n"
+            f"{_joined(source.data, shared)}\n#if {name.upper()}_INTEGERS\n\n{only[0]}\n{bodies[0]}\n"
             f"#else\n\n{only[1]}\n{bodies[1]}\n#endif\n"
         )
     return f"""\
 /* A trained policy as data and a plain sequence of calls; the kernels are in policy_kernels.h. */
 #include "{name}.h"
-{_limits(policy)}#include "{name}_kernels.h"
+{_limits(policy, source, integers, name)}#include "{name}_kernels.h"
 
 {definitions}
 int {name}_act(const {source.input_type} *observation, {source.action_type} *action)
@@ -183,23 +211,45 @@ int {name}_act(const {source.input_type} *observation, {source.action_type} *act
 """
 
 
-def _limits(policy: Policy) -> str:
-    """How much room the kernels need, and where the policy has none."""
+def _limits(policy: Policy, source: CSource, integers: CSource | None, name: str) -> str:
+    """What the kernels have to know of the policy, and where there is no room for it."""
     linear = [layer.weight.shape for layer in policy.layers if isinstance(layer, layers.Linear)]
     most_rows = min(max(shape[0] for shape in linear), BLOCK_ROWS)
     largest = max(*map(math.prod, linear), *map(math.prod, layer_shapes(policy)))
     sizes = ""
     if largest > MAX_16_BITS:
         sizes = f'#if SIZE_MAX < {largest}\n#error "this policy is too large for sizes of 16 bits"\n#endif\n'
-    return f"""\
-#define MOST_ROWS {most_rows}
-{sizes}#if defined(__AVR__)
+    both = [each for each in (source, integers) if each is not None]
+    chosen = f"""\
+#if !defined(LILLIPUT_INTEGERS)
+#define LILLIPUT_INTEGERS {name.upper()}_INTEGERS
+#endif
+"""
+    in_memory = """\
+#define CONSTANTS_IN_MEMORY 1 /* on an AVR: kernels here read what was decoded and what was stored */
+"""
+    room = f"""\
+#if defined(__AVR__)
 #include <avr/io.h>
-#if {policy.model_bytes} > RAMEND - RAMSTART
-#error "the constants do not fit this processor's memory"
+#if defined(__FLASH) && !defined(CONSTANTS_IN_MEMORY)
+#if {policy.model_bytes} > {AVR_NEAR_FLASH} || {policy.model_bytes} > FLASHEND
+#error "the constants do not fit this processor's flash, or not the 64 KB of it that are read as data"
+#endif
+#elif {policy.model_bytes} > RAMEND - RAMSTART
+#error "the constants do not fit this processor's memory; compiled as C they stand in flash where they can"
 #endif
 #endif
 """
+    return "".join(
+        [
+            chosen if integers is not None else "",
+            f"#define MOST_ROWS {most_rows}\n",
+            "#define STORES_HALVES 1\n" if any(each.stores_halves for each in both) else "",
+            in_memory if any(each.mixes_memories for each in both) else "",
+            sizes,
+            room,
+        ]
+    )
 
 
 def _stack(policy: Policy, source: CSource, integers: CSource | None) -> tuple[int, int]:
@@ -207,7 +257,7 @@ def _stack(policy: Policy, source: CSource, integers: CSource | None) -> tuple[i
     linear = [layer for layer in policy.layers if isinstance(layer, layers.Linear)]
     rows = min(max(layer.weight.shape[0] for layer in linear), BLOCK_ROWS)
     codes = any(not isinstance(layer, layers.Dense | layers.Conv2d) and layer.input is not None for layer in linear)
-    scratch = max(source.scratch_bytes, 0 if integers is None else integers.scratch_bytes)
+    scratch = max(each.scratch_bytes(has_floats=True) for each in (source, integers) if each is not None)
     saved = SAVED_WITH_CODES if codes else SAVED
     # Sums of a block, twice; with a float unit a tile of decoded weights too, and what it is decoded from.
     return scratch + 8 * rows + saved, scratch + 8 * rows + saved + TILE_COLUMNS * rows * 8
@@ -239,5 +289,10 @@ def _kernels(kernels: Iterable[str], name: str) -> str:
 
 
 def _working(source: CSource, integers: CSource | None) -> str:
-    words = f"{source.scratch_bytes} bytes"
-    return words if integers is None else f"at most {integers.scratch_bytes} bytes with integers, else {words}"
+    words = _bytes_of(source)
+    return words if integers is None else f"{_bytes_of(integers)} with integers, else {words}"
+
+
+def _bytes_of(source: CSource) -> str:
+    least, most = (source.scratch_bytes(has_floats=has_floats) for has_floats in (False, True))
+    return f"{most} bytes" if least == most else f"{least} bytes without a float unit, {most} with one"

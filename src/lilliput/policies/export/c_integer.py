@@ -8,7 +8,7 @@ from lilliput.policies.constants import store_weight, weight_order
 from lilliput.policies.export import requantize
 from lilliput.policies.export.c_linear import quantize_static
 from lilliput.policies.export.c_text import array
-from lilliput.policies.export.c_writer import Writer, step
+from lilliput.policies.export.c_writer import NO_REALS, Writer, step
 from lilliput.policies.policy import Policy
 
 _PER_LINE = 6
@@ -135,7 +135,7 @@ def integer_linear(writer: Writer, layer: layers.QuantizedDense, how: IntegerLay
     by, codes = how.requantization, writer.x
     if by is None:
         target = writer.target(rows)
-        bias = "NULL" if layer.bias is None else writer.real(0, "bias", layer.bias)
+        bias = NO_REALS if layer.bias is None else writer.real(0, "bias", layer.bias)
         scale = f"{writer.real(1, 'weight_scale', layer.weight.scale)}, {step(layer.weight.scale)}"
         if _is_whole(layer):
             writer.call("dense_to_floats", f"{_given(writer, layer, codes)}, {name}_centre, {scale}, {bias}, {target}")

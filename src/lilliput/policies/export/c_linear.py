@@ -8,7 +8,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.affine import QuantizedTensor, signed_range, unsigned_max
 from lilliput.policies.constants import StoredWeight, constants, store_weight, stored_zero_point, weight_order
-from lilliput.policies.export.c_writer import EVERY_BYTE, Writer, step
+from lilliput.policies.export.c_writer import EVERY_BYTE, NO_REALS, Writer, step
 
 NEAR_ZERO_POINT = 4_000_000
 """Zero points up to this size are exact in the float arithmetic of quantize_static."""
@@ -31,7 +31,7 @@ def linear(writer: Writer, layer: layers.Linear) -> None:
     is_image = isinstance(layer, Convolution)
     writer.put_channels(last=is_image)
     size = int(np.prod(writer.out_shape))
-    bias = "NULL" if layer.bias is None else writer.real(0, "bias", layer.bias)
+    bias = NO_REALS if layer.bias is None else writer.real(0, "bias", layer.bias)
     target = writer.target(size)
     if not np.any(layer.weight.values if isinstance(layer.weight, QuantizedTensor) else layer.weight):
         rows = layer.weight.shape[0]
@@ -42,7 +42,7 @@ def linear(writer: Writer, layer: layers.Linear) -> None:
         _integer(writer, layer, bias, target)
     elif isinstance(layer, Quantized):
         scale = writer.real(1, "weight_scale", layer.weight.scale)
-        _floating(writer, layer, "NULL", target)
+        _floating(writer, layer, NO_REALS, target)
         rows, scale_step = layer.weight.shape[0], step(layer.weight.scale)
         if is_image:
             writer.loop(
@@ -68,7 +68,7 @@ def _floating(writer: Writer, layer: layers.Linear, bias: str, target: str) -> N
 
         _convolution(writer, layer, stored, convolve, as_codes=False)
     elif stored.encoding == "indexed":
-        after = "" if bias == "NULL" else f" + {bias}[row]"
+        after = "" if bias == NO_REALS else f" + REAL({bias}, row)"
 
         def multiply(values: str) -> list[str]:
             product = writer.kernel(f"indexed_{_index(stored)}_f32", f"{values}, count, {writer.x}")
@@ -88,7 +88,7 @@ def _integer(writer: Writer, layer: Quantized, bias: str, target: str) -> None:
     codes, zero, around, factor = _quantize_input(writer, layer)
 
     def last(one: bool) -> str:
-        s = f"{scale} + row" if one and scale_step else scale
+        s = f"REALS_FROM({scale}, row)" if one and scale_step else scale
         return f"{s}, {scale_step}, {factor}, {_at_row(bias) if one else bias}, {f'{target} + row' if one else target}"
 
     if isinstance(layer, Convolution):
@@ -120,7 +120,7 @@ def _quantize_input(writer: Writer, layer: Quantized) -> tuple[str, str, str, st
         if isinstance(layer, layers.QuantizedConv2d) and max(layer.padding):
             largest = max(largest, _farthest(layer.input))
         zeros = quantize_static(writer, layer.input, codes)
-        zero, around, factor = "0", f"{zeros}[0]", "1.0f"
+        zero, around, factor = "0", f"ZERO({zeros}, 0)", "1.0f"
     else:
         zero, factor = f"{writer.name}_zero", f"{writer.name}_input_scale"
         writer.declare(f"int32_t {zero};", f"float {factor};")
@@ -139,14 +139,10 @@ def _quantize_input(writer: Writer, layer: Quantized) -> tuple[str, str, str, st
 
 def quantize_static(writer: Writer, range_: layers.StaticRange, codes: str) -> str:
     """The name of the zero points; writes the current values as codes."""
-    n, name, zero_point = int(np.prod(writer.in_shape)), writer.name, range_.zero_point
+    n, zero_point = int(np.prod(writer.in_shape)), range_.zero_point
     is_table = writer.index == writer.table_for
     n, into = (EVERY_BYTE, writer.need("byte_codes", EVERY_BYTE)) if is_table else (n, codes)
-    zeros, stored = f"{name}_zero_point", stored_zero_point(range_)
-    if stored.dtype != np.int32:
-        kind = "u8" if stored.dtype == np.uint8 else "i16"
-        writer.call(f"widen_{kind}", f"{zeros}, {zero_point.size}, {writer.need('zero_points', zero_point.size)}")
-        zeros = "scratch->zero_points"
+    zeros = _zeros(writer, stored_zero_point(range_))
     inverse = writer.real(2, "inverse_scale", range_.inverse_scale)
     kernel = "quantize_static" if _farthest(range_) <= NEAR_ZERO_POINT else "quantize_far"
     writer.call(
@@ -160,6 +156,18 @@ def quantize_static(writer: Writer, range_: layers.StaticRange, codes: str) -> s
     elif is_table:
         writer.call("look_up", f"observation, {int(np.prod(writer.in_shape))}, {into}, {codes}")
     return zeros
+
+
+def _zeros(writer: Writer, stored: np.ndarray) -> str:
+    """What kernels are told of zero points, decoded before: see stored.h."""
+    name, bits = f"{writer.name}_zero_point", stored.dtype.itemsize * 8
+    if stored.dtype == np.int32:
+        writer.kernels.add("stored")
+        return f"ZEROS_32({name})"
+    writer.kernels |= {"stored", "widen_u8" if stored.dtype == np.uint8 else "widen_i16"}
+    decoded = writer.need("zero_points", stored.size)
+    writer.lines.append(f"DECODE_ZEROS_{bits}({name}, {stored.size}, {decoded});")
+    return f"ZEROS_{bits}({name}, {decoded})"
 
 
 def _farthest(range_: layers.StaticRange) -> int:
@@ -193,6 +201,7 @@ def _by_index(
 
     def decode(kernel: str, arguments: str, buffer: str) -> str:
         target = writer.need(buffer, longest)
+        writer.mixes_memories = True
         body.append(f"{writer.kernel(kernel, f'{arguments}, {target}')};")
         return target
 
@@ -227,6 +236,7 @@ def _convolution(
         writer.lines.append(write(f"{name}_shape", f"{name}_weight", False))
         return
     _, bits = _storage(layer, stored)
+    writer.mixes_memories = True
     writer.declare(shape, "size_t row;", "size_t first;")
     decode, buffer = ("decode_codes", "row_codes") if as_codes else ("decode_floats", "row")
     block = writer.need(buffer, min(BLOCK_ROWS, outputs) * taps)
@@ -243,4 +253,4 @@ def _convolution(
 
 
 def _at_row(bias: str) -> str:
-    return bias if bias == "NULL" else f"{bias} + row"
+    return bias if bias == NO_REALS else f"REALS_FROM({bias}, row)"

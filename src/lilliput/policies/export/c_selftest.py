@@ -19,12 +19,18 @@ def selftest(source: CSource, name: str, observations: np.ndarray, actions: np.n
 
     def table(of: str, values: np.ndarray, length: int) -> str:
         lines = "\n".join("    {" + ",\n     ".join(rows(row)) + "}," for row in values.reshape(n, -1))
-        return f"static const {c_type(values.dtype)} {of}[{n}][{length}] = {{\n{lines}\n}};\n"
+        return f"static const FLASH {c_type(values.dtype)} {of}[{n}][{length}] = {{\n{lines}\n}};\n"
 
     return f"""\
 /* Decides {n} golden observations and compares with the reference's actions. */
 #include <stdio.h>
 #include "{name}.h"
+
+#if defined(__FLASH) /* an AVR, which would copy them to memory */
+#define FLASH __flash
+#else
+#define FLASH
+#endif
 
 #define EXAMPLES {n}
 #define SIZE {n_actions}

@@ -19,7 +19,7 @@ from lilliput.policies.export.c_integer import (
 )
 from lilliput.policies.export.c_linear import linear
 from lilliput.policies.export.c_text import array, c_type, real
-from lilliput.policies.export.c_writer import SCRATCH, Writer, step
+from lilliput.policies.export.c_writer import DECODED, SCRATCH, Writer, step
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy
 
@@ -35,7 +35,8 @@ class CSource:
         data: definitions of the constant arrays, by name.
         body: the statements of one decision; kernels: those that they call.
         scratch: working memory, (C type, name, length) in order.
-        scratch_bytes: its size.
+        stores_halves: whether a bias, scale or the like is stored in half precision.
+        mixes_memories: whether constants and what is decoded of them are read by the same kernels.
         table_bytes: of the tables that replace curved activations.
         input_type: C type of an observation's numbers; action_type: of an action's.
     """
@@ -44,10 +45,15 @@ class CSource:
     body: str
     kernels: frozenset[str]
     scratch: tuple[tuple[str, str, int], ...]
-    scratch_bytes: int
+    stores_halves: bool
+    mixes_memories: bool
     table_bytes: int
     input_type: str
     action_type: str
+
+    def scratch_bytes(self, *, has_floats: bool) -> int:
+        """Bytes of working memory on a processor with a float unit, or on one without."""
+        return sum(_BYTES[kind] * length for kind, name, length in self.scratch if has_floats or name not in DECODED)
 
 
 def generate(policy: Policy) -> tuple[CSource, CSource | None]:
@@ -105,7 +111,8 @@ def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[
         body="".join(f"    {line}\n" if line else "\n" for line in [*writer.declarations, *writer.lines]),
         kernels=frozenset(writer.kernels),
         scratch=scratch,
-        scratch_bytes=sum(_BYTES[kind] * length for kind, _, length in scratch),
+        stores_halves=writer.stores_halves,
+        mixes_memories=writer.mixes_memories,
         table_bytes=table_bytes(in_integers),
         input_type=c_type(np.dtype(spaces.input_dtype(policy.observation_space))),
         action_type="int32_t" if policy.is_discrete else "float",

@@ -25,6 +25,12 @@ SCRATCH = {
 }
 """Working memory by name, the wider types first."""
 
+DECODED = ("real_0", "real_1", "real_2", "zero_points")
+"""What is decoded into working memory on a processor with a float unit, and where it stands on one without."""
+
+NO_REALS = "NO_REALS"
+"""What kernels are told of a bias that a layer does without."""
+
 EVERY_BYTE = 256
 """How many numbers there are in a byte."""
 
@@ -40,6 +46,8 @@ class Writer:
         name: what the constants of the current layer start with.
         index: of the current layer.
         kernels: those that are called.
+        stores_halves: whether a bias, scale or the like is stored in half precision.
+        mixes_memories: whether a kernel is handed decoded weights where another layer hands it stored ones.
         table_for: index of a layer that quantizes bytes; until there, the layers work on every byte there is, which
             makes the table of their codes. -1 where there is none.
     """
@@ -53,6 +61,8 @@ class Writer:
     declarations: list[str] = field(default_factory=list)
     scratch: dict[str, int] = field(default_factory=dict)
     kernels: set[str] = field(default_factory=set)
+    stores_halves: bool = False
+    mixes_memories: bool = False
     table_for: int = -1
 
     def __post_init__(self) -> None:
@@ -123,12 +133,15 @@ class Writer:
         return self.x
 
     def real(self, slot: int, part: str, values: np.ndarray) -> str:
-        """The name of a float array, decoded into working memory first where it is stored as half precision."""
+        """What kernels are told of a float array, decoded before where it is stored in half precision: see stored.h."""
         name = f"{self.name}_{part}"
+        self.kernels.add("stored")
         if values.dtype == np.float16:
-            self.call("half_to_float", f"{name}, {values.size}, {self.need(f'real_{slot}', values.size)}")
-            return f"scratch->real_{slot}"
-        return name
+            self.stores_halves = True
+            floats = self.need(f"real_{slot}", values.size)
+            self.lines.append(f"DECODE_HALVES({name}, {values.size}, {floats});")
+            return f"HALVES({name}, {floats})"
+        return f"FLOATS({name})"
 
     def put_channels(self, *, last: bool) -> None:
         """Turn an image so that its channels stand last, or first again."""

@@ -2,8 +2,8 @@
 
 /* dense_i8 for weights without their zeros. */
 KERNEL void bitmask_i8(const FLASH int8_t *RESTRICT weight, const FLASH uint8_t *RESTRICT mask, size_t rows, size_t width,
-                       const uint8_t *RESTRICT codes, int32_t zero_point, const FLASH float *RESTRICT scale,
-                       size_t scale_step, float input_scale, const FLASH float *RESTRICT bias, float *RESTRICT y)
+                       const uint8_t *RESTRICT codes, int32_t zero_point, REALS scale,
+                       size_t scale_step, float input_scale, REALS bias, float *RESTRICT y)
 {
     dense_decoded_i8(8, weight, mask, rows, width, codes, zero_point, scale, scale_step, input_scale, bias, y);
 }

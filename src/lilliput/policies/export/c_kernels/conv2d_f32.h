@@ -1,5 +1,6 @@
 #include "block_sums_f32.h"
 #include "conv2d_shape.h"
+#include "stored.h"
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -33,7 +34,7 @@ KERNEL void conv2d_pixels_f32(const conv2d_shape *s, const FLASH float *RESTRICT
 #endif
 
 /* y = the cross-correlation of x with weight, plus bias (which may be NULL); zeros around x; channels last. */
-KERNEL void conv2d_f32(const conv2d_shape *s, const FLASH float *RESTRICT weight, const FLASH float *RESTRICT bias,
+KERNEL void conv2d_f32(const conv2d_shape *s, const FLASH float *RESTRICT weight, REALS bias,
                        const float *RESTRICT x, float *RESTRICT y)
 {
     const size_t taps = s->kernel_height * s->kernel_width * s->channels;
@@ -82,7 +83,7 @@ KERNEL void conv2d_f32(const conv2d_shape *s, const FLASH float *RESTRICT weight
                     }
                 }
                 for (k = 0; k < height; k++) {
-                    to[k] = bias ? sums[k] + bias[output + k] : sums[k];
+                    to[k] = ANY(bias) ? sums[k] + REAL(bias, output + k) : sums[k];
                 }
             }
         }

@@ -46,8 +46,8 @@ ALWAYS_INLINE void conv2d_pixels_i8(const conv2d_shape *s, const size_t blocks, 
 
 /* The convolution where nothing lies around the image, for `blocks` blocks. */
 ALWAYS_INLINE void conv2d_blocks_i8(const conv2d_shape *s, const size_t blocks, const FLASH int8_t *RESTRICT weight,
-                                    const uint8_t *RESTRICT codes, int32_t zero_point, const FLASH float *RESTRICT scale,
-                                    size_t scale_step, float input_scale, const FLASH float *RESTRICT bias, float *RESTRICT y)
+                                    const uint8_t *RESTRICT codes, int32_t zero_point, REALS scale,
+                                    size_t scale_step, float input_scale, REALS bias, float *RESTRICT y)
 {
     const size_t pixels = s->out_height * s->out_width;
     size_t pixel, p, block;
@@ -62,8 +62,8 @@ ALWAYS_INLINE void conv2d_blocks_i8(const conv2d_shape *s, const size_t blocks, 
         for (block = 0; block < blocks; block++) {
             const size_t first = block * BLOCK_ROWS;
             for (p = 0; p < CONV_CODES_PIXELS && pixel + p < pixels; p++) {
-                real_sums(sums[block][p], BLOCK_ROWS, scale + first * scale_step, scale_step, input_scale,
-                          bias ? bias + first : bias, y + (pixel + p) * s->out_step + first);
+                real_sums(sums[block][p], BLOCK_ROWS, REALS_FROM(scale, first * scale_step), scale_step, input_scale,
+                          REALS_FROM_ANY(bias, first), y + (pixel + p) * s->out_step + first);
             }
         }
     }
@@ -73,14 +73,15 @@ ALWAYS_INLINE void conv2d_blocks_i8(const conv2d_shape *s, const size_t blocks, 
 /* y = the cross-correlation of (codes - zero_point) with weight, times (scale * input_scale), plus bias; channels last.
    Around the image lies `padding`, the code of zero. A scale step of 0 means one scale for all; bias may be NULL. */
 KERNEL void conv2d_i8(const conv2d_shape *s, const FLASH int8_t *RESTRICT weight, const uint8_t *RESTRICT codes,
-                      int32_t zero_point, int32_t padding, const FLASH float *RESTRICT scale, size_t scale_step,
-                      float input_scale, const FLASH float *RESTRICT bias, float *RESTRICT y)
+                      int32_t zero_point, int32_t padding, REALS scale, size_t scale_step,
+                      float input_scale, REALS bias, float *RESTRICT y)
 {
     const size_t taps = s->kernel_height * s->kernel_width * s->channels;
     size_t output, row, column, i, j, k;
     for (output = 0; output < s->outputs; output += BLOCK_ROWS, weight += BLOCK_ROWS * taps) {
         const size_t height = s->outputs - output < BLOCK_ROWS ? s->outputs - output : BLOCK_ROWS;
-        const FLASH float *scales = scale + output * scale_step, *biases = bias ? bias + output : bias;
+        REALS scales = REALS_FROM(scale, output * scale_step);
+        REALS biases = REALS_FROM_ANY(bias, output);
 #if defined(CONV_CODES_PIXELS)
 #if defined(__GNUC__) /* gcc sees how long they are but not how many outputs there are, and would warn */
         __asm__("" : "+r"(scales), "+r"(biases));

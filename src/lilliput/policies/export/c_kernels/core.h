@@ -33,8 +33,13 @@
 #undef MOST_ROWS
 #define MOST_ROWS BLOCK_ROWS
 #endif
-/* Where constants stand that kernels read in place. */
+/* Where constants stand. An AVR reads flash by instructions of its own, and so its pointers have types of their own. */
+#if defined(__FLASH) && !defined(CONSTANTS_IN_MEMORY)
+#define FLASH __flash
+#define FLASH_APART 1
+#else
 #define FLASH
+#endif
 /* Vectors of 64 bytes are read fastest from where a cache line begins. */
 #if defined(__AVX2__)
 #define ALIGNED __attribute__((aligned(64)))
@@ -52,9 +57,13 @@
 /* Processors without vectors, and those among them without floats: a float operation is dozens of instructions. */
 #if LILLIPUT_INTEGERS || !(defined(__SSE2__) || defined(__ARM_NEON) || defined(__wasm_simd128__) || defined(_M_X64))
 #define SCALAR 1
+#endif
+#if !defined(LILLIPUT_SOFT_FLOATS)
 #if (defined(__arm__) && !defined(__ARM_FP)) || (defined(__riscv) && !defined(__riscv_flen)) || defined(__AVR__) \
     || defined(__MSP430__)
-#define SOFT_FLOATS 1
+#define LILLIPUT_SOFT_FLOATS 1
+#else
+#define LILLIPUT_SOFT_FLOATS 0
 #endif
 #endif
 

@@ -3,6 +3,7 @@
 #include "tile.h"
 #include "unpack_codes.h"
 
+#if !defined(FLASH_APART) /* what is decoded stands in memory, what is not in flash: no pointer is to both */
 /* n weights as codes. Values have `bits` bits (8 or fewer); `first` of them were taken before. The mask says which of
    the n were kept, NULL that all were. Returns how many values were taken. */
 ALWAYS_INLINE size_t decode_codes(const unsigned bits, const FLASH void *RESTRICT values, const FLASH uint8_t *RESTRICT mask,
@@ -11,7 +12,7 @@ ALWAYS_INLINE size_t decode_codes(const unsigned bits, const FLASH void *RESTRIC
     size_t i, taken = 0;
     if (mask == NULL) {
         if (bits == 8) {
-            copy_codes((const FLASH int8_t *)values + first, n, codes);
+            copy_codes((const int8_t *)values + first, n, codes);
         } else {
             unpack_codes((const FLASH uint8_t *)values, bits, first, n, codes);
         }
@@ -28,3 +29,4 @@ ALWAYS_INLINE size_t decode_codes(const unsigned bits, const FLASH void *RESTRIC
     }
     return taken;
 }
+#endif

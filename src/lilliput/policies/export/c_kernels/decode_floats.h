@@ -3,6 +3,7 @@
 #include "expand_f32.h"
 #include "half_to_float.h"
 
+#if !defined(FLASH_APART) /* what is decoded stands in memory, what is not in flash: no pointer is to both */
 /* n weights as floats. Values are floats (32 bits), half precision (16) or codes (8 or fewer); `first` of them were taken
    before. The mask says which of the n were kept, NULL that all were. Returns how many values were taken. */
 ALWAYS_INLINE size_t decode_floats(const unsigned bits, const FLASH void *RESTRICT values, const FLASH uint8_t *RESTRICT mask,
@@ -34,3 +35,4 @@ ALWAYS_INLINE size_t decode_floats(const unsigned bits, const FLASH void *RESTRI
     }
     return taken;
 }
+#endif

@@ -1,6 +1,7 @@
 #include "block_sums_f32.h"
 #include "decode_floats.h"
 #include "next_weight.h"
+#include "stored.h"
 
 #if defined(DECODES_VECTORS)
 /* Adds the products of the 16 rows of a block and x, of as many columns as make whole vectors: returns how many. */
@@ -41,11 +42,11 @@ ALWAYS_INLINE size_t decoded_sums_f32(const unsigned bits, const FLASH void *RES
 
 /* y = weight x + bias for a weight that decode_floats decodes, a few columns of a block at a time; bias may be NULL. */
 ALWAYS_INLINE void dense_decoded_f32(const unsigned bits, const FLASH void *RESTRICT values, const FLASH uint8_t *RESTRICT mask,
-                                     const FLASH float *RESTRICT bias, size_t rows, size_t width, const float *RESTRICT x,
+                                     REALS bias, size_t rows, size_t width, const float *RESTRICT x,
                                      float *RESTRICT y)
 {
     size_t row, column;
-#if defined(SOFT_FLOATS)
+#if LILLIPUT_SOFT_FLOATS
     /* One weight after the other: sums where they belong, no tile. */
     weight_place place = {0, 0, 0};
     size_t i, kept = 0;
@@ -62,8 +63,8 @@ ALWAYS_INLINE void dense_decoded_f32(const unsigned bits, const FLASH void *REST
             }
         }
     }
-    for (i = 0; bias && i < rows; i++) {
-        y[i] += bias[i];
+    for (i = 0; ANY(bias) && i < rows; i++) {
+        y[i] += REAL(bias, i);
     }
 #else
     size_t first = 0;
@@ -90,7 +91,7 @@ ALWAYS_INLINE void dense_decoded_f32(const unsigned bits, const FLASH void *REST
             }
         }
         for (column = 0; column < height; column++) {
-            y[row + column] = bias ? sums[column] + bias[row + column] : sums[column];
+            y[row + column] = ANY(bias) ? sums[column] + REAL(bias, row + column) : sums[column];
         }
     }
 #endif

@@ -39,11 +39,11 @@ ALWAYS_INLINE size_t decoded_sums_i8(const unsigned bits, const FLASH void *REST
 /* dense_i8 for a weight that decode_codes decodes, a few columns of a block at a time. */
 ALWAYS_INLINE void dense_decoded_i8(const unsigned bits, const FLASH void *RESTRICT values, const FLASH uint8_t *RESTRICT mask,
                                     size_t rows, size_t width, const uint8_t *RESTRICT codes, int32_t zero_point,
-                                    const FLASH float *RESTRICT scale, size_t scale_step, float input_scale,
-                                    const FLASH float *RESTRICT bias, float *RESTRICT y)
+                                    REALS scale, size_t scale_step, float input_scale,
+                                    REALS bias, float *RESTRICT y)
 {
     size_t row, column, i;
-#if defined(SOFT_FLOATS)
+#if LILLIPUT_SOFT_FLOATS
     /* One weight after the other: no tile. */
     weight_place place = {0, 0, 0};
     size_t kept = 0;
@@ -59,12 +59,12 @@ ALWAYS_INLINE void dense_decoded_i8(const unsigned bits, const FLASH void *RESTR
             const size_t height = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;
             int32_t sums[MOST_ROWS];
             packed_sums(stream, left, bits, height, width, codes, zero_point, sums);
-            real_sums(sums, height, scale + row * scale_step, scale_step, input_scale, bias ? bias + row : bias, y + row);
+            real_sums(sums, height, REALS_FROM(scale, row * scale_step), scale_step, input_scale, REALS_FROM_ANY(bias, row), y + row);
         }
         return;
     }
 #endif
-#if defined(SOFT_FLOATS)
+#if LILLIPUT_SOFT_FLOATS
     for (row = 0; row < rows; row += BLOCK_ROWS) {
         const size_t height = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;
         int32_t sums[MOST_ROWS] = {0};
@@ -79,7 +79,7 @@ ALWAYS_INLINE void dense_decoded_i8(const unsigned bits, const FLASH void *RESTR
                 }
             }
         }
-        real_sums(sums, height, scale + row * scale_step, scale_step, input_scale, bias ? bias + row : bias, y + row);
+        real_sums(sums, height, REALS_FROM(scale, row * scale_step), scale_step, input_scale, REALS_FROM_ANY(bias, row), y + row);
     }
 #else
     for (row = 0; row < rows; row += BLOCK_ROWS) {
@@ -103,7 +103,7 @@ ALWAYS_INLINE void dense_decoded_i8(const unsigned bits, const FLASH void *RESTR
                 sums[i] += part[i];
             }
         }
-        real_sums(sums, height, scale + row * scale_step, scale_step, input_scale, bias ? bias + row : bias, y + row);
+        real_sums(sums, height, REALS_FROM(scale, row * scale_step), scale_step, input_scale, REALS_FROM_ANY(bias, row), y + row);
     }
 #endif
 }

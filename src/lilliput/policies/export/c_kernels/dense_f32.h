@@ -1,7 +1,8 @@
 #include "block_sums_f32.h"
+#include "stored.h"
 
 /* y = weight x + bias; bias may be NULL. */
-KERNEL void dense_f32(const FLASH float *RESTRICT weight, const FLASH float *RESTRICT bias, size_t rows, size_t width,
+KERNEL void dense_f32(const FLASH float *RESTRICT weight, REALS bias, size_t rows, size_t width,
                       const float *RESTRICT x, float *RESTRICT y)
 {
     const size_t whole = rows - rows % BLOCK_ROWS;
@@ -13,7 +14,7 @@ KERNEL void dense_f32(const FLASH float *RESTRICT weight, const FLASH float *RES
         }
         block_sums_f32(BLOCK_ROWS, weight, BLOCK_ROWS, width, x, sums);
         for (i = 0; i < MOST_ROWS; i++) {
-            y[row + i] = bias ? sums[i] + bias[row + i] : sums[i];
+            y[row + i] = ANY(bias) ? sums[i] + REAL(bias, row + i) : sums[i];
         }
     }
     if (whole < rows) {
@@ -22,7 +23,7 @@ KERNEL void dense_f32(const FLASH float *RESTRICT weight, const FLASH float *RES
         }
         last_sums_f32(weight, rows - whole, width, x, sums);
         for (i = 0; i < rows - whole; i++) {
-            y[whole + i] = bias ? sums[i] + bias[whole + i] : sums[i];
+            y[whole + i] = ANY(bias) ? sums[i] + REAL(bias, whole + i) : sums[i];
         }
     }
 }

@@ -4,8 +4,8 @@
 /* y = sums * scale + bias, as floats. `centre`: what a sum lacks where codes count from elsewhere than zero.
    A scale step of 0 means one scale for all rows; bias may be NULL. */
 KERNEL void dense_to_floats(const FLASH weight_code *weight, size_t rows, size_t width, const integer_code *RESTRICT codes,
-                            const FLASH int32_t *RESTRICT centre, const FLASH float *RESTRICT scale, size_t scale_step,
-                            const FLASH float *RESTRICT bias, float *RESTRICT y)
+                            const FLASH int32_t *RESTRICT centre, REALS scale, size_t scale_step,
+                            REALS bias, float *RESTRICT y)
 {
     int32_t sums[MOST_ROWS];
     size_t row, i;
@@ -15,6 +15,6 @@ KERNEL void dense_to_floats(const FLASH weight_code *weight, size_t rows, size_t
         for (i = 0; i < block; i++) {
             sums[i] = (sums[i] >> SUM_SHIFT) + centre[row + i];
         }
-        real_sums(sums, block, scale + row * scale_step, scale_step, 1.0f, bias ? bias + row : bias, y + row);
+        real_sums(sums, block, REALS_FROM(scale, row * scale_step), scale_step, 1.0f, REALS_FROM_ANY(bias, row), y + row);
     }
 }

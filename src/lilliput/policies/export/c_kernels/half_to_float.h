@@ -13,7 +13,7 @@ KERNEL float half_value(uint16_t half)
     if (magnitude >= 0x7c00u) { /* infinity and NaN */
         return float_from_bits(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
     }
-#if defined(SOFT_FLOATS)
+#if LILLIPUT_SOFT_FLOATS
     if (magnitude >= 0x400u) {
         return float_from_bits(sign | ((magnitude << 13) + 0x38000000u));
     }

@@ -1,7 +1,7 @@
-#include "core.h"
+#include "stored.h"
 
 /* x = (x - mean) / sqrt(variance + epsilon) * weight + bias */
-KERNEL void layer_norm(float *x, size_t n, const FLASH float *weight, const FLASH float *bias, float epsilon)
+KERNEL void layer_norm(float *x, size_t n, REALS weight, REALS bias, float epsilon)
 {
     float mean = 0.0f, variance = 0.0f, deviation;
     size_t i;
@@ -15,6 +15,6 @@ KERNEL void layer_norm(float *x, size_t n, const FLASH float *weight, const FLAS
     }
     deviation = sqrtf(variance / (float)n + epsilon);
     for (i = 0; i < n; i++) {
-        x[i] = x[i] / deviation * weight[i] + bias[i];
+        x[i] = x[i] / deviation * REAL(weight, i) + REAL(bias, i);
     }
 }

@@ -1,6 +1,7 @@
 #include "sixteen_codes.h"
+#include "stored.h"
 
-#if defined(SOFT_FLOATS)
+#if LILLIPUT_SOFT_FLOATS
 /* The integer nearest to x, ties to even, if it is below 2^23 in size, else one farther out; NaN becomes `nan`. */
 KERNEL int32_t nearest_integer(float x, int32_t nan)
 {
@@ -23,11 +24,11 @@ KERNEL int32_t nearest_integer(float x, int32_t nan)
 
 /* codes = saturate(round(x * inverse_scale) + zero_point), unsigned, from 0 to top (at most 255).
    Ties go to even. A step of 0 means one number for all. Zero points up to 4,000,000 in size. */
-KERNEL void quantize_static(const float *RESTRICT x, size_t n, const FLASH float *RESTRICT inverse_scale, size_t scale_step,
-                            const FLASH int32_t *RESTRICT zero_point, size_t zero_point_step, int32_t top,
+KERNEL void quantize_static(const float *RESTRICT x, size_t n, REALS inverse_scale, size_t scale_step,
+                            ZEROS zero_point, size_t zero_point_step, int32_t top,
                             uint8_t *RESTRICT codes)
 {
-#if !defined(SOFT_FLOATS)
+#if !LILLIPUT_SOFT_FLOATS
     const float to_integer = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
 #endif
     size_t whole = 0, i;
@@ -58,12 +59,12 @@ KERNEL void quantize_static(const float *RESTRICT x, size_t n, const FLASH float
     }
 #endif
     for (i = whole; i < n; i++) {
-        int32_t one = zero_point[i * zero_point_step];
-#if defined(SOFT_FLOATS)
-        int32_t code = nearest_integer(x[i] * inverse_scale[i * scale_step], -one) + one;
+        int32_t one = ZERO(zero_point, i * zero_point_step);
+#if LILLIPUT_SOFT_FLOATS
+        int32_t code = nearest_integer(x[i] * REAL(inverse_scale, i * scale_step), -one) + one;
         codes[i] = (uint8_t)(code < 0 ? 0 : code > top ? top : code);
 #else
-        float scaled = clamp(x[i] * inverse_scale[i * scale_step], (float)-one, (float)(top - one));
+        float scaled = clamp(x[i] * REAL(inverse_scale, i * scale_step), (float)-one, (float)(top - one));
         int32_t rounded = (int32_t)(float_bits(scaled + to_integer) - float_bits(to_integer));
         codes[i] = (uint8_t)(rounded + one);
 #endif
