@@ -115,7 +115,7 @@ def _section(name: str, folder: Path) -> tuple[Sequence[Row], list[str]]:
     if missing:
         raise SystemExit(f"{folder}: {missing} cells have no record yet")
     rows = summary.rows(found, plan["keep"])
-    known = {table.name: table for table in study_tables.tables(rows, plan["keep"])}
+    known = {table.name: table for table in study_tables.tables(rows, plan["keep"], "lu2024")}
     decided = any(verdict_of(row) == "kept" for row in rows)
     left_out = () if decided else ("smallest",)
     shown = [
@@ -124,7 +124,7 @@ def _section(name: str, folder: Path) -> tuple[Sequence[Row], list[str]]:
         if key in known and key not in left_out and len(known[key].body) <= 25
     ]
     best = (
-        guidelines.markdown(guidelines.guidelines(rows), plan["keep"]).split("\n\n")[0]
+        guidelines.markdown(guidelines.guidelines(rows, "lu2024"), plan["keep"]).split("\n\n")[0]
         if decided and len(known["smallest"].body) <= 12
         else ""
     )

@@ -10,6 +10,9 @@ from lilliput.errors import LilliputError
 RETURN = "episode_return"
 """What policies are judged by."""
 
+ITEM_SCORE = "item_score"
+"""What models are judged by; what people call it is known to the task."""
+
 
 @final
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def test_the_papers_rule_means_nothing_below_zero():
     assert {best.paper_applies for best in found} == {False}
     assert {best.by_verdict.recipe for best in found} == {"half()"}
     assert "undefined: baseline <= 0" in guidelines.markdown(
-        guidelines.guidelines(summary.rows([worse, *below], 0.9)), 0.9
+        guidelines.guidelines(summary.rows([worse, *below], 0.9), "lu2024"), 0.9
     )
 
 

@@ -31,7 +31,7 @@ def rows():
 
 
 def test_the_papers_tables_have_all_its_cells_and_say_where_there_is_no_policy(rows):
-    found = {table.name: table for table in tables(rows, 0.9)}
+    found = {table.name: table for table in tables(rows, 0.9, "lu2024")}
     table = found["quantization"]
     assert len(table.body) == len(ALGORITHMS) * len(TASKS)
     filled = {line[:2]: line[2:] for line in table.body if line[2] != "no public policy"}
@@ -45,21 +45,21 @@ def test_a_policy_whose_file_says_more_than_the_algorithm_stands_in_its_cell(row
 
     more = {"SAC": "SAC (spinningup)", "TD3": "TD3 or DDPG"}
     named = [renamed(row, more.get(name := dict(row.names).get("algorithm", ""), name)) for row in rows]
-    table = {table.name: table for table in tables(named, 0.9)}["quantization"]
+    table = {table.name: table for table in tables(named, 0.9, "lu2024")}["quantization"]
     filled = {line[:2] for line in table.body if line[2] != "no public policy"}
     assert filled == {("SAC (spinningup)", "Hopper-v4"), ("PPO", "Hopper-v4"), ("TD3 or DDPG", "Hopper-v4")}
     assert len(table.body) == len(ALGORITHMS) * len(TASKS)
 
 
 def test_the_pruning_table_stops_at_the_first_ratio_that_loses(rows):
-    found = {table.name: table for table in tables(rows, 0.9)}
+    found = {table.name: table for table in tables(rows, 0.9, "lu2024")}
     line = next(line for line in found["pruning"].body if line[:2] == ("SAC", "Hopper-v4"))
     assert line[4:6] == ("10%", "20%")
     assert "(96%)" in line[3]
 
 
 def test_markdown_and_latex_hold_the_same_cells(rows):
-    for table in tables(rows, 0.9):
+    for table in tables(rows, 0.9, "lu2024"):
         lines = table.markdown().splitlines()
         assert {line.replace("\\|", "").count("|") for line in lines[2:]} == {len(table.header) + 1}
         text = table.latex()
@@ -73,7 +73,7 @@ def test_a_study_of_something_else_has_no_such_table():
 
 
 def test_what_recipes_go_along_has_a_table_with_a_column_a_value(rows):
-    (table,) = [table for table in tables(rows, 0.9) if table.name == "ratio"]
+    (table,) = [table for table in tables(rows, 0.9, "lu2024") if table.name == "ratio"]
     assert table.header == ("method", "0.1", "0.2", "0.3")
     assert table.body[0] == ("prune_units l1", "96% (3/3)", "51% (0/3)", "96% (3/3)")
 
@@ -81,7 +81,7 @@ def test_what_recipes_go_along_has_a_table_with_a_column_a_value(rows):
 def test_two_steps_and_other_parameters_have_their_curves_too():
     shares = {f"prune_weights(sparsity={s}) | quantize()": (1 - s, 1000) for s in (0.5, 0.9)}
     shares |= {f'quantize(activation_bits={bits}, scheme="static")': (0.9, 1000) for bits in (2, 8)}
-    found = {table.name: table for table in tables(summary.rows(study(shares), 0.9), 0.9)}
+    found = {table.name: table for table in tables(summary.rows(study(shares), 0.9), 0.9, "lu2024")}
     assert found["sparsity"].body[0][0] == "prune_weights magnitude | quantize dynamic"
     assert found["activation_bits"].header == ("method", "2", "8")
     assert found["activation_bits"].body[0][0] == "quantize static"
@@ -113,7 +113,7 @@ def test_a_baseline_that_the_reference_plays_changes_no_table_of_what_was_found(
     ]
     both = summary.rows([*played, *records], 0.9)
     assert len(both) == len(rows) + len(baselines)
-    assert tables(both, 0.9) == tables(rows, 0.9)
+    assert tables(both, 0.9, "lu2024") == tables(rows, 0.9, "lu2024")
     assert costs(both) == costs(rows)
     quiet = [dataclasses.replace(row, noise=None) for row in both]
     assert guidelines(quiet) == guidelines(rows)

@@ -17,7 +17,11 @@ from lilliput.cli import option
 
 if TYPE_CHECKING:
     from lilliput.record import Record
+    from lilliput.report.files import Written
     from lilliput.study.conduct import Tally
+
+_SAID = ("williams-claims", "williams-ranges", "draws-sources", "draws-split")
+"""Tables that `report` prints, besides the page and the files that hold all of them."""
 
 folder_argument = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
@@ -101,11 +105,10 @@ def run(
     written = _write(output)
     if as_json:
         said = {"notes": planned.notes, "caveats": planned.caveats}
-        click.echo(json.dumps({**tally.to_json(), **written, **said}, indent=1))
+        click.echo(json.dumps({**tally.to_json(), **_paths(written), **said}, indent=1))
     else:
         click.echo(_counts(tally))
-        for path in written.values():
-            click.echo(path)
+        _say(written)
     if tally.failed:
         click.echo(f"Error: {tally.failed} cells failed; see: lilliput study status {output}", err=True)
         sys.exit(1)
@@ -159,14 +162,27 @@ def report(folder: Path, replay: bool, as_json: bool) -> None:
     """
     written = _write(folder, replay=replay)
     if as_json:
-        click.echo(json.dumps(written, indent=1))
-        return
-    for path in written.values():
+        click.echo(json.dumps(_paths(written), indent=1))
+    else:
+        _say(written)
+
+
+def _paths(written: "Written") -> dict[str, str]:
+    return {kind: str(path) for kind, path in written.files.items()}
+
+
+def _say(written: "Written") -> None:
+    """Prints what was found of calibration data, in short, and where everything stands."""
+    width = min(shutil.get_terminal_size().columns, 120)
+    for table in written.tables:
+        if table.name in _SAID:
+            click.echo(f"{table.text(width)}\n")
+    for path in written.files.values():
         click.echo(path)
 
 
-def _write(folder: Path, *, replay: bool = False) -> dict[str, str]:
-    """The files of the report by kind."""
+def _write(folder: Path, *, replay: bool = False) -> "Written":
+    """The report, written."""
     from lilliput.report.files import write_all
     from lilliput.report.second_process import second_process
     from lilliput.study.conduct import read_plan, records
@@ -184,12 +200,13 @@ def _write(folder: Path, *, replay: bool = False) -> dict[str, str]:
             study=found["study"],
             notes=found["notes"],
             caveats=found.get("caveats", ()),
+            reproduces=found.get("reproduces", ""),
             replay=(lambda rows: replays(known, rows, keep, folder)) if replay else None,
             second=other,
         )
     for reason in written.left_out:
         click.echo(f"note: {reason}", err=True)
-    return {kind: str(path) for kind, path in written.files.items()}
+    return written
 
 
 @contextlib.contextmanager

@@ -7,9 +7,7 @@ from typing import ClassVar, final
 from lilliput.measure.conditions import conditions
 from lilliput.measure.meter import Measured, Meter, Progress, Room
 from lilliput.measurement import Measurement
-
-ITEM_SCORE = "item_score"
-"""The quantity that models are judged by."""
+from lilliput.task import ITEM_SCORE
 
 
 @final

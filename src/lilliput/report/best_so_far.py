@@ -6,7 +6,9 @@ from typing import Any, final
 
 from lilliput import paired
 from lilliput.record import Cell, Record
+from lilliput.report.words import task_text
 from lilliput.sums import mean
+from lilliput.task import ITEM_SCORE
 
 _Task = tuple[object, ...]
 
@@ -75,8 +77,8 @@ class BestSoFar:
             smaller = n_bytes / record.values("model_bytes")[0]
             if kept >= self.keep and smaller > (self.candidate.smaller if self.candidate else 1):
                 names, cell = dict(record.names), record.cell
-                algorithm = names.get("algorithm") or "a policy"
-                self.candidate = Candidate(algorithm, str(cell.task), cell.recipe, cell.format, kept, smaller)
+                called = names.get("source" if cell.task.score == ITEM_SCORE else "algorithm") or "one"
+                self.candidate = Candidate(called, task_text(cell.task), cell.recipe, cell.format, kept, smaller)
 
 
 def _task(cell: Cell) -> _Task:

@@ -18,7 +18,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 MARKS = "osD^vP*X"
 NAMES = {
     "ratio": "units removed", "sparsity": "weights set to zero", "weight_bits": "bits of a weight",
-    "activation_bits": "bits of an activation",
+    "activation_bits": "bits of an activation", "samples": "samples of calibration text",
 }  # fmt: skip
 FLOOR, CEILING = -0.1, 1.25
 """Of the retention axis; what is beyond stands at the edge."""
@@ -119,6 +119,8 @@ def _curves(rows: Sequence[Row], keep: float) -> Any | None:
             handles[line] = _points(axes, places, own, order.index(line), line, joined=True)
         axes.set_title(policy if len(policy) < 44 else policy[:43] + "…", fontsize=7)
         axes.set_xlabel(NAMES.get(parameter, parameter))
+        if parameter == "samples":
+            axes.set_xscale("log", base=2)
         _finish(axes, keep)
     for axes in [a for line in grid for a in line][len(drawn) :]:
         axes.set_axis_off()

@@ -2,20 +2,24 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
+
 from lilliput.errors import MissingDependency
 from lilliput.foreign_text import in_spreadsheet
 from lilliput.record import Record
-from lilliput.report import figures, guidelines, page, study_tables, summary
+from lilliput.report import draws, figures, guidelines, page, study_tables, summary, williams2024
 from lilliput.report.label import labels
 from lilliput.report.printed_table import PrintedTable
 from lilliput.report.recipe_text import method
 from lilliput.report.row import Row, verdict_of
+from lilliput.report.table import renamed, scores
 
 Replay = Callable[[Sequence[Row]], tuple[list[page.Clip], list[str]]]
 """Clips of some rows, and why others have none."""
@@ -24,10 +28,11 @@ Replay = Callable[[Sequence[Row]], tuple[list[page.Clip], list[str]]]
 @final
 @dataclass(frozen=True)
 class Written:
-    """The files of a report by kind (csv, guidelines, html, figures...), and what could not be written."""
+    """The files of a report by kind (csv, guidelines, html, figures...), what could not be written, and the tables."""
 
     files: dict[str, Path]
     left_out: tuple[str, ...]
+    tables: tuple[PrintedTable, ...] = ()
 
 
 def write_all(
@@ -39,6 +44,7 @@ def write_all(
     study: str = "",
     notes: Sequence[str] = (),
     caveats: Sequence[str] = (),
+    reproduces: str = "",
     replay: Replay | None = None,
     second: Executor | None = None,
 ) -> Written:
@@ -46,10 +52,15 @@ def write_all(
     rows = summary.rows(records, keep, second)
     drawn = second.submit(figures.write, rows, keep, folder / "figures") if second else None
     written = {"csv": folder / "report.csv", "guidelines": folder / "guidelines.md"}
-    lines, advice = _lines(rows), guidelines.guidelines(rows)
+    lines, advice = _lines(rows), guidelines.guidelines(rows, reproduces)
     written["csv"].write_text(_csv(lines), encoding="utf-8")
     written["guidelines"].write_text(guidelines.markdown(advice, keep), encoding="utf-8")
-    tables = study_tables.tables(rows, keep)
+    calibrated = draws.draws_of(records)
+    tables = (*_of_draws(calibrated, keep, reproduces), *study_tables.tables(rows, keep, reproduces))
+    if calibrated:
+        written["draws"] = folder / "draws.json"
+        numbers = draws.to_json(calibrated, rng=np.random.default_rng(0))
+        written["draws"].write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     for kind, text in (("md", PrintedTable.markdown), ("tex", PrintedTable.latex)):
         written[f"tables.{kind}"] = folder / f"tables.{kind}"
         written[f"tables.{kind}"].write_text("\n".join(map(text, tables)), encoding="utf-8")
@@ -79,7 +90,14 @@ def write_all(
         written |= drawn.result() if drawn else figures.write(rows, keep, folder / "figures")
     except MissingDependency as error:
         left_out.append(str(error))
-    return Written(written, tuple(left_out))
+    return Written(written, tuple(left_out), tables)
+
+
+def _of_draws(groups: Sequence[draws.Draws], keep: float, reproduces: str) -> list[PrintedTable]:
+    """What draws of calibration data did, and what the paper says of it where the study reproduces it."""
+    rng = np.random.default_rng(0)
+    published = williams2024.tables(groups, rng=rng) if reproduces == "williams2024" else []
+    return [*published, *draws.tables(groups, rng=rng, keep=keep)]
 
 
 def _write_parquet(lines: list[dict[str, Any]], path: Path) -> Path:
@@ -148,11 +166,12 @@ def _lines(rows: Sequence[Row]) -> list[dict[str, Any]]:
 def _flat(row: Row, label: str) -> dict[str, Any]:
     plain = {name: value for name, value in vars(row).items() if name not in _TOLD_OTHERWISE}
     kept, decided, time = row.retention, row.verdict, row.latency
-    return {
+    line = {
         "policy": label,
         "policy_digest": row.policy,
         **dict(row.names),
         "method": method(row.recipe),
+        **scores(row),
         **plain,
         "retention": kept.estimate if kept else None,
         "retention_low": kept.low if kept else None,
@@ -172,3 +191,4 @@ def _flat(row: Row, label: str) -> dict[str, Any]:
         "record": row.digests[0] if row.digests else None,
         "notes": "; ".join(row.notes),
     }
+    return renamed(row, line)

@@ -14,6 +14,7 @@ from lilliput.foreign_text import in_markdown, in_markdown_code
 from lilliput.report.label import algorithm
 from lilliput.report.recipe_text import method, steps
 from lilliput.report.row import Row, by_policy, undisturbed, verdict_of
+from lilliput.report.words import POLICIES, Words, score_of, words_of
 from lilliput.statistics import Interval, student_t_quantile
 from lilliput.sums import deviation, mean
 
@@ -33,6 +34,7 @@ class Best:
     """The candidate of the highest compression that kept the return of one policy, by two rules.
 
     Attributes:
+        baseline: its score, as people print it.
         by_paper: by the paper's rule; None: none did. by_verdict: by the verdict at `keep`.
         paper_applies: whether the baseline's return is above 0, without which the paper's rule means nothing.
         n_methods: how many candidates were tried.
@@ -40,7 +42,7 @@ class Best:
 
     algorithm: str
     environment: str
-    baseline: float | None
+    baseline: str
     paper_applies: bool
     by_paper: Row | None
     by_verdict: Row | None
@@ -63,15 +65,22 @@ class Claim:
 @final
 @dataclass(frozen=True)
 class Guidelines:
-    """What the rows advise: the best candidate of each policy, and the claims with their answers."""
+    """What the rows advise: the best candidate of each subject, and a paper's claims with their answers, if any."""
 
     best: tuple[Best, ...]
     claims: tuple[Claim, ...]
+    words: Words = POLICIES
+
+    @property
+    def of_paper(self) -> bool:
+        """Whether the paper's rule and its claims are answered."""
+        return bool(self.claims)
 
 
-def guidelines(rows: Sequence[Row]) -> Guidelines:
-    """Both, of these rows."""
-    return Guidelines(best(rows), claims(rows))
+def guidelines(rows: Sequence[Row], reproduces: str = "") -> Guidelines:
+    """The best of these rows; the paper's rule and claims where the study reproduces it."""
+    answered = claims(rows) if reproduces == "lu2024" else ()
+    return Guidelines(best(rows), answered, words_of(row.task for row in rows))
 
 
 def best(rows: Sequence[Row]) -> tuple[Best, ...]:
@@ -81,6 +90,8 @@ def best(rows: Sequence[Row]) -> tuple[Best, ...]:
         candidates = [row for row in group if row.recipe and row.smaller is not None]
         baseline = next((row.baseline_mean for row in group if row.baseline_mean is not None), None)
         applies = baseline is not None and baseline > 0
+        score = score_of(group[0].task)
+        shown = score.text(score.of_mean(baseline))
         paper = [
             row
             for row in candidates
@@ -89,7 +100,7 @@ def best(rows: Sequence[Row]) -> tuple[Best, ...]:
         kept = [row for row in candidates if verdict_of(row) == "kept"]
         name = next((algorithm(row) for row in group if row.names), "unknown")
         found.append(
-            Best(name, group[0].environment, baseline, applies, _smallest(paper), _smallest(kept), len(candidates))
+            Best(name, group[0].environment, shown, applies, _smallest(paper), _smallest(kept), len(candidates))
         )
     return tuple(found)
 
@@ -224,14 +235,18 @@ def _trained(group: Sequence[Row]) -> float | None:
 
 
 def markdown(advice: Guidelines, keep: float) -> str:
-    """Both tables as text for a page of results."""
-    rules = f"best by the paper's rule (>= {PAPERS_SHARE:.0%} of its return) | best by our verdict (keep {keep:g})"
-    lines = [f"| algorithm | environment | baseline | {rules} | candidates |", "|---|---|---:|---|---|---:|"]
+    """The tables as text for a page of results."""
+    words, papers = advice.words, f"best by the paper's rule (>= {PAPERS_SHARE:.0%} of its return)"
+    rules = [*([papers] if advice.of_paper else []), f"best by our verdict (keep {keep:g})"]
+    header = [words.kind, words.task, f"baseline's {words.score}", *rules, "candidates"]
+    lines = ["| " + " | ".join(header) + " |", "|---|---|---:|" + "---|" * len(rules) + "---:|"]
     for found in advice.best:
         paper = _marked(found.by_paper) if found.paper_applies else "undefined: baseline <= 0"
-        mean = "-" if found.baseline is None else f"{found.baseline:,.1f}"
+        chosen = [*([paper] if advice.of_paper else []), _marked(found.by_verdict)]
         names = in_markdown(found.algorithm), in_markdown(found.environment)
-        lines.append("| " + " | ".join((*names, mean, paper, _marked(found.by_verdict), str(found.n_methods))) + " |")
+        lines.append("| " + " | ".join((*names, found.baseline, *chosen, str(found.n_methods))) + " |")
+    if not advice.of_paper:
+        return "\n".join(lines) + "\n"
     lines += [
         "",
         "| claim of arXiv 2407.04803 | answer | mean [95 %] | policies | measured as |",

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from lilliput.report.row import Row
+from lilliput.task import ITEM_SCORE
 
 
 def algorithm(row: Row) -> str:
@@ -12,10 +13,10 @@ def algorithm(row: Row) -> str:
 
 
 def label(row: Row) -> str:
-    """The policy and where it plays, in words."""
+    """The policy and where it plays, in words; a model has a name, and what it is asked."""
     names = dict(row.names)
-    who = names.get("algorithm") or names.get("source") or row.policy[:8]
-    return f"{who} {row.environment}"
+    who = names.get("algorithm") if row.task.score != ITEM_SCORE else ""
+    return f"{who or names.get('source') or row.policy[:8]} {row.environment}"
 
 
 def labels(rows: Iterable[Row]) -> dict[tuple[str, str], str]:

@@ -5,7 +5,8 @@ const FILTERS = ["algorithm", "environment", "method", "format", "verdict"];
 const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#7F7F7F", "#B8860B", "#20B2AA"];
 const SYMBOLS = { kept: "circle", lost: "x", undecided: "diamond-open", baseline: "star", "no baseline": "square-open" };
 const PAGE = 100;
-const COSTS = { bytes: "model bytes", latency: "seconds of a decision", energy: "joules of a decision", file: "file bytes" };
+const W = data.words, MODELS = W.across === "tasks";
+const COSTS = { bytes: "model bytes", latency: `seconds of one ${W.answer}`, energy: `joules of one ${W.answer}`, file: "file bytes" };
 const number = (value, digits = 3) => (value === null || value === undefined ? "-" : Number(value.toPrecision(digits)).toLocaleString("en"));
 const percent = (value) => (value === null || value === undefined ? "-" : (100 * value).toFixed(1) + " %");
 const interval = (row) => (row.retention === null ? "-" : `${percent(row.retention)} [${row.low === null ? "-inf" : (100 * row.low).toFixed(0)}, ${row.high === null ? "inf" : (100 * row.high).toFixed(0)}]`);
@@ -16,17 +17,17 @@ const prefixed = (value, unit) => {
 };
 
 const COLUMNS = [
-  ["policy", "policy", (r) => r.policy],
+  ["policy", W.subject, (r) => r.policy],
   ["recipe", "recipe", (r) => r.recipe],
   ["format", "format", (r) => r.format],
   ["verdict", "verdict", (r) => r.verdict],
   ["retention", "retention [95 %]", interval],
-  ["mean", "return", (r) => number(r.mean, 5)],
-  ["early", "ended early", (r) => (r.early === null ? "-" : `${r.early} of ${r.n}`)],
+  ["mean", W.score, (r) => (MODELS ? r.score : number(r.mean, 5))],
+  ...(MODELS ? [] : [["early", "ended early", (r) => (r.early === null ? "-" : `${r.early} of ${r.n}`)]]),
   ["worst", "worst 10 %", (r) => number(r.worst, 4)],
   ["bytes", "bytes", (r) => (r.bytes === null ? "-" : r.bytes.toLocaleString("en"))],
   ["smaller", "smaller", (r) => (r.smaller === null ? "-" : r.smaller.toFixed(1) + "x")],
-  ["latency", "a decision", (r) => prefixed(r.latency, "s")],
+  ["latency", `one ${W.answer}`, (r) => prefixed(r.latency, "s")],
   ["faster", "faster", (r) => (r.faster === null ? "-" : r.faster.toFixed(1) + "x")],
   ["energy", "energy", (r) => prefixed(r.energy, "J")],
   ["seed", "seed", (r) => String(r.seed)],
@@ -112,7 +113,7 @@ function frontier(rows) {
   if (!element.dataset.click) { element.dataset.click = "1"; element.on("plotly_click", (event) => event.points[0].customdata && detail(event.points[0].customdata)); }
 }
 
-const CURVES = { ratio: "Share of the units removed", sparsity: "Share of the weights set to zero", weight_bits: "Bits of a weight", activation_bits: "Bits of an activation", hidden: "Hidden units", observations: "Calibration observations" };
+const CURVES = { ratio: "Share of the units removed", sparsity: "Share of the weights set to zero", weight_bits: "Bits of a weight", activation_bits: "Bits of an activation", hidden: "Hidden units", observations: "Calibration observations", samples: "Samples of calibration text" };
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 function spot(x, same, line) {
   const ends = same.map((r) => r.retention), one = same.length === 1;
@@ -142,8 +143,8 @@ function curves(rows) {
       const middles = groups(same, (s) => s.x).sort((a, b) => a[0] - b[0]).map(([x, spots]) => [x, middle(spots.map((s) => s.retention)), spots.length]);
       traces.push({ type: "scatter", mode: "lines+markers", name: wrapped(name), showlegend: true, x: middles.map((m) => m[0]), y: middles.map((m) => 100 * m[1]), marker: { size: 7 }, line: { width: 3.5, color: COLOURS[names.indexOf(name) % COLOURS.length] }, text: middles.map((m) => `<b>${wrapped(name)}</b><br>median ${percent(m[1])} of ${m[2]}`), hovertemplate: "%{text}<extra></extra>" });
     }
-    const whole = kind.endsWith("bits") ? { dtick: 1 } : {};
-    draw(element, traces, { title: { text: `${CURVES[kind] || kind}${names.length === 1 && !byName ? ", " + wrapped(names[0]) : ""}${many ? ": medians thick, each policy thin" : ""}`, font: { size: 14 } }, xaxis: { title: { text: kind }, ...whole }, yaxis: { title: { text: "retention, %" }, range: clip(own.flatMap(spotsOf)) }, shapes: keepLine(), ...(many ? { showlegend: true } : {}) });
+    const whole = kind.endsWith("bits") ? { dtick: 1 } : kind === "samples" ? { type: "log", tickvals: [...new Set(own.flatMap((line) => line.map((p) => p.x)))] } : {};
+    draw(element, traces, { title: { text: `${CURVES[kind] || kind}${names.length === 1 && !byName ? ", " + wrapped(names[0]) : ""}${many ? ": medians thick, each ${W.subject} thin" : ""}`, font: { size: 14 } }, xaxis: { title: { text: kind }, ...whole }, yaxis: { title: { text: "retention, %" }, range: clip(own.flatMap(spotsOf)) }, shapes: keepLine(), ...(many ? { showlegend: true } : {}) });
   }
 }
 function middle(values) { const v = [...values].sort((a, b) => a - b), n = v.length >> 1; return v.length % 2 ? v[n] : (v[n - 1] + v[n]) / 2; }
@@ -152,8 +153,8 @@ function heat(rows) {
   const element = byId("plot-heat"), shown = rows.filter((row) => row.retention !== null);
   if (!shown.length) return none(element, "No cell here has a retention.");
   fresh(element);
-  const xs = [...new Set(shown.map((r) => r.algorithm))].sort(), ys = [...new Set(shown.map((r) => r.method))].sort().reverse();
-  const at = (y, x) => shown.filter((r) => r.method === y && r.algorithm === x);
+  const key = MODELS ? "environment" : "algorithm", xs = [...new Set(shown.map((r) => r[key]))].sort(), ys = [...new Set(shown.map((r) => r.method))].sort().reverse();
+  const at = (y, x) => shown.filter((r) => r.method === y && r[key] === x);
   const z = ys.map((y) => xs.map((x) => { const own = at(y, x); return own.length ? 100 * mean(own.map((r) => r.retention)) : null; }));
   const text = ys.map((y) => xs.map((x) => { const own = at(y, x); return own.length ? `${(100 * mean(own.map((r) => r.retention))).toFixed(0)} %<br>n=${own.length}` : ""; }));
   draw(element, [{ type: "heatmap", x: xs, y: ys.map(asRow), z, text, texttemplate: xs.length < 14 ? "%{text}" : "", hovertemplate: "%{y}, %{x}<br>%{text}<extra></extra>", zmin: 0, zmax: 100, colorscale: "Cividis", xgap: 2, ygap: 2, showscale: !narrow(), colorbar: { title: { text: "%" }, thickness: 12 } }], { title: { text: "Mean retention over all cells" }, height: 150 + 46 * ys.length, xaxis: { tickangle: xs.length > 6 ? -35 : 0 } });
@@ -172,13 +173,13 @@ function profile() {
 
 function improvement() {
   const element = byId("plot-improvement"), pairs = data.improvements;
-  if (!pairs.length) { element.nextElementSibling.hidden = true; return none(element, "The probability of improvement needs two methods on the same policies."); }
+  if (!pairs.length) { element.nextElementSibling.hidden = true; return none(element, `The probability of improvement needs two methods on the same ${W.subjects}.`); }
   fresh(element);
   const names = [...new Set(pairs.map((p) => p.ours))], rows = [...names].reverse();
   const at = (ours, theirs) => pairs.find((p) => p.ours === ours && p.theirs === theirs);
   const z = rows.map((ours) => names.map((theirs) => at(ours, theirs)?.estimate ?? null));
   const text = rows.map((ours) => names.map((theirs) => { const p = at(ours, theirs); return p ? p.estimate.toFixed(2) : ""; }));
-  const hovers = rows.map((ours) => names.map((theirs) => { const p = at(ours, theirs); return p ? `${wrapped(ours)}<br>keeps more than ${wrapped(theirs)}<br>with probability ${p.estimate.toFixed(3)} [${p.low.toFixed(3)}, ${p.high.toFixed(3)}], ${p.n} policies` : ""; }));
+  const hovers = rows.map((ours) => names.map((theirs) => { const p = at(ours, theirs); return p ? `${wrapped(ours)}<br>keeps more than ${wrapped(theirs)}<br>with probability ${p.estimate.toFixed(3)} [${p.low.toFixed(3)}, ${p.high.toFixed(3)}], ${p.n} ${W.subjects}` : ""; }));
   const numbers = names.map((_, n) => String(n + 1)), labels = names.map((name, n) => asRow(`(${n + 1}) ${name}`));
   draw(element, [{ type: "heatmap", x: numbers, y: [...labels].reverse(), z, text, texttemplate: "%{text}", hovertext: hovers, hovertemplate: "%{hovertext}<extra></extra>", zmin: 0, zmax: 1, zmid: 0.5, colorscale: "RdBu", xgap: 2, ygap: 2, showscale: !narrow(), colorbar: { thickness: 12 } }], { title: { text: "Probability of improvement: row over column" }, height: 165 + 42 * names.length, xaxis: { type: "category", tickangle: 0, title: { text: "method, by its number" } } });
 }
@@ -191,7 +192,7 @@ function calibrationSpread(rows) {
   fresh(element);
   const traces = groups(shown, (s) => s.row.calibration[0]).map(([name, own], n) => ({ type: "box", name: wrapped(name), x: own.map((s) => `${s.row.calibration[1]}, ${s.row.calibration[2]}`), y: own.map((s) => s.off), boxpoints: "outliers", marker: { color: COLOURS[n % COLOURS.length], size: 3 }, text: own.map((s) => hover(s.row)), hoverinfo: "text" }));
   const far = Math.min(60, Math.max(5, ...shown.map((s) => Math.abs(s.off))));
-  draw(element, traces, { title: { text: "What the draw of the calibration data does: retention less its mean over the draws", font: { size: 14 } }, boxmode: "group", yaxis: { title: { text: "points of percentage" }, range: [-1.05 * far, 1.05 * far] }, xaxis: { tickangle: -30, title: { text: "source, observations" } } });
+  draw(element, traces, { title: { text: "What the draw of the calibration data does: retention less its mean over the draws", font: { size: 14 } }, boxmode: "group", yaxis: { title: { text: "points of percentage" }, range: [-1.05 * far, 1.05 * far] }, xaxis: { tickangle: -30, title: { text: MODELS ? "source, samples" : "source, observations" } } });
 }
 
 function table(rows) {
@@ -247,7 +248,7 @@ function heading() {
 function detail(row) {
   byId("detail-title").textContent = row.recipe;
   const list = document.createElement("dl");
-  const facts = [["policy", row.policy], ["format", row.format], ["verdict", row.verdict + (row.reason ? ": " + row.reason : "")], ["retention [95 %]", interval(row)], ["episodes", String(row.n)], ["episodes needed", row.needed === null ? "-" : row.needed.toLocaleString("en")], ["return", `${number(row.mean, 6)}, sd ${number(row.sd, 4)}, worst tenth ${number(row.worst, 5)}`], ["baseline, random", `${number(row.baseline, 6)}, ${number(row.random, 6)}`], ["model bytes", row.bytes === null ? "-" : `${row.bytes.toLocaleString("en")} (${times(row.smaller, "smaller", "larger", 2)})`], ["file bytes", row.file === null ? "-" : row.file.toLocaleString("en")], ["multiply-accumulates", row.macs === null ? "-" : row.macs.toLocaleString("en")], ["a decision", `${prefixed(row.latency, "s")} (p99 ${prefixed(row.p99, "s")})${row.faster === null ? "" : ", " + times(row.faster, "faster", "slower")}`], ["memory", row.memory === null ? "-" : `${(row.memory / 2 ** 20).toFixed(2)} MiB over an identity policy`], ["energy", prefixed(row.energy, "J")], ["compression seed", String(row.seed)], ...row.notes.map((note) => ["not measured", note])];
+  const facts = [[W.subject, row.policy], ["format", row.format], ["verdict", row.verdict + (row.reason ? ": " + row.reason : "")], ["retention [95 %]", interval(row)], [W.items, String(row.n)], [`${W.items} needed`, row.needed === null ? "-" : row.needed.toLocaleString("en")], [W.score, `${number(row.mean, 6)}${row.sd === null ? "" : ", sd " + number(row.sd, 4)}${row.worst === null ? "" : ", worst tenth " + number(row.worst, 5)}`], [`baseline, ${W.floor}`, `${number(row.baseline, 6)}, ${number(row.random, 6)}`], ["model bytes", row.bytes === null ? "-" : `${row.bytes.toLocaleString("en")} (${times(row.smaller, "smaller", "larger", 2)})`], ["file bytes", row.file === null ? "-" : row.file.toLocaleString("en")], ["multiply-accumulates", row.macs === null ? "-" : row.macs.toLocaleString("en")], [`one ${W.answer}`, `${prefixed(row.latency, "s")} (p99 ${prefixed(row.p99, "s")})${row.faster === null ? "" : ", " + times(row.faster, "faster", "slower")}`], ["memory", row.memory === null ? "-" : `${(row.memory / 2 ** 20).toFixed(2)} MiB over an identity ${W.subject}`], ["energy", prefixed(row.energy, "J")], ["compression seed", String(row.seed)], ...row.notes.map((note) => ["not measured", note])];
   for (const [name, value] of facts) { const dt = document.createElement("dt"), dd = document.createElement("dd"); dt.textContent = name; dd.textContent = value; list.append(dt, dd); }
   for (const digest of row.records) { const dt = document.createElement("dt"), dd = document.createElement("dd"), a = document.createElement("a"); dt.textContent = "record"; a.href = `records/${digest}.json`; a.textContent = digest.slice(0, 16); dd.append(a); list.append(dt, dd); }
   byId("detail-body").replaceChildren(list);

@@ -20,6 +20,7 @@ from lilliput.report.label import labels
 from lilliput.report.printed_table import PrintedTable
 from lilliput.report.row import Row, by_policy, verdict_of
 from lilliput.report.smallest import promising, smallest
+from lilliput.report.words import POLICIES, Words, words_of
 
 
 @final
@@ -71,6 +72,7 @@ def write_rows(
         raise MissingDependency("report.html needs plotly; install it with: pip install 'lilliput[report]'") from error
     shown = {one.name: _shown(one) for one in tables or study_tables.tables(rows, keep)}
     advice = advice or guidelines.guidelines(rows)
+    words = advice.words
     assets = resources.files("lilliput.report")
     filled = Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
@@ -78,7 +80,10 @@ def write_rows(
         plotly=get_plotlyjs(),
         js=(assets / "page.js").read_text(encoding="utf-8"),
         data=_embedded(page_data.of_rows(rows, keep)),
-        summary=_summary(rows, keep),
+        **{name: html.escape(value) for name, value in vars(words).items() if isinstance(value, str)},
+        draws="".join(text for name, text in shown.items() if name.startswith(("williams-", "draws-"))),
+        picked=_PICKED if words is POLICIES else "",
+        summary=_summary(rows, keep, words),
         smallest=_smallest(rows, keep),
         disturbed=shown.get("disturbances", ""),
         methods=shown.get("methods", ""),
@@ -90,7 +95,7 @@ def write_rows(
         best=_best(advice, keep),
         claims=_claims(advice),
         conditions=_caveats(caveats) + _conditions(records),
-        repeat=_repeat(study, notes),
+        repeat=_repeat(study, notes, words),
         version=html.escape(metadata.version("lilliput")),
     )
     return write_whole(path, filled)
@@ -102,7 +107,13 @@ def _embedded(data: Any) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _summary(rows: Sequence[Row], keep: float) -> str:
+_PICKED = (
+    "Each was picked among several on the same episodes, so its retention is a little flattering; "
+    "<code>lilliput shrink</code> confirms on episodes that no search saw."
+)
+
+
+def _summary(rows: Sequence[Row], keep: float, words: Words) -> str:
     candidates = [row for row in rows if row.recipe]
     verdicts = [verdict_of(row) for row in candidates]
     best = [row for row in smallest(rows) if row is not None]
@@ -110,10 +121,18 @@ def _summary(rows: Sequence[Row], keep: float) -> str:
     played = len(by_policy(rows))
     several = played > len({row.policy for row in rows})
     whole = (
-        f"{played} pairs of policy and environment" if several else "1 policy" if played == 1 else f"{played} policies"
+        f"{played} pairs of {words.subject} and {words.task}"
+        if several
+        else f"1 {words.subject}"
+        if played == 1
+        else f"{played} {words.subjects}"
     )
     cards = [
-        ("Kept the return", f"{verdicts.count('kept')} of {len(candidates)}", f"at least {keep:.0%} of it, 95 % sure"),
+        (
+            f"Kept the {words.score}",
+            f"{verdicts.count('kept')} of {len(candidates)}",
+            f"at least {keep:.0%} of it, 95 % sure",
+        ),
         ("Lost it", str(verdicts.count("lost")), f"{verdicts.count('undecided')} undecided"),
         (
             "Smallest that kept it",
@@ -155,7 +174,7 @@ def _shown(one: PrintedTable) -> str:
 
 
 def _smallest(rows: Sequence[Row], keep: float) -> str:
-    names = labels(rows)
+    names, words = labels(rows), words_of(row.task for row in rows)
     timed = any(row.latency is not None for row in rows)
     body = []
     for (key, group), row in zip(by_policy(rows).items(), smallest(rows), strict=True):
@@ -165,7 +184,7 @@ def _smallest(rows: Sequence[Row], keep: float) -> str:
             if row is None or row.verdict is None:
                 body.append([names[key], text, "", "", "", "", ""][: 6 + timed])
                 continue
-            what = f"{text}; about {row.verdict.episodes_needed:,} episodes would decide on {row.recipe}"
+            what = f"{text}; about {row.verdict.episodes_needed:,} {words.items} would decide on {row.recipe}"
         else:
             what = row.recipe
         time = row.latency
@@ -176,22 +195,22 @@ def _smallest(rows: Sequence[Row], keep: float) -> str:
                 f"{row.model_bytes:,}",
                 f"{row.smaller or 0:.1f}x",
                 table.retention_text(row),
-                f"{table.number(row.mean_return)} / {table.number(row.baseline_mean)}{_early(row)}",
+                f"{table.score_text(row)} / {table.baseline_text(row)}{_early(row)}",
                 f"{table.seconds(time.p50)}, {table.times(time.ratio, 'faster', 'slower')}"
                 if time and time.ratio
                 else "-",
             ][: 6 + timed]
         )
     header = (
-        "policy",
-        "smallest that kept the return",
+        words.subject,
+        f"smallest that kept the {words.score}",
         "bytes",
         "smaller",
         "retention [95 %]",
-        "return / baseline",
-        "a decision",
+        f"{words.score} / baseline",
+        f"one {words.answer}",
     )
-    return _table(header[: 6 + timed], body, "The smallest of each policy", text_columns=2)
+    return _table(header[: 6 + timed], body, f"The smallest of each {words.subject}", text_columns=2)
 
 
 def _early(row: Row) -> str:
@@ -226,7 +245,12 @@ def _failures(rows: Sequence[Row]) -> str:
         [names[row.policy, row.environment], row.recipe or "(baseline)", row.format, row.reason] for row in found[:200]
     ]
     more = f" (the first 200 of {len(found)})" if len(found) > len(body) else ""
-    return _table(("policy", "recipe", "format", "reason"), body, f"What failed{more}", text_columns=4)
+    return _table(
+        (words_of(row.task for row in rows).subject, "recipe", "format", "reason"),
+        body,
+        f"What failed{more}",
+        text_columns=4,
+    )
 
 
 def _warnings(rows: Sequence[Row]) -> str:
@@ -239,25 +263,32 @@ def _best(advice: guidelines.Guidelines, keep: float) -> str:
         [
             found.algorithm,
             found.environment,
-            guidelines.described(found.by_paper) if found.paper_applies else "undefined: baseline is not above 0",
+            *([_by_paper(found)] if advice.of_paper else []),
             guidelines.described(found.by_verdict),
-            table.number(found.baseline),
+            found.baseline,
             str(found.n_methods),
         ]
         for found in advice.best
     ]
     header = (
-        "algorithm",
-        "environment",
-        f"by the paper's rule (mean at least {guidelines.PAPERS_SHARE:.0%})",
+        advice.words.kind,
+        advice.words.task,
+        *([f"by the paper's rule (mean at least {guidelines.PAPERS_SHARE:.0%})"] if advice.of_paper else []),
         f"by our verdict (keep {keep:g})",
         "baseline",
         "candidates",
     )
-    return _table(header, body, "The method of the highest compression that kept the return", text_columns=4)
+    caption = f"The method of the highest compression that kept the {advice.words.score}"
+    return _table(header, body, caption, text_columns=len(header) - 2)
+
+
+def _by_paper(found: guidelines.Best) -> str:
+    return guidelines.described(found.by_paper) if found.paper_applies else "undefined: baseline is not above 0"
 
 
 def _claims(advice: guidelines.Guidelines) -> str:
+    if not advice.of_paper:
+        return ""
     body = [
         [
             claim.text,
@@ -304,7 +335,7 @@ def _caveats(caveats: Sequence[str]) -> str:
     return f"<p>Guessed, because the source does not say, or otherwise than in training:</p><ul>{items}</ul>"
 
 
-def _repeat(study: str, notes: Sequence[str]) -> str:
+def _repeat(study: str, notes: Sequence[str], words: Words) -> str:
     parts = [f"<li>{html.escape(note)}</li>" for note in notes]
     listed = f"<p>Left out:</p><ul>{''.join(parts)}</ul>" if parts else ""
     if not study:
@@ -313,7 +344,7 @@ def _repeat(study: str, notes: Sequence[str]) -> str:
             + "<p>The records beside this page hold every seed, version and setting; the same command repeats it.</p>"
         )
     return (
-        f"{listed}<p>Save this as <code>study.toml</code> beside its policies and run "
+        f"{listed}<p>Save this as <code>study.toml</code> beside its {words.subjects} and run "
         f"<code>lilliput study run study.toml -o DIR</code>; every seed follows from its <code>seed</code>.</p>"
         f'<pre tabindex="0">{html.escape(study)}</pre>'
     )

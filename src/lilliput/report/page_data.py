@@ -11,6 +11,7 @@ from lilliput.report import aggregates, table
 from lilliput.report.label import algorithm, labels
 from lilliput.report.recipe_text import Curve, calibration, curves, method, undrawn
 from lilliput.report.row import Row, verdict_of
+from lilliput.report.words import score_of, words_of
 
 
 def of_rows(rows: Sequence[Row], keep: float) -> dict[str, Any]:
@@ -20,12 +21,23 @@ def of_rows(rows: Sequence[Row], keep: float) -> dict[str, Any]:
     lines = [_row(row, names[row.policy, row.environment], known.get(row.recipe, ())) for row in rows]
     more = [list(one) for one in table.columns(rows).items()]
     return _untagged(
-        {"keep": keep, "columns": more, "rows": lines, "profiles": _profiles(rows), "improvements": _improvements(rows)}
+        {
+            "keep": keep,
+            "words": _words(rows),
+            "columns": more,
+            "rows": lines,
+            "profiles": _profiles(rows),
+            "improvements": _improvements(rows),
+        }
     )
 
 
+def _words(rows: Sequence[Row]) -> dict[str, str]:
+    return {name: value for name, value in vars(words_of(row.task for row in rows)).items() if isinstance(value, str)}
+
+
 def _row(row: Row, label: str, lines: Sequence[Curve]) -> dict[str, Any]:
-    kept, time = row.retention, row.latency
+    kept, time, score = row.retention, row.latency, score_of(row.task)
     plain = {
         "policy": label,
         "algorithm": algorithm(row),
@@ -37,13 +49,14 @@ def _row(row: Row, label: str, lines: Sequence[Curve]) -> dict[str, Any]:
         "verdict": verdict_of(row) or "baseline",
         "reason": row.reason,
         "n": row.n_episodes,
-        "mean": row.mean_return,
-        "sd": row.sd_return,
-        "worst": row.worst_decile,
+        "mean": score.of_mean(row.mean_return),
+        "score": table.score_text(row),
+        "sd": row.sd_return if score.asked is None else None,
+        "worst": None if score.name == "accuracy" else score.of_mean(row.worst_decile),
         "early": row.n_terminated,
         "noise": row.noise,
-        "baseline": row.baseline_mean,
-        "random": row.random_mean,
+        "baseline": score.of_mean(row.baseline_mean),
+        "random": score.of_mean(row.random_mean),
         "retention": kept.estimate if kept else None,
         "low": kept.low if kept else None,
         "high": kept.high if kept else None,

@@ -1,9 +1,12 @@
-"""A table as a paper prints it: Markdown and LaTeX."""
+"""A table as a paper prints it, in Markdown and LaTeX, and as text for a terminal."""
 
+import textwrap
 from dataclasses import dataclass
 from typing import final
 
-from lilliput.foreign_text import in_latex, in_markdown
+from lilliput.foreign_text import in_latex, in_markdown, printable
+
+_NARROWEST = 8
 
 
 @final
@@ -32,3 +35,45 @@ class PrintedTable:
         caption = f"\\caption{{{in_latex(self.caption)}}}\n\\label{{tab:{self.name}}}"
         tabular = f"\\begin{{tabular}}{{{columns}}}\n{body}\n\\end{{tabular}}"
         return f"\\begin{{table}}\n\\centering\n{caption}\n{tabular}\n\\end{{table}}\n"
+
+    def text(self, width: int) -> str:
+        """The table in at most so many columns of a terminal, where that can be: cells take several lines.
+
+        >>> print(PrintedTable("t", "Ages", ("who", "age"), (("a long name", "7"),), 1).text(12))
+        Ages
+        who      age
+        -------- ---
+        a long     7
+        name
+        """
+        lines = [tuple(map(printable, line)) for line in (self.header, *self.body)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        while sum(widths) + len(widths) - 1 > width and max(widths) > _NARROWEST:
+            widths[widths.index(max(widths))] -= 1
+        shown = [self._line(line, widths) for line in lines]
+        rule = " ".join("-" * one for one in widths)
+        return "\n".join([*textwrap.wrap(self.caption, width), shown[0], rule, *shown[1:]])
+
+    def _line(self, cells: tuple[str, ...], widths: list[int]) -> str:
+        folded = [textwrap.wrap(cell, width) or [""] for cell, width in zip(cells, widths, strict=True)]
+        found = []
+        for at in range(max(map(len, folded))):
+            parts = [part[at] if at < len(part) else "" for part in folded]
+            sides = zip(range(len(parts)), parts, widths, strict=True)
+            whole = (part.ljust(size) if n < self.n_text else part.rjust(size) for n, part, size in sides)
+            found.append(" ".join(whole).rstrip())
+        return "\n".join(found)
+
+
+def number(value: float | None) -> str:
+    """A return or another score with as many digits as are worth reading.
+
+    >>> number(5877.7), number(-170.42), number(0.51234), number(None)
+    ('5,878', '-170.4', '0.512', '-')
+    """
+    return "-" if value is None else f"{value:,.{digits(value)}f}"
+
+
+def digits(value: float) -> int:
+    """How many digits behind the point are worth reading."""
+    return 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 3

@@ -11,7 +11,7 @@ from lilliput.policies.compress.context import DEFAULT_OBSERVATIONS
 from lilliput.policies.compress.table import shown_defaults
 from lilliput.recipe import Call
 
-AXES = ("ratio", "sparsity", "weight_bits", "activation_bits", "hidden", "observations")
+AXES = ("ratio", "sparsity", "weight_bits", "activation_bits", "hidden", "observations", "samples")
 """The parameters that say how far a step goes."""
 
 
@@ -119,5 +119,6 @@ def calibration(text: str) -> list[str] | None:
         ):
             choices = [str(v) for name, v in step.named if isinstance(v, str) and name != "source"]
             source = step.get("source") or "on_policy"
-            return [" ".join([step.name, *choices]), source, str(step.get("observations") or DEFAULT_OBSERVATIONS)]
+            n = step.get("samples") or step.get("observations") or DEFAULT_OBSERVATIONS
+            return [" ".join([step.name, *choices]), source, str(n)]
     return None

@@ -11,17 +11,19 @@ from lilliput.report.method_cost import costs
 from lilliput.report.printed_table import PrintedTable
 from lilliput.report.recipe_text import curves
 from lilliput.report.row import Row, by_policy, undisturbed, verdict_of
+from lilliput.report.words import POLICIES, words_of
 from lilliput.statistics import interquartile_mean
 
 PARAMETERS = {
     "ratio": "Share of the units removed", "sparsity": "Share of the weights set to zero",
     "weight_bits": "Bits of a weight", "activation_bits": "Bits of an activation", "hidden": "Hidden units",
+    "samples": "Samples of calibration text",
 }  # fmt: skip
 """What a curve may go along, in words."""
 
 
-def tables(rows: Sequence[Row], keep: float) -> tuple[PrintedTable, ...]:
-    """The tables that these rows fill."""
+def tables(rows: Sequence[Row], keep: float, reproduces: str = "") -> tuple[PrintedTable, ...]:
+    """The tables that these rows fill; those in the layout of a paper where the study reproduces it."""
     found = [
         methods(rows),
         smallest(rows, keep),
@@ -29,7 +31,7 @@ def tables(rows: Sequence[Row], keep: float) -> tuple[PrintedTable, ...]:
         disturbed(rows, keep),
         spreads(rows),
         on_targets(rows),
-        *lu2024.tables(rows),
+        *(lu2024.tables(rows) if reproduces == "lu2024" else ()),
     ]
     return tuple(one for one in found if one.body)
 
@@ -46,8 +48,9 @@ def methods(rows: Sequence[Row]) -> PrintedTable:
         factors = ["-" if factor is None else f"{factor:.1f}x" for factor in (cost.smaller, cost.faster)[: 1 + timed]]
         body.append((cost.method, kept, *factors, str(cost.n_policies), str(cost.n_cells), *counts))
     factors = ("smaller", "faster")[: 1 + timed]
-    header = ("method", "retention (IQM) [95 %]", *factors, "policies", "cells", "kept", "lost", "undecided", "failed")
-    caption = "What each method did: interquartile mean over its cells, the interval over policies, median factors"
+    many = words_of(row.task for row in rows).subjects
+    header = ("method", "retention (IQM) [95 %]", *factors, many, "cells", "kept", "lost", "undecided", "failed")
+    caption = f"What each method did: interquartile mean over its cells, the interval over {many}, median factors"
     if len(undisturbed(rows)) < len(rows):
         caption += "; environments without a disturbance"
     return PrintedTable("methods", caption, header, tuple(body), 1)
@@ -59,8 +62,8 @@ def _with_interval(estimate: float, low: float, high: float) -> str:
 
 
 def smallest(rows: Sequence[Row], keep: float) -> PrintedTable:
-    """A line a policy: the smallest candidate that kept the return."""
-    names = labels(rows)
+    """A line a subject and task: the smallest candidate that kept the score."""
+    names, words = labels(rows), words_of(row.task for row in rows)
     body = []
     for key, group in by_policy(rows).items():
         kept = [row for row in group if verdict_of(row) == "kept" and row.smaller is not None]
@@ -70,8 +73,8 @@ def smallest(rows: Sequence[Row], keep: float) -> PrintedTable:
             continue
         cells = (best.recipe, f"{best.model_bytes:,}", f"{best.smaller or 0:.1f}x", table.retention_text(best))
         body.append((names[key], *cells))
-    header = ("policy", "recipe", "bytes", "smaller", "retention [95 %]")
-    caption = f"The smallest of each policy that kept {keep:.0%} of the return"
+    header = (words.subject, "recipe", "bytes", "smaller", "retention [95 %]")
+    caption = f"The smallest of each {words.subject} that kept {keep:.0%} of the {words.score}"
     return PrintedTable("smallest", caption, header, tuple(body))
 
 
@@ -88,7 +91,7 @@ def ranges(rows: Sequence[Row]) -> list[PrintedTable]:
     for parameter, methods_ in cells.items():
         values = sorted({value for line in methods_.values() for value in line})
         body = tuple((name, *(_at(line.get(value, ())) for value in values)) for name, line in methods_.items())
-        caption = f"{PARAMETERS[parameter]}: retention (IQM over policies), and how many of them surely kept it"
+        caption = f"{PARAMETERS[parameter]}: retention (IQM over cells), and how many of them surely kept it"
         found.append(PrintedTable(parameter, caption, ("method", *(f"{value:g}" for value in values)), body, 1))
     return found
 
@@ -157,6 +160,8 @@ def on_targets(rows: Sequence[Row]) -> PrintedTable:
 
 def spreads(rows: Sequence[Row]) -> PrintedTable:
     """A line a kind of calibration data: what its draws alone do to the retention."""
+    words = words_of(row.task for row in rows)
+    what = "observations" if words is POLICIES else "samples"
     body = tuple(
         (
             *(spread.method, spread.source, spread.observations),
@@ -165,7 +170,7 @@ def spreads(rows: Sequence[Row]) -> PrintedTable:
         )
         for spread in aggregates.spreads(rows)
     )
-    header = ("method", "source", "observations", "retention", "sd over draws", "widest range", "policies", "draws")
+    header = ("method", "source", what, "retention", "sd over draws", "widest range", words.subjects, "draws")
     return PrintedTable(
         "calibration", "What the draw of the calibration data does, the steadiest first", header, body, 3
     )

@@ -13,8 +13,11 @@ import numpy as np
 from lilliput.foreign_text import in_markdown, printable
 from lilliput.measurement import QUANTITIES, Absent, Measurement
 from lilliput.record import REFERENCE
+from lilliput.report.printed_table import digits, number
 from lilliput.report.row import Row
+from lilliput.report.words import Words, score_of, words_of
 from lilliput.sums import mean
+from lilliput.task import ITEM_SCORE
 
 Cells = tuple[str, ...]
 
@@ -23,7 +26,9 @@ _INDENT = 2
 EARLY = "early"
 """Episodes that ended by themselves, as by a fall, before a limit of steps; of how many."""
 
-KEPT: Cells = ("recipe", "bytes", "smaller", "return", EARLY, "worst 10%", "retention [95%]", "at least", "verdict")
+SCORE = "return"
+WORST = "worst 10%"
+KEPT: Cells = ("recipe", "bytes", "smaller", SCORE, EARLY, WORST, "retention [95%]", "at least", "verdict")
 """The first table: what a candidate is, and what it kept; the verdict stands on the bound before it."""
 
 COSTS: Cells = ("recipe", "file", "weights", "nonzero", "MACs", "p50", "p95", "p99", "faster", "memory", "energy")
@@ -32,8 +37,8 @@ COSTS: Cells = ("recipe", "file", "weights", "nonzero", "MACs", "p50", "p95", "p
 
 def text(rows: Sequence[Row]) -> str:
     """Both tables in at most 80 columns."""
-    shown = _shown(rows)
-    tables = [aligned(_of(shown, KEPT), [_of(shown, kept_cells(row)) for row in rows])]
+    shown, words = _shown(rows), words_of(row.task for row in rows)
+    tables = [aligned(_of(shown, _headed(words)), [_of(shown, kept_cells(row, words)) for row in rows])]
     measured = [row for row in rows if row.status == "done" and row.model_bytes is not None]
     if measured:
         more = columns(rows)
@@ -45,20 +50,25 @@ def text(rows: Sequence[Row]) -> str:
 def markdown(rows: Sequence[Row]) -> str:
     """Both tables as one in GitHub's Markdown."""
     more = columns(rows)
-    header = (*KEPT, *COSTS[1:], *more.values())
+    words = words_of(row.task for row in rows)
+    header = (*_headed(words), *COSTS[1:], *more.values())
     lines = [
         header,
         ("---", *("---:" for _ in header[1:])),
-        *((*kept_cells(row), *cost_cells(row)[1:], *figure_cells(row, more)) for row in rows),
+        *((*kept_cells(row, words), *cost_cells(row)[1:], *figure_cells(row, more)) for row in rows),
     ]
     escaped = [[in_markdown(cell) for cell in line] for line in lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in escaped) + "\n"
 
 
 def _shown(rows: Sequence[Row]) -> tuple[bool, ...]:
-    """Which columns of KEPT are shown: that of early ends where an episode had one."""
-    early = any(row.n_terminated for row in rows)
-    return tuple(early or column != EARLY for column in KEPT)
+    """Which columns of KEPT are shown: that of early ends where an episode had one, of the worst where there is one."""
+    shown = {EARLY: any(row.n_terminated for row in rows), WORST: any(_worst(row) != "-" for row in rows)}
+    return tuple(shown.get(column, True) for column in KEPT)
+
+
+def _headed(words: Words) -> Cells:
+    return tuple(words.score if column == SCORE else column for column in KEPT)
 
 
 def _of(shown: Sequence[bool], cells: Cells) -> Cells:
@@ -108,18 +118,18 @@ def _folded(text: str) -> list[str]:
 
 
 def remarks(rows: Sequence[Row]) -> list[str]:
-    """What the tables leave out, a line each: why a candidate is not there, and how many episodes would decide."""
-    found = []
+    """What the tables leave out, a line each: why a candidate is not there, and how many items would decide."""
+    found, words = [], words_of(row.task for row in rows)
     for row in rows:
         if row.status != "done":
             found.append(f"{name(row)}: {row.status.replace('_', ' ')}: {row.reason}")
         elif row.verdict is not None and row.verdict.status == "undecided":
             needed = row.verdict.episodes_needed
-            plan = f"about {needed:,} episodes would decide" if needed else "no number of episodes would decide"
+            plan = f"about {needed:,} {words.items} would decide" if needed else f"no number of {words.items} decides"
             found.append(f"{name(row)}: undecided after {row.n_episodes}; {plan}")
     if any(row.verdict is not None and row.verdict.status == "undecided" for row in rows):
         found.append(
-            'verdicts stand on "at least", a bound for any shape of returns; the bracket takes means as normal'
+            f'verdicts stand on "at least", a bound for any shape of {words.values}; the bracket takes means as normal'
         )
     lines = (*found, *warnings(rows), *(f"not measured: {note}" for note in notes(rows)))
     return [printable(line) for line in lines]
@@ -145,7 +155,7 @@ def _noise(rows: Sequence[Row]) -> list[str]:
         if baseline.recipe or baseline.mean_return is None or baseline.format == REFERENCE:
             continue
         if baseline.noise is None:
-            one = "no floor of noise is known: one arithmetic alone played it"
+            one = "no floor of noise is known: one arithmetic alone was run"
             found.append(f"{name(baseline)} in {baseline.format}: {one}")
             continue
         same = [
@@ -164,7 +174,27 @@ def _noise(rows: Sequence[Row]) -> list[str]:
 
 def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows as JSON data; what is infinite or not measured is null."""
-    return [_plain(dataclasses.asdict(row)) for row in rows]
+    return [_plain(renamed(row, {**dataclasses.asdict(row), **scores(row)})) for row in rows]
+
+
+def renamed(row: Row, line: dict[str, Any]) -> dict[str, Any]:
+    """The line with its keys in the words for the row's kind of subject."""
+    words = words_of([row.task])
+    keys = dict(words.keys)
+    return {
+        keys.get(key, key): renamed(row, value) if isinstance(value, dict) else value
+        for key, value in line.items()
+        if key not in words.without
+    }
+
+
+def scores(row: Row) -> dict[str, Any]:
+    """Of a model: what people call its score, and the scores of the model, its baseline and chance."""
+    if row.task.score != ITEM_SCORE:
+        return {}
+    score = score_of(row.task)
+    means = {"score": row.mean_return, "baseline_score": row.baseline_mean, "chance_score": row.random_mean}
+    return {"score_name": score.name, **{key: score.of_mean(value) for key, value in means.items()}}
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
@@ -172,7 +202,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
     return list({note: None for row in rows for note in row.notes})
 
 
-def kept_cells(row: Row) -> Cells:
+def kept_cells(row: Row, words: Words) -> Cells:
     """A row as text, in the order of KEPT; what is not there is a dash."""
     if row.status != "done":
         return (name(row), *("-" for _ in KEPT[2:]), {"not_applicable": "n/a"}.get(row.status, row.status))
@@ -180,9 +210,9 @@ def kept_cells(row: Row) -> Cells:
         name(row),
         _or_dash(row.model_bytes, "{:,}"),
         _or_dash(row.smaller, "{:.1f}x"),
-        _mean(row),
+        _mean(row, words),
         early_text(row),
-        number(row.worst_decile),
+        _worst(row),
         retention_text(row),
         _at_least(row),
         verdict_text(row),
@@ -245,19 +275,6 @@ def early_text(row: Row) -> str:
     return "-" if row.n_terminated is None else f"{row.n_terminated}/{row.n_episodes}"
 
 
-def number(value: float | None) -> str:
-    """A return with as many digits as are worth reading.
-
-    >>> number(5877.7), number(-170.42), number(0.51234), number(None)
-    ('5,878', '-170.4', '0.512', '-')
-    """
-    return "-" if value is None else f"{value:,.{_digits(value)}f}"
-
-
-def _digits(value: float) -> int:
-    return 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 3
-
-
 def seconds(value: float | None) -> str:
     """A time with a prefix.
 
@@ -266,9 +283,9 @@ def seconds(value: float | None) -> str:
     """
     if value is None:
         return "-"
-    for unit, factor, digits in (("us", 1e6, 2), ("ms", 1e3, 1)):
+    for unit, factor, fine in (("us", 1e6, 2), ("ms", 1e3, 1)):
         if value * factor < 1000:
-            return f"{value * factor:.{digits if value * factor < 10 else 1}f}{unit}"
+            return f"{value * factor:.{fine if value * factor < 10 else 1}f}{unit}"
     return f"{value:.2f}s"
 
 
@@ -281,10 +298,31 @@ def times(factor: float, more: str, less: str) -> str:
     return f"{factor:.1f}x {more}" if factor >= 1 else f"{1 / factor:.1f}x {less}"
 
 
-def _mean(row: Row) -> str:
+def _mean(row: Row, words: Words) -> str:
+    if row.task.score == ITEM_SCORE:
+        shown = score_text(row)
+        return shown if words.score == score_of(row.task).name or shown == "-" else f"{score_of(row.task).name} {shown}"
     if row.mean_return is None or row.sd_return is None:
         return number(row.mean_return)
-    return f"{number(row.mean_return)}±{row.sd_return:,.{_digits(row.mean_return)}f}"
+    return f"{number(row.mean_return)}±{row.sd_return:,.{digits(row.mean_return)}f}"
+
+
+def score_text(row: Row) -> str:
+    """The score of a row as people print it."""
+    score = score_of(row.task)
+    return score.text(score.of_mean(row.mean_return))
+
+
+def baseline_text(row: Row) -> str:
+    """The score of its baseline."""
+    score = score_of(row.task)
+    return score.text(score.of_mean(row.baseline_mean))
+
+
+def _worst(row: Row) -> str:
+    """The worst tenth of the items; a dash where an item is right or wrong and nothing between."""
+    score = score_of(row.task)
+    return "-" if score.name == "accuracy" else score.text(score.of_mean(row.worst_decile))
 
 
 def retention_text(row: Row) -> str:

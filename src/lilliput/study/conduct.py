@@ -19,7 +19,8 @@ from lilliput.study.store import Store
 from lilliput.study.workspace import Workspace, enter, locked
 
 FORMAT = Format("plan", 1)
-"""Of the plan's file. 1: title, keep, the digests of all cells and timings, notes, the study file's text."""
+"""Of the plan's file. 1: title, keep, the digests of all cells and timings, notes, the study file's text; later also
+which paper it reproduces."""
 
 
 @final
@@ -174,6 +175,7 @@ def _write_plan(study: Study, plan: Plan, here: Workspace, text: str) -> None:
     data = {
         "title": study.title,
         "keep": study.keep,
+        "reproduces": study.reproduces,
         "cells": [cell.digest for cell in plan.cells],
         "timings": {timed.digest: cell.digest for cell, timed in plan.timings},
         "notes": list(plan.notes),

@@ -12,6 +12,7 @@ from lilliput.errors import LilliputError, closest
 from lilliput.measure.target import TARGETS
 from lilliput.measurement import QUANTITIES
 from lilliput.recipe import expand
+from lilliput.report.reproduction import PAPERS
 from lilliput.study.table import WINGS
 from lilliput.study.wing import Wing
 from lilliput.task import Task
@@ -44,6 +45,7 @@ class Study:
         recipes: expanded and canonical, without the baseline, which is always there.
         n_items: of each task; settings: what else of it is not as usual.
         cell_timeout: seconds after which a cell is given up; None: never.
+        reproduces: the paper whose tables and claims its report holds its own numbers beside; empty: none.
         file, lines: its path and where each key stands in it, for errors.
     """
 
@@ -64,6 +66,7 @@ class Study:
     keep: float = 0.95
     cell_timeout: float | None = 3600.0
     exclude: tuple[Exclusion, ...] = ()
+    reproduces: str = ""
     file: str = "study"
     lines: Mapping[str, int] = field(default_factory=dict)
 
@@ -105,7 +108,7 @@ class _Reader:
         wing = self.wing
         return (
             "title", wing.NAME, wing.TASKS, "load", "recipes", "formats", "targets", "compression_seeds", wing.ITEMS,
-            "seed", "keep", "quantities", "cell_timeout", *wing.SETTINGS, "exclude",
+            "seed", "keep", "quantities", "cell_timeout", "reproduces", *wing.SETTINGS, "exclude",
         )  # fmt: skip
 
     @property
@@ -139,6 +142,7 @@ class _Reader:
             keep=self.share(),
             cell_timeout=self.timeout(),
             exclude=self.exclusions(),
+            reproduces=self.paper(),
             file=str(self.path),
             lines={key: self.line(key) for key in self.data},
         )
@@ -169,6 +173,14 @@ class _Reader:
                 "quantities", f'quantities: {asked[0]} is counted on a target; write targets = ["cortex-m4"]', asked[0]
             )
         return ("host", *emulated)
+
+    def paper(self) -> str:
+        """The paper that it reproduces, of those whose tables and claims are known."""
+        found = self.of(str, "reproduces", "")
+        if found and found not in PAPERS:
+            hint = closest(found, tuple(PAPERS))
+            raise self.error("reproduces", f"reproduces: {found!r}; {hint}allowed: {', '.join(PAPERS)}", found)
+        return found
 
     def line(self, key: str, within: str | None = None) -> int:
         """The line of a key; of the first string like `within` from there on, where one is there."""

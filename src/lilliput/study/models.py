@@ -12,12 +12,12 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.measure.conditions import conditions
 from lilliput.measure.meter import Meter
-from lilliput.measure.models import ITEM_SCORE, ItemScores, ModelSize
+from lilliput.measure.models import ItemScores, ModelSize
 from lilliput.measurement import Measurement
 from lilliput.record import Cell
 from lilliput.study.wing import Pairs, Progress, Wing
 from lilliput.study.workspace import Workspace
-from lilliput.task import Task
+from lilliput.task import ITEM_SCORE, Task
 
 if TYPE_CHECKING:
     from lilliput.models.model import Model
