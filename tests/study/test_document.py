@@ -70,6 +70,7 @@ def test_a_plan_loads_what_it_was_told(tmp_path):
         (GOOD + '[load]\n"a*" = { bound = 3 }', "line 7: load: 'bound'; .*allowed: normalizer, output, activation"),
         (GOOD + '[load]\n"a*" = 3', "line 7: load: 'a\\*' is 3; write"),
         (GOOD + "load = 3", "line 6: load is 3; it must be a table"),
+        (GOOD + 'reproduces = "lu2042"', r"line 6: reproduces: 'lu2042'; did you mean lu2024\?"),
         (GOOD + "episode = 3", r"line 6: unknown key 'episode'; did you mean episodes\?"),
         (GOOD + "\n\nepisodes = 0", "line 8: episodes is 0; it must be an integer from 1"),
         (GOOD + 'episodes = "many"', "line 6: episodes is 'many'; it must be an integer"),
