@@ -11,7 +11,7 @@ from tests.models.made import small_folder, text_file
 
 from lilliput.errors import LilliputError
 from lilliput.record import Cell
-from lilliput.report.williams2024 import draws_of
+from lilliput.report.draws import draws_of
 from lilliput.study import document, plan
 from lilliput.study.run import artifact_name, run
 from lilliput.study.workspace import Workspace
@@ -48,7 +48,7 @@ def test_a_study_of_draws_is_planned_run_and_answered(place):
     records = [run(cell, here.folder, lambda *_: None) for cell in planned.cells]
     assert [record.status for record in records] == ["done"] * 6
     (found,) = draws_of(records)
-    assert (found.method, found.values.shape, found.perplexity) == ("GPTQ", (2, 2, 6), True)
+    assert (found.method, found.values.shape, found.score.name) == ("GPTQ", (2, 2, 6), "perplexity")
     assert found.floor == pytest.approx(-np.log(257))
     assert len({record.artifact for record in records}) == 1 + 1 + 4
     sizes = {record.values("model_bytes") for record in records if record.cell.recipe}

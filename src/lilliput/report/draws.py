@@ -16,7 +16,7 @@ from lilliput import paired
 from lilliput import recipe as grammar
 from lilliput.record import Record
 from lilliput.report.printed_table import PrintedTable
-from lilliput.report.words import Score, score_of, task_text
+from lilliput.report.words import Score, name_of, score_of, task_text
 from lilliput.statistics import Interval
 from lilliput.statistics.components import flips, next_draw, source_differences, split
 from lilliput.sums import deviation, mean
@@ -91,7 +91,7 @@ def draws_of(records: Iterable[Record]) -> list[Draws]:
         if cell.is_floor:
             chance[cell.task] = values
             continue
-        names[cell.subject] = dict(record.names).get("source") or cell.subject[:8]
+        names[cell.subject] = name_of(dict(record.names).get("source") or cell.subject[:8])
         if not cell.recipe:
             plain[cell.subject, cell.format, cell.task] = values
         elif (apart := _source_of(cell.recipe)) is not None:

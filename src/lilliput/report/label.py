@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from lilliput.report.row import Row
+from lilliput.report.words import name_of
 from lilliput.task import ITEM_SCORE
 
 
@@ -15,8 +16,9 @@ def algorithm(row: Row) -> str:
 def label(row: Row) -> str:
     """The policy and where it plays, in words; a model has a name, and what it is asked."""
     names = dict(row.names)
-    who = names.get("algorithm") if row.task.score != ITEM_SCORE else ""
-    return f"{who or names.get('source') or row.policy[:8]} {row.environment}"
+    source = names.get("source") or row.policy[:8]
+    who = name_of(source) if row.task.score == ITEM_SCORE else names.get("algorithm") or source
+    return f"{who} {row.environment}"
 
 
 def labels(rows: Iterable[Row]) -> dict[tuple[str, str], str]:

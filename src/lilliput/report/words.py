@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, final
 
 import numpy as np
@@ -76,6 +77,15 @@ def words_of(tasks: Iterable[Task]) -> Words:
 def task_text(task: Task) -> str:
     """The task in words: what chance has to know of the model is no part of them."""
     return task.id if task.score == ITEM_SCORE else str(task)
+
+
+def name_of(source: str) -> str:
+    """What a model is called: a hub's id, or the last part of a path.
+
+    >>> name_of("/home/me/models/stories260k"), name_of("HuggingFaceTB/SmolLM2-135M")
+    ('stories260k', 'HuggingFaceTB/SmolLM2-135M')
+    """
+    return PurePath(source).name if PurePath(source).is_absolute() else source
 
 
 @final

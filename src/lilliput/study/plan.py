@@ -94,12 +94,15 @@ def plan(study: Study) -> Plan:
 
 
 def _side_by_side(wing: Wing, cells: Iterable[Cell]) -> Iterator[Cell]:
-    """The cells; where an artifact serves every task, those of one stand together, so that it is opened once."""
+    """The cells; where an artifact serves every task, those of one stand together, so that it is opened once.
+
+    Then the first draw of all recipes comes before the second, so that a report half-way compares them all.
+    """
     if wing.CALIBRATES_ON_TASK:
         yield from cells
         return
     found: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
-    for cell in cells:
+    for cell in sorted(cells, key=lambda cell: cell.compression_seed):
         found[cell.subject, cell.recipe, cell.format, cell.compression_seed].append(cell)
     for alike in found.values():
         yield from alike
