@@ -14,6 +14,8 @@ from jaxtyping import Float, Float64
 
 _BLOCK = 4_096
 """Numbers of a row added in one go: from 8,192 on, what the loop does depends on how many rows there are."""
+_BITS, _PARTS = 20, 3
+"""Of the parts of a number: 2 * _BITS for a product and 12 for the sum of _BLOCK of them are less than 53."""
 
 
 def total(values: Sequence[float] | Float64[np.ndarray, " n"]) -> float:
@@ -49,6 +51,40 @@ def products(left: Float[np.ndarray, "k n"], right: Float[np.ndarray, "m n"]) ->
     for part in parts[1:]:
         result += np.einsum("kn,mn->km", left[:, part], right[:, part])
     return result
+
+
+def exact_products(left: Float64[np.ndarray, "k n"], right: Float64[np.ndarray, "m n"]) -> Float64[np.ndarray, "k m"]:
+    """Left @ right.T of finite numbers by BLAS, whose order cannot show: it adds parts whose sums are all exact.
+
+    Ozaki, Ogita, Oishi & Rump 2012 ("Error-free transformations of matrix multiplication by using fast routines of
+    matrix multiplication"): each row is cut into whole numbers of so few bits that float64 holds every sum of their
+    products. As exact as one product, at six times its work; for large matrices far faster than `products`.
+
+    >>> exact_products(np.array([[1e16, 1.0, -1e16]]), np.array([[1.0, 3.0, 1.0]]))
+    array([[3.]])
+    """
+    result = np.zeros((len(left), len(right)))
+    for start in range(0, left.shape[1], _BLOCK):
+        (these, row), (those, column) = (_whole_parts(one[:, start : start + _BLOCK]) for one in (left, right))
+        part = np.zeros_like(result)
+        with np.errstate(invalid="ignore"):  # OpenBLAS raises it for nothing
+            for order in range(_PARTS - 1, -1, -1):  # the smallest first; smaller ones still are below the last digit
+                for one in range(order + 1):
+                    part += np.ldexp(these[one] @ those[order - one].T, -_BITS * (order + 2))
+        result += np.ldexp(part, row[:, None] + column)
+    return result
+
+
+def _whole_parts(rows: Float64[np.ndarray, "k n"]) -> tuple[list[Float64[np.ndarray, "k n"]], np.ndarray]:
+    """Whole numbers of at most 2 ** _BITS, and exponents: a row is 2 ** exponent * sum(part_i * 2 ** (-_BITS * i))."""
+    exponent = np.frexp(np.abs(rows).max(axis=1, initial=0.0))[1]
+    rest = np.ldexp(rows, -exponent[:, None])
+    parts = []
+    for _ in range(_PARTS):
+        rest = np.ldexp(rest, _BITS)
+        parts.append(np.rint(rest))
+        rest = rest - parts[-1]
+    return parts, exponent
 
 
 def means(rows: Float[np.ndarray, "*rows n"]) -> Float[np.ndarray, "*rows"]:

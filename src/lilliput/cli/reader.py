@@ -56,6 +56,12 @@ _READING = {
         help="The layers in a torch file are all that there is: nothing is added or gated between them, each norm is "
         "torch's LayerNorm, each output an action's.",
     ),
+    "contract": click.option(
+        "--contract",
+        type=click.Choice(["inside"]),
+        help="Let the policy do what its contract says (ONNX metadata, a deploy.yaml beside it): scale raw readings, "
+        "scale, move and clip actions to joint targets.",
+    ),
     "wrappers": click.option(
         "--wrapper",
         "wrappers",

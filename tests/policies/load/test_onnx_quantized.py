@@ -112,9 +112,79 @@ def test_what_does_not_fit_is_refused_with_the_reason(tools: Any, tmp_path: Path
     tools.quantize_dynamic(network("Relu", tmp_path), path, weight_type=tools.QuantType.QUInt8)
     with pytest.raises(LilliputError, match=r"less their zero point, reach from .* quantize symmetrically"):
         load_policy(path)
-    tools.quantize_static(network("Relu", tmp_path), path, Calibration(), quant_format=tools.QuantFormat.QOperator)
-    with pytest.raises(LilliputError, match=r"is quantized with the operator QGemm; supported: onnxruntime's QDQ form"):
+    pool = [node("QLinearGlobalAveragePool", "obs w w w w", "action")]
+    path.write_bytes(build(pool, {"w": f32(1)}, ["n", 6]))
+    with pytest.raises(
+        LilliputError, match=r"the operator QLinearGlobalAveragePool; supported: QLinearMatMul, .*QDQ form"
+    ):
         load_policy(path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("activation", ["Relu", "Tanh", "Sigmoid", "LeakyRelu"])
+def test_the_form_of_operators_is_read_as_what_it_computes(
+    tools: Any, activation: str, per_channel: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "operators.onnx"
+    source = network(activation, tmp_path)
+    tools.quantize_static(
+        source, path, Calibration(), quant_format=tools.QuantFormat.QOperator, per_channel=per_channel,
+        activation_type=tools.QuantType.QUInt8, weight_type=tools.QuantType.QInt8,
+    )  # fmt: skip
+    kinds = {one.op_type for one in onnx.load(path).graph.node}
+    assert kinds & {"QGemm", "QLinearMatMul"}
+    check_codes(load_policy(path), path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["QOperator", "QDQ"])
+def test_unsigned_weights_are_read_as_the_numbers_that_they_stand_for(tools: Any, form: str, tmp_path: Path) -> None:
+    path = tmp_path / "unsigned.onnx"
+    tools.quantize_static(
+        network("Relu", tmp_path), path, Calibration(), quant_format=tools.QuantFormat[form],
+        activation_type=tools.QuantType.QUInt8, weight_type=tools.QuantType.QUInt8,
+    )  # fmt: skip
+    policy = load_policy(path)
+    assert any("kept as the float32 numbers" in guess for guess in policy.provenance.guesses)
+    check_codes(policy, path)
+
+
+def test_convolutions_of_codes_are_read(tmp_path: Path) -> None:
+    """QLinearConv with a scale a channel and a bias; codes of weights around a zero point."""
+    rng = np.random.default_rng(0)
+    constants = {
+        "s": np.asarray(np.float32(0.05)), "z": np.asarray(np.uint8(128)),
+        "k": rng.integers(-90, 90, (4, 2, 3, 3)).astype(np.int8), "ks": rng.uniform(0.002, 0.01, 4).astype(np.float32),
+        "kz": np.zeros(4, np.int8), "ks0": np.asarray(np.float32(0.01)),
+        "c": rng.integers(-2000, 2000, 4).astype(np.int32),
+        "ys": np.asarray(np.float32(0.03)), "yz": np.asarray(np.uint8(0)),
+        "w": rng.integers(-90, 90, (36, 3)).astype(np.int8),
+    }  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", "obs s z", "q"),
+        node("QLinearConv", "q s z k ks kz ys yz c", "h"),
+        node("Flatten", "h", "l"),
+        node("DequantizeLinear", "l ys yz", "r"),
+        node("DequantizeLinear", "w ks0", "rw"),
+        node("MatMul", "r rw", "action"),
+    ]
+    path = tmp_path / "convolution.onnx"
+    path.write_bytes(build(nodes, constants, ["n", 2, 5, 5]))
+    policy = load_policy(path)
+    assert isinstance(policy.layers[0], layers.QuantizedConv2d)
+    x = f32(50, 2, 5, 5, seed=3)
+    expected = one_by_one(path, x)
+    assert np.abs(reference.act(policy, x) - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def check_codes(policy: Policy, path: Path) -> None:
+    """Nothing where policy and file agree but for single codes."""
+    x = f32(200, 6, seed=9)
+    expected = one_by_one(path, x)
+    apart = np.abs(reference.act(policy, x) - expected).max(axis=1)
+    assert (apart < 1e-5).mean() > 0.9
+    assert apart.max() < 0.05 * np.abs(expected).max()
 
 
 def test_padding_with_another_number_than_zero_is_refused(tmp_path: Path) -> None:

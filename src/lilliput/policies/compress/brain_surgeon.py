@@ -8,6 +8,9 @@ layer near what they were, without a gradient.
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from lilliput.policies.compress import cholesky
+from lilliput.sums import exact_products, products
+
 MAX_REFIT_COLUMNS = 1024
 """Columns up to which each row is refitted on its own support: a linear system a row."""
 
@@ -26,7 +29,7 @@ def eliminated(
     The harm of a group is how much the squared error of the outputs grows once the others have made good what they can.
     """
     n_groups = weight.shape[1] // block
-    inverse = np.linalg.inv(hessian)
+    inverse = cholesky.inverse(hessian)
     left = weight.copy()
     alive = np.ones(n_groups, bool)
     removed = []
@@ -34,9 +37,9 @@ def eliminated(
         harm = np.where(alive, _harm(left, inverse, block, alive), np.inf)
         group = int(np.argmin(harm))
         columns = slice(group * block, (group + 1) * block)
-        solved = np.linalg.solve(inverse[columns, columns], inverse[columns])
-        left -= left[:, columns] @ solved
-        inverse -= inverse[:, columns] @ solved
+        solved = cholesky.solve(inverse[columns, columns], inverse[columns])
+        left -= products(left[:, columns], solved.T)
+        inverse -= products(inverse[:, columns], solved.T)
         # What is gone is zero there but for rounding; a one on the diagonal keeps later systems regular.
         inverse[columns], inverse[:, columns], left[:, columns] = 0, 0, 0
         inverse[columns, columns] = np.eye(block)
@@ -52,7 +55,7 @@ def _harm(left: np.ndarray, inverse: np.ndarray, block: int, alive: Bool[np.ndar
     for group in np.nonzero(alive)[0]:
         columns = slice(group * block, (group + 1) * block)
         part = left[:, columns]
-        harm[group] = np.sum(part.T * np.linalg.solve(inverse[columns, columns], part.T))
+        harm[group] = np.sum(part.T * cholesky.solve(inverse[columns, columns], part.T))
     return harm
 
 
@@ -61,7 +64,7 @@ def sparse(
 ) -> Float64[np.ndarray, "rows columns"]:
     """The weights with that part of them zero, chosen block after block; the others make good what was lost."""
     left = weight.copy()
-    factor = np.linalg.cholesky(np.linalg.inv(hessian)).T
+    factor = cholesky.factor(cholesky.inverse(hessian)).T
     kept = np.ones(weight.shape, bool)
     n_zero = 0
     for start in range(0, weight.shape[1], _BLOCK):
@@ -86,9 +89,9 @@ def refitted_on(
     hessian: Float64[np.ndarray, "columns columns"],
 ) -> Float64[np.ndarray, "rows columns"]:
     """The weights of least squared error of the outputs among those that are zero where `kept` is not."""
-    wanted = weight @ hessian
+    wanted = exact_products(weight, hessian.T)
     new = np.zeros_like(weight)
     for row, support in enumerate(kept):
         if support.any():
-            new[row, support] = np.linalg.solve(hessian[np.ix_(support, support)], wanted[row, support])
+            new[row, support] = cholesky.solve(hessian[np.ix_(support, support)], wanted[row, support, None])[:, 0]
     return new

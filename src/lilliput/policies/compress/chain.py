@@ -12,6 +12,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy
+from lilliput.sums import products
 
 RealLinear = layers.Dense | layers.Conv2d
 
@@ -129,4 +130,4 @@ def _constants_left(policy: Policy, hidden: Hidden, kept: np.ndarray) -> np.ndar
     for layer in between:
         value = value if isinstance(layer, layers.Flatten) else reference.apply(layer, value)
     weight = consumer.weight.astype(np.float64).reshape(outputs, hidden.size, -1).sum(axis=2)
-    return weight[:, constant] @ value[0, constant].astype(np.float64)
+    return products(weight[:, constant], value[:1, constant].astype(np.float64))[:, 0]

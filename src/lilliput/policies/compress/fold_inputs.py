@@ -16,6 +16,7 @@ from lilliput.policies.compress.context import DEFAULT_OBSERVATIONS, MAX_OBSERVA
 from lilliput.policies.compress.step import Step
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy, replace_layers
+from lilliput.sums import products
 
 
 @final
@@ -102,7 +103,7 @@ def _in_weights(normalizer: layers.Standardize, first: layers.Dense) -> layers.D
     weight = first.weight.astype(np.float64) * normalizer.scale.astype(np.float64)
     bias = np.zeros(len(weight)) if first.bias is None else first.bias.astype(np.float64)
     mean = np.broadcast_to(normalizer.mean.astype(np.float64), weight.shape[1:])
-    return layers.Dense(weight.astype(np.float32), (bias - weight @ mean).astype(np.float32))
+    return layers.Dense(weight.astype(np.float32), (bias - products(weight, mean[None])[:, 0]).astype(np.float32))
 
 
 def _inside_clip(normalizer: layers.Standardize, first: layers.QuantizedDense, range_: layers.StaticRange) -> bool:
@@ -138,7 +139,7 @@ def _in_range(
     moved = zero_point - exact
     codes = first.weight.values.astype(np.float64)
     bias = np.zeros(len(codes)) if first.bias is None else first.bias.astype(np.float64)
-    bias = bias - first.weight.scale.astype(np.float64) * (codes @ moved)
+    bias = bias - first.weight.scale.astype(np.float64) * products(codes, moved[None])[:, 0]
     return layers.QuantizedDense(
         first.weight, bias.astype(np.float32), layers.StaticRange(inverse, zero_point.astype(np.int32), range_.bits)
     )

@@ -7,7 +7,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from lilliput.policies.affine import QuantizedTensor, signed_range
+from lilliput.policies.compress import cholesky
 from lilliput.policies.compress.calibrate import Calibration, weight_scale
+from lilliput.sums import exact_products
 
 _FACTORS = np.linspace(1.0, 0.4, 13)
 """Of the scale over the largest weight: what `mse` tries, each with the whole of the rounding."""
@@ -34,7 +36,7 @@ def gptq(
     factors = _FACTORS if calibration == "mse" else _FACTORS[:1]
     order = np.argsort(-np.diag(hessian), kind="stable")
     # The upper Cholesky factor of the inverse: its row j tells how an error in column j is made good by those after it.
-    factor = np.linalg.cholesky(np.linalg.inv(hessian[np.ix_(order, order)])).T
+    factor = cholesky.factor(cholesky.inverse(hessian[np.ix_(order, order)])).T
     best = np.full(len(weight), np.inf)
     scale, codes = np.zeros(len(weight), np.float32), np.zeros(weight.shape, np.int8)
     for fraction in factors.astype(np.float32):
@@ -68,7 +70,7 @@ def _one_after_another(
             error = (left[:, column] - codes[:, column] * step[:, 0]) / factor[column, column]
             left[:, column:stop] -= np.outer(error, factor[column, column:stop])
             errors[:, column - start] = error
-        left[:, stop:] -= errors @ factor[start:stop, stop:]
+        left[:, stop:] -= exact_products(errors, factor[start:stop, stop:].T)
     return codes
 
 
@@ -84,7 +86,7 @@ def _settled(
     The clipped ends of the codes are known here, which the errors that are passed on above do not know.
     """
     codes = codes.copy()
-    slope = (weight - codes * step) @ hessian
+    slope = exact_products(weight - codes * step, hessian.T)
     diagonal = np.diag(hessian)
     n = weight.shape[1]
     for _ in range(_ROUNDS):
@@ -102,7 +104,7 @@ def _settled(
                     codes[:, column] = new
             change = (codes[:, start:stop] - before) * step
             if change.any():
-                slope -= change @ hessian[start:stop]
+                slope -= exact_products(change, hessian[start:stop].T)
                 moved = True
         if not moved:
             break
@@ -119,4 +121,4 @@ def _better(
 
 
 def _error(missing: Float64[np.ndarray, "rows columns"], hessian: np.ndarray) -> Float64[np.ndarray, " rows"]:
-    return np.sum(missing @ hessian * missing, axis=1)
+    return np.sum(exact_products(missing, hessian.T) * missing, axis=1)

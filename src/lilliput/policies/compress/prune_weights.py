@@ -17,6 +17,7 @@ from lilliput.policies.compress.prune_units import DEFAULT_OBSERVATIONS
 from lilliput.policies.compress.regression import moments, outputs, refitted, samples
 from lilliput.policies.compress.step import Step
 from lilliput.policies.policy import Policy, replace_layers
+from lilliput.sums import products
 
 
 @final
@@ -127,7 +128,7 @@ def _by_second_order(policy: Policy, sparsity: float, observations: np.ndarray) 
             found = moments(samples(layer, x), outputs(layer, wanted[index + 1]), weight)
             aimed, _ = refitted(found, weight)
             pruned = sparse(aimed, found.hessian, sparsity)
-            bias = found.y_mean - pruned @ found.x_mean
+            bias = found.y_mean - products(pruned, found.x_mean[None])[:, 0]
             new[index] = dataclasses.replace(
                 layer, weight=pruned.reshape(layer.weight.shape).astype(np.float32), bias=bias.astype(np.float32)
             )

@@ -29,6 +29,7 @@ from lilliput.policies.compress.regression import moments, outputs, refitted, sa
 from lilliput.policies.compress.step import Step
 from lilliput.policies.compress.still import is_still, told, with_room
 from lilliput.policies.policy import Policy, replace_layers
+from lilliput.sums import exact_products, products
 
 Scheme = Literal["dynamic", "static", "weight_only"]
 QuantizedLinear = layers.QuantizedDense | layers.QuantizedConv2d
@@ -215,9 +216,9 @@ class Quantize(Step):
                 codes = quantize_unsigned(x, range_.inverse_scale, range_.zero_point, range_.bits)
                 padding = float(range_.zero_point) if range_.zero_point.shape == () else 0.0
                 seen = samples(layer, codes, padding) - near
-                wanted = wanted - rows @ (near - range_.zero_point)
+                wanted = wanted - _times(rows, near - range_.zero_point)
                 if stood.any():  # nothing can be learned of their weights
-                    wanted = wanted - seen[:, stood] @ rows[:, stood].T
+                    wanted = wanted - exact_products(seen[:, stood], rows[:, stood])
                     seen = np.where(stood, 0.0, seen)
             # Where one stood still others nearly do, and would make good with their weights what a bias should.
             found = moments(seen, wanted, rows, centred=self.bias_correction or bool(stood.any()))
@@ -255,6 +256,10 @@ def _stood(range_: layers.InputRange, real: list[np.ndarray]) -> np.ndarray:
     return is_still(real[0])
 
 
+def _times(matrix: Float64[np.ndarray, "rows n"], vector: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " rows"]:
+    return products(matrix, vector[None])[:, 0]
+
+
 def _exact_where_still(
     quantized: QuantizedLinear, layer: layers.Dense | layers.Conv2d, stood: np.ndarray, x: Float32[np.ndarray, " n"]
 ) -> QuantizedLinear:
@@ -265,9 +270,9 @@ def _exact_where_still(
     near = _nearest_to_zero(range_, len(codes))
     weight = layer.weight.astype(np.float64)
     rows = weight / range_.inverse_scale.astype(np.float64)
-    added = rows @ np.where(stood, near - range_.zero_point, 0.0)
-    added += quantized.weight.scale.astype(np.float64) * (integers @ np.where(stood, codes - near, 0.0))
-    missing = weight @ np.where(stood, x.astype(np.float64), 0.0) - added
+    added = _times(rows, np.where(stood, near - range_.zero_point, 0.0))
+    added += quantized.weight.scale.astype(np.float64) * _times(integers, np.where(stood, codes - near, 0.0))
+    missing = _times(weight, np.where(stood, x.astype(np.float64), 0.0)) - added
     bias = missing if quantized.bias is None else quantized.bias + missing
     return dataclasses.replace(quantized, bias=bias.astype(np.float32))
 
@@ -296,7 +301,7 @@ def assembled(
     if isinstance(range_, layers.StaticRange):
         near = _nearest_to_zero(range_, rows.shape[1])
         integers = codes.values.astype(np.float64).reshape(len(rows), -1)
-        bias = bias + rows @ (near - range_.zero_point) - codes.scale.astype(np.float64) * (integers @ near)
+        bias = bias + _times(rows, near - range_.zero_point) - codes.scale.astype(np.float64) * _times(integers, near)
         keep_none = keep_none and not bias.any()
     new_bias = None if keep_none else bias.astype(np.float32)
     match layer:

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from lilliput.policies import layers
+from lilliput.policies.compress import cholesky
+from lilliput.sums import exact_products, products
 
 MAX_SAMPLES = 1 << 14
 """Windows of images that are looked at; a policy on vectors has as many samples as observations."""
@@ -50,11 +52,11 @@ def moments(
     x_mean = x.mean(axis=0) if centred else np.zeros(x.shape[1])
     y_mean = y.mean(axis=0) if centred else np.zeros(y.shape[1])
     x, y = x - x_mean, y - y_mean
-    covariance = x.T @ x / len(x)
+    covariance = exact_products(x.T, x.T) / len(x)
     diagonal = np.diag(covariance)
     share = DAMPING + SHRINKAGE * x.shape[1] / len(x)
     damping = share * diagonal.mean() if diagonal.any() else 1.0
-    cross = (y - x @ weight.T).T @ x / len(x)
+    cross = exact_products((y - exact_products(x, weight)).T, x.T) / len(x)
     return Moments(x_mean, y_mean, covariance + damping * np.eye(len(covariance)), cross)
 
 
@@ -62,8 +64,8 @@ def refitted(
     found: Moments, weight: Float64[np.ndarray, "rows columns"]
 ) -> tuple[Float64[np.ndarray, "rows columns"], Float64[np.ndarray, " rows"]]:
     """The weights and the bias of least squared error, near the given weights where the samples do not decide."""
-    new = weight + np.linalg.solve(found.hessian, found.cross.T).T
-    return new, found.y_mean - new @ found.x_mean
+    new = weight + cholesky.solve(found.hessian, found.cross.T).T
+    return new, found.y_mean - products(new, found.x_mean[None])[:, 0]
 
 
 def samples(layer: Linear, x: Float[np.ndarray, "n ..."], padding: float = 0.0) -> Float[np.ndarray, "samples columns"]:

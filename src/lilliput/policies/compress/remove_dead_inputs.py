@@ -15,6 +15,7 @@ from lilliput.policies.compress.context import DEFAULT_OBSERVATIONS, MAX_OBSERVA
 from lilliput.policies.compress.step import Step
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy, replace_layers
+from lilliput.sums import products
 
 DEAD_SCALE = 1 / np.sqrt(2e-8)
 """1 / sqrt(variance + epsilon) of an input whose variance in training was at most VecNormalize's epsilon of 1e-8."""
@@ -121,7 +122,7 @@ def _without(
         raise LilliputError(f"remove_dead_inputs: {selected.size} inputs; at most {1 << 16} can be selected from")
     kept = np.nonzero(~dead)[0]
     standardized = value[None] if normalizer is None else reference.apply(normalizer, value[None])
-    added = first.weight[:, dead].astype(np.float64) @ standardized[0, dead].astype(np.float64)
+    added = products(first.weight[:, dead].astype(np.float64), standardized[:1, dead].astype(np.float64))[:, 0]
     bias = np.zeros(len(first.weight)) if first.bias is None else first.bias.astype(np.float64)
     new: list[Layer] = [layers.SelectInputs(selected[kept].astype(np.uint16))]
     if normalizer is not None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
+from lilliput.policies.load import contract as robot_contract
 from lilliput.policies.load import rl_zoo
 from lilliput.policies.load.actions import rebounded
 from lilliput.policies.load.archive import read_archive
@@ -82,6 +83,9 @@ FORMATS: Final = (
 )
 """The formats, in the order in which they are tried: .lilliput begins with a length, which may look like others."""
 
+_OF_ROBOTS = ("onnx", "torchscript", "rsl_rl", "rl_games", "skrl")
+"""Frameworks that leave files beside a policy that say how a robot runs it."""
+
 _SUPPORTED = "; ".join(kind.what for kind in FORMATS)
 
 
@@ -99,6 +103,7 @@ def load_policy(
     wrappers: Sequence[str] | None = None,
     rescale_action: bool | None = None,
     plain: bool = False,
+    contract: Literal["inside"] | None = None,
 ) -> Policy:
     """The policy in a checkpoint file or rl-zoo folder, its observation normalizer as its first layer.
 
@@ -124,6 +129,8 @@ def load_policy(
             action_low and action_high; False: they are meant as they are, whatever its bounds.
         plain: that the layers of a state dict are all that there is, where their sizes leave room for sums and gates
             between them, or a norm among them may be one of several kinds.
+        contract: "inside": the scale, offset and clip of actions and the scales of readings that the file's metadata or
+            a `deploy.yaml` beside it says are done by the policy; None: they are only told.
 
     Raises:
         LilliputError: no such file, one that cannot be read, or a policy of a kind that Lilliput does not have.
@@ -174,7 +181,13 @@ def load_policy(
     if worn is not None:
         policy = dataclasses.replace(policy, provenance=dataclasses.replace(policy.provenance, wrappers=worn))
     if _is_lilliput(data):
-        return policy
+        return policy if contract is None else robot_contract.inside(policy, name)
+    if policy.provenance.framework in _OF_ROBOTS:
+        told, unread = robot_contract.beside(path.parent)
+        kept = dataclasses.replace(policy.provenance, contract=(*policy.provenance.contract, *told))
+        policy, notes = dataclasses.replace(policy, provenance=kept), (*notes, *unread)
+    if contract is not None:
+        policy = robot_contract.inside(policy, name)
     if worn is None:
         notes = (*notes, *_doubts(policy))
     if policy.provenance.framework == "cleanrl":

@@ -18,6 +18,8 @@ from lilliput.policies.layers import Layer
 
 MAX_ELEMENTS = 1 << 26
 MAX_RANK = 8
+IDENTITY_OUTPUTS = 64
+"""Values that may be rounded to codes where no quantized layer takes them: an identity of codes stands for them."""
 
 
 class NoLayer(LilliputError):

@@ -8,6 +8,7 @@ from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import flow
 from lilliput.policies.load.flow import (
+    IDENTITY_OUTPUTS,
     Affine,
     Bounds,
     Codes,
@@ -26,8 +27,9 @@ Core = layers.Dense | layers.Conv2d | layers.LayerNorm | layers.QuantizedDense |
 """What holds trained numbers."""
 
 _CORE = (layers.Dense, layers.Conv2d, layers.LayerNorm, layers.QuantizedDense, layers.QuantizedConv2d)
-_IDENTITY_OUTPUTS = 64
 
+
+KIND_UNSAID = "the file does not say what kind of action it gives: taken as continuous"
 TRANSPOSED = "the observation is transposed to channels, height, width by the wrapper that the environment gets"
 
 
@@ -83,7 +85,7 @@ def _step(link: Link) -> Step:
         case Sums():
             raise LilliputError("sums of integer products without a scale; export the model again")
         case Codes(range=layers.StaticRange() as range_, real=True) if (
-            len(link.shape) == 1 and link.size <= _IDENTITY_OUTPUTS
+            len(link.shape) == 1 and link.size <= IDENTITY_OUTPUTS
         ):
             # Rounding to codes by itself: the identity on codes, exact.
             scale = np.asarray(np.float32(1) / range_.inverse_scale)
@@ -250,7 +252,8 @@ def _head(
                 found.append(step)
                 if isinstance(step, layers.Sigmoid):
                     low, high = np.zeros(shape), np.ones(shape)
-    guesses.append("the file does not say what kind of action it gives: taken as continuous")
+    if not any(isinstance(layer, layers.SquashAction) for layer in found):  # nobody squashes scores
+        guesses.append(KIND_UNSAID)
     if np.isnan(low).any() or np.isnan(high).any() or (low > high).any():
         raise LilliputError("the bounds of the action are not numbers or cross each other; export the model again")
     return found, spaces.Box(shape, low, high)

@@ -8,8 +8,8 @@ from typing import Any, final
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.policies import spaces
-from lilliput.policies.load import flow, flow_layers, onnx_node, onnx_output, onnx_run
+from lilliput.policies import layers, spaces
+from lilliput.policies.load import flow, flow_layers, onnx_node, onnx_output, onnx_qoperator, onnx_run
 from lilliput.policies.load.flow import Choices, Flow
 from lilliput.policies.load.onnx_constant import Constant, folded
 from lilliput.policies.load.onnx_graph import DOMAINS, Graph, check_names, constant_node
@@ -108,7 +108,7 @@ def _read_as(graph: Graph, source: Source, batch: _Batch, dims: list[list[int]],
     values: dict[str, Any] = {key: Constant(array) for key, array in graph.constants().items()}
     values |= {value.name: one for value, one in zip(graph.inputs, inputs, strict=True)}
     scores: dict[int, str] = {}
-    for node in graph.nodes:
+    for node in onnx_qoperator.spelled_out(graph.nodes):
         for key, result in zip(node.output, _evaluated(graph, node, values), strict=False):
             values[key] = result
             if node.op_type == "ArgMax" and isinstance(result, Choices):
@@ -125,6 +125,13 @@ def _read_as(graph: Graph, source: Source, batch: _Batch, dims: list[list[int]],
     seen = [scores[id(group)] for group in groups if id(group) in scores]
     guesses.append("the bounds of the observation are not in the file: taken as those of its type")
     shape, stack, action_space = flow_layers.assemble(last.link, _shape(boxes), sizes, guesses)
+    if source.action == "continuous" or onnx_output.is_continuous(graph.output):
+        guesses[:] = [guess for guess in guesses if guess != flow_layers.KIND_UNSAID]
+    coded = [
+        one for one in values.values() if isinstance(one, Constant) and one.coded is not None and one.array.ndim > 1
+    ]
+    if coded and any(isinstance(layer, layers.Dense | layers.Conv2d) for layer in stack):
+        guesses.append("codes of weights that int8 does not hold are kept as the float32 numbers that they stand for")
     transposed = flow_layers.TRANSPOSED in guesses
     space: spaces.ObservationSpace
     if len(boxes) == 1:
@@ -184,8 +191,9 @@ _ELEMENTWISE = frozenset(
 def _evaluated(graph: Graph, node: Any, values: dict[str, Any]) -> list[Any]:
     if node.op_type.startswith(("QLinear", "QGemm")):
         raise LilliputError(
-            f"{graph.name} is quantized with the operator {node.op_type[:40]}; supported: onnxruntime's QDQ form "
-            "(quant_format=QuantFormat.QDQ) and quantize_dynamic, or the model from before it was quantized"
+            f"{graph.name} is quantized with the operator {node.op_type[:40]}; supported: "
+            f"{', '.join(onnx_qoperator.OPERATORS)}, onnxruntime's QDQ form (quant_format=QuantFormat.QDQ) and "
+            "quantize_dynamic, or the model from before it was quantized"
         )
     if node.domain not in DOMAINS:
         raise LilliputError(

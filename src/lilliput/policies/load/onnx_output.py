@@ -51,6 +51,15 @@ def is_scores(name: str) -> bool:
     return any(choice <= words for choice in _CHOICES)
 
 
+def is_continuous(name: str) -> bool:
+    """Whether the name says that the output is a real action.
+
+    >>> is_continuous("continuous_actions"), is_continuous("action_mean"), is_continuous("actions")
+    (True, True, False)
+    """
+    return bool(set(_words(name)) & {"continuous", "mean", "mu"})
+
+
 def _is_other(name: str) -> bool:
     """Whether the name says that it is not the action: a value, a spread, a memory."""
     words = _words(name)

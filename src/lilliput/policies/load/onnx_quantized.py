@@ -12,7 +12,18 @@ from lilliput.errors import LilliputError
 from lilliput.policies import affine, layers, reference
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.load import flow
-from lilliput.policies.load.flow import Affine, Bounds, Choices, Codes, Flow, Link, Partial, RangePart, Sums
+from lilliput.policies.load.flow import (
+    IDENTITY_OUTPUTS,
+    Affine,
+    Bounds,
+    Choices,
+    Codes,
+    Flow,
+    Link,
+    Partial,
+    RangePart,
+    Sums,
+)
 from lilliput.policies.load.onnx_constant import Coded, Constant
 from lilliput.policies.load.onnx_graph import attribute
 
@@ -211,6 +222,10 @@ def _layer(
     return flow.linear(below, Sums(dense) if pending else dense, len(tensor.values))
 
 
+class _BeyondInt8(LilliputError):
+    """Weights whose codes less their zero point leave int8."""
+
+
 def _tensor(coded: Coded) -> QuantizedTensor:
     """The weights as int8 codes around zero, a scale for each row or for all.
 
@@ -228,7 +243,7 @@ def _tensor(coded: Coded) -> QuantizedTensor:
     bits = one.bit_length() if own and values.min() >= -one and values.max() < one else 8
     low, high = affine.signed_range(bits)
     if values.min() < low or values.max() > high:
-        raise LilliputError(
+        raise _BeyondInt8(
             f"weights whose codes, less their zero point, reach from {values.min()} to {values.max()}: int8 ends at "
             f"{low} and {high}; quantize symmetrically, or {_INSTEAD}"
         )
@@ -266,7 +281,12 @@ def linear(node: Any, x: Flow, weight: Constant, bias: Constant | None) -> Flow 
             if any(part.ndim == 1 and part.size > 1 for part in parts):
                 raise LilliputError(f"weights with a scale for each input; supported: for each output ({_INSTEAD})")
             coded = Coded(coded.codes.T, parts[0], parts[1])
-    tensor = _tensor(coded)
+    try:
+        tensor = _tensor(coded)
+    except _BeyondInt8:
+        if is_real and x.link.size > IDENTITY_OUTPUTS:
+            raise
+        return None  # the float32 numbers that the codes stand for compute the same
     offsets = None if bias is None else row_bias(node, bias.array.astype(np.float32), len(tensor.values))
     if not is_real:
         return _layer(node, x, tensor, offsets, None, pending=False)

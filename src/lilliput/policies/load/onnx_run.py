@@ -16,6 +16,7 @@ from lilliput.policies.policy import Policy
 
 N_OBSERVATIONS = 64
 """Of each kind: of the space, of the normalizer's range, of a standard normal distribution."""
+_OF_CODES = ("MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv", "QGemm")
 RELATIVE = 1e-4
 HALF = 1e-2
 STEADY_PART, FLIPPED = 0.85, 0.1
@@ -73,11 +74,11 @@ def _session(graph: Graph, run: Run) -> Any:
     import onnx
     import onnxruntime
     from onnx import helper
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors  # pyright: ignore[reportAttributeAccessIssue]
 
     model = onnx.ModelProto()
     model.ir_version = graph.model.ir_version
-    model.opset_import.extend(entry for entry in graph.model.opset_import if entry.domain in DOMAINS)
+    kept = {*DOMAINS, *(node.domain for node in graph.nodes)}  # of a closed set of operators
+    model.opset_import.extend(entry for entry in graph.model.opset_import if entry.domain in kept)
     model.graph.name = "policy"
     model.graph.node.extend(graph.nodes)
     model.graph.input.extend(graph.inputs)
@@ -88,20 +89,27 @@ def _session(graph: Graph, run: Run) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     # The file as it is written; its int8 products exact on processors whose own ones saturate.
-    integers = any(node.op_type in ("MatMulInteger", "ConvInteger") for node in graph.nodes)
+    integers = any(node.op_type in _OF_CODES for node in graph.nodes)
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if integers else level.ORT_DISABLE_ALL
     options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except (
-        errors.Fail, errors.InvalidGraph, errors.InvalidArgument, errors.InvalidProtobuf, errors.NotImplemented,
-        errors.RuntimeException, errors.NoModel, errors.EPFail, RuntimeError, ValueError,
-    ) as error:  # fmt: skip
+    except _refusals() as error:
         raise LilliputError(
             f"{graph.name}: onnxruntime {onnxruntime.__version__} does not open it, so what was read cannot be "
             f"compared with it: {' '.join(str(error).split())[:200]}"
         ) from error
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What onnxruntime raises of a model: exceptions of its C module, which share no class of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors  # pyright: ignore[reportAttributeAccessIssue]
+
+    return (
+        errors.Fail, errors.InvalidGraph, errors.InvalidArgument, errors.InvalidProtobuf, errors.NotImplemented,
+        errors.RuntimeException, errors.NoModel, errors.EPFail, RuntimeError, ValueError,
+    )  # fmt: skip
 
 
 def _outputs(session: Any, graph: Graph, run: Run, observations: np.ndarray) -> list[np.ndarray]:
@@ -125,8 +133,7 @@ def _outputs(session: Any, graph: Graph, run: Run, observations: np.ndarray) -> 
         }
         try:
             results = session.run(None, feed)
-        # onnxruntime's own exceptions are RuntimeErrors, or Exceptions of its C module.
-        except Exception as error:
+        except _refusals() as error:
             raise LilliputError(
                 f"{graph.name}: onnxruntime does not run it: {' '.join(str(error).split())[:200]}"
             ) from error

@@ -91,8 +91,8 @@ def refuse_two_numbers(saved: Saved, source: Source) -> Policy:
     n = n_outputs(network.closed(saved.arrays, "mlp", (), saved.name))
     raise LilliputError(
         f"{source.name} is of rsl_rl 4 or later without distribution.*: its {n} outputs may be a Beta distribution's "
-        "or two numbers an action of a state-dependent Gaussian, which the file does not tell; give the ONNX file of "
-        "rsl_rl's own export, runner.export_policy_to_onnx()"
+        "or two numbers an action of a state-dependent Gaussian, which the file does not tell; of the Gaussian give "
+        "the ONNX file of rsl_rl's own export, runner.export_policy_to_onnx(); a Beta's mean no layer computes"
     )
 
 

@@ -33,6 +33,7 @@ WAY_OUT = (
     "ONNX file of it, which may say more"
 )
 NO_WAY_OUT = "an ONNX file of the same network is refused too, where its action depends on this: train one without it"
+_NOT_RUN = "the program was followed and not run: nothing here compares what was read of it with what it does"
 _MEMORY = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
 
 
@@ -184,7 +185,7 @@ def _result(value: Any, source: Source) -> Flow | Choices:
 
 
 def _assembled(source: Source, module: Module, code: Code, shape: tuple[int, ...], value: Flow | Choices) -> Policy:
-    guesses = ["the file holds no bounds of the observation: taken as unbounded"]
+    guesses = ["the file holds no bounds of the observation: taken as unbounded", _NOT_RUN]
     sizes: tuple[int, ...] | None = None
     if isinstance(value, Choices):
         (group,) = value.groups if len(value.groups) == 1 else (None,)
@@ -198,6 +199,8 @@ def _assembled(source: Source, module: Module, code: Code, shape: tuple[int, ...
     if source.action == "tanh" or (source.action == "continuous" and sizes is not None):
         raise LilliputError(f"what the program gives is {'a choice' if sizes else 'the action'}; leave action away")
     shape, stack, action_space = flow_layers.assemble(last.link, shape, sizes, guesses)
+    if source.action == "continuous":
+        guesses = [guess for guess in guesses if guess != flow_layers.KIND_UNSAID]
     _check_range(stack, _arrays(module, code))
     wrappers = (format_wrapper(TransposeImage()),) if flow_layers.TRANSPOSED in guesses else ()
     space = spaces.Box(shape, np.asarray(-np.inf), np.asarray(np.inf))
