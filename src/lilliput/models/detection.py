@@ -1,5 +1,6 @@
 """Boxes: what a detector's outputs mean, which boxes are there, and the average precision over images with weights."""
 
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 
 from lilliput.errors import LilliputError
 from lilliput.models.data import locate
-from lilliput.models.images import SUFFIXES, Part, Pictures
+from lilliput.models.images import SUFFIXES, Part, Pictures, read_pictures
 
 THRESHOLDS: Final = np.linspace(0.5, 0.95, 10)
 """Overlaps at which a box counts as found: COCO's."""
@@ -45,14 +46,17 @@ class Scenes:
 
 
 def read_scenes(name: str, part: Part = "whole") -> Scenes:
-    """The pictures of a folder with `images/` and `labels/`, a text file of boxes for each picture as YOLO has them.
+    """The pictures of a folder with `images/` and `labels/`, a text file of boxes for each picture as YOLO has them;
+    or of an .npz with `images` and `boxes`, rows with the number of the picture before the same.
 
     A line is a class and the middle, width and height of a box, as parts of the picture's.
 
     Raises:
-        LilliputError: there is no such folder, or a line that is no box.
+        LilliputError: there is no such thing, or a line that is no box.
     """
     path = locate(name)
+    if path.suffix == ".npz":
+        return _from_npz(path, name, part)
     files = sorted(one for one in (path / "images").glob("*") if one.suffix.lower() in SUFFIXES)
     if not files:
         raise LilliputError(
@@ -76,7 +80,26 @@ def _labels(path: Path) -> Boxes:
         if len(row) != 5 or not row[0].is_integer() or not 0 <= row[0] < 1e5 or not np.isfinite(row).all():
             raise LilliputError(f"{path.name} line {number} is no box: a class and four numbers are needed")
         rows.append(row)
-    found = np.array(rows, np.float64).reshape(-1, 5)
+    return _boxes(np.array(rows, np.float64).reshape(-1, 5))
+
+
+def _from_npz(path: Path, name: str, part: Part) -> Scenes:
+    pictures = read_pictures(name)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            rows = np.asarray(file["boxes"], np.float64).reshape(-1, 6)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise LilliputError(f"{name!r} has no boxes, or damaged ones: {str(error)[:80]}") from error
+    whole = (rows[:, :2] == np.floor(rows[:, :2])).all() and (rows[:, :2] >= 0).all()
+    if not np.isfinite(rows).all() or not whole or rows[:, 0].max(initial=0) >= len(pictures):
+        raise LilliputError(f"{name!r} has boxes that are none: the number of a picture, a class and four numbers")
+    chosen = np.array(
+        [n for n in range(len(pictures)) if part == "whole" or (n % 5 == 0) == (part == "calibration")], np.int64
+    )
+    return Scenes(pictures.some(chosen), tuple(_boxes(rows[rows[:, 0] == n, 1:]) for n in chosen))
+
+
+def _boxes(found: Float64[np.ndarray, "n 5"]) -> Boxes:
     middle, half = found[:, 1:3], found[:, 3:] / 2
     corners = np.concatenate([middle - half, middle + half], axis=1)
     return Boxes(corners, found[:, 0].astype(np.int64), np.ones(len(found)))

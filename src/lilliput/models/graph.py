@@ -2,7 +2,9 @@
 
 import dataclasses
 import io
+import tempfile
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from lilliput.errors import LilliputError, MissingDependency
@@ -40,13 +42,35 @@ def graph_of(model: Model) -> "onnx.ModelProto":
     return copy
 
 
+def simplified(proto: "onnx.ModelProto") -> "onnx.ModelProto":
+    """The graph without what depends on constants alone, by onnxruntime; weights keep their names unless two are fused.
+
+    Raises:
+        LilliputError: onnxruntime cannot open it.
+    """
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 3
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "simple.onnx"
+        options.optimized_model_filepath = str(target)
+        try:
+            onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors have no class of their own
+            raise LilliputError(f"onnxruntime cannot open the graph: {str(error)[:160]}") from error
+        return onnx.load(target)
+
+
 def _exported(model: Model) -> "onnx.ModelProto":
     import onnx
     import torch
 
     assert isinstance(model.network, Module)
     module = model.network.module
-    shapes = [tuple(axis if isinstance(axis, int) else 1 for axis in port.axes) for port in model.inputs]
+    shapes = [(port, tuple(axis if isinstance(axis, int) else 1 for axis in port.axes)) for port in model.inputs]
     open_axes = {port.name: {n: axis for n, axis in enumerate(port.axes) if isinstance(axis, str)}
                  for port in (*model.inputs, *model.outputs)}  # fmt: skip
     data = io.BytesIO()
@@ -55,7 +79,7 @@ def _exported(model: Model) -> "onnx.ModelProto":
         try:
             torch.onnx.export(
                 module,
-                tuple(torch.zeros(shape) for shape in shapes),
+                tuple(torch.zeros(shape, dtype=getattr(torch, port.dtype)) for port, shape in shapes),
                 data,  # type: ignore[arg-type] # a file is taken too
                 input_names=[port.name for port in model.inputs],
                 output_names=[port.name for port in model.outputs],

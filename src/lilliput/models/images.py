@@ -1,7 +1,9 @@
 """Pictures with their labels, from a folder or an .npz file; and how a model wants to see them."""
 
+import gzip
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,8 +20,12 @@ from lilliput.models.library import library
 from lilliput.parameter import called, check_fields, check_integer
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+MAX_VALUES = 1 << 30
+"""Of all pictures in one file."""
 MAX_PIXELS = 64_000_000
 """Of one picture; a small file can stand for a picture that fills the memory."""
+
+_IDX = "-images-idx3-ubyte.gz"
 
 Part = Literal["whole", "calibration", "held_out"]
 """Which pictures: of every five neighbours of a class one calibrates, and four are held out from it."""
@@ -37,9 +43,9 @@ class Picture:
         fit: `crop` keeps the shape of things and cuts out the middle; `stretch` shows all of the picture.
         resize: for `crop`, the shorter edge before that, over `size`: 1 cuts nothing of a square picture.
         filter: how it is resized.
-        mean: subtracted from red, green and blue, each in [0, 1].
+        mean: subtracted from red, green and blue, each in [0, 1]; one number is for all, of a gray picture the first.
         std: divides them.
-        order: of the channels.
+        order: of the channels; `gray` is one channel, the brightness.
         layout: channels before height and width, or behind.
     """
 
@@ -51,7 +57,7 @@ class Picture:
     filter: Literal["bilinear", "bicubic"] = "bilinear"
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
-    order: Literal["rgb", "bgr"] = "rgb"
+    order: Literal["rgb", "bgr", "gray"] = "rgb"
     layout: Literal["channels_first", "channels_last"] = "channels_first"
 
     def __post_init__(self) -> None:
@@ -60,17 +66,27 @@ class Picture:
             check_integer(self, "size", self.size, 1, 4096)
         if not 1 <= self.resize <= 4:
             raise LilliputError(f"picture: resize is {self.resize:g}; it must be from 1 to 4")
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(part > 0 for part in self.std):
-            raise LilliputError("picture: mean and std are three numbers each, those of std above 0")
+        if not {len(self.mean), len(self.std)} <= {1, 3} or not all(part > 0 for part in self.std):
+            raise LilliputError("picture: mean and std are one or three numbers each, those of std above 0")
 
     def seen(self, pixels: Pixels, size: tuple[int, int]) -> Float32[np.ndarray, "..."]:
         """The input that a picture becomes, without a batch axis."""
-        x = _fitted(pixels, size, None if self.fit == "stretch" else self.resize, self.filter).astype(
-            np.float32
-        ) / np.float32(255)
-        x = (x - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        fitted = _fitted(pixels, size, None if self.fit == "stretch" else self.resize, self.filter)
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+        if self.order == "gray":
+            fitted, mean, std = _gray(fitted), mean[:1], std[:1]
+        x = (fitted.astype(np.float32) / np.float32(255) - mean) / std
         x = x[..., ::-1] if self.order == "bgr" else x
         return np.ascontiguousarray(x.transpose(2, 0, 1) if self.layout == "channels_first" else x)
+
+    def shown(self, x: Float32[np.ndarray, "n channels height width"]) -> UInt8[np.ndarray, "n height width 3"]:
+        """The pictures that inputs stand for, channels first; a gray one has three equal channels."""
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+        y = x.transpose(0, 2, 3, 1)
+        y = y[..., ::-1] if self.order == "bgr" else y
+        y = y * std[: y.shape[3]] + mean[: y.shape[3]]
+        pixels = np.rint(np.clip(y, 0, 1) * np.float32(255)).astype(np.uint8)
+        return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
 
 
 def picture_from(data: Mapping[str, Any] | None) -> Picture | None:
@@ -139,13 +155,18 @@ class Pictures:
 
 
 def read_pictures(name: str, part: Part = "whole") -> Pictures:
-    """The pictures of a folder with a folder for each class, or of an .npz file with `images`, `labels` and `names`.
+    """The pictures of a folder with a folder for each class, of an .npz file with `images`, `labels` and `names`, or of
+    a file `...-images-idx3-ubyte.gz` (or a folder with one) as MNIST's, with its labels beside it.
 
     Raises:
         LilliputError: there is no such thing, or it holds no labelled pictures.
     """
     path = locate(name)
-    found = _from_folder(path, name) if path.is_dir() else _from_npz(path, name)
+    packed = sorted(path.glob("*" + _IDX)) if path.is_dir() else [path] if path.name.endswith(_IDX) else []
+    if packed:
+        found = _from_idx(packed[0], name)
+    else:
+        found = _from_folder(path, name) if path.is_dir() else _from_npz(path, name)
     if part == "whole":
         return found
     # The position within a class decides, so that both parts have every class alike.
@@ -201,11 +222,13 @@ def _arrays(path: Path, name: str, size: int, changed: int) -> Pictures:
     del size, changed  # what tells whether the file is still the same
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            images, labels = file["images"], file["labels"]
+            images = file["images"]
+            # Without labels they calibrate, and are judged by what is not a class.
+            labels = file["labels"] if "labels" in file else np.zeros(len(images), np.int64)
             classes = tuple(str(one) for one in file["names"]) if "names" in file else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise LilliputError(
-            f"{name!r} is no folder of pictures and no .npz with images, labels (and names): {str(error)[:80]}"
+            f"{name!r} is no folder of pictures and no .npz with images (labels and names): {str(error)[:80]}"
         ) from error
     if images.ndim == 3:
         images = images[..., None]
@@ -222,11 +245,51 @@ def _arrays(path: Path, name: str, size: int, changed: int) -> Pictures:
     if labels.dtype.kind not in "iu" or int(labels.min(initial=0)) < 0:
         raise LilliputError(f"{name!r} has labels of {labels.dtype}; they must be whole numbers from 0")
     images = np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images
-    classes = classes or tuple(str(n) for n in range(int(labels.max(initial=0)) + 1))
+    classes = classes or (tuple(str(n) for n in range(int(labels.max(initial=0)) + 1)) if labels.any() else ("",))
     if int(labels.max(initial=0)) >= len(classes):
         raise LilliputError(f"{name!r} has the label {int(labels.max())} and {len(classes)} names")
     images.flags.writeable = False
     return Pictures(tuple(str(n) for n in range(len(images))), labels.astype(np.int64), classes, name, images)
+
+
+def _from_idx(path: Path, name: str) -> Pictures:
+    status = path.stat()
+    return _idx(path, name, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _idx(path: Path, name: str, size: int, changed: int) -> Pictures:
+    """Yann LeCun's format: two bytes of 0, the type (8: uint8), how many axes, each axis as four bytes, the values."""
+    del size, changed  # what tells whether the file is still the same
+    images = _idx_array(path, 3)
+    labels = _idx_array(path.with_name(path.name.removesuffix(_IDX) + "-labels-idx1-ubyte.gz"), 1).astype(np.int64)
+    if len(images) != len(labels) or not len(images):
+        raise LilliputError(f"{name!r} has {len(images)} pictures and {len(labels)} labels")
+    images = np.repeat(images[..., None], 3, axis=3)
+    images.flags.writeable = False
+    classes = tuple(str(n) for n in range(int(labels.max()) + 1))
+    return Pictures(tuple(str(n) for n in range(len(images))), labels, classes, name, images)
+
+
+def _idx_array(path: Path, n_axes: int) -> UInt8[np.ndarray, "..."]:
+    try:
+        with gzip.open(path) as file:
+            kind, axes = file.read(4), np.frombuffer(file.read(4 * n_axes), ">u4").astype(np.int64)
+            n = math.prod(axes.tolist())
+            if kind != bytes((0, 0, 8, n_axes)) or len(axes) != n_axes or n > MAX_VALUES:
+                raise LilliputError(f"{path.name!r} is no idx file of uint8 with {n_axes} axes")
+            data = file.read(n + 1)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise LilliputError(f"{path.name!r} cannot be read: {str(error)[:80]}") from error
+    if len(data) != n:
+        raise LilliputError(f"{path.name!r} holds other than the {n:,} values that it says")
+    return np.frombuffer(data, np.uint8).reshape(axes)
+
+
+def _gray(pixels: Pixels) -> UInt8[np.ndarray, "height width 1"]:
+    """The brightness (ITU-R 601), which is the value itself where red, green and blue are equal."""
+    weighted = pixels.astype(np.uint32) @ np.array([299, 587, 114], np.uint32)
+    return ((weighted + 500) // 1000).astype(np.uint8)[..., None]
 
 
 def _read(path: Path) -> Pixels:

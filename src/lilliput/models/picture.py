@@ -1,10 +1,13 @@
 """What a vision model's input says of the pictures that it takes."""
 
+import dataclasses
+
 from lilliput.errors import LilliputError
 from lilliput.models.images import Picture
 from lilliput.models.model import Model, Port
 
 _AT_ONCE = 64
+_CHANNELS = (1, 3)
 
 
 def picture_of(model: Model) -> Picture:
@@ -13,11 +16,13 @@ def picture_of(model: Model) -> Picture:
     Raises:
         LilliputError: it takes no pictures.
     """
-    port = _port(model)
+    axes = picture_port(model).axes
+    first, last = axes[1] in _CHANNELS, axes[-1] in _CHANNELS
+    gray = (axes[1] if first else axes[-1]) == 1
     if model.picture is not None:
-        return model.picture
-    layout = "channels_last" if port.axes[-1] == 3 and port.axes[1] != 3 else "channels_first"
-    return Picture(layout=layout)
+        return dataclasses.replace(model.picture, order="gray") if gray else model.picture
+    layout = "channels_last" if last and not first else "channels_first"
+    return Picture(order="gray" if gray else "rgb", layout=layout)
 
 
 def size_of(model: Model) -> tuple[int, int]:
@@ -26,7 +31,7 @@ def size_of(model: Model) -> tuple[int, int]:
     Raises:
         LilliputError: neither the input nor the picture says it.
     """
-    picture, axes = picture_of(model), _port(model).axes
+    picture, axes = picture_of(model), picture_port(model).axes
     if picture.size is not None:
         return picture.size, picture.size
     height, width = axes[2:] if picture.layout == "channels_first" else axes[1:3]
@@ -40,7 +45,7 @@ def size_of(model: Model) -> tuple[int, int]:
 
 def batch_of(model: Model) -> int:
     """How many pictures it takes at once."""
-    first = _port(model).axes[0]
+    first = picture_port(model).axes[0]
     if isinstance(first, int) and first > 1:
         raise LilliputError(
             f"the model takes exactly {first} pictures at once; export it with an open first axis, or 1"
@@ -48,10 +53,20 @@ def batch_of(model: Model) -> int:
     return first if isinstance(first, int) else _AT_ONCE
 
 
-def _port(model: Model) -> Port:
-    if len(model.inputs) != 1 or len(model.inputs[0].axes) != 4 or 3 not in model.inputs[0].axes[1:]:
+def picture_port(model: Model) -> Port:
+    """The input that takes pictures: the only one, or of several the only one with height, width and channels.
+
+    Raises:
+        LilliputError: there is none.
+    """
+    found = [
+        port
+        for port in model.inputs
+        if len(port.axes) == 4 and (port.axes[1] in _CHANNELS or port.axes[-1] in _CHANNELS)
+    ]
+    if len(found) != 1:
         shown = "; ".join(f"{port.name} {list(port.axes)}" for port in model.inputs)
         raise LilliputError(
-            f"the model takes {shown}; a model of pictures takes one input of four axes, three channels"
+            f"the model takes {shown}; a model of pictures takes one input of four axes, three channels or one of gray"
         )
-    return model.inputs[0]
+    return found[0]

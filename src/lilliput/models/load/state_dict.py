@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +36,7 @@ class StateDict(Loader):
         return path.suffix.lower() in _SUFFIXES and path.is_file()
 
     def load(self, request: Request) -> Model:
-        """The module with those weights; its ports are those of the function's `inputs`, or one picture."""
-        import torch
-
+        """The module with those weights; its ports are what it says (`_ports`)."""
         path = Path(request.source)
         if not request.module:
             raise LilliputError(
@@ -55,26 +54,50 @@ class StateDict(Loader):
         made.eval()
         for parameter in made.parameters():
             parameter.requires_grad_(False)
-        shape = getattr(made, "input_shape", None)
-        if shape is None:
-            raise LilliputError(
-                f"{request.module} does not say what its module takes; set `module.input_shape = (3, 32, 32)` "
-                "before it returns it"
-            )
-        with torch.inference_mode():
-            found = made(torch.zeros(1, *shape))
-        if not isinstance(found, torch.Tensor):
-            raise LilliputError(f"{request.module}'s module gives {type(found).__name__}; it must give one tensor")
-        outputs = (Port("output", "float32", ("batch", *found.shape[1:])),)
-        inputs = (Port("input", "float32", ("batch", *(int(n) for n in shape))),)
+        inputs, outputs = _ports(made, request.module)
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        provenance = Provenance(request.source, "", sha256, self.NAME, "float32")
         family = request.family or "classification"
+        guessed = f"{path.name} does not say what it answers to; taken for a classifier (--family names another)"
+        guesses = () if request.family else (guessed,)
+        provenance = Provenance(request.source, "", sha256, self.NAME, "float32", guesses)
         return Model(Module(made, str(made)), family, inputs, outputs, provenance=provenance)
 
 
+def _ports(made: "torch.nn.Module", named: str) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """Inputs and outputs: one `input` of the module's `input_shape`, or those of its `inputs`, shapes by name.
+
+    One tensor is called `output`; several are named by the module's `outputs`, in the order in which it gives them.
+
+    Raises:
+        LilliputError: the module does not say what it takes, or gives something else than it says.
+    """
+    import torch
+
+    said: Any = getattr(made, "inputs", None)
+    if said is None and (shape := getattr(made, "input_shape", None)) is not None:
+        said = {"input": shape}
+    if not isinstance(said, Mapping) or not said:
+        raise LilliputError(
+            f"{named} does not say what its module takes; set `module.input_shape = (3, 32, 32)`, or `module.inputs = "
+            '{"image": (1, 28, 28), "noise": (20,)}`, before it returns it'
+        )
+    shapes = {str(name): tuple(int(n) for n in shape) for name, shape in said.items()}
+    names = tuple(map(str, getattr(made, "outputs", ("output",))))
+    with torch.inference_mode():
+        found = made(*(torch.zeros(1, *shape) for shape in shapes.values()))
+    given = found if isinstance(found, tuple) else (found,)
+    if len(given) != len(names) or not all(isinstance(one, torch.Tensor) for one in given):
+        kinds = ", ".join(type(one).__name__ for one in given)
+        raise LilliputError(f"{named}'s module gives {kinds}; it must give a tensor for each of: {', '.join(names)}")
+    return (
+        tuple(Port(name, "float32", ("batch", *shape)) for name, shape in shapes.items()),
+        tuple(Port(name, "float32", ("batch", *one.shape[1:])) for name, one in zip(names, given, strict=True)),
+    )
+
+
 def module_of(text: str) -> "torch.nn.Module":
-    """What the function makes that `python:package.module:function` names: code that the user chose to run.
+    """What the function makes that `python:package.module:function`, or `python:folder/file.py:function`, names: code
+    that the user chose to run.
 
     Raises:
         LilliputError: there is no such function, or it makes no module.
@@ -84,14 +107,25 @@ def module_of(text: str) -> "torch.nn.Module":
     kind, _, rest = text.partition(":")
     package, _, name = rest.partition(":")
     if kind != "python" or not package or not name.isidentifier():
-        raise LilliputError(f"--module is {text[:60]!r}; write python:package.module:function")
+        raise LilliputError(
+            f"--module is {text[:60]!r}; write python:package.module:function, or python:FILE.py:function"
+        )
     try:
-        made: Any = getattr(importlib.import_module(package), name)()
-    except (ImportError, AttributeError, TypeError) as error:
+        made: Any = getattr(_file(package) if package.endswith(".py") else importlib.import_module(package), name)()
+    except (ImportError, AttributeError, TypeError, OSError, SyntaxError) as error:
         raise LilliputError(f"--module {text[:60]!r} cannot be made: {str(error)[:120]}") from error
     if not isinstance(made, torch.nn.Module):
         raise LilliputError(f"--module {text[:60]!r} makes {type(made).__name__}; it must make a torch module")
     return made
+
+
+def _file(path: str) -> Any:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no file of Python")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _read(path: Path) -> dict[str, "torch.Tensor"]:

@@ -11,7 +11,7 @@ from lilliput.errors import LilliputError
 from lilliput.models import data
 from lilliput.models.images import Part, Pictures, read_pictures, spread
 from lilliput.models.model import Family, Model
-from lilliput.models.picture import batch_of, picture_of, size_of
+from lilliput.models.picture import batch_of, picture_of, picture_port, size_of
 from lilliput.models.session import Session
 from lilliput.models.task.task import Answers, Task
 from lilliput.parameter import check_fields, check_integer
@@ -89,7 +89,7 @@ def choices(
     found: list[np.ndarray] = []
     done = 0
     for batch in pictures.inputs(picture, size, batch_of(model)):
-        output = session.answer({model.inputs[0].name: batch})[model.outputs[0].name]
+        output = session.answer({picture_port(model).name: batch})[model.outputs[0].name]
         scores = output.reshape(len(batch), -1)
         if scores.shape[1] != len(pictures.classes):
             raise LilliputError(

@@ -11,7 +11,7 @@ from lilliput.errors import LilliputError, closest
 from lilliput.models import data
 from lilliput.models.detection import DECODERS, Boxes, Scenes, average_precision, read_scenes, suppressed
 from lilliput.models.model import Family, Model
-from lilliput.models.picture import batch_of, picture_of, size_of
+from lilliput.models.picture import batch_of, picture_of, picture_port, size_of
 from lilliput.models.session import Session
 from lilliput.models.task.task import Answers, Task
 from lilliput.parameter import check_fields, check_integer, check_ratio
@@ -36,6 +36,7 @@ class Detection(Task):
     SCORE: ClassVar[str] = "average precision"
     BETTER: ClassVar[str] = "higher"
     FAMILY: ClassVar[Family] = "detection"
+    DRAWN: ClassVar[bool] = True
 
     images: str
     decoder: str
@@ -100,7 +101,7 @@ def detected(
     """The boxes that the model finds in each picture."""
     found: list[Boxes] = []
     for batch in scenes.pictures.inputs(picture_of(model), size_of(model), batch_of(model)):
-        output = session.answer({model.inputs[0].name: batch})[model.outputs[0].name]
+        output = session.answer({picture_port(model).name: batch})[model.outputs[0].name]
         found += [suppressed(DECODERS[decoder](one), least, overlap) for one in output]
         if progress is not None:
             progress(len(found), len(scenes.boxes))

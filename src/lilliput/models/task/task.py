@@ -8,8 +8,11 @@ from typing import ClassVar, final
 import numpy as np
 from jaxtyping import Float64
 
+from lilliput.errors import LilliputError
+from lilliput.models.images import Part, Pictures
 from lilliput.models.model import Family, Model
 from lilliput.models.session import Session
+from lilliput.parameter import check_integer
 
 
 @final
@@ -36,6 +39,7 @@ class Task(ABC):
         SCORE: what people call the number that `score` gives.
         BETTER: whether a higher or a lower score is better (a higher *value* always is).
         FAMILY: whose task it is.
+        DRAWN: whether values are the metric and its draws under shared weights, instead of one an item.
     """
 
     NAME: ClassVar[str]
@@ -43,6 +47,7 @@ class Task(ABC):
     SCORE: ClassVar[str]
     BETTER: ClassVar[str]
     FAMILY: ClassVar[Family]
+    DRAWN: ClassVar[bool] = False
 
     @abstractmethod
     def ask(self, model: Model, session: Session, progress: Callable[[int, int], None] | None = None) -> Answers:
@@ -77,3 +82,29 @@ class Task(ABC):
     @abstractmethod
     def data_digest(self) -> str:
         """sha256 of the files that the items come from: part of what is asked."""
+
+
+def check_part(task: Task, part: Part, n: int | None) -> None:
+    """Check that pictures of that part, and so many of them, may judge.
+
+    Raises:
+        LilliputError: they may not.
+    """
+    if part == "calibration":
+        raise LilliputError(f"{task.NAME}: part 'calibration' calibrates; judge on 'held_out' or 'whole'")
+    if n is not None:
+        check_integer(task, "n", n, 2, 1 << 30)
+
+
+def check_pictures(task: Task, pictures: Pictures, size: tuple[int, int]) -> None:
+    """Check that the model takes the pictures as they are: what is resized is explained by other numbers.
+
+    Raises:
+        LilliputError: it does not.
+    """
+    there = pictures.pixels(0).shape[:2]
+    if there != size:
+        raise LilliputError(
+            f"{task.NAME}: the pictures of {pictures.source!r} are {there[0]} x {there[1]} and the model takes "
+            f"{size[0]} x {size[1]}; they must be the same"
+        )
