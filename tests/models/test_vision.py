@@ -88,7 +88,8 @@ def test_a_pattern_that_does_not_divide_a_layer_is_refused(model):
         ("quantize(weight_bits=4)", "for language models"),
         ("quantize(scheme='weights')", "for language models"),
         ("quantize() | quantize()", "quantized already"),
-        ("quantize() | prune_weights(sparsity=0.5)", "prune before quantize"),
+        ("quantize() | prune_units(ratio=0.5)", "prune_units before quantize"),
+        ("quantize() | finetune(steps=1, source='x')", r"write finetune\(...\) \| quantize"),
         ("quantize(scheme='static')", "need pictures"),
         ("prune_weights(sparsity=0.5, importance='wanda', source='c4')", "for language models"),
     ],
@@ -153,6 +154,9 @@ def test_a_graph_that_is_none_is_one_line(tmp_path):
         load_model(str(tmp_path / "model.onnx"))
 
 
+PRUNED = "prune_weights(sparsity=0.5)"
+
+
 def test_compare_judges_a_model_on_a_task(made, tmp_path):
     task = f"classification(images={str(made[1])!r})"
     command = [
@@ -165,11 +169,19 @@ def test_compare_judges_a_model_on_a_task(made, tmp_path):
         "-r",
         "quantize()",
         "-r",
-        "half()",
+        PRUNED,
     ]
     result = CliRunner().invoke(cli, [*command, "-o", str(tmp_path / "out"), "--json"], catch_exceptions=False)
     found = json.loads(result.stdout)
-    assert [row["recipe"] for row in found["rows"]] == ["", "quantize()", "half()"]
+    assert [row["recipe"] for row in found["rows"]] == ["", "quantize()", PRUNED]
+    pruned = found["rows"][-1]
+    figures = dict(pruned["figures"])
+    assert figures["pruned_still_zero"] == 1.0
+    assert figures["zipped_bytes"] < dict(found["rows"][0]["figures"])["zipped_bytes"]
+    assert 0 <= figures["flips"] <= 1 - pruned["mean_return"] + 0.01
+    assert any("pruned, and the file is not smaller" in line for line in found["remarks"])
+    assert all(row["latency"]["p50"] > 0 and row["latency"]["ratio"] > 0 for row in found["rows"])
+    assert all(row["peak_memory_bytes"] > 1e7 and row["memory_bytes"] is not None for row in found["rows"])
     assert "taken for a classifier" in found["guesses"][0]
     again = CliRunner().invoke(cli, [*command, "-o", str(tmp_path / "out"), "--json"], catch_exceptions=False)
     assert json.loads(again.stdout)["rows"] == found["rows"]

@@ -7,6 +7,7 @@ Its noun is `Model` (a torch module or an ONNX graph with named ports); its verb
     storage.py           how one weight is stored, to the byte: codes, scales, outliers, masks
     model.py             Model, Port, Provenance, the digest, the counted bytes
     session.py           a model that answers: arrays in by port, arrays out by port
+    linear.py            the weights that are pruned and quantized, and which of them mean zero
     library.py, data.py  the libraries, imported where they are needed; where texts and pictures lie
     file.py              a model as loaded in one file
     experiment.py        one cell of a study: build, ask, chance

@@ -3,10 +3,12 @@
 Items are numbers of a task's own items, so that two models are paired where task and numbers are the same.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -91,6 +93,32 @@ def chance(model: Model, task: Task, items: Sequence[int]) -> Float64[np.ndarray
     """The value that an answer by chance has of each item."""
     n_tokens = 0 if model.tokenizer is None else model.tokenizer.n_tokens
     return _picked(task.floor(n_tokens).values, items, task)
+
+
+def identity(model: Model, format: str, folder: Path) -> Path:
+    """The folder of an artifact that takes what the model takes and gives it back: what its runtime alone weighs.
+
+    Raises:
+        LilliputError: the format holds no such thing.
+    """
+    from onnx import TensorProto, helper
+
+    if format != "onnx":
+        raise LilliputError(f"{format}: there is no model without weights in this format")
+    kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "int32": TensorProto.INT32}
+    infos: dict[str, list[Any]] = {"inputs": [], "outputs": []}
+    nodes, ports = [], []
+    for port in model.inputs:
+        same = dataclasses.replace(port, name=f"{port.name}.same")
+        for listed, one in (("inputs", port), ("outputs", same)):
+            kind = kinds.get(one.dtype, TensorProto.FLOAT)
+            infos[listed].append(helper.make_tensor_value_info(one.name, kind, list(one.axes)))
+        nodes.append(helper.make_node("Identity", [port.name], [same.name]))
+        ports.append(same)
+    graph = helper.make_graph(nodes, "identity", infos["inputs"], infos["outputs"])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    export(Model(Graph(proto), model.family, model.inputs, tuple(ports), model.tokenizer), format, folder)
+    return folder
 
 
 def item_s(model: Model, task: Task) -> float:

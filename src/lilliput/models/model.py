@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, assert_never, final
 
 import numpy as np
+from jaxtyping import Bool
 
 from lilliput.errors import LilliputError
 from lilliput.models.images import Picture
@@ -100,7 +101,7 @@ class Model:
         tokenizer: of a language model.
         picture: how a model of pictures sees them; None: scaled to [0, 1], in the layout of its input.
         stored: by name, how the weights are stored that are not plain arrays; the network holds what they stand for.
-        pruned: names of the weights that a step pruned: whose zeros later steps keep.
+        pruned: by name, where a step set a weight to zero, which later steps keep so.
         provenance: where it came from.
     """
 
@@ -111,7 +112,7 @@ class Model:
     tokenizer: Tokenizer | None = None
     picture: Picture | None = None
     stored: Mapping[str, Quantized] = field(default_factory=lambda: MappingProxyType({}))
-    pruned: frozenset[str] = frozenset()
+    pruned: Mapping[str, Bool[np.ndarray, "..."]] = field(default_factory=lambda: MappingProxyType({}))
     provenance: Provenance = field(default_factory=Provenance)
 
     @property
@@ -135,7 +136,11 @@ class Model:
     @property
     def model_bytes(self) -> int:
         """Bytes of every constant that an answer reads: packed codes, scales, outliers; zeros as a bit mask."""
-        return sum(stored_bytes(array, self.stored.get(name)) for name, array in weights(self))
+        zeros = _zero_codes(self.network)
+        return sum(
+            stored_bytes(array, self.stored.get(name), kept=_n_kept(array, zeros.get(name)))
+            for name, array in weights(self)
+        )
 
     @property
     def n_parameters(self) -> int:
@@ -145,7 +150,8 @@ class Model:
     @property
     def n_nonzero_parameters(self) -> int:
         """Those that are not zero."""
-        return sum(int(np.count_nonzero(array)) for _, array in weights(self))
+        zeros = _zero_codes(self.network)
+        return sum(_n_kept(array, zeros.get(name)) for name, array in weights(self))
 
 
 def weights(model: Model) -> Iterator[tuple[str, np.ndarray]]:
@@ -166,6 +172,30 @@ def weights(model: Model) -> Iterator[tuple[str, np.ndarray]]:
                 yield tensor.name, numpy_helper.to_array(tensor)
         case _:
             assert_never(model.network)
+
+
+def _n_kept(array: np.ndarray, zero: np.ndarray | None) -> int:
+    """How many numbers are not zero, or not the code that means it."""
+    return int(np.count_nonzero(array if zero is None else array != zero))
+
+
+def _zero_codes(network: Network) -> dict[str, np.ndarray]:
+    """By the name of a weight that is unsigned codes, the code that means zero."""
+    match network:
+        case Module():
+            return {}
+        case Graph(proto=proto):
+            from onnx import numpy_helper
+
+            stored = {tensor.name: tensor for tensor in proto.graph.initializer}
+            return {
+                node.input[1]: numpy_helper.to_array(stored[node.input[3]])
+                for node in proto.graph.node
+                if node.op_type in ("ConvInteger", "MatMulInteger") and len(node.input) > 3 and node.input[3] in stored
+                if len(stored[node.input[3]].dims) == 0
+            }
+        case _:
+            assert_never(network)
 
 
 def to_numpy(tensor: "torch.Tensor") -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Integer, Num, UInt8
+from jaxtyping import Bool, Float, Float16, Float32, Integer, Num, UInt8
 
 
 @final
@@ -58,6 +58,20 @@ class Outliers:
 
 @final
 @dataclass(frozen=True, eq=False)
+class Adapter:
+    """What is added to a matrix of codes: `up @ down`, of low rank."""
+
+    down: Float16[np.ndarray, "rank columns"]
+    up: Float16[np.ndarray, "rows rank"]
+
+    @property
+    def nbytes(self) -> int:
+        """Both matrices as they are."""
+        return self.down.nbytes + self.up.nbytes
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Quantized:
     """A matrix of codes: `weight = (code - zero_point) * scale` of the code's row and group of columns.
 
@@ -70,6 +84,7 @@ class Quantized:
         order: the group of each column where that is not `column // group_size`.
         outliers: weights that are not codes; their codes do not count.
         kept: where it is False, a weight was pruned: it is zero, whatever its code; None: none was.
+        adapter: what is added to weights that were not pruned.
     """
 
     codes: Integer[np.ndarray, "rows columns"]
@@ -80,6 +95,7 @@ class Quantized:
     order: Integer[np.ndarray, " columns"] | None = None
     outliers: Outliers | None = None
     kept: Bool[np.ndarray, "rows columns"] | None = None
+    adapter: Adapter | None = None
 
     @property
     def groups(self) -> Integer[np.ndarray, " columns"]:
@@ -100,6 +116,8 @@ class Quantized:
         if self.outliers is not None:
             row = np.repeat(np.arange(len(weight)), np.diff(self.outliers.starts))
             weight[row, self.outliers.columns] = self.outliers.values.astype(np.float32)
+        if self.adapter is not None:
+            weight = weight + self.adapter.up.astype(np.float32) @ self.adapter.down.astype(np.float32)
         return weight if self.kept is None else np.where(self.kept, weight, np.float32(0))
 
     @property
@@ -115,23 +133,23 @@ def _values(part: np.ndarray | Statistics) -> np.ndarray:
     return part.values if isinstance(part, Statistics) else part.astype(np.float32)
 
 
-def stored_bytes(weight: Num[np.ndarray, "..."], storage: Quantized | None) -> int:
-    """Bytes of a weight in the smaller of two layouts: every value, or a bit a value and the values that are not zero.
+def stored_bytes(weight: Num[np.ndarray, "..."], storage: Quantized | None, *, kept: int | None = None) -> int:
+    """Bytes of a weight in the smaller of two layouts: every value, or a bit a value and the `kept` (those not zero).
 
     A 2:4 pattern with two index bits for each value that is kept takes as much as the bit mask does.
     """
-    n, kept = weight.size, int(np.count_nonzero(weight))
+    n, kept = weight.size, int(np.count_nonzero(weight)) if kept is None else kept
     if storage is None:
         return min(weight.nbytes, math.ceil(n / 8) + kept * weight.dtype.itemsize)
     inside = 0 if storage.outliers is None else len(storage.outliers.values)
     values = math.ceil(n / 8) + math.ceil(max(kept - inside, 0) * storage.bits / 8)
     if storage.zeros_are_codes:
         values = min(values, math.ceil(n * storage.bits / 8))
-    parts = (storage.scale, storage.zero_point, storage.order, storage.outliers)
+    parts = (storage.scale, storage.zero_point, storage.order, storage.outliers, storage.adapter)
     return values + sum(_nbytes(part, storage) for part in parts if part is not None)
 
 
-def _nbytes(part: np.ndarray | Statistics | Outliers, storage: Quantized) -> int:
+def _nbytes(part: np.ndarray | Statistics | Outliers | Adapter, storage: Quantized) -> int:
     if isinstance(part, np.ndarray) and part is storage.zero_point:
         return math.ceil(part.size * storage.bits / 8)  # zero points are codes, packed as they are
     return part.nbytes

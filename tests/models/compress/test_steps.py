@@ -16,6 +16,7 @@ from lilliput.models.compress.arithmetic.pruning import follows  # noqa: E402
 from lilliput.models.compress.matrices import matrices  # noqa: E402
 from lilliput.models.compress.source import calibration_windows  # noqa: E402
 from lilliput.models.compress.walk import linear_weights, walk  # noqa: E402
+from lilliput.models.linear import groups_of_four, still_zero  # noqa: E402
 from lilliput.models.load import load_model  # noqa: E402
 from lilliput.models.model import module_of, weights  # noqa: E402
 
@@ -174,13 +175,37 @@ def test_a_recipe_that_means_nothing_is_refused_before_anything_is_loaded(text, 
         parse(text)
 
 
-def test_what_is_there_already_is_not_done_again(model):
+def test_what_is_there_already_is_not_done_again(model, text):
     with pytest.raises(NotApplicable, match=r"a sparsity of 0\.5 is there already"):
         compress(model, "prune_weights(sparsity=0.5) | prune_weights(sparsity=0.5)")
     with pytest.raises(LilliputError, match="quantized already"):
         compress(model, "quantize(weight_bits=4) | quantize(weight_bits=3)")
     with pytest.raises(LilliputError, match="prune before quantize"):
-        compress(model, "quantize(weight_bits=4) | prune_weights(sparsity=0.5)")
+        compress(
+            model, recipe("quantize(weight_bits=4) | prune_weights(sparsity=0.5, importance='sparsegpt', {text})", text)
+        )
+
+
+def test_codes_that_are_pruned_are_zero_and_take_no_bits(model):
+    rounded = compress(model, "quantize(weight_bits=4, group_size=16)")
+    both = compress(rounded, "prune_weights(sparsity=0.5)")
+    assert both.model_bytes < rounded.model_bytes
+    for name, weight in matrices(both, "test").items():
+        assert (weight == 0).mean() >= 0.5
+        np.testing.assert_array_equal(weight, both.stored[name].dense)
+    n, still = still_zero(both) or (0, 0)
+    assert n == still > 0
+
+
+def distance(network, model, text):
+    """How far the network's next tokens are from the model's, on text that trained nothing."""
+    unseen = calibration_windows(model, Context(model, draw=7), str(text), 8, 32)
+    with torch.inference_mode():
+        wanted, found = (
+            torch.log_softmax(one.network.module(input_ids=torch.from_numpy(unseen)).logits, -1)
+            for one in (model, network)
+        )
+    return torch.nn.functional.kl_div(found, wanted, log_target=True, reduction="sum").item()
 
 
 def test_lora_brings_a_pruned_model_nearer_to_the_uncompressed_one_and_keeps_its_zeros(model, text):
@@ -188,21 +213,35 @@ def test_lora_brings_a_pruned_model_nearer_to_the_uncompressed_one_and_keeps_its
     context = Context(model, draw=1)
     lora = recipe("lora(rank=4, steps=30, learning_rate=0.01, {text})", text)
     adapted = compress(pruned, lora, context)
-    unseen = calibration_windows(model, Context(model, draw=7), str(text), 8, 32)
-
-    def distance(network):
-        with torch.inference_mode():
-            wanted, found = (
-                torch.log_softmax(one.network.module(input_ids=torch.from_numpy(unseen)).logits, -1)
-                for one in (model, network)
-            )
-        return torch.nn.functional.kl_div(found, wanted, log_target=True, reduction="sum").item()
-
-    assert distance(adapted) < 0.9 * distance(pruned)
+    assert distance(adapted, model, text) < 0.9 * distance(pruned, model, text)
     before, after = matrices(pruned, "test"), matrices(adapted, "test")
     assert all(not after[name][before[name] == 0].any() for name in before)
     assert not any(np.array_equal(before[name], after[name]) for name in before)
     assert {name for name, _ in weights(adapted)} == {name for name, _ in weights(model)}
     assert compress(pruned, lora, context).digest == adapted.digest
-    with pytest.raises(LilliputError, match=r"write lora\(...\) \| quantize"):
-        compress(model, "quantize(weight_bits=4) | lora(steps=1)")
+
+
+@pytest.mark.parametrize("method", ["gptq", "spqr"])
+def test_training_and_rounding_keep_what_was_pruned(model, text, method):
+    pruned = 'prune_weights(sparsity=0.5, pattern="2:4")'
+    after = f'finetune(steps=3, {{text}}) | quantize(weight_bits=3, method="{method}", {{text}})'
+    both = compress(model, recipe(f"{pruned} | {after}", text))
+    n, still = still_zero(both) or (0, 0)
+    assert n == still > 0
+    assert len(set(groups_of_four(both))) == 1
+
+
+def test_adapters_stand_beside_codes_and_bring_them_nearer(model, text):
+    lora = recipe("lora(rank=4, steps=30, learning_rate=0.01, {text})", text)
+    rounded = compress(model, "quantize(weight_bits=3)")
+    adapted = compress(model, f"quantize(weight_bits=3) | {lora}", Context(model, draw=1))
+    before, after = matrices(rounded, "test"), matrices(adapted, "test")
+    for name, one in adapted.stored.items():
+        np.testing.assert_array_equal(one.codes, rounded.stored[name].codes)
+        difference = after[name] - before[name]
+        assert np.linalg.matrix_rank(difference, tol=1e-4) == 4
+    inside = sum(4 * sum(one.codes.shape) * 2 for one in adapted.stored.values())
+    assert adapted.model_bytes == rounded.model_bytes + inside
+    assert distance(adapted, model, text) < 0.9 * distance(rounded, model, text)
+    with pytest.raises(LilliputError, match="adapt once"):
+        compress(adapted, "lora(steps=1)")

@@ -6,22 +6,23 @@ Hu et al. 2021, arXiv 2106.09685: W + B A, with A random and B zero at first.
 import copy
 import dataclasses
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.models.compress.context import Context
+from lilliput.models.compress.imitation import imitate
 from lilliput.models.compress.source import MAX_SAMPLES, MAX_TOKENS, calibration_windows
 from lilliput.models.compress.step import Step
 from lilliput.models.compress.walk import linear_weights
 from lilliput.models.model import Model, Module, module_of
+from lilliput.models.storage import Adapter
 from lilliput.parameter import check_fields, check_integer
 
 if TYPE_CHECKING:
     import torch
-
-_BATCH_TOKENS = 2048
 
 
 @final
@@ -29,7 +30,7 @@ _BATCH_TOKENS = 2048
 class Lora(Step):
     """Adds to each weight what a low-rank adapter has learned of the text, imitating the uncompressed model.
 
-    What was pruned stays zero. A weight that is codes cannot take it up: adapt before `quantize`.
+    What was pruned stays zero. A weight that is codes keeps them, and its adapter stands beside it in float16.
 
     Attributes:
         rank: of an adapter.
@@ -41,7 +42,7 @@ class Lora(Step):
     """
 
     NAME: ClassVar[str] = "lora"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     rank: int = 8
     steps: int = 150
@@ -68,39 +69,30 @@ class Lora(Step):
         """The model with what the adapters learned in its weights."""
         import torch
 
-        if model.stored:
-            raise LilliputError(f"lora: {next(iter(model.stored))} is quantized; write lora(...) | quantize(...)")
+        if any(one.adapter is not None for one in model.stored.values()):
+            raise LilliputError("lora: the codes have adapters already; adapt once")
         windows = calibration_windows(model, context, self.source, self.samples, self.tokens)
-        teacher = module_of(context.teacher, self.NAME)
         module = copy.deepcopy(module_of(model, self.NAME)).float()
-        rng = context.rng("lora")
-        adapters = _attached(module, model, self.rank, rng)
+        adapters = _attached(module, model, self.rank, context.rng("lora adapters"))
         parameters = [tensor for adapter in adapters.values() for tensor in adapter]
-        optimizer = torch.optim.Adam(parameters, lr=self.learning_rate)
-        rows = max(_BATCH_TOKENS // self.tokens, 1)
-        for step in range(self.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate * (1 - step / self.steps)
-            picked = rng.choice(len(windows), min(rows, len(windows)), replace=False)
-            ids = torch.from_numpy(windows[picked])
-            with torch.no_grad():
-                wanted = torch.log_softmax(teacher(input_ids=ids, use_cache=False).logits.float(), -1)
-            found = torch.log_softmax(module(input_ids=ids, use_cache=False).logits, -1)
-            loss = torch.nn.functional.kl_div(found, wanted, log_target=True, reduction="batchmean") / self.tokens
-            if not torch.isfinite(loss):
-                raise LilliputError("lora: the loss is not finite; lower learning_rate")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            context.done("training adapters", step + 1, self.steps)
+        imitate(module, parameters, windows, context, self.NAME, self.steps, self.learning_rate)
         merged = copy.deepcopy(module_of(model, self.NAME))
+        stored = dict(model.stored)
         with torch.no_grad():
             for name, part in linear_weights(merged).items():
                 down, up = adapters[name]
+                if name in stored:
+                    halves = (tensor.detach().numpy().astype(np.float16) for tensor in (down, up))
+                    stored[name] = dataclasses.replace(stored[name], adapter=Adapter(*halves))
+                    part.weight.copy_(torch.from_numpy(stored[name].dense))
+                    continue
                 new = part.weight.float() + up @ down
-                part.weight.copy_(torch.where(part.weight == 0, 0.0, new) if name in model.pruned else new)
+                if name in model.pruned:
+                    new = torch.where(torch.from_numpy(model.pruned[name]), 0.0, new)
+                part.weight.copy_(new)
         assert isinstance(model.network, Module)
-        return dataclasses.replace(model, network=dataclasses.replace(model.network, module=merged))
+        network = dataclasses.replace(model.network, module=merged)
+        return dataclasses.replace(model, network=network, stored=MappingProxyType(stored))
 
 
 def _attached(
@@ -125,7 +117,7 @@ def _attached(
         down = torch.from_numpy((rng.standard_normal((rank, inputs)) / inputs**0.5).astype(np.float32))
         down.requires_grad_(True)
         up = torch.zeros(outputs, rank, requires_grad=True)
-        kept = (part.weight != 0).float() if name in model.pruned else None
+        kept = torch.from_numpy(~model.pruned[name]).float() if name in model.pruned else None
         parametrize.register_parametrization(part, "weight", Adapted(down, up, kept), unsafe=True)
         found[name] = (down, up)
     return found

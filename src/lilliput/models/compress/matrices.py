@@ -55,11 +55,12 @@ def changed(
     """
     module = copy.deepcopy(module_of(model, step))
     stored: dict[str, Quantized] = dict(model.stored)
-    names: list[str] = []
+    masks: dict[str, np.ndarray] = dict(model.pruned)
 
     def settled(name: str, weight: np.ndarray, hessian: np.ndarray | None) -> np.ndarray:
         new, storage = change(name, weight, hessian)
-        names.append(name)
+        if pruned:
+            masks[name] = new == 0
         if storage is None:
             stored.pop(name, None)
         else:
@@ -75,7 +76,7 @@ def changed(
         model,
         network=dataclasses.replace(model.network, module=module),
         stored=MappingProxyType(stored),
-        pruned=model.pruned | frozenset(names) if pruned else model.pruned,
+        pruned=MappingProxyType(masks),
     )
 
 
@@ -87,6 +88,6 @@ def _each(module: "torch.nn.Module", change: Callable[[str, np.ndarray, None], n
             part.weight.copy_(torch.from_numpy(change(name, part.weight.detach().float().cpu().numpy(), None)))
 
 
-def kept_of(model: Model, name: str, weight: np.ndarray) -> np.ndarray | None:
+def kept_of(model: Model, name: str) -> np.ndarray | None:
     """Which weights an earlier step kept; None where none was pruned."""
-    return weight != 0 if name in model.pruned else None
+    return ~model.pruned[name] if name in model.pruned else None

@@ -6,22 +6,22 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models.compress.arithmetic import pruning
+from lilliput.models.compress.context import Context
+from lilliput.models.compress.feeds import calibration
 from lilliput.models.graph import as_graph, graph_of
-from lilliput.models.images import read_pictures, spread
+from lilliput.models.linear import QUANTIZED, as_stored, in_graph
 from lilliput.models.model import Graph, Model
-from lilliput.models.picture import batch_of, picture_of, size_of
+from lilliput.models.picture import batch_of
 
 if TYPE_CHECKING:
     import onnx
-
-_LINEAR = ("Conv", "Gemm", "MatMul")
-_QUANTIZED = ("DequantizeLinear", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul")
 
 
 def dynamic(model: Model) -> Model:
@@ -39,7 +39,7 @@ def dynamic(model: Model) -> Model:
         return _read(model, target)
 
 
-def static(model: Model, source: str, observations: int) -> Model:
+def static(model: Model, source: str, observations: int, context: Context) -> Model:
     """The model with 8-bit weights (one scale an output) and inputs, whose ranges are those of calibration pictures.
 
     Weights use seven of the eight bits, so that pairs of products fit 16 bits on every processor.
@@ -49,10 +49,7 @@ def static(model: Model, source: str, observations: int) -> Model:
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    pictures = spread(read_pictures(source, "calibration"), observations)
-    feeds = iter(
-        [{model.inputs[0].name: batch} for batch in pictures.inputs(picture_of(model), size_of(model), batch_of(model))]
-    )
+    feeds = calibration(model, source, observations, context).batches(batch_of(model))
 
     class Reader:
         def get_next(self) -> dict[str, np.ndarray] | None:
@@ -103,42 +100,25 @@ def prune(model: Model, sparsity: float, pattern: pruning.Pattern | None) -> Mod
     from onnx import numpy_helper
 
     proto = graph_of(model)
-    if any(node.op_type in _QUANTIZED for node in proto.graph.node):
-        raise LilliputError("prune_weights: the graph is quantized; prune before quantize")
-    weights = linear_weights(proto)
-    if not weights:
+    found = list(in_graph(proto))
+    if not found:
         raise NotApplicable("prune_weights: the graph has no linear layer")
+    stored = {tensor.name: tensor for tensor in proto.graph.initializer}
+    masks = dict(model.pruned)
     changed = False
-    for tensor in proto.graph.initializer:
-        if tensor.name not in weights:
-            continue
-        array = numpy_helper.to_array(tensor)
-        # Rows are outputs: a Gemm or MatMul may hold them as columns.
-        flipped = weights[tensor.name]
-        rows = (array.T if flipped else array).reshape(array.shape[-1] if flipped else len(array), -1)
+    for weight in found:
+        rows = weight.rows
         if pattern is not None and rows.shape[1] % pattern[1]:
-            raise LilliputError(f"prune_weights: {tensor.name} has {rows.shape[1]} inputs, no whole number of groups")
+            raise LilliputError(f"prune_weights: {weight.name} has {rows.shape[1]} inputs, no whole number of groups")
         kept = pruning.magnitude(rows.astype(np.float32), sparsity, pattern)
-        new = np.where(kept, rows, rows.dtype.type(0))
-        changed = changed or not np.array_equal(new, rows)
-        new = new.T.reshape(array.shape) if flipped else new.reshape(array.shape)
-        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(new), tensor.name))
+        kept = as_stored(kept, weight.array.shape, weight.columns)
+        new = np.where(kept, weight.array, weight.zero.astype(weight.array.dtype))
+        changed = changed or not np.array_equal(new, weight.array)
+        masks[weight.name] = ~kept
+        stored[weight.name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(new), weight.name))
     if not changed:
         raise NotApplicable(f"prune_weights: a sparsity of {sparsity:g} is there already; nothing to set to zero")
-    return dataclasses.replace(_with(model, proto), pruned=model.pruned | frozenset(weights))
-
-
-def linear_weights(proto: "onnx.ModelProto") -> dict[str, bool]:
-    """The names of the weights of linear layers, and whether outputs are their columns."""
-    stored = {tensor.name: tensor for tensor in proto.graph.initializer}
-    found: dict[str, bool] = {}
-    for node in proto.graph.node:
-        if node.op_type in _LINEAR and len(node.input) > 1 and node.input[1] in stored:
-            if len(stored[node.input[1]].dims) < 2:
-                continue
-            transposed = any(part.name == "transB" and part.i for part in node.attribute)
-            found[node.input[1]] = node.op_type == "MatMul" or (node.op_type == "Gemm" and not transposed)
-    return found
+    return dataclasses.replace(_with(model, proto), pruned=MappingProxyType(masks))
 
 
 @contextlib.contextmanager
@@ -148,9 +128,9 @@ def _files(model: Model) -> Iterator[tuple[str, str]]:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     proto = graph_of(model)
-    if any(node.op_type in _QUANTIZED for node in proto.graph.node):
+    if any(node.op_type in QUANTIZED for node in proto.graph.node):
         raise LilliputError("quantize: the graph is quantized already; quantize once")
-    if not linear_weights(proto):
+    if not list(in_graph(proto)):
         raise NotApplicable("quantize: the graph has no linear layer whose weights could be quantized")
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, prepared, target = (str(Path(folder) / name) for name in ("a.onnx", "b.onnx", "c.onnx"))

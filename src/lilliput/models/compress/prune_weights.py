@@ -1,5 +1,6 @@
 """Unstructured and patterned pruning of a transformer's blocks: single weights become zero; shapes stay."""
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal, assert_never, final
@@ -10,7 +11,7 @@ from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models.compress import onnx_graph
 from lilliput.models.compress.arithmetic import pruning
 from lilliput.models.compress.context import Context
-from lilliput.models.compress.matrices import Result, changed, matrices
+from lilliput.models.compress.matrices import Result, changed, kept_of, matrices
 from lilliput.models.compress.source import MAX_SAMPLES, MAX_TOKENS
 from lilliput.models.compress.step import Step
 from lilliput.models.model import Model
@@ -86,8 +87,13 @@ class PruneWeights(Step):
                     "use 'magnitude'"
                 )
             return onnx_graph.prune(model, self.sparsity, self.numbers)
-        if model.stored:
-            raise LilliputError(f"prune_weights: {next(iter(model.stored))} is quantized; prune before quantize")
+        if model.stored and (
+            self.importance == "sparsegpt" or any(one.outliers is not None for one in model.stored.values())
+        ):
+            raise LilliputError(
+                f"prune_weights: {next(iter(model.stored))} is quantized; prune before quantize ('magnitude' and "
+                "'wanda' can set codes of nearest and GPTQ to zero)"
+            )
         pattern = self.numbers
         for name, weight in matrices(model, self.NAME).items():
             if pattern is not None and weight.shape[1] % pattern[1]:
@@ -99,14 +105,13 @@ class PruneWeights(Step):
                 f"prune_weights: a sparsity of {self.sparsity:g} is there already; nothing to set to zero"
             )
 
-        def change(_: str, weight: np.ndarray, hessian: np.ndarray | None) -> Result:
+        def change(name: str, weight: np.ndarray, hessian: np.ndarray | None) -> Result:
             match self.importance:
                 case "magnitude":
-                    return np.where(pruning.magnitude(weight, self.sparsity, pattern), weight, np.float32(0)), None
+                    return _masked(model, name, weight, pruning.magnitude(weight, self.sparsity, pattern))
                 case "wanda":
                     assert hessian is not None
-                    kept = pruning.wanda(weight, hessian, self.sparsity, pattern)
-                    return np.where(kept, weight, np.float32(0)), None
+                    return _masked(model, name, weight, pruning.wanda(weight, hessian, self.sparsity, pattern))
                 case "sparsegpt":
                     assert hessian is not None
                     return pruning.sparsegpt(weight, hessian, self.sparsity, pattern), None
@@ -134,3 +139,11 @@ class PruneWeights(Step):
             if np.count_nonzero(~kept) < int(self.sparsity * weight.size + 1e-9):
                 return False
         return True
+
+
+def _masked(model: Model, name: str, weight: np.ndarray, kept: np.ndarray) -> Result:
+    """The weight with zeros, codes or not."""
+    storage = model.stored.get(name)
+    before = kept_of(model, name)
+    kept = kept if before is None else kept & before
+    return np.where(kept, weight, np.float32(0)), None if storage is None else dataclasses.replace(storage, kept=kept)

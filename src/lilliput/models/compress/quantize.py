@@ -96,7 +96,7 @@ class Quantize(Step):
     def apply(self, model: Model, context: Context) -> Model:
         """The model with codes for weights."""
         if model.family != "language":
-            return self._graph(model)
+            return self._graph(model, context)
         if self.scheme in ("dynamic", "static"):
             raise LilliputError(
                 f"quantize: a language model has scheme 'weights'; {self.scheme!r} is for other families"
@@ -105,7 +105,7 @@ class Quantize(Step):
             raise LilliputError(f"quantize: {next(iter(model.stored))} is quantized already; quantize once")
 
         def change(name: str, weight: np.ndarray, hessian: np.ndarray | None) -> Result:
-            kept = kept_of(model, name, weight)
+            kept = kept_of(model, name)
             group = self.group_size
             match self.method:
                 case "nearest":
@@ -136,14 +136,14 @@ class Quantize(Step):
             context.tell(_counted(small))
         return small
 
-    def _graph(self, model: Model) -> Model:
+    def _graph(self, model: Model, context: Context) -> Model:
         if self.scheme == "weights" or self.method != "nearest" or self.weight_bits != 8:
             raise LilliputError(
                 f"quantize: a model of {model.family} has scheme 'dynamic' or 'static' of 8 bits; weights alone, fewer "
                 "bits, GPTQ and SpQR are for language models"
             )
         if self.source is not None:
-            return onnx_graph.static(model, self.source, self.observations)
+            return onnx_graph.static(model, self.source, self.observations, context)
         return onnx_graph.dynamic(model)
 
 

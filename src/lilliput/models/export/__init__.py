@@ -4,8 +4,10 @@ An artifact is a folder: what its runtime reads, a manifest, and golden answers 
 """
 
 import dataclasses
+import io
 import shutil
 import uuid
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -16,6 +18,7 @@ from lilliput.models.export.exporter import Exporter
 from lilliput.models.export.golden import GOLDEN, golden_feeds, largest_difference, read_golden, write_golden
 from lilliput.models.export.table import EXPORTERS
 from lilliput.models.images import Picture, picture_from
+from lilliput.models.linear import groups_of_four, still_zero
 from lilliput.models.model import Family, Model, Port, Provenance
 from lilliput.models.session import Session, open_session
 
@@ -42,6 +45,8 @@ class Artifact:
         provenance: where that came from; its recipe.
         notes: what the exporter said of it.
         picture: how a model of pictures sees them.
+        zeros: weights that were pruned, and those of them that are zero; None: none was, or one is not found again.
+        fours: groups of four neighbouring inputs in layers that were pruned, and those with two zeros.
     """
 
     folder: Path
@@ -56,12 +61,24 @@ class Artifact:
     provenance: Provenance
     notes: tuple[str, ...] = ()
     picture: Picture | None = None
+    zeros: tuple[int, int] | None = None
+    fours: tuple[int, int] | None = None
 
     @property
     def file_bytes(self) -> int:
         """Bytes of everything that its runtime reads."""
         own = {MANIFEST, GOLDEN}
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file() and path.name not in own)
+
+    @property
+    def zipped_bytes(self) -> int:
+        """Bytes of a zip archive of the same files."""
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(self.folder.rglob("*")):
+                if path.is_file() and path.name not in {MANIFEST, GOLDEN}:
+                    archive.write(path, str(path.relative_to(self.folder)))
+        return len(stream.getvalue())
 
 
 def export(model: Model, format: str, folder: str | Path) -> Artifact:
@@ -84,6 +101,7 @@ def export(model: Model, format: str, folder: str | Path) -> Artifact:
         artifact = Artifact(
             part, format, model.family, model.inputs, model.outputs, model.digest, model.model_bytes,
             model.n_parameters, model.n_nonzero_parameters, model.provenance, notes, model.picture,
+            still_zero(model) if model.pruned else None, groups_of_four(model) if model.pruned else None,
         )  # fmt: skip
         data = dataclasses.asdict(artifact)
         del data["folder"]
@@ -130,7 +148,11 @@ def read_artifact(folder: str | Path) -> Artifact:
         provenance["guesses"] = tuple(provenance["guesses"])
         notes = tuple(data.pop("notes"))
         seen = picture_from(data.pop("picture", None))
-        return Artifact(folder, provenance=Provenance(**provenance), notes=notes, picture=seen, **ports, **data)
+        pairs: dict[str, Any] = {
+            name: None if (pair := data.pop(name, None)) is None else tuple(pair) for name in ("zeros", "fours")
+        }
+        whole = {**ports, **pairs, **data}
+        return Artifact(folder, provenance=Provenance(**provenance), notes=notes, picture=seen, **whole)
     except (KeyError, TypeError, AttributeError) as error:
         raise LilliputError(f"{folder / MANIFEST} is malformed: {str(error)[:80]}") from error
 

@@ -60,6 +60,8 @@ class TransformersFolder(Exporter):
 def _not_packed(stored: Any) -> tuple[str, ...]:
     """Why the codes cannot be packed; nothing where they can."""
     for name, one in stored.items():
+        if one.adapter is not None:
+            return ("adapters beside codes have no place in a transformers folder without peft: " + _DENSE,)
         if one.outliers is not None or not isinstance(one.scale, np.ndarray):
             return ("SpQR's codes have no place in a transformers folder: " + _DENSE,)
         if one.zero_point is not None:

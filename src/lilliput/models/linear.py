@@ -1,0 +1,155 @@
+"""The linear layers of a model, which are pruned and quantized: where their weights stand, and which mean zero."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never, final
+
+import numpy as np
+from jaxtyping import Bool, Num, Shaped
+
+from lilliput.models.model import Graph, Model, Module, to_numpy
+
+if TYPE_CHECKING:
+    import onnx
+
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+INTEGER = ("ConvInteger", "MatMulInteger")
+QUANTIZED = ("DequantizeLinear", *INTEGER, "QLinearConv", "QLinearMatMul")
+_SUFFIX = re.compile("(_Transposed)?(_quantized)?$")
+"""What onnxruntime's quantizers put behind the name of a weight."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """The weight of a linear layer.
+
+    Attributes:
+        name: of the tensor.
+        array: its values, or codes.
+        columns: whether outputs are its columns, not its first axis.
+        zero: the code that stands for 0 (of each output, or of all); 0 where values are real.
+        scale: what a code of 1 more is; 1 where values are real.
+    """
+
+    name: str
+    array: Num[np.ndarray, "..."]
+    columns: bool
+    zero: Num[np.ndarray, "..."]
+    scale: Num[np.ndarray, "..."]
+
+    @property
+    def is_zero(self) -> Bool[np.ndarray, "..."]:
+        """Where it stands for 0."""
+        return self.array == self.zero
+
+    @property
+    def rows(self) -> Num[np.ndarray, "outputs inputs"]:
+        """What it stands for, a row an output."""
+        array = (
+            (self.array.astype(np.float32) - self.zero) * self.scale if self.array.dtype.kind in "iu" else self.array
+        )
+        return as_rows(array, self.columns)
+
+
+def as_rows(array: Shaped[np.ndarray, "..."], columns: bool) -> Shaped[np.ndarray, "outputs inputs"]:
+    """A weight with a row an output."""
+    return array.T.reshape(array.shape[-1], -1) if columns else array.reshape(len(array), -1)
+
+
+def as_stored(
+    rows: Shaped[np.ndarray, "outputs inputs"], shape: tuple[int, ...], columns: bool
+) -> Shaped[np.ndarray, "..."]:
+    """Rows in the shape of the tensor that they are from."""
+    return rows.reshape(shape[::-1]).T if columns else rows.reshape(shape)
+
+
+def linear_of(model: Model) -> list[Weight]:
+    """The weights of a model's linear layers: of a language model those that a step may change are in its blocks."""
+    match model.network:
+        case Module(module=module):
+            from torch import nn
+
+            return [
+                Weight(f"{name}.weight", to_numpy(part.weight), False, np.zeros(()), np.ones(()))
+                for name, part in module.named_modules()
+                if isinstance(part, nn.Linear | nn.Conv2d)
+            ]
+        case Graph(proto=proto):
+            return list(in_graph(proto))
+        case _:
+            assert_never(model.network)
+
+
+def in_graph(proto: "onnx.ModelProto") -> Iterator[Weight]:
+    """The weights of a graph's linear layers, each once, real or quantized by onnxruntime."""
+    from onnx import numpy_helper
+
+    stored = {tensor.name: tensor for tensor in proto.graph.initializer}
+    behind = {node.output[0]: node for node in proto.graph.node if node.op_type == "DequantizeLinear"}
+    seen: set[str] = set()
+
+    def value(name: str) -> np.ndarray:
+        return numpy_helper.to_array(stored[name]) if name in stored else np.zeros(())
+
+    for node in proto.graph.node:
+        if node.op_type not in (*LAYERS, *INTEGER) or len(node.input) < 2:
+            continue
+        name, zero, scale, axis = node.input[1], np.zeros(()), np.ones(()), None
+        if name in behind:
+            source = behind[name]
+            name, scale = source.input[0], value(source.input[1])
+            zero = value(source.input[2]) if len(source.input) > 2 else zero
+            axis = next((part.i for part in source.attribute if part.name == "axis"), 1)
+        elif node.op_type in INTEGER and len(node.input) > 3:
+            zero = value(node.input[3])
+        if name not in stored or name in seen or len(stored[name].dims) < 2:
+            continue
+        seen.add(name)
+        array = numpy_helper.to_array(stored[name])
+        transposed = any(part.name == "transB" and part.i for part in node.attribute)
+        columns = node.op_type in ("MatMul", "MatMulInteger") or (node.op_type == "Gemm" and not transposed)
+        if axis is None or not zero.ndim:
+            shape = ()
+        else:
+            shape = tuple(-1 if at == axis % array.ndim else 1 for at in range(array.ndim))
+        yield Weight(
+            name,
+            array,
+            columns,
+            zero.reshape(shape) if zero.size > 1 else zero.reshape(()),
+            scale.reshape(shape) if scale.size > 1 else scale.reshape(()),
+        )
+
+
+def still_zero(model: Model) -> tuple[int, int] | None:
+    """How many weights were pruned, and how many of them are zero now; None where one is not found again."""
+    found = {_SUFFIX.sub("", weight.name): weight for weight in linear_of(model)}
+    n = still = 0
+    for name, mask in model.pruned.items():
+        weight = found.get(_SUFFIX.sub("", name))
+        if weight is None:
+            return None
+        zero = np.broadcast_to(weight.is_zero, weight.array.shape)
+        zero = zero.T if ("_Transposed" in weight.name) != ("_Transposed" in name) else zero
+        if zero.shape != mask.shape:
+            return None
+        n += int(np.count_nonzero(mask))
+        still += int(np.count_nonzero(mask & zero))
+    return n, still
+
+
+def groups_of_four(model: Model) -> tuple[int, int]:
+    """Of the pruned weights: how many groups of four neighbouring inputs there are, and how many have two zeros."""
+    names = {_SUFFIX.sub("", name) for name in model.pruned}
+    n = found = 0
+    for weight in linear_of(model):
+        if _SUFFIX.sub("", weight.name) not in names:
+            continue
+        rows = as_rows(np.broadcast_to(weight.is_zero, weight.array.shape), weight.columns)
+        whole = rows.shape[1] // 4 * 4
+        groups = rows[:, :whole].reshape(len(rows), -1, 4).sum(axis=2)
+        n += groups.size
+        found += int(np.count_nonzero(groups >= 2))
+    return n, found
