@@ -20,7 +20,7 @@ class Quantity:
 
     Attributes:
         name: as records and study files spell it.
-        unit: SI base unit, "byte", "1" for a count, "return" for what the environment pays.
+        unit: SI base unit, "byte", "1" for a count, "share" of 1, "return" for what the environment pays.
         better: whether higher or lower is better.
         timing: whether its measurement must run alone on the machine.
         version: raised when the meaning of the values changes.
@@ -48,6 +48,42 @@ _ROWS = (
         False,
         1,
         "of a model: log likelihood of a token (nats), or 1 for what is right",
+    ),
+    Quantity(
+        "drawn_score",
+        "1",
+        "higher",
+        False,
+        1,
+        "of a model: a metric of all items, then of each draw of them, which all models share",
+    ),
+    Quantity("zipped_bytes", "byte", "lower", False, 1, "the model's files in one zip archive (deflate)", "zipped"),
+    Quantity(
+        "pruned_still_zero",
+        "share",
+        "higher",
+        False,
+        1,
+        "of the weights that a step pruned, those that are zero in the artifact",
+        "still zero",
+    ),
+    Quantity(
+        "two_in_four",
+        "share",
+        "higher",
+        False,
+        1,
+        "of the groups of four neighbouring inputs in pruned layers, those with two zeros in the artifact",
+        "2:4",
+    ),
+    Quantity(
+        "flips",
+        "share",
+        "lower",
+        False,
+        1,
+        "of the items, those whose answer is right in the baseline and wrong here, or the other way round",
+        "flips",
     ),
     Quantity("episode_length", "1", "higher", False, 1, "the steps of one episode, one value a seed"),
     Quantity(

@@ -11,7 +11,12 @@ RETURN = "episode_return"
 """What policies are judged by."""
 
 ITEM_SCORE = "item_score"
-"""What models are judged by; what people call it is known to the task."""
+"""What models are judged by where a task has a value an item; what people call it is known to the task."""
+
+DRAWN_SCORE = "drawn_score"
+"""The same where the metric is no mean of items: its value of all of them, then that of each draw of them."""
+
+MODEL_SCORES = (ITEM_SCORE, DRAWN_SCORE)
 
 
 @final

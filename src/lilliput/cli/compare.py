@@ -103,8 +103,9 @@ def compare(
         # Of a model --episodes is the number of the task's items, and all that there are where it is not given.
         asked = episodes if _given("episodes") else 1 << 30
         models.compare(
-            source, told, task, recipes, formats, asked, keep, seed, workers, out, force=force, as_json=as_json
-        )
+            source, told, task, recipes, formats, asked, keep, seed, workers, out,
+            timings=not no_timings, force=force, as_json=as_json,
+        )  # fmt: skip
         return
     if any(told.values()):
         raise LilliputError("--picture, --module and --family are of models, which are judged on a --task; name one")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from lilliput.cli import option, progress, reader
+from lilliput.cli import model_files, option, progress, reader
 from lilliput.errors import LilliputError
 
 
@@ -23,6 +23,7 @@ from lilliput.errors import LilliputError
 @option.seed
 @option.out
 @option.force
+@model_files.options
 @option.as_json
 def compress(
     source: Path,
@@ -36,14 +37,21 @@ def compress(
     out: Path,
     force: bool,
     as_json: bool,
+    **told: str | None,
 ) -> None:
     """Apply a recipe to the policy in SOURCE and write the result as a .lilliput file.
+
+    Of a model that is no policy (--family) the result is an ONNX file, of a language model a transformers folder.
 
     Steps that calibrate play episodes in the environment; the others need none.
 
     \b
-    Example: lilliput compress ppo.zip -r "half()" -o half.lilliput
+    Examples: lilliput compress ppo.zip -r "half()" -o half.lilliput
+              lilliput compress resnet.onnx --family classification -r "half()" -o half.onnx
     """
+    if model_files.is_model(source, told):
+        _model(source, told, recipe, seed, out, force=force, as_json=as_json)
+        return
     from dataclasses import asdict
 
     from lilliput.measure.agreement import NO_RETURN, agreement, lines
@@ -81,3 +89,23 @@ def compress(
         click.echo(f"{out}: {small.model_bytes:,} model bytes instead of {policy.model_bytes:,} ({ratio:.1f}x)")
         for line in () if acted is None else lines(acted):
             click.echo(line)
+
+
+def _model(
+    source: Path, told: dict[str, str | None], recipe: str, seed: int, out: Path, *, force: bool, as_json: bool
+) -> None:
+    if out.exists() and not force:
+        raise LilliputError(f"{out} exists; choose another name or give --force")
+    model, small = model_files.compress(source, told, recipe, seed, out)
+    if as_json:
+        found = {
+            "recipe": small.provenance.recipe,
+            "baseline_bytes": model.model_bytes,
+            "bytes": small.model_bytes,
+            "output": str(out),
+            "guesses": model.provenance.guesses,
+        }
+        click.echo(json.dumps(found))
+    else:
+        ratio = model.model_bytes / small.model_bytes
+        click.echo(f"{out}: {small.model_bytes:,} model bytes instead of {model.model_bytes:,} ({ratio:.1f}x)")

@@ -4,11 +4,15 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lilliput.cli import option, progress, reader
 from lilliput.errors import LilliputError
+
+if TYPE_CHECKING:
+    from lilliput.report.row import Row
 
 RECIPES = (
     'quantize(scheme="dynamic", granularity="per_tensor")',
@@ -20,6 +24,11 @@ RECIPES = (
 """The paper's two ways to quantize after training, a low-bit one, and two ways to prune."""
 
 _SHRINK_S = 60.0
+
+MODEL, DIGITS = "classifier.onnx", "digits.npz"
+"""Of the folder `models` beside that of the policies: a classifier, and pictures that it never saw."""
+
+MODEL_RECIPES = ("quantize()", "half()", "prune_weights(sparsity=0.5)", "prune_units(ratio=0.3, multiple=8)")
 
 
 @click.command()
@@ -44,7 +53,8 @@ _SHRINK_S = 60.0
 )
 @option.as_json
 def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
-    """Compare five recipes on each policy of a folder, with the C format, and shrink one; two to three minutes.
+    """Compare five recipes on each policy of a folder, with the C format, shrink one, and compare four on a
+    classifier of digits; three minutes.
 
     \b
     Example: lilliput demo --policies examples/policies
@@ -87,8 +97,34 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     request = Request(Task(name.partition("-")[2]), within_s=_SHRINK_S, workers=os.cpu_count() or 1, train=False)
     result = shrink(loaded[name], request, output / f"{name}-shrunk", lambda said: click.echo(said, err=True))
     found["shrink"] = to_json(result)
+    models = policies.parent / "models"
+    if not as_json:
+        click.echo(f"\n{result.sentence}\n")
+    if (models / MODEL).is_file():
+        rows = _model(models, output / "classifier", quiet=as_json)
+        found["classifier"] = table.to_json(rows)
+        if not as_json:
+            remarks = "\n".join(table.warnings(rows))
+            click.echo(f"\na classifier of digits, on ONNX\n\n{table.text(rows)}\n\n{remarks}\n")
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:
-        click.echo(f"\n{result.sentence}\n")
         click.echo(f"{time.monotonic() - start:.0f} s; artifacts, records and tables stand in {output}/")
+
+
+def _model(folder: Path, target: Path, *, quiet: bool) -> "tuple[Row, ...]":
+    from lilliput.report import summary, table
+    from lilliput.study.compare import Comparison
+    from lilliput.study.compare import compare as run
+    from lilliput.study.models import MODELS
+    from lilliput.task import Task
+
+    click.echo(f"a model that is no policy: {folder / MODEL}", err=True)
+    model = MODELS.load(str(folder / MODEL), {"family": "classification"})
+    task = Task(f'classification(images="{folder / DIGITS}")')
+    with progress.shown(quiet=quiet) as report:
+        comparison = Comparison(task, MODEL_RECIPES, ("onnx",), 1 << 30, 0, wing=MODELS.NAME)
+        records = run(model, comparison, target, 1, report)
+    rows = summary.rows(records, 0.95)
+    (target / "table.md").write_text(table.markdown(rows))
+    return rows

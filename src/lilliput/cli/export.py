@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from lilliput.cli import option, reader
+from lilliput.cli import model_files, option, reader
+from lilliput.errors import LilliputError
 
 
 @click.command()
@@ -14,23 +15,32 @@ from lilliput.cli import option, reader
 @reader.options
 @option.environment
 @option.environment_kwargs
-@option.format_
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["onnx", "c", "transformers"]),
+    help="What is exported [default: c; of a model onnx or transformers].",
+)
 @option.out
 @click.option("--name", help="What the names of C and of its files start with; default: from the folder's name.")
 @option.force
+@model_files.options
 @option.as_json
 def export(
     source: Path,
     reading: dict[str, Any],
     environment: str | None,
     environment_kwargs: str,
-    format_: str,
+    format_: str | None,
     out: Path,
     name: str | None,
     force: bool,
     as_json: bool,
+    **told: str | None,
 ) -> None:
     """Export the policy in SOURCE as an artifact: ONNX, or C99 without dependencies.
+
+    A model that is no policy (--family) becomes ONNX, a language model a transformers folder.
 
     The artifact takes the raw observation and gives the environment's action. It is opened and must reproduce its
     golden
@@ -39,10 +49,13 @@ def export(
     \b
     Example: lilliput export small.lilliput --format c -o small-c/
     """
+    if model_files.is_model(source, told):
+        _model(source, told, format_, out, name, force=force, as_json=as_json)
+        return
     from lilliput.policies.export import export as export_policy
 
     policy = reader.read(source, reading, environment, environment_kwargs)
-    artifact = export_policy(policy, format_, out, force=force, name=name)
+    artifact = export_policy(policy, format_ or "c", out, force=force, name=name)
     if as_json:
         click.echo(
             json.dumps(
@@ -62,4 +75,35 @@ def export(
         click.echo(
             f"{artifact.folder}: {artifact.manifest.model_bytes:,} model bytes; it reproduces its golden "
             f"examples{called}\n{files}"
+        )
+
+
+def _model(
+    source: Path,
+    told: dict[str, str | None],
+    format_: str | None,
+    out: Path,
+    name: str | None,
+    *,
+    force: bool,
+    as_json: bool,
+) -> None:
+    if name is not None or force:
+        raise LilliputError("--name and --force are of policies; a model's artifact goes into a new folder")
+    model = model_files.load(source, told)
+    usual = "transformers" if model.family == "language" else "onnx"
+    artifact = model_files.export(model, format_ or usual, out)
+    if as_json:
+        found = {
+            "folder": str(artifact.folder),
+            "format": artifact.format,
+            "model_bytes": artifact.model_bytes,
+            "file_bytes": artifact.file_bytes,
+            "guesses": model.provenance.guesses,
+        }
+        click.echo(json.dumps(found))
+    else:
+        click.echo(
+            f"{artifact.folder}: {artifact.model_bytes:,} model bytes in {artifact.file_bytes:,} bytes of files; "
+            "it gives its golden answers"
         )

@@ -104,8 +104,11 @@ def read(
 
     What had to be guessed stands on stderr, a line each, unless `quiet`.
     """
+    from lilliput.cli.model_files import refuse
     from lilliput.policies.load import load_policy
     from lilliput.study.environment import keyword_arguments
+
+    refuse(source)
 
     kwargs = keyword_arguments(environment_kwargs)
     policy = load_policy(source, environment=environment, environment_kwargs=kwargs, **reading)

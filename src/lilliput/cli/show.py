@@ -7,7 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
-from lilliput.cli import option, reader
+from lilliput.cli import model_files, option, reader
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.policy import Policy, layer_shapes
 
@@ -17,18 +17,28 @@ from lilliput.policies.policy import Policy, layer_shapes
 @reader.options
 @option.environment
 @option.environment_kwargs
+@model_files.options
 @option.as_json
 def show(
-    source: Path, reading: dict[str, Any], environment: str | None, environment_kwargs: str, as_json: bool
+    source: Path,
+    reading: dict[str, Any],
+    environment: str | None,
+    environment_kwargs: str,
+    as_json: bool,
+    **told: str | None,
 ) -> None:
-    """Show the policy in SOURCE: spaces, layers, sizes, and what had to be guessed.
+    """Show the policy or the model in SOURCE: spaces, layers, sizes, and what had to be guessed.
 
     SOURCE is a Stable-Baselines3 zip, an rl-zoo folder, a torch file of CleanRL, rsl_rl, rl_games, skrl, Spinning Up
     and others, an ONNX file or a .lilliput file. Nothing in it is executed.
 
     \b
-    Example: lilliput show ppo/HalfCheetah-v3_1
+    Examples: lilliput show ppo/HalfCheetah-v3_1
+              lilliput show resnet.onnx --family classification
     """
+    if model_files.is_model(source, told):
+        click.echo(model_files.show(source, told, as_json=as_json))
+        return
     policy = reader.read(source, reading, environment, environment_kwargs, quiet=not as_json)
     click.echo(json.dumps(summary(policy), indent=1) if as_json else text(policy))
 

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from lilliput.policies.runtime import open_artifact
-
 WARM_UP_S = 0.2
 TURN_WARM_UP_S = 1e-3
 
@@ -27,8 +25,7 @@ def main(request: dict[str, Any]) -> list[dict[str, Any]]:
     """The values of each artifact."""
     if sys.platform == "linux":
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    rows = list(np.load(request["observations"]))
-    actors = [open_artifact(folder) for folder in request["folders"]]
+    actors, rows = opened(request)
     calls = [calls_per_sample(actor, rows, request["sample_s"]) for actor in actors]
     samplers = [sampler(actor, rows, n) for actor, n in zip(actors, calls, strict=True)]
     taken: list[list[float]] = [[] for _ in actors]
@@ -42,6 +39,17 @@ def main(request: dict[str, Any]) -> list[dict[str, Any]]:
             taken[index] += [round(ns / calls[index] / 1e9, 12) for ns in samplers[index](request["samples"])]
     clock_s = clock_cost()
     return [{"values": values, "calls": n, "clock_s": clock_s} for values, n in zip(taken, calls, strict=True)]
+
+
+def opened(request: dict[str, Any]) -> tuple[list[Callable[[Any], Any]], list[Any]]:
+    """What answers in each folder, and what it is asked in turns."""
+    if request.get("models"):
+        from lilliput.measure.model_process import one_answer
+
+        return [one_answer(folder) for folder in request["folders"]], [None]
+    from lilliput.policies.runtime import open_artifact
+
+    return [open_artifact(folder) for folder in request["folders"]], list(np.load(request["observations"]))
 
 
 def warm_up(act: Callable[[Any], Any], rows: list[np.ndarray], seconds: float) -> list[int]:

@@ -33,17 +33,17 @@ def memory(
         repeats: processes of each.
     """
     names = ("peak_memory_bytes", "identity_memory_bytes", "interpreter_memory_bytes")
-    if not STATUS.exists() or "VmHWM" not in STATUS.read_text():
-        return tuple(Absent(name, f"{STATUS} has no VmHWM here: peak memory is read on Linux only") for name in names)
+    if lacks := no_status():
+        return tuple(Absent(name, lacks) for name in names)
     if repeats < 1:
         raise LilliputError(f"repeats is {repeats}; it must be at least 1")
     here = conditions()
     found: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(repeats):
-        found[names[0]].append(_peak(folder, observations))
+        found[names[0]].append(peak_bytes(folder, observations))
         if identity is not None:
-            found[names[1]].append(_peak(identity, observations))
-        found[names[2]].append(float(run(["-c", _BARE])) * 1024)
+            found[names[1]].append(peak_bytes(identity, observations))
+        found[names[2]].append(bare())
     method = f"measured: VmHWM of {repeats} fresh processes"
     return tuple(
         Measurement(name, tuple(values), method, here) if values else Absent(name, "no identity artifact was given")
@@ -51,8 +51,20 @@ def memory(
     )
 
 
-def _peak(folder: Path, observations: np.ndarray) -> float:
-    return float(run_script("memory_process.py", [folder], observations[:OBSERVATIONS], {}))
+def no_status() -> str:
+    """Why peak memory cannot be read here; empty where it can."""
+    there = STATUS.exists() and "VmHWM" in STATUS.read_text()
+    return "" if there else f"{STATUS} has no VmHWM here: peak memory is read on Linux only"
+
+
+def bare() -> float:
+    """The most memory of a fresh interpreter that does nothing."""
+    return float(run(["-c", _BARE])) * 1024
+
+
+def peak_bytes(folder: Path, observations: np.ndarray, *, models: bool = False) -> float:
+    """The most memory of a fresh process that serves the artifact, of a policy or of a model."""
+    return float(run_script("memory_process.py", [folder], observations[:OBSERVATIONS], {"models": models}))
 
 
 @final

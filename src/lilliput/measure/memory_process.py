@@ -4,9 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
-
-from lilliput.policies.runtime import open_artifact
+from lilliput.measure.latency_process import opened
 
 
 def peak_resident_bytes() -> int:
@@ -17,7 +15,7 @@ def peak_resident_bytes() -> int:
 
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
-    act = open_artifact(asked["folders"][0])
-    for observation in np.load(asked["observations"]):
-        act(observation)
+    (act,), rows = opened(asked)
+    for row in rows:
+        act(row)
     Path(asked["answer"]).write_text(json.dumps(peak_resident_bytes()))

@@ -8,7 +8,7 @@ from lilliput import paired
 from lilliput.record import Cell, Record
 from lilliput.report.words import name_of, task_text
 from lilliput.sums import mean
-from lilliput.task import ITEM_SCORE
+from lilliput.task import MODEL_SCORES
 
 _Task = tuple[object, ...]
 
@@ -77,7 +77,7 @@ class BestSoFar:
             smaller = n_bytes / record.values("model_bytes")[0]
             if kept >= self.keep and smaller > (self.candidate.smaller if self.candidate else 1):
                 names, cell = dict(record.names), record.cell
-                called = name_of(names.get("source" if cell.task.score == ITEM_SCORE else "algorithm") or "one")
+                called = name_of(names.get("source" if cell.task.score in MODEL_SCORES else "algorithm") or "one")
                 self.candidate = Candidate(called, task_text(cell.task), cell.recipe, cell.format, kept, smaller)
 
 

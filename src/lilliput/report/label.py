@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from lilliput.report.row import Row
 from lilliput.report.words import name_of
-from lilliput.task import ITEM_SCORE
+from lilliput.task import MODEL_SCORES
 
 
 def algorithm(row: Row) -> str:
@@ -17,7 +17,7 @@ def label(row: Row) -> str:
     """The policy and where it plays, in words; a model has a name, and what it is asked."""
     names = dict(row.names)
     source = names.get("source") or row.policy[:8]
-    who = name_of(source) if row.task.score == ITEM_SCORE else names.get("algorithm") or source
+    who = name_of(source) if row.task.score in MODEL_SCORES else names.get("algorithm") or source
     return f"{who} {row.environment}"
 
 

@@ -18,9 +18,10 @@ from lilliput.record import Cell, Record
 from lilliput.report.decisions import Decision, Episodes, decide
 from lilliput.report.row import Latency, OnTarget, Row
 from lilliput.report.words import task_text
-from lilliput.statistics import Retention, Verdict, worst_decile
+from lilliput.statistics import Retention, Verdict, drawn, worst_decile
+from lilliput.statistics.components import flips
 from lilliput.sums import deviation, mean
-from lilliput.task import Task
+from lilliput.task import DRAWN_SCORE, ITEM_SCORE, Task
 
 Floors = dict[tuple[Task, tuple[int | str, ...], int | None], Record]
 """What the floor did, by task, items and where episodes are cut."""
@@ -38,9 +39,9 @@ def rows(records: Iterable[Record], keep: float, second: Executor | None = None)
         second: another process, which takes a part of the decisions.
     """
     parts, counted = _parts(records)
-    chosen = _decidable(parts)
+    chosen = [number for number in _decidable(parts) if not parts[number].is_drawn]
     decided = decide([parts[number].returns.episodes for number in chosen], keep, second)
-    return _rows(parts, dict(zip(chosen, decided, strict=True)), counted)
+    return _rows(parts, dict(zip(chosen, decided, strict=True)) | _drawn(parts, keep), counted)
 
 
 def rows_to_the_first_kept(records: Iterable[Record], keep: float) -> tuple[Row, ...]:
@@ -50,7 +51,10 @@ def rows_to_the_first_kept(records: Iterable[Record], keep: float) -> tuple[Row,
     """
     parts, counted = _parts(records)
     waiting: dict[object, list[int]] = defaultdict(list)
-    for number in sorted(_decidable(parts), key=lambda number: parts[number].own.one("model_bytes") or math.inf):
+    for number in sorted(
+        [n for n in _decidable(parts) if not parts[n].is_drawn],
+        key=lambda number: parts[number].own.one("model_bytes") or math.inf,
+    ):
         ours, theirs, random = (mean(side) for side in parts[number].returns.episodes)
         if ours - random > keep * (theirs - random):
             waiting[parts[number].key].append(number)
@@ -65,7 +69,7 @@ def rows_to_the_first_kept(records: Iterable[Record], keep: float) -> tuple[Row,
             if own[at_once:] and all(known[number][1].status != "kept" for number in own[:at_once])
         }
         at_once *= 2
-    return _rows(parts, known, counted)
+    return _rows(parts, known | _drawn(parts, keep), counted)
 
 
 def _parts(records: Iterable[Record]) -> tuple[list["_Part"], dict[tuple[object, ...], list[Record]]]:
@@ -90,12 +94,18 @@ def _parts(records: Iterable[Record]) -> tuple[list["_Part"], dict[tuple[object,
             baseline = measured.get(("", *candidate[1:])) or _any_seed(measured, candidate)
             own = measured[candidate]
             random = _random(own, task, randoms)
-            parts.append(_Part(own, baseline, random, floor_of_noise(str(candidate[1]), returns)))
+            noise = None if task.score == DRAWN_SCORE else floor_of_noise(str(candidate[1]), returns)
+            parts.append(_Part(own, baseline, random, noise))
     return parts, counted
 
 
 def _decidable(parts: Sequence["_Part"]) -> list[int]:
     return [number for number, part in enumerate(parts) if part.cell.recipe and part.returns.complete]
+
+
+def _drawn(parts: Sequence["_Part"], keep: float) -> dict[int, Decision]:
+    """Those whose metric is no mean of items, by the draws that they share."""
+    return {n: drawn.decided(*parts[n].returns.episodes, keep) for n in _decidable(parts) if parts[n].is_drawn}
 
 
 def _rows(
@@ -169,6 +179,11 @@ class _Part:
         return self.own.records[0].cell
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether the score is a metric of all items, then of draws of them."""
+        return self.cell.task.score == DRAWN_SCORE
+
+    @property
     def key(self) -> tuple[str, str]:
         return self.cell.subject, str(self.cell.task)
 
@@ -222,6 +237,7 @@ def _row(
     records = own.records
     failed = next((record for record in records if record.status != "done"), None)
     returns, base_returns, random_returns = part.returns.episodes
+    spread = returns[1:] if part.is_drawn else returns
     model_bytes, base_bytes = own.one("model_bytes"), baseline.one("model_bytes")
     file_bytes, base_file = own.one("file_bytes"), baseline.one("file_bytes")
     peak, identity = own.one("peak_memory_bytes"), own.one("identity_memory_bytes")
@@ -240,13 +256,13 @@ def _row(
         status=failed.status if failed else "done",
         reason=failed.reason if failed else "",
         n_episodes=len(returns),
-        mean_return=mean(returns) if len(returns) else None,
-        sd_return=deviation(returns) if len(returns) > 1 else None,
-        worst_decile=worst_decile(returns) if len(returns) else None,
+        mean_return=_score(part, returns),
+        sd_return=deviation(spread) if len(spread) > 1 else None,
+        worst_decile=worst_decile(returns) if len(returns) and not part.is_drawn else None,
         retention=kept,
         verdict=decided,
-        baseline_mean=mean(base_returns) if len(base_returns) else None,
-        random_mean=mean(random_returns) if len(random_returns) else None,
+        baseline_mean=_score(part, base_returns),
+        random_mean=_score(part, random_returns),
         model_bytes=_int(model_bytes),
         smaller=base_bytes / model_bytes if base_bytes and model_bytes else None,
         file_bytes=_int(file_bytes),
@@ -262,7 +278,7 @@ def _row(
         notes=tuple(absent),
         digests=tuple(record.digest for record in (*records, *counted)),
         on_targets=tuple(_on_target(record) for record in counted if record.status == "done"),
-        figures=_figures(own),
+        figures=_figures(part),
         n_terminated=own.n_terminated,
         baseline_terminated=baseline.n_terminated,
         n_cut=_n_cut(own, cell.max_steps or MAX_STEPS),
@@ -302,9 +318,22 @@ def _packages(records: Sequence[Record]) -> dict[str, str]:
     return found
 
 
-def _figures(own: _Measured) -> tuple[tuple[str, float], ...]:
-    shown = [name for name in own.values if QUANTITIES[name].column]
-    return tuple((name, statistics.median(own.values[name])) for name in sorted(shown))
+def _score(part: _Part, values: Float64[np.ndarray, " n"]) -> float | None:
+    """The mean of the items, or the metric of all."""
+    if not len(values):
+        return None
+    return float(values[0]) if part.is_drawn else mean(values)
+
+
+def _figures(part: _Part) -> tuple[tuple[str, float], ...]:
+    own = part.own
+    found = {name: statistics.median(own.values[name]) for name in own.values if QUANTITIES[name].column}
+    ours, theirs = own.returns, part.baseline.returns
+    # Where every value is right or wrong, an answer can change without a change of the mean.
+    right_or_wrong = part.cell.task.score == ITEM_SCORE and set(np.unique(np.concatenate([ours, theirs]))) <= {0.0, 1.0}
+    if part.cell.recipe and right_or_wrong and 0 < len(ours) == len(theirs):
+        found["flips"] = flips(ours[None], theirs)
+    return tuple(sorted(found.items()))
 
 
 def _on_target(record: Record) -> OnTarget:

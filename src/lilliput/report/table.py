@@ -17,7 +17,7 @@ from lilliput.report.printed_table import digits, number
 from lilliput.report.row import Row
 from lilliput.report.words import Words, score_of, words_of
 from lilliput.sums import mean
-from lilliput.task import ITEM_SCORE
+from lilliput.task import MODEL_SCORES
 
 Cells = tuple[str, ...]
 
@@ -145,7 +145,23 @@ def warnings(rows: Sequence[Row]) -> list[str]:
             )
         if row.other_versions:
             found.append(f"{name(row)}: other versions are another task: {row.other_versions}")
-    return [*found, *_noise(rows)]
+    return [*found, *_costs(rows), *_noise(rows)]
+
+
+def _costs(rows: Sequence[Row]) -> list[str]:
+    """Of models, what a number in a column does not say aloud: slower than uncompressed, and pruned but not smaller."""
+    found = []
+    for row in rows:
+        if row.task.score not in MODEL_SCORES or not row.recipe or row.status != "done":
+            continue
+        if row.latency is not None and row.latency.ratio is not None and row.latency.ratio < 0.98:
+            found.append(f"{name(row)}: slower than uncompressed: an answer takes {1 / row.latency.ratio:.1f}x as long")
+        figures = dict(row.figures)
+        if "pruned_still_zero" in figures and row.file_smaller is not None and row.file_smaller < 1.02:
+            found.append(f"{name(row)}: pruned, and the file is not smaller: zeros take as much as other numbers")
+        if figures.get("pruned_still_zero", 1.0) < 1:
+            found.append(f"{name(row)}: {1 - figures['pruned_still_zero']:.1%} of what was pruned is no longer zero")
+    return found
 
 
 def _noise(rows: Sequence[Row]) -> list[str]:
@@ -190,7 +206,7 @@ def renamed(row: Row, line: dict[str, Any]) -> dict[str, Any]:
 
 def scores(row: Row) -> dict[str, Any]:
     """Of a model: what people call its score, and the scores of the model, its baseline and chance."""
-    if row.task.score != ITEM_SCORE:
+    if row.task.score not in MODEL_SCORES:
         return {}
     score = score_of(row.task)
     means = {"score": row.mean_return, "baseline_score": row.baseline_mean, "chance_score": row.random_mean}
@@ -248,9 +264,12 @@ def figure_cells(row: Row, more: Iterable[str]) -> Cells:
 
 def figure(name: str, value: float) -> str:
     """A value of a quantity in its unit."""
-    show: Callable[[float], str] = {"s": seconds, "byte": "{:,.0f}".format, "1": "{:,.0f}".format}.get(
-        QUANTITIES[name].unit, number
-    )
+    show: Callable[[float], str] = {
+        "s": seconds,
+        "byte": "{:,.0f}".format,
+        "1": "{:,.0f}".format,
+        "share": "{:.1%}".format,
+    }.get(QUANTITIES[name].unit, number)
     return show(value)
 
 
@@ -299,7 +318,7 @@ def times(factor: float, more: str, less: str) -> str:
 
 
 def _mean(row: Row, words: Words) -> str:
-    if row.task.score == ITEM_SCORE:
+    if row.task.score in MODEL_SCORES:
         shown = score_text(row)
         return shown if words.score == score_of(row.task).name or shown == "-" else f"{score_of(row.task).name} {shown}"
     if row.mean_return is None or row.sd_return is None:

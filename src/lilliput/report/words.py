@@ -12,7 +12,7 @@ from jaxtyping import Float64
 
 from lilliput.report.printed_table import number
 from lilliput.sums import mean
-from lilliput.task import ITEM_SCORE, Task
+from lilliput.task import MODEL_SCORES, Task
 
 
 @final
@@ -68,7 +68,7 @@ def words_of(tasks: Iterable[Task]) -> Words:
     >>> words_of([Task("Hopper-v4")]).score, words_of([Task('perplexity(text="wiki")', score="item_score")]).score
     ('return', 'perplexity')
     """
-    names = {score_of(task).name for task in tasks if task.score == ITEM_SCORE}
+    names = {score_of(task).name for task in tasks if task.score in MODEL_SCORES}
     if not names:
         return POLICIES
     return dataclasses.replace(MODELS, score=names.pop()) if len(names) == 1 else MODELS
@@ -76,7 +76,7 @@ def words_of(tasks: Iterable[Task]) -> Words:
 
 def task_text(task: Task) -> str:
     """The task in words: what chance has to know of the model is no part of them."""
-    return task.id if task.score == ITEM_SCORE else str(task)
+    return task.id if task.score in MODEL_SCORES else str(task)
 
 
 def name_of(source: str) -> str:
@@ -121,7 +121,7 @@ class Score:
 @functools.cache
 def score_of(task: Task) -> Score:
     """What the task is judged by, as people call it."""
-    if task.score != ITEM_SCORE:
+    if task.score not in MODEL_SCORES:
         return Score("return")
     from lilliput.models.task import parse_task
 

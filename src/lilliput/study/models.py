@@ -12,12 +12,12 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.measure.conditions import conditions
 from lilliput.measure.meter import Meter
-from lilliput.measure.models import ItemScores, ModelSize
+from lilliput.measure.models import AnswerMemory, AnswerTime, ItemScores, ModelSize
 from lilliput.measurement import Measurement
 from lilliput.record import Cell
 from lilliput.study.wing import Pairs, Progress, Wing
 from lilliput.study.workspace import Workspace
-from lilliput.task import ITEM_SCORE, Task
+from lilliput.task import DRAWN_SCORE, ITEM_SCORE, Task
 
 if TYPE_CHECKING:
     from lilliput.models.model import Model
@@ -27,9 +27,6 @@ BUILD_S = 2.0
 
 _VOCABULARY = "vocabulary"
 """The argument of a task that says among how many tokens chance chooses."""
-
-_MEANS = ("perplexity", "accuracy")
-"""Scores of tasks whose values are averaged over the items."""
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "onnxruntime")
 
@@ -61,7 +58,7 @@ class Models(Wing):
     @property
     def meters(self) -> Sequence[Meter]:
         """See `Wing.meters`."""
-        return (ItemScores(), ModelSize())
+        return (ItemScores(), ModelSize(), AnswerTime(), AnswerMemory())
 
     def canonical(self, recipe: str) -> str:
         """See `Wing.canonical`."""
@@ -109,14 +106,9 @@ class Models(Wing):
         fitting = []
         for one in named:
             asked = parse_task(one.id)
-            if asked.SCORE not in _MEANS:
-                raise LilliputError(
-                    f"{asked.NAME}: its score is no mean of its items, as verdicts need it; studies take tasks "
-                    f"whose score is one of: {', '.join(_MEANS)}"
-                )
             if subject.family == asked.FAMILY:
                 arguments = {} if subject.tokenizer is None else {_VOCABULARY: subject.tokenizer.n_tokens}
-                fitting.append(Task.of(format_task(asked), arguments, score=ITEM_SCORE))
+                fitting.append(Task.of(format_task(asked), arguments, score=DRAWN_SCORE if asked.DRAWN else ITEM_SCORE))
         if not fitting:
             raise LilliputError(
                 f"{source} is a model of {subject.family} and no task for it is named; write "
@@ -131,8 +123,9 @@ class Models(Wing):
         return experiment.caveats(subject)
 
     def items(self, task: Task, seed: int, n: int) -> tuple[int, ...]:
-        """The first n of the task's items, or all that there are."""
-        return tuple(range(min(n, len(self._chance(task)))))
+        """The first n of the task's items, or all that there are; all draws where a metric is no mean of items."""
+        n_all = len(self._chance(task))
+        return tuple(range(n_all if task.score == DRAWN_SCORE else min(n, n_all)))
 
     def settings(self, given: Mapping[str, int]) -> Pairs:
         """There are none."""
@@ -173,7 +166,7 @@ class Models(Wing):
         """What an answer by chance would have."""
         every = self._chance(cell.task)
         values = tuple(float(every[int(item)]) for item in cell.items)
-        return (Measurement(ITEM_SCORE, values, "counted: an answer by chance", conditions()),)
+        return (Measurement(cell.task.score, values, "counted: an answer by chance", conditions()),)
 
     def can_answer(self, subject: "Model") -> bool:
         """Never: its artifact without a recipe is the baseline."""
@@ -185,15 +178,17 @@ class Models(Wing):
         from lilliput.models.task import parse_task
 
         values = experiment.answer(subject, parse_task(cell.task.id), tuple(map(int, cell.items)), progress)
-        return (Measurement(ITEM_SCORE, tuple(map(float, values)), "measured: the model itself", conditions()),)
+        return (Measurement(cell.task.score, tuple(map(float, values)), "measured: the model itself", conditions()),)
 
     def observations(self, subject: "Model", cell: Cell) -> np.ndarray:
-        """None: nothing is timed on inputs of its own yet."""
-        raise LilliputError("the time and memory of models are not measured yet; drop those quantities")
+        """None: an artifact is timed on its golden inputs."""
+        return np.zeros((1, 1), np.float32)
 
     def identity(self, subject: "Model", format_: str, folder: Path) -> Path:
-        """None: nothing is weighed against an empty model yet."""
-        raise LilliputError("the memory of models is not measured yet; drop that quantity")
+        """An artifact that gives its inputs back."""
+        from lilliput.models import experiment
+
+        return experiment.identity(subject, format_, folder / "identity")
 
     def item_s(self, subject: "Model | None", cell: Cell) -> float:
         """Wall seconds of one item; chance takes none."""

@@ -1,0 +1,81 @@
+"""The models that ship: each judged from the command line as a new user would, and what other commands do with them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from click.testing import CliRunner
+
+from lilliput.cli import cli
+from lilliput.errors import LilliputError
+
+FOLDER = Path(__file__).parents[2] / "examples" / "models"
+DIGITS, SCENES = FOLDER / "digits.npz", FOLDER / "scenes.npz"
+HALF = "picture(mean=(0.5,), std=(0.5,))"
+
+
+def run(*words):
+    result = CliRunner().invoke(cli, [str(word) for word in words])
+    if isinstance(result.exception, LilliputError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "told", "better_than"),
+    [
+        ("classifier", f"classification(images={str(DIGITS)!r})", (), 0.95),
+        ("detector", f"detection(images={str(SCENES)!r}, decoder='fastestdet', draws=100)", ("--family", "detection"), 0.3),
+        ("diffusion", f"denoising(images={str(DIGITS)!r}, n=60, levels=4)",
+         ("--family", "generation", "--picture", HALF), -0.35),
+    ],
+)  # fmt: skip
+def test_compare_judges_each_of_them(name, task, told, better_than, tmp_path):
+    command = [
+        "compare",
+        FOLDER / f"{name}.onnx",
+        "--task",
+        task,
+        *told,
+        "-r",
+        "half()",
+        "-r",
+        "prune_weights(sparsity=0.9)",
+    ]
+    found = json.loads(run(*command, "--no-timings", "--keep", "0.9", "-o", tmp_path / "out", "--json").stdout)
+    baseline, half, pruned = found["rows"]
+    assert baseline["mean_return"] > better_than
+    assert half["verdict"]["status"] == "kept"
+    assert half["smaller"] > 1.9
+    assert pruned["verdict"]["status"] == "lost"
+    assert pruned["retention"]["estimate"] < 0.9
+    assert (FOLDER / f"{name}.onnx").stat().st_size < 500_000
+
+
+def test_a_model_is_shown_compressed_exported_and_checked(tmp_path):
+    source = FOLDER / "classifier.onnx"
+    shown = json.loads(run("show", source, "--family", "classification", "--json").stdout)
+    assert (shown["n_parameters"], len(shown["layers"])) == (33338, 5)
+    assert "image float32[batch, 1, 8, 8]" in run("show", source, "--family", "classification").stdout
+    small = tmp_path / "small.onnx"
+    said = run("compress", source, "--family", "classification", "-r", "prune_units(ratio=0.25)", "-o", small).stdout
+    assert "model bytes instead of" in said
+    session = onnxruntime.InferenceSession(str(small), providers=["CPUExecutionProvider"])
+    (answer,) = session.run(None, {"image": np.zeros((3, 1, 8, 8), np.float32)})
+    assert np.asarray(answer).shape == (3, 10)
+    run("export", small, "--family", "classification", "-o", tmp_path / "artifact")
+    assert "golden answers reproduced" in run("check", tmp_path / "artifact").stdout
+    with pytest.raises(LilliputError, match="exists"):
+        run("compress", source, "--family", "classification", "-r", "half()", "-o", small)
+    with pytest.raises(LilliputError, match=r"must end in \.onnx"):
+        run("compress", source, "--family", "classification", "-r", "half()", "-o", tmp_path / "small.lilliput")
+    with pytest.raises(LilliputError, match="formats of models"):
+        run("export", source, "--family", "classification", "--format", "c", "-o", tmp_path / "c")
+
+
+def test_what_is_for_policies_says_so_of_a_language_model(tmp_path):
+    with pytest.raises(LilliputError, match="is a language model, and this is for policies"):
+        run("shrink", FOLDER / "language", "--env", "CartPole-v1", "-o", tmp_path / "out")
