@@ -61,7 +61,8 @@ class Detector(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         found = self.raw(image)
         sure, middle, size, kind = found.split((1, 2, 2, 10), 1)
-        return torch.cat((sure.sigmoid(), middle.tanh(), size.sigmoid(), kind.softmax(1)), 1)
+        # FastestDet's layout: tanh of the middle and sigmoid of the size are taken where boxes are read.
+        return torch.cat((sure.sigmoid(), middle, size, kind.softmax(1)), 1)
 
 
 class Unet(nn.Module):

@@ -178,7 +178,7 @@ def test_compare_judges_a_model_on_a_task(made, tmp_path):
     figures = dict(pruned["figures"])
     assert figures["pruned_still_zero"] == 1.0
     assert figures["zipped_bytes"] < dict(found["rows"][0]["figures"])["zipped_bytes"]
-    assert 0 <= figures["flips"] <= 1 - pruned["mean_return"] + 0.01
+    assert 0 <= figures["flips"] <= 1 - pruned["mean_value"] + 0.01
     assert any("pruned, and the file is not smaller" in line for line in found["remarks"])
     assert all(row["latency"]["p50"] > 0 and row["latency"]["ratio"] > 0 for row in found["rows"])
     assert all(row["peak_memory_bytes"] > 1e7 and row["memory_bytes"] is not None for row in found["rows"])

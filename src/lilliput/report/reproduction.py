@@ -4,5 +4,9 @@ A study file says which (`reproduces = "lu2024"`). Any other study gets none of 
 questions.
 """
 
-PAPERS: dict[str, str] = {"lu2024": "arXiv 2407.04803", "williams2024": "arXiv 2311.09755"}
+PAPERS: dict[str, str] = {
+    "lu2024": "arXiv 2407.04803",
+    "williams2024": "arXiv 2311.09755",
+    "saxena2024": "arXiv 2407.15904",
+}
 """By the name that a study file has for it."""

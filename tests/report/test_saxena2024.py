@@ -1,0 +1,76 @@
+"""The paper's claims on rows whose right answers are known."""
+
+import numpy as np
+from tests.report.rows import measured
+
+from lilliput.record import Cell, Record
+from lilliput.report import saxena2024, summary
+from lilliput.task import DRAWN_SCORE, ITEM_SCORE, Task
+
+CLASSIFIER = Task("classification(images='a')", score=ITEM_SCORE)
+DETECTOR = Task("detection(images='b', decoder='fastestdet')", score=DRAWN_SCORE)
+PRUNED = "prune_weights(sparsity=0.3)"
+
+
+def record(task, family, recipe, values, n_bytes, *more):
+    cell = Cell("chance" if family == "" else f"model of {family}", recipe, task, tuple(range(len(values))),
+                floor="chance", format="onnx", wing="models")  # fmt: skip
+    found = [measured(task.score, *values), measured("model_bytes", n_bytes), measured("file_bytes", n_bytes), *more]
+    return Record(cell, "done", "", tuple(found), (), (("source", f"{family}.onnx"), ("algorithm", family)))
+
+
+def study():
+    rng = np.random.default_rng(0)
+    right = (rng.random(300) < 0.9).astype(float)
+    draws = 0.4 + np.concatenate([[0.0], rng.normal(0, 0.02, 200)])
+    found = [record(CLASSIFIER, "", "", np.full(300, 0.1), 1), record(DETECTOR, "", "", np.zeros(201), 1)]
+    slow = (measured("latency_s", 4e-3), measured("baseline_latency_s", 2e-3))
+    still = (measured("pruned_still_zero", 0.75), measured("zipped_bytes", 3000))
+    flipped = np.where(np.arange(300) == 7, 1 - right, right)
+    for task, family, values, changed in (
+        (CLASSIFIER, "classification", right, flipped),
+        (DETECTOR, "detection", draws, draws),
+    ):
+        found += [
+            record(task, family, "", values, 4000),
+            record(task, family, "quantize()", changed, 1000, *slow),
+            record(task, family, PRUNED, values, 3000, *still),
+            record(task, family, "prune_weights(sparsity=0.9)", values * 0.2, 800),
+            record(task, family, f"{PRUNED} | quantize()", values, 700),
+        ]
+    return summary.rows(found, 0.9)
+
+
+def test_each_claim_is_answered_with_what_it_rests_on():
+    *families, claims = saxena2024.tables(study())
+    assert [one.name for one in families] == ["saxena-classification", "saxena-detection"]
+    assert [line[1] for line in claims.body] == ["holds"] * 4
+    assert "4.0 to 4.0 times at 8 and 16 bits; 2 of 2 kept, 0 lost" in claims.body[0][2]
+    assert "30% surely kept, 90% lost" in claims.body[1][2]
+    assert "2 of 2 smaller ones are slower, the slowest takes 2.0 times as long" in claims.body[2][2]
+    assert "5.7x together, 4.0x alone" in claims.body[3][2]
+
+
+def test_a_line_says_what_a_candidate_keeps_and_costs():
+    lines = {line[1]: line for line in saxena2024.tables(study())[0].body}
+    header = saxena2024.tables(study())[0].header
+    quantized = dict(zip(header, lines["quantize()"], strict=True))
+    assert (quantized["flips"], quantized["speed"], quantized["verdict"]) == ("0.3%", "0.50x", "kept")
+    pruned = dict(zip(header, lines[PRUNED], strict=True))
+    assert (pruned["still zero"], pruned["zipped"], pruned["bytes"]) == ("75.0%", "3,000", "3,000")
+    assert saxena2024.tables([row for row in study() if "detection" not in row.environment]) == []
+
+
+def test_a_drawn_metric_is_printed_as_that_of_all_items():
+    (baseline, *_) = [row for row in study() if row.task == DETECTOR]
+    assert baseline.mean_return == 0.4
+    assert 0.01 < (baseline.sd_return or 0) < 0.03
+    assert baseline.worst_decile is None
+
+
+def test_what_was_pruned_and_is_zero_no_longer_is_said():
+    from lilliput.report import table
+
+    said = " ".join(table.warnings(study()))
+    assert "25.0% of what was pruned is no longer zero" in said
+    assert "slower than uncompressed: an answer takes 2.0x as long" in said
