@@ -211,6 +211,8 @@ def _compiled(artifact: Artifact, target: Target, source: Path, work: Path, *opt
         f"-DSIZE_OF_OBSERVATION={int(np.prod(spaces.input_shape(manifest.observation_space)))}",
         f"-DSIZE_OF_ACTION={int(np.prod(spaces.action_shape(manifest.action_space)))}",
     )
+    if manifest.state:
+        defined += (f"-DSTATE={manifest.name}_state", f"-DRESET={manifest.name}_reset")
     # A policy may be called as a file of the board is.
     output = work / f"{source.parent.name if source.parent == _BOARDS else 'policy'}_{source.stem}.o"
     include = ("-I", str(artifact.folder), "-I", str(_BOARDS))

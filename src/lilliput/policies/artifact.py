@@ -4,10 +4,11 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import re
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
 from typing import Any, Protocol, final, get_origin, get_type_hints, runtime_checkable
@@ -17,8 +18,12 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 
-FORMAT = 2
-"""Version of the artifact folder. 1: the first, all of whose C is named `policy`. 2: a name and a symbol of its own."""
+FORMAT = 3
+"""Version of the artifact folder. 1: the first, all of whose C is named `policy`. 2: a name and a symbol of its own.
+3: a state, and golden examples that are sequences; an artifact without a memory is still written as 2."""
+
+MAX_STATE = 1 << 22
+"""Numbers that an artifact may remember: a manifest that says more is damaged."""
 
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
@@ -55,6 +60,7 @@ class Manifest:
         versions: of the programs that made it.
         name: what the names of C, and of its files, start with.
         symbol: the function of C that decides; empty where the format has none.
+        state: what is remembered from step to step, by the name of its port (see `state.to_json`).
     """
 
     format: str
@@ -78,6 +84,7 @@ class Manifest:
     contract: tuple[tuple[str, str], ...] = ()
     name: str = DEFAULT_NAME
     symbol: str = ""
+    state: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
 
 @final
@@ -127,7 +134,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> Artifact:
     data = {f.name: getattr(manifest, f.name) for f in dataclasses.fields(manifest)}
     data["observation_space"] = spaces.to_json(manifest.observation_space)
     data["action_space"] = spaces.to_json(manifest.action_space)
-    (folder / MANIFEST).write_text(json.dumps({"artifact_format": FORMAT, **data}, indent=1) + "\n")
+    if not manifest.state:
+        del data["state"]
+    version = FORMAT if manifest.state else FORMAT - 1
+    (folder / MANIFEST).write_text(json.dumps({"artifact_format": version, **data}, indent=1) + "\n")
     return Artifact(folder, manifest)
 
 
@@ -144,10 +154,11 @@ def read_artifact(folder: str | Path) -> Artifact:
     try:
         data: dict[str, Any] = json.loads(path.read_text())
         version = data.pop("artifact_format")
-        if version not in (1, FORMAT):
+        if version not in range(1, FORMAT + 1):
             raise LilliputError(
-                f"{folder} is an artifact of format {version!r}; this version reads 1 and {FORMAT}: update lilliput"
+                f"{folder} is an artifact of format {version!r}; this version reads 1 to {FORMAT}: update lilliput"
             )
+        data["state"] = _checked_state(data.get("state", {}), version)
         if version == 1:
             data |= {"name": DEFAULT_NAME, "symbol": f"{DEFAULT_NAME}_act" if data["format"] == "c" else ""}
         data["observation_space"] = spaces.from_json(data["observation_space"])
@@ -170,6 +181,27 @@ def read_artifact(folder: str | Path) -> Artifact:
     return Artifact(folder, manifest)
 
 
+def _checked_state(state: Any, version: int) -> dict[str, dict[str, list[float]]]:
+    """The state that a manifest tells, or ValueError."""
+    if bool(state) != (version == FORMAT) or not isinstance(state, dict):
+        raise ValueError(f"its format is {version} and its state {str(state)[:40]}")
+    for name, port in state.items():
+        shape, initial = port["shape"], port["initial"]
+        sizes = [type(size) is int and 0 < size <= MAX_STATE for size in shape]
+        numbers = [isinstance(one, int | float) and math.isfinite(one) for one in initial]
+        if not (
+            _NAME.fullmatch(name)
+            and len(sizes) == 2
+            and all(sizes)
+            and all(numbers)
+            and set(port) == {"shape", "initial"}
+        ):
+            raise ValueError(f"its state {name[:40]!r} is none")
+        if math.prod(shape) > MAX_STATE or len(initial) not in (0, math.prod(shape)):
+            raise ValueError(f"its state {name[:40]!r} of shape {shape} begins with {len(initial)} numbers")
+    return state
+
+
 def _check_types(data: dict[str, Any]) -> None:
     for name, hint in get_type_hints(Manifest).items():
         kind = hint if isinstance(hint, UnionType) else get_origin(hint) or hint
@@ -184,7 +216,10 @@ def file_sha256(path: Path) -> str:
 
 
 def write_golden(folder: Path, observations: np.ndarray, actions: np.ndarray) -> None:
-    """Write the examples: flattened raw observations (n, *input shape) and the reference's actions."""
+    """Write the examples: flattened raw observations (n, *input shape) and the reference's actions.
+
+    With a memory they are sequences: (n, steps, *input shape), each an episode from its start.
+    """
     np.savez(folder / GOLDEN, observations=observations, actions=actions)
 
 

@@ -4,6 +4,7 @@ A row's result depends on neither the others nor the processor's BLAS.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, assert_never, final
 
 import numpy as np
@@ -171,22 +172,35 @@ def _forward(stack: tuple[Layer, ...], x: np.ndarray) -> np.ndarray:
     return x
 
 
-def remember(layer: layers.Memory, x: Float32[np.ndarray, "n ..."], state: State) -> tuple[np.ndarray, State]:
-    """The outputs of one layer with a memory for one step of n episodes, and what it remembers then."""
+def remember(
+    layer: layers.Memory,
+    x: Float32[np.ndarray, "n ..."],
+    state: State,
+    linear: Callable[[layers.Dense | layers.QuantizedDense, np.ndarray], np.ndarray] | None = None,
+) -> tuple[np.ndarray, State]:
+    """The outputs of one layer with a memory for one step of n episodes, and what it remembers then.
+
+    Args:
+        layer: the layer.
+        x: its inputs.
+        state: what it remembers.
+        linear: what computes its linear parts, where not `apply`.
+    """
+    given = apply if linear is None else linear
     match layer:
         case layers.Lstm():
             h, c = state
-            i, f, g, o = np.split(apply(layer.input, x) + apply(layer.recurrent, h), 4, axis=1)
+            i, f, g, o = np.split(given(layer.input, x) + given(layer.recurrent, h), 4, axis=1)
             c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
             h = _sigmoid(o) * np.tanh(c)
             return h, (h, c)
         case layers.Gru():
             (h,) = state
-            xr, xz, xn = np.split(apply(layer.input, x), 3, axis=1)
-            hr, hz, hn = np.split(apply(layer.recurrent, h), 3, axis=1)
+            xr, xz, xn = np.split(given(layer.input, x), 3, axis=1)
+            hr, hz, hn = np.split(given(layer.recurrent, h), 3, axis=1)
             r, z = _sigmoid(xr + hr), _sigmoid(xz + hz)
             if layer.reset_first:
-                new = np.tanh(xn + np.split(apply(layer.recurrent, r * h), 3, axis=1)[2])
+                new = np.tanh(xn + np.split(given(layer.recurrent, r * h), 3, axis=1)[2])
             else:
                 new = np.tanh(xn + r * hn)
             h = (np.float32(1) - z) * new + z * h

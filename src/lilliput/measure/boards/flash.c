@@ -10,7 +10,11 @@ int main(void)
     static INPUT observation[SIZE_OF_OBSERVATION];
     static OUTPUT action[SIZE_OF_ACTION];
     observation[0] = seen;
-#if defined(WITH_POLICY)
+#if defined(WITH_POLICY) && defined(STATE)
+    static STATE state;
+    RESET(&state);
+    DECIDE(&state, observation, action);
+#elif defined(WITH_POLICY)
     DECIDE(observation, action);
 #endif
     done = action[0];

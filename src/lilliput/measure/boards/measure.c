@@ -32,12 +32,18 @@ static void print_number(const char *name, uint64_t number)
 
 static INPUT observation[SIZE_OF_OBSERVATION];
 static OUTPUT action[SIZE_OF_ACTION];
+#if defined(STATE)
+static STATE state;
+#define ONE_DECISION() DECIDE(&state, observation, action)
+#else
+#define ONE_DECISION() DECIDE(observation, action)
+#endif
 
 static uint64_t clock_of(uint32_t calls)
 {
     uint64_t before = board_clock();
     for (; calls; calls--) {
-        DECIDE(observation, action);
+        ONE_DECISION();
     }
     return board_clock() - before;
 }
@@ -65,7 +71,7 @@ static __attribute__((noinline)) uint32_t stack_used(void)
     for (p = &stack_bottom; p < top; p++) {
         *p = PAINT;
     }
-    DECIDE(observation, action);
+    ONE_DECISION();
     for (p = &stack_bottom; p < top && *p == PAINT; p++) {
     }
     return (uint32_t)((char *)top - (char *)p);
@@ -74,6 +80,9 @@ static __attribute__((noinline)) uint32_t stack_used(void)
 int main(void)
 {
     board_print(selftest_main() ? "selftest failed\n" : "selftest passed\n");
+#if defined(STATE)
+    RESET(&state);
+#endif
     board_start_clock();
     print_number("rounds_clock", clock_of_rounds(1000001) - clock_of_rounds(1));
     print_number("one", clock_of(1));

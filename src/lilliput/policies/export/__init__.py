@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.policies import runtime, spaces
+from lilliput.policies import runtime, spaces, state
 from lilliput.policies.artifact import (
     MANIFEST,
     Artifact,
@@ -55,7 +55,8 @@ class CheckResult:
         largest_difference: of an action from the reference's, in action units.
         flips: choices other than the reference's.
         tolerance: the largest difference allowed; 0 for choices.
-        batch_is_exact: whether actions of a batch equal those of its observations alone, to the bit.
+        batch_is_exact: whether actions of a batch equal those of its observations alone, to the bit; with a memory,
+            whether episodes side by side do.
     """
 
     n_examples: int
@@ -104,8 +105,6 @@ def export(
     if name is None:
         name = name_for(folder)
     check_name(name)
-    if policy.has_memory:
-        raise LilliputError("a policy with a memory cannot be exported yet")
     _check_free(folder, force)
     golden = golden_examples(policy, observations)
     # Beside its final place, so that one rename puts it there whole.
@@ -138,9 +137,15 @@ def check(folder: str | Path) -> CheckResult:
     manifest = actor.artifact.manifest
     observations, expected = read_golden(actor.artifact)
     action_shape = spaces.action_shape(manifest.action_space)
-    if len(observations) != len(expected) or expected.shape[1:] != action_shape or expected.dtype.kind not in "fiu":
+    steps = observations.shape[1:2] if manifest.state else ()
+    if (
+        len(observations) != len(expected)
+        or expected.shape[1:] != (*steps, *action_shape)
+        or expected.dtype.kind not in "fiu"
+    ):
         raise LilliputError(f"{folder}: its golden actions are {expected.dtype}{list(expected.shape)}; export again")
-    actions = np.array([actor(observation) for observation in observations]).reshape(expected.shape)
+    actions, again = (_episodes if manifest.state else _alone_and_together)(actor, observations)
+    actions = actions.reshape(expected.shape)
     difference = np.abs(actions.astype(np.float64) - expected)
     is_choice = not isinstance(manifest.action_space, spaces.Box)
     return CheckResult(
@@ -148,8 +153,25 @@ def check(folder: str | Path) -> CheckResult:
         largest_difference=float(np.max(np.where(np.isnan(difference), np.inf, difference), initial=0)),
         flips=int(np.count_nonzero(difference)) if is_choice else 0,
         tolerance=float(manifest.tolerance),
-        batch_is_exact=bool(np.array_equal(actor.batch(observations), actions)),
+        batch_is_exact=bool(np.array_equal(again.reshape(expected.shape), actions)),
     )
+
+
+def _alone_and_together(actor: runtime.Actor, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([actor(observation) for observation in observations]), actor.batch(observations)
+
+
+def _episodes(actor: runtime.Actor, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The actions of each sequence alone, and of all of them step by step in turns: none knows of the others."""
+    alone = []
+    for sequence in sequences:
+        act = actor.begin()
+        alone.append([act(observation) for observation in sequence])
+    acts = [actor.begin() for _ in sequences]
+    turns = [
+        [act(observation) for act, observation in zip(acts, step, strict=True)] for step in sequences.swapaxes(0, 1)
+    ]
+    return np.array(alone), np.array(turns).swapaxes(0, 1)
 
 
 def describe(result: CheckResult) -> str:
@@ -229,4 +251,5 @@ def _manifest(
         contract=provenance.contract,
         name=name,
         symbol=f"{name}_act" if format == "c" else "",
+        state=state.to_json(policy) if policy.has_memory else {},
     )

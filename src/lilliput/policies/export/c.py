@@ -143,6 +143,8 @@ def _header(policy: Policy, source: CSource, integers: CSource | None, sizes: _S
     recipe = f", {in_c_comment(policy.provenance.recipe)}" if policy.provenance.recipe else ""
     spoken = in_c_comment(f"{spaces.describe(policy.observation_space)} -> {spaces.describe(policy.action_space)}")
     undecided = "every choice is 0" if policy.is_discrete else "every number of the action is NaN"
+    unmoved = ", and the state stays as it was" if source.state else ""
+    state, act_in = _state_argument(source, name), _act_in_declared(source, name)
     return f"""\
 /* {spoken}
    {policy.n_parameters} parameters, {policy.n_macs} multiply-accumulates a decision,
@@ -166,14 +168,14 @@ typedef struct {{
 {fields}
 }} {name}_scratch;
 
-/* Writes the environment's action for one raw observation, flattened row by row; everything between the two, such as
+{_state_type(source, name)}/* Writes the environment's action for one raw observation, flattened row by row; everything between the two, such as
    normalization and clipping, is inside.{choice} The two arrays may not overlap.
-   Returns 0; or 1 where a number that the policy reads is NaN or infinite: then {undecided}.
+   Returns 0; or 1 where a number that the policy reads is NaN or infinite: then {undecided}{unmoved}.
    Takes at most {stack[0]} bytes of stack, with the working memory, without a float unit, {stack[1]} with one. */
-int {name}_act(const {source.input_type} *observation, {source.action_type} *action);
+int {name}_act({state}const {source.input_type} *observation, {source.action_type} *action);
 
 /* The same, with working memory that the caller gives: one for each thread or interrupt level that calls. */
-int {name}_act_in({name}_scratch *scratch, const {source.input_type} *observation, {source.action_type} *action);
+{act_in};
 
 /* In {name}_selftest.c: decides the golden observations, and returns how many numbers came out wrong. */
 int {name}_selftest(void);
@@ -184,6 +186,43 @@ int {name}_selftest(void);
 
 #endif
 """
+
+
+def _state_argument(source: CSource, name: str) -> str:
+    return f"{name}_state *state, " if source.state else ""
+
+
+def _act_in_declared(source: CSource, name: str) -> str:
+    given = f"{name}_scratch *scratch, const {source.input_type} *observation, {source.action_type} *action"
+    if not source.state:
+        return f"int {name}_act_in({given})"
+    return f"int {name}_act_in({name}_state *state, {given})".replace(
+        "*scratch, ", f"*scratch,\n{' ' * len(f'int {name}_act_in(')}"
+    )
+
+
+def _state_type(source: CSource, name: str) -> str:
+    """The struct of what is remembered, and the function that begins an episode; nothing without a memory."""
+    if not source.state:
+        return ""
+    fields = "\n".join(f"    float {array}[{length}];" for array, length in source.state.items())
+    return f"""\
+/* What the policy remembers of an episode: {4 * sum(source.state.values())} bytes, one for each robot or environment. Nobody else writes it. */
+typedef struct {{
+{fields}
+}} {name}_state;
+
+/* Begins an episode: call it before the first decision, and wherever what was before shall be forgotten. */
+void {name}_reset({name}_state *state);
+
+"""
+
+
+def _reset(source: CSource, name: str) -> str:
+    if not source.state:
+        return ""
+    lines = "".join(f"    {line}\n" for line in source.reset)
+    return f"\nvoid {name}_reset({name}_state *state)\n{{\n{lines}}}\n"
 
 
 def _source(policy: Policy, source: CSource, integers: CSource | None, name: str) -> str:
@@ -203,17 +242,18 @@ def _source(policy: Policy, source: CSource, integers: CSource | None, name: str
 {_limits(policy, source, integers, name)}#include "{name}_kernels.h"
 
 {definitions}
-int {name}_act(const {source.input_type} *observation, {source.action_type} *action)
+int {name}_act({_state_argument(source, name)}const {source.input_type} *observation, {source.action_type} *action)
 {{
     ALIGNED {name}_scratch scratch;
-    return {name}_act_in(&scratch, observation, action);
+    return {name}_act_in({"state, " if source.state else ""}&scratch, observation, action);
 }}
+{_reset(source, name)}\
 """
 
 
 def _limits(policy: Policy, source: CSource, integers: CSource | None, name: str) -> str:
     """What the kernels have to know of the policy, and where there is no room for it."""
-    linear = [layer.weight.shape for layer in policy.layers if isinstance(layer, layers.Linear)]
+    linear = [part.weight.shape for layer in policy.layers for part in layers.linear_parts(layer)]
     most_rows = min(max(shape[0] for shape in linear), BLOCK_ROWS)
     largest = max(*map(math.prod, linear), *map(math.prod, layer_shapes(policy)))
     sizes = ""
@@ -254,7 +294,7 @@ def _limits(policy: Policy, source: CSource, integers: CSource | None, name: str
 
 def _stack(policy: Policy, source: CSource, integers: CSource | None) -> tuple[int, int]:
     """Bytes of stack that a call takes at most on microcontrollers without and with a float unit, as tests measure."""
-    linear = [layer for layer in policy.layers if isinstance(layer, layers.Linear)]
+    linear = [part for layer in policy.layers for part in layers.linear_parts(layer)]
     rows = min(max(layer.weight.shape[0] for layer in linear), BLOCK_ROWS)
     codes = any(not isinstance(layer, layers.Dense | layers.Conv2d) and layer.input is not None for layer in linear)
     scratch = max(each.scratch_bytes(has_floats=True) for each in (source, integers) if each is not None)
@@ -271,7 +311,7 @@ def _act_in(source: CSource, name: str) -> str:
     unread = [name for name in ("scratch", "observation") if name not in source.body]
     unused = "".join(f"    (void){name};\n" for name in unread)
     return f"""\
-int {name}_act_in({name}_scratch *scratch, const {source.input_type} *observation, {source.action_type} *action)
+{_act_in_declared(source, name)}
 {{
 {unused}{source.body}    return 0;
 }}

@@ -76,6 +76,14 @@ def readme(policy: Policy, source: CSource, working: str, stack: tuple[int, int]
     made = f"Made by the recipe {in_markdown_code(policy.provenance.recipe)}.\n" if policy.provenance.recipe else ""
     spoken = in_markdown(f"{spaces.describe(policy.observation_space)} -> {spaces.describe(policy.action_space)}")
     undecided = "every choice is 0" if policy.is_discrete else "every number of the action is NaN"
+    act, memory, unmoved = f"{name}_act(observation, action);", "no state", ""
+    if source.state:
+        act = (
+            f"static {name}_state state;\n\n{name}_reset(&state);                     /* an episode begins */\n"
+            f"{name}_act(&state, observation, action);  /* at each step */"
+        )
+        memory = f"the state in your struct ({4 * sum(source.state.values())} bytes)"
+        unmoved = " The state then stays as it was."
     return f"""\
 # {name}: a policy in C
 
@@ -86,12 +94,12 @@ def readme(policy: Policy, source: CSource, working: str, stack: tuple[int, int]
 
 {source.input_type} observation[{name.upper()}_OBSERVATION_SIZE] = {{ ... }};
 {source.action_type} action[{name.upper()}_ACTION_SIZE];
-{name}_act(observation, action);
+{act}
 ```
 
-The observation is the environment's, as it is; the action is what the environment takes. No allocation, no state, no
+The observation is the environment's, as it is; the action is what the environment takes. No allocation, {memory}, no
 dependency beyond the C library's math functions. C99, and valid C++. Where a number that the policy reads is NaN or
-infinite, {undecided} and `{name}_act` returns 1, else 0.
+infinite, {undecided} and `{name}_act` returns 1, else 0.{unmoved}
 
 | | |
 |---|---|

@@ -11,6 +11,11 @@ MAX_NUMBERS = 1 << 18
 
 def selftest(source: CSource, name: str, observations: np.ndarray, actions: np.ndarray, tolerance: float) -> str:
     """The text of the file: `<name>_selftest`, and a main for it where `<NAME>_SELFTEST_MAIN` is defined."""
+    remembers, steps = bool(source.state), 1
+    if remembers:  # whole sequences, one behind the other
+        steps = observations.shape[1]
+        whole = max(1, MAX_NUMBERS // int(np.prod(observations.shape[1:])))
+        observations, actions = (np.concatenate(array[:whole]) for array in (observations, actions))
     size = int(np.prod(observations.shape[1:]))
     n = max(1, min(len(observations), MAX_NUMBERS // size))
     inputs = np.ascontiguousarray(observations[:n], np.uint8 if source.input_type == "uint8_t" else np.float32)
@@ -21,8 +26,13 @@ def selftest(source: CSource, name: str, observations: np.ndarray, actions: np.n
         lines = "\n".join("    {" + ",\n     ".join(rows(row)) + "}," for row in values.reshape(n, -1))
         return f"static const FLASH {c_type(values.dtype)} {of}[{n}][{length}] = {{\n{lines}\n}};\n"
 
+    declared = f"    static {name}_state state;\n" if remembers else ""
+    reset = ""
+    if remembers:
+        reset = f"        if (example % {steps} == 0) {{\n            {name}_reset(&state);\n        }}\n"
+    what = f"{n} golden observations, an episode of {steps} after another," if remembers else f"{n} golden observations"
     return f"""\
-/* Decides {n} golden observations and compares with the reference's actions. */
+/* Decides {what} and compares with the reference's actions. */
 #include <stdio.h>
 #include "{name}.h"
 
@@ -43,6 +53,7 @@ static const double tolerance = {tolerance!r};
 int {name}_selftest(void)
 {{
     static {source.input_type} observation[{size}];
+{declared}\
     int example, wrong = 0;
     largest = 0.0;
     for (example = 0; example < EXAMPLES; example++) {{
@@ -51,7 +62,8 @@ int {name}_selftest(void)
         for (i = 0; i < {size}; i++) {{
             observation[i] = observations[example][i];
         }}
-        if ({name}_act(observation, action) != 0) {{
+{reset}\
+        if ({name}_act({"&state, " if remembers else ""}observation, action) != 0) {{
             wrong++;
             continue;
         }}

@@ -5,7 +5,6 @@ from typing import assert_never, final
 
 import numpy as np
 
-from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.constants import constants, store_weight
@@ -18,6 +17,7 @@ from lilliput.policies.export.c_integer import (
     weight_array,
 )
 from lilliput.policies.export.c_linear import linear
+from lilliput.policies.export.c_memory import remember, reset_lines, state_arrays
 from lilliput.policies.export.c_text import array, c_type, real
 from lilliput.policies.export.c_writer import DECODED, SCRATCH, Writer, step
 from lilliput.policies.layers import Layer
@@ -37,6 +37,7 @@ class CSource:
         scratch: working memory, (C type, name, length) in order.
         stores_halves: whether a bias, scale or the like is stored in half precision.
         mixes_memories: whether constants and what is decoded of them are read by the same kernels.
+        state: what is remembered, the lengths of arrays of floats by name; reset: the statements that begin an episode.
         table_bytes: of the tables that replace curved activations.
         input_type: C type of an observation's numbers; action_type: of an action's.
     """
@@ -47,6 +48,8 @@ class CSource:
     scratch: tuple[tuple[str, str, int], ...]
     stores_halves: bool
     mixes_memories: bool
+    state: dict[str, int]
+    reset: tuple[str, ...]
     table_bytes: int
     input_type: str
     action_type: str
@@ -105,6 +108,7 @@ def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[
     if not policy.is_discrete and writer.x != "action":
         writer.index = len(policy.layers) - 1
         _finish(writer)
+    reset = tuple(reset_lines(writer))
     scratch = tuple((kind, name, writer.scratch[name]) for name, kind in SCRATCH.items() if name in writer.scratch)
     return CSource(
         data=data,
@@ -113,6 +117,8 @@ def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[
         scratch=scratch,
         stores_halves=writer.stores_halves,
         mixes_memories=writer.mixes_memories,
+        state=state_arrays(policy),
+        reset=reset,
         table_bytes=table_bytes(in_integers),
         input_type=c_type(np.dtype(spaces.input_dtype(policy.observation_space))),
         action_type="int32_t" if policy.is_discrete else "float",
@@ -191,7 +197,7 @@ def _write(writer: Writer, layer: Layer) -> None:
         case layers.Flatten():
             pass
         case layers.Lstm() | layers.Gru() | layers.History():
-            raise LilliputError(f"{name}: the c format does not hold a memory yet")
+            remember(writer, layer)
         case layers.LayerNorm():
             weight, bias = writer.real(0, "weight", layer.weight), writer.real(1, "bias", layer.bias)
             writer.call("layer_norm", f"{writer.in_place()}, {n}, {weight}, {bias}, {real(layer.epsilon)}")
@@ -231,9 +237,14 @@ def _write(writer: Writer, layer: Layer) -> None:
 def describe(layer: Layer, shape: tuple[int, ...], out_shape: tuple[int, ...]) -> str:
     """One short line on what a layer is and how it is stored."""
     sizes = f"{'x'.join(map(str, shape))} -> {'x'.join(map(str, out_shape)) or '1'}"
+    if isinstance(layer, layers.Recurrent):
+        return f"{type(layer).__name__}, {sizes}, {_bits(layer.input)} and {_bits(layer.recurrent)} weights"
     if not isinstance(layer, layers.Linear):
         return f"{type(layer).__name__}, {sizes}"
-    weight = layer.weight
-    bits = f"{weight.bits}-bit" if isinstance(weight, QuantizedTensor) else str(weight.dtype)
     encoding = {"dense": "", "bitmask": ", zeros left out (bit mask)", "indexed": ", zeros left out (indices)"}
-    return f"{type(layer).__name__}, {sizes}, {bits} weights{encoding[store_weight(weight).encoding]}"
+    return f"{type(layer).__name__}, {sizes}, {_bits(layer)} weights{encoding[store_weight(layer.weight).encoding]}"
+
+
+def _bits(layer: layers.Linear) -> str:
+    weight = layer.weight
+    return f"{weight.bits}-bit" if isinstance(weight, QuantizedTensor) else str(weight.dtype)

@@ -1,6 +1,7 @@
 """The statements of one decision as they are written: the buffer of the current values, and the working memory."""
 
 from dataclasses import dataclass, field
+from typing import final
 
 import numpy as np
 
@@ -10,6 +11,10 @@ from lilliput.policies.policy import Policy, layer_shapes
 SCRATCH = {
     "a": "float",
     "b": "float",
+    "gates": "float",
+    "hidden_gates": "float",
+    "reset_gates": "float",
+    "reset": "float",
     "row": "float",
     "values": "float",
     "real_0": "float",
@@ -35,6 +40,16 @@ EVERY_BYTE = 256
 """How many numbers there are in a byte."""
 
 
+@final
+@dataclass(frozen=True)
+class Part:
+    """A linear part of a layer: how many numbers it takes and gives, and the buffer that it writes."""
+
+    inputs: int
+    outputs: int
+    target: str
+
+
 @dataclass
 class Writer:
     """Walks the layers once.
@@ -50,6 +65,7 @@ class Writer:
         mixes_memories: whether a kernel is handed decoded weights where another layer hands it stored ones.
         table_for: index of a layer that quantizes bytes; until there, the layers work on every byte there is, which
             makes the table of their codes. -1 where there is none.
+        part: the linear part of the current layer that is being written.
     """
 
     policy: Policy
@@ -64,10 +80,11 @@ class Writer:
     stores_halves: bool = False
     mixes_memories: bool = False
     table_for: int = -1
+    part: Part | None = None
 
     def __post_init__(self) -> None:
         self.shapes = layer_shapes(self.policy)
-        linear = [i for i, layer in enumerate(self.policy.layers) if isinstance(layer, layers.Linear)]
+        linear = [i for i, layer in enumerate(self.policy.layers) if isinstance(layer, layers.Linear | layers.Memory)]
         # An image would have to be turned first, so a convolution never writes the action itself.
         self.writes_action = linear[-1] if len(self.shapes[linear[-1] + 1]) == 1 and not self.policy.is_discrete else -1
         if spaces.input_dtype(self.policy.observation_space) == "uint8":
@@ -84,11 +101,15 @@ class Writer:
     @property
     def in_shape(self) -> tuple[int, ...]:
         """The shape of the current layer's input."""
+        if self.part is not None:
+            return (self.part.inputs,)
         return (EVERY_BYTE,) if self.index < self.table_for else self.shapes[self.index]
 
     @property
     def out_shape(self) -> tuple[int, ...]:
         """The shape of the current layer's output."""
+        if self.part is not None:
+            return (self.part.outputs,)
         return (EVERY_BYTE,) if self.index < self.table_for else self.shapes[self.index + 1]
 
     def kernel(self, name: str, arguments: str) -> str:
@@ -120,6 +141,8 @@ class Writer:
 
     def target(self, size: int) -> str:
         """Where a layer of another shape writes: the action for the last of them, else the buffer that is free."""
+        if self.part is not None:
+            return self.need(self.part.target, size)
         if self.index == self.writes_action:
             return "action"
         return self.need("b" if self.x == "scratch->a" else "a", size)

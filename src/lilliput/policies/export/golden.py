@@ -24,7 +24,10 @@ WORST_TOLERANCE = 0.05
 @final
 @dataclass(frozen=True, eq=False)
 class Golden:
-    """Examples: raw observations (n, *input shape) of the input's dtype, the reference's actions, and the tolerance."""
+    """Examples: raw observations (n, *input shape) of the input's dtype, the reference's actions, and the tolerance.
+
+    With a memory, sequences from an episode's start: (n, steps, *input shape).
+    """
 
     observations: np.ndarray
     actions: np.ndarray
@@ -41,6 +44,10 @@ def golden_examples(policy: Policy, observations: Any = None) -> Golden:
     Raises:
         LilliputError: observations of another shape, or a policy too unsteady to be compared with anything.
     """
+    if policy.has_memory:
+        from lilliput.policies.export.golden_sequences import golden_sequences
+
+        return golden_sequences(policy, observations)
     rng = np.random.default_rng(int(policy.digest[:16], 16))
     space = policy.observation_space
     one = int(np.prod(spaces.input_shape(space))) * np.dtype(spaces.input_dtype(space)).itemsize
@@ -55,7 +62,7 @@ def golden_examples(policy: Policy, observations: Any = None) -> Golden:
     candidates = np.concatenate([extreme, ordinary])
     actions = reference.act(policy, candidates)
     moves = np.where(_finite(candidates, actions), movement(policy, candidates, rng), np.inf)
-    tolerance = 0.0 if policy.is_discrete else TOLERANCE * _scale(policy, actions[len(extreme) :])
+    tolerance = 0.0 if policy.is_discrete else TOLERANCE * scale(policy, actions[len(extreme) :])
     if not policy.is_discrete and np.count_nonzero(moves <= tolerance) < n // 4:
         # Thousands of codes, or units that saturate where two codes meet: the steadiest examples, and what they bear.
         bearable = float(np.sort(moves)[n // 4 - 1]) * 1.5
@@ -63,7 +70,7 @@ def golden_examples(policy: Policy, observations: Any = None) -> Golden:
         if not bearable <= worst:
             raise LilliputError(
                 f"the policy is too unsteady to check: numbers changed by {SHAKE:g} move its action by {bearable:.2g}, "
-                f"more than {worst:.2g}; {_remedy(policy)}"
+                f"more than {worst:.2g}; {remedy(policy)}"
             )
         tolerance = max(tolerance, bearable)
     steady = moves <= tolerance
@@ -75,7 +82,7 @@ def golden_examples(policy: Policy, observations: Any = None) -> Golden:
     return Golden(candidates[chosen], actions[chosen], tolerance)
 
 
-def _remedy(policy: Policy) -> str:
+def remedy(policy: Policy) -> str:
     """What helps against unsteady actions: what the cause is tells."""
     first = policy.layers[0]
     if isinstance(first, layers.Standardize):
@@ -99,7 +106,7 @@ def _finite(observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
     return np.array([bool(np.isfinite(x).all() and np.isfinite(a).all()) for x, a in pairs])
 
 
-def _scale(policy: Policy, actions: np.ndarray) -> float:
+def scale(policy: Policy, actions: np.ndarray) -> float:
     """How large actions are: half the widest range of the action space, or what is typical where that is unbounded."""
     if isinstance(policy.action_space, spaces.Box):
         half = (policy.action_space.high - policy.action_space.low) / 2
@@ -111,7 +118,7 @@ def _scale(policy: Policy, actions: np.ndarray) -> float:
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Spread:
+class Spread:
     """For every input: the centre and width of what is likely, the bounds, and whether it is a whole number."""
 
     centre: np.ndarray
@@ -121,7 +128,8 @@ class _Spread:
     whole: np.ndarray
 
 
-def _spread(policy: Policy) -> _Spread:
+def spread(policy: Policy) -> Spread:
+    """What is likely, as far as the normalizer and the observation space tell."""
     space = policy.observation_space
     boxes = (space,) if isinstance(space, spaces.Box) else tuple(box for _, box in space.boxes)
     low, high, whole = (
@@ -149,23 +157,24 @@ def _spread(policy: Policy) -> _Spread:
             case _:
                 break
     shape = spaces.input_shape(space)
-    return _Spread(*(array.reshape(shape) for array in (centre, width, low, high, whole)))
+    return Spread(*(array.reshape(shape) for array in (centre, width, low, high, whole)))
 
 
 def _drawn(policy: Policy, n: int, rng: np.random.Generator) -> np.ndarray:
-    spread = _spread(policy)
-    steps = rng.choice([0.3, 1.0, 3.0], (n, *(1,) * spread.centre.ndim)) * rng.normal(size=(n, *spread.centre.shape))
-    return _allowed(policy, spread, spread.centre + steps * spread.width)
+    likely = spread(policy)
+    steps = rng.choice([0.3, 1.0, 3.0], (n, *(1,) * likely.centre.ndim)) * rng.normal(size=(n, *likely.centre.shape))
+    return allowed(policy, likely, likely.centre + steps * likely.width)
 
 
 def _extremes(policy: Policy) -> np.ndarray:
     """Zeros, the centre, the bounds, and values far outside of what is likely."""
-    spread = _spread(policy)
-    bounds = np.maximum(spread.low, -1e6), np.minimum(spread.high, 1e6)
-    far = (spread.centre + k * spread.width for k in (-1000, -10, 10, 1000))
-    return _allowed(policy, spread, np.stack([np.zeros_like(spread.centre), spread.centre, *bounds, *far]))
+    likely = spread(policy)
+    bounds = np.maximum(likely.low, -1e6), np.minimum(likely.high, 1e6)
+    far = (likely.centre + k * likely.width for k in (-1000, -10, 10, 1000))
+    return allowed(policy, likely, np.stack([np.zeros_like(likely.centre), likely.centre, *bounds, *far]))
 
 
-def _allowed(policy: Policy, spread: _Spread, observations: np.ndarray) -> np.ndarray:
-    clipped = np.clip(observations, spread.low, spread.high)
-    return np.where(spread.whole, np.rint(clipped), clipped).astype(spaces.input_dtype(policy.observation_space))
+def allowed(policy: Policy, likely: Spread, observations: np.ndarray) -> np.ndarray:
+    """The observations within the bounds of the space, whole where they have to be, of the type that artifacts take."""
+    clipped = np.clip(observations, likely.low, likely.high)
+    return np.where(likely.whole, np.rint(clipped), clipped).astype(spaces.input_dtype(policy.observation_space))

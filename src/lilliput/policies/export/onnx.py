@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_never, final
+from typing import TYPE_CHECKING, assert_never, final
 
 import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import affine, layers, spaces
 from lilliput.policies.affine import QuantizedTensor
+from lilliput.policies.export.onnx_graph import Graph
+from lilliput.policies.export.onnx_memory import Remembered
 from lilliput.policies.policy import Policy, layer_shapes
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 MODEL = "model.onnx"
 INPUT, OUTPUT = "observation", "action"
+INPUT_WITH_STATE, OUTPUT_WITH_STATE = "obs", "actions"
+"""As rsl_rl names them, beside `h_in`, `c_in`, `h_out` and `c_out`."""
+
 OPSET = 17
 """The first with LayerNormalization; every runtime of the last years reads it."""
 IR_VERSION = 8
@@ -47,10 +52,12 @@ def build(policy: Policy) -> onnx.ModelProto:
     import onnx
     from onnx import helper
 
-    graph = _Graph()
+    graph = Graph()
+    first, last = (INPUT_WITH_STATE, OUTPUT_WITH_STATE) if policy.has_memory else (INPUT, OUTPUT)
+    memory = Remembered(graph, policy) if policy.has_memory else None
     shape = spaces.input_shape(policy.observation_space)
     dtype = np.dtype(spaces.input_dtype(policy.observation_space))
-    value = INPUT if dtype == np.float32 else graph.cast(INPUT, np.float32)
+    value = first if dtype == np.float32 else graph.cast(first, np.float32)
     stack, shapes = policy.layers, layer_shapes(policy)
     read = ""
     for index, layer in enumerate(stack):
@@ -59,26 +66,35 @@ def build(policy: Policy) -> onnx.ModelProto:
         if _is_clipped_by_codes(layer, stack[index + 1 :]):
             continue
         try:
-            value = _layer(graph, layer, value, shapes[index])
+            if memory is not None and isinstance(layer, layers.Memory):
+                value = memory.step(layer, value, layer_of_graph)
+            else:
+                value = layer_of_graph(graph, layer, value, shapes[index])
         except LilliputError as error:
             raise LilliputError(f"layer {index} ({type(layer).__name__}): {error}") from None
     action_shape = shapes[-1]
     if dtype == np.float32:
         value = _undecided(graph, read, len(shapes[0]), value, len(action_shape), is_choice=policy.is_discrete)
+    if memory is not None:
+        memory.keep(undecided(graph, read, len(shapes[0])) if dtype == np.float32 else "")
     if isinstance(policy.action_space, spaces.Box) and policy.action_space.shape != action_shape:
         action_shape = policy.action_space.shape
         value = graph.node("Reshape", value, graph.constant(np.array([-1, *action_shape], np.int64)))
-    graph.nodes[-1].output[0] = OUTPUT
+    graph.name_output(value, last)
     action_dtype = np.int64 if policy.is_discrete else np.float32
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "policy",
-            [helper.make_tensor_value_info(INPUT, helper.np_dtype_to_tensor_dtype(dtype), ["batch", *shape])],
+            [
+                helper.make_tensor_value_info(first, helper.np_dtype_to_tensor_dtype(dtype), ["batch", *shape]),
+                *(memory.inputs() if memory is not None else ()),
+            ],
             [
                 helper.make_tensor_value_info(
-                    OUTPUT, helper.np_dtype_to_tensor_dtype(np.dtype(action_dtype)), ["batch", *action_shape]
-                )
+                    last, helper.np_dtype_to_tensor_dtype(np.dtype(action_dtype)), ["batch", *action_shape]
+                ),
+                *(memory.outputs() if memory is not None else ()),
             ],
             graph.initializers,
         ),
@@ -98,7 +114,7 @@ def build(policy: Policy) -> onnx.ModelProto:
     return model
 
 
-def _undecided(graph: _Graph, read: str, rank: int, action: str, action_rank: int, *, is_choice: bool) -> str:
+def _undecided(graph: Graph, read: str, rank: int, action: str, action_rank: int, *, is_choice: bool) -> str:
     """The action; NaN, or choice 0, where a number that is read is NaN or infinite: x - x is 0 for all others."""
     axes = graph.constant(np.arange(1, rank + 1, dtype=np.int64))
     nothing = graph.node("ReduceSum", graph.node("Sub", read, read), axes, keepdims=int(rank == action_rank))
@@ -109,58 +125,16 @@ def _undecided(graph: _Graph, read: str, rank: int, action: str, action_rank: in
     return graph.node("Where", graph.node("IsNaN", nothing), graph.constant(np.int64(0)), action)
 
 
-class _Graph:
-    """What has been added so far: nodes in order of execution, and constants."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.initializers: list[onnx.TensorProto] = []
-        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-
-    def node(self, op: str, *inputs: str, **attributes: Any) -> str:
-        """The name of the output of a new node."""
-        return self.node_of_several(op, *inputs, outputs=(f"v{len(self.nodes)}",), **attributes)[0]
-
-    def node_of_several(self, op: str, *inputs: str, outputs: tuple[str, ...], **attributes: Any) -> tuple[str, ...]:
-        """The names of the outputs of a new node."""
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(op, inputs, outputs, **attributes))
-        return outputs
-
-    def constant(self, array: np.ndarray | np.generic) -> str:
-        """The name of a constant; the same one for the same array."""
-        from onnx import numpy_helper
-
-        array = np.ascontiguousarray(array).reshape(np.shape(array))
-        key = array.dtype.str, array.shape, array.tobytes()
-        if key not in self._constants:
-            self._constants[key] = f"c{len(self._constants)}"
-            self.initializers.append(numpy_helper.from_array(array, self._constants[key]))
-        return self._constants[key]
-
-    def real(self, array: np.ndarray) -> str:
-        """A constant read as float32, stored as it is."""
-        name = self.constant(array)
-        return name if array.dtype == np.float32 else self.cast(name, np.float32)
-
-    def cast(self, value: str, dtype: type[np.generic]) -> str:
-        """The value as another type."""
-        from onnx import helper
-
-        return self.node("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
-
-    def clip(self, value: str, low: np.ndarray | np.generic, high: np.ndarray | np.generic) -> str:
-        """min(max(value, low), high), nothing where both are infinite."""
-        low, high = (np.asarray(bound, np.float32) for bound in (low, high))
-        if (low == low.flat[0]).all() and (high == high.flat[0]).all():
-            if np.isneginf(low.flat[0]) and np.isposinf(high.flat[0]):
-                return value
-            return self.node("Clip", value, self.constant(low.flat[0]), self.constant(high.flat[0]))
-        return self.node("Min", self.node("Max", value, self.constant(low)), self.constant(high))
+def undecided(graph: Graph, read: str, rank: int) -> str:
+    """(batch, 1): whether a number that is read is NaN or infinite."""
+    axes = graph.constant(np.arange(1, rank + 1, dtype=np.int64))
+    nothing = graph.node("ReduceSum", graph.node("Sub", read, read), axes, keepdims=1)
+    if rank > 1:
+        nothing = graph.node("Reshape", nothing, graph.constant(np.array([-1, 1], np.int64)))
+    return graph.node("IsNaN", nothing)
 
 
-def _layer(graph: _Graph, layer: layers.Layer, x: str, shape: tuple[int, ...]) -> str:
+def layer_of_graph(graph: Graph, layer: layers.Layer, x: str, shape: tuple[int, ...]) -> str:
     match layer:
         case layers.SelectInputs(indices=indices):
             return graph.node("Gather", x, graph.constant(indices.astype(np.int64)), axis=1)
@@ -179,7 +153,7 @@ def _layer(graph: _Graph, layer: layers.Layer, x: str, shape: tuple[int, ...]) -
         case layers.QuantizedConv2d():
             return _quantized_conv2d(graph, layer, x, shape)
         case layers.Lstm() | layers.Gru() | layers.History():
-            raise LilliputError("the onnx format does not hold a memory yet")
+            raise LilliputError(f"{type(layer).__name__} stands within a layer")
         case layers.LayerNorm():
             parts = graph.real(layer.weight), graph.real(layer.bias)
             return graph.node("LayerNormalization", x, *parts, axis=-1, epsilon=layer.epsilon)
@@ -234,7 +208,7 @@ def _is_clipped_by_codes(layer: layers.Layer, following: tuple[layers.Layer, ...
             return False
 
 
-def _quantized_dense(graph: _Graph, layer: layers.QuantizedDense, x: str) -> str:
+def _quantized_dense(graph: Graph, layer: layers.QuantizedDense, x: str) -> str:
     scale = layer.weight.scale
     if layer.input is None:
         weight = _dequantized(graph, layer.weight)
@@ -246,7 +220,7 @@ def _quantized_dense(graph: _Graph, layer: layers.QuantizedDense, x: str) -> str
     return _real_outputs(graph, graph.node("MatMulInteger", *inputs), scale, codes, layer.bias)
 
 
-def _quantized_conv2d(graph: _Graph, layer: layers.QuantizedConv2d, x: str, shape: tuple[int, ...]) -> str:
+def _quantized_conv2d(graph: Graph, layer: layers.QuantizedConv2d, x: str, shape: tuple[int, ...]) -> str:
     bias = None if layer.bias is None else layer.bias
     if layer.input is None:
         weight = _dequantized(graph, layer.weight)
@@ -281,7 +255,7 @@ class _Codes:
     is_flat: str = ""
 
 
-def _real_outputs(graph: _Graph, sums: str, scale: np.ndarray, codes: _Codes, bias: np.ndarray | None) -> str:
+def _real_outputs(graph: Graph, sums: str, scale: np.ndarray, codes: _Codes, bias: np.ndarray | None) -> str:
     factor = graph.real(scale)
     if codes.scale:
         factor = graph.node("Mul", codes.scale, factor)
@@ -292,7 +266,7 @@ def _real_outputs(graph: _Graph, sums: str, scale: np.ndarray, codes: _Codes, bi
     return y if bias is None else graph.node("Add", y, graph.real(bias))
 
 
-def _codes(graph: _Graph, range_: layers.StaticRange | layers.DynamicRange, x: str, axes: tuple[int, ...]) -> _Codes:
+def _codes(graph: Graph, range_: layers.StaticRange | layers.DynamicRange, x: str, axes: tuple[int, ...]) -> _Codes:
     if isinstance(range_, layers.StaticRange):
         return _Codes(_static_codes(graph, range_, x))
     if range_.bits == 8:
@@ -314,7 +288,7 @@ def _codes(graph: _Graph, range_: layers.StaticRange | layers.DynamicRange, x: s
     return _Codes(codes, graph.constant(np.uint8(128)), raw, is_flat)
 
 
-def _static_codes(graph: _Graph, range_: layers.StaticRange, x: str) -> str:
+def _static_codes(graph: Graph, range_: layers.StaticRange, x: str) -> str:
     """saturate(round(x * inverse_scale) + zero_point), to the bit: QuantizeLinear would divide by a rounded scale."""
     top, zero_point = affine.unsigned_max(range_.bits), range_.zero_point
     one, first = graph.constant(np.float32(1)), int(zero_point.flat[0])
@@ -360,7 +334,7 @@ def _weight_zero_point(weight: QuantizedTensor) -> np.ndarray:
     return np.array(1 << (weight.bits - 1), np.uint8)
 
 
-def _weight_codes(graph: _Graph, weight: QuantizedTensor, values: np.ndarray) -> str:
+def _weight_codes(graph: Graph, weight: QuantizedTensor, values: np.ndarray) -> str:
     """The codes as uint8, shifted by the weight's zero point: stored in `bits` bits each."""
     bits, count = weight.bits, values.size
     shifted = (values.astype(np.int16) + int(_weight_zero_point(weight))).astype(np.uint8)
@@ -383,7 +357,7 @@ def _weight_codes(graph: _Graph, weight: QuantizedTensor, values: np.ndarray) ->
     return graph.node("Reshape", flat, graph.constant(np.array(values.shape, np.int64)))
 
 
-def _dequantized(graph: _Graph, weight: QuantizedTensor) -> str:
+def _dequantized(graph: Graph, weight: QuantizedTensor) -> str:
     """The real weights, folded as the file is loaded: DequantizeLinear would run at every decision, 25 times slower."""
     codes = graph.cast(_weight_codes(graph, weight, weight.values), np.float32)
     centred = graph.node("Sub", codes, graph.constant(_weight_zero_point(weight).astype(np.float32)))

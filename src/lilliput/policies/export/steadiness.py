@@ -39,7 +39,7 @@ def movement(policy: Policy, observations: np.ndarray, rng: np.random.Generator)
 
         def output(index: int, x: np.ndarray) -> np.ndarray:
             # What a sum is off by depends on its terms, not on the sum: the others of the row stand for them.
-            size = np.abs(x) + (_root_mean_square(x) if index > first else 0)
+            size = np.abs(x) + (root_mean_square(x) if index > first else 0)
             change = (sign * SHAKE * noise.uniform(-1, 1, x.shape) * size).astype(np.float32)
             return reference.apply(stack[index], x + change)
 
@@ -49,7 +49,7 @@ def movement(policy: Policy, observations: np.ndarray, rng: np.random.Generator)
         noise = np.random.default_rng(seed)
 
         def output(index: int, x: np.ndarray) -> np.ndarray:
-            others = _of_other_codes(stack[index], x, (noise.random(x.shape) < 0.5) == side)
+            others = of_other_codes(stack[index], x, (noise.random(x.shape) < 0.5) == side)
             return reference.apply(stack[index], x) + others
 
         return moved(output)
@@ -63,10 +63,10 @@ def movement(policy: Policy, observations: np.ndarray, rng: np.random.Generator)
     farthest = np.max(found, axis=0)
     if not isinstance(last, layers.ArgmaxAction):
         return farthest
-    return np.where(_lead(still, last.sizes) > CLOSE * farthest, 0, np.inf)
+    return np.where(lead(still, last.sizes) > CLOSE * farthest, 0, np.inf)
 
 
-def _lead(values: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+def lead(values: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     """By how much the closest of the choices is ahead of its second."""
     leads = [np.full(len(values), np.inf)]
     for group in np.split(values, np.cumsum(sizes)[:-1], axis=1):
@@ -76,7 +76,7 @@ def _lead(values: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     return np.min(leads, axis=0)
 
 
-def _of_other_codes(layer: Layer, x: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+def of_other_codes(layer: Layer, x: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """What it adds to the layer's output that the chosen numbers, where close to a tie, take the other of two codes."""
     if not isinstance(layer, layers.QuantizedDense | layers.QuantizedConv2d):
         return np.zeros(1, np.float32)
@@ -90,7 +90,7 @@ def _of_other_codes(layer: Layer, x: np.ndarray, chosen: np.ndarray) -> np.ndarr
             return np.zeros(1, np.float32)
     codes = x * steps_a_unit
     below = np.floor(codes)
-    close = np.abs(codes - below - 0.5) < 2 * SHAKE * (np.abs(codes) + _root_mean_square(codes))
+    close = np.abs(codes - below - 0.5) < 2 * SHAKE * (np.abs(codes) + root_mean_square(codes))
     if isinstance(layer.input, layers.StaticRange):
         lower = below + layer.input.zero_point
         close &= (lower >= 0) & (lower < affine.unsigned_max(layer.input.bits))
@@ -103,7 +103,7 @@ def _of_other_codes(layer: Layer, x: np.ndarray, chosen: np.ndarray) -> np.ndarr
     return change if isinstance(layer.input, layers.StaticRange) else change / steps_a_unit.astype(np.float32)
 
 
-def _root_mean_square(x: np.ndarray) -> np.ndarray:
+def root_mean_square(x: np.ndarray) -> np.ndarray:
     """Of each row, one for all of its numbers."""
     squares = means(np.square(x.reshape(len(x), -1), dtype=np.float64))
     return np.sqrt(squares).reshape(-1, *(1,) * (x.ndim - 1))

@@ -28,6 +28,10 @@ class Actor(Running, Protocol):
 
 
 def _onnxruntime(artifact: Artifact) -> Actor:
+    if artifact.manifest.state:
+        from lilliput.policies.runtime.onnx_episodes import OnnxEpisodes
+
+        return OnnxEpisodes(artifact)
     from lilliput.policies.runtime.onnxruntime import OnnxActor
 
     return OnnxActor(artifact)

@@ -6,10 +6,11 @@ import importlib.util
 import sys
 import sysconfig
 import warnings
+from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, final
+from typing import Any, NoReturn, final
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.artifact import Artifact
 from lilliput.policies.runtime import Actor
+from lilliput.policies.runtime.memory import first_state, refuse_without_beginning
 
 FLAGS = ("-std=c99", *FOR_THIS_PROCESSOR, "-ffp-contract=off")
 
@@ -37,10 +39,18 @@ def open_native(artifact: Artifact) -> Actor:
     if missing:
         raise LilliputError(f"{missing} is missing; export again")
     library = _loadable(files, symbol)
-    space = artifact.manifest.observation_space
     extension = _extension()
     if isinstance(extension, str):
         warnings.warn(f"{extension}; policies are called through ctypes, 0.5 us slower", RuntimeWarning, stacklevel=2)
+    if artifact.manifest.state:
+        return NativeEpisodes(artifact, library, extension)
+    return _opened(artifact, library, extension)
+
+
+def _opened(artifact: Artifact, library: Path, extension: ModuleType | str) -> Actor:
+    """What calls the compiled policy; with a memory, for one episode."""
+    symbol, space = artifact.manifest.symbol, artifact.manifest.observation_space
+    if isinstance(extension, str):
         return CtypesActor(artifact, library, symbol)
     return extension.NativeActor(
         library=library,
@@ -49,6 +59,8 @@ def open_native(artifact: Artifact) -> Actor:
         action_shape=spaces.action_shape(artifact.manifest.action_space),
         takes_bytes=spaces.input_dtype(space) == "uint8",
         gives_choices=not isinstance(artifact.manifest.action_space, spaces.Box),
+        state_size=_state_size(artifact),
+        reset=f"{artifact.manifest.name}_reset",
         artifact=artifact,
         convert=partial(_convert, space),
         convert_all=partial(spaces.artifact_input, space),
@@ -56,9 +68,34 @@ def open_native(artifact: Artifact) -> Actor:
     )
 
 
+def _state_size(artifact: Artifact) -> int:
+    """How many floats the state has."""
+    return sum(one.size for one in first_state(artifact.manifest).values())
+
+
+@final
+class NativeEpisodes:
+    """A running C artifact with a memory: it acts in episodes that begin."""
+
+    def __init__(self, artifact: Artifact, library: Path, extension: ModuleType | str) -> None:
+        self.artifact, self._library, self._extension = artifact, library, extension
+
+    def begin(self, seed: int = 0) -> Callable[[Any], Any]:
+        """The act of an episode of its own; not for several threads at once."""
+        return _opened(self.artifact, self._library, self._extension)
+
+    def __call__(self, observation: Any) -> NoReturn:
+        """Refuses: an action follows from the episode."""
+        refuse_without_beginning(self.artifact)
+
+    def batch(self, observations: Any) -> NoReturn:
+        """Refuses: an action follows from the episode."""
+        refuse_without_beginning(self.artifact)
+
+
 @final
 class CtypesActor:
-    """A running C artifact where the extension cannot be built; threads may share it."""
+    """A running C artifact, or one episode of it, where the extension cannot be built; threads may share the first."""
 
     def __init__(self, artifact: Artifact, library: Path, symbol: str) -> None:
         self.artifact = artifact
@@ -67,8 +104,14 @@ class CtypesActor:
         self._shape = spaces.action_shape(action_space)
         self._is_choice = isinstance(action_space, spaces.Discrete)
         self._dtype = np.dtype(np.float32 if isinstance(action_space, spaces.Box) else np.int32)
-        self._decide = getattr(ctypes.CDLL(str(library)), symbol)
-        self._decide.argtypes, self._decide.restype = (ctypes.c_void_p, ctypes.c_void_p), None
+        opened = ctypes.CDLL(str(library))
+        decide = getattr(opened, symbol)
+        self._state = (ctypes.c_float * _state_size(artifact))()
+        state = [self._state] if artifact.manifest.state else []
+        decide.argtypes, decide.restype = (ctypes.c_void_p,) * (2 + len(state)), None
+        if state:
+            getattr(opened, f"{artifact.manifest.name}_reset")(self._state)
+        self._decide = partial(decide, *state)
 
     def __call__(self, observation: Any) -> Any:
         """The environment's action for one raw observation."""
@@ -76,7 +119,7 @@ class CtypesActor:
         return int(action) if self._is_choice else action
 
     def batch(self, observations: Any) -> np.ndarray:
-        """The actions for a batch of raw observations, batch first."""
+        """The actions for a batch of raw observations, batch first; with a memory, for one episode's in their order."""
         x = spaces.artifact_input(self._space, observations)
         actions = np.empty((len(x), *self._shape), self._dtype)
         for i in range(len(x)):
@@ -84,7 +127,9 @@ class CtypesActor:
         return actions if self._dtype == np.float32 else actions.astype(np.int64)
 
     def begin(self, seed: int = 0) -> "CtypesActor":
-        """Itself: there is nothing to remember."""
+        """Itself, where there is nothing to remember."""
+        if self.artifact.manifest.state:
+            refuse_without_beginning(self.artifact)
         return self
 
     def into(self, observation: Any, out: np.ndarray) -> None:

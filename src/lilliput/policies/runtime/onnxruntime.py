@@ -18,7 +18,7 @@ INPUT, OUTPUT = "observation", "action"
 BLOCK = 32
 """Observations that `batch` plays at once where that changes nothing."""
 
-_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)", "int64": "tensor(int64)"}
+TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)", "int64": "tensor(int64)"}
 
 
 @final
@@ -41,7 +41,7 @@ class OnnxActor:
         self._is_choice = isinstance(action_space, spaces.Discrete)
         self._action_shape = spaces.action_shape(action_space)
         self._action_dtype = np.dtype(np.float32 if isinstance(action_space, spaces.Box) else np.int64)
-        self._session = _open(artifact)
+        self._session = open_session(artifact)
         _check_ports(artifact, self._session, self._ports())
         self._run = self._session.run_with_iobinding
         self._observation, self._action, self._binding = self._bind(1)
@@ -110,8 +110,8 @@ class OnnxActor:
 
     def _ports(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         return {
-            INPUT: (_TYPES[self._dtype.name], self._shape),
-            OUTPUT: (_TYPES[self._action_dtype.name], self._action_shape),
+            INPUT: (TYPES[self._dtype.name], self._shape),
+            OUTPUT: (TYPES[self._action_dtype.name], self._action_shape),
         }
 
     def _bind(self, n: int) -> "tuple[np.ndarray, np.ndarray, IOBinding]":
@@ -125,7 +125,12 @@ class OnnxActor:
         return inputs, outputs, binding
 
 
-def _open(artifact: Artifact) -> "InferenceSession":
+def open_session(artifact: Artifact) -> "InferenceSession":
+    """A session of the artifact's model, on one thread.
+
+    Raises:
+        LilliputError: the model is damaged, or holds what the exporter never writes.
+    """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as errors  # pyright: ignore[reportAttributeAccessIssue]
 

@@ -9,12 +9,16 @@
 enum { KEPT = 2, MAX_AXES = 8, MAX_ON_STACK = 2048, BATCH_BYTES_WITHOUT_GIL = 1 << 14 };
 
 typedef void (*decide_function)(const void *observation, void *action);
+typedef void (*remembering_function)(void *state, const void *observation, void *action);
 
-/* Nothing in it but `kept` changes after __init__, and that under the interpreter's lock, so that threads may share it. */
+/* Nothing in it but `kept` changes after __init__, and that under the interpreter's lock, so that threads may share it;
+   but for the state of one that remembers an episode. */
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     decide_function decide;
+    remembering_function decide_in_episode;
+    float *state;         /* of one episode; NULL where the policy has no memory */
     void *library;
     int observation_axes, action_axes;
     npy_intp observation_shape[MAX_AXES], action_shape[MAX_AXES];
@@ -52,6 +56,15 @@ static int same_shape(PyArrayObject *array, int axes, const npy_intp *sizes)
     return PyArray_NDIM(array) == axes && PyArray_CompareLists(PyArray_DIMS(array), sizes, axes);
 }
 
+static inline void call_policy(Actor *self, const void *observation, void *action)
+{
+    if (self->state != NULL) {
+        self->decide_in_episode(self->state, observation, action);
+    } else {
+        self->decide(observation, action);
+    }
+}
+
 /* Writes the action as C gives it for one observation: 0, or -1 with an exception. */
 static int decide(Actor *self, PyObject *observation, void *action)
 {
@@ -60,7 +73,7 @@ static int decide(Actor *self, PyObject *observation, void *action)
         int type = PyArray_TYPE(array);
         if (PyArray_ISCARRAY_RO(array) && same_shape(array, self->observation_axes, self->observation_shape)) {
             if (type == (self->takes_bytes ? NPY_UINT8 : NPY_FLOAT32)) {
-                self->decide(PyArray_DATA(array), action);
+                call_policy(self, PyArray_DATA(array), action);
                 return 0;
             }
             if (type == NPY_FLOAT64 && !self->takes_bytes && self->observation_size <= MAX_ON_STACK) {
@@ -70,7 +83,7 @@ static int decide(Actor *self, PyObject *observation, void *action)
                 for (i = 0; i < self->observation_size; i++) {
                     narrowed[i] = (float)values[i];
                 }
-                self->decide(narrowed, action);
+                call_policy(self, narrowed, action);
                 return 0;
             }
         }
@@ -80,7 +93,7 @@ static int decide(Actor *self, PyObject *observation, void *action)
     if (converted == NULL) {
         return -1;
     }
-    self->decide(PyArray_DATA((PyArrayObject *)converted), action);
+    call_policy(self, PyArray_DATA((PyArrayObject *)converted), action);
     Py_DECREF(converted);
     return 0;
 }
@@ -193,6 +206,10 @@ PyDoc_STRVAR(batch_doc, "batch(observations): the actions, batch first; each equ
 
 static PyObject *batch(Actor *self, PyObject *observations)
 {
+    if (self->state != NULL) {
+        PyErr_SetString(self->error, "an episode of a policy with a memory is acted step by step, not on a batch");
+        return NULL;
+    }
     PyObject *converted = PyObject_CallOneArg(self->convert_all, observations);
     if (converted == NULL) {
         return NULL;
@@ -223,7 +240,7 @@ static PyObject *batch(Actor *self, PyObject *observations)
     return actions;
 }
 
-PyDoc_STRVAR(begin_doc, "begin(seed=0): the act of an episode of its own: the actor itself, which remembers nothing.");
+PyDoc_STRVAR(begin_doc, "begin(seed=0): the act of an episode of its own: without a memory the actor itself.");
 
 static PyObject *begin(Actor *self, PyObject *arguments, PyObject *keywords)
 {
@@ -232,22 +249,27 @@ static PyObject *begin(Actor *self, PyObject *arguments, PyObject *keywords)
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|O", names, &seed)) {
         return NULL;
     }
+    if (self->state != NULL) {
+        PyErr_SetString(self->error, "an episode has begun already; begin() the opened artifact for another");
+        return NULL;
+    }
     return Py_NewRef((PyObject *)self);
 }
 
 static int initialize(Actor *self, PyObject *arguments, PyObject *keywords)
 {
     static char *names[] = {"library", "symbol", "observation_shape", "action_shape", "takes_bytes", "gives_choices",
-                            "artifact", "convert", "convert_all", "error", NULL};
+                            "state_size", "reset", "artifact", "convert", "convert_all", "error", NULL};
     PyObject *path, *observation_shape, *action_shape, *artifact, *convert, *convert_all, *error;
-    const char *symbol;
+    const char *symbol, *reset_symbol;
+    Py_ssize_t state_size;
     if (self->library != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "an actor is opened once");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O&sOOppOOOO", names, PyUnicode_FSConverter, &path, &symbol,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O&sOOppnsOOOO", names, PyUnicode_FSConverter, &path, &symbol,
                                      &observation_shape, &action_shape, &self->takes_bytes, &self->gives_choices,
-                                     &artifact, &convert, &convert_all, &error)) {
+                                     &state_size, &reset_symbol, &artifact, &convert, &convert_all, &error)) {
         return -1;
     }
     self->library = dlopen(PyBytes_AS_STRING(path), RTLD_NOW | RTLD_LOCAL);
@@ -260,6 +282,21 @@ static int initialize(Actor *self, PyObject *arguments, PyObject *keywords)
     if (self->decide == NULL) {
         PyErr_SetString(PyExc_OSError, dlerror());
         return -1;
+    }
+    if (state_size > 0) {
+        void (*reset)(void *state);
+        *(void **)&reset = dlsym(self->library, reset_symbol);
+        if (reset == NULL) {
+            PyErr_SetString(PyExc_OSError, dlerror());
+            return -1;
+        }
+        self->state = PyMem_Calloc((size_t)state_size, sizeof *self->state);
+        if (self->state == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        *(void **)&self->decide_in_episode = dlsym(self->library, symbol);
+        reset(self->state);
     }
     if (read_shape(observation_shape, &self->observation_axes, self->observation_shape, &self->observation_size) < 0 ||
         read_shape(action_shape, &self->action_axes, self->action_shape, &self->action_size) < 0) {
@@ -303,6 +340,7 @@ static void deallocate(Actor *self)
 {
     PyObject_GC_UnTrack(self);
     clear(self);
+    PyMem_Free(self->state);
     if (self->library != NULL) {
         dlclose(self->library);
     }

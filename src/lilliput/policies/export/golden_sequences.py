@@ -1,0 +1,119 @@
+"""Golden examples of a policy with a memory: episodes from their start; an artifact must reproduce every action."""
+
+from typing import Any
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers, reference, spaces
+from lilliput.policies.export.golden import TOLERANCE, WORST_TOLERANCE, Golden, allowed, scale, spread
+from lilliput.policies.export.steadiness import CLOSE, SHAKE, lead, of_other_codes, root_mean_square
+from lilliput.policies.policy import Policy
+
+STEPS = 64
+N_SEQUENCES = 4
+_CANDIDATES = 12
+_ROUNDS = 3
+_MARGIN = 4.0
+"""Errors of a step are remembered by the next ones; those of a processor may all have one sign."""
+
+_INERTIA = 0.9
+"""How much of its distance from the centre an observation keeps from a step to the next."""
+
+
+def golden_sequences(policy: Policy, observations: Any = None) -> Golden:
+    """Sequences on which another order of rounding does not show; the same ones for the same policy and observations.
+
+    Args:
+        policy: what is exported.
+        observations: raw ones of one episode, in order; without them, drawn from its normalizer and its space.
+
+    Raises:
+        LilliputError: observations of another shape, or a policy too unsteady to be compared with anything.
+    """
+    rng = np.random.default_rng(int(policy.digest[:16], 16))
+    candidates = _drawn(policy, rng)
+    if observations is not None:
+        seen = spaces.artifact_input(policy.observation_space, observations)
+        windows = [seen[at : at + STEPS] for at in range(0, len(seen) - STEPS + 1, STEPS)][: _CANDIDATES // 2]
+        if windows:
+            candidates = np.concatenate([np.stack(windows), candidates])
+    actions = np.stack([reference.act_episode(policy, sequence) for sequence in candidates])
+    moves = _movement(policy, candidates, rng)
+    if policy.is_discrete:
+        # A choice that is close to another at a step is one that a rounding error may turn.
+        chosen = np.argsort(moves, kind="stable")[:N_SEQUENCES]
+        return Golden(candidates[chosen], actions[chosen], 0.0)
+    size = scale(policy, actions.reshape(-1, *actions.shape[2:]))
+    chosen = np.sort(np.argsort(moves, kind="stable")[:N_SEQUENCES])
+    tolerance = max(TOLERANCE * size, _MARGIN * float(moves[chosen].max()))
+    if not tolerance <= WORST_TOLERANCE * size:
+        raise LilliputError(
+            f"the policy is too unsteady to check: numbers changed by {SHAKE:g} move its actions of {STEPS} steps by "
+            f"{tolerance / _MARGIN:.2g}; give real observations, or more bits"
+        )
+    return Golden(candidates[chosen], actions[chosen], tolerance)
+
+
+def _drawn(policy: Policy, rng: np.random.Generator) -> np.ndarray:
+    """Walks around what is likely, (n, steps, *input shape); the first stands still at zero."""
+    likely = spread(policy)
+    shape = likely.centre.shape
+    walks = np.zeros((_CANDIDATES, STEPS, *shape))
+    at = rng.standard_normal((_CANDIDATES, *shape))
+    for step in range(STEPS):
+        fresh = rng.standard_normal((_CANDIDATES, *shape))
+        at = _INERTIA * at + np.sqrt(1 - _INERTIA**2) * fresh
+        walks[:, step] = at
+    far = rng.choice([0.5, 1.0, 2.0], (_CANDIDATES, *(1,) * (len(shape) + 1)))
+    walks = likely.centre + far * walks * likely.width
+    walks[0] = 0
+    return allowed(policy, likely, walks)
+
+
+def _movement(policy: Policy, sequences: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """How far the actions of each sequence move at most where numbers are rounded otherwise; of choices, the number of
+    steps at which one is close to another.
+    """
+    last = policy.layers[-1]
+    stack = policy.layers[:-1] if isinstance(last, layers.ArgmaxAction) else policy.layers
+    still = _played(policy, stack, sequences, None)
+    farthest = np.zeros(still.shape[:2])
+    for _ in range(_ROUNDS):
+        moved = _played(policy, stack, sequences, np.random.default_rng(rng.integers(1 << 32)))
+        farthest = np.maximum(farthest, np.abs(moved - still).max(axis=2))
+    if not isinstance(last, layers.ArgmaxAction):
+        return farthest.max(axis=1)
+    leads = np.stack([lead(step, last.sizes) for step in still], axis=0)
+    return (leads <= CLOSE * farthest).sum(axis=1).astype(np.float64)
+
+
+def _played(
+    policy: Policy, stack: tuple[layers.Layer, ...], sequences: np.ndarray, noise: np.random.Generator | None
+) -> np.ndarray:
+    """What the layers give at each step, (n, steps, outputs); with noise on all that is computed or remembered."""
+
+    def shaken(x: np.ndarray) -> np.ndarray:
+        if noise is None:
+            return x
+        return x + (SHAKE * noise.uniform(-1, 1, x.shape) * (np.abs(x) + root_mean_square(x))).astype(np.float32)
+
+    def linear(layer: layers.Dense | layers.QuantizedDense, x: np.ndarray) -> np.ndarray:
+        y = reference.apply(layer, x)
+        return y if noise is None else shaken(y) + of_other_codes(layer, x, noise.random(x.shape) < 0.5)
+
+    state, outputs = list(reference.start(policy, len(sequences))), []
+    for step in range(sequences.shape[1]):
+        x, at = spaces.network_input(policy.observation_space, sequences[:, step]), 0
+        for layer in stack:
+            if isinstance(layer, layers.Memory):
+                n = len(layers.state_shapes(layer, x.shape[1:]))
+                before = tuple(shaken(one) for one in state[at : at + n])
+                x, after = reference.remember(layer, x, before, linear)
+                state[at : at + n], at = list(after), at + n
+            elif isinstance(layer, layers.Dense | layers.QuantizedDense):
+                x = linear(layer, x)
+            else:
+                x = shaken(reference.apply(layer, x))
+        outputs.append(x.reshape(len(x), -1).astype(np.float64))
+    return np.stack(outputs, axis=1)
