@@ -26,7 +26,7 @@ WARM_UP_S = 0.5
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
     """The energies of each window, or why there are none."""
-    act = open_artifact(request["folders"][0])
+    act = open_artifact(request["folders"][0]).begin()
     rows = list(np.load(request["observations"]))
     try:
         counter = open_counter(Path(request["root"]))

@@ -49,7 +49,7 @@ def opened(request: dict[str, Any]) -> tuple[list[Callable[[Any], Any]], list[An
         return [one_answer(folder) for folder in request["folders"]], [None]
     from lilliput.policies.runtime import open_artifact
 
-    return [open_artifact(folder) for folder in request["folders"]], list(np.load(request["observations"]))
+    return [open_artifact(folder).begin() for folder in request["folders"]], list(np.load(request["observations"]))
 
 
 def warm_up(act: Callable[[Any], Any], rows: list[np.ndarray], seconds: float) -> list[int]:

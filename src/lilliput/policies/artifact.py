@@ -84,7 +84,7 @@ class Manifest:
     contract: tuple[tuple[str, str], ...] = ()
     name: str = DEFAULT_NAME
     symbol: str = ""
-    state: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    state: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @final
@@ -181,7 +181,7 @@ def read_artifact(folder: str | Path) -> Artifact:
     return Artifact(folder, manifest)
 
 
-def _checked_state(state: Any, version: int) -> dict[str, dict[str, list[float]]]:
+def _checked_state(state: Any, version: int) -> dict[str, dict[str, Any]]:
     """The state that a manifest tells, or ValueError."""
     if bool(state) != (version == FORMAT) or not isinstance(state, dict):
         raise ValueError(f"its format is {version} and its state {str(state)[:40]}")

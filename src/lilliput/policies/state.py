@@ -1,7 +1,7 @@
 """What a policy remembers, as an artifact shows it: ports of two axes by name, which several layers may share."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def ports(policy: Policy) -> tuple[Port, ...]:
     )
 
 
-def to_json(policy: Policy) -> dict[str, dict[str, list[float]]]:
+def to_json(policy: Policy) -> dict[str, dict[str, Any]]:
     """What a manifest says of the state: the shape of each port and, unless it begins with zeros, its numbers."""
     return {
         port.name: {
@@ -62,7 +62,7 @@ def to_json(policy: Policy) -> dict[str, dict[str, list[float]]]:
     }
 
 
-def initial(state: dict[str, dict[str, list[float]]]) -> dict[str, np.ndarray]:
+def initial(state: dict[str, dict[str, Any]]) -> dict[str, np.ndarray]:
     """The state at an episode's start that a manifest tells, by the names of its ports."""
     found = {}
     for name, port in state.items():

@@ -13,6 +13,7 @@ import numpy as np
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.measure.agreement import Agreement, agreement
 from lilliput.policies.policy import Policy
+from lilliput.policies.runtime import Actor
 from lilliput.study.observations import digest_of
 from lilliput.study.wing import Progress
 from lilliput.study.workspace import Workspace, enter, locked
@@ -67,7 +68,7 @@ def compare_actions(
 
     wanted = list(dict.fromkeys(["", *(format_recipe(parse(text)) for text in recipes)]))
     enter(folder, "comparison", force=force)
-    own = reference.act(policy, observations)
+    own = reference.act_episode(policy, observations)  # with a memory, one episode in its order
     found: list[Judged] = []
     with locked(folder):
         for number, (format_, recipe) in enumerate((f, r) for f in formats for r in wanted):
@@ -104,5 +105,12 @@ def _judged(
         model_bytes=size,
         smaller=policy.model_bytes / size,
         artifact=str(path.relative_to(folder)),
-        agreement=agreement(policy.action_space, own, actor.batch(observations)),
+        agreement=agreement(policy.action_space, own, _actions(actor, observations)),
     )
+
+
+def _actions(actor: Actor, observations: np.ndarray) -> np.ndarray:
+    if not actor.artifact.manifest.state:
+        return actor.batch(observations)
+    act = actor.begin()
+    return np.stack([np.asarray(act(observation)) for observation in observations])

@@ -82,7 +82,7 @@ def _frames(record: Record, seed: int, artifact: Path) -> list[np.ndarray]:
     environment = make_environment(task.id, wrappers=task.wrappers, environment_kwargs=kwargs)
     try:
         _follow(environment.unwrapped)
-        act = open_artifact(artifact)
+        act = open_artifact(artifact).begin(seed)
         every = max(1, round(environment.metadata.get("render_fps", 30) / FRAMES_A_SECOND))
         observation, _ = environment.reset(seed=seed)
         frames: list[np.ndarray] = []

@@ -168,7 +168,8 @@ typedef struct {{
 {fields}
 }} {name}_scratch;
 
-{_state_type(source, name)}/* Writes the environment's action for one raw observation, flattened row by row; everything between the two, such as
+{_state_type(source, name)}\
+/* Writes the environment's action for one raw observation, flattened row by row; everything between the two, such as
    normalization and clipping, is inside.{choice} The two arrays may not overlap.
    Returns 0; or 1 where a number that the policy reads is NaN or infinite: then {undecided}{unmoved}.
    Takes at most {stack[0]} bytes of stack, with the working memory, without a float unit, {stack[1]} with one. */
@@ -193,12 +194,11 @@ def _state_argument(source: CSource, name: str) -> str:
 
 
 def _act_in_declared(source: CSource, name: str) -> str:
-    given = f"{name}_scratch *scratch, const {source.input_type} *observation, {source.action_type} *action"
+    given = f"const {source.input_type} *observation, {source.action_type} *action)"
     if not source.state:
-        return f"int {name}_act_in({given})"
-    return f"int {name}_act_in({name}_state *state, {given})".replace(
-        "*scratch, ", f"*scratch,\n{' ' * len(f'int {name}_act_in(')}"
-    )
+        return f"int {name}_act_in({name}_scratch *scratch, {given}"
+    start = f"int {name}_act_in("
+    return f"{start}{name}_state *state, {name}_scratch *scratch,\n{' ' * len(start)}{given}"
 
 
 def _state_type(source: CSource, name: str) -> str:
@@ -207,7 +207,7 @@ def _state_type(source: CSource, name: str) -> str:
         return ""
     fields = "\n".join(f"    float {array}[{length}];" for array, length in source.state.items())
     return f"""\
-/* What the policy remembers of an episode: {4 * sum(source.state.values())} bytes, one for each robot or environment. Nobody else writes it. */
+/* What the policy remembers of an episode, {4 * sum(source.state.values())} bytes: one for each that acts. */
 typedef struct {{
 {fields}
 }} {name}_state;

@@ -26,9 +26,9 @@ def reset_lines(writer: Writer) -> list[str]:
         for name, shape in layers.state_shapes(layer, before).items():
             array, n = f"state->layer{index}_{name}", int(np.prod(shape))
             if "initial" in constants(layer):
-                kernel = "half_to_float" if constants(layer)["initial"].dtype == np.float16 else "copy_floats"
+                kind = "halves" if constants(layer)["initial"].dtype == np.float16 else "floats"
                 given = f"layer{index}_initial{f' + {at}' if at else ''}, {n}, {array}"
-                lines.append(f"{writer.kernel(kernel, given)};")
+                lines.append(f"{writer.kernel(f'begin_with_{kind}', given)};")
             else:
                 lines.append(f"memset({array}, 0, sizeof {array});")
             at += n

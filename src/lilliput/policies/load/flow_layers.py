@@ -23,10 +23,13 @@ from lilliput.policies.load.flow import (
 )
 from lilliput.policies.load.flow_select import is_transposed_image, taken_up
 
-Core = layers.Dense | layers.Conv2d | layers.LayerNorm | layers.QuantizedDense | layers.QuantizedConv2d
+Core = layers.Linear | layers.LayerNorm | layers.Recurrent
 """What holds trained numbers."""
 
-_CORE = (layers.Dense, layers.Conv2d, layers.LayerNorm, layers.QuantizedDense, layers.QuantizedConv2d)
+_CORE = (
+    *(layers.Dense, layers.Conv2d, layers.LayerNorm, layers.QuantizedDense, layers.QuantizedConv2d),
+    *(layers.Lstm, layers.Gru),
+)
 
 
 KIND_UNSAID = "the file does not say what kind of action it gives: taken as continuous"
@@ -60,7 +63,7 @@ def assemble(
         chain = chain[1:]
         guesses.append(TRANSPOSED)
     cores = [index for index, step in enumerate(chain) if isinstance(step, _CORE)]
-    if not any(isinstance(chain[index], layers.Linear) for index in cores):
+    if not any(isinstance(chain[index], layers.Linear | layers.Recurrent) for index in cores):
         raise LilliputError("no Gemm, MatMul or Conv between its input and its output; it is no policy")
     prefix, pending, inner = _prefix(chain[: cores[0]], shape, chain[cores[0]])
     body, inner = _body(chain[cores[0] : cores[-1] + 1], pending, inner)
@@ -285,7 +288,7 @@ def _choice(chain: list[Step], sizes: tuple[int, ...]) -> tuple[list[Layer], spa
 
 def _fold_behind(layer: Layer, affine: Affine, shape: tuple[int, ...]) -> Layer | None:
     """The layer with a scaling of its outputs taken up; None where it cannot be."""
-    if not isinstance(layer, _CORE):
+    if not isinstance(layer, _CORE) or isinstance(layer, layers.Recurrent):
         return None
     scale, shift = (_by_channel(part, shape) for part in (affine.scale, affine.shift))
     if scale is None or shift is None:

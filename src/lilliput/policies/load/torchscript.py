@@ -34,7 +34,7 @@ WAY_OUT = (
 )
 NO_WAY_OUT = "an ONNX file of the same network is refused too, where its action depends on this: train one without it"
 _NOT_RUN = "the program was followed and not run: nothing here compares what was read of it with what it does"
-_MEMORY = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
+_MEMORY = ("RNN", "LSTMCell", "GRUCell", "RNNCell")
 
 
 def is_torchscript(archive: Archive) -> bool:
@@ -84,7 +84,7 @@ def _modules(value: Any, tree: Tree, name: str) -> Module:
             raise LilliputError(f"{name} has more modules than any policy")
         kind = value.maker.name
         if kind in _MEMORY:
-            raise LilliputError(f"{name} has a memory ({kind}); recurrent policies are not supported yet")
+            raise LilliputError(f"{name} has a memory ({kind}); supported: LSTM and GRU")
         parts = {key: read(item, depth + 1) for key, item in state.items()}
         if kind.startswith(("BatchNorm", "Dropout")) and parts.get("training") is True:
             raise LilliputError(f"{name}: {kind} is still training; save the module after .eval()")
@@ -201,6 +201,8 @@ def _assembled(source: Source, module: Module, code: Code, shape: tuple[int, ...
     shape, stack, action_space = flow_layers.assemble(last.link, shape, sizes, guesses)
     if source.action == "continuous":
         guesses = [guess for guess in guesses if guess != flow_layers.KIND_UNSAID]
+    if any(isinstance(layer, layers.Recurrent) and layer.initial is not None for layer in stack):
+        guesses.append("the memory begins with the numbers in the file's buffers, which are not zeros, as torch does")
     _check_range(stack, _arrays(module, code))
     wrappers = (format_wrapper(TransposeImage()),) if flow_layers.TRANSPOSED in guesses else ()
     space = spaces.Box(shape, np.asarray(-np.inf), np.asarray(np.inf))

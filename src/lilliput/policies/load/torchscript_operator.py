@@ -18,7 +18,7 @@ FLOAT, DOUBLE, LONG = 6, 7, 4
 CUTTING: Final = ("slice", "select", "split", "chunk", "narrow", "split_with_sizes", "index_select")
 """Operators whose result tells less of the size of what they take."""
 
-_MEMORY = ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell")
+_MEMORY = ("rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell")
 _NO_LAYER = (
     "selu", "mish", "softplus", "prelu", "rrelu", "glu", "hardsigmoid", "hardswish", "hardshrink", "softshrink",
     "log_sigmoid", "threshold", "softmin", "max_pool2d", "avg_pool2d",
@@ -41,7 +41,7 @@ def apply(name: str, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
         LilliputError: an operator that is not followed, or with arguments that are not.
     """
     if name in _MEMORY:
-        raise LilliputError(f"it has a memory ({name}); recurrent policies are not supported yet")
+        raise LilliputError(f"it has a memory ({name}); supported: LSTM and GRU")
     if name in _RANDOM:
         raise LilliputError(f"its action is drawn at random ({name}); save the deterministic one")
     plain = name if name in _OPERATORS or name in _CONSTANT else name.removesuffix("_")

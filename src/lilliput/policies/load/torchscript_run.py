@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
+import numpy as np
+
 from lilliput.errors import LilliputError
-from lilliput.policies.load import torchscript_operator
+from lilliput.policies.load import torchscript_memory, torchscript_operator
 from lilliput.policies.load.flow import Flow
 from lilliput.policies.load.torchscript_code import Code
 
@@ -54,7 +56,9 @@ def followed(code: Code, module: Module, x: Flow, *, whole: bool) -> Outcome:
     """
     run = _Run(code, x if whole else None)
     try:
-        return Outcome(run.call(module, "forward", [x], {}), None, run.nodes)
+        value = run.call(module, "forward", [x], {})
+        torchscript_memory.check(run.cells)
+        return Outcome(value, None, run.nodes)
     except LilliputError as error:
         return Outcome(None, error, run.nodes)
 
@@ -73,6 +77,7 @@ class _Run:
     calls: int = 0
     depth: int = 0
     spent: list[Any] = field(default_factory=list)
+    cells: list[torchscript_memory.Cell] = field(default_factory=list)
 
     def call(self, module: Module, method: str, arguments: list[Any], named: Mapping[str, Any]) -> Any:
         return self.function(self.code.method(module.where, module.kind, method), [module, *arguments], named)
@@ -207,6 +212,18 @@ class _Run:
             raise LilliputError(
                 "a part is taken of the observation, whose size is not in the file: name the environment (--env)"
             )
+        if name == "slice" and _is_whole(given):
+            return given[0]  # the buffer itself, so that what is written there is known
+        if name == "copy_" and len(given) > 1 and isinstance(given[1], torchscript_memory.Next):
+            torchscript_memory.write(given[0], given[1])
+            return given[0]
+        written = [cell.before[place] for cell in self.cells for place in cell.written]
+        if any(one is buffer for one in given for buffer in written):
+            raise LilliputError("a state is read again after it was written; supported: read, then written")
+        if name in torchscript_memory.OPERATORS:
+            cell, result = torchscript_memory.recurrent(name, given)
+            self.cells.append(cell)
+            return result
         if name == "copy_":
             if given and isinstance(given[0], Flow):
                 raise LilliputError("it assigns to a part of a value (y[...] = ...); supported: whole new values")
@@ -218,6 +235,15 @@ class _Run:
         if overwrites:
             self.spent += [one.link for one in flows[:1]]
         return result
+
+
+def _is_whole(given: list[Any]) -> bool:
+    """Whether a slice takes all of a buffer."""
+    if not given or not isinstance(given[0], np.ndarray) or not given[0].ndim:
+        return False
+    array, dim, start, end, step = (*given, *(0, None, None, 1)[len(given) - 1 :])
+    n = array.shape[dim]
+    return range(n)[start:end:step] == range(n)
 
 
 def _flat(values: list[Any]) -> list[Any]:

@@ -79,7 +79,7 @@ class OnnxEpisode:
 def _check_ports(artifact: Artifact, session: Any, first: dict[str, np.ndarray]) -> None:
     manifest = artifact.manifest
     is_real = isinstance(manifest.action_space, spaces.Box)
-    expected = {
+    expected: dict[str, tuple[str, tuple[Any, ...]]] = {
         INPUT: (
             TYPES[spaces.input_dtype(manifest.observation_space)],
             ("batch", *spaces.input_shape(manifest.observation_space)),

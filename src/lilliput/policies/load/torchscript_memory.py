@@ -1,0 +1,106 @@
+"""torch's LSTM and GRU in a TorchScript program, whose memory stands in buffers that `forward` writes back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, final
+
+import numpy as np
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers
+from lilliput.policies.load import flow
+from lilliput.policies.load.flow import Flow
+
+OPERATORS: Final = {"lstm": layers.Lstm, "gru": layers.Gru}
+MAX_LEVELS = 32
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One call of such an operator: the buffers that it reads, and those that its new state was written to so far."""
+
+    before: tuple[np.ndarray, ...]
+    written: set[int] = field(default_factory=set)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Next:
+    """The new state of a cell, in the place of one of its buffers."""
+
+    cell: Cell
+    place: int
+
+
+def recurrent(name: str, given: Sequence[Any]) -> tuple[Cell, tuple[Any, ...]]:
+    """The call, and what it gives: the output and the new states.
+
+    Raises:
+        LilliputError: a kind of LSTM or GRU that no layer is, or one whose state does not come from buffers.
+    """
+    if len(given) != 9:
+        raise LilliputError(f"{name} takes sequences of several lengths; supported: one observation at a time")
+    x, states, weights, has_bias, n_levels, _, training, both_ways, batch_first = given
+    del training, batch_first  # dropout stands between levels, and a single step is first of both axes
+    before = tuple(states) if isinstance(states, list | tuple) else (states,)
+    if both_ways is not False or not isinstance(n_levels, int) or not 1 <= n_levels <= MAX_LEVELS:
+        raise LilliputError(f"{name} of {n_levels} levels, in both directions {both_ways}; supported: in one direction")
+    if not isinstance(x, Flow) or not all(isinstance(one, np.ndarray) for one in before):
+        raise LilliputError(f"the state of its {name} is computed, not kept in buffers; supported: buffers")
+    each = 4 if has_bias else 2
+    if not isinstance(weights, list | tuple) or len(weights) != each * n_levels:
+        raise LilliputError(f"{name} has {len(weights)} arrays for {n_levels} levels (a projection?)")
+    whole = flow.vector(x)
+    flow.over_last(x, name)
+    for level in range(n_levels):
+        layer = _layer(name, weights[each * level : each * (level + 1)], [_first(one, level) for one in before])
+        try:
+            shape = layers.output_shape(layer, whole.link.shape)
+        except LilliputError as error:
+            raise LilliputError(f"{name}: {error}") from None
+        whole = Flow(flow.Link(whole.link, layer, shape), (*x.shape[:-1], *shape), x.rows)
+    cell = Cell(before)
+    return cell, (whole, *(Next(cell, place) for place in range(len(before))))
+
+
+def _layer(name: str, weights: Sequence[Any], first: list[np.ndarray]) -> layers.Recurrent:
+    """One level, by torch's order of weights."""
+    if not all(isinstance(one, np.ndarray) and one.dtype.kind == "f" for one in weights):
+        raise LilliputError(f"the weights of its {name} are no arrays of floats")
+    arrays = [np.ascontiguousarray(one, np.float32) for one in weights]
+    biases = arrays[2:] or [None, None]
+    linear = [layers.Dense(weight, bias) for weight, bias in zip(arrays, biases, strict=False)]
+    initial = np.stack(first) if any(one.any() for one in first) else None
+    return OPERATORS[name](linear[0], linear[1], initial)
+
+
+def _first(buffer: np.ndarray, level: int) -> np.ndarray:
+    """What a level remembers at the start: the file's buffers are (levels, 1, units)."""
+    if buffer.ndim not in (2, 3) or (buffer.ndim == 3 and buffer.shape[1] != 1) or level >= len(buffer):
+        raise LilliputError(f"a state of shape {list(buffer.shape)}; supported: one observation at a time")
+    return np.ascontiguousarray(buffer[level].reshape(-1), np.float32)
+
+
+def write(buffer: Any, value: Next) -> None:
+    """Note that a buffer gets its new state.
+
+    Raises:
+        LilliputError: it is another buffer than that which was read.
+    """
+    if buffer is not value.cell.before[value.place]:
+        raise LilliputError("it writes a new state to another buffer than it read; supported: the same")
+    value.cell.written.add(value.place)
+
+
+def check(cells: Sequence[Cell]) -> None:
+    """Refuse a program that forgets.
+
+    Raises:
+        LilliputError: a new state is written nowhere.
+    """
+    if any(len(cell.written) < len(cell.before) for cell in cells):
+        raise LilliputError(
+            "its LSTM or GRU keeps no state: forward starts anew at each step; save a module that writes the new state "
+            "to its buffers"
+        )
