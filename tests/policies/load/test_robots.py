@@ -7,7 +7,6 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.load import load_policy
 
@@ -30,8 +29,7 @@ def test_the_go1_walks_by_what_its_file_says() -> None:
     np.testing.assert_allclose(reference.act(policy, x), expected, atol=2e-5)
 
 
-def test_the_g1_s_memory_is_named_as_what_it_is() -> None:
-    with pytest.raises(
-        LilliputError, match=r"'motion.pt' has a memory \(LSTM\); recurrent policies are not supported yet"
-    ):
-        load_policy(FOLDER / "g1" / "motion.pt")
+def test_the_g1_remembers() -> None:
+    policy = load_policy(FOLDER / "g1" / "motion.pt")
+    assert [type(layer) for layer in policy.layers] == [layers.Lstm, layers.Dense, layers.Elu, layers.Dense]
+    assert policy.n_parameters == 31_404

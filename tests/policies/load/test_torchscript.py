@@ -284,7 +284,7 @@ class Random(nn.Module):
     ("make", "message"),
     [
         (Memory, "memory"),
-        (Recurrent, r"has a memory \(GRU\); recurrent policies are not supported yet"),
+        (Recurrent, "an LSTM or GRU that keeps no state, whose forward starts anew at each step"),
         (Overwritten, "used again that was overwritten in place"),
         (ByTheObservation, "operator|depends on the observation by an if"),
         (PartOfTheObservation, r"a part is taken of the observation, whose size is not in the file: .*--env"),

@@ -34,6 +34,9 @@ WAY_OUT = (
 )
 NO_WAY_OUT = "an ONNX file of the same network is refused too, where its action depends on this: train one without it"
 _NOT_RUN = "the program was followed and not run: nothing here compares what was read of it with what it does"
+_LISTS = tuple(Global("torch.jit._pickle", name) for name in ("restore_type_tag", "build_tensorlist"))
+"""What a list of a program is made by; the type behind it is its code's to know."""
+
 _MEMORY = ("RNN", "LSTMCell", "GRUCell", "RNNCell")
 
 
@@ -76,6 +79,9 @@ def _modules(value: Any, tree: Tree, name: str) -> Module:
 
     def read(value: Any, depth: int) -> Any:
         nonlocal count
+        if isinstance(value, Record) and value.maker in _LISTS and isinstance(value.args, tuple) and value.args:
+            items = value.args[0]
+            return [read(item, depth + 1) for item in items] if isinstance(items, list) and depth < MAX_DEPTH else None
         state = state_of(value) if isinstance(value, Record) else None
         if state is None or not isinstance(value.maker, Global) or not value.maker.module.startswith("__torch__"):
             return tree.convert(value)

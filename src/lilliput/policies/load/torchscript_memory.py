@@ -50,7 +50,8 @@ def recurrent(name: str, given: Sequence[Any]) -> tuple[Cell, tuple[Any, ...]]:
         raise LilliputError(f"the state of its {name} is computed, not kept in buffers; supported: buffers")
     each = 4 if has_bias else 2
     if not isinstance(weights, list | tuple) or len(weights) != each * n_levels:
-        raise LilliputError(f"{name} has {len(weights)} arrays for {n_levels} levels (a projection?)")
+        found = len(weights) if isinstance(weights, list | tuple) else "no"
+        raise LilliputError(f"its {name} has {found} arrays for {n_levels} levels; supported: {each} a level")
     whole = flow.vector(x)
     flow.over_last(x, name)
     for level in range(n_levels):

@@ -212,6 +212,11 @@ class _Run:
             raise LilliputError(
                 "a part is taken of the observation, whose size is not in the file: name the environment (--env)"
             )
+        if name == "zeros":
+            raise LilliputError(
+                "its source has the operator 'zeros' of constants (of an LSTM or GRU that keeps no state, whose forward "
+                "starts anew at each step?)"
+            )
         if name == "slice" and _is_whole(given):
             return given[0]  # the buffer itself, so that what is written there is known
         if name == "copy_" and len(given) > 1 and isinstance(given[1], torchscript_memory.Next):

@@ -1,0 +1,111 @@
+"""TorchScript programs with an LSTM or a GRU whose memory stands in buffers: what torch does, step by step."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lilliput.errors import LilliputError
+from lilliput.policies import layers, reference
+from lilliput.policies.load import load_policy
+
+torch = pytest.importorskip("torch")
+
+STEPS = 50
+
+
+def by_torch(path: Path, x: np.ndarray) -> np.ndarray:
+    """What the program gives at each step, from what its file holds."""
+    module = torch.jit.load(path)
+    with torch.no_grad():
+        return np.stack([module(torch.from_numpy(row[None])).numpy()[0] for row in x])
+
+
+def walk(inputs: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.cumsum(rng.normal(0, 0.2, (STEPS, inputs)), axis=0).astype(np.float32)
+
+
+class Lstm(torch.nn.Module):
+    """As rsl_rl exports it."""
+
+    def __init__(self, first: float, levels: int) -> None:
+        super().__init__()
+        self.rnn = torch.nn.LSTM(5, 6, levels)
+        self.actor = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.ELU(), torch.nn.Linear(4, 2))
+        self.register_buffer("hidden_state", torch.full((levels, 1, 6), first))
+        self.register_buffer("cell_state", torch.full((levels, 1, 6), -first))
+
+    def forward(self, x: Any) -> Any:
+        x, (h, c) = self.rnn(x.unsqueeze(0), (self.hidden_state, self.cell_state))
+        self.hidden_state[:] = h
+        self.cell_state[:] = c
+        return self.actor(x.squeeze(0))
+
+
+class Gru(torch.nn.Module):
+    """The same with a GRU, and statistics before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = torch.nn.GRU(5, 6)
+        self.actor = torch.nn.Linear(6, 2)
+        self.register_buffer("mean", torch.arange(5.0))
+        self.register_buffer("hidden_state", torch.zeros(1, 1, 6))
+
+    def forward(self, x: Any) -> Any:
+        x, h = self.rnn(((x - self.mean) / 2.5).unsqueeze(0), self.hidden_state)
+        self.hidden_state[:] = h
+        return torch.tanh(self.actor(x.squeeze(0)))
+
+
+class Forgets(torch.nn.Module):
+    """Its state is written nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.actor = torch.nn.GRU(5, 6), torch.nn.Linear(6, 2)
+        self.register_buffer("hidden_state", torch.zeros(1, 1, 6))
+
+    def forward(self, x: Any) -> Any:
+        x, _ = self.rnn(x.unsqueeze(0), self.hidden_state)
+        return self.actor(x.squeeze(0))
+
+
+def saved(module: Any, path: Path) -> Path:
+    torch.manual_seed(0)
+    torch.jit.script(module.eval()).save(str(path))
+    return path
+
+
+@pytest.mark.parametrize(("first", "levels"), [(0.0, 1), (0.5, 2)])
+def test_an_lstm_acts_as_torch_from_what_its_file_holds(first: float, levels: int, tmp_path: Path) -> None:
+    path, x = saved(Lstm(first, levels), tmp_path / "a.pt"), walk(5)
+    policy = load_policy(path)
+    assert [type(layer) for layer in policy.layers[:levels]] == [layers.Lstm] * levels
+    np.testing.assert_allclose(reference.act_episode(policy, x), by_torch(path, x), atol=2e-6)
+    assert any("the memory begins with the numbers in" in guess for guess in policy.provenance.guesses) == bool(first)
+
+
+def test_a_gru_acts_as_torch_behind_its_normalizer(tmp_path: Path) -> None:
+    path, x = saved(Gru(), tmp_path / "a.pt"), walk(5)
+    policy = load_policy(path)
+    assert [type(layer) for layer in policy.layers[:2]] == [layers.Standardize, layers.Gru]
+    np.testing.assert_allclose(reference.act_episode(policy, x), by_torch(path, x), atol=2e-6)
+
+
+def test_a_network_that_forgets_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LilliputError, match="its LSTM or GRU keeps no state: forward starts anew at each step"):
+        load_policy(saved(Forgets(), tmp_path / "a.pt"))
+
+
+def test_the_walker_of_unitree_acts_as_torch() -> None:
+    folder = os.environ.get("LILLIPUT_ROBOTS")
+    if not folder:
+        pytest.skip("LILLIPUT_ROBOTS is not set: the robots are not here")
+    path = Path(folder) / "g1" / "motion.pt"
+    policy, x = load_policy(path), walk(47)
+    assert policy.n_parameters == 31_404
+    np.testing.assert_allclose(reference.act_episode(policy, x), by_torch(path, x), atol=2e-5)
