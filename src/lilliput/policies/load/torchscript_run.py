@@ -214,8 +214,8 @@ class _Run:
             )
         if name == "zeros":
             raise LilliputError(
-                "its source has the operator 'zeros' of constants (of an LSTM or GRU that keeps no state, whose forward "
-                "starts anew at each step?)"
+                "its source has the operator 'zeros' of constants (of an LSTM or GRU that keeps no state, whose "
+                "forward starts anew at each step?)"
             )
         if name == "slice" and _is_whole(given):
             return given[0]  # the buffer itself, so that what is written there is known
