@@ -58,7 +58,11 @@ def test_a_plan_loads_what_it_was_told(tmp_path):
     with pytest.raises(LilliputError, match=r"line 1: policies: 'actor.pt' does not say which activation"):
         plan(read_study(written(tmp_path, text)))
     told = '[load]\n"Pendulum/*" = { environment = "Pendulum-v1", activation = "relu", action = "tanh" }\n'
-    (policy,) = plan(read_study(written(tmp_path, text + told))).subjects.values()
+    made = plan(read_study(written(tmp_path, text + told)))
+    (policy,) = made.subjects.values()
+    # The environment that is told is the one to play: nothing has to be said twice.
+    once = text.replace('environments = "Pendulum-v1"\n', "")
+    assert plan(read_study(written(tmp_path, once + told))).cells == made.cells
     assert isinstance(policy, Policy)
     assert isinstance(policy.action_space, spaces.Box)
     assert policy.action_space.high.tolist() == [2.0]

@@ -1,5 +1,6 @@
 """The wing of policies, as a study sees it."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from lilliput.policies.policy import Policy
 from lilliput.record import MAX_STEPS, RANDOM_POLICY, Cell
 from lilliput.report.recipe_text import calibration, steps
 from lilliput.study.environment import behind, elsewhere, kept
+from lilliput.study.environment import named as playing
 from lilliput.study.observations import observations_of
 from lilliput.study.wing import Pairs, Progress, Wing
 from lilliput.study.workspace import Workspace
@@ -107,10 +109,11 @@ class Policies(Wing):
         return tuple(sorted(found.items()))
 
     def load(self, source: str, told: Mapping[str, Any]) -> Policy:
-        """See `Wing.load`."""
+        """See `Wing.load`; an environment that the loader was told is also the one to play, unless another is named."""
         from lilliput.policies.load import load_policy
 
-        return load_policy(source, **told)
+        kwargs = json.dumps(dict(told.get("environment_kwargs") or {}))
+        return playing(load_policy(source, **told), told.get("environment"), kwargs)
 
     def names(self, subject: Policy) -> Pairs:
         """See `Wing.names`."""
