@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@option.source
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="SOURCE...")
+@click.option(
+    "--teachers",
+    is_flag=True,
+    help="There are several SOURCEs, of one environment: the return of the best of them is what is to be kept, and the "
+    "search tries which of them teaches small students best.",
+)
 @reader.options
 @option.environment
 @option.environment_kwargs
@@ -56,7 +62,8 @@ if TYPE_CHECKING:
 @option.force
 @option.as_json
 def shrink(
-    source: Path,
+    sources: tuple[Path, ...],
+    teachers: bool,
     reading: dict[str, Any],
     environment: str | None,
     environment_kwargs: str,
@@ -77,13 +84,15 @@ def shrink(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Find the smallest policy that keeps the return of the one in SOURCE, and prove it.
+    """Find the smallest policy that keeps the return of the one in SOURCE, or of the best of several, and prove it.
 
     It searches, exports the best candidates and confirms one on episodes that the search never saw. The output folder
     gets the artifact, the policy and the records of all that was tried; interrupted, the same command goes on.
 
     \b
-    Example: lilliput shrink ppo.zip --env HalfCheetah-v4 --keep 0.95 -o small/
+    Examples:
+      lilliput shrink ppo.zip --env HalfCheetah-v4 --keep 0.95 -o small/
+      lilliput shrink --teachers sac.zip ppo.zip td3.pt --env HalfCheetah-v4 -o small/
     """
     from lilliput.errors import MissingDependency
     from lilliput.shrink import Request, page
@@ -93,7 +102,9 @@ def shrink(
     from lilliput.shrink.run import so_far
     from lilliput.study.environment import elsewhere, known, resolve
 
-    policy = reader.read(source, reading, environment, environment_kwargs)
+    if len(sources) > 1 and not teachers:
+        raise click.UsageError(f"{len(sources)} sources; with --teachers they are teachers of one task, or give one")
+    policy, *others = (reader.read(source, reading, environment, environment_kwargs) for source in sources)
     given = reader.observations(observations, policy)
     if given is not None and known(policy, environment, environment_kwargs) is None:
         measured = (target != "host", objective != "model_bytes", max_flash, max_ram, deadline)
@@ -102,10 +113,14 @@ def shrink(
                 "--target, --objective, --max-flash, --max-ram and --deadline need an environment (--env): on "
                 "observations alone only model_bytes is made small"
             )
+        if others:
+            raise click.UsageError("--teachers needs an environment (--env): students play it")
         _by_actions(policy, keep, format_, given, seed, out, force=force, as_json=as_json)
         return
     task = resolve(policy, environment, environment_kwargs)
-    guesses, caveats = policy.provenance.guesses, elsewhere(policy.provenance.environment, task.id)
+    every = (policy, *others)
+    guesses = tuple(dict.fromkeys(guess for one in every for guess in one.provenance.guesses))
+    caveats = tuple(dict.fromkeys(caveat for one in every for caveat in elsewhere(one.provenance.environment, task.id)))
     request = Request(
         task,
         keep,
@@ -128,15 +143,16 @@ def shrink(
             click.echo(f"[{time.monotonic() - started:.0f} of {within:.0f} s] {sentence}", err=True)
 
     try:
-        result = run(policy, request, out, say, observations=given, force=force)
+        result = run(policy, request, out, say, teachers=others, observations=given, force=force)
     except KeyboardInterrupt:
         if not as_json:
-            click.echo("\n" + so_far(policy, request, out), err=True)
+            click.echo("\n" + so_far(every, request, out), err=True)
         say(f"interrupted; all of this is in {out}, and the same command goes on from there")
         raise
     written = "artifact, policy and records"
     try:
-        title = f"{policy.provenance.source} on {task.id}, made small"
+        named = ", ".join(one.provenance.source for one in every)
+        title = f"{named} on {task.id}, made small"
         page.write(out, result, keep, title, caveats=(*caveats, *guesses))
         written = "artifact, policy, records and report.html"
     except MissingDependency as error:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lilliput.errors import MissingDependency
-from lilliput.report import aggregates
+from lilliput.report import aggregates, front
 from lilliput.report.label import labels
 from lilliput.report.recipe_text import calibration, curves, method, undrawn
 from lilliput.report.row import Row
@@ -44,6 +44,7 @@ def write(rows: Sequence[Row], keep: float, folder: Path) -> dict[str, Path]:
         ("curves", _curves),
         ("profiles", _profiles),
         ("calibration", _calibration),
+        ("front", lambda _, __: _front(rows)),
     ]
     written = {}
     with rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "savefig.bbox": "tight"}):
@@ -167,6 +168,46 @@ def _calibration(rows: Sequence[Row], keep: float) -> Any | None:
         axes.set_title(name, fontsize=7)
         axes.set_ylabel("retention less its mean, points")
     for axes in [a for line in grid for a in line][len(kinds) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def _front(rows: Sequence[Row]) -> Any | None:
+    """Return against bytes, a panel an environment, colours for teachers, crosses for what was published."""
+    fronts = front.fronts(rows)
+    if not fronts:
+        return None
+    figure, grid = _panels(len(fronts), 3.4, 2.8)
+    every = [axes for line in grid for axes in line]
+    for axes, (name, points) in zip(every, fronts.items(), strict=False):
+        teachers = list(dict.fromkeys(point.row.policy for point in points))
+        for number, teacher in enumerate(teachers):
+            own = [point for point in points if point.row.policy == teacher]
+            half = [[point.value - point.low for point in own], [point.high - point.value for point in own]]
+            axes.errorbar(
+                [point.bytes for point in own],
+                [point.value for point in own],
+                yerr=half if np.isfinite(half).all() else None,
+                fmt=MARKS[number % len(MARKS)],
+                color=COLOURS[number % len(COLOURS)],
+                markersize=3,
+                elinewidth=0.5,
+                label=dict(own[0].row.names).get("source", teacher[:8]),
+            )
+        leading = [point for point in points if point.leads]
+        axes.plot(
+            [point.bytes for point in leading], [point.value for point in leading],
+            drawstyle="steps-post", color="0.4", linewidth=0.7,
+        )  # fmt: skip
+        if name in front.PUBLISHED:
+            sizes, values = zip(*front.PUBLISHED[name], strict=True)
+            axes.plot(sizes, values, "x", color="black", markersize=5, label="arXiv 2512.01467")
+        axes.set_xscale("log")
+        axes.set_xlabel("model bytes")
+        axes.set_ylabel("return")
+        axes.set_title(name, fontsize=7)
+        axes.legend(fontsize=6, frameon=False)
+    for axes in every[len(fronts) :]:
         axes.set_axis_off()
     return figure
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lilliput.report import aggregates, disturbances, lu2024, saxena2024, table
+from lilliput.report import aggregates, disturbances, front, lu2024, saxena2024, table
 from lilliput.report.label import labels
 from lilliput.report.method_cost import costs
 from lilliput.report.printed_table import PrintedTable
@@ -33,6 +33,7 @@ def tables(rows: Sequence[Row], keep: float, reproduces: str = "") -> tuple[Prin
         on_targets(rows),
         *(lu2024.tables(rows) if reproduces == "lu2024" else ()),
         *(saxena2024.tables(rows) if reproduces == "saxena2024" else ()),
+        *front.tables(rows),
     ]
     return tuple(one for one in found if one.body)
 

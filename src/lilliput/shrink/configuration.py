@@ -2,14 +2,15 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal, final
 
 from lilliput.policies.affine import packed_nbytes
 from lilliput.policies.compress import format_recipe, parse
 from lilliput.policies.compress.distill import Distill
-from lilliput.policies.compress.evolve import Evolve
+from lilliput.policies.compress.finetune import Finetune
 from lilliput.policies.compress.step import Step
 from lilliput.policies.policy import Policy
 
@@ -20,7 +21,7 @@ Loss = Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"]
 @final
 @dataclass(frozen=True)
 class Student:
-    """A distilled student, and how long it is evolved afterwards (0: not at all)."""
+    """A distilled student, and for how many episodes its return is raised afterwards (0: not at all)."""
 
     hidden: tuple[int, ...]
     weight_bits: int | tuple[int, ...]
@@ -33,6 +34,8 @@ class Student:
     per_channel: bool = False
     seen: int | None = None
     """Inputs; None: all."""
+    teacher: str | None = None
+    """The beginning of the digest of another one than the policy."""
 
     @property
     def recipe(self) -> str:
@@ -47,14 +50,16 @@ class Student:
                 loss=self.loss,
                 disturbance=self.disturbance,
                 inputs=self.seen,
+                teacher=self.teacher,
             ),
         )
-        return format_recipe((*steps, Evolve(self.evolve, self.each)) if self.evolve else steps)
+        raised = Finetune(objective="return", episodes=self.evolve, each=self.each)
+        return format_recipe((*steps, raised) if self.evolve else steps)
 
     @property
     def root(self) -> tuple[object, ...]:
         """What its real student depends on: trained once for all that share it."""
-        return self.hidden, self.loss, self.disturbance, self.steps, self.seen
+        return self.hidden, self.loss, self.disturbance, self.steps, self.seen, self.teacher
 
     def model_bytes(self, inputs: int, outputs: int, head: int) -> int:
         """Its size, known before it is made."""
@@ -78,8 +83,8 @@ def student_of(recipe: str) -> Student | None:
     """The student that a recipe makes; None where it makes something else."""
     match parse(recipe):
         case (Distill() as made,):
-            evolved = Evolve(1)
-        case (Distill() as made, Evolve() as evolved):
+            raised = None
+        case (Distill() as made, Finetune(objective="return") as raised):
             pass
         case _:
             return None
@@ -87,9 +92,9 @@ def student_of(recipe: str) -> Student | None:
         return None
     student = Student(
         made.hidden, made.weight_bits, made.loss, made.input_range, made.disturbance, made.steps,
-        per_channel=made.granularity == "per_channel", seen=made.inputs,
+        per_channel=made.granularity == "per_channel", seen=made.inputs, teacher=made.teacher,
     )  # fmt: skip
-    student = student if evolved.episodes == 1 else replace(student, evolve=evolved.episodes, each=evolved.each)
+    student = student if raised is None else replace(student, evolve=raised.episodes, each=raised.each)
     return student if student.recipe == recipe else None
 
 
@@ -99,6 +104,8 @@ MANY_INPUTS, _VERY_MANY = 32, 64
 """From so many a student may see a part of them, and the first students see a quarter."""
 _LONG, MOST_STEPS = 18_000, 162_000
 """From where more steps bring less, and how many are ever made."""
+
+ANOTHER_TEACHER = "another teacher"
 
 EFFECTS: dict[str, tuple[float, float]] = {
     "a little narrower": (-0.015, 0.03),
@@ -132,6 +139,7 @@ EFFECTS: dict[str, tuple[float, float]] = {
     "far fewer inputs": (-0.08, 0.1),
     "more inputs": (0.02, 0.05),
     "far more inputs": (0.06, 0.08),
+    ANOTHER_TEACHER: (-0.02, 0.12),
 }
 """What each move does to the retention before the task has told: mean and standard deviation.
 
@@ -169,14 +177,20 @@ def losses(policy: Policy) -> tuple[Loss, ...]:
     return ("kl", "l2", "l1") if policy.provenance.action_std else ("l2", "l1")
 
 
-def starts(ways: Sequence[Loss], inputs: int) -> tuple[Student, ...]:
-    """Where the search begins: a middle size, a linear policy, and the other ways to learn, all of them briefly; of
-    very many inputs with a quarter, and once with all.
+Teachers = Mapping[str | None, tuple[Loss, ...]]
+"""What students may learn by, of each teacher that there is: None is the policy that is made small."""
+
+
+def starts(ways: Sequence[Loss], inputs: int, teachers: Teachers = MappingProxyType({})) -> tuple[Student, ...]:
+    """Where the search begins: a middle size of every teacher, a linear policy, and the other ways to learn, all of
+    them briefly; of very many inputs with a quarter, and once with all.
     """
     loss, other = ways[:2]
     seen = inputs // 4 if inputs >= _VERY_MANY else None
+    middle = Student((16,), 6, loss, seen=seen)
     return (
-        Student((16,), 6, loss, seen=seen),
+        middle,
+        *(_taught(middle, teacher, own) for teacher, own in teachers.items() if teacher is not None),
         Student((), 6, loss, seen=seen),
         Student((32,), 6, other),
         Student((24, 24), 6, loss, disturbance=0.0, seen=seen),
@@ -184,11 +198,16 @@ def starts(ways: Sequence[Loss], inputs: int) -> tuple[Student, ...]:
 
 
 def moves(
-    student: Student, inputs: int, outputs: int, ways: Sequence[Loss], evolutions: tuple[int, int]
+    student: Student,
+    inputs: int,
+    outputs: int,
+    ways: Sequence[Loss],
+    evolutions: tuple[int, int],
+    teachers: Teachers = MappingProxyType({}),
 ) -> Iterator[tuple[str, Student]]:
     """Each neighbour, after the name of the move.
 
-    `ways` are the losses that there are; `evolutions`: episodes of a spell of evolution, and of a member.
+    `ways` are the losses that there are of its teacher; `evolutions`: episodes of a spell of evolution, and of each.
     """
     hidden = student.hidden
     # One number of bits for all layers, or what the others have where one layer has fewer.
@@ -241,8 +260,16 @@ def moves(
             seen = round(factor * (student.seen or inputs))
             if seen >= 4 and (student.seen is not None or factor < 1):
                 yield f"{name} inputs", replace(student, seen=seen if seen < inputs else None)
+    for teacher, own in teachers.items():
+        if teacher != student.teacher:
+            yield f"{ANOTHER_TEACHER}: {teacher}", _taught(student, teacher, own)
     if not student.evolve:
         yield "evolved", replace(student, evolve=evolutions[0], each=evolutions[1])
+
+
+def _taught(student: Student, teacher: str | None, ways: Sequence[Loss]) -> Student:
+    """The same student of another teacher, by the loss that it had where there is that."""
+    return replace(student, teacher=teacher, loss=student.loss if student.loss in ways else ways[0])
 
 
 def _fewer_in_the_largest(student: Student, inputs: int, outputs: int) -> tuple[int, ...]:
@@ -269,12 +296,12 @@ class Effects:
 
     def predict(self, move: str, before: float) -> tuple[float, float]:
         """Mean and standard deviation of the change, for a student that kept `before`."""
-        mean, spread = self._beliefs[move]
+        mean, spread = self._belief(move)
         return mean * _share(move, before), spread
 
     def learn(self, move: str, before: float, after: float) -> None:
         """Take up one noisy observation in a normal belief."""
-        mean, spread = self._beliefs[move]
+        mean, spread = self._belief(move)
         share = _share(move, before)
         if share < _LEAST_SHARE:
             return
@@ -285,6 +312,11 @@ class Effects:
             mean + gain * ((after - before) / share - mean),
             max(0.02, math.sqrt(1 - gain) * spread),
         )
+
+    def _belief(self, move: str) -> tuple[float, float]:
+        """One for each teacher; of all other moves there is one from the beginning."""
+        name = ANOTHER_TEACHER if move.startswith(ANOTHER_TEACHER) else move
+        return self._beliefs.get(move, EFFECTS[name])
 
 
 def _share(move: str, before: float) -> float:

@@ -20,7 +20,9 @@ def write(folder: Path, result: Result, keep: float, title: str, caveats: Sequen
     Raises:
         MissingDependency: plotly is not installed.
     """
-    records = list(record_file.read_all(Workspace(folder).records))
+    best = next((one.digest for one in result.teachers if one.best), "")  # other teachers were only compared with it
+    every = record_file.read_all(Workspace(folder).records)
+    records = [record for record in every if record.cell.is_floor or record.cell.subject.startswith(best)]
     found = rows(records, result, keep)
     notes = (result.sentence, "retention without a verdict is of selection episodes: the best of many looks too good")
     return page.write_rows(

@@ -76,11 +76,12 @@ class Request:
 @final
 @dataclass(frozen=True)
 class Place:
-    """The folder of one shrink, as its worker processes need it."""
+    """The folder of one shrink, as its worker processes need it: the policy, and the digests of other teachers."""
 
     folder: Path
     policy_digest: str
     request: Request
+    teachers: tuple[str, ...] = ()
 
     @property
     def here(self) -> Workspace:

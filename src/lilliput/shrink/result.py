@@ -35,6 +35,33 @@ class Point:
 
 @final
 @dataclass(frozen=True)
+class Taught:
+    """One of several teachers.
+
+    Attributes:
+        source: what it was loaded from; digest: its beginning, as recipes name it.
+        best: whether its return is the one to be kept.
+        n_students: that were tried of it; retention: of the best of them on selection episodes, None: of none.
+        chosen: whether the result is a student of it.
+    """
+
+    source: str
+    digest: str
+    best: bool
+    n_students: int
+    retention: float | None
+    chosen: bool
+
+    @property
+    def sentence(self) -> str:
+        """The same for people."""
+        kept = "" if self.retention is None else f", of which the best kept {100 * self.retention:.1f} %"
+        best = " (the best teacher)" if self.best else ""
+        return f"{self.source}{best} taught {self.n_students} students{kept}"
+
+
+@final
+@dataclass(frozen=True)
 class Result:
     """What shrink found.
 
@@ -49,6 +76,7 @@ class Result:
         seconds: in all.
         notes: what the user should read.
         frontier: no other trial is both smaller and better.
+        teachers: where there were several.
         figures: quantity, its value before and after, of all that the objective and the limits are about.
     """
 
@@ -66,6 +94,7 @@ class Result:
     notes: tuple[str, ...]
     frontier: tuple[Point, ...]
     figures: tuple[tuple[str, float, float], ...] = ()
+    teachers: tuple[Taught, ...] = ()
 
     @property
     def factor(self) -> float:
@@ -81,8 +110,18 @@ class Result:
         return (
             f"{self.bytes:,} bytes instead of {self.baseline_bytes:,} ({self.factor:.0f}x){figures}; "
             f"keeps {100 * self.retention:.1f} % of the return (at least {100 * self.low:.1f} %, 95 % confidence) "
-            f"on {self.n_episodes} episodes that the search never saw."
+            f"on {self.n_episodes} episodes that the search never saw.{self._taught}"
         )
+
+    @property
+    def _taught(self) -> str:
+        """Whose student it is, and which of the teachers was the best."""
+        chosen = next((one for one in self.teachers if one.chosen), None)
+        best = next((one for one in self.teachers if one.best), None)
+        if chosen is None or best is None:
+            return ""
+        kept = "the best of" if chosen is best else f"the return is that of {best.source}, the best of"
+        return f" It is a student of {chosen.source}; {kept} {len(self.teachers)} teachers."
 
 
 def _words(name: str, before: float, after: float) -> str:
@@ -120,6 +159,7 @@ def from_json(data: Mapping[str, Any]) -> Result:
     """The result that `to_json` wrote."""
     plain = {name: value for name, value in data.items() if name not in ("factor", "sentence")}
     plain["notes"], plain["frontier"] = tuple(plain["notes"]), tuple(Point(**point) for point in plain["frontier"])
+    plain["teachers"] = tuple(Taught(**one) for one in plain.get("teachers", ()))
     plain["figures"] = tuple((name, before, after) for name, before, after in plain.get("figures", ()))
     return Result(**plain)
 

@@ -17,10 +17,11 @@ from lilliput.shrink import confirm, objective
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.result import Result, frontier, read, table, write
 from lilliput.shrink.search import Searched, bar_of, search
+from lilliput.shrink.teachers import best, decided, distinct, taught
 from lilliput.shrink.trial import RACE, Bar, Trial, known, made, policy_path
 from lilliput.shrink.workers import workers
 from lilliput.statistics import is_above_random, plan_confirmation, retention, worst_decile
-from lilliput.study.environment import behind, check
+from lilliput.study.environment import behind
 from lilliput.study.observations import digest_of, keep_observations
 from lilliput.study.policies import POLICIES
 from lilliput.study.run import artifact_name
@@ -47,6 +48,7 @@ def shrink(
     folder: Path,
     say: Say,
     *,
+    teachers: Sequence[Policy] = (),
     observations: np.ndarray | None = None,
     force: bool = False,
 ) -> Result:
@@ -59,15 +61,16 @@ def shrink(
         request: what of it is to be kept, where, and what may be spent.
         folder: new, or of this request.
         say: told of what goes on.
+        teachers: others that play the same. The return of the best of all is to be kept; students may be of each.
         observations: raw ones to calibrate on, instead of episodes.
         force: begin anew in the folder of any shrink, and use a folder that holds something else.
 
     Raises:
         LilliputError: the environment does not fit the policy, the policy is not better than random there, or the
-            folder is another's or in use.
+            folder is another's or in use, or the teachers do not see the same.
     """
     started = time.time()
-    check(policy, request.task)
+    every = distinct((policy, *teachers), request.task)
     given = "" if observations is None else digest_of(observations)
     request = replace(request, task=behind(policy, request.task), observations=given)
     here = enter(folder, "shrink", force=force)
@@ -76,23 +79,26 @@ def shrink(
             here.clear_shrink()
         if observations is not None:
             keep_observations(folder, observations)
-        return _shrink(policy, request, here, say, started)
+        return _shrink(every, request, here, say, started)
 
 
-def _shrink(policy: Policy, request: Request, here: Workspace, say: Say, started: float) -> Result:
+def _shrink(every: Sequence[Policy], request: Request, here: Workspace, say: Say, started: float) -> Result:
     """The same in a folder that is nobody else's."""
     folder = here.folder
-    _enter(here, policy, request)
+    policy = best(Place(folder, every[0].digest, request), every, say)
+    others = tuple(one for one in every if one is not policy)
+    _enter(here, policy, others, request)
     if here.result.exists():
         say(f"{folder} was finished before, and this is its result; --force or another folder searches anew")
         return read(here.result)
-    POLICIES.keep(policy, here)
-    place = Place(folder, policy.digest, request)
+    for one in every:
+        POLICIES.keep(one, here)
+    place = Place(folder, policy.digest, request, tuple(one.digest for one in others))
     notes: list[str] = []
     if request.train and not has_compiler():
         notes.append("without a C compiler only what needs no training was tried: apt install gcc")
         request = Request(**{**vars(request), "train": False})
-        place = Place(folder, policy.digest, request)
+        place = replace(place, request=request)
     finished = started + request.within_s - 3 - (_COMPARING_S if objective.names(request) else 0)
     with workers(request.workers) as processes:
         bar, episode_s = bar_of(place, processes, finished)
@@ -118,7 +124,7 @@ def _shrink(policy: Policy, request: Request, here: Workspace, say: Say, started
                 return started
             return finished - _reserve(so_far, request, confirming, episode_s)
 
-        searched = search(policy, place, bar, processes, end, say)
+        searched = search(policy, place, bar, processes, end, say, others)
         order = confirm.fixed(place, confirm.finalists(searched) or confirm.likeliest(searched))
         stale = [recipe for recipe in order if recipe not in searched.trials]
         if stale:
@@ -169,12 +175,15 @@ def _shrink(policy: Policy, request: Request, here: Workspace, say: Say, started
             for name, _, after in figures
             if name in limits
         ]
+    schools = taught(every, policy, searched, confirmed[0] if confirmed is not None else None)
+    notes += [one.sentence for one in schools]
     result = _result(policy, searched, confirmed, outcomes, notes, figures, time.time() - started)
+    result = replace(result, teachers=schools)
     _finish(place, policy, result)
     return result
 
 
-def _enter(here: Workspace, policy: Policy, request: Request) -> None:
+def _enter(here: Workspace, policy: Policy, others: Sequence[Policy], request: Request) -> None:
     """Holds the folder for this request, which may take another time and other workers.
 
     Raises:
@@ -184,6 +193,7 @@ def _enter(here: Workspace, policy: Policy, request: Request) -> None:
 
     asked = {
         "policy": policy.digest,
+        "teachers": sorted(one.digest for one in others) or None,
         "environment": request.task.id,
         "environment_kwargs": request.task.kwargs,
         "keep": request.keep,
@@ -205,8 +215,9 @@ def _enter(here: Workspace, policy: Policy, request: Request) -> None:
         raise LilliputError(f"{here.folder} holds a shrink of {what}; choose another folder or give --force")
 
 
-def so_far(policy: Policy, request: Request, folder: Path) -> str:
+def so_far(policies: Sequence[Policy], request: Request, folder: Path) -> str:
     """The frontier of what was tried until now, as text."""
+    policy = decided(Workspace(folder), policies) or policies[0]
     place = Place(folder, policy.digest, request)
     trials, random = known(place)
     if "" not in trials or not len(random):

@@ -14,11 +14,12 @@ import numpy as np
 from lilliput import paired
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
+from lilliput.policies.compress.context import TEACHER_DIGITS
 from lilliput.policies.compress.distill_play import small_head, split_head
 from lilliput.policies.constants import constants
 from lilliput.policies.play import OutOfTime
 from lilliput.policies.policy import Policy
-from lilliput.shrink.configuration import Effects, Student, chance, losses, moves, starts, student_of
+from lilliput.shrink.configuration import Effects, Loss, Student, chance, losses, moves, starts, student_of
 from lilliput.shrink.ladder import first_steps, rungs
 from lilliput.shrink.request import Place
 from lilliput.shrink.trial import (
@@ -76,9 +77,14 @@ End = Callable[[Searched], float]
 """When the search is to end, in `time.time()` seconds, after what it found so far."""
 
 
-def search(policy: Policy, place: Place, bar: Bar, workers: Workers, end: End, say: Say) -> Searched:
-    """What was tried until the end; trials that the records tell of are not repeated."""
-    run = _Run(policy, place, bar, workers, end, say)
+def search(
+    policy: Policy, place: Place, bar: Bar, workers: Workers, end: End, say: Say, teachers: Sequence[Policy] = ()
+) -> Searched:
+    """What was tried until the end; trials that the records tell of are not repeated.
+
+    Students are also tried of the other teachers.
+    """
+    run = _Run(policy, place, bar, workers, end, say, teachers)
     run.all()
     return run.searched()
 
@@ -141,7 +147,16 @@ def _result(future: "Future[Any]") -> Any:
 class _Run:
     """The search while it goes on."""
 
-    def __init__(self, policy: Policy, place: Place, bar: Bar, workers: Workers, end: End, say: Say) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        place: Place,
+        bar: Bar,
+        workers: Workers,
+        end: End,
+        say: Say,
+        teachers: Sequence[Policy],
+    ) -> None:
         self.place, self.bar, self.workers, self.say = place, bar, workers, say
         self.trials: dict[str, Trial] = dict(known(place)[0])
         found = {recipe: student_of(recipe) for recipe in self.trials}
@@ -149,15 +164,18 @@ class _Run:
             recipe: student for recipe, student in found.items() if student is not None
         }
         self._end, self.until = end, end(self.searched())
-        self._losses, self._macs = losses(policy), policy.n_macs
+        self._macs = policy.n_macs
+        known_by = {None: policy, **{teacher.digest[:TEACHER_DIGITS]: teacher for teacher in teachers}}
+        self._losses: dict[str | None, tuple[Loss, ...]] = {name: losses(one) for name, one in known_by.items()}
         self._effects = Effects()
         self._inputs = int(np.prod(spaces.input_shape(policy.observation_space)))
         self._trainable = place.request.train and len(spaces.input_shape(policy.observation_space)) == 1
-        self._outputs, self._head = (0, 0)
+        self._outputs = 0
+        self._heads: dict[str | None, int] = {}
         if self._trainable:
-            _, head = split_head(policy)
-            self._outputs = sum(head[-1].sizes) if policy.is_discrete else policy.action_space.size  # type: ignore[union-attr]
-            self._head = sum(array.nbytes for layer in small_head(head) for array in constants(layer).values())
+            self._heads = {name: _head_bytes(one) for name, one in known_by.items()}
+            last = policy.layers[-1]
+            self._outputs = sum(last.sizes) if policy.is_discrete else policy.action_space.size  # type: ignore[union-attr]
         self._came_from: dict[str, tuple[str, str]] = {}
         self._running: dict[Future[Trial], str] = {}
         self._played_on: set[str] = set()
@@ -165,7 +183,7 @@ class _Run:
         self._seconds_per_episode = max(0.001, self.trials[""].seconds / len(self.trials[""].returns))
         # What every student costs, however it is trained: the choice among restarts, and the race.
         self._played = _OVERHEAD_S + (_CHOOSING + RACE[-1]) * self._seconds_per_episode
-        every = starts(self._losses, self._inputs) if self._trainable else ()
+        every = starts(self._losses[None], self._inputs, self._losses) if self._trainable else ()
         self._starts = [student for student in every if student.recipe not in self.trials]
         self._policy, self._n_starts, self._turn = policy, len(every), 0
         self._first_steps = first_steps(policy, self._failed_steps())
@@ -268,7 +286,8 @@ class _Run:
                 continue
             estimate, error = self.bar.retention(trial.returns)
             bar = self.bar.keep + self.bar.margin(trial.returns)
-            for move, child in moves(parent, self._inputs, self._outputs, self._losses, evolutions):
+            ways = self._losses[parent.teacher]
+            for move, child in moves(parent, self._inputs, self._outputs, ways, evolutions, self._losses):
                 if child.recipe in self.trials or child.recipe in self.students:
                     continue
                 if child.evolve and child.n_macs(self._inputs, self._outputs) > _EVOLVABLE:
@@ -327,7 +346,7 @@ class _Run:
 
     def _value(self, student: Student) -> float:
         if self.place.request.objective == "model_bytes":
-            return float(student.model_bytes(self._inputs, self._outputs, self._head))
+            return float(student.model_bytes(self._inputs, self._outputs, self._heads[student.teacher]))
         macs = float(student.n_macs(self._inputs, self._outputs))
         base = self.trials[""]
         return macs if self.place.request.objective == "n_macs" else base.value * min(1.0, macs / max(1, self._macs))
@@ -345,6 +364,11 @@ class _Run:
         spread = deviation(self.bar.baseline) / max(1e-9, paired.gap(self.bar.baseline, self.bar.random))
         each = 1 if spread < 0.05 else 2 if spread < 0.12 else 4
         return max(200, 1 << round(math.log2(max(budget, 200)))), each
+
+
+def _head_bytes(policy: Policy) -> int:
+    """Of what shapes the action of its students."""
+    return sum(array.nbytes for layer in small_head(split_head(policy)[1]) for array in constants(layer).values())
 
 
 def gain(value: float, reached: Sequence[tuple[float, float]]) -> float:

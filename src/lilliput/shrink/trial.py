@@ -175,11 +175,14 @@ class Bar:
     episodes: int = 500
     block: int = BLOCK
 
-    def differences(self, candidate: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-        """Episode by episode c - keep * b - (1 - keep) * r, as a part of the return above random."""
-        n = len(candidate)
+    def differences(self, candidate: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " m"]:
+        """Episode by episode c - keep * b - (1 - keep) * r, as a part of the return above random.
+
+        Of no more episodes than the baseline's: what was played before may be more than is compared now.
+        """
+        n = min(len(candidate), len(self.baseline))
         gap = paired.gap(self.baseline, self.random)
-        return paired.differences(candidate, self.baseline[:n], self.random[:n], self.keep) / gap
+        return paired.differences(candidate[:n], self.baseline[:n], self.random[:n], self.keep) / gap
 
     def retention(self, candidate: Float64[np.ndarray, " n"]) -> tuple[float, float]:
         """The estimate on these episodes and its standard error."""
@@ -243,6 +246,7 @@ def made(place: Place, recipe: str, deadline: float | None) -> Policy:
         observations=kept_observations(place.folder, request.observations),
         work_folder=place.here.work,
         deadline=deadline,
+        teachers=tuple(policy_file.read(place.here.policy(digest)) for digest in place.teachers),
     )
     steps = parse(recipe)
     policy, done = source, 0
@@ -345,7 +349,8 @@ def _cell(place: Place, recipe: str, n: int, subject: str = "") -> Cell:
 
 
 def known(place: Place) -> tuple[dict[str, Trial], np.ndarray]:
-    """The trials that the records tell of, by recipe, and the random policy's returns; the longest of each.
+    """The trials of the policy that the records tell of, by recipe, and the random policy's returns; the longest of
+    each.
 
     Those of other versions of steps, quantities or packages are not what would come out now: they are left out.
     """
@@ -358,6 +363,8 @@ def known(place: Place) -> tuple[dict[str, Trial], np.ndarray]:
         played = np.array(record.values("episode_return"))
         recipe = record.cell.recipe
         if record.cell.versions != versions(POLICIES, recipe, record.cell.quantities, record.cell.task, REFERENCE):
+            continue
+        if record.cell.subject not in (place.policy_digest, RANDOM_POLICY):  # another teacher's
             continue
         if record.cell.is_floor:
             random = played if len(played) > len(random) else random

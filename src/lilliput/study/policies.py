@@ -288,11 +288,11 @@ class Policies(Wing):
         """See `Wing.build_s`; most of it is training, where a step trains."""
         seconds = BUILD_S.get(cell.format, 0.0)
         for step in steps(cell.recipe):
-            if step.name in TRAINING:
+            if step.name == "evolve" or step.get("objective") == "return":
+                seconds += EVOLVING_S
+            elif step.name in TRAINING:
                 each, usual = TRAINING[step.name]
                 seconds += each * (step.get("steps") or usual)
-            elif step.name == "evolve":
-                seconds += EVOLVING_S
         return seconds
 
     def calibration_items(self, recipe: str) -> int:

@@ -57,6 +57,11 @@ class Workspace:
         return self.folder / "request.json"
 
     @property
+    def teachers(self) -> Path:
+        """Which of a shrink's teachers is the best, once that was decided."""
+        return self.folder / "teachers.json"
+
+    @property
     def confirmation(self) -> Path:
         """The order of a shrink's finalists, once it is fixed."""
         return self.folder / "confirmation.json"
@@ -111,8 +116,8 @@ class Workspace:
     def clear_shrink(self) -> None:
         """Removes what an earlier shrink left, and nothing else."""
         for path in (
-            self.result, self.request, self.small_policy, self.confirmation, self.page, self.small_artifact,
-            self.artifacts, self.policies, self.records, self.trials,
+            self.result, self.request, self.teachers, self.small_policy, self.confirmation, self.page,
+            self.small_artifact, self.artifacts, self.policies, self.records, self.trials,
         ):  # fmt: skip
             _remove(path)
 

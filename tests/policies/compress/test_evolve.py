@@ -1,6 +1,7 @@
 """Held against functions whose maximum is known, and against `reference`."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ import pytest
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.affine import QuantizedTensor
-from lilliput.policies.compress import Context, compress
+from lilliput.policies.compress import Context, compress, evolve
 from lilliput.policies.compress.evolve import Genome, Strategy
-from lilliput.policies.play import episode_returns
+from lilliput.policies.play import BatchAct, Lockstep, SeedPlan, check_disjoint, episode_returns
 from lilliput.policies.policy import Policy
+from lilliput.shrink.trial import seeds as trial_seeds
 
 
 def quantized(rng: np.random.Generator, input_range: layers.InputRange, bias: float = 1.0) -> Policy:
@@ -100,3 +102,43 @@ def test_images_are_refused() -> None:
     policy = Policy(box, spaces.Discrete(2), (conv, layers.Flatten(), layers.ArgmaxAction((2,))))
     with pytest.raises(LilliputError, match="image"):
         compress(policy, "evolve()", Context.from_environment(policy, "CartPole-v1"))
+
+
+def test_the_return_is_an_objective_of_finetune() -> None:
+    policy = quantized(np.random.default_rng(1), None, bias=0.01)
+    context = Context.from_environment(policy, "CartPole-v1", seed=0)
+    by_return = compress(policy, 'finetune(objective="return", episodes=60)', context)
+    assert by_return.digest == compress(policy, "evolve(episodes=60)", context).digest
+    assert by_return.weight_bits == policy.weight_bits
+    with pytest.raises(LilliputError, match="weight_bits is nothing that objective 'return' uses"):
+        compress(policy, 'finetune(objective="return", weight_bits=8)', context)
+    with pytest.raises(LilliputError, match="episodes is nothing that objective 'imitation' uses"):
+        compress(policy, "finetune(episodes=8)", context)
+
+
+def test_what_was_only_lucky_leaves_the_policy_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = quantized(np.random.default_rng(1), None)
+    said: list[str] = []
+    context = Context.from_environment(policy, "CartPole-v1", seed=0, say=said.append)
+    monkeypatch.setattr(evolve, "_search", lambda step, genome, *_: np.full(genome.n, 1e-9))  # the same codes
+    assert compress(policy, "evolve(episodes=60)", context).digest == policy.digest
+    assert said == ["evolution gained nothing that more episodes confirm: the policy stays as it was"]
+
+
+def test_the_episodes_of_a_search_are_not_those_of_a_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
+    played: dict[str, set[int]] = {}
+    real = Lockstep.returns
+
+    def returns(self: Lockstep, act: BatchAct, seeds: Sequence[int]) -> np.ndarray:
+        played.setdefault("all", set()).update(seeds)
+        return real(self, act, seeds)
+
+    monkeypatch.setattr(Lockstep, "returns", returns)
+    policy = quantized(np.random.default_rng(1), None, bias=0.01)
+    compress(policy, "evolve(episodes=60)", Context.from_environment(policy, "CartPole-v1", seed=0))
+    plan = SeedPlan(0)
+    assert len(played["all"]) > 24
+    check_disjoint(
+        played=played["all"], trials=set(trial_seeds(0, 128)), confirmation=set(plan.episodes("confirmation", 3_000)),
+        calibration=set(plan.episodes("calibration", 3_000)),
+    )  # fmt: skip

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, assert_never, final
 
@@ -25,6 +25,9 @@ of one of the teacher's episodes; numbers from N(0, 1)."""
 DEFAULT_OBSERVATIONS = 2048
 MAX_OBSERVATIONS = 1_000_000
 
+TEACHER_DIGITS = 12
+"""Of a teacher's digest, where a recipe names it."""
+
 _EPISODES_A_DRAW = 4096
 """Episode seeds set aside for each draw of calibration observations, so that draws share no episode."""
 
@@ -40,6 +43,7 @@ class Context:
         seed: of everything random.
         given: observations to calibrate on instead of the policy's own episodes, where steps ask for these.
         work_folder: for files that a long step keeps in order to go on after an interruption.
+        teachers: others that a step may name by the beginning of their digest, which play what `teacher` plays.
         deadline: in `time.monotonic()` seconds, after which a long step stops with what it has.
         progress: called with what is being done, how much is done and of how much.
         say: called with a sentence that the user should read.
@@ -53,6 +57,7 @@ class Context:
     deadline: float | None = None
     progress: Callable[[str, int, int], None] | None = None
     say: Callable[[str], None] | None = None
+    teachers: tuple[Policy, ...] = ()
     _collected: dict[tuple[Source, int, int], np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -70,6 +75,7 @@ class Context:
         deadline: float | None = None,
         progress: Callable[[str, int, int], None] | None = None,
         say: Callable[[str], None] | None = None,
+        teachers: tuple[Policy, ...] = (),
     ) -> "Context":
         """A context that plays that environment; its wrappers are the policy's own unless given.
 
@@ -81,7 +87,7 @@ class Context:
         wrappers = policy.provenance.wrappers if wrappers is None else wrappers
         spec = EnvironmentSpec(environment, tuple(wrappers), dict(environment_kwargs or {}), max_steps)
         given = None if observations is None else _checked(policy, observations)
-        return cls(policy, spec, seed, given, work_folder, deadline, progress, say)
+        return cls(policy, spec, seed, given, work_folder, deadline, progress, say, teachers)
 
     @classmethod
     def from_observations(cls, policy: Policy, observations: Any, seed: int = 0) -> "Context":
@@ -91,6 +97,21 @@ class Context:
             LilliputError: they are none, not finite or not of the policy's shape.
         """
         return cls(policy, None, seed, _checked(policy, observations))
+
+    def taught_by(self, digest: str) -> "Context":
+        """The same with another teacher, whose digest begins so.
+
+        Raises:
+            LilliputError: none or several of them do.
+        """
+        found = [teacher for teacher in (self.teacher, *self.teachers) if teacher.digest.startswith(digest)]
+        if len(found) != 1:
+            known = ", ".join(teacher.digest[:TEACHER_DIGITS] for teacher in (self.teacher, *self.teachers))
+            raise LilliputError(
+                f"teacher {digest!r} is {'none' if not found else 'several'} of those that are here: {known}; "
+                "leave it out and give the teacher as the source"
+            )
+        return replace(self, teacher=found[0], teachers=(), _collected={})
 
     @property
     def has_observations(self) -> bool:

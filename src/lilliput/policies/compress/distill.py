@@ -3,6 +3,7 @@
 Ross, Gordon and Bagnell 2011 (arXiv:1011.0686); learned step sizes: Esser et al. 2020 (arXiv:1902.08153).
 """
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
@@ -43,6 +44,7 @@ class Distill(Step):
             of it is kept.
         inputs: how many numbers of the observation the student sees at most: those on which the teacher's actions
             depend most. None: all.
+        teacher: the beginning of the digest of another teacher, of several that are given; None: the policy itself.
     """
 
     NAME: ClassVar[str] = "distill"
@@ -59,6 +61,7 @@ class Distill(Step):
     disturbance: float = 0.5
     restarts: int = 4
     inputs: int | None = None
+    teacher: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -75,6 +78,10 @@ class Distill(Step):
             raise LilliputError(
                 f"distill: weight_bits has {len(self.weight_bits)} numbers; "
                 f"the student has {len(self.hidden) + 1} layers"
+            )
+        if self.teacher is not None and re.fullmatch("[0-9a-f]{6,64}", self.teacher) is None:
+            raise LilliputError(
+                f"distill: teacher is {self.teacher[:80]!r}; it must be the beginning of a digest: 6 to 64 of 0-9a-f"
             )
         if not 0 <= self.disturbance <= 2:
             raise LilliputError(f"distill: disturbance is {self.disturbance:g}; it must be from 0 to 2")
@@ -98,4 +105,4 @@ class Distill(Step):
             restarts=self.restarts,
             inputs=self.inputs,
         )
-        return Course(settings, context).run()
+        return Course(settings, context if self.teacher is None else context.taught_by(self.teacher)).run()

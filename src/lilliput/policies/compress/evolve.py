@@ -6,9 +6,9 @@ what is played is what is kept. Of many parameters only the diagonal is adapted 
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, assert_never, final
+from typing import ClassVar, assert_never, final
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -24,12 +24,11 @@ from lilliput.policies.layers import Layer
 from lilliput.policies.play import Lockstep, OutOfTime, SeedPlan
 from lilliput.policies.policy import Policy, replace_layers
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 _FULL_COVARIANCE = 260
 _CHECKS = 4
 _CHECK_EPISODES = 24
+_JUDGED_FROM, _JUDGED = 2_048, (24, 96)
+"""Selection seeds from here on, this side of those that judge trials, tell whether anything was gained; how many."""
 
 
 @final
@@ -45,7 +44,7 @@ class Evolve(Step):
     """
 
     NAME: ClassVar[str] = "evolve"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     episodes: int = 4_000
     each: int = 1
@@ -61,7 +60,7 @@ class Evolve(Step):
             raise LilliputError(f"evolve: sigma is {self.sigma:g}; it must be above 0, at most 10")
 
     def apply(self, policy: Policy, context: Context) -> Policy:
-        """The policy with other weights, or as it was where none was better on the selection seeds."""
+        """The policy with other weights, or as it was where nothing was gained on selection seeds of their own."""
         if context.environment is None:
             raise LilliputError("evolve plays the environment; name it (--env ID)")
         genome = Genome(policy)
@@ -74,8 +73,12 @@ class Evolve(Step):
         )
         try:
             best = _search(self, genome, Strategy(genome.n, population, self.sigma, rng), lockstep, seeds, context)
+            wins = bool(best.any()) and _gains(genome, best, lockstep, context, self.episodes)
         finally:
             lockstep.close()
+        if not wins:
+            context.tell("evolution gained nothing that more episodes confirm: the policy stays as it was")
+            return policy
         return genome.policy(best)
 
 
@@ -104,12 +107,38 @@ def _search(
     return best
 
 
+def _gains(
+    genome: "Genome", member: Float64[np.ndarray, " n"], lockstep: Lockstep, context: Context, episodes: int
+) -> bool:
+    """Whether it returns more than the policy as it was, by more than a standard error, on the same unseen episodes.
+
+    The best of several looks is lucky: these episodes chose nothing.
+    """
+    least, most = _JUDGED
+    n = min(most, max(least, episodes // 32))
+    seeds = context.selection_seeds(_JUDGED_FROM + n)[_JUDGED_FROM:]
+    try:
+        before, after = (_returns(genome, one, lockstep, seeds) for one in (np.zeros(genome.n), member))
+    except OutOfTime:
+        return False
+    gained = after - before
+    return float(gained.mean()) > float(gained.std(ddof=1)) / math.sqrt(n)
+
+
+def _returns(
+    genome: "Genome", member: Float64[np.ndarray, " n"], lockstep: Lockstep, seeds: Sequence[int]
+) -> Float64[np.ndarray, " m"]:
+    """Of the member, on each seed."""
+    n = len(lockstep)
+    act = genome.act(member[None], n)
+    return np.concatenate([lockstep.returns(act, seeds[i : i + n]) for i in range(0, len(seeds), n)])
+
+
 def score(genome: "Genome", member: Float64[np.ndarray, " n"], lockstep: Lockstep, context: Context) -> float:
     """Its mean return on the selection seeds."""
     n = len(lockstep)
-    seeds = context.selection_seeds(max(n, _CHECK_EPISODES // n * n))
-    act = genome.act(member[None], n)
-    return float(np.mean([lockstep.returns(act, seeds[i : i + n]) for i in range(0, len(seeds), n)]))
+    seeds = context.selection_seeds(min(_JUDGED_FROM, max(n, _CHECK_EPISODES // n * n)))
+    return float(_returns(genome, member, lockstep, seeds).mean())
 
 
 @final
@@ -214,7 +243,7 @@ def _input_spread(layer: layers.QuantizedDense) -> float:
 @final
 @dataclass(frozen=True, eq=False)
 class _Act:
-    built: "Sequence[tuple[Layer, tuple[np.ndarray, ...]]]"
+    built: Sequence[tuple[Layer, tuple[np.ndarray, ...]]]
     head: tuple[Layer, ...]
     members: int
     each: int

@@ -1,6 +1,6 @@
-"""Distillation at the policy's present shape: what pruning or quantization cost is learned back from the teacher."""
+"""Training at the policy's present shape and bits: by what the teacher does, or by the return itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal, final
 
 import numpy as np
@@ -12,11 +12,18 @@ from lilliput.policies.affine import check_bits
 from lilliput.policies.compress.context import Context
 from lilliput.policies.compress.distill_course import Course, Settings, Start
 from lilliput.policies.compress.distill_play import split_head
+from lilliput.policies.compress.evolve import Evolve
 from lilliput.policies.compress.step import Step
 from lilliput.policies.constants import store_weight
 from lilliput.policies.policy import Policy
 
 LEARNING_RATE = 2e-3
+
+_RETURN = ("episodes", "each")
+_IMITATION = (
+    "steps", "weight_bits", "sparsity", "granularity", "activation_bits", "loss", "disturbance", "restarts",
+)  # fmt: skip
+"""What only one of the objectives uses."""
 
 _ACTIVATIONS: dict[type, Literal["silu", "relu", "tanh"]] = {
     layers.Silu: "silu",
@@ -30,6 +37,10 @@ _ACTIVATIONS: dict[type, Literal["silu", "relu", "tanh"]] = {
 class Finetune(Step):
     """Trains the policy as it is now on what the teacher does in the states that it gets itself into; see `distill`.
 
+    With `objective="return"` nobody is imitated: the weights, at the bits that they have, are moved towards a higher
+    return by evolution in the environment (see `evolve`), which is how a small policy may pass its teacher. Its
+    episodes are neither those that judge it nor those that choose among candidates.
+
     A normalizer in front goes into the first layer, whose input range then does its clipping. Weights that were pruned
     stay zero: all zeros of real weights, and those among codes where they are left out of storage.
 
@@ -40,6 +51,8 @@ class Finetune(Step):
             weights are trained, more and more of them (Zhu and Gupta 2017, arXiv 1710.01878, equation 1); a weight
             counts by its square over those of its layer that are no smaller (Lee et al. 2021, arXiv 2010.07611).
         granularity, activation_bits, loss, disturbance, restarts: as for `distill`.
+        objective: what is learned. `return` uses none of the above.
+        episodes: that `return` plays in all; each: of every member of a generation.
     """
 
     NAME: ClassVar[str] = "finetune"
@@ -53,9 +66,18 @@ class Finetune(Step):
     loss: Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"] = "auto"
     disturbance: float = 0.5
     restarts: int = 4
+    objective: Literal["imitation", "return"] = "imitation"
+    episodes: int = 4_000
+    each: int = 1
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_integer(self, "episodes", self.episodes, 1, 100_000_000)
+        check_integer(self, "each", self.each, 1, 1000)
+        other = _IMITATION if self.objective == "return" else _RETURN
+        given = [one.name for one in fields(self) if one.name in other and getattr(self, one.name) != one.default]
+        if given:
+            raise LilliputError(f"finetune: {given[0]} is nothing that objective {self.objective!r} uses; leave it out")
         check_integer(self, "steps", self.steps, 10, 100_000_000)
         check_integer(self, "restarts", self.restarts, 1, 32)
         check_ratio(self, "sparsity", self.sparsity)
@@ -66,6 +88,8 @@ class Finetune(Step):
 
     def apply(self, policy: Policy, context: Context) -> Policy:
         """The policy with better weights."""
+        if self.objective == "return":
+            return Evolve(self.episodes, self.each).apply(policy, context)
         start, activation = start_of(policy)
         hidden = tuple(len(bias) for bias in start.biases[:-1])
         bits = self._bits(policy)
