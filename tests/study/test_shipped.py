@@ -7,6 +7,7 @@ import pytest
 
 from lilliput.study.document import read_study
 from lilliput.study.plan import plan
+from lilliput.study.training import waiting
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
 
@@ -28,6 +29,8 @@ def test_every_study_can_be_planned(path):
     for folder in ("LILLIPUT_POLICIES", "LILLIPUT_GRID", "LILLIPUT_MODELS"):
         if f"${folder}" in path.read_text() and not os.environ.get(folder):
             pytest.skip(f"needs public policies or models: set {folder}")
+    if waiting(read_study(path).trainings):
+        pytest.skip("its policies have to be trained first")
     wing = read_study(path).wing.NAME
     pytest.importorskip("mujoco" if wing == "policies" else "transformers")
     planned = plan(read_study(path))

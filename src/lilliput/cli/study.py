@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from lilliput.record import Record
     from lilliput.report.files import Written
     from lilliput.study.conduct import Tally
+    from lilliput.study.executor import Executor
+    from lilliput.study.training import TrainingCell
 
 _SAID = ("williams-claims", "williams-ranges", "draws-sources", "draws-split")
 """Tables that `report` prints, besides the page and the files that hold all of them."""
@@ -81,11 +83,22 @@ def run(
     from lilliput.study.executors import executor_named
     from lilliput.study.plan import plan
     from lilliput.study.store import open_store
+    from lilliput.study.training import waiting
 
     if output is None and not dry_run:
         raise click.UsageError("Missing option '-o' / '--out'; only --dry-run writes nothing")
     kind = executor_named(executor)
     asked = read_study(file)
+    at_once = click.get_current_context().get_parameter_source("workers")
+    given = workers if at_once is not click.core.ParameterSource.DEFAULT else None
+    chosen = kind.of(given, asked.cell_timeout, address)
+    untrained = waiting(asked.trainings)
+    failed = 0
+    if untrained and (output is None or dry_run):
+        steps = sum(cell.asked["steps"] for cell in untrained)
+        click.echo(f"note: {len(untrained)} policies are trained first, {steps:,} steps in all", err=True)
+    elif untrained:
+        failed = _train(untrained, chosen, quiet=quiet)
     planned = plan(asked)
     for note in (*planned.notes, *planned.caveats):
         click.echo(f"note: {note}", err=True)
@@ -93,9 +106,6 @@ def run(
         expected = estimate(planned, output, workers, retry_failed=retry_failed)
         click.echo(json.dumps(expected.to_json(), indent=1) if as_json else _expected(expected, workers))
         return
-    at_once = click.get_current_context().get_parameter_source("workers")
-    given = workers if at_once is not click.core.ParameterSource.DEFAULT else None
-    chosen = kind.of(given, asked.cell_timeout, address)
     text = file.read_text(encoding="utf-8")
     report = _reporter(quiet=quiet, as_json=as_json)
     shared = open_store(store) if store is not None else None
@@ -109,9 +119,27 @@ def run(
     else:
         click.echo(_counts(tally))
         _say(written)
+    if failed:
+        click.echo(f"Error: {failed} trainings failed; the same command tries them again", err=True)
     if tally.failed:
         click.echo(f"Error: {tally.failed} cells failed; see: lilliput study status {output}", err=True)
+    if failed or tally.failed:
         sys.exit(1)
+
+
+def _train(cells: "Sequence[TrainingCell]", executor: "Executor", *, quiet: bool) -> int:
+    """How many trainings failed; what is said of each is on stderr."""
+    failed = 0
+    if not quiet:
+        steps = sum(cell.asked["steps"] for cell in cells)
+        click.echo(f"training {len(cells)} policies first, {steps:,} steps in all", err=True)
+    for done, (cell, reason) in enumerate(executor.train_all(cells), 1):
+        failed += bool(reason)
+        if reason:
+            click.echo(f"failed: training in {cell.folder}: {reason}", err=True)
+        elif not quiet:
+            click.echo(f"{done} of {len(cells)} trained: {cell.policy}", err=True)
+    return failed
 
 
 @study.command()

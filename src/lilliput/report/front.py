@@ -72,7 +72,7 @@ def _points(environment: str, rows: Sequence[Row]) -> tuple[Point, ...]:
         size, value = row.model_bytes or 0, row.mean_return or 0.0
         spread = (row.sd_return or 0.0) / math.sqrt(max(row.n_episodes, 1))
         half = spread * student_t_quantile(0.975, row.n_episodes - 1) if row.n_episodes > 1 else math.inf
-        published = max((worth for at, worth in PUBLISHED.get(environment, ()) if at <= size), default=None)
+        published = max((float(worth) for at, worth in PUBLISHED.get(environment, ()) if at <= size), default=None)
         found.append(Point(row, size, value, value - half, value + half, bool(value > most), published))
         most = max(most, value)
     return tuple(found)

@@ -22,6 +22,7 @@ from lilliput.errors import LilliputError, MissingDependency
 from lilliput.record import Cell, Record
 from lilliput.study.executor import Executor
 from lilliput.study.table import wing_of
+from lilliput.study.training import DONE_NAME, TrainingCell
 from lilliput.study.wing import Progress
 from lilliput.study.workspace import Workspace
 
@@ -57,6 +58,36 @@ class Ray(Executor):
 
     def run_all(self, cells: Sequence[Cell], folder: Path, progress: Progress) -> Iterator[Record]:
         """The records of the cells as they come; see `Executor.run_all`."""
+        with self._cluster() as ray:
+            yield from _Dispatch(ray, folder, self.workers, self.timeout).run(cells, progress)
+
+    def train_all(self, cells: Sequence[TrainingCell]) -> Iterator[tuple[TrainingCell, str]]:
+        """Each training as it ends; see `Executor.train_all`. Ray begins it anew where its node is lost."""
+        with self._cluster() as ray:
+            remote = ray.remote(num_cpus=1, max_retries=LOSSES)(train_remotely)
+            running = {remote.remote(cell): cell for cell in cells}
+            while running:
+                (answer,), _ = ray.wait(list(running), num_returns=1)
+                cell = running.pop(answer)
+                try:
+                    reason, packed = ray.get(answer)
+                except ray.exceptions.RayTaskError as error:
+                    reason, packed = _first_line(error), b""
+                except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
+                    reason, packed = f"its worker was ended {LOSSES + 1} times: {_first_line(error)}", b""
+                if packed:
+                    cell.folder.mkdir(parents=True, exist_ok=True)
+                    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+                        archive.extractall(cell.folder, filter="data")
+                yield cell, reason
+
+    @contextlib.contextmanager
+    def _cluster(self) -> Iterator[Any]:
+        """The module `ray` while it is connected.
+
+        Raises:
+            LilliputError: there is no cluster at the address, or it is gone.
+        """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read at the import
         try:
             ray: Any = importlib.import_module("ray")
@@ -80,7 +111,7 @@ class Ray(Executor):
             raise LilliputError(f"no Ray cluster at {self.address}: {str(error)[:160]}") from error
         try:
             with _quiet():
-                yield from _Dispatch(ray, folder, self.workers, self.timeout).run(cells, progress)
+                yield ray
         except (ConnectionError, ray.exceptions.RaySystemError, ray.exceptions.RpcError) as error:
             raise LilliputError(
                 f"the Ray cluster is gone ({_first_line(error)}); the same command goes on from what is recorded"
@@ -296,6 +327,19 @@ def run_remotely(cell: Cell, policy: bytes, starts: Any, attempt: int) -> Answer
             with tarfile.open(fileobj=packed, mode="w:gz") as archive:
                 archive.add(folder / record.artifact, arcname=Path(record.artifact).name)
         return record, packed.getvalue()
+
+
+def train_remotely(cell: TrainingCell) -> tuple[str, bytes]:
+    """Why the training failed on whatever machine this is, and its folder without the replay buffer as a tar file."""
+    with tempfile.TemporaryDirectory(prefix="lilliput-") as scratch:
+        reason = TrainingCell(Path(scratch), cell.asked).train()
+        packed = io.BytesIO()
+        if not reason:
+            with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+                for path in sorted(Path(scratch).iterdir(), key=lambda path: (path.name == DONE_NAME, path.name)):
+                    if path.is_file():
+                        archive.add(path, arcname=path.name)
+        return reason, packed.getvalue()
 
 
 def _check_reachable(address: str | None) -> None:

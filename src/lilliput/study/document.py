@@ -14,6 +14,7 @@ from lilliput.measurement import QUANTITIES
 from lilliput.recipe import expand
 from lilliput.report.reproduction import PAPERS
 from lilliput.study.table import WINGS
+from lilliput.study.training import TrainingCell, cells_of
 from lilliput.study.wing import Wing
 from lilliput.task import Task
 
@@ -44,6 +45,7 @@ class Study:
         load: pattern of a subject's path -> what its loader is told of it: bounds, wrappers and the like.
         recipes: expanded and canonical, without the baseline, which is always there.
         n_items: of each task; settings: what else of it is not as usual.
+        trainings: of subjects that are trained first where they are not there yet.
         cell_timeout: seconds after which a cell is given up; None: never.
         reproduces: the paper whose tables and claims its report holds its own numbers beside; empty: none.
         file, lines: its path and where each key stands in it, for errors.
@@ -65,6 +67,7 @@ class Study:
     seed: int = 0
     keep: float = 0.95
     cell_timeout: float | None = 3600.0
+    trainings: tuple[TrainingCell, ...] = ()
     exclude: tuple[Exclusion, ...] = ()
     reproduces: str = ""
     file: str = "study"
@@ -108,7 +111,8 @@ class _Reader:
         wing = self.wing
         return (
             "title", wing.NAME, wing.TASKS, "load", "recipes", "formats", "targets", "compression_seeds", wing.ITEMS,
-            "seed", "keep", "quantities", "cell_timeout", "reproduces", *wing.SETTINGS, "exclude",
+            "seed", "keep", "quantities", "cell_timeout", "reproduces", *wing.SETTINGS,
+            *(("train",) if wing.TRAINS else ()), "exclude",
         )  # fmt: skip
 
     @property
@@ -121,14 +125,15 @@ class _Reader:
         for key in self.data:
             if key not in keys:
                 raise self.error(key, f"unknown key {key!r}; {closest(key, keys)}allowed: {', '.join(keys)}")
-        for key in (wing.NAME, "recipes"):
+        trainings = self.trainings()
+        for key in ("recipes",) if trainings else (wing.NAME, "recipes"):
             if key not in self.data:
                 raise LilliputError(f'{self.path}: {key} is missing; write {key} = ["..."]')
         return Study(
             title=self.of(str, "title", self.path.stem),
             folder=self.path.parent,
             wing=wing,
-            sources=self.strings(wing.NAME),
+            sources=self.strings(wing.NAME) if wing.NAME in self.data else (),
             recipes=self.recipes(),
             quantities=self.choices("quantities", wing.QUANTITIES, self.measurable()),
             tasks=self.tasks(),
@@ -141,6 +146,7 @@ class _Reader:
             seed=self.integer("seed", 0, 0),
             keep=self.share(),
             cell_timeout=self.timeout(),
+            trainings=trainings,
             exclude=self.exclusions(),
             reproduces=self.paper(),
             file=str(self.path),
@@ -299,6 +305,18 @@ class _Reader:
                 if key not in known:
                     raise self.error("load", f"load: {key!r}; {closest(key, known)}allowed: {', '.join(known)}", key)
         return tuple(value.items())
+
+    def trainings(self) -> tuple[TrainingCell, ...]:
+        found: list[TrainingCell] = []
+        for item in self.of(list, "train", []):
+            try:
+                found += cells_of(item, self.path.parent)
+            except LilliputError as error:
+                raise self.error("train", str(error)) from error
+        folders = [cell.folder for cell in found]
+        if twice := next((folder for folder in folders if folders.count(folder) > 1), None):
+            raise self.error("train", f"train: two trainings have the folder {twice}; give each its own")
+        return tuple(found)
 
     def exclusions(self) -> tuple[Exclusion, ...]:
         value = self.of(list, "exclude", [])

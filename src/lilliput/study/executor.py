@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lilliput.record import Cell, Record
+from lilliput.study.training import TrainingCell
 from lilliput.study.wing import Progress
 
 
@@ -18,6 +19,14 @@ class Executor(ABC):
 
         Raises:
             LilliputError: it has no address.
+        """
+
+    @abstractmethod
+    def train_all(self, cells: Sequence[TrainingCell]) -> Iterator[tuple[TrainingCell, str]]:
+        """Each training as it ends, and why it failed; nothing where its policy stands in its folder here.
+
+        Raises:
+            LilliputError: nothing can go on: the cluster is gone.
         """
 
     @abstractmethod

@@ -1,18 +1,24 @@
 """Cells on this machine's cores: as many processes as asked, each record kept as soon as it is there."""
 
+import contextlib
 import itertools
+import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from lilliput import child_process
 from lilliput.errors import LilliputError
 from lilliput.record import Cell, Record
 from lilliput.study import timing
 from lilliput.study.executor import Executor
 from lilliput.study.processes import Job, run_jobs
 from lilliput.study.run import artifact_name, record_of, run
+from lilliput.study.training import TrainingCell
 from lilliput.study.wing import Progress
 
 
@@ -36,6 +42,23 @@ class Local(Executor):
             raise LilliputError("--address is of a Ray cluster; give --executor ray with it")
         return cls(workers or os.cpu_count() or 1, timeout)
 
+    def train_all(self, cells: Sequence[TrainingCell]) -> Iterator[tuple[TrainingCell, str]]:
+        """Each training as it ends; see `Executor.train_all`. An interrupted one goes on next time."""
+        if self.workers <= 1:
+            for cell in cells:
+                yield cell, cell.train()
+            return
+        context = multiprocessing.get_context("spawn")
+        with child_process.one_thread(), contextlib.ExitStack() as end:
+            pool = ProcessPoolExecutor(min(self.workers, len(cells)), context, child_process.start)
+            end.callback(_end, pool)
+            running = {pool.submit(cell.train): cell for cell in cells}
+            for future in as_completed(running):
+                try:
+                    yield running[future], future.result()
+                except BrokenProcessPool as error:
+                    yield running[future], f"its process ended ({error}); run the same command to go on"
+
     def run_all(self, cells: Sequence[Cell], folder: Path, progress: Progress) -> Iterator[Record]:
         """The records of the cells as they come; see `Executor.run_all`."""
         if self.workers <= 1 and self.timeout is None:
@@ -51,6 +74,14 @@ class Local(Executor):
             done += len(records)
             progress("cells", done, len(cells))
             yield from records
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """Nothing; its processes are ended, whatever they do: a training may have hours to go."""
+    processes = list((getattr(pool, "_processes", None) or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
 
 
 def time_all(cells: Sequence[Cell], folder: Path, timeout: float | None) -> Iterator[Record]:

@@ -57,6 +57,7 @@ def plan(study: Study) -> Plan:
     baselines: dict[Cell, None] = {}
     candidates: dict[Cell, None] = {}
     used: set[Exclusion] = set()
+    trained = {_short(str(cell.policy)) for cell in study.trainings}
     for path, subject in _loaded(study, notes):
         for task in _tasks(study, path, subject):
             if subject.digest in subjects and any(
@@ -65,16 +66,19 @@ def plan(study: Study) -> Plan:
                 notes.append(f"{path}: the same {wing.SUBJECT} as another file; studied once")
                 continue
             found = list(_candidates(study, path, subject, task, used))
-            if not found:
+            own = found
+            if not found and path in trained:  # it was trained to be judged, as it is at least
+                everything = dataclasses.replace(study, exclude=())
+                own = list(_candidates(everything, path, subject, task, used))[:1]
+            if not own:
                 notes.append(f"{path} on {task.id}: everything is excluded")
                 continue
             subjects[subject.digest] = subject
             caveats |= dict.fromkeys(f"{path}: {caveat}" for caveat in wing.caveats(subject, task))
-            floors[floor_of(wing, found[0])] = None
-            meanings |= dict.fromkeys(by_meaning(wing, subject, _baseline(wing, found[0])))
-            for cell in found:
-                baselines[_baseline(wing, cell)] = None
-                candidates[cell] = None
+            floors[floor_of(wing, own[0])] = None
+            meanings |= dict.fromkeys(by_meaning(wing, subject, _baseline(wing, own[0])))
+            baselines |= dict.fromkeys(_baseline(wing, cell) for cell in own)
+            candidates |= dict.fromkeys(found)
     for exclusion in study.exclude:
         if exclusion not in used:
             patterns = ", ".join(f'{key} = "{pattern}"' for key, pattern in exclusion.patterns)
@@ -86,7 +90,7 @@ def plan(study: Study) -> Plan:
         if target != "host" and any(cell.format in meter.FORMATS for meter in wing.meters if meter.ON_TARGET)
     ]
     cells = (*floors, *_side_by_side(wing, baselines), *meanings, *_side_by_side(wing, candidates), *counted)
-    if not candidates:
+    if not baselines:
         raise LilliputError(f"{study.at('recipes')}: nothing to do; " + ("; ".join(notes) or "everything is excluded"))
     asked = timing.asked(study.quantities, wing.meters)
     timed = [(cell, timing.cell_of(cell, asked)) for cell in (*baselines, *candidates)] if asked else []
@@ -138,6 +142,12 @@ def on_target(wing: Wing, cell: Cell, target: str) -> Cell:
 def _loaded(study: Study, notes: list[str]) -> Iterator[tuple[str, Subject]]:
     """Each subject with its path as the study's patterns see it; what only a glob found and cannot be read is noted."""
     key = study.wing.NAME
+    for cell in study.trainings:
+        name = str(cell.policy)
+        if cell.is_there:
+            yield _short(name), study.wing.load(name, _told(study, name))
+        else:
+            notes.append(f"{cell.folder} is left out: it is not trained yet, or its training failed")
     for text in study.sources:
         named = os.path.expandvars(text)
         if "$" in named:

@@ -61,6 +61,7 @@ class Policies(Wing):
     TASKS: ClassVar[str] = "environments"
     FLOOR: ClassVar[str] = RANDOM_POLICY
     ITEMS: ClassVar[str] = "episodes"
+    TRAINS: ClassVar[bool] = True
     SETTINGS: ClassVar[tuple[str, ...]] = (MAX_STEPS,)
     TOLD: ClassVar[tuple[str, ...]] = (
         "normalizer", "output", "activation", "action", "action_low", "action_high", "environment",

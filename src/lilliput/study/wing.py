@@ -47,6 +47,7 @@ class Wing(ABC):
         QUANTITIES: what a study measures unless it says what.
         CALIBRATES_ON_TASK: whether a recipe may use what the subject meets in its task, so that an artifact is made for
             each.
+        TRAINS: whether a study file may ask for subjects that are trained first.
     """
 
     NAME: ClassVar[str]
@@ -59,6 +60,7 @@ class Wing(ABC):
     TOLD: ClassVar[tuple[str, ...]] = ()
     QUANTITIES: ClassVar[tuple[str, ...]]
     CALIBRATES_ON_TASK: ClassVar[bool] = True
+    TRAINS: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -1,0 +1,102 @@
+"""Policies that a study trains first: where, how often, and what becomes of one that fails."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from lilliput.cli import cli
+from lilliput.errors import LilliputError
+from lilliput.policies import policy as policy_file
+from lilliput.study.document import read_study
+from lilliput.study.training import cells_of, waiting
+
+FILE = """
+recipes = ["half()"]
+formats = ["onnx"]
+episodes = 4
+
+[[train]]
+folder = "runs/ppo"
+algorithm = "ppo"
+environment = "CartPole-v1"
+steps = 64
+seeds = [0, 1]
+segment = 64
+episodes = 1
+hidden = [4]
+settings = { n_steps = 32, batch_size = 32, n_envs = 1, n_epochs = 1, learning_rate = 0.001, clip_range = 0.2 }
+"""
+
+
+def test_a_training_is_one_cell_a_seed(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(FILE)
+    cells = read_study(tmp_path / "study.toml").trainings
+    assert [cell.folder for cell in cells] == [tmp_path / "runs" / "ppo" / f"seed-{seed}" for seed in (0, 1)]
+    assert [cell.asked["seed"] for cell in cells] == [0, 1]
+    assert waiting(cells) == cells
+    cells[0].folder.mkdir(parents=True)
+    cells[0].policy.write_bytes(b"put there by hand")
+    assert waiting(cells) == cells[1:], "a policy without a training is taken as it is"
+    (cells[0].folder / "training.json").write_text("{}")
+    assert waiting(cells) == cells, "one that was interrupted goes on"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"algoritm": "sac"}, "unknown key 'algoritm'; did you mean algorithm"),
+        ({"steps": "many"}, "steps is 'many'; it must be of the kind of int"),
+        ({"steps": None}, "steps is missing"),
+        ({"seeds": []}, r"seeds is \[\]; it must be a list of integers"),
+        ({"pruning": {"end": 0.5}}, "pruning names no sparsity"),
+        ({"quantization": {"weight_bits": 4, "bits": 3}}, "quantization: 'bits'"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    asked = {"folder": "a", "algorithm": "ppo", "environment": "CartPole-v1", "steps": 10, **change}
+    with pytest.raises(LilliputError, match=message):
+        cells_of({key: value for key, value in asked.items() if value is not None}, tmp_path)
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(FILE + FILE[FILE.index("[[train]]") :])
+    with pytest.raises(LilliputError, match=r"study\.toml, line \d+: train: two trainings have the folder"):
+        read_study(tmp_path / "study.toml")
+
+
+@pytest.mark.frameworks
+def test_what_is_not_there_is_trained_and_then_studied_once(tmp_path: Path) -> None:
+    for name in ("torch", "stable_baselines3", "onnxruntime"):
+        pytest.importorskip(name)
+    (tmp_path / "study.toml").write_text(FILE)
+    command = ["study", "run", str(tmp_path / "study.toml"), "-o", str(tmp_path / "out"), "--workers", "1", "--json"]
+    first = CliRunner().invoke(cli, command)
+    assert "2 of 2 trained" in first.stderr, first.stderr
+    found = json.loads(first.stdout)
+    assert (found["failed"], found["to_go"]) == (0, 0)
+    cells = read_study(tmp_path / "study.toml").trainings
+    assert len({policy_file.read(cell.policy).digest for cell in cells}) == 2, "each seed is another policy"
+    before = [cell.policy.stat().st_mtime_ns for cell in cells]
+    again = CliRunner().invoke(cli, command, catch_exceptions=False)
+    assert "trained" not in again.stderr
+    assert [cell.policy.stat().st_mtime_ns for cell in cells] == before
+    (tmp_path / "study.toml").write_text(FILE.replace("steps = 64", "steps = 96"))
+    changed = CliRunner().invoke(cli, command)
+    assert "holds another training (steps differ)" in str(changed.exception)
+
+
+@pytest.mark.frameworks
+def test_a_training_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    for name in ("torch", "stable_baselines3", "onnxruntime"):
+        pytest.importorskip(name)
+    bad = FILE[FILE.index("[[train]]") :].replace('"runs/ppo"', '"runs/sac"').replace('"ppo"', '"sac"')
+    (tmp_path / "study.toml").write_text(FILE.replace("[0, 1]", "[0]") + bad)
+    command = ["study", "run", str(tmp_path / "study.toml"), "-o", str(tmp_path / "out"), "--workers", "1"]
+    done = CliRunner().invoke(cli, command, catch_exceptions=False)
+    assert done.exit_code == 1
+    assert done.stderr.count("failed: training in") == 2
+    assert "2 trainings failed" in done.stderr
+    assert "cells done" in done.stdout
