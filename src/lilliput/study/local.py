@@ -77,7 +77,7 @@ class Local(Executor):
 
 
 def _end(pool: ProcessPoolExecutor) -> None:
-    """Nothing; its processes are ended, whatever they do: a training may have hours to go."""
+    """End its processes, whatever they do: a training may have hours to go."""
     processes = list((getattr(pool, "_processes", None) or {}).values())
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
