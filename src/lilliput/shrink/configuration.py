@@ -53,8 +53,9 @@ class Student:
                 teacher=self.teacher,
             ),
         )
-        raised = Finetune(objective="return", episodes=self.evolve, each=self.each)
-        return format_recipe((*steps, raised) if self.evolve else steps)
+        if self.evolve:
+            steps += (Finetune(objective="return", episodes=self.evolve, each=self.each),)
+        return format_recipe(steps)
 
     @property
     def root(self) -> tuple[object, ...]:

@@ -225,6 +225,19 @@ def test_contact_forces_are_zero_and_the_rest_is_as_it_was(name: str, kept: int,
     assert (forces > 0) == (name != "Ant-v4"), "contact forces that were there were taken away"
 
 
+def test_two_frame_skips_behind_each_other_are_refused() -> None:
+    pytest.importorskip("ale_py")
+    pytest.importorskip("cv2")
+    with pytest.raises(LilliputError, match=r"ALE/Pong-v5 repeats each action for 4 frames by itself.*frameskip"):
+        make_environment("ALE/Pong-v5", wrappers=("atari",))
+    plain = {"frameskip": 1, "repeat_action_probability": 0}
+    one = make_environment("ALE/Pong-v5", wrappers=("atari",), environment_kwargs=plain)
+    other = make_environment("PongNoFrameskip-v4", wrappers=("atari",))
+    np.testing.assert_array_equal(one.reset(seed=3)[0], other.reset(seed=3)[0])
+    for action in (2, 3, 3, 0, 2, 2):
+        np.testing.assert_array_equal(one.step(action)[0], other.step(action)[0])
+
+
 @pytest.mark.slow
 def test_an_atari_game_is_repeatable() -> None:
     pytest.importorskip("ale_py")

@@ -157,6 +157,22 @@ class TransposeImageEnv(gymnasium.Wrapper):
         return np.transpose(observation, self._axes), float(reward), terminated, truncated, info
 
 
+def check_frames(env: gymnasium.Env, frame_skip: int) -> None:
+    """Check that no two frame skips stand behind each other: `ALE/Pong-v5` has one of 4 by itself.
+
+    Raises:
+        LilliputError: the game skips frames, and the wrapper would skip some of those that are left.
+    """
+    own: Any = getattr(env.unwrapped, "_frameskip", 1)
+    if own != 1 and frame_skip > 1:
+        name = env.spec.id if env.spec else env.unwrapped
+        raise LilliputError(
+            f"wrapper atari: {name} repeats each action for {own} frames by itself, and the wrapper for {frame_skip} of "
+            'these; give --env-kwargs \'{"frameskip": 1, "repeat_action_probability": 0}\' or an id that ends in '
+            "NoFrameskip-v4"
+        )
+
+
 @final
 class AtariEnv(gymnasium.Wrapper):
     """See `Atari`. Rewards during no-ops and fires count, as they do for Stable-Baselines3's Monitor."""
@@ -173,6 +189,7 @@ class AtariEnv(gymnasium.Wrapper):
             raise LilliputError(
                 f"wrapper atari: the environment is {env.unwrapped}; it must be an Atari game with images"
             )
+        check_frames(env, wrapper.frame_skip)
         self._wrapper = wrapper
         size = wrapper.screen_size
         self.observation_space = Box(0, 255, (size, size, 1), np.uint8)

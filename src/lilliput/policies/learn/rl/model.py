@@ -19,6 +19,7 @@ from lilliput.policies.learn.rl.replay import DiskReplayBuffer
 from lilliput.policies.learn.rl.training import Training
 from lilliput.policies.play import make_environment
 from lilliput.policies.play.environment import action_space_of, observation_space_of
+from lilliput.policies.play.gymnasium_wrappers import check_frames
 from lilliput.policies.play.wrappers import Atari, FrameStack, parse_wrappers
 
 _OPTIMIZERS: Final = ("rmsproptflike",)
@@ -108,6 +109,7 @@ def _environments(training: Training, chosen: Hyperparameters) -> VecEnv:
             training.environment, wrappers=plain, environment_kwargs=dict(training.environment_kwargs)
         )
         if atari is not None:
+            check_frames(environment, atari.frame_skip)
             # The same frames as `play` shows, with a life for an episode and the sign of the reward, as is usual.
             environment = AtariWrapper(
                 environment,
