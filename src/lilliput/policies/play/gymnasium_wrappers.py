@@ -167,7 +167,7 @@ def check_frames(env: gymnasium.Env, frame_skip: int) -> None:
     if own != 1 and frame_skip > 1:
         name = env.spec.id if env.spec else env.unwrapped
         raise LilliputError(
-            f"wrapper atari: {name} repeats each action for {own} frames by itself, and the wrapper for {frame_skip} of "
+            f"wrapper atari: {name} repeats each action for {own} frames by itself, the wrapper for {frame_skip} of "
             'these; give --env-kwargs \'{"frameskip": 1, "repeat_action_probability": 0}\' or an id that ends in '
             "NoFrameskip-v4"
         )
