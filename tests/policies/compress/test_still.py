@@ -77,3 +77,19 @@ def test_nothing_is_said_where_every_input_moves() -> None:
     context = dataclasses.replace(Context.from_observations(policy, x), say=said.append)
     compress(policy, 'quantize(scheme="static", input="per_dimension")', context)
     assert not said
+
+
+@pytest.mark.parametrize("known", [{"bounds": 3.0}, {"normalizer": True}], ids=["bounds", "normalizer"])
+def test_inputs_that_moved_over_little_of_their_range_are_named(known: dict) -> None:
+    """What calibration never saw saturates: a walker's fall."""
+    policy = follower(**known)
+    said: list[str] = []
+    x = np.random.default_rng(0).uniform(-2, 2, (200, 3)).astype(np.float32)
+    x[:, 1] *= 0.1
+    for observations, named in ((x, 1), (x * [1, 10, 1], 0)):
+        said.clear()
+        context = Context.from_observations(policy, observations.astype(np.float32))
+        context = dataclasses.replace(context, say=said.append)
+        compress(policy, 'quantize(scheme="static", input="per_dimension")', context)
+        assert len(said) == named
+        assert all("input 1 moved in calibration over less than half of what" in one for one in said)

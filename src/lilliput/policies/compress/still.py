@@ -12,6 +12,9 @@ _DEVIATIONS = 3.0
 _BOUNDED = 1e4
 """A space that is wider says nothing."""
 
+_NARROW = 0.5
+"""Of the range that an input may have: what moved over less of it in calibration is named."""
+
 _ROOM = 4.0
 """Times the largest number that was seen, where nothing else is known."""
 
@@ -76,7 +79,7 @@ def with_room(
 
 
 def told(policy: Policy, first: int, x: Float32[np.ndarray, "n inputs"]) -> list[str]:
-    """What the user should know of inputs of the first linear layer that stood still: at most two sentences."""
+    """What the user should know of inputs of the first linear layer that stood still, or else hardly moved."""
     names = np.arange(x.shape[1])
     for layer in policy.layers[:first]:
         names = layer.indices.astype(np.int64) if isinstance(layer, layers.SelectInputs) else names
@@ -92,6 +95,14 @@ def told(policy: Policy, first: int, x: Float32[np.ndarray, "n inputs"]) -> list
         found.append(
             f"{_listed(names[unknown])} stood still in calibration: what it may be is guessed ({ends}); give "
             "observations in which it moves"
+        )
+    share = np.ptp(x, axis=0).astype(np.float64) / np.maximum(high - low, 1e-30)
+    if not found and (narrow := ~guessed & (share < _NARROW)).any():
+        least = int(np.argmin(np.where(narrow, share, np.inf)))
+        found.append(
+            f"{_listed(names[narrow])} moved in calibration over less than half of what the normalizer or the "
+            f"bounds allow (input {names[least]} over {100 * share[least]:.2g} %): numbers beyond what was seen "
+            "saturate; give observations that go as far as the policy may"
         )
     return found
 
