@@ -79,6 +79,25 @@ def test_the_extrapolated_number_is_where_more_of_the_same_is_accepted():
     assert repeated.decision == "accepted"
 
 
+@pytest.mark.parametrize("share", [0.3, 0.95, 1.2])
+@pytest.mark.parametrize("scenario", [scenarios.normal, scenarios.baseline_falls_once_in_50])
+def test_the_bound_is_below_the_first_share_that_a_plain_scan_does_not_exclude(
+    scenario: scenarios.Scenario, share: float
+):
+    rng = np.random.default_rng(6)
+    plan = plan_confirmation(*scenario(1.0, 50, rng), 0.9475, max_episodes=400)
+    candidate, baseline, random = scenario(share, 150, rng)
+    random[::20] += 90.0  # luckier than the baseline: what a share excludes is not monotone for these
+    wanted = -math.inf
+    for one in sorted({*(thousandths / 1000 for thousandths in range(1301)), plan.keep}):
+        d = candidate - one * baseline - (1 - one) * random
+        if log_wealth(d, plan.range.difference(one)[0], np.array(plan.weights))[-1] < math.log(1 / plan.alpha):
+            break
+        wanted = one
+    assert wanted > 0
+    assert confirm(candidate, baseline, random, plan).low == wanted
+
+
 def test_nothing_is_excluded_by_one_episode():
     result = confirm(np.array([100.0]), np.array([100.0]), np.array([0.0]), planned())
     assert (result.decision, result.low) == ("continue", -math.inf)

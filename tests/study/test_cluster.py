@@ -65,7 +65,7 @@ def test_an_address_without_a_cluster_is_one_line(balancer, tmp_path):
         [*command, "--executor", "ray", "--address", "127.0.0.1:1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
-        _, stderr = process.communicate(timeout=150)
+        _, stderr = process.communicate(timeout=600)
     except subprocess.TimeoutExpired:
         os.kill(process.pid, signal.SIGKILL)
         raise
@@ -159,7 +159,7 @@ def test_a_driver_that_ends_leaves_no_work_running(balancer, tmp_path, cluster, 
             assert driver.poll() is None, log.read_text()
             time.sleep(0.2)
         driver.send_signal(signal_)
-        driver.wait(timeout=120)
+        driver.wait(timeout=600)
     pids = [int(mark.name) for mark in marks.iterdir()]
     for _ in range(600):
         if not any(map(is_alive, pids)):

@@ -18,6 +18,7 @@ own; then the whole chain accepts falsely with probability at most the sum.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -39,7 +40,8 @@ _EVEN_PART = 0.25
 _EPISODES_FORESEEN = 200
 # A factor that an episode worse than the plan allows is cut to: that part of the wealth is lost for good.
 _RUIN = 1e-30
-_BLOCK = 500_000
+# What rounding may add to the logarithm of a wealth, and more.
+_ROUNDING = 1e-6
 _SHARES = np.round(np.arange(0, 1301) / 1000, 3)
 
 
@@ -213,30 +215,43 @@ def _lower_bound(
     """The largest share such that it and every share below it, on a grid fixed beforehand, are excluded.
 
     To be wrong the bound must have excluded the first grid point at or above the true retention: one hypothesis, so its
-    error is alpha even if the wealth were not monotone in the share.
+    error is alpha even if the wealth were not monotone in the share. Whole spans of shares are excluded at once, by a
+    wealth that is at most any of theirs; a span that is not is halved.
     """
-    shares = np.union1d(_SHARES, [plan.keep])
+    shares, losses = _grid(plan.range, plan.keep)
     log_weights, threshold = np.log(plan.weights), math.log(1 / plan.alpha)
-    block = max(1, _BLOCK // (len(candidate) * len(FRACTIONS)))
-    low = -math.inf
-    for start in range(0, len(shares), block):
-        some = shares[start : start + block, None]
-        losses = np.array([[-plan.range.difference(float(share))[0]] for share in some[:, 0]])
-        scaled = paired.differences(candidate, baseline, random, some) / losses
-        factors = np.maximum(1 + scaled[:, :, None] * FRACTIONS, _RUIN)
+    spans = [(0, len(shares) - 1)]
+    while spans:
+        first, last = spans.pop()
+        d = paired.differences(candidate, baseline, random, shares[[first, last], None]).min(axis=0)
+        loss = losses[first : last + 1]
+        # No share between the two has a lower factor: d is linear in the share, and the loss as large or small at most.
+        factors = np.maximum(1 + (d / np.where(d > 0, loss.max(), loss.min()))[:, None] * FRACTIONS, _RUIN)
         # One logarithm a few episodes instead of one an episode: the products stay far inside the range of a double.
-        products = np.multiply.reduceat(factors, np.arange(0, len(candidate), 8), axis=1)
-        excluded = np.logaddexp.reduce(_added(np.log(products)) + log_weights, axis=1) >= threshold
-        if not excluded.all():
-            first = start + int(np.argmin(excluded))
+        products = np.multiply.reduceat(factors, np.arange(0, len(d), 8), axis=0)
+        wealth = np.logaddexp.reduce(_added(np.log(products)) + log_weights)
+        if wealth >= threshold + (_ROUNDING if first < last else 0.0):
+            continue
+        if first == last:
             return float(shares[first - 1]) if first > 0 else -math.inf
-        low = float(some[-1, 0])
-    return low
+        middle = (first + last) // 2
+        spans += [(middle + 1, last), (first, middle)]
+    return float(shares[-1])
 
 
-def _added(logs: Float64[np.ndarray, "shares n fractions"]) -> Float64[np.ndarray, "shares fractions"]:
+@lru_cache
+def _grid(seen: PlausibleRange, keep: float) -> tuple[Float64[np.ndarray, " shares"], Float64[np.ndarray, " shares"]]:
+    """The shares that a bound may be, and what one episode can lose at each."""
+    shares = np.union1d(_SHARES, [keep])
+    losses = np.array([-seen.difference(float(share))[0] for share in shares])
+    shares.setflags(write=False)
+    losses.setflags(write=False)
+    return shares, losses
+
+
+def _added(logs: Float64[np.ndarray, "n fractions"]) -> Float64[np.ndarray, " fractions"]:
     """The sums over the episodes."""
-    return logs.shape[1] * means(np.moveaxis(logs, 1, 2))
+    return len(logs) * means(logs.T)
 
 
 def _episodes_to_grow(

@@ -28,6 +28,13 @@ def normalized(rng: np.random.Generator) -> Policy:
     )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def taught() -> tuple[Policy, Context]:
+    """A teacher and its context: what is collected in it is the same each time."""
+    teacher = normalized(np.random.default_rng(1))
+    return teacher, Context.from_environment(teacher, "CartPole-v1", seed=0)
+
+
 def values(policy: Policy, x: np.ndarray) -> np.ndarray:
     for layer in policy.layers[:-1]:
         x = reference.apply(layer, x)
@@ -51,9 +58,8 @@ def test_the_start_is_the_policy_without_its_rounding(recipe: str) -> None:
     assert np.abs(y - expected).mean() < (0.03 * expected.std() if recipe else 1e-5)
 
 
-def test_finetuning_brings_the_teacher_s_choices_back() -> None:
-    teacher = normalized(np.random.default_rng(1))
-    context = Context.from_environment(teacher, "CartPole-v1", seed=0)
+def test_finetuning_brings_the_teacher_s_choices_back(taught: tuple[Policy, Context]) -> None:
+    teacher, context = taught
     rng = np.random.default_rng(0)
     hurt = tuple(
         layers.Dense((layer.weight * rng.uniform(0.3, 1.7, layer.weight.shape)).astype(np.float32), layer.bias)
@@ -77,9 +83,8 @@ def test_a_real_policy_stays_real_and_bits_make_it_quantized() -> None:
 
 
 @pytest.mark.parametrize("bits", ["", ", weight_bits=8"])
-def test_pruned_weights_stay_zero_and_the_others_learn_their_part(bits: str) -> None:
-    teacher = normalized(np.random.default_rng(1))
-    context = Context.from_environment(teacher, "CartPole-v1", seed=0)
+def test_pruned_weights_stay_zero_and_the_others_learn_their_part(bits: str, taught: tuple[Policy, Context]) -> None:
+    teacher, context = taught
     pruned = compress(teacher, "prune_weights(sparsity=0.6)", context)
     tuned = compress(pruned, f"finetune(steps=600, restarts=2{bits})", context)
     again = compress(tuned, "finetune(steps=12, restarts=2)", context)
@@ -95,9 +100,8 @@ def test_pruned_weights_stay_zero_and_the_others_learn_their_part(bits: str) -> 
 
 
 @pytest.mark.parametrize("bits", ["", ", weight_bits=8"])
-def test_the_sparsity_rises_while_the_policy_learns(bits: str) -> None:
-    teacher = normalized(np.random.default_rng(1))
-    context = Context.from_environment(teacher, "CartPole-v1", seed=0)
+def test_the_sparsity_rises_while_the_policy_learns(bits: str, taught: tuple[Policy, Context]) -> None:
+    teacher, context = taught
     sparse = compress(teacher, f"finetune(steps=900, restarts=2, sparsity=0.7{bits})", context)
     cut = compress(
         teacher, f'prune_weights(sparsity=0.7, scope="global") | finetune(steps=900, restarts=2{bits})', context

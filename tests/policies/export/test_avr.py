@@ -44,7 +44,7 @@ def on_avr(policy: Policy, folder: Path, observations: np.ndarray, tolerance: fl
     )
     assert built.returncode == 0, built.stderr[:2000]
     done = subprocess.run(
-        ["simavr", "-m", "atmega328p", "-f", "16000000", "pilot.elf"], cwd=folder, capture_output=True, timeout=100
+        ["simavr", "-m", "atmega328p", "-f", "16000000", "pilot.elf"], cwd=folder, capture_output=True, timeout=600
     )
     said = done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace")
     found = dict(re.findall(r"(wrong|stack) (\d+)", said))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -177,33 +178,64 @@ def test_pruned_units_are_gone_and_the_policy_does_the_same(tmp_path):
     np.testing.assert_allclose(reference.act(trained.policy, x), predicted("td3", tmp_path, x), atol=1e-5)
 
 
-KILLED = """
-    import sys
-    from tests.policies.learn import toys
-    from lilliput.policies.learn import train
-    from lilliput.policies.learn.rl.pruning import Pruning
-    from lilliput.policies.learn.rl.training import Quantization
-    from tests.policies.learn.test_train import quick
-
-    name, out = sys.argv[1:]
+def train_in_parts(name: str, out: Any) -> None:
+    """A training of which the first checkpoints come soon."""
     environment, settings = quick(name)
-    train(name, environment, out, steps=600, segment=100, episodes=1, hidden=(8, 8), normalize=name == "ppo",
-          settings=settings, quantization=Quantization(4, 4, 8, 0.3), pruning=Pruning(0.5))
+    train(
+        name,
+        environment,
+        out,
+        steps=600,
+        segment=100,
+        episodes=1,
+        hidden=(8, 8),
+        normalize=name == "ppo",
+        settings=settings,
+        quantization=Quantization(4, 4, 8, 0.3),
+        pruning=Pruning(0.5),
+    )
+
+
+FORKS = """
+    import os, sys
+    from tests.policies.learn.test_train import train_in_parts
+
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            train_in_parts(*line.split())
+            os._exit(0)
+        print(child, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[subprocess.Popen[str]]:
+    """Another process, which has imported all there is to import; it trains in a child for every line that it reads."""
+    command = [sys.executable, "-c", textwrap.dedent(FORKS)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ppo", "sac", "dqn"])
-def test_a_training_that_was_killed_goes_on_to_the_same_bits(name, tmp_path):
-    script = [sys.executable, "-c", textwrap.dedent(KILLED), name]
-    subprocess.run([*script, str(tmp_path / "whole")], check=True)
+def test_a_training_that_was_killed_goes_on_to_the_same_bits(name, tmp_path, forks):
+    def begin() -> int:
+        print(name, tmp_path / "cut", file=forks.stdin, flush=True)
+        return int(forks.stdout.readline())
+
+    train_in_parts(name, tmp_path / "whole")
     for n in (1, 3):
-        process = subprocess.Popen([*script, str(tmp_path / "cut")])
-        while process.poll() is None and _checkpoints(tmp_path / "cut") < n:
+        child = begin()
+        while _checkpoints(tmp_path / "cut") < n:
+            os.kill(child, 0)  # it is still at work
             time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    subprocess.run([*script, str(tmp_path / "cut")], check=True)
+        os.kill(child, signal.SIGKILL)
+        assert int(forks.stdout.readline()) == -signal.SIGKILL
+    begin()
+    assert int(forks.stdout.readline()) == 0
     for file in ("policy.lilliput", "best.lilliput"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
     one, other = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "cut"))
