@@ -231,7 +231,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_bits(name, tmp_path, for
         child = begin()
         while _checkpoints(tmp_path / "cut") < n:
             os.kill(child, 0)  # it is still at work
-            time.sleep(0.01)
+            time.sleep(0.05)
         os.kill(child, signal.SIGKILL)
         assert int(forks.stdout.readline()) == -signal.SIGKILL
     begin()
