@@ -35,7 +35,7 @@ def test_a_clear_candidate_is_kept_and_a_clear_loss_is_lost():
 def test_a_bias_that_all_draws_have_moves_no_bound():
     candidate, baseline, floor = played(np.random.default_rng(1), 100)
     moved = [np.concatenate([one[:1], one[1:] - 0.25]) for one in (candidate, baseline)]
-    one, other = decided(candidate, baseline, floor, 0.9)[1], decided(*moved, floor, 0.9)[1]
+    one, other = decided(candidate, baseline, floor, 0.9)[1], decided(moved[0], moved[1], floor, 0.9)[1]
     assert one.low == pytest.approx(other.low)
     assert one.high == pytest.approx(other.high)
 
