@@ -18,10 +18,10 @@ def text(folder: Path) -> str:
     rows = summary.rows(found, plan["keep"])
     here = next(m.conditions for record in found for m in record.measurements)
     counts = {status: sum(r.status == status for r in found) for status in ("done", "failed", "not_applicable")}
+    left = f"; {missing} of the study are not run yet" if missing > 0 else ""
     said = (
-        f"{len(found)} cells: {counts['done']} done, {counts['failed']} failed, {counts['not_applicable']} with nothing "
-        f"to do{f'; {missing} of the study are not run yet' if missing > 0 else ''}; keep {plan['keep']:g}; seed 0. "
-        f"{here.processor}, {here.n_cores} cores, Python {here.python}."
+        f"{len(found)} cells: {counts['done']} done, {counts['failed']} failed, {counts['not_applicable']} without "
+        f"effect{left}; keep {plan['keep']:g}; seed 0. {here.processor}, {here.n_cores} cores, Python {here.python}."
     )
     failed = [
         f"- {row.recipe} on {row.environment}: {row.reason}"

@@ -4,6 +4,7 @@ The paper's abstract is public, its tables are not: what it says there is answer
 """
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Final, Literal
 
 from lilliput.report import table
@@ -98,9 +99,11 @@ def _threshold(rows: Sequence[Row]) -> tuple[Answer, str]:
             found.append("holds" if max(kept) < min(lost) else "does not hold")
         else:
             found.append("does not hold" if lost and min(lost) == min(at) else "undecided")
-    answers = set(found)
-    whole: Answer = "holds" if answers == {"holds"} else "does not hold" if "does not hold" in answers else "undecided"
-    return whole, "; ".join(words) or "nothing was only pruned"
+    n = found.count("holds")
+    whole: Answer = "undecided"
+    if found and len(set(found)) == 1:
+        whole = found[0]
+    return whole, f"{n} of {len(found)}: {'; '.join(words)}" if words else "nothing was only pruned"
 
 
 def _faster(rows: Sequence[Row]) -> tuple[Answer, str]:
@@ -155,7 +158,8 @@ def _family(row: Row) -> str:
 
 
 def _subject(row: Row) -> str:
-    return f"{name_of(dict(row.names).get('source') or row.policy[:8])}, {score_of(row.task).name}"
+    source = dict(row.names).get("source") or row.policy[:8]
+    return f"{PurePath(source).name if PurePath(source).suffix else name_of(source)}, {score_of(row.task).name}"
 
 
 def _score(row: Row) -> str:

@@ -245,3 +245,10 @@ def test_adapters_stand_beside_codes_and_bring_them_nearer(model, text):
     assert distance(adapted, model, text) < 0.9 * distance(rounded, model, text)
     with pytest.raises(LilliputError, match="adapt once"):
         compress(adapted, "lora(steps=1)")
+
+
+def test_half_leaves_what_no_file_holds_as_whoever_loads_it_has_it(model):
+    halved = module_of(compress(model, "half()"), "test")
+    stored = set(halved.state_dict())
+    kinds = {name in stored: tensor.dtype for name, tensor in (*halved.named_parameters(), *halved.named_buffers())}
+    assert kinds == {True: torch.float16, False: torch.float32}

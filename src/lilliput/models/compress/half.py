@@ -3,9 +3,12 @@
 import copy
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar, assert_never, final
+from typing import TYPE_CHECKING, ClassVar, assert_never, final
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models.compress import onnx_graph
@@ -20,7 +23,7 @@ class Half(Step):
     """Stores and computes everything that is not a code in float16."""
 
     NAME: ClassVar[str] = "half"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     def apply(self, model: Model, context: Context) -> Model:
         """The model in half precision."""
@@ -29,12 +32,25 @@ class Half(Step):
                 return onnx_graph.half(model)  # on processors torch has no kernels for it
             case Module(module=module):
                 _check(model)
-                halved = copy.deepcopy(module).half()
+                halved = _halved(module)
                 return dataclasses.replace(model, network=dataclasses.replace(model.network, module=halved))
             case Graph():
                 return onnx_graph.half(model)
             case _:
                 assert_never(model.network)
+
+
+def _halved(module: "torch.nn.Module") -> "torch.nn.Module":
+    """A copy whose weights are float16; tables that no file holds stay as they are, as whoever loads it has them.
+
+    Module.half would halve the frequencies of rotary embeddings too, which from_pretrained computes in float32.
+    """
+    module = copy.deepcopy(module)
+    stored = module.state_dict(keep_vars=True)
+    for tensor in stored.values():
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.half()
+    return module
 
 
 def _check(model: Model) -> None:
