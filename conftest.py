@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+from collections.abc import Generator
 
 import pytest
 import tests.checked  # noqa: F401 (pyproject names it to check what annotations say)
@@ -12,13 +13,12 @@ if importlib.util.find_spec("torch") is None or importlib.util.find_spec("stable
     collect_ignore_glob.append("src/lilliput/policies/learn/rl/*")
 
 
-def pytest_collection() -> None:
-    """Modules and tests stay to the end: until they are all there, looking for garbage finds nothing."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Modules and tests stay to the end: there is no garbage before they are all there, and none among them later."""
     gc.disable()
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """From here on there is garbage, but not among what was collected."""
-    gc.freeze()
-    gc.enable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -73,7 +73,7 @@ def test_the_source_distribution_holds_what_a_stranger_carries_on_with(tmp_path:
     folders = ("src", "tests", "examples", "docs", "studies", "benchmarks", "findings", ".ci")
     tracked = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True)
     wanted = set(tracked.stdout.split()) or {".ci/run", "studies/bits.toml", "benchmarks/latency.py"}
-    assert wanted | {"CONTRIBUTING.md", "SECURITY.md", "CITATION.cff", "Makefile"} <= held
+    assert wanted | {"CONTRIBUTING.md", "SECURITY.md", "CITATION.cff", "Makefile", "conftest.py"} <= held
 
 
 def test_the_classifiers_name_the_pythons_that_are_tested():
