@@ -160,6 +160,8 @@ def test_the_small_diffusion_model_finds_noise_and_makes_digits():
     denoising = parse_task(f"denoising(images={str(DIGITS)!r}, n=40, levels=4)")
     loss = denoising.score(denoising.ask(model, open_session(model)).values)
     assert loss < 0.35 * denoising.score(denoising.floor().values)
+    static = compress(model, f"quantize(scheme='static', source={str(DIGITS)!r}, observations=60)")
+    assert denoising.score(denoising.ask(static, open_session(static)).values) < loss + 0.1
     frechet = parse_task(f"frechet(images={str(DIGITS)!r}, samples=100, steps=8, draws=20)")
     values, floor = frechet.ask(model, open_session(model)).values, frechet.floor().values
     assert len(values) == 21

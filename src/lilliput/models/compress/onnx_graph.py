@@ -16,9 +16,9 @@ from lilliput.models.compress.arithmetic import pruning
 from lilliput.models.compress.context import Context
 from lilliput.models.compress.feeds import calibration
 from lilliput.models.graph import as_graph, graph_of
-from lilliput.models.linear import QUANTIZED, as_stored, in_graph
+from lilliput.models.linear import LAYERS, QUANTIZED, as_stored, in_graph
 from lilliput.models.model import Graph, Model
-from lilliput.models.picture import batch_of
+from lilliput.models.picture import batch_of, picture_port
 
 if TYPE_CHECKING:
     import onnx
@@ -65,8 +65,27 @@ def static(model: Model, source: str, observations: int, context: Context) -> Mo
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            nodes_to_exclude=_before_layers(before, picture_port(model).name),
         )
         return _read(model, target)
+
+
+def _before_layers(path: str, picture: str) -> list[str]:
+    """The nodes between an input that is no picture, such as a timestep, and the first linear layer: they stay real.
+
+    A timestep from 0 to 999 in 8 bits is another one, and the angles made of it are any.
+    """
+    import onnx
+
+    proto = onnx.load(path)
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    reached = {port.name for port in proto.graph.input} - weights - {picture}
+    found = []
+    for node in proto.graph.node:
+        if node.op_type not in LAYERS and reached & set(node.input):
+            found.append(node.name)
+            reached |= set(node.output)
+    return found
 
 
 def half(model: Model) -> Model:
