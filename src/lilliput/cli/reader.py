@@ -62,6 +62,9 @@ _READING = {
         help="Let the policy do what its contract says (ONNX metadata, a deploy.yaml beside it): scale raw readings, "
         "scale, move and clip actions to joint targets.",
     ),
+    "algorithm": click.option(
+        "--algorithm", metavar="NAME", help="What trained it, where the source leaves several: PPO, TRPO, TD3, ..."
+    ),
     "wrappers": click.option(
         "--wrapper",
         "wrappers",

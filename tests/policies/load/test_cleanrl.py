@@ -119,6 +119,15 @@ def td3() -> Any:
     return Squashed("fc_mu", [1.0, 0.4], [0.0, 0.0])
 
 
+def test_of_several_algorithms_the_user_says_which(tmp_path: Path) -> None:
+    path = tmp_path / "run.cleanrl_model"
+    path.write_bytes(torch_bytes(td3().state_dict()))
+    assert load_policy(path, algorithm="DDPG").provenance.algorithm == "DDPG"
+    assert load_policy(path, algorithm="DDPG").digest == load_policy(path).digest
+    with pytest.raises(LilliputError, match="was trained by TD3 or DDPG, not by 'SAC'; leave --algorithm away"):
+        load_policy(path, algorithm="SAC")
+
+
 @pytest.mark.parametrize(
     ("make", "algorithm", "wrap"),
     [

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,7 @@ def load_policy(
     rescale_action: bool | None = None,
     plain: bool = False,
     contract: Literal["inside"] | None = None,
+    algorithm: str | None = None,
 ) -> Policy:
     """The policy in a checkpoint file or rl-zoo folder, its observation normalizer as its first layer.
 
@@ -131,6 +133,7 @@ def load_policy(
             between them, or a norm among them may be one of several kinds.
         contract: "inside": the scale, offset and clip of actions and the scales of readings that the file's metadata or
             a `deploy.yaml` beside it says are done by the policy; None: they are only told.
+        algorithm: what trained it, where the file leaves several (such as "PPO, TRPO or VPG") or does not say.
 
     Raises:
         LilliputError: no such file, one that cannot be read, or a policy of a kind that Lilliput does not have.
@@ -172,6 +175,8 @@ def load_policy(
             raise LilliputError(
                 f"{name} has its normalizer inside, which cannot be left out; leave --no-normalizer away"
             )
+        if algorithm is not None:
+            policy = _trained_by(policy, algorithm, name)
         if rescale_action is not None:
             policy = rebounded(policy, options, name, moved=rescale_action)
     if unused := options.unused():
@@ -200,6 +205,14 @@ def load_policy(
         given=normalizer is not None,
         worn=worn,
     )
+
+
+def _trained_by(policy: Policy, algorithm: str, name: str) -> Policy:
+    """The policy with the algorithm that was told, which is one of those that its file leaves."""
+    found = policy.provenance.algorithm
+    if found and algorithm not in re.split(r", | or ", found):
+        raise LilliputError(f"{name} was trained by {found}, not by {algorithm!r}; leave --algorithm away")
+    return dataclasses.replace(policy, provenance=dataclasses.replace(policy.provenance, algorithm=algorithm))
 
 
 def _doubts(policy: Policy) -> tuple[str, ...]:
