@@ -12,7 +12,6 @@ import scipy.stats
 from tests.statistics import scenarios
 
 from lilliput.statistics import Confirmation, alpha_split, confirm, log_wealth, plan_confirmation, retention, verdict
-from lilliput.statistics.retention import Method
 
 KEEP = 0.95
 ALL = [
@@ -36,11 +35,11 @@ def differences(episodes: scenarios.Episodes) -> np.ndarray:
     return episodes[0] - KEEP * episodes[1] - (1 - KEEP) * episodes[2]
 
 
-def count_misses(scenario: scenarios.Scenario, n: int, method: Method, runs: int) -> int:
+def count_misses(scenario: scenarios.Scenario, n: int, runs: int) -> int:
     rng = np.random.default_rng(n)
     missed = 0
     for _ in range(runs):
-        interval = retention(*scenario(KEEP, n, rng), rng=rng, method=method, draws=1000)
+        interval = retention(*scenario(KEEP, n, rng), rng=rng)
         assert interval is not None
         missed += not interval.low <= KEEP <= interval.high
     return missed
@@ -66,16 +65,13 @@ def count_ever_accepted(scenario: scenarios.Scenario, pilot: int, episodes: int,
 
 
 @pytest.mark.parametrize("scenario", [scenarios.normal, scenarios.skewed])
-@pytest.mark.parametrize("method", ["fieller", "bca"])
-def test_retention_intervals_cover(scenario: scenarios.Scenario, method: Method):
-    # Skewed returns cost both some points; 9 % of misses is the most that we would call an interval of 95 %.
-    assert count_misses(scenario, 60, method, 150) <= most_errors(150, 0.09)
+def test_retention_intervals_cover(scenario: scenarios.Scenario):
+    # Skewed returns cost some points; 9 % of misses is the most that we would call an interval of 95 %.
+    assert count_misses(scenario, 60, 150) <= most_errors(150, 0.09)
 
 
-def test_only_the_worst_case_interval_covers_where_a_policy_falls_once_in_50_episodes():
-    assert count_misses(scenarios.falls_once_in_50, 50, "worst_case", 100) <= most_errors(100)
-    assert count_misses(scenarios.falls_once_in_50, 50, "fieller", 100) > 20
-    assert count_misses(scenarios.falls_once_in_50, 50, "bca", 100) > 20
+def test_an_interval_of_the_episodes_alone_does_not_know_of_falls_once_in_50():
+    assert count_misses(scenarios.falls_once_in_50, 50, 100) > 20
 
 
 @pytest.mark.parametrize("scenario", HARD)
@@ -129,10 +125,7 @@ def test_confirmation_accepts_as_often_as_planned_an_equal_candidate(scenario: s
 @pytest.mark.parametrize("scenario", [scenarios.normal, scenarios.skewed, scenarios.both_fall])
 @pytest.mark.parametrize("n", [20, 100])
 def test_retention_intervals_cover_at_every_size(scenario: scenarios.Scenario, n: int):
-    assert count_misses(scenario, n, "fieller", 300) <= most_errors(300, 0.08)
-    assert count_misses(scenario, n, "worst_case", 300) <= most_errors(300)
-    if n >= 100:
-        assert count_misses(scenario, n, "bca", 300) <= most_errors(300, 0.08)
+    assert count_misses(scenario, n, 300) <= most_errors(300, 0.08)
 
 
 @pytest.mark.slow

@@ -53,4 +53,4 @@ def _retention(candidate: Returns, baseline: Returns, random: Returns, above: di
     if pair not in above:
         rng = np.random.default_rng(0)
         above[pair] = is_above_random(baseline, random, confidence=0.95, rng=rng, draws=5_000)
-    return share_kept(candidate, baseline, random, np.random.default_rng(0)) if above[pair] else None
+    return share_kept(candidate, baseline, random) if above[pair] else None

@@ -3,10 +3,8 @@
 from lilliput.statistics.aggregate import (
     PerformanceProfile,
     interquartile_mean,
-    paired_probability_of_improvement,
     performance_profile,
     probability_of_improvement,
-    stratified_bootstrap,
 )
 from lilliput.statistics.confirmation import (
     Confirmation,
@@ -18,9 +16,6 @@ from lilliput.statistics.confirmation import (
 )
 from lilliput.statistics.quantile import (
     Interval,
-    LatencyQuantiles,
-    latency_quantiles,
-    quantile_interval,
     student_t_quantile,
     worst_decile,
 )
@@ -38,7 +33,6 @@ __all__ = [
     "Confirmation",
     "ConfirmationPlan",
     "Interval",
-    "LatencyQuantiles",
     "PerformanceProfile",
     "PlausibleRange",
     "Retention",
@@ -49,18 +43,14 @@ __all__ = [
     "fieller",
     "interquartile_mean",
     "is_above_random",
-    "latency_quantiles",
     "log_wealth",
     "mean_lower_bound",
-    "paired_probability_of_improvement",
     "performance_profile",
     "plan_confirmation",
     "plausible_range",
     "probability_of_improvement",
-    "quantile_interval",
     "retention",
     "share_kept",
-    "stratified_bootstrap",
     "student_t_quantile",
     "verdict",
     "verdicts",

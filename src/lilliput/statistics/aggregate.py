@@ -4,7 +4,7 @@
 numbers of runs. The bootstrap draws runs within each task, never tasks.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,6 @@ from jaxtyping import Float64
 
 from lilliput.errors import LilliputError
 from lilliput.statistics.quantile import Interval, require_finite
-from lilliput.statistics.retention import resampled_means
 from lilliput.sums import mean, means, products
 
 Strata = Sequence[Float64[np.ndarray, " _"]]
@@ -37,20 +36,6 @@ def interquartile_mean(scores: Float64[np.ndarray, "*draws n"]) -> Float64[np.nd
     n = scores.shape[-1]
     cut = n // 4
     return np.asarray(means(np.sort(scores, axis=-1)[..., cut : n - cut]))
-
-
-def stratified_bootstrap(
-    strata: Strata,
-    statistic: Callable[[Float64[np.ndarray, "*draws n"]], Float64[np.ndarray, "*draws"]],
-    *,
-    rng: np.random.Generator,
-    confidence: float = 0.95,
-    draws: int = 2_000,
-) -> Interval:
-    """A statistic of all scores together (along the last axis) with its percentile interval."""
-    pooled = np.concatenate([_checked("stratified_bootstrap", stratum) for stratum in strata])
-    resampled = np.concatenate([_resampled(stratum, rng, draws) for stratum in strata], axis=1)
-    return _percentiles(float(statistic(pooled)), statistic(resampled), confidence)
 
 
 def performance_profile(
@@ -87,25 +72,6 @@ def probability_of_improvement(
         # Counting how often each run was drawn makes a replicate a bilinear form in the table of wins.
         left, right = _draw_shares(len(x), rng, draws), _draw_shares(len(y), rng, draws)
         replicates += len(y) * means(products(left, wins.T) * right) / len(ours)
-    return _percentiles(mean(estimates), replicates, confidence)
-
-
-def paired_probability_of_improvement(
-    ours: Strata,
-    theirs: Strata,
-    *,
-    rng: np.random.Generator,
-    confidence: float = 0.95,
-    draws: int = 2_000,
-) -> Interval:
-    """How likely ours beats theirs on the same seed, tasks counting equally; a tie counts one half."""
-    _require_same_tasks("paired_probability_of_improvement", ours, theirs)
-    estimates, replicates = [], np.zeros(draws)
-    for x, y in zip(ours, theirs, strict=True):
-        require_finite("paired_probability_of_improvement", x, y)
-        wins = _wins(x, y)
-        estimates.append(mean(wins.ravel()))
-        replicates += resampled_means(wins[:, None], rng, draws)[:, 0] / len(ours)
     return _percentiles(mean(estimates), replicates, confidence)
 
 

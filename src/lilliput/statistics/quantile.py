@@ -1,4 +1,4 @@
-"""Quantiles: Student's t, order statistics with distribution-free intervals, and the mean of the worst episodes."""
+"""Student's t and the normal quantile, the mean of the worst episodes, and what an interval is."""
 
 import functools
 import math
@@ -19,40 +19,6 @@ class Interval:
     estimate: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class LatencyQuantiles:
-    """Median, 95th and 99th percentile of the values, each with its distribution-free interval."""
-
-    p50: Interval
-    p95: Interval
-    p99: Interval
-
-
-def latency_quantiles(values: Float64[np.ndarray, " n"], *, confidence: float = 0.95) -> LatencyQuantiles:
-    """The three percentiles that latencies are reported by."""
-    return LatencyQuantiles(*(quantile_interval(values, q, confidence=confidence) for q in (0.5, 0.95, 0.99)))
-
-
-def quantile_interval(values: Float64[np.ndarray, " n"], quantile: float, *, confidence: float = 0.95) -> Interval:
-    """A quantile with the interval of two order statistics that covers it whatever the distribution.
-
-    The number of values below the quantile is binomial, so the k-th smallest value exceeds it with P(Bin(n, q) < k).
-    An end is infinite where there are too few values (a 95 % interval of the median needs 6, that of the p99 368).
-    """
-    require_finite("quantile_interval", values)
-    tail = (1 - confidence) / 2
-    ordered = np.sort(values)
-    below = _binomial_cdf(len(values), quantile)
-    # The largest k with P(Bin <= k - 1) <= tail starts the interval, the smallest k with P(Bin >= k) <= tail ends it.
-    first = int(np.searchsorted(below, tail, side="right"))
-    last = int(np.searchsorted(below, 1 - tail, side="left")) + 1
-    return Interval(
-        estimate=float(np.quantile(ordered, quantile)),
-        low=float(ordered[first - 1]) if first > 0 else -math.inf,
-        high=float(ordered[last - 1]) if last <= len(values) else math.inf,
-    )
 
 
 def worst_decile(returns: Float64[np.ndarray, " n"]) -> float:
@@ -105,14 +71,6 @@ def _t_cdf_at_angle(angle: float, degrees: int) -> float:
         steps = np.arange(1, degrees - 2, 2)
         inside = sine * total(np.concatenate(([1.0], np.cumprod(cosine**2 * steps / (steps + 1)))))
     return 0.5 + inside / 2
-
-
-def _binomial_cdf(n: int, probability: float) -> Float64[np.ndarray, " counts"]:
-    """P(Bin(n, probability) <= k) for k = 0 .. n."""
-    k = np.arange(n + 1)
-    log_factorial = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1, n + 1)))))
-    log_mass = log_factorial[n] - log_factorial[k] - log_factorial[n - k]
-    return np.cumsum(np.exp(log_mass + k * math.log(probability) + (n - k) * math.log1p(-probability)))
 
 
 def require_finite(caller: str, *arrays: Float64[np.ndarray, " _"]) -> None:
