@@ -1,4 +1,4 @@
-"""Compares eight recipes on public policies and prints the tables of docs/results.md.
+"""Compares eight recipes on public policies and prints the tables of docs/results-notes.md.
 
     python benchmarks/public_policies.py POLICIES OUT [--no-timings]
 

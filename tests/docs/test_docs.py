@@ -80,8 +80,28 @@ def test_every_layer_of_the_house_is_on_the_architecture_page():
     page = (ROOT / "docs" / "architecture.md").read_text()
     package = Path(lilliput.__file__).parent
     modules = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    wing = package / "policies"
+    rooms = {path.stem for path in wing.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    modules |= {f"policies/{name}" for name in rooms - {"__init__"}}
     missing = [name for name in sorted(modules - {"__init__", "__main__"}) if f"`{name}`" not in page]
     assert missing == []
+
+
+def test_every_file_that_the_architecture_page_names_is_there():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    package = Path(lilliput.__file__).parent
+    named = set(re.findall(r"`([a-z_0-9/]+(?:\.py|/))`", page))
+    assert len(named) > 30
+    inside = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
+    gone = [
+        name
+        for name in named
+        if not (package / name).exists() and not (ROOT / name).exists() and not any(f"/{name}" in one for one in inside)
+    ]
+    assert gone == []
+    rows = re.findall(r"row of `([A-Z]+)` in `([a-z_0-9/]+\.py)`", page)
+    assert len(rows) >= 7
+    assert [row for row in rows if f"\n{row[0]}" not in (package / row[1]).read_text()] == []
 
 
 def test_the_quantities_have_units():
