@@ -18,10 +18,10 @@ from lilliput.policies.load import load_policy
 from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, Record
 from lilliput.report import summary, table
-from lilliput.shrink import Request, page, result, shrink
+from lilliput.shrink import page, result
 from lilliput.shrink.confirm import fixed
-from lilliput.shrink.request import Place
-from lilliput.shrink.run import REQUEST
+from lilliput.shrink.request import Place, Request
+from lilliput.shrink.run import REQUEST, shrink
 from lilliput.study.conduct import read_plan, records, tally_of
 from lilliput.task import Task
 
@@ -84,7 +84,7 @@ def test_an_old_study_is_told_of_and_reported() -> None:
 
 
 def test_an_old_shrink_is_told_of_and_drawn() -> None:
-    found = result.read(FOLDER / "shrink" / "result.json")
+    found = result.read_result(FOLDER / "shrink" / "result.json")
     assert REQUEST.read(FOLDER / "shrink" / "request.json")["environment"] == "Pendulum-v1"
     then = json.loads((FOLDER / "rows.json").read_text())["shrink"]
     now = table.to_json(page.rows(old("shrink"), found, 0.8))

@@ -1,5 +1,6 @@
 """Lilliput makes trained reinforcement-learning policies tiny and proves that they still do their job."""
 
+from lilliput.compare import Compared, compare
 from lilliput.errors import LilliputError
 from lilliput.policies.compress import Context, compress
 from lilliput.policies.export import check, export
@@ -9,18 +10,22 @@ from lilliput.policies.play import episode_returns
 from lilliput.policies.policy import Policy
 from lilliput.policies.reference import act, act_episode
 from lilliput.policies.runtime import open_artifact
+from lilliput.shrink import shrink
 
 __all__ = [
+    "Compared",
     "Context",
     "LilliputError",
     "Policy",
     "act",
     "act_episode",
     "check",
+    "compare",
     "compress",
     "episode_returns",
     "export",
     "load_policy",
     "open_artifact",
+    "shrink",
     "train",
 ]

@@ -9,7 +9,9 @@ import pytest
 from lilliput.policies import layers, spaces
 from lilliput.policies.compress import format_recipe, parse
 from lilliput.policies.policy import Policy, Provenance
-from lilliput.shrink.configuration import EFFECTS, Effects, Loss, Student, chance, losses, moves, starts, student_of
+from lilliput.shrink import move
+from lilliput.shrink.configuration import Loss, Student, losses, starts, student_of
+from lilliput.shrink.move import MOVES, Effects, chance, moves
 
 CHOICES: tuple[Loss, ...] = ("kl", "regret", "cross_entropy")
 ARRAYS: tuple[Loss, ...] = ("l2", "l1")
@@ -31,16 +33,18 @@ def test_every_move_has_an_effect_to_begin_with() -> None:
     for ways, inputs in itertools.product((CHOICES, ARRAYS), (17, 376)):
         every = [Student((8,), bits, "l2") for bits in (2, 3, 4, 5, 6, 8, (5, 6))]
         for student in (*every, Student((8, 8), 6, "l2", steps=18_000), Student((), 6, "l2", steps=162_000)):
-            assert {name for name, _ in moves(student, inputs, 6, ways, (512, 1))} <= EFFECTS.keys()
+            assert {kind for kind, _ in moves(student, inputs, 6, ways, (512, 1))} <= set(MOVES)
+    assert len({kind.name for kind in MOVES}) == len(MOVES)
 
 
 def test_of_many_inputs_students_see_a_part() -> None:
     first, *_ = starts(ARRAYS, 376)
     assert first.seen == 94
     found = dict(moves(first, 376, 6, ARRAYS, (512, 1)))
-    assert [found[f"{name} inputs"].seen for name in ("far fewer", "fewer", "more", "far more")] == [38, 66, 132, 235]
-    assert dict(moves(found["far more inputs"], 376, 6, ARRAYS, (512, 1)))["far more inputs"].seen is None
-    assert not any("inputs" in name for name, _ in moves(starts(ARRAYS, 17)[0], 17, 6, ARRAYS, (512, 1)))
+    inputs = (move.FAR_FEWER_INPUTS, move.FEWER_INPUTS, move.MORE_INPUTS, move.FAR_MORE_INPUTS)
+    assert [found[kind].seen for kind in inputs] == [38, 66, 132, 235]
+    assert dict(moves(found[move.FAR_MORE_INPUTS], 376, 6, ARRAYS, (512, 1)))[move.FAR_MORE_INPUTS].seen is None
+    assert not any(kind in inputs for kind, _ in moves(starts(ARRAYS, 17)[0], 17, 6, ARRAYS, (512, 1)))
 
 
 def test_students_begin_with_what_the_policy_tells_of_its_learner() -> None:
@@ -63,7 +67,7 @@ def test_students_begin_with_what_the_policy_tells_of_its_learner() -> None:
 def test_the_layer_of_the_most_weights_gets_fewer_bits(
     hidden: tuple[int, ...], inputs: int, wanted: tuple[int, ...]
 ) -> None:
-    found = dict(moves(Student(hidden, 6, "l2"), inputs, 6, ARRAYS, (512, 1)))["fewer bits where most are"]
+    found = dict(moves(Student(hidden, 6, "l2"), inputs, 6, ARRAYS, (512, 1)))[move.FEWER_BITS_WHERE_MOST_ARE]
     assert found.weight_bits == wanted
     assert found.model_bytes(inputs, 6, 0) < Student(hidden, 6, "l2").model_bytes(inputs, 6, 0)
     assert found.root == Student(hidden, 6, "l2").root, "the real student is trained once for both"
@@ -104,20 +108,20 @@ def test_the_size_is_known_before_the_student_is_made(student: Student) -> None:
 
 def test_effects_move_towards_what_is_seen_and_get_surer() -> None:
     effects = Effects()
-    prior, spread = effects.predict("linear", 0.9)
+    prior, spread = effects.predict(move.LINEAR, 0.9)
     for _ in range(5):
-        effects.learn("linear", 0.9, 0.9)
-    mean, later = effects.predict("linear", 0.9)
+        effects.learn(move.LINEAR, 0.9, 0.9)
+    mean, later = effects.predict(move.LINEAR, 0.9)
     assert prior < mean < 0
     assert later < spread
 
 
 def test_what_improves_promises_less_where_less_is_short() -> None:
     effects = Effects()
-    far, near, best = (effects.predict("longer", before)[0] for before in (0.6, 0.97, 1.1))
+    far, near, best = (effects.predict(move.LONGER, before)[0] for before in (0.6, 0.97, 1.1))
     assert far > near > best == 0
-    effects.learn("longer", 0.97, 1.03)
-    assert effects.predict("longer", 0.6)[0] > far, "six points of the seven that were short are a great deal"
+    effects.learn(move.LONGER, 0.97, 1.03)
+    assert effects.predict(move.LONGER, 0.6)[0] > far, "six points of the seven that were short are a great deal"
 
 
 def test_a_chance_is_a_normal_tail() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from lilliput.errors import LilliputError
 from lilliput.policies.play import check_disjoint
+from lilliput.shrink import confirm
 from lilliput.shrink.confirm import chain, finalists, foreseen, likeliest, plans, seeds_of
 from lilliput.shrink.search import Searched
 from lilliput.shrink.trial import Bar, Trial
@@ -201,7 +202,7 @@ def test_half_of_the_time_is_left_to_the_others_unless_more_decides(
     part: float, recipes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr("lilliput.shrink.confirm.time", clock)
+    monkeypatch.setattr(confirm, "time", clock)
     rng = np.random.default_rng(3)
     base, random = baseline(rng, 128), np.zeros(128)
     shares = {"first": 0.97, "safe": 1.03}
@@ -225,7 +226,7 @@ def test_half_of_the_time_is_left_to_the_others_unless_more_decides(
 
 def test_the_last_has_the_time_that_it_needs_whatever_those_before_it_take(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr("lilliput.shrink.confirm.time", clock)
+    monkeypatch.setattr(confirm, "time", clock)
     rng = np.random.default_rng(3)
     base, random = baseline(rng, 128), np.zeros(128)
     shares = {"first": 0.953, "second": 0.953, "safe": 1.0}

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from tests.shrink.games import cartpole
 
-from lilliput.shrink import Request, objective, shrink
+from lilliput.shrink import objective
 from lilliput.shrink.confirm import finalists
-from lilliput.shrink.request import Place
+from lilliput.shrink.request import Place, Request
 from lilliput.shrink.result import frontier
+from lilliput.shrink.run import shrink
 from lilliput.shrink.search import Searched
 from lilliput.shrink.trial import Bar, attempt, known, play_random
 from lilliput.study.policies import POLICIES

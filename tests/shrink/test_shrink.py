@@ -16,7 +16,8 @@ from lilliput.policies import layers, spaces
 from lilliput.policies import policy as policy_file
 from lilliput.policies.play import check_disjoint, episode_returns
 from lilliput.policies.policy import Policy
-from lilliput.shrink import Request, shrink
+from lilliput.shrink.request import Request
+from lilliput.shrink.run import shrink
 from lilliput.study.workspace import locked
 from lilliput.task import Task
 

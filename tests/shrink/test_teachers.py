@@ -14,11 +14,12 @@ from lilliput.policies import layers
 from lilliput.policies import policy as policy_file
 from lilliput.policies.compress import Context, compress
 from lilliput.policies.policy import Policy, replace_layers
-from lilliput.shrink import Request, shrink
-from lilliput.shrink.configuration import ANOTHER_TEACHER, Effects, Loss, Teachers, moves, starts, student_of
+from lilliput.shrink.configuration import Loss, Teachers, starts, student_of
+from lilliput.shrink.move import Effects, moves, to_teacher
 from lilliput.shrink.page import rows
-from lilliput.shrink.request import Place
+from lilliput.shrink.request import Place, Request
 from lilliput.shrink.result import Result, Taught, from_json, to_json
+from lilliput.shrink.run import shrink
 from lilliput.shrink.teachers import best, distinct
 from lilliput.study.workspace import enter
 from lilliput.task import Task
@@ -112,19 +113,20 @@ def test_the_search_begins_with_a_student_of_each_and_moves_between_them() -> No
     for student in every:
         assert student_of(student.recipe) == student
     found = list(moves(every[1], 17, 6, SCHOOLS["a" * 12], (512, 1), SCHOOLS))
-    assert {child.teacher for name, child in found if name.startswith(ANOTHER_TEACHER)} == {None, "b" * 12}
-    regret = next(child for name, child in found if child.loss == "regret")
-    back = dict(moves(regret, 17, 6, SCHOOLS["a" * 12], (512, 1), SCHOOLS))[f"{ANOTHER_TEACHER}: None"]
+    others = (to_teacher(None), to_teacher("b" * 12))
+    assert {child.teacher for move, child in found if move in others} == {None, "b" * 12}
+    regret = next(child for _, child in found if child.loss == "regret")
+    back = dict(moves(regret, 17, 6, SCHOOLS["a" * 12], (512, 1), SCHOOLS))[to_teacher(None)]
     assert back.loss in WAYS, "a loss that the other teacher has"
 
 
 def test_what_is_learned_of_one_teacher_is_not_held_against_another() -> None:
     effects = Effects()
-    before = effects.predict(f"{ANOTHER_TEACHER}: a", 0.8)
+    before = effects.predict(to_teacher("a"), 0.8)
     for _ in range(5):
-        effects.learn(f"{ANOTHER_TEACHER}: a", 0.8, 1.0)
-    assert effects.predict(f"{ANOTHER_TEACHER}: a", 0.8)[0] > 0.1
-    assert effects.predict(f"{ANOTHER_TEACHER}: b", 0.8) == before
+        effects.learn(to_teacher("a"), 0.8, 1.0)
+    assert effects.predict(to_teacher("a"), 0.8)[0] > 0.1
+    assert effects.predict(to_teacher("b"), 0.8) == before
 
 
 @pytest.mark.slow

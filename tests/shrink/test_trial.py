@@ -8,8 +8,7 @@ import pytest
 from lilliput.policies import layers, spaces
 from lilliput.policies.play import episode_returns
 from lilliput.policies.policy import Policy
-from lilliput.shrink import Request
-from lilliput.shrink.request import Place
+from lilliput.shrink.request import Place, Request
 from lilliput.shrink.trial import play, seeds
 from lilliput.task import Task
 

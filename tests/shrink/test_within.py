@@ -14,7 +14,9 @@ from gymnasium.envs.classic_control import PendulumEnv
 from lilliput.errors import LilliputError
 from lilliput.policies.load import load_policy
 from lilliput.policies.policy import Policy
-from lilliput.shrink import Request, run, shrink
+from lilliput.shrink import run
+from lilliput.shrink.request import Request
+from lilliput.shrink.run import shrink
 from lilliput.shrink.workers import Workers
 from lilliput.task import Task
 

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from lilliput.policies.play import OutOfTime
-from lilliput.shrink import Request
 from lilliput.shrink.confirm import chain, player
-from lilliput.shrink.request import Place
+from lilliput.shrink.request import Place, Request
 from lilliput.shrink.workers import Workers, workers
 from lilliput.statistics import ConfirmationPlan, plan_confirmation
 from lilliput.task import Task

@@ -109,12 +109,9 @@ def compare(
         return
     if any(told.values()):
         raise LilliputError("--picture, --module and --family are of models, which are judged on a --task; name one")
-    from lilliput.errors import MissingDependency
+    from lilliput.compare import compare as run
     from lilliput.policies.compress import format_recipe, parse
-    from lilliput.report import files, page, summary, table
-    from lilliput.study.compare import Comparison
-    from lilliput.study.compare import compare as run
-    from lilliput.study.environment import elsewhere, known, resolve
+    from lilliput.study.environment import keyword_arguments, known
 
     distinct = {format_recipe(parse(text)) for text in recipes}
     if len(distinct) < len(recipes):
@@ -124,43 +121,39 @@ def compare(
     if given is not None and known(policy, environment, environment_kwargs) is None:
         _by_actions(policy, recipes, formats or ("c",), given, seed, out, force=force, as_json=as_json)
         return
-    place = resolve(policy, environment, environment_kwargs)
-    comparison = Comparison(place, recipes, formats or ("c",), episodes, seed, not no_timings, max_steps, given)
     with progress.shown(quiet=as_json) as report:
-        records = run(policy, comparison, out, workers, report, force=force)
-    rows = summary.rows(records, keep)
-    guesses = policy.provenance.guesses
-    caveats = elsewhere(policy.provenance.environment, place.id)
-    remarks = [*caveats, *table.remarks(rows)]
-    (out / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in remarks) + "\n")
-    (out / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
-    (out / "report.csv").write_text(files.csv_text(rows), encoding="utf-8")
-    title = f"{policy.provenance.source} on {place.id}"
-    written = "artifacts, records and this table"
-    try:
-        page.write_rows(rows, records, keep, out / "report.html", title, caveats=(*caveats, *guesses))
-        written = "artifacts, records, this table and report.html"
-    except MissingDependency as error:
-        click.echo(f"note: {error}", err=True)
-    failed = [record for record in records if record.status == "failed"]
-    if as_json:
-        found = {
-            "environment": place.id,
-            "keep": keep,
-            "rows": table.to_json(rows),
-            "remarks": remarks,
-            "guesses": guesses,
-        }
-        click.echo(json.dumps(found, indent=1))
-    else:
-        click.echo(f"{policy.provenance.source} on {place.id}, {episodes} episodes a candidate, keep {keep:g}\n")
-        click.echo(table.text(rows))
-        click.echo("\n" + "\n".join(remarks))
-        click.echo(f"\n{written}: {out}")
-    if failed:
-        click.echo(
-            f"Error: {len(failed)} of {len(records)} cells failed; the first: {printable(failed[0].reason)}", err=True
+        found = run(
+            policy,
+            recipes,
+            out,
+            environment,
+            environment_kwargs=keyword_arguments(environment_kwargs),
+            formats=formats or ("c",),
+            episodes=episodes,
+            keep=keep,
+            seed=seed,
+            timings=not no_timings,
+            max_steps=max_steps,
+            observations=given,
+            workers=workers,
+            progress=report,
+            force=force,
         )
+    if found.left_out:
+        click.echo(f"note: {found.left_out}", err=True)
+    if as_json:
+        said = {"remarks": found.remarks, "guesses": policy.provenance.guesses}
+        click.echo(json.dumps({"environment": found.task.id, "keep": keep, "rows": found.to_json(), **said}, indent=1))
+    else:
+        name = f"{policy.provenance.source} on {found.task.id}"
+        click.echo(f"{name}, {episodes} episodes a candidate, keep {keep:g}\n")
+        click.echo(found.table())
+        click.echo("\n" + "\n".join(found.remarks))
+        written = "this table" if found.left_out else "this table and report.html"
+        click.echo(f"\nartifacts, records{' and' if found.left_out else ','} {written}: {out}")
+    if found.failed:
+        first = printable(found.failed[0].reason)
+        click.echo(f"Error: {len(found.failed)} of {len(found.records)} cells failed; the first: {first}", err=True)
         sys.exit(1)
 
 

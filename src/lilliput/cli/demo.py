@@ -61,8 +61,9 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     """
     from lilliput.policies.load import load_policy
     from lilliput.report import summary, table
-    from lilliput.shrink import Request, shrink
+    from lilliput.shrink.request import Request
     from lilliput.shrink.result import to_json
+    from lilliput.shrink.run import shrink
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run
     from lilliput.task import Task

@@ -95,10 +95,10 @@ def shrink(
       lilliput shrink --teachers sac.zip ppo.zip td3.pt --env HalfCheetah-v4 -o small/
     """
     from lilliput.errors import MissingDependency
-    from lilliput.shrink import Request, page
-    from lilliput.shrink import shrink as run
-    from lilliput.shrink.request import OBJECTIVES
+    from lilliput.shrink import page
+    from lilliput.shrink.request import OBJECTIVES, Request
     from lilliput.shrink.result import table, to_json
+    from lilliput.shrink.run import shrink as run
     from lilliput.shrink.run import so_far
     from lilliput.study.environment import elsewhere, known, resolve
 
@@ -122,19 +122,19 @@ def shrink(
     guesses = tuple(dict.fromkeys(guess for one in every for guess in one.provenance.guesses))
     caveats = tuple(dict.fromkeys(caveat for one in every for caveat in elsewhere(one.provenance.environment, task.id)))
     request = Request(
-        task,
-        keep,
-        within,
-        OBJECTIVES[objective],
-        format_,
-        seed,
-        workers,
-        not no_training,
-        target,
-        max_flash,
-        max_ram,
-        deadline,
-        max_steps,
+        task=task,
+        keep=keep,
+        within_s=within,
+        objective=OBJECTIVES[objective],
+        format=format_,
+        seed=seed,
+        workers=workers,
+        train=not no_training,
+        target=target,
+        max_flash=max_flash,
+        max_ram=max_ram,
+        deadline_s=deadline,
+        max_steps=max_steps,
     )
     started = time.monotonic()
 

@@ -137,12 +137,12 @@ def to_json(result: Result) -> dict[str, Any]:
     return {**data, "factor": result.factor, "sentence": result.sentence}
 
 
-def write(result: Result, path: Path) -> None:
-    """Writes the file that says that a shrink is finished."""
+def write_result(result: Result, path: Path) -> None:
+    """Write the file that says that a shrink is finished."""
     FORMAT.write(path, to_json(result))
 
 
-def read(path: Path) -> Result:
+def read_result(path: Path) -> Result:
     """The result in a file.
 
     Raises:

@@ -2,9 +2,10 @@
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import final
 
 import numpy as np
 
@@ -15,12 +16,13 @@ from lilliput.policies import policy as policy_file
 from lilliput.policies.policy import Policy
 from lilliput.shrink import confirm, objective
 from lilliput.shrink.request import Place, Request
-from lilliput.shrink.result import Result, frontier, read, table, write
+from lilliput.shrink.result import Result, frontier, read_result, table, write_result
+from lilliput.shrink.schedule import Schedule, least, schedule, too_few
 from lilliput.shrink.search import Searched, bar_of, search
 from lilliput.shrink.teachers import best, decided, distinct, taught
-from lilliput.shrink.trial import RACE, Bar, Trial, known, made, policy_path
-from lilliput.shrink.workers import workers
-from lilliput.statistics import is_above_random, plan_confirmation, retention, worst_decile
+from lilliput.shrink.trial import Bar, Trial, known, made, policy_path
+from lilliput.shrink.workers import Workers, workers
+from lilliput.statistics import is_above_random, retention, worst_decile
 from lilliput.study.environment import behind
 from lilliput.study.observations import digest_of, keep_observations
 from lilliput.study.policies import POLICIES
@@ -30,13 +32,8 @@ from lilliput.sums import mean
 
 Say = Callable[[str], None]
 
-_STARTING_S = 15.0
 _COMPARING_S = 5.0
 """For the figures of the result beside the baseline's, measured when nothing else runs."""
-_LEAST_PART = 0.15
-"""Of the time, for the confirmation."""
-_CONFIRMING = 1.2 * 3
-"""Seconds of a confirmed episode over those of a selection episode: baseline and random policy play each as well."""
 
 REQUEST = Format("request", 1, {0: dict})
 """Of the file that says what was asked. 1: policy, environment and what must not change; 0: without a version."""
@@ -84,103 +81,135 @@ def shrink(
 
 def _shrink(every: Sequence[Policy], request: Request, here: Workspace, say: Say, started: float) -> Result:
     """The same in a folder that is nobody else's."""
-    folder = here.folder
-    policy = best(Place(folder, every[0].digest, request), every, say)
+    policy = best(Place(here.folder, every[0].digest, request), every, say)
     others = tuple(one for one in every if one is not policy)
     _enter(here, policy, others, request)
     if here.result.exists():
-        say(f"{folder} was finished before, and this is its result; --force or another folder searches anew")
-        return read(here.result)
+        say(f"{here.folder} was finished before, and this is its result; --force or another folder searches anew")
+        return read_result(here.result)
     for one in every:
         POLICIES.keep(one, here)
-    place = Place(folder, policy.digest, request, tuple(one.digest for one in others))
-    notes: list[str] = []
-    if request.train and not has_compiler():
-        notes.append("without a C compiler only what needs no training was tried: apt install gcc")
-        request = Request(**{**vars(request), "train": False})
-        place = replace(place, request=request)
-    finished = started + request.within_s - 3 - (_COMPARING_S if objective.names(request) else 0)
+    request, notes = _trainable(request)
+    place = Place(here.folder, policy.digest, request, tuple(one.digest for one in others))
+    until = started + request.within_s - 3 - (_COMPARING_S if objective.names(request) else 0)
     with workers(request.workers) as processes:
-        bar, episode_s = bar_of(place, processes, finished)
-        rng = np.random.default_rng(request.seed)
-        too_few = len(bar.baseline) < RACE[0]
-        if too_few:
-            notes.append(
-                f"an episode takes {episode_s:.2g} s, and only {len(bar.baseline)} were played to learn what is to be "
-                f"kept: give more time, {_least(episode_s, request):,.0f} s or more (--within)"
-            )
-        elif not is_above_random(bar.baseline, bar.random, confidence=0.95, rng=rng):
-            raise LilliputError(
-                f"the policy returns {mean(bar.baseline):.6g} in {request.task.id} "
-                f"and a random one {mean(bar.random):.6g}: "
-                "there is no return to keep; is it the environment that it was trained on?"
-            )
-        closed = here.confirmation.exists()
-        confirming = 0.0 if too_few else _at_first(request, bar, episode_s)
-        bar = replace(bar, episodes=_affordable(confirming, request, episode_s))
-
-        def end(so_far: Searched) -> float:
-            if closed or too_few:
-                return started
-            return finished - _reserve(so_far, request, confirming, episode_s)
-
-        searched = search(policy, place, bar, processes, end, say, others)
-        order = confirm.fixed(place, confirm.finalists(searched) or confirm.likeliest(searched))
-        stale = [recipe for recipe in order if recipe not in searched.trials]
-        if stale:
-            raise LilliputError(
-                f"{here.confirmation} was fixed for what other versions of steps or packages made ({stale[0]}); "
-                "choose another folder or give --force"
-            )
-        trials = [searched.trials[recipe] for recipe in order]
-        outcomes: dict[str, str] = {}
-        confirmed = None
-        _export(place, "")
-        playing = confirm.player(place, order, processes, finished)
-
-        def play(index: int, seeds: Sequence[int]) -> np.ndarray:
-            _export(place, order[index])
-            return playing(index, seeds)
-
-        plans = confirm.plans(trials, searched.bar)
-        for trial, found in zip(
-            trials,
-            confirm.chain(plans, confirm.seeds_of(request.seed), play, finished, pace=3 * episode_s / request.workers),
-            strict=False,
-        ):
-            outcomes[trial.recipe] = found.outcome
-            say(
-                f"{trial.model_bytes:,} bytes {found.outcome}: {100 * found.estimate:.1f} % "
-                f"on {found.returns.shape[1]} unseen episodes, at least {100 * found.low:.1f} %: {trial.recipe}"
-            )
-            if found.outcome == "undecided" and found.episodes_needed is not None:
-                notes.append(
-                    f"undecided after {found.returns.shape[1]} episodes, "
-                    f"{found.episodes_needed} would decide; give more time in a new folder: {trial.recipe}"
-                )
-            if found.outcome == "accepted":
-                confirmed = (trial, found)
-        if order and not outcomes:
-            notes.append(f"no time was left to confirm what looked good: give more (--within): {order[0]}")
-    figures: tuple[tuple[str, float, float], ...] = ()
-    if confirmed is None:
-        notes += _why_nothing(place, searched, outcomes)
-    else:
-        figures = objective.compared(request, _artifact(place, ""), _artifact(place, confirmed[0].recipe))
-        if request.objective == "n_macs":
-            figures = (("n_macs", searched.trials[""].value, confirmed[0].value), *figures)
-        limits = objective.limits(request)
-        notes += [
-            f"{name} is {objective.written(after)}, the limit {objective.written(limits[name])}"
-            for name, _, after in figures
-            if name in limits
-        ]
-    schools = taught(every, policy, searched, confirmed[0] if confirmed is not None else None)
+        bar, episode_s = bar_of(place, processes, until)
+        notes += _worth_keeping(request, bar, episode_s)
+        times = schedule(place, bar, episode_s, started, until)
+        searched = search(policy, place, times.bar, processes, times.end, say, others)
+        found = _confirmed(place, searched, processes, times, say)
+    notes += found.notes
+    figures, told = _compared(place, searched, found.accepted)
+    notes += told if found.accepted else _why_nothing(place, searched, found.outcomes)
+    schools = taught(every, policy, searched, found.accepted[0] if found.accepted else None)
     notes += [one.sentence for one in schools]
-    result = _result(policy, searched, confirmed, outcomes, notes, figures, time.time() - started)
+    result = _result(policy, searched, found, notes, figures, time.time() - started)
     result = replace(result, teachers=schools)
     _finish(place, policy, result)
     return result
+
+
+def _trainable(request: Request) -> tuple[Request, list[str]]:
+    """The request, without training where that is not possible here, and what to say of it."""
+    if not request.train or has_compiler():
+        return request, []
+    note = "without a C compiler only what needs no training was tried: apt install gcc"
+    return replace(request, train=False), [note]
+
+
+def _worth_keeping(request: Request, bar: Bar, episode_s: float) -> list[str]:
+    """What to say of the return that is to be kept.
+
+    Raises:
+        LilliputError: there is none: the policy is not better than a random one.
+    """
+    if too_few(bar):
+        return [
+            (
+                f"an episode takes {episode_s:.2g} s, and only {len(bar.baseline)} were played to learn what is to be "
+                f"kept: give more time, {least(episode_s, request):,.0f} s or more (--within)"
+            )
+        ]
+    if not is_above_random(bar.baseline, bar.random, confidence=0.95, rng=np.random.default_rng(request.seed)):
+        raise LilliputError(
+            f"the policy returns {mean(bar.baseline):.6g} in {request.task.id} "
+            f"and a random one {mean(bar.random):.6g}: "
+            "there is no return to keep; is it the environment that it was trained on?"
+        )
+    return []
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Confirmation:
+    """How each finalist did, the one that was accepted, and what the user should know."""
+
+    outcomes: Mapping[str, str]
+    accepted: tuple[Trial, confirm.Confirmed] | None
+    notes: tuple[str, ...]
+
+
+def _confirmed(place: Place, searched: Searched, processes: Workers, times: Schedule, say: Say) -> _Confirmation:
+    """What the finalists of the search did on episodes that it never saw.
+
+    Raises:
+        LilliputError: the order was fixed before, for what is not made any more.
+    """
+    request, until = place.request, times.until
+    order = confirm.fixed(place, confirm.finalists(searched) or confirm.likeliest(searched))
+    stale = [recipe for recipe in order if recipe not in searched.trials]
+    if stale:
+        raise LilliputError(
+            f"{place.here.confirmation} was fixed for what other versions of steps or packages made ({stale[0]}); "
+            "choose another folder or give --force"
+        )
+    trials = [searched.trials[recipe] for recipe in order]
+    _export(place, "")
+    playing = confirm.player(place, order, processes, until)
+
+    def play(index: int, seeds: Sequence[int]) -> np.ndarray:
+        _export(place, order[index])
+        return playing(index, seeds)
+
+    outcomes: dict[str, str] = {}
+    notes: list[str] = []
+    accepted = None
+    pace = 3 * times.episode_s / request.workers
+    chain = confirm.chain(confirm.plans(trials, searched.bar), confirm.seeds_of(request.seed), play, until, pace=pace)
+    for trial, found in zip(trials, chain, strict=False):
+        outcomes[trial.recipe] = found.outcome
+        say(
+            f"{trial.model_bytes:,} bytes {found.outcome}: {100 * found.estimate:.1f} % "
+            f"on {found.returns.shape[1]} unseen episodes, at least {100 * found.low:.1f} %: {trial.recipe}"
+        )
+        if found.outcome == "undecided" and found.episodes_needed is not None:
+            notes.append(
+                f"undecided after {found.returns.shape[1]} episodes, "
+                f"{found.episodes_needed} would decide; give more time in a new folder: {trial.recipe}"
+            )
+        if found.outcome == "accepted":
+            accepted = (trial, found)
+    if order and not outcomes:
+        notes.append(f"no time was left to confirm what looked good: give more (--within): {order[0]}")
+    return _Confirmation(outcomes, accepted, tuple(notes))
+
+
+def _compared(
+    place: Place, searched: Searched, accepted: tuple[Trial, confirm.Confirmed] | None
+) -> tuple[tuple[tuple[str, float, float], ...], list[str]]:
+    """Quantity, its value before and after, of what was asked for; and what to say of the limits."""
+    if accepted is None:
+        return (), []
+    request, (trial, _) = place.request, accepted
+    figures = objective.compared(request, _artifact(place, ""), _artifact(place, trial.recipe))
+    if request.objective == "n_macs":
+        figures = (("n_macs", searched.trials[""].value, trial.value), *figures)
+    limits = objective.limits(request)
+    return figures, [
+        f"{name} is {objective.written(after)}, the limit {objective.written(limits[name])}"
+        for name, _, after in figures
+        if name in limits
+    ]
 
 
 def _enter(here: Workspace, policy: Policy, others: Sequence[Policy], request: Request) -> None:
@@ -227,42 +256,6 @@ def so_far(policies: Sequence[Policy], request: Request, folder: Path) -> str:
     return table(frontier(Searched(trials, bar), {}), policy.model_bytes)
 
 
-def _least(episode_s: float, request: Request) -> float:
-    """Seconds within which something may be found where episodes are slow: baseline, trials and a confirmation."""
-    return (RACE[0] * 4 + 3 * confirm.SHOWN_EPISODES) * episode_s / request.workers
-
-
-def _at_first(request: Request, bar: Bar, episode_s: float) -> float:
-    """Seconds kept for the confirmation of two finalists as long as none is known."""
-    plan = plan_confirmation(
-        bar.baseline,
-        bar.baseline,
-        bar.random,
-        request.keep,
-        max_episodes=confirm.MOST_EPISODES,
-        alpha=confirm.ALPHA / 3,
-    )
-    # Twice what a candidate as good as the baseline takes, for each of three: one that keeps a little less is smaller.
-    episodes = 6 * (plan.episodes_needed or confirm.MOST_EPISODES) + 60
-    confirming = _STARTING_S + _CONFIRMING * episodes * episode_s / request.workers
-    return min(max(confirming, _LEAST_PART * request.within_s), 0.4 * request.within_s)
-
-
-def _reserve(searched: Searched, request: Request, confirming: float, episode_s: float) -> float:
-    """Seconds kept for the confirmation of what would be the first two finalists now, if they go on as they did."""
-    episodes = confirm.foreseen(searched)
-    if not episodes:
-        return confirming
-    seconds = _STARTING_S + 1.2 * _CONFIRMING * episodes * episode_s / request.workers
-    return min(max(seconds, _LEAST_PART * request.within_s), 0.4 * request.within_s)
-
-
-def _affordable(confirming: float, request: Request, episode_s: float) -> int:
-    """Episodes that the first finalist can play: half of the time is its own."""
-    episodes = (confirming - _STARTING_S) / 2 * request.workers / (_CONFIRMING * episode_s)
-    return int(min(max(episodes, 4 * confirm.BLOCK), confirm.MOST_EPISODES))
-
-
 def _artifact(place: Place, recipe: str) -> Path:
     """Where the artifact of that recipe stands: where the study's cells look for it."""
     return place.here.artifacts / artifact_name(confirm.cells(place, recipe, (0,))[0])
@@ -279,7 +272,7 @@ def _export(place: Place, recipe: str) -> None:
         export(made(place, recipe, None), place.request.format, path, name=name_for(place.folder))
 
 
-def _why_nothing(place: Place, searched: Searched, outcomes: dict[str, str]) -> list[str]:
+def _why_nothing(place: Place, searched: Searched, outcomes: Mapping[str, str]) -> list[str]:
     """What the user should know where the policy stays as it was."""
     found = []
     tried = [trial for trial in searched.trials.values() if trial.recipe]
@@ -305,30 +298,29 @@ def _why_nothing(place: Place, searched: Searched, outcomes: dict[str, str]) -> 
 def _result(
     policy: Policy,
     searched: Searched,
-    confirmed: "tuple[Trial, confirm.Confirmed] | None",
-    outcomes: dict[str, str],
-    notes: list[str],
+    found: _Confirmation,
+    notes: Sequence[str],
     figures: tuple[tuple[str, float, float], ...],
     seconds: float,
 ) -> Result:
-    points = frontier(searched, outcomes)
+    points = frontier(searched, found.outcomes)
     n_trials = sum(1 for trial in searched.trials.values() if trial.recipe)
-    if confirmed is None:
+    if found.accepted is None:
         size, worst = policy.model_bytes, worst_decile(searched.bar.baseline)
         return Result(size, size, 1.0, 1.0, 1.0, "", worst, worst, 0, n_trials, seconds, tuple(notes), points)
-    trial, found = confirmed
-    candidate, baseline, random = found.returns
+    trial, confirmed = found.accepted
+    candidate, baseline, random = confirmed.returns
     interval = retention(candidate, baseline, random, rng=np.random.default_rng(0))
     return Result(
         baseline_bytes=policy.model_bytes,
         bytes=trial.model_bytes,
-        retention=found.estimate,
-        low=found.low,
-        high=interval.high if interval is not None else found.estimate,
+        retention=confirmed.estimate,
+        low=confirmed.low,
+        high=interval.high if interval is not None else confirmed.estimate,
         recipe=trial.recipe,
-        worst_decile=worst_decile(found.returns[0]),
-        baseline_worst_decile=worst_decile(found.returns[1]),
-        n_episodes=found.returns.shape[1],
+        worst_decile=worst_decile(confirmed.returns[0]),
+        baseline_worst_decile=worst_decile(confirmed.returns[1]),
+        n_episodes=confirmed.returns.shape[1],
         n_trials=n_trials,
         seconds=seconds,
         notes=tuple(notes),
@@ -345,4 +337,4 @@ def _finish(place: Place, policy: Policy, result: Result) -> None:
     small = policy_file.read(policy_path(place, result.recipe)) if result.recipe else policy
     policy_file.write(small, here.small_policy, force=True)
     shutil.rmtree(here.work, ignore_errors=True)
-    write(result, here.result)
+    write_result(result, here.result)

@@ -19,8 +19,9 @@ from lilliput.policies.compress.distill_play import small_head, split_head
 from lilliput.policies.constants import constants
 from lilliput.policies.play import OutOfTime
 from lilliput.policies.policy import Policy
-from lilliput.shrink.configuration import Effects, Loss, Student, chance, losses, moves, starts, student_of
+from lilliput.shrink.configuration import Loss, Student, losses, starts, student_of
 from lilliput.shrink.ladder import first_steps, rungs
+from lilliput.shrink.move import Effects, Move, chance, moves
 from lilliput.shrink.request import Place
 from lilliput.shrink.trial import (
     BLOCK,
@@ -176,7 +177,7 @@ class _Run:
             self._heads = {name: _head_bytes(one) for name, one in known_by.items()}
             last = policy.layers[-1]
             self._outputs = sum(last.sizes) if policy.is_discrete else policy.action_space.size  # type: ignore[union-attr]
-        self._came_from: dict[str, tuple[str, str]] = {}
+        self._came_from: dict[str, tuple[Move, str]] = {}
         self._running: dict[Future[Trial], str] = {}
         self._played_on: set[str] = set()
         self._seconds_per_step = 0.001
@@ -277,7 +278,7 @@ class _Run:
         if not self._trainable:
             return None
         busy = {self.students[r].root for r in self._running.values() if r in self.students}
-        promising: tuple[float, Student, tuple[str, str]] | None = None
+        promising: tuple[float, Student, tuple[Move, str]] | None = None
         evolutions = self._evolutions()
         left = self.until - time.time()
         for recipe, parent in list(self.students.items()):
@@ -337,7 +338,7 @@ class _Run:
         best = itertools.accumulate((sure for _, sure in found), max)
         return [*((math.log(value), sure) for (value, _), sure in zip(found, best, strict=True)), (math.log(base), 1.0)]
 
-    def _register(self, student: Student, origin: tuple[str, str] | None) -> str:
+    def _register(self, student: Student, origin: tuple[Move, str] | None) -> str:
         recipe = student.recipe
         self.students[recipe] = student
         if origin is not None:

@@ -35,7 +35,7 @@ from lilliput.policies.play import play as play_all
 from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, REFERENCE, Cell, Record
 from lilliput.shrink import objective
-from lilliput.shrink.configuration import chance
+from lilliput.shrink.move import chance
 from lilliput.shrink.request import Place, Request
 from lilliput.study.observations import kept_observations
 from lilliput.study.policies import POLICIES, episode_settings
