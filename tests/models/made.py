@@ -6,18 +6,14 @@ from pathlib import Path
 def small_folder(folder: Path, *, seed: int = 0, tied: bool = True) -> Path:
     """A Llama of two blocks over bytes with random weights, in the folder."""
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from examples.train_example_language_model import tokenizer
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {"<s>": 0, **{character: 1 + n for n, character in enumerate(alphabet)}}
-    backend = Tokenizer(models.BPE(vocabulary, []))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>").save_pretrained(folder)
+    reader = tokenizer()
+    reader.save_pretrained(folder)
     config = LlamaConfig(
-        vocab_size=len(vocabulary),
+        vocab_size=len(reader),
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
