@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lilliput.measure import ON_TARGETS
+from lilliput.measure import ON_TARGETS, latency
+from lilliput.measure.target import count, measurements, target_named
 from lilliput.measurement import Measurement
 from lilliput.policies.artifact import Artifact, read_artifact, read_golden
 from lilliput.policies.policy import Policy
@@ -35,14 +36,10 @@ def measured(policy: Policy, request: Request) -> tuple[Measurement, ...]:
     """
     found: list[Measurement] = []
     if _wants_time(request):
-        from lilliput.measure import latency
-
         with _exported(policy, request) as artifact:
             observations = read_golden(artifact)[0]
             found += latency([artifact.folder], observations, rounds=_ROUNDS, samples=_SAMPLES)
     if _wants_target(request):
-        from lilliput.measure.target import count, measurements, target_named
-
         with _exported(policy, request) as artifact:
             found += measurements(count(artifact, target_named(request.target)))
     return tuple(found)
@@ -85,13 +82,9 @@ def compared(request: Request, before: Path, after: Path) -> tuple[tuple[str, fl
     artifacts = [read_artifact(before), read_artifact(after)]
     found: list[tuple[str, float, float]] = []
     if _wants_time(request):
-        from lilliput.measure import latency
-
         one, other = latency([artifact.folder for artifact in artifacts], read_golden(artifacts[1])[0])
         found.append(("latency_s", float(np.median(one.values)), float(np.median(other.values))))
     if _wants_target(request):
-        from lilliput.measure.target import count, measurements, target_named
-
         each = [measurements(count(artifact, target_named(request.target))) for artifact in artifacts]
         found += [(a.quantity, a.values[0], b.values[0]) for a, b in zip(*each, strict=True)]
     return tuple(found)

@@ -13,6 +13,7 @@ from lilliput.compiler import has_compiler
 from lilliput.errors import LilliputError
 from lilliput.files import Format
 from lilliput.policies import policy as policy_file
+from lilliput.policies.artifact import name_for
 from lilliput.policies.policy import Policy
 from lilliput.shrink import confirm, objective
 from lilliput.shrink.request import Place, Request
@@ -25,7 +26,7 @@ from lilliput.shrink.workers import Workers, workers
 from lilliput.statistics import is_above_random, retention, worst_decile
 from lilliput.study.environment import behind
 from lilliput.study.observations import digest_of, keep_observations
-from lilliput.study.policies import POLICIES
+from lilliput.study.policies import POLICIES, episode_settings
 from lilliput.study.run import artifact_name
 from lilliput.study.workspace import Workspace, enter, locked
 from lilliput.sums import mean
@@ -218,8 +219,6 @@ def _enter(here: Workspace, policy: Policy, others: Sequence[Policy], request: R
     Raises:
         LilliputError: it holds the results of another request.
     """
-    from lilliput.study.policies import episode_settings
-
     asked = {
         "policy": policy.digest,
         "teachers": sorted(one.digest for one in others) or None,
@@ -263,7 +262,6 @@ def _artifact(place: Place, recipe: str) -> Path:
 
 def _export(place: Place, recipe: str) -> None:
     """Put the artifact at its place."""
-    from lilliput.policies.artifact import name_for
     from lilliput.policies.export import export
 
     path = _artifact(place, recipe)

@@ -12,8 +12,9 @@ import numpy as np
 
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.measure.agreement import Agreement, agreement
+from lilliput.policies import reference
 from lilliput.policies.policy import Policy
-from lilliput.policies.runtime import Actor
+from lilliput.policies.runtime import Actor, open_artifact
 from lilliput.study.observations import digest_of
 from lilliput.study.wing import Progress
 from lilliput.study.workspace import Workspace, enter, locked
@@ -63,7 +64,6 @@ def compare_actions(
     Raises:
         LilliputError: a recipe that does not parse, or a folder that holds something else.
     """
-    from lilliput.policies import reference
     from lilliput.policies.compress import format_recipe, parse
 
     wanted = list(dict.fromkeys(["", *(format_recipe(parse(text)) for text in recipes)]))
@@ -87,7 +87,6 @@ def _judged(
 ) -> Judged:
     from lilliput.policies.compress import Context, compress, parse
     from lilliput.policies.export import check, export
-    from lilliput.policies.runtime import open_artifact
 
     made_from = [policy.digest, recipe, format_, seed, digest_of(observations)]
     name = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lilliput.measure import energy, episode_return, latency, memory, size
 from lilliput.measurement import Absent, Measurement
 from lilliput.policies.artifact import read_artifact, read_golden
+from lilliput.policies.play import SeedPlan
 from lilliput.study.wing import Progress
 
 
@@ -22,9 +24,6 @@ def measure_artifact(
 
     Without an environment the artifact decides on its golden observations.
     """
-    from lilliput.measure import energy, episode_return, latency, memory, size
-    from lilliput.policies.play import SeedPlan
-
     artifact = read_artifact(folder)
     observations, _ = read_golden(artifact)
     found: list[Measurement | Absent] = [*size(artifact)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies.compress import Context
+from lilliput.policies.play import check_fit, make_environment, successor
 from lilliput.policies.policy import Policy
 from lilliput.task import Task
 
@@ -23,8 +24,6 @@ def resolve(policy: Policy, environment: str | None, environment_kwargs: str) ->
     Raises:
         LilliputError: none was named and the source names none that runs here; or the arguments are not a JSON object.
     """
-    from lilliput.policies.play import successor
-
     if (task := known(policy, environment, environment_kwargs)) is not None:
         return task
     trained_on = policy.provenance.environment
@@ -45,8 +44,6 @@ def known(policy: Policy, environment: str | None, environment_kwargs: str) -> T
     Raises:
         LilliputError: the arguments are not a JSON object.
     """
-    from lilliput.policies.play import successor
-
     kwargs = keyword_arguments(environment_kwargs)
     if environment is not None:
         return Task.of(environment, kwargs)
@@ -122,8 +119,6 @@ def check(policy: Policy, task: Task) -> None:
     Raises:
         LilliputError: it cannot, or the environment does not run here.
     """
-    from lilliput.policies.play import check_fit, make_environment
-
     worn = behind(policy, task)
     made = make_environment(worn.id, wrappers=worn.wrappers, environment_kwargs=worn.kwargs)
     try:

@@ -11,12 +11,27 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from lilliput.errors import LilliputError
+from lilliput.measure import of_episodes
 from lilliput.measure.meter import Meter
 from lilliput.measure.table import METERS
 from lilliput.measurement import Measurement
 from lilliput.policies import layers, spaces
 from lilliput.policies import policy as policy_file
 from lilliput.policies.artifact import DEFAULT_NAME
+from lilliput.policies.compress import Context, compress, format_recipe, parse
+from lilliput.policies.load import load_policy
+from lilliput.policies.play import (
+    EnvironmentSpec,
+    SeedPlan,
+    check_fit,
+    episode_returns,
+    episodes,
+    make_environment,
+    random_episodes,
+    random_returns,
+    successor,
+)
+from lilliput.policies.play.origin import packages
 from lilliput.policies.policy import Policy
 from lilliput.record import MAX_STEPS, RANDOM_POLICY, Cell
 from lilliput.report.recipe_text import calibration, steps
@@ -86,21 +101,14 @@ class Policies(Wing):
 
     def canonical(self, recipe: str) -> str:
         """See `Wing.canonical`."""
-        from lilliput.policies.compress import format_recipe, parse
-
         return format_recipe(parse(recipe))
 
     def step_versions(self, recipe: str) -> Mapping[str, int]:
         """See `Wing.step_versions`."""
-        from lilliput.policies.compress import parse
-
         return {step.NAME: step.VERSION for step in parse(recipe)}
 
     def packages(self, task: Task, format_: str) -> Pairs:
         """Those of the environment and its physics, and onnxruntime where it plays."""
-        from lilliput.policies.play import make_environment
-        from lilliput.policies.play.origin import packages
-
         made = make_environment(task.id, wrappers=task.wrappers, environment_kwargs=task.kwargs)
         try:
             found = dict(packages(made))
@@ -111,8 +119,6 @@ class Policies(Wing):
 
     def load(self, source: str, told: Mapping[str, Any]) -> Policy:
         """See `Wing.load`; an environment that the loader was told is also the one to play, unless another is named."""
-        from lilliput.policies.load import load_policy
-
         kwargs = json.dumps(dict(told.get("environment_kwargs") or {}))
         return playing(load_policy(source, **told), told.get("environment"), kwargs)
 
@@ -123,8 +129,6 @@ class Policies(Wing):
 
     def tasks(self, subject: Policy, source: str, named: Sequence[Task]) -> tuple[Task, ...]:
         """See `Wing.tasks`; the policy's own wrappers stand between."""
-        from lilliput.policies.play import check_fit, make_environment
-
         known = kept(subject, {})
         places = named or ((known,) if known is not None else (self._own(subject, source),))
         fitting, reasons = [], []
@@ -150,8 +154,6 @@ class Policies(Wing):
         return (*elsewhere(subject.provenance.environment, task.id), *subject.provenance.guesses)
 
     def _own(self, subject: Policy, source: str) -> Task:
-        from lilliput.policies.play import successor
-
         trained_on = subject.provenance.environment
         if not trained_on:
             raise LilliputError(
@@ -167,8 +169,6 @@ class Policies(Wing):
 
     def items(self, task: Task, seed: int, n: int) -> tuple[int, ...]:
         """Seeds of episodes for confirmation."""
-        from lilliput.policies.play import SeedPlan
-
         return SeedPlan(seed).episodes("confirmation", n)
 
     def settings(self, given: Mapping[str, int]) -> Pairs:
@@ -199,7 +199,6 @@ class Policies(Wing):
 
     def build(self, subject: Policy, cell: Cell, here: Workspace, folder: Path, progress: Progress) -> None:
         """See `Wing.build`."""
-        from lilliput.policies.compress import Context, compress, parse
         from lilliput.policies.export import export
 
         small = subject
@@ -226,9 +225,6 @@ class Policies(Wing):
 
     def floor(self, cell: Cell, progress: Progress) -> tuple[Measurement, ...]:
         """The returns of uniform-random actions."""
-        from lilliput.measure import of_episodes
-        from lilliput.policies.play import EnvironmentSpec, random_episodes
-
         spec = EnvironmentSpec(cell.task.id, cell.task.wrappers, cell.task.kwargs, cell.max_steps)
         told = lambda done, total: progress("random policy", done, total)  # noqa: E731
         played = random_episodes(spec, seeds_of(cell), progress=told)
@@ -240,9 +236,6 @@ class Policies(Wing):
 
     def answer(self, subject: Policy, cell: Cell, progress: Progress) -> tuple[Measurement, ...]:
         """The returns of the policy's meaning."""
-        from lilliput.measure import of_episodes
-        from lilliput.policies.play import episodes
-
         told = lambda done, total: progress("episodes by the reference", done, total)  # noqa: E731
         played = episodes(subject, cell.task.id, seeds_of(cell), **_environment(cell), progress=told)
         method = f"measured: {cell.task.id}, played by the reference, one episode a seed"
@@ -250,8 +243,6 @@ class Policies(Wing):
 
     def observations(self, subject: Policy, cell: Cell) -> np.ndarray:
         """What the policy meets in its task."""
-        from lilliput.policies.compress import Context
-
         context = Context.from_environment(subject, cell.task.id, **_environment(cell), seed=cell.compression_seed)
         return context.observations(OBSERVATIONS)
 
@@ -274,8 +265,6 @@ class Policies(Wing):
 
     def item_s(self, subject: Policy | None, cell: Cell) -> float:
         """Wall seconds of one episode, after one that was not timed."""
-        from lilliput.policies.play import episode_returns, random_returns
-
         start, every = 0.0, seeds_of(cell)
         for seeds in (every[:1], every[:PILOT_EPISODES]):
             start = time.perf_counter()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lilliput.errors import LilliputError, MissingDependency
+from lilliput.policies.play import make_environment
 from lilliput.record import Record
 from lilliput.report.label import labels
 from lilliput.report.page import Clip
@@ -74,7 +75,6 @@ def _frames(record: Record, seed: int, artifact: Path) -> list[np.ndarray]:
     Raises:
         LilliputError: the environment does not draw.
     """
-    from lilliput.policies.play import make_environment
     from lilliput.policies.runtime import open_artifact
 
     task = record.cell.task

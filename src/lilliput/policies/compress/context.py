@@ -13,6 +13,7 @@ from jaxtyping import Num
 
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
+from lilliput.policies.play import EnvironmentSpec, SeedPlan, collect
 from lilliput.policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -82,8 +83,6 @@ class Context:
         Raises:
             LilliputError: observations are given, and are none, not finite or not of the policy's shape.
         """
-        from lilliput.policies.play import EnvironmentSpec
-
         wrappers = policy.provenance.wrappers if wrappers is None else wrappers
         spec = EnvironmentSpec(environment, tuple(wrappers), dict(environment_kwargs or {}), max_steps)
         given = None if observations is None else _checked(policy, observations)
@@ -141,8 +140,6 @@ class Context:
 
     def selection_seeds(self, n: int) -> tuple[int, ...]:
         """Episode seeds for choosing among candidates; nothing is calibrated or confirmed on them."""
-        from lilliput.policies.play import SeedPlan
-
         return SeedPlan(self.seed).episodes("selection", n)
 
     def tell(self, sentence: str) -> None:
@@ -169,8 +166,6 @@ class Context:
         return self.given[every]
 
     def _collect(self, n: int, source: Source, draw: int) -> np.ndarray:
-        from lilliput.policies.play import SeedPlan, collect
-
         assert self.environment is not None
         plan = SeedPlan(self.seed)
         seeds = itertools.islice(plan.stream("calibration"), draw * _EPISODES_A_DRAW, None)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, assert_never, final
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.policies import affine, layers, spaces
+from lilliput.policies import affine, layers, reference, spaces
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.export.onnx_graph import Graph
 from lilliput.policies.export.onnx_memory import Remembered
@@ -311,8 +311,6 @@ def _static_codes(graph: Graph, range_: layers.StaticRange, x: str) -> str:
 
 def _border(layer: layers.QuantizedConv2d, shape: tuple[int, ...]) -> np.ndarray:
     """What padding with the input's zero point adds to every sum of products over padding with the code 0."""
-    from lilliput.policies import reference
-
     assert isinstance(layer.input, layers.StaticRange)
     window = layers.Conv2d(layer.weight.values.astype(np.float32), None, layer.stride, layer.padding)
     inside = reference.apply(window, np.ones((1, *shape), np.float32))
