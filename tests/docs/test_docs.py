@@ -105,4 +105,4 @@ def test_every_file_that_the_architecture_page_names_is_there():
 
 
 def test_the_quantities_have_units():
-    assert {quantity.unit for quantity in QUANTITIES.values()} <= {"s", "J", "byte", "1", "return"}
+    assert {quantity.unit for quantity in QUANTITIES.values()} <= {"s", "J", "byte", "1", "share", "return"}
