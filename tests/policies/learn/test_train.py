@@ -96,6 +96,16 @@ def test_what_is_trained_at_few_bits_is_what_is_deployed_to_the_bit(name, tmp_pa
     np.testing.assert_allclose(np.stack([act(one) for one in x]), reference.act(trained.policy, x), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "train_freq", "done"), [("dqn", 4, 152), ("dqn", 6, 150), ("td3", [1, "episode"], 160)]
+)
+def test_the_last_rollout_may_go_beyond_the_last_step(name, train_freq, done, tmp_path):
+    environment, settings = quick(name)
+    settings["train_freq"] = train_freq
+    trained = train(name, environment, tmp_path, steps=150, segment=150, episodes=1, hidden=(4,), settings=settings)
+    assert trained.steps == done
+
+
 @pytest.mark.parametrize("name", sorted(ALGORITHMS))
 def test_the_framework_loads_the_zip_and_acts_as_the_policy_does(name, tmp_path):
     environment, settings = quick(name)

@@ -18,7 +18,7 @@ from lilliput.policies.learn.rl.hyperparameters import ACTIVATIONS, Hyperparamet
 from lilliput.policies.learn.rl.replay import DiskReplayBuffer
 from lilliput.policies.learn.rl.training import Training
 from lilliput.policies.play import make_environment
-from lilliput.policies.play.environment import action_space_of, observation_space_of
+from lilliput.policies.play.environment import MAX_STEPS, action_space_of, observation_space_of
 from lilliput.policies.play.gymnasium_wrappers import check_frames
 from lilliput.policies.play.wrappers import Atari, FrameStack, parse_wrappers
 
@@ -87,11 +87,19 @@ def make_model(training: Training, row: Algorithm, chosen: Hyperparameters, fold
         raise LilliputError(f"{training.algorithm} cannot be made for {training.environment}: {reason}") from error
     if not row.on_policy and folder is not None:
         folder.mkdir(exist_ok=True)
-        capacity = training.steps + 2 * venv.num_envs
+        capacity = training.steps + (_beyond(model, venv) + 1) * venv.num_envs
         model.replay_buffer = DiskReplayBuffer(
             folder, capacity, window, model.observation_space, model.action_space, venv.num_envs
         )
     return model
+
+
+def _beyond(model: Any, venv: VecEnv) -> int:
+    """Steps of each environment that the last rollout may take beyond the last step: it is played to its end."""
+    if model.train_freq.unit.value == "step":
+        return model.train_freq.frequency
+    limits = [getattr(spec, "max_episode_steps", None) or MAX_STEPS for spec in venv.get_attr("spec")]
+    return model.train_freq.frequency * max(limits)
 
 
 def _environments(training: Training, chosen: Hyperparameters) -> VecEnv:
