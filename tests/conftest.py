@@ -22,6 +22,11 @@ hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--update` writes what is generated and committed again."""
+    parser.addoption("--update", action="store_true", help="write tests/policies/export/generated again")
+
+
 FRAMEWORKS = {"torch", "stable_baselines3", "sb3_contrib", "transformers"}
 
 

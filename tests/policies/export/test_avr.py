@@ -1,5 +1,6 @@
 """Policies on an ATmega328P, whose `int` has 16 bits, in simavr: the self-test passes in the stack that is said."""
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.policies.export.test_c import quantized_mlp
-from tests.strategies import Form, random_linear
+from tests.strategies import Form
 
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.affine import QuantizedTensor
@@ -140,16 +141,12 @@ def test_what_does_not_fit_is_refused(policy: Policy, message: str, tmp_path: Pa
 
 @pytest.mark.embedded
 @pytest.mark.parametrize("level", ["-Os", "-O2"])
-@pytest.mark.parametrize("form", ["float16", "weight_only", "float32"])
-def test_a_small_policy_takes_a_small_stack(form: Form, level: str, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    x = rng.normal(0, 1, (64, 3)).astype(np.float32)
-    hidden = random_linear(x, form, rng, outputs=2, bits=(4, 8), per_channel=False)
-    y = reference.apply(layers.Relu(), reference.apply(hidden, x))
-    last = random_linear(y, form, rng, outputs=1, bits=(4, 8), per_channel=False)
-    ends, one = np.full(3, np.inf), np.ones(1)
-    policy = Policy(
-        spaces.Box((3,), -ends, ends), spaces.Box((1,), -one, one), (hidden, layers.Relu(), last, layers.SquashAction())
-    )
-    assert policy.model_bytes < 50
-    assert on_avr(policy, tmp_path, x[:4], 1e-5, level) < 128
+@pytest.mark.parametrize(
+    ("form", "bits"), [("float16", 8), ("weight_only", 3), ("static", 8), ("static", 5), ("dynamic", 8), ("dynamic", 4)]
+)
+def test_a_small_policy_takes_a_small_stack(form: Form, bits: int, level: str, tmp_path: Path) -> None:
+    policy = quantized_mlp(form, 0, (bits, 8), (3, 2, 1))
+    policy = dataclasses.replace(policy, layers=(*policy.layers, layers.Tanh()))
+    assert policy.model_bytes < 60
+    x = np.random.default_rng(1).normal(0, 2, (4, 3)).astype(np.float32)
+    assert on_avr(policy, tmp_path, x, 1e-5, level) < 128

@@ -43,11 +43,10 @@ def write(
     check_name(name)
     source, integers = generate(policy)
     sizes = _Sizes(policy)
-    kernels = source.kernels | (integers.kernels if integers else frozenset())
     texts = {
         f"{name}.h": _header(policy, source, integers, sizes, name),
         f"{name}.c": _source(policy, source, integers, name),
-        f"{name}_kernels.h": _kernels(kernels, name),
+        f"{name}_kernels.h": _kernels_header(_called(source, integers), name),
         f"{name}_selftest.c": selftest(source, name, observations, actions, tolerance),
         "Makefile": c_about.makefile(name),
         "README.md": c_about.readme(policy, source, _working(source, integers), _stack(policy, source, integers), name),
@@ -95,6 +94,8 @@ TILE_COLUMNS = 8
 """As in tile.h, where working memory is short."""
 SAVED, SAVED_WITH_CODES = 192, 256
 """Bytes of registers that the calls of a decision save, as gcc compiles them."""
+FEW_ROWS, FEW_FLOAT_ROWS, SAVED_WITH_FEW_ROWS = 8, 4, 136
+"""The same without a float unit where no layer has more rows: see few_sums.h. Of floats eight are summed at once."""
 
 LARGE_TABLES = 0.5
 """Tables larger than this share of the constants cost a processor with a float unit more flash than they are worth."""
@@ -296,11 +297,18 @@ def _stack(policy: Policy, source: CSource, integers: CSource | None) -> tuple[i
     """Bytes of stack that a call takes at most on microcontrollers without and with a float unit, as tests measure."""
     linear = [part for layer in policy.layers for part in layers.linear_parts(layer)]
     rows = min(max(layer.weight.shape[0] for layer in linear), BLOCK_ROWS)
-    codes = any(not isinstance(layer, layers.Dense | layers.Conv2d) and layer.input is not None for layer in linear)
-    scratch = max(each.scratch_bytes(has_floats=True) for each in (source, integers) if each is not None)
-    saved = SAVED_WITH_CODES if codes else SAVED
+    on_codes = [not isinstance(layer, layers.Dense | layers.Conv2d) and layer.input is not None for layer in linear]
+    is_small = rows <= FEW_FLOAT_ROWS or (rows <= FEW_ROWS and all(on_codes))
+    saved = SAVED_WITH_CODES if any(on_codes) else SAVED
+
+    def scratch(*, has_floats: bool) -> int:
+        return max(each.scratch_bytes(has_floats=has_floats) for each in (source, integers) if each is not None)
+
     # Sums of a block, twice; with a float unit a tile of decoded weights too, and what it is decoded from.
-    return scratch + 8 * rows + saved, scratch + 8 * rows + saved + TILE_COLUMNS * rows * 8
+    return (
+        scratch(has_floats=False) + 8 * rows + (SAVED_WITH_FEW_ROWS if is_small else saved),
+        scratch(has_floats=True) + 8 * rows + saved + TILE_COLUMNS * rows * 8,
+    )
 
 
 def _joined(data: dict[str, str], names: Iterable[str]) -> str:
@@ -311,20 +319,29 @@ def _act_in(source: CSource, name: str) -> str:
     unread = [name for name in ("scratch", "observation") if name not in source.body]
     unused = "".join(f"    (void){name};\n" for name in unread)
     return f"""\
-{_act_in_declared(source, name)}
+ALONE {_act_in_declared(source, name)}
 {{
 {unused}{source.body}    return 0;
 }}
 """
 
 
-def _kernels(kernels: Iterable[str], name: str) -> str:
+def kernels(policy: Policy) -> list[str]:
+    """The kernels that the policy's C calls, as its header has them; each brings what it includes."""
+    return _called(*generate(policy))
+
+
+def _called(source: CSource, integers: CSource | None) -> list[str]:
+    return sorted(source.kernels | (integers.kernels if integers else frozenset()))
+
+
+def _kernels_header(kernels: Iterable[str], name: str) -> str:
     return f"""\
 /* The kernels that this policy calls. Each is chosen for the processor that the compiler is told to build for. */
 #ifndef LILLIPUT_{name}_KERNELS_H
 #define LILLIPUT_{name}_KERNELS_H
 
-{c_kernels.bundle(sorted(kernels))}#endif
+{c_kernels.bundle(kernels)}#endif
 """
 
 

@@ -1,5 +1,5 @@
 #include "block_sums_i8_neon.h"
-#include "core.h"
+#include "few_sums.h"
 
 /* Integer sums of products of codes. In a block of weights the rows of four columns stand side by side, four codes each;
    the last group may have fewer columns. */
@@ -186,7 +186,13 @@ KERNEL void block_sums_i8(const FLASH int8_t *RESTRICT weight, size_t rows, size
 }
 #endif
 
-#if !defined(BLOCK_SUMS_I8_VECTOR)
+#if defined(FEW_SUMS) && !defined(BLOCK_SUMS_I8_VECTOR)
+KERNEL void block_sums_i8(const FLASH int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
+                          int32_t zero_point, int32_t *RESTRICT sums)
+{
+    few_sums(8, weight, rows, width, codes, zero_point, sums);
+}
+#elif !defined(BLOCK_SUMS_I8_VECTOR)
 /* Two rows at a time: as many sums as a small processor has registers for. */
 KERNEL void block_sums_i8(const FLASH int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
                           int32_t zero_point, int32_t *RESTRICT sums)

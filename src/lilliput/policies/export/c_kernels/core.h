@@ -67,6 +67,16 @@
 #endif
 #endif
 
+/* Without a float unit a function that calls float routines stands alone: one copy in flash, and less on the stack than
+   what it is called from would need for both. */
+#if LILLIPUT_SOFT_FLOATS && defined(__GNUC__)
+#define ALONE __attribute__((noinline))
+#define KERNEL_ALONE static __attribute__((noinline, unused))
+#else
+#define ALONE
+#define KERNEL_ALONE KERNEL
+#endif
+
 /* The bytes of a stream of n fields. */
 KERNEL size_t bytes_of_fields(size_t n, unsigned bits)
 {
@@ -107,7 +117,7 @@ KERNEL float float_from_bits(uint32_t bits)
 #endif
 
 /* NaN becomes `low`. */
-KERNEL float clamp(float x, float low, float high)
+KERNEL_ALONE float clamp(float x, float low, float high)
 {
     x = x > low ? x : low;
     return x < high ? x : high;

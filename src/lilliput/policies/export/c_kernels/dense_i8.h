@@ -10,7 +10,7 @@ KERNEL void dense_i8(const FLASH int8_t *RESTRICT weight, size_t rows, size_t wi
     const size_t whole = rows - rows % BLOCK_ROWS;
     int32_t sums[MOST_ROWS];
     size_t row;
-    for (row = 0; row < whole; row += BLOCK_ROWS, weight += BLOCK_ROWS * width) {
+    for (row = 0; MOST_ROWS == BLOCK_ROWS && row < whole; row += BLOCK_ROWS, weight += BLOCK_ROWS * width) {
         block_sums_i8(weight, BLOCK_ROWS, width, codes, zero_point, sums);
         real_sums(sums, BLOCK_ROWS, REALS_FROM(scale, row * scale_step), scale_step, input_scale, REALS_FROM_ANY(bias, row), y + row);
     }

@@ -1,4 +1,4 @@
-#include "core.h"
+#include "few_sums.h"
 
 /* Static layers in integers: 8-bit weights, in blocks of 16 rows whose columns stand four by four, and codes.
 
@@ -123,6 +123,14 @@ typedef uint32_t integer_code;
 
 #define integer_input(codes, width, pairs) (codes)
 
+#if defined(FEW_SUMS)
+KERNEL void integer_sums(const FLASH weight_code **weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
+                         int32_t *RESTRICT sums)
+{
+    few_sums(8, *weight, rows, width, codes, 0, sums);
+    *weight += width * rows;
+}
+#else
 /* The sums of a block of `rows` rows, at most 16; moves `weight` to the next block. Four rows at a time: as many sums as
    a small processor has registers for. */
 KERNEL void integer_sums(const FLASH weight_code **weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
@@ -182,5 +190,6 @@ KERNEL void integer_sums(const FLASH weight_code **weight, size_t rows, size_t w
         }
     }
 }
+#endif
 typedef uint8_t integer_code;
 #endif

@@ -1,9 +1,18 @@
 #include "core.h"
+#include "few_sums.h"
 
 /* The sums of a block of `rows` rows, at most 16, of the products of packed weights of 2 to 7 bits, whose columns stand
    four by four, and codes less `zero_point`. Fields are read where they are, four at a time, and never past the `bytes`
    of the stream. One with its sign bit flipped is its weight plus that bit's value: what this adds goes off at the end.
    Sums wrap, which does no harm: the last one fits. */
+#if defined(FEW_SUMS)
+KERNEL void packed_sums(const FLASH uint8_t *RESTRICT stream, size_t bytes, unsigned bits, size_t rows, size_t width,
+                        const uint8_t *RESTRICT codes, int32_t zero_point, int32_t *RESTRICT sums)
+{
+    (void)bytes;
+    few_sums(bits, stream, rows, width, codes, zero_point, sums);
+}
+#else
 KERNEL void packed_sums(const FLASH uint8_t *RESTRICT stream, size_t bytes, unsigned bits, size_t rows, size_t width,
                         const uint8_t *RESTRICT codes, int32_t zero_point, int32_t *RESTRICT sums)
 {
@@ -42,3 +51,4 @@ KERNEL void packed_sums(const FLASH uint8_t *RESTRICT stream, size_t bytes, unsi
         sums[row] = (int32_t)((uint32_t)sums[row] - added * sign);
     }
 }
+#endif

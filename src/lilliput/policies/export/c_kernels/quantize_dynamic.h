@@ -17,6 +17,18 @@ KERNEL void find_range(const float *RESTRICT x, size_t n, float *low, float *hig
     }
     *low = _mm512_reduce_min_ps(lows);
     *high = _mm512_reduce_max_ps(highs);
+#elif LILLIPUT_SOFT_FLOATS
+    uint32_t least = 0, most = 0; /* the bits of a float order its size */
+    for (i = 0; i < n; i++) {
+        const uint32_t bits = float_bits(x[i]), size = bits & 0x7fffffffu;
+        if (size <= 0x7f800000u && bits >> 31) {
+            least = size > least ? size : least;
+        } else if (size <= 0x7f800000u) {
+            most = size > most ? size : most;
+        }
+    }
+    *low = float_from_bits(least | (uint32_t)(least != 0) << 31);
+    *high = float_from_bits(most);
 #elif defined(SCALAR)
     *low = *high = 0.0f;
     for (i = 0; i < n; i++) {

@@ -3,7 +3,7 @@
 
 #if LILLIPUT_SOFT_FLOATS
 /* The integer nearest to x, ties to even, if it is below 2^23 in size, else one farther out; NaN becomes `nan`. */
-KERNEL int32_t nearest_integer(float x, int32_t nan)
+KERNEL_ALONE int32_t nearest_integer(float x, int32_t nan)
 {
     const uint32_t bits = float_bits(x), size = bits & 0x7fffffffu;
     const int below = 150 - (int)(size >> 23); /* bits of the mantissa that stand for fractions */
