@@ -4,6 +4,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from lilliput import recipe
@@ -34,7 +35,7 @@ def checked_arguments(kind: type[Any], arguments: Mapping[str, Any]) -> dict[str
     Raises:
         LilliputError: one is of another type.
     """
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     checked = {}
     for name, value in arguments.items():
         if hints[name] is float and type(value) is int and abs(value) < 1 << 63:
@@ -44,6 +45,12 @@ def checked_arguments(kind: type[Any], arguments: Mapping[str, Any]) -> dict[str
             raise LilliputError(f"{kind.NAME}: {name} is {shown}; {_allowed(value, hints[name])}")
         checked[name] = value
     return checked
+
+
+@lru_cache
+def _hints(kind: type[Any]) -> Mapping[str, Any]:
+    """The declared types: a search makes thousands of steps of one kind."""
+    return typing.get_type_hints(kind)
 
 
 def check_fields(step: Any) -> None:

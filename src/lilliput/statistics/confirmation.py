@@ -40,6 +40,7 @@ _EVEN_PART = 0.25
 _EPISODES_FORESEEN = 200
 # A factor that an episode worse than the plan allows is cut to: that part of the wealth is lost for good.
 _RUIN = 1e-30
+_PARTS = 16
 # What rounding may add to the logarithm of a wealth, and more.
 _ROUNDING = 1e-6
 _SHARES = np.round(np.arange(0, 1301) / 1000, 3)
@@ -216,26 +217,30 @@ def _lower_bound(
 
     To be wrong the bound must have excluded the first grid point at or above the true retention: one hypothesis, so its
     error is alpha even if the wealth were not monotone in the share. Whole spans of shares are excluded at once, by a
-    wealth that is at most any of theirs; a span that is not is halved.
+    wealth that is at most any of theirs; the first that is not is looked at in parts.
     """
     shares, losses = _grid(plan.range, plan.keep)
     log_weights, threshold = np.log(plan.weights), math.log(1 / plan.alpha)
     spans = [(0, len(shares) - 1)]
     while spans:
         first, last = spans.pop()
-        d = paired.differences(candidate, baseline, random, shares[[first, last], None]).min(axis=0)
-        loss = losses[first : last + 1]
-        # No share between the two has a lower factor: d is linear in the share, and the loss as large or small at most.
-        factors = np.maximum(1 + (d / np.where(d > 0, loss.max(), loss.min()))[:, None] * FRACTIONS, _RUIN)
+        ends = np.linspace(first, last + 1, min(_PARTS, last - first + 1) + 1).astype(np.int64)
+        lows, highs = ends[:-1], ends[1:] - 1
+        d = np.minimum(*(paired.differences(candidate, baseline, random, shares[end, None]) for end in (lows, highs)))
+        most, least = (side.reduceat(losses[: last + 1], lows)[:, None] for side in (np.maximum, np.minimum))
+        # No share of a part has a lower factor: d is linear in the share, and the loss as large or small at most.
+        factors = np.maximum(1 + (d / np.where(d > 0, most, least))[:, :, None] * FRACTIONS, _RUIN)
         # One logarithm a few episodes instead of one an episode: the products stay far inside the range of a double.
-        products = np.multiply.reduceat(factors, np.arange(0, len(d), 8), axis=0)
-        wealth = np.logaddexp.reduce(_added(np.log(products)) + log_weights)
-        if wealth >= threshold + (_ROUNDING if first < last else 0.0):
+        products = np.multiply.reduceat(factors, np.arange(0, len(candidate), 8), axis=1)
+        wealth = np.logaddexp.reduce(_added(np.log(products)) + log_weights, axis=1)
+        excluded = wealth >= threshold + np.where(lows < highs, _ROUNDING, 0.0)
+        if excluded.all():
             continue
-        if first == last:
-            return float(shares[first - 1]) if first > 0 else -math.inf
-        middle = (first + last) // 2
-        spans += [(middle + 1, last), (first, middle)]
+        part = int(np.argmin(excluded))
+        low, high = int(lows[part]), int(highs[part])
+        if low == high:
+            return float(shares[low - 1]) if low > 0 else -math.inf
+        spans += [(high + 1, last), (low, high)] if high < last else [(low, high)]
     return float(shares[-1])
 
 
@@ -249,9 +254,9 @@ def _grid(seen: PlausibleRange, keep: float) -> tuple[Float64[np.ndarray, " shar
     return shares, losses
 
 
-def _added(logs: Float64[np.ndarray, "n fractions"]) -> Float64[np.ndarray, " fractions"]:
+def _added(logs: Float64[np.ndarray, "shares n fractions"]) -> Float64[np.ndarray, "shares fractions"]:
     """The sums over the episodes."""
-    return len(logs) * means(logs.T)
+    return logs.shape[1] * means(np.moveaxis(logs, 1, 2))
 
 
 def _episodes_to_grow(
