@@ -1,6 +1,7 @@
 import importlib.util
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import click
@@ -85,6 +86,14 @@ def test_every_layer_of_the_house_is_on_the_architecture_page():
     modules |= {f"policies/{name}" for name in rooms - {"__init__"}}
     missing = [name for name in sorted(modules - {"__init__", "__main__"}) if f"`{name}`" not in page]
     assert missing == []
+
+
+def test_the_floors_on_the_architecture_page_are_those_that_are_checked():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    house = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    (chain,) = re.findall(r"^```\n(__main__ >.*?)^```$", page, re.S | re.M)
+    named = [set(re.findall(r"\w+", floor)) for floor in chain.split(">")]
+    assert named == [set(re.findall(r"\w+", floor)) for floor in house["layers"]]
 
 
 def test_every_file_that_the_architecture_page_names_is_there():

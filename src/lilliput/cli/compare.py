@@ -36,13 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--episodes", default=100, show_default=True, type=click.IntRange(min=1), help="Episodes a candidate plays."
 )
-@click.option(
-    "--keep",
-    default=0.95,
-    show_default=True,
-    type=click.FloatRange(0, 1, min_open=True),
-    help="Share of the return to keep.",
-)
+@option.keep
 @option.max_steps
 @option.seed
 @click.option(

@@ -10,6 +10,13 @@ force = click.option("--force", is_flag=True, help="Replace an output that exist
 seed = click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Everything random follows from it."
 )
+keep = click.option(
+    "--keep",
+    default=0.95,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of the return to keep.",
+)
 out = click.option("-o", "--out", "out", required=True, type=click.Path(path_type=Path), help="Where to write.")
 environment = click.option(
     "--env", "environment", help="The Gymnasium id, such as HalfCheetah-v4; default: what the source names."

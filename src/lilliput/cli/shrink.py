@@ -28,13 +28,7 @@ if TYPE_CHECKING:
 @option.environment
 @option.environment_kwargs
 @option.observations
-@click.option(
-    "--keep",
-    default=0.95,
-    show_default=True,
-    type=click.FloatRange(0, 1, min_open=True),
-    help="Share of the return to keep.",
-)
+@option.keep
 @click.option(
     "--within", default="10m", show_default=True, type=duration.Duration(), help="Time for everything: 90s, 10m, 1h."
 )

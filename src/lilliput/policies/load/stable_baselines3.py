@@ -12,6 +12,7 @@ from lilliput.policies.load import network, sb3_data
 from lilliput.policies.load.archive import Archive
 from lilliput.policies.load.options import Options
 from lilliput.policies.load.plain import LAYER_NORMS, norm_among
+from lilliput.policies.load.sb3_algorithm import algorithm_of
 from lilliput.policies.load.sb3_layout import Family, family_of
 from lilliput.policies.load.sb3_saved import Saved
 from lilliput.policies.load.sb3_statistics import Traces, traces
@@ -34,16 +35,6 @@ _EXTRACTORS = ("FlattenExtractor", "NatureCNN", "CombinedExtractor")
 
 _ON_POLICY = ("A2C", "PPO", "TRPO", "A2C, PPO or TRPO", "ARS", "MaskablePPO")
 """Algorithms that keep a raw observation only where a normalizer stood before it."""
-
-# The algorithm's own settings in `data`, most telling first; the networks of A2C, PPO and TRPO are alike.
-_MARKS: tuple[tuple[str, str], ...] = (
-    ("n_delta", "ARS"),
-    ("cg_max_steps", "TRPO"),
-    ("clip_range", "PPO"),
-    ("top_quantiles_to_drop_per_net", "TQC"),
-    ("target_entropy", "SAC"),
-    ("policy_delay", "TD3"),
-)
 
 
 def is_stable_baselines3(archive: Archive) -> bool:
@@ -82,7 +73,7 @@ def read_stable_baselines3(archive: Archive, options: Options) -> Policy:
     wrappers = _wrappers(saved)
     provenance = Provenance(
         framework=FRAMEWORK,
-        algorithm=_algorithm(saved),
+        algorithm=algorithm_of(saved),
         wrappers=wrappers,
         guesses=tuple(dict.fromkeys(saved.guesses)),
         action_std=network.action_std(saved.state, "log_std", action_space),
@@ -250,7 +241,7 @@ def _critic(saved: Saved) -> tuple[Layer, ...]:
         return ()
     centre, half = ((space.high + space.low) / 2).reshape(-1), ((space.high - space.low) / 2).reshape(-1)
     n = shape[0]
-    if not network.has(saved.state, "critic.qf0.") or _algorithm(saved) == "CrossQ" or not (half > 0).all():
+    if not network.has(saved.state, "critic.qf0.") or algorithm_of(saved) == "CrossQ" or not (half > 0).all():
         return ()
     scaled = layers.Standardize(
         np.concatenate([np.zeros(n), centre]).astype(np.float32),
@@ -375,30 +366,3 @@ def _clip_or_choose(saved: Saved) -> list[Layer]:
             return [layers.ArgmaxAction((n,))]
         case spaces.MultiDiscrete(sizes=sizes):
             return [layers.ArgmaxAction(sizes)]
-
-
-def _algorithm(saved: Saved) -> str:
-    module, _ = sb3_data.policy_class(saved.data)
-    family = family_of(saved.state, saved.name)
-    if ".crossq" in module:
-        return "CrossQ"
-    if ".maskable" in module:
-        return "MaskablePPO"
-    found = next((algorithm for mark, algorithm in _MARKS if mark in saved.data), "")
-    match family:
-        case "q_values":
-            return "DQN"
-        case "quantiles":
-            return "QR-DQN"
-        case "actor_critic" if found not in ("PPO", "TRPO"):
-            return "A2C" if "gae_lambda" in saved.data else "A2C, PPO or TRPO"
-        case "deterministic" if found == "TD3" and _is_ddpg(saved):
-            return "DDPG"
-        case "actor_critic" | "ars" | "squashed_gaussian" | "deterministic":
-            return found or {"ars": "ARS", "deterministic": "TD3 or DDPG"}.get(family, "SAC or TQC")
-        case _:
-            assert_never(family)
-
-
-def _is_ddpg(saved: Saved) -> bool:
-    return saved.data.get("policy_delay") == 1 and saved.data.get("target_noise_clip") == 0
