@@ -223,6 +223,16 @@ def write_golden(folder: Path, observations: np.ndarray, actions: np.ndarray) ->
     np.savez(folder / GOLDEN, observations=observations, actions=actions)
 
 
+def golden_observations(artifact: Artifact) -> np.ndarray:
+    """The golden observations as they are met one after another: (n, *input shape), of sequences one behind the other.
+
+    Raises:
+        LilliputError: they are damaged.
+    """
+    observations = read_golden(artifact)[0]
+    return np.concatenate(observations) if artifact.manifest.state else observations
+
+
 def read_golden(artifact: Artifact) -> tuple[np.ndarray, np.ndarray]:
     """The golden observations and actions.
 

@@ -10,7 +10,7 @@ import numpy as np
 from lilliput.measure import ON_TARGETS, latency
 from lilliput.measure.target import count, measurements, target_named
 from lilliput.measurement import Measurement
-from lilliput.policies.artifact import Artifact, read_artifact, read_golden
+from lilliput.policies.artifact import Artifact, golden_observations, read_artifact
 from lilliput.policies.policy import Policy
 from lilliput.shrink.request import Request
 
@@ -37,7 +37,7 @@ def measured(policy: Policy, request: Request) -> tuple[Measurement, ...]:
     found: list[Measurement] = []
     if _wants_time(request):
         with _exported(policy, request) as artifact:
-            observations = read_golden(artifact)[0]
+            observations = golden_observations(artifact)
             found += latency([artifact.folder], observations, rounds=_ROUNDS, samples=_SAMPLES)
     if _wants_target(request):
         with _exported(policy, request) as artifact:
@@ -82,7 +82,7 @@ def compared(request: Request, before: Path, after: Path) -> tuple[tuple[str, fl
     artifacts = [read_artifact(before), read_artifact(after)]
     found: list[tuple[str, float, float]] = []
     if _wants_time(request):
-        one, other = latency([artifact.folder for artifact in artifacts], read_golden(artifacts[1])[0])
+        one, other = latency([artifact.folder for artifact in artifacts], golden_observations(artifacts[1]))
         found.append(("latency_s", float(np.median(one.values)), float(np.median(other.values))))
     if _wants_target(request):
         each = [measurements(count(artifact, target_named(request.target))) for artifact in artifacts]

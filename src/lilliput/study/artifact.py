@@ -6,7 +6,7 @@ from typing import Any
 
 from lilliput.measure import energy, episode_return, latency, memory, size
 from lilliput.measurement import Absent, Measurement
-from lilliput.policies.artifact import read_artifact, read_golden
+from lilliput.policies.artifact import golden_observations, read_artifact
 from lilliput.policies.play import SeedPlan
 from lilliput.study.wing import Progress
 
@@ -25,7 +25,7 @@ def measure_artifact(
     Without an environment the artifact decides on its golden observations.
     """
     artifact = read_artifact(folder)
-    observations, _ = read_golden(artifact)
+    observations = golden_observations(artifact)
     found: list[Measurement | Absent] = [*size(artifact)]
     if environment is not None:
         found += episode_return(

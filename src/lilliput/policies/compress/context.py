@@ -133,6 +133,32 @@ class Context:
             self._collected[key] = found
         return self._collected[key]
 
+    def episodes(
+        self, n: int = DEFAULT_OBSERVATIONS, source: Source = "on_policy", draw: int = 0
+    ) -> tuple[np.ndarray, ...]:
+        """Raw observations of whole episodes in their order, at least ten episodes and n observations in all.
+
+        Given observations are one episode.
+
+        Raises:
+            LilliputError: there is no environment to play.
+        """
+        own = self.given is not None and (source, draw) == ("on_policy", 0)
+        if own or self.environment is None:
+            return (self._given(MAX_OBSERVATIONS, source, draw),)
+        from lilliput.policies.play import SeedPlan, collect_episodes
+
+        if source not in ("on_policy", "noisy_policy", "random_policy"):
+            raise LilliputError(f"source {source!r} gives no episodes; a policy with a memory takes on_policy")
+        return collect_episodes(
+            self.teacher,
+            self.environment,
+            n,
+            itertools.islice(SeedPlan(self.seed).stream("calibration"), draw * _EPISODES_A_DRAW, None),
+            source=_rollout_source(source),
+            deadline=self.deadline,
+        )
+
     def rng(self, purpose: str) -> np.random.Generator:
         """A random generator for that purpose, the same each time."""
         digest = hashlib.sha256(purpose.encode()).digest()

@@ -20,6 +20,7 @@ from lilliput.policies.affine import (
     quantize_weights,
     unsigned_max,
 )
+from lilliput.policies.compress import quantize_memory
 from lilliput.policies.compress.calibrate import Calibration, input_range, static_range, weight_scale
 from lilliput.policies.compress.chain import forward, layer_inputs
 from lilliput.policies.compress.context import DEFAULT_OBSERVATIONS, MAX_OBSERVATIONS, Context, Source
@@ -68,6 +69,7 @@ class Quantize(Step):
     NAME: ClassVar[str] = "quantize"
     VERSION: ClassVar[int] = 2
     SHOWN: ClassVar[tuple[str, ...]] = ("weight_bits", "activation_bits", "scheme")
+    MEMORY: ClassVar[bool] = True
 
     weight_bits: int | Literal["auto"] = 8
     activation_bits: int = 8
@@ -111,6 +113,8 @@ class Quantize(Step):
 
     def apply(self, policy: Policy, context: Context) -> Policy:
         """The policy with quantized linear layers."""
+        if policy.has_memory:
+            return self._with_memory(policy, context)
         todo = [index for index, layer in enumerate(policy.layers) if isinstance(layer, layers.Dense | layers.Conv2d)]
         if not todo:
             raise NotApplicable("quantize: every linear layer is quantized already")
@@ -130,6 +134,37 @@ class Quantize(Step):
         if self.weight_bits == "auto":
             return self._within(self.max_bytes, policy, todo, inputs)
         return self._with_bits(dict.fromkeys(todo, self.weight_bits), policy, inputs)
+
+    def _with_memory(self, policy: Policy, context: Context) -> Policy:
+        """The policy with quantized linear layers and parts, calibrated on whole episodes."""
+        if self.weight_bits == "auto" or self.method != "nearest" or self.bias_correction:
+            raise LilliputError(
+                "quantize: a policy with a memory takes weight_bits of a number, method nearest and no bias_correction "
+                "as yet"
+            )
+        if any(isinstance(layer, layers.Conv2d | layers.QuantizedConv2d) for layer in policy.layers):
+            raise LilliputError("quantize: a policy with a memory and convolutions is not supported yet; use half")
+        todo = {place: part for place, part in quantize_memory.parts(policy).items() if isinstance(part, layers.Dense)}
+        if not todo:
+            raise NotApplicable("quantize: every linear layer is quantized already")
+        seen: dict[quantize_memory.Place, np.ndarray] = {}
+        if self.scheme == "static":
+            episodes = context.episodes(self.observations, self.source, self.draw)
+            seen = quantize_memory.inputs(policy, episodes)
+        new: dict[quantize_memory.Place, layers.Dense | layers.QuantizedDense] = {}
+        for place, part in todo.items():
+            index, name = place
+            if self.scheme == "static" and name == "recurrent":
+                # A hidden state never leaves these bounds, whatever the episodes of calibration had.
+                range_: layers.InputRange = static_range(*_bounds_of_hidden(policy, index), self.activation_bits)
+            else:
+                first = place == next(iter(todo)) and self.input == "per_dimension"
+                separate = name != "recurrent" and (first or self.input == "every_dimension")
+                range_ = self._range(policy, index, seen.get(place), per_dimension=separate)
+            made = self._quantized(part, self.weight_bits, range_, None, [seen[place]] if seen else [])
+            assert isinstance(made, layers.QuantizedDense)
+            new[place] = made
+        return quantize_memory.with_parts(policy, new)
 
     def _within(self, max_bytes: int, policy: Policy, todo: list[int], inputs: list[np.ndarray]) -> Policy:
         """The policy within the budget, bits given out by what rounding of each layer alone does to the actions."""
@@ -188,7 +223,7 @@ class Quantize(Step):
                 return layers.DynamicRange(self.activation_bits)
             case "static":
                 assert x is not None
-                separate = per_dimension and isinstance(policy.layers[index], layers.Dense)
+                separate = per_dimension and isinstance(policy.layers[index], layers.Dense | layers.Recurrent)
                 low, high = input_range(x, self.activation_bits, self.calibration, per_dimension=separate)
                 if separate:
                     low, high = with_room(policy, index, x, low, high)
@@ -237,6 +272,14 @@ class Quantize(Step):
         missing = (real[1].astype(np.float64) - forward((quantized,), x)).mean(axis=(0, *range(2, real[1].ndim)))
         corrected = missing if quantized.bias is None else quantized.bias + missing
         return dataclasses.replace(quantized, bias=corrected.astype(np.float32))
+
+
+def _bounds_of_hidden(policy: Policy, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest that a number of the layer's hidden state can be: an episode may begin farther out."""
+    layer = policy.layers[index]
+    assert isinstance(layer, layers.Recurrent)
+    most = 1.0 if layer.initial is None else max(1.0, float(np.abs(layer.initial[0].astype(np.float64)).max()))
+    return np.asarray(-most), np.asarray(most)
 
 
 def _stored(policy: Policy, indices: list[int]) -> int:

@@ -17,6 +17,12 @@ _ROUNDS = 3
 _MARGIN = 4.0
 """Errors of a step are remembered by the next ones; those of a processor may all have one sign."""
 
+_REACH = 16
+"""Times SHAKE: how near a tie a number may not be, since what others are off by adds up over the steps."""
+
+_TRIES, _NUDGE = 12, 0.01
+"""How often, and by what part of its width, an observation is moved off a tie."""
+
 _INERTIA = 0.9
 """How much of its distance from the centre an observation keeps from a step to the next."""
 
@@ -38,6 +44,7 @@ def golden_sequences(policy: Policy, observations: Any = None) -> Golden:
         windows = [seen[at : at + STEPS] for at in range(0, len(seen) - STEPS + 1, STEPS)][: _CANDIDATES // 2]
         if windows:
             candidates = np.concatenate([np.stack(windows), candidates])
+    candidates = _off_ties(policy, candidates, rng)
     actions = np.stack([reference.act_episode(policy, sequence) for sequence in candidates])
     moves = _movement(policy, candidates, rng)
     if policy.is_discrete:
@@ -69,6 +76,62 @@ def _drawn(policy: Policy, rng: np.random.Generator) -> np.ndarray:
     walks = likely.centre + far * walks * likely.width
     walks[0] = 0
     return allowed(policy, likely, walks)
+
+
+def _off_ties(policy: Policy, sequences: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The sequences, with an observation moved a little where a number that is quantized then lies beside a tie.
+
+    What flips is remembered: few sequences of codes would be steady to their end.
+    """
+    parts = [part for layer in policy.layers for part in layers.linear_parts(layer)]
+    if not any(isinstance(part, layers.QuantizedDense) and part.input is not None for part in parts):
+        return sequences
+    likely, state, found = spread(policy), reference.start(policy, len(sequences)), sequences.copy()
+    for step in range(sequences.shape[1]):
+        open_, kept = np.ones(len(sequences), bool), state
+        for attempt in range(_TRIES):
+            moved = _NUDGE * likely.width * rng.standard_normal(sequences[:, step].shape) if attempt else 0
+            tried = allowed(policy, likely, sequences[:, step] + moved)
+            close, after = _beside_ties(policy, tried, state)
+            taken = open_ & (~close | (attempt == _TRIES - 1))
+            found[taken, step] = tried[taken]
+            kept = tuple(
+                np.where(taken.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+                for new, old in zip(after, kept, strict=True)
+            )
+            open_ &= ~taken
+            if not open_.any():
+                break
+        state = kept
+    return found
+
+
+def _beside_ties(policy: Policy, x: np.ndarray, state: reference.State) -> tuple[np.ndarray, reference.State]:
+    """Where a number that is quantized in this step, or of the hidden state in the next one, lies beside a tie."""
+    close = np.zeros(len(x), bool)
+
+    def linear(layer: layers.Dense | layers.QuantizedDense, inputs: np.ndarray) -> np.ndarray:
+        look(layer, inputs)
+        return reference.apply(layer, inputs)
+
+    def look(layer: layers.Dense | layers.QuantizedDense, inputs: np.ndarray) -> None:
+        flips = of_other_codes(layer, inputs, np.ones(inputs.shape, bool), _REACH * SHAKE)
+        if flips.ndim == 2:
+            close[:] |= np.asarray(flips.any(axis=1))
+
+    y, at, after = spaces.network_input(policy.observation_space, x), 0, list[np.ndarray]()
+    for layer in policy.layers:
+        if isinstance(layer, layers.Memory):
+            n = len(layers.state_shapes(layer, y.shape[1:]))
+            y, now = reference.remember(layer, y, state[at : at + n], linear)
+            after, at = [*after, *now], at + n
+            if isinstance(layer, layers.Recurrent):
+                look(layer.recurrent, now[0])
+        elif isinstance(layer, layers.Dense | layers.QuantizedDense):
+            y = linear(layer, y)
+        else:
+            y = reference.apply(layer, y)
+    return close, tuple(after)
 
 
 def _movement(policy: Policy, sequences: np.ndarray, rng: np.random.Generator) -> np.ndarray:

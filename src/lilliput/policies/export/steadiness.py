@@ -76,7 +76,7 @@ def lead(values: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     return np.min(leads, axis=0)
 
 
-def of_other_codes(layer: Layer, x: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+def of_other_codes(layer: Layer, x: np.ndarray, chosen: np.ndarray, reach: float = 2 * SHAKE) -> np.ndarray:
     """What it adds to the layer's output that the chosen numbers, where close to a tie, take the other of two codes."""
     if not isinstance(layer, layers.QuantizedDense | layers.QuantizedConv2d):
         return np.zeros(1, np.float32)
@@ -90,7 +90,7 @@ def of_other_codes(layer: Layer, x: np.ndarray, chosen: np.ndarray) -> np.ndarra
             return np.zeros(1, np.float32)
     codes = x * steps_a_unit
     below = np.floor(codes)
-    close = np.abs(codes - below - 0.5) < 2 * SHAKE * (np.abs(codes) + root_mean_square(codes))
+    close = np.abs(codes - below - 0.5) < reach * (np.abs(codes) + root_mean_square(codes))
     if isinstance(layer.input, layers.StaticRange):
         lower = below + layer.input.zero_point
         close &= (lower >= 0) & (lower < affine.unsigned_max(layer.input.bits))

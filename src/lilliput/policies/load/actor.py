@@ -111,7 +111,7 @@ def convention(what: str, value: str, whose: str) -> str:
 
 
 def _dense(stack: Sequence[Layer]) -> list[layers.Dense]:
-    found = [layer for layer in stack if isinstance(layer, layers.Dense)]
+    found = [part for layer in stack for part in layers.linear_parts(layer) if isinstance(part, layers.Dense)]
     if not found:
         raise LilliputError("there is no Linear layer in the actor; a policy needs one")
     return found

@@ -15,7 +15,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.layers import Layer
-from lilliput.policies.load import network
+from lilliput.policies.load import network, recurrent
 from lilliput.policies.load.actor import n_outputs, vector_policy
 from lilliput.policies.load.layout import WAY_OUT, Layout, numbered
 from lilliput.policies.load.network import State
@@ -36,10 +36,12 @@ _ENVIRONMENTS = "scale, offset and clip of the action are the environment's and 
 _STATISTICS = ("_mean", "_var", "_std", "count")
 
 
-def _read(actor: str, normalizer: str, saved: Saved, source: Source) -> Policy:
+def _read(actor: str, normalizer: str, memory: str, saved: Saved, source: Source) -> Policy:
     state, name = saved.arrays, saved.name
     activation, guesses = _activation(source)
-    stack = network.closed(state, actor, activation, name)
+    stack: list[Layer] = network.closed(state, actor, activation, name)
+    if memory:
+        stack = [*recurrent.levels(state, memory, name), *stack]
     if normalizer:
         mean, std = (network.array(state, f"{normalizer}.{key}", name).reshape(-1) for key in ("_mean", "_std"))
         stack = [network.standardize(mean, 1 / (std.astype(np.float64) + EPSILON), np.inf), *stack]
@@ -99,16 +101,23 @@ def refuse_two_numbers(saved: Saved, source: Source) -> Policy:
 _STD = r"(?:distribution\.)?(?:log_)?std(?:_param)?"
 
 
-def _layout(what: str, actor: str, std: str, normalizer: str = "", learner: tuple[str, ...] = ()) -> Layout:
+def _layout(
+    what: str, actor: str, std: str, normalizer: str = "", learner: tuple[str, ...] = (), memory: str = ""
+) -> Layout:
     statistics = tuple(rf"{re.escape(normalizer)}\.{key}" for key in _STATISTICS if normalizer)
     name = f"{what}{' with statistics' if normalizer else ''}"
-    return Layout(name, (std, *numbered(actor), *statistics), partial(_read, actor, normalizer), learner)
+    remembered = recurrent.keys(memory) if memory else ()
+    read = partial(_read, actor, normalizer, memory)
+    return Layout(name, (std, *numbered(actor), *statistics, *remembered), read, learner)
 
 
 _NAMES_OF_STD = r"(?:log_)?std"
 _CRITIC = (*numbered("critic"), r"critic_obs_normalizer\..*")
 _TEACHER = (*numbered("teacher"), r"teacher_obs_normalizer\..*")
 _DISTRIBUTION = r"distribution\.(?:log_)?std_param"
+
+_RECURRENT_CRITIC = (*_CRITIC, *recurrent.keys("memory_c.rnn"))
+_REMEMBERS, _MEMORY = " with a memory", "memory_a.rnn"
 
 LAYOUTS: Final = (
     _layout("rsl_rl's actor-critic", "actor", _NAMES_OF_STD, learner=_CRITIC),
@@ -124,4 +133,22 @@ LAYOUTS: Final = (
     _layout("rsl_rl's student", "student", _NAMES_OF_STD, "student_obs_normalizer", _TEACHER),
     _layout("rsl_rl 4's model", "mlp", _DISTRIBUTION),
     _layout("rsl_rl 4's model", "mlp", _DISTRIBUTION, "obs_normalizer"),
+    *(
+        _layout(
+            f"rsl_rl's actor-critic{_REMEMBERS}", "actor", _NAMES_OF_STD, statistics, _RECURRENT_CRITIC, "memory_a.rnn"
+        )
+        for statistics in ("", "actor_obs_normalizer")
+    ),
+    _layout(
+        f"rsl_rl 2's actor-critic{_REMEMBERS}",
+        "model_state_dict.actor",
+        rf"model_state_dict\.{_NAMES_OF_STD}",
+        "obs_norm_state_dict",
+        (*numbered("model_state_dict.critic"), *recurrent.keys("model_state_dict.memory_c.rnn")),
+        "model_state_dict.memory_a.rnn",
+    ),
+    *(
+        _layout(f"rsl_rl 4's model{_REMEMBERS}", "mlp", _DISTRIBUTION, statistics, memory="rnn.rnn")
+        for statistics in ("", "obs_normalizer")
+    ),
 )

@@ -1,6 +1,6 @@
 """Runs policies in environments: seeded episodes under an `act` function, and observations from them."""
 
-from lilliput.policies.play.collect import NOISE, SOURCES, NoisyPolicy, Source, collect
+from lilliput.policies.play.collect import NOISE, SOURCES, NoisyPolicy, Source, collect, collect_episodes
 from lilliput.policies.play.environment import (
     MAX_STEPS,
     EnvironmentSpec,
@@ -75,6 +75,7 @@ __all__ = [
     "check_disjoint",
     "check_fit",
     "collect",
+    "collect_episodes",
     "episode_returns",
     "episodes",
     "format_wrapper",

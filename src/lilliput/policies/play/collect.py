@@ -79,15 +79,47 @@ def collect(
                 n_observations,
                 checked_seeds(itertools.islice(seeds, 1))[0],
             )
+    act_of_seed = _act_of_seed(source, plain)
+    return _sample(Stage(spec, policy_space, deadline), act_of_seed, n_observations, seeds, rng, progress)
+
+
+def collect_episodes(
+    act: Act | Policy,
+    environment: EnvironmentSpec,
+    n_observations: int,
+    seeds: Iterable[int],
+    *,
+    source: str = "policy",
+    deadline: float | None = None,
+) -> tuple[np.ndarray, ...]:
+    """The observations of whole episodes in their order, at least `MIN_EPISODES` and so many observations in all.
+
+    Raises:
+        OutOfTime: `deadline`, in `time.monotonic()` seconds, has passed.
+        LilliputError: as `episodes` does, or a source that has no episodes.
+    """
+    plain, policy_space = act_and_space(act, environment, None)
+    act_of_seed, found = _act_of_seed(source, plain), list[np.ndarray]()
+    with Stage(environment, policy_space, deadline) as stage:
+        for seed in itertools.islice(seeds, MAX_EPISODES):
+            if len(found) >= MIN_EPISODES and sum(map(len, found)) >= n_observations:
+                break
+            seen: list[np.ndarray] = []
+            stage.play(seed, act_of_seed, seen)
+            found.append(np.stack(seen))
+    return tuple(found)
+
+
+def _act_of_seed(source: str, act: Act | Beginning) -> ActOfSeed:
+    match source:
         case "policy":
-            act_of_seed: ActOfSeed = SameAct(plain)
+            return SameAct(act)
         case "noisy_policy":
-            act_of_seed = NoisyPolicy(plain)
+            return NoisyPolicy(act)
         case "random_policy":
-            act_of_seed = RandomPolicy()
+            return RandomPolicy()
         case _:
             raise LilliputError(f"calibration source {source!r} is not known; allowed: {', '.join(SOURCES)}")
-    return _sample(Stage(spec, policy_space, deadline), act_of_seed, n_observations, seeds, rng, progress)
 
 
 @final
