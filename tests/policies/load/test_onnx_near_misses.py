@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as errors  # pyright: ignore[reportAttributeAccessIssue]
-from tests.policies.load.onnx_models import SIMPLE, WEIGHTS, build, f32, node
+from tests.policies.load.onnx_models import SIMPLE, WEIGHTS, build, f32, loaded, node, ran
 
 from lilliput.errors import LilliputError
 from lilliput.policies import reference
@@ -114,3 +114,22 @@ def test_a_mutated_graph_is_refused_or_read_as_it_runs(seed: int, tmp_path: Path
             assert (expected == actual).mean() > 0.9
         else:
             np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("how", ["SAME_UPPER", "SAME_LOWER"])
+def test_padding_by_name_is_read_where_both_sides_get_as_much(how: str, tmp_path: Path) -> None:
+    for side in (3, 4):
+        constants = {"k": f32(4, 2, side, side, scale=0.3), "w": f32(4 * 36, 3, scale=0.1)}
+        nodes = [
+            node("Conv", "obs k", "c", auto_pad=how),
+            node("Relu", "c", "r"),
+            node("Flatten", "r", "l"),
+            node("MatMul", "l w", "action"),
+        ]
+        data = build(nodes, constants, ["n", 2, 6, 6])
+        if side % 2:
+            x = f32(20, 2, 6, 6)
+            np.testing.assert_allclose(reference.act(loaded(data, tmp_path), x), ran(data, x), atol=1e-4)
+        else:
+            with pytest.raises(LilliputError, match="a kernel of even size"):
+                loaded(data, tmp_path)

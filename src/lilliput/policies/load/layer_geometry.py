@@ -31,6 +31,25 @@ def conv2d(
     return layers.Conv2d(weight, bias, stride, padding)
 
 
+def same_padding(weight: np.ndarray, stride: tuple[int, ...], dilation: tuple[int, ...] = (1, 1)) -> tuple[int, int]:
+    """The padding of "same": that which keeps the size, on both sides alike.
+
+    Raises:
+        LilliputError: one side would get more, or what it is depends on the image.
+    """
+    if (
+        weight.ndim != 4
+        or any(size % 2 == 0 for size in weight.shape[2:])
+        or set(stride) != {1}
+        or set(dilation) != {1}
+    ):
+        raise LilliputError(
+            'a Conv with padding "same" and a kernel of even size, strides or dilation, which pads one side more; '
+            "supported: equal padding on both sides"
+        )
+    return weight.shape[2] // 2, weight.shape[3] // 2
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class BatchStatistics:

@@ -262,6 +262,9 @@ def convolution(node: Any, weight: np.ndarray, bias: np.ndarray | None) -> layer
     """The node as a layer."""
     strides, pads = attribute(node, "strides", [1, 1]), attribute(node, "pads", [0, 0, 0, 0])
     dilations, fits = attribute(node, "dilations", [1, 1]), len(strides) == 2 and len(pads) == 4
+    if fits and attribute(node, "auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
+        both = layer_geometry.same_padding(weight, tuple(strides), tuple(dilations))
+        return layer_geometry.conv2d(weight, bias, (1, 1), both, (1, 1), attribute(node, "group", 1))
     if not fits or pads[:2] != pads[2:] or attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         raise LilliputError("a Conv with one-sided padding, or not 2-d; supported: equal padding on both sides")
     pairs = (strides[0], strides[1]), (pads[0], pads[1]), (dilations[0], dilations[-1])

@@ -57,7 +57,7 @@ def is_continuous(name: str) -> bool:
     >>> is_continuous("continuous_actions"), is_continuous("action_mean"), is_continuous("actions")
     (True, True, False)
     """
-    return bool(set(_words(name)) & {"continuous", "mean", "mu"})
+    return bool(set(_words(name)) & {"continuous", "mean", "means", "mu"})
 
 
 def _is_other(name: str) -> bool:

@@ -10,7 +10,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.load import flow, flow_pattern
 from lilliput.policies.load.flow import MAX_ELEMENTS, Choices, Flow, NoLayer, Value
-from lilliput.policies.load.layer_geometry import BatchStatistics, batch_norm, conv2d
+from lilliput.policies.load.layer_geometry import BatchStatistics, batch_norm, conv2d, same_padding
 
 FLOAT, DOUBLE, LONG = 6, 7, 4
 """torch's numbers of its types."""
@@ -290,6 +290,13 @@ def _conv2d(
     )
 
 
+def _convolution_mode(x: Any, weight: Any, bias: Any, stride: Any, padding: str, dilation: Any, groups: int) -> Flow:
+    same = same_padding(_weights(weight), _pair(stride), _pair(dilation)) if padding == "same" else (0, 0)
+    if padding not in ("same", "valid"):
+        raise LilliputError(f"a convolution with padding {padding[:20]!r}")
+    return _conv2d(x, weight, bias, stride, list(same), dilation, groups)
+
+
 def _convolution(
     x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, output_padding: Any,
     groups: int, *_: Any,
@@ -332,7 +339,8 @@ def _size(x: Value, dim: int | None = None) -> Any:
 
 _OPERATORS: Final[dict[str, Callable[..., Any]]] = {
     "linear": _linear, "matmul": _matmul, "mm": _matmul, "addmm": _addmm, "conv2d": _conv2d,
-    "_convolution": _convolution, "batch_norm": _batch_norm, "layer_norm": _layer_norm,
+    "_convolution": _convolution, "_convolution_mode": _convolution_mode,
+    "batch_norm": _batch_norm, "layer_norm": _layer_norm,
     "add": _add, "sub": lambda a, b, alpha=1: _add(a, b, alpha, -1.0),
     "rsub": lambda a, b, alpha=1: flow.affine(_flow(a), -alpha, _number(b)),
     "mul": _mul, "div": _div, "neg": lambda x: flow.affine(_flow(x), -1.0, 0.0),
