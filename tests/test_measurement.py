@@ -66,7 +66,7 @@ def test_measurements_read_back_under_the_conditions_of_each() -> None:
 def test_quantities_are_in_base_units_and_versioned() -> None:
     for name, row in QUANTITIES.items():
         assert row.name == name
-        assert row.unit in ("s", "J", "byte", "1", "return")
+        assert row.unit in ("s", "J", "byte", "1", "share", "return")
         assert row.version >= 1
         suffix = {"s": "_s", "J": "_j", "byte": "_bytes"}.get(row.unit, "")
         assert name.endswith(suffix)

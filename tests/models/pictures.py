@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 N_CLASSES = 4
 
 
-def classifier(path: Path, *, seed: int = 0, size: int = 8) -> Path:
+def classifier(path: Path, *, seed: int = 0, size: int = 8, opset: int = 17) -> Path:
     """A convolution, ReLU, a mean over the picture and a linear layer, with random weights."""
     rng = np.random.default_rng(seed)
     weights = {
@@ -32,7 +32,7 @@ def classifier(path: Path, *, seed: int = 0, size: int = 8) -> Path:
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", N_CLASSES])],
         [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9), path)
     return path
 
 

@@ -61,6 +61,14 @@ def test_a_recipe_makes_the_graph_smaller_and_keeps_most_answers(made, model, re
     np.testing.assert_allclose(ours, open_session(small).answer({"image": image})["logits"], atol=1e-3)
 
 
+def test_a_graph_of_old_operators_is_quantized_with_a_scale_for_each_output(made, tmp_path):
+    old = load_model(str(classifier(tmp_path / "old.onnx", opset=11)))
+    small = compress(old, f"quantize(scheme='static', source={str(made[1])!r}, observations=6)")
+    assert accuracy(small, made[1]) > 0.85
+    scales = [array for name, array in weights(small) if name == "kernel_scale"]
+    assert [scale.shape for scale in scales] == [(16,)]
+
+
 def test_pruned_weights_stay_zero_through_quantization(made, model):
     pruned = compress(model, "prune_weights(sparsity=0.5)")
     half_gone = {name: array == 0 for name, array in weights(pruned) if name in ("kernel", "linear")}

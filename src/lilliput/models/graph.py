@@ -42,6 +42,26 @@ def graph_of(model: Model) -> "onnx.ModelProto":
     return copy
 
 
+def raised(proto: "onnx.ModelProto", least: int) -> "onnx.ModelProto":
+    """The graph in at least that version of ONNX's operators.
+
+    Raises:
+        LilliputError: it cannot be converted.
+    """
+    import onnx
+    from onnx import version_converter
+
+    version = next((one.version for one in proto.opset_import if one.domain in ("", "ai.onnx")), 1)
+    if version >= least:
+        return proto
+    try:
+        return version_converter.convert_version(proto, OPSET)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+        raise LilliputError(
+            f"the graph is in version {version} of ONNX's operators and cannot be raised to {OPSET}: {str(error)[:160]}"
+        ) from error
+
+
 def simplified(proto: "onnx.ModelProto") -> "onnx.ModelProto":
     """The graph without what depends on constants alone, by onnxruntime; weights keep their names unless two are fused.
 

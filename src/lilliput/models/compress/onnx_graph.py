@@ -15,7 +15,7 @@ from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models.compress.arithmetic import pruning
 from lilliput.models.compress.context import Context
 from lilliput.models.compress.feeds import calibration
-from lilliput.models.graph import as_graph, graph_of
+from lilliput.models.graph import as_graph, graph_of, raised
 from lilliput.models.linear import LAYERS, QUANTIZED, as_stored, in_graph
 from lilliput.models.model import Graph, Model
 from lilliput.models.picture import batch_of, picture_port
@@ -55,7 +55,8 @@ def static(model: Model, source: str, observations: int, context: Context) -> Mo
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(feeds, None)
 
-    with _files(model) as (before, target):
+    # A scale for each output came with version 13 of the operators.
+    with _files(_with(model, raised(graph_of(model), 13))) as (before, target):
         quantize_static(
             before,
             target,
