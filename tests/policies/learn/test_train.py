@@ -106,6 +106,15 @@ def test_the_last_rollout_may_go_beyond_the_last_step(name, train_freq, done, tm
     assert trained.steps == done
 
 
+@pytest.mark.parametrize("name", ["dqn", "ppo"])
+def test_images_are_played_as_the_framework_turned_them(name, tmp_path):
+    _, settings = quick(name)
+    trained = train(name, "Bright-v0", tmp_path, steps=80, segment=80, episodes=1, settings=settings)
+    assert trained.policy.provenance.wrappers == ("transpose_image",)
+    shown = np.random.default_rng(0).integers(0, 256, (6, 1, 36, 36), np.uint8)
+    np.testing.assert_array_equal(reference.act(trained.policy, shown), predicted(name, tmp_path, shown))
+
+
 @pytest.mark.parametrize("name", sorted(ALGORITHMS))
 def test_the_framework_loads_the_zip_and_acts_as_the_policy_does(name, tmp_path):
     environment, settings = quick(name)

@@ -52,6 +52,18 @@ class NaN(Follow):
         return observation, float("nan"), terminated, truncated, info
 
 
-for name in ("Follow", "Sign", "NaN"):
+class Bright(Sign):
+    """Shows an image, its channel last, and pays 1 where the choice is whether it is bright."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = Box(0, 255, (36, 36, 1), np.uint8)
+
+    def _show(self) -> np.ndarray:
+        self._shown = np.array([self.np_random.choice([-1, 1])])
+        return np.full((36, 36, 1), 200 if self._shown[0] > 0 else 30, np.uint8)
+
+
+for name in ("Follow", "Sign", "NaN", "Bright"):
     if f"{name}-v0" not in gymnasium.registry:
         gymnasium.register(f"{name}-v0", entry_point=f"{__name__}:{name}")

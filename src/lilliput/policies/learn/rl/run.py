@@ -17,6 +17,7 @@ from typing import Any, Final, final
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecTransposeImage, is_vecenv_wrapped
 
 from lilliput.errors import LilliputError
 from lilliput.policies.learn.rl import chain as chains
@@ -294,7 +295,7 @@ class Course:
         policy = load_policy(
             self.folder / "model.zip",
             normalizer=False if normalize is None else statistics,
-            wrappers=self.training.wrappers or None,
+            wrappers=self._worn() or None,
         )
         policy = chains.deployed(policy, self.chain) if self.chain else policy
         provenance = dataclasses.replace(
@@ -306,6 +307,12 @@ class Course:
             algorithm=self.training.algorithm.upper(),
         )
         return dataclasses.replace(policy, provenance=provenance)
+
+    def _worn(self) -> tuple[str, ...]:
+        """What stands before the environment, the framework's turning of images to channels first with it."""
+        worn = self.training.wrappers
+        turned = is_vecenv_wrapped(self.model.get_env(), VecTransposeImage)
+        return (*worn, "transpose_image") if turned and not any("transpose" in text for text in worn) else worn
 
     def result(self, notes: tuple[str, ...]) -> Trained:
         """What it has come to."""
