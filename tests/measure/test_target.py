@@ -88,6 +88,21 @@ def test_a_small_policy_takes_a_small_stack(form: Form, bits: int, name: str, tm
 
 
 @pytest.mark.embedded
+@pytest.mark.parametrize(
+    "activation", [layers.Sigmoid(), layers.Elu(1.0), layers.Gelu()], ids=lambda a: type(a).__name__
+)
+@pytest.mark.parametrize("name", ["cortex-m3", "riscv32"])
+def test_curved_activations_keep_the_tolerance_with_other_c_libraries(
+    name: str, activation: layers.Activation, tmp_path: Path
+) -> None:
+    chosen = target.target_named(name)
+    needs(chosen)
+    artifact = artifact_of("float32", tmp_path, (5, 3), activation)
+    assert 0 < artifact.manifest.tolerance < 1e-3
+    assert target.count(artifact, chosen).passes_selftest
+
+
+@pytest.mark.embedded
 @pytest.mark.parametrize("activation", [layers.Relu, layers.Tanh])
 @pytest.mark.parametrize(("name", "share"), [("cortex-m0plus", 0.1), ("cortex-m3", 0.1), ("cortex-m4", 0.75)])
 def test_integers_take_a_share_of_the_float_instructions(
