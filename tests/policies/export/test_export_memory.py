@@ -88,7 +88,7 @@ def test_onnx_has_the_ports_of_rsl_rl(tmp_path: Path) -> None:
         "c_out": [2, "batch", 6],
     }
     h, c = np.zeros((2, 2, 3, 6), np.float32)
-    episodes = np.stack([walk(policy, 20, seed) for seed in range(3)])
+    episodes, actions = np.stack([walk(policy, 20, seed) for seed in range(3)]), np.zeros(0)
     for step in range(20):
         actions, h, c = map(
             np.asarray, session.run(["actions", "h_out", "c_out"], {"obs": episodes[:, step], "h_in": h, "c_in": c})

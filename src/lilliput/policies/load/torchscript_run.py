@@ -246,8 +246,10 @@ def _is_whole(given: list[Any]) -> bool:
     """Whether a slice takes all of a buffer."""
     if not given or not isinstance(given[0], np.ndarray) or not given[0].ndim:
         return False
-    array, dim, start, end, step = (*given, *(0, None, None, 1)[len(given) - 1 :])
-    n = array.shape[dim]
+    dim, start, end, step = (*given[1:], *(0, None, None, 1)[len(given) - 1 :])
+    if not isinstance(dim, int) or not -given[0].ndim <= dim < given[0].ndim:
+        return False
+    n = given[0].shape[dim]
     return range(n)[start:end:step] == range(n)
 
 
