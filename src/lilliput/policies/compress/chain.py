@@ -68,7 +68,7 @@ def check_real(policy: Policy, name: str, verb: str) -> None:
         LilliputError: one is.
     """
     for index, layer in enumerate(policy.layers):
-        if isinstance(layer, layers.QuantizedDense | layers.QuantizedConv2d):
+        if any(isinstance(part, layers.QuantizedDense | layers.QuantizedConv2d) for part in layers.linear_parts(layer)):
             raise LilliputError(f"{name}: layer {index} is {type(layer).__name__}; {verb} before quantize")
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float, Float64
 
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.parameter import check_fields, check_integer, check_ratio
+from lilliput.policies.compress import prune_memory
 from lilliput.policies.compress.brain_surgeon import eliminated
 from lilliput.policies.compress.chain import (
     Hidden,
@@ -49,6 +50,7 @@ class PruneUnits(Step):
     NAME: ClassVar[str] = "prune_units"
     VERSION: ClassVar[int] = 1
     SHOWN: ClassVar[tuple[str, ...]] = ("importance",)
+    MEMORY: ClassVar[bool] = True
 
     ratio: float
     importance: Importance = "l1"
@@ -70,6 +72,8 @@ class PruneUnits(Step):
     def apply(self, policy: Policy, context: Context) -> Policy:
         """The policy with fewer hidden units."""
         check_real(policy, self.NAME, "prune")
+        if policy.has_memory:
+            return self._with_memory(policy, context)
         found = hidden_layers(policy, self.NAME)
         if not found:
             raise NotApplicable("prune_units: the policy has no hidden units")
@@ -89,6 +93,25 @@ class PruneUnits(Step):
             kept = np.sort(np.argsort(scores, kind="stable")[n_removed(self.ratio, hidden.size) :])
             policy = replace_layers(policy, keep_units(policy, hidden, kept))
         return policy
+
+    def _with_memory(self, policy: Policy, context: Context) -> Policy:
+        """The policy with fewer units of hidden states and layers, by their incoming weights."""
+        sizes = [prune_memory.n_units(policy, link) for link in prune_memory.links(policy, self.NAME)]
+        if self.importance in ("activation", "optimal_brain_surgeon"):
+            raise LilliputError(f"prune_units: of a policy with a memory not by {self.importance} yet; use l1 or l2")
+        if not any(n_removed(self.ratio, size) for size in sizes):
+            raise NotApplicable(
+                f"prune_units: a ratio of {self.ratio:g} removes none of {', '.join(map(str, sizes)) or 'no'} units"
+            )
+        rng = context.rng(self.NAME)
+
+        def scores(now: Policy, link: prune_memory.Link) -> np.ndarray:
+            rows = prune_memory.incoming(now, link)
+            if self.importance == "random":
+                return rng.random(len(rows))
+            return (np.abs(rows) if self.importance == "l1" else np.square(rows)).sum(axis=1)
+
+        return prune_memory.pruned(policy, self.NAME, lambda size: n_removed(self.ratio, size), scores)
 
     def _scores(
         self, policy: Policy, hidden: Hidden, inputs: list[np.ndarray], rng: np.random.Generator
