@@ -152,7 +152,8 @@ READING = {
 
 def test_what_is_guessed_is_said_by_every_command_that_reads_a_source(run, guessed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    sources = {path for path, command in every_command() if any(p.name == "source" for p in command.params)}
+    named = {"source", "sources"}
+    sources = {path for path, command in every_command() if named & {p.name for p in command.params}}
     assert sources == set(READING)
     for path, arguments in READING.items():
         code, out, err = run(*path, guessed, *arguments, "--json")

@@ -13,6 +13,7 @@ from lilliput.paired import differences, gap, share
 from lilliput.statistics.quantile import require_finite
 from lilliput.statistics.retention import Retention
 from lilliput.statistics.verdict import Status, Verdict, require_share
+from lilliput.sums import mean
 
 MIN_DRAWS = 100
 """Fewer do not know their own tails."""
@@ -60,4 +61,4 @@ def _bound(values: Values, part: float) -> float:
     """That quantile of the metric, of all items, as the draws lie about their mean."""
     if len(values) < 2:
         return -math.inf if part < 0.5 else math.inf
-    return float(values[0] + np.quantile(values[1:] - values[1:].mean(), part))
+    return float(values[0] + np.quantile(values[1:] - mean(values[1:]), part))
