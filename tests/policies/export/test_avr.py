@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.policies.export.test_c import quantized_mlp
+from tests.policies.export.test_generated import policy_of
 from tests.strategies import Form
 
+import lilliput
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.export import c
@@ -24,8 +26,12 @@ def on_avr(policy: Policy, folder: Path, observations: np.ndarray, tolerance: fl
     for command in ("avr-gcc", "simavr"):
         if not shutil.which(command):
             pytest.skip(f"{command} is not installed; apt install gcc-avr avr-libc simavr")
-    c.write(policy, folder, observations, reference.act(policy, observations), tolerance, name="pilot")
-    n, k = observations.shape[1], spaces.action_shape(policy.action_space)
+    if policy.has_memory:
+        actions = np.stack([lilliput.act_episode(policy, episode) for episode in observations])
+    else:
+        actions = reference.act(policy, observations)
+    c.write(policy, folder, observations, actions, tolerance, name="pilot")
+    n, k = observations.shape[-1], spaces.action_shape(policy.action_space)
     defined = [
         "-DARDUINO=10800",
         '-DPOLICY="pilot.h"',
@@ -34,7 +40,7 @@ def on_avr(policy: Policy, folder: Path, observations: np.ndarray, tolerance: fl
         "-DSELFTEST=pilot_selftest",
     ]
     defined += [f"-DOUTPUT={'int32_t' if policy.is_discrete else 'float'}", f"-DSIZE_OF_OBSERVATION={n}"]
-    defined += [f"-DSIZE_OF_ACTION={int(np.prod(k))}"]
+    defined += [f"-DSIZE_OF_ACTION={int(np.prod(k))}", *(["-DSTATE=pilot_state"] if policy.has_memory else [])]
     command = ["avr-gcc", "-mmcu=atmega328p", "-std=gnu99", level, "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
     command += ["-Wno-unused-function", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-I.", *defined]
     built = subprocess.run(
@@ -86,6 +92,15 @@ def test_the_selftest_passes_where_int_has_16_bits(
     exact = form in ("static", "dynamic")
     scale = float(np.abs(reference.act(policy, x)).max())
     on_avr(policy, tmp_path, x, (1e-6 if exact else 2e-5) * scale, level)
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_a_memory_is_kept_where_constants_stand_in_flash(name: str, tmp_path: Path) -> None:
+    policy = policy_of(name)
+    width = spaces.input_shape(policy.observation_space)[0]
+    episodes = np.random.default_rng(0).normal(0, 1, (2, 4, width)).astype(np.float32)
+    on_avr(policy, tmp_path, episodes, 1e-5)
 
 
 @pytest.mark.embedded

@@ -96,6 +96,11 @@ def policy_of(name: str) -> Policy:
             select = layers.SelectInputs(np.arange(1, 41, 2, dtype=np.uint16))
             first = quantized(codes(5, 4, 20, kept=19))
             return actor(41, select, first, RELU, quantized(codes(4, 2, 4), static(0.1)))
+        case "lstm":
+            cell = layers.Lstm(dense(12, 5), quantized(codes(8, 12, 3)), numbers(2, 3))
+            return actor(5, cell, dense(2, 3))
+        case "gru":
+            return actor(10, layers.History(2), layers.Gru(dense(9, 20), dense(9, 3)), dense(2, 3))
         case "image":
             return on_image(layers.Conv2d(numbers(2, 4, 3, 3), numbers(2), (3, 3)))
         case "image_codes":
@@ -106,16 +111,18 @@ def policy_of(name: str) -> Policy:
 
 
 NAMES = (
-    "float32", "half", "weight_only", "integers", "table", "dynamic", "bit_mask", "indices", "image", "image_codes",
+    "float32", "half", "weight_only", "integers", "table", "dynamic", "bit_mask", "indices", "lstm", "gru", "image",
+    "image_codes",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_c_is_what_is_committed(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     policy = policy_of(name)
-    shape = spaces.input_shape(policy.observation_space)
-    observation = np.zeros((1, *shape), spaces.input_dtype(policy.observation_space))
-    c.write(policy, tmp_path, observation, np.zeros((1, *spaces.action_shape(policy.action_space))), 0.0, name=name)
+    golden = (1, 1) if policy.has_memory else (1,)  # an episode, or an observation
+    observation = np.zeros((*golden, *spaces.input_shape(policy.observation_space)))
+    action = np.zeros((*golden, *spaces.action_shape(policy.action_space)))
+    c.write(policy, tmp_path, observation, action, 0.0, name=name)
     kept = sorted(tmp_path.iterdir()) if name == WHOLE else [tmp_path / f"{name}.h", tmp_path / f"{name}.c"]
     texts = {path.name: path.read_text() for path in kept}
     texts["kernels.txt"] = "".join(f"{kernel}\n" for kernel in c.kernels(policy))

@@ -34,6 +34,12 @@ static void print_number(const char *name, uint16_t number)
 
 static INPUT observation[SIZE_OF_OBSERVATION];
 static OUTPUT action[SIZE_OF_ACTION];
+#if defined(STATE) /* what an actor with a memory remembers */
+static STATE state;
+#define DECISION DECIDE(&state, observation, action)
+#else
+#define DECISION DECIDE(observation, action)
+#endif
 
 static __attribute__((noinline)) uint16_t stack_used(void)
 {
@@ -41,7 +47,7 @@ static __attribute__((noinline)) uint16_t stack_used(void)
     for (p = &_end; p <= top; p++) {
         *p = PAINT;
     }
-    DECIDE(observation, action);
+    DECISION;
     for (p = &_end; p <= top && *p == PAINT; p++) {
     }
     return (uint16_t)(top + 1 - p);
