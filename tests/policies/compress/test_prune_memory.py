@@ -1,5 +1,7 @@
 """Units of a hidden state taken out: where they do nothing, the function is the same."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from tests.arrays import f32
@@ -27,7 +29,7 @@ def test_units_that_do_nothing_are_taken_out_and_nothing_changes(kind: str) -> N
     gates = 4 if kind == "lstm" else 3
     initial = f32(rng.uniform(-1, 1, (gates - 2, 10)))
     initial[:, DEAD] = 0
-    options = {"initial": initial} | ({"reset_first": True} if "first" in kind else {})
+    options: dict[str, Any] = {"initial": initial} | ({"reset_first": True} if "first" in kind else {})
     whole = (lstm if kind == "lstm" else gru)(rng, 6, 10, **options)
     assert isinstance(whole.input, layers.Dense)
     assert isinstance(whole.recurrent, layers.Dense)

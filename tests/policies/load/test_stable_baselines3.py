@@ -630,11 +630,6 @@ def refusals() -> list[Any]:
             lambda: ppo(spaces.Discrete(4), DISCRETE), r"Discrete\(4\) -> Discrete\(5\) is not supported", id="one-hot"
         ),
         pytest.param(
-            lambda: contrib.RecurrentPPO("MlpLstmPolicy", Still(vector(), DISCRETE), n_steps=8, device="cpu"),
-            "recurrent policy",
-            id="lstm",
-        ),
-        pytest.param(
             lambda: sb3.PPO(OwnHead, Still(vector(), ACTIONS), n_steps=8, device="cpu"),
             r"OwnHead has its own _get_action_dist_from_latent, and may decide otherwise",
             id="own head",
@@ -682,3 +677,27 @@ def test_a_policy_with_non_finite_weights_is_refused(tmp_path: Path) -> None:
         model.policy.action_net.weight[0, 0] = float("nan")
     with pytest.raises(LilliputError, match="not finite"):
         load_policy(save(model, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("action_space", "kwargs"),
+    [(ACTIONS, {"n_lstm_layers": 2}), (DISCRETE, {"shared_lstm": True, "enable_critic_lstm": False, "net_arch": []})],
+    ids=["box", "choices"],
+)
+def test_a_recurrent_policy_acts_as_its_framework(action_space: Any, kwargs: dict[str, Any], tmp_path: Path) -> None:
+    """Over an episode of 50 steps, its memory at zeros where it starts."""
+    environment = Still(vector(), action_space)
+    model = contrib.RecurrentPPO(
+        "MlpLstmPolicy", environment, n_steps=8, device="cpu", policy_kwargs={"lstm_hidden_size": 8, **kwargs}, seed=1
+    )
+    model.save(tmp_path / "model.zip")
+    policy = load_policy(tmp_path / "model.zip")
+    assert policy.provenance.algorithm == "RecurrentPPO"
+    space = vector()
+    x = np.cumsum(np.random.default_rng(0).normal(0, 0.3, (50, *space.shape)), axis=0)
+    x = np.clip(x, space.low, space.high).astype(np.float32)
+    state, expected = None, []
+    for step, row in enumerate(x):
+        action, state = model.predict(row, state, np.array([step == 0]), deterministic=True)
+        expected.append(action)
+    np.testing.assert_allclose(reference.act_episode(policy, x), expected, atol=2e-6)

@@ -25,6 +25,8 @@ def algorithm_of(saved: Saved) -> str:
         return "CrossQ"
     if ".maskable" in module:
         return "MaskablePPO"
+    if any(key.startswith("lstm_actor.") for key in saved.state):
+        return "RecurrentPPO"
     found = next((algorithm for mark, algorithm in _MARKS if mark in saved.data), "")
     match family:
         case "q_values":

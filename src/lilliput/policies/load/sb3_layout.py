@@ -19,6 +19,8 @@ LAYOUTS: Final[dict[Family, tuple[str, ...]]] = {
         rf"(pi_|vf_)?{_FEATURES}",
         rf"mlp_extractor\.(shared_net|policy_net|value_net)\.{_NUMBERED}",
         rf"(action|value)_net\.{_LINEAR}",
+        r"lstm_(actor|critic)\.(weight|bias)_(ih|hh)_l\d+",
+        rf"critic\.{_LINEAR}",
         "log_std",
     ),
     "ars": (_FEATURES, rf"action_net\.({_NUMBERED}|{_LINEAR})"),

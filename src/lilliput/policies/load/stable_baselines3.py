@@ -1,4 +1,4 @@
-"""Stable-Baselines3 and sb3-contrib zips: A2C, PPO, TRPO, ARS, SAC, TD3, DDPG, TQC, CrossQ, DQN and QR-DQN."""
+"""Stable-Baselines3 and sb3-contrib zips: A2C, PPO, RecurrentPPO, TRPO, ARS, SAC, TD3, DDPG, TQC, CrossQ, (QR-)DQN."""
 
 from collections.abc import Sequence
 from typing import assert_never
@@ -8,7 +8,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
-from lilliput.policies.load import network, sb3_data
+from lilliput.policies.load import network, recurrent, sb3_data
 from lilliput.policies.load.archive import Archive
 from lilliput.policies.load.options import Options
 from lilliput.policies.load.plain import LAYER_NORMS, norm_among
@@ -31,9 +31,12 @@ CHANNELS_UNSAID = (
     "or first: they are transposed where the environment says last"
 )
 
+_LSTM = "lstm_actor"
+"""As sb3-contrib's RecurrentPPO calls it."""
+
 _EXTRACTORS = ("FlattenExtractor", "NatureCNN", "CombinedExtractor")
 
-_ON_POLICY = ("A2C", "PPO", "TRPO", "A2C, PPO or TRPO", "ARS", "MaskablePPO")
+_ON_POLICY = ("A2C", "PPO", "TRPO", "A2C, PPO or TRPO", "ARS", "MaskablePPO", "RecurrentPPO")
 """Algorithms that keep a raw observation only where a normalizer stood before it."""
 
 
@@ -107,8 +110,8 @@ def read_traces(archive: Archive, policy: Policy) -> Traces:
 
 def _refuse_unsupported(saved: Saved) -> None:
     module, _ = sb3_data.policy_class(saved.data)
-    if any("lstm" in key for key in saved.state):
-        raise LilliputError(f"{saved.name} is a recurrent policy (LSTM); supported: policies without memory")
+    if any("lstm" in key for key in saved.state) and not recurrent.is_there(saved.state, _LSTM):
+        raise LilliputError(f"{saved.name} has an LSTM that is not {_LSTM}; supported: sb3-contrib's RecurrentPPO")
     if ".maskable" in module:
         saved.guesses.append(
             "MaskablePPO's choice without a mask: where the environment forbids actions, it may choose one of them"
@@ -155,6 +158,8 @@ def _actor_critic(saved: Saved) -> list[Layer]:
     """A2C, PPO and TRPO: the mean, clipped or (gSDE with squash_output) squashed, or the likeliest choice."""
     extractor = "pi_features_extractor" if network.has(saved.state, "pi_features_extractor.") else "features_extractor"
     stack = _features(saved, extractor)
+    if recurrent.is_there(saved.state, _LSTM):  # RecurrentPPO: between the features and the network
+        stack += recurrent.levels(saved.state, _LSTM, saved.name)
     if network.has(saved.state, "mlp_extractor.shared_net.") or network.has(saved.state, "mlp_extractor.policy_net."):
         activation = saved.activation("Tanh")
         for part in ("shared_net", "policy_net"):
