@@ -509,6 +509,9 @@ class Network(torch.nn.Module):
 
 def custom_policy(activation: Any) -> Any:
     class Custom(sb3.common.policies.ActorCriticPolicy):
+        def __init__(self, *given: Any, gain: float = 1.0, **named: Any) -> None:
+            super().__init__(*given, **named)
+
         def _build_mlp_extractor(self) -> None:
             self.mlp_extractor = Network(self.features_dim, activation)  # type: ignore[assignment]
 
@@ -518,7 +521,8 @@ def custom_policy(activation: Any) -> Any:
 @pytest.mark.parametrize("kind", ["ReLU", "ELU", "SiLU", "Tanh"])
 def test_a_custom_network_asks_for_its_activation(kind: str, tmp_path: Path) -> None:
     policy_class = custom_policy(getattr(torch.nn, kind))
-    model = shaken(sb3.PPO(policy_class, Still(vector(), ACTIONS), n_steps=8, device="cpu"))
+    own = {"gain": 0.5}
+    model = shaken(sb3.PPO(policy_class, Still(vector(), ACTIONS), n_steps=8, policy_kwargs=own, device="cpu"))
     path = save(model, tmp_path)
     with pytest.raises(LilliputError, match=r"Custom is not the framework's.*give --activation relu\|tanh"):
         load_policy(path)
@@ -526,6 +530,7 @@ def test_a_custom_network_asks_for_its_activation(kind: str, tmp_path: Path) -> 
     batch = observations(model.observation_space)
     assert_same_actions(reference.act(policy, batch), predicted(model, batch), ACTIONS)
     assert f"the hidden activation is not in the file: {kind.lower()}, as given" in policy.provenance.guesses
+    assert "its argument gain = 0.5 is the class's own, and not read" in policy.provenance.guesses
 
 
 def test_an_activation_for_a_network_that_has_none_or_names_it_is_refused(tmp_path: Path) -> None:

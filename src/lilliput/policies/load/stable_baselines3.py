@@ -34,6 +34,15 @@ CHANNELS_UNSAID = (
 _LSTM = "lstm_actor"
 """As sb3-contrib's RecurrentPPO calls it."""
 
+_ARGUMENTS = {
+    "net_arch", "activation_fn", "ortho_init", "use_sde", "log_std_init", "full_std", "use_expln", "squash_output",
+    "features_extractor_class", "features_extractor_kwargs", "share_features_extractor", "normalize_images",
+    "optimizer_class", "optimizer_kwargs", "n_critics", "n_quantiles", "clip_mean", "batch_norm", "batch_norm_eps",
+    "batch_norm_momentum", "renorm_warmup_steps", "lstm_hidden_size", "n_lstm_layers", "shared_lstm",
+    "enable_critic_lstm", "lstm_kwargs", "with_bias",
+}  # fmt: skip
+"""Of the framework's own policies: what its loader reads, or what acting does not need."""
+
 _EXTRACTORS = ("FlattenExtractor", "NatureCNN", "CombinedExtractor")
 
 _ON_POLICY = ("A2C", "PPO", "TRPO", "A2C, PPO or TRPO", "ARS", "MaskablePPO", "RecurrentPPO")
@@ -125,6 +134,11 @@ def _refuse_unsupported(saved: Saved) -> None:
         saved.guesses.append(
             f"the policy class {saved.custom} is not the framework's: its layers are taken to be used as the "
             "framework does, an activation behind each hidden one"
+        )
+        saved.guesses.extend(
+            f"its argument {key[:40]} = {value!r:.60} is the class's own, and not read"
+            for key, value in saved.kwargs.items()
+            if key not in _ARGUMENTS
         )
     extractor = sb3_data.class_of(saved.kwargs.get("features_extractor_class"))
     theirs, _, kind = extractor.rpartition(".")
