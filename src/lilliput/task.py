@@ -66,7 +66,9 @@ class Task:
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What is changed of the base."""
+        """What is changed of the base; of models' tasks nothing: their arguments say what chance has to know."""
+        if self.score in MODEL_SCORES:
+            return {}
         return {name: value for name, value in self.kwargs.items() if name != "of"}
 
     @property

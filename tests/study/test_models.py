@@ -1,5 +1,11 @@
 """A study of a language model: the same machinery as for policies, its records answered by the paper's questions."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
@@ -10,7 +16,7 @@ pytest.importorskip("compressed_tensors")
 from tests.models.made import small_folder, text_file
 
 from lilliput.errors import LilliputError
-from lilliput.record import Cell
+from lilliput.record import Cell, read
 from lilliput.report.draws import draws_of
 from lilliput.study import document, plan
 from lilliput.study.run import artifact_name, run
@@ -90,3 +96,50 @@ def test_no_task_is_asked_what_the_recipe_calibrated_on_whichever_task_the_artif
     records = [run(cell, here.folder, lambda *_: None) for cell in pair]
     assert [record.status for record in records] == ["done", "failed"]
     assert "also stands in the calibration source" in records[1].reason
+
+
+def two_tasks_of(place):
+    return written(place, [f'perplexity(text="{place}/one.txt", windows={n}, tokens=32)' for n in (5, 6)])
+
+
+def check_records(study, there, folder):
+    """Nothing, where every record in `there` says what a run of its cell alone says, in this process."""
+    planned, here = plan.plan(study), Workspace(folder)
+    for subject in planned.subjects.values():
+        planned.wing.keep(subject, here)
+    for cell in planned.cells:
+        alone, found = run(cell, here.folder, lambda *_: None), read(there / "records" / f"{cell.digest}.json")
+        assert (found.status, found.artifact) == (alone.status, alone.artifact)
+        assert found.scores == pytest.approx(alone.scores)
+        assert not found.artifact or (there / found.artifact / "config.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_study_of_a_model_that_was_killed_half_way_goes_on_and_ends_in_the_same_records(place, tmp_path):
+    study, out = two_tasks_of(place), tmp_path / "out"
+    command = [sys.executable, "-m", "lilliput", "study", "run", str(place / "study.toml"), "-o", str(out), "--quiet"]
+    process = subprocess.Popen([*command, "--workers", "2"], start_new_session=True)
+    until = time.monotonic() + 300
+    while process.poll() is None and len(list(out.glob("records/*.json"))) < 5 and time.monotonic() < until:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {path: path.read_bytes() for path in out.glob("records/*.json")}
+    assert 5 <= len(before) < 12
+    subprocess.run(command, check=True, capture_output=True, timeout=500)
+    assert all(path.read_bytes() == text for path, text in before.items())
+    check_records(study, out, tmp_path / "alone")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_ray_finds_of_a_model_what_this_process_finds(place, tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="needs the extra ray")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    from lilliput.study.cluster import Ray
+    from lilliput.study.conduct import conduct
+
+    study = two_tasks_of(place)
+    tally = conduct(study, plan.plan(study), tmp_path / "out", Ray(2), lambda *_: None)
+    assert (tally.done, tally.failed) == (12, 0)
+    check_records(study, tmp_path / "out", tmp_path / "alone")

@@ -26,7 +26,7 @@ def test_every_study_has_its_section_in_the_docs(path):
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_can_be_planned(path):
-    for folder in ("LILLIPUT_POLICIES", "LILLIPUT_GRID", "LILLIPUT_MODELS"):
+    for folder in ("LILLIPUT_POLICIES", "LILLIPUT_GRID", "LILLIPUT_MODELS", "LILLIPUT_SMOLLM2"):
         if f"${folder}" in path.read_text() and not os.environ.get(folder):
             pytest.skip(f"needs public policies or models: set {folder}")
     if waiting(read_study(path).trainings):

@@ -61,7 +61,7 @@ def strata(rows: Sequence[Row]) -> dict[str, Strata]:
     own: dict[str, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row.recipe and row.retention is not None:
-            own[method(row.recipe)][row.policy, row.environment].append(row.retention.estimate)
+            own[method(row.recipe, row.task.score)][row.policy, row.environment].append(row.retention.estimate)
     found = {name: {key: np.array(kept) for key, kept in policies.items()} for name, policies in own.items()}
     pooled = {name: interquartile_mean(np.concatenate(list(policies.values()))) for name, policies in found.items()}
     best = sorted(found, key=lambda name: -float(pooled[name]))[:MOST]
@@ -100,7 +100,7 @@ def spreads(rows: Sequence[Row]) -> tuple[Spread, ...]:
     """For each method, source and size of calibration data what its draws did, the steadiest method first."""
     kinds: dict[tuple[str, ...], dict[tuple[str, ...], list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        kind = calibration(row.recipe)
+        kind = calibration(row.recipe, row.task.score)
         if kind is not None and row.retention is not None:
             drawn = (row.policy, row.environment, row.format, undrawn(row.recipe))
             kinds[tuple(kind)][drawn].append(row.retention.estimate)

@@ -16,7 +16,7 @@ from lilliput import paired
 from lilliput import recipe as grammar
 from lilliput.record import Record
 from lilliput.report.printed_table import PrintedTable
-from lilliput.report.words import Score, name_of, score_of, task_text
+from lilliput.report.words import Score, brief_text, name_of, score_of
 from lilliput.statistics import Interval
 from lilliput.statistics.components import flips, next_draw, source_differences, split
 from lilliput.sums import deviation, mean
@@ -68,10 +68,18 @@ class Draws:
         low, high = mean(self.floor), mean(self.baseline)
         return np.array([[paired.share(mean(model), high, low) for model in source] for source in self.values])
 
-    @property
-    def where(self) -> str:
-        """Model and task in words."""
-        return f"{self.model}: {task_text(self.task)}"
+
+def places(groups: Iterable[Draws]) -> dict[tuple[str, Task], str]:
+    """A short name for each model and task; of the model alone where there are several."""
+    keys = dict.fromkeys((group.model, group.task) for group in groups)
+    brief = {task: brief_text(task) for _, task in keys}
+    several = len({model for model, _ in keys}) > 1
+    found = {}
+    for model, task in keys:
+        alone = list(brief.values()).count(brief[task]) == 1
+        text = brief[task] if alone else str(task)
+        found[model, task] = f"{model}: {text}" if several else text
+    return found
 
 
 def draws_of(records: Iterable[Record]) -> list[Draws]:
@@ -166,7 +174,7 @@ def tables(groups: Sequence[Draws], *, rng: np.random.Generator, keep: float) ->
 
 def source_table(groups: Sequence[Draws]) -> PrintedTable:
     """Whether one source is better than the others, paired, for new draws and items."""
-    body = []
+    body, named = [], places(groups)
     for group in groups:
         order = np.argsort([-mean(source.ravel()) for source in group.values])
         best, worst = group.sources[order[0]], group.sources[order[-1]]
@@ -178,14 +186,14 @@ def source_table(groups: Sequence[Draws]) -> PrintedTable:
         said = "; ".join(f"{first} > {', '.join(seconds)}" for first, seconds in better.items())
         n = group.values.shape[1]
         said = said or f"{n} draws show no difference"
-        body.append((group.where, group.method, said, best, worst, _apart(group)))
-    header = ("model: task", "method", "surely better (95 %, all pairs)", "best mean", "worst", "worst against best")
+        body.append((named[group.model, group.task], group.method, said, best, worst, _apart(group)))
+    header = ("task", "method", "surely better (95 %, all pairs)", "best mean", "worst", "worst against best")
     return PrintedTable("draws-sources", "Is one calibration source better for this model?", header, tuple(body), 5)
 
 
 def next_table(groups: Sequence[Draws], keep: float) -> PrintedTable:
     """What the next draw of each source will keep, with 95 % confidence."""
-    body = []
+    body, named = [], places(groups)
     for group in groups:
         for source, retention in zip(group.sources, group.retention, strict=True):
             bounds = next_draw(retention) if len(retention) > 2 else None
@@ -195,35 +203,46 @@ def next_table(groups: Sequence[Draws], keep: float) -> PrintedTable:
             elif bounds is not None and bounds.high < keep:
                 verdict = "lost"
             span = "-" if bounds is None else f"{bounds.low:.1%} to {bounds.high:.1%}"
-            body.append((group.where, group.method, source, verdict, span))
-    header = ("model: task", "method", "source", f"keeps {keep:.0%}", "retention of the next draw")
+            body.append((named[group.model, group.task], group.method, source, verdict, span))
+    header = ("task", "method", "source", f"keeps {keep:.0%}", "retention of the next draw")
     return PrintedTable("draws-next", "What one more draw of the calibration data would keep", header, tuple(body), 4)
 
 
 def split_table(groups: Sequence[Draws], *, rng: np.random.Generator) -> PrintedTable:
     """Where the variance of a score comes from, in the unit of the values, with intervals; and flipped answers."""
-    body = []
+    body, named = [], places(groups)
     for group in groups:
         found = split(group.values, rng=rng)
         unit, scale = _UNIT.get(group.score.name, ("", 1.0))
         parts = [_interval(one, scale) for one in (found.sources, found.draws, found.items)]
         shares = " / ".join(f"{100 * share:.0f}" for share in found.shares)
-        body.append((group.where, group.method, unit, *parts, shares, _flipped(group)))
-    header = ("model: task", "method", "unit", "sources", "draws", "items", "% of the variance", "answers flipped")
+        body.append((named[group.model, group.task], group.method, unit, *parts, shares, _flipped(group)))
+    header = ("task", "method", "unit", "sources", "draws", "items", "% of the variance", "answers flipped")
     caption = "How far a score moves with the source, the draw and the items: standard deviations [95 %]"
     return PrintedTable("draws-split", caption, header, tuple(body), 3)
 
 
 def spread_table(groups: Sequence[Draws]) -> PrintedTable:
     """Mean, standard deviation and range over the draws, of each method, source and task."""
-    body = []
+    body, named = [], places(groups)
     for group in groups:
         base = group.score.text(group.score.of(group.baseline))
         for source, scores in zip(group.sources, group.scores, strict=True):
             numbers = [group.score.text(float(one)) for one in (mean(scores), scores.min(), scores.max())]
             sd = group.score.text(deviation(scores))
-            body.append((group.where, group.method, source, group.score.name, base, numbers[0], sd, *numbers[1:]))
-    header = ("model: task", "method", "source", "score", "uncompressed", "mean", "sd", "least", "greatest")
+            body.append(
+                (
+                    named[group.model, group.task],
+                    group.method,
+                    source,
+                    group.score.name,
+                    base,
+                    numbers[0],
+                    sd,
+                    *numbers[1:],
+                )
+            )
+    header = ("task", "method", "source", "score", "uncompressed", "mean", "sd", "least", "greatest")
     return PrintedTable("draws-spread", "Scores over draws that share nothing", header, tuple(body), 4)
 
 
@@ -235,7 +254,7 @@ def to_json(groups: Sequence[Draws], *, rng: np.random.Generator) -> list[dict[s
         found.append(
             {
                 "model": group.model,
-                "task": task_text(group.task),
+                "task": str(group.task),
                 "method": group.method,
                 "samples": group.samples,
                 "score": group.score.name,

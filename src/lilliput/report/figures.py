@@ -13,6 +13,7 @@ from lilliput.report.label import labels
 from lilliput.report.recipe_text import calibration, curves, method, undrawn
 from lilliput.report.row import Row
 from lilliput.sums import mean
+from lilliput.task import RETURN
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#7F7F7F")
 MARKS = "osD^vP*X"
@@ -82,9 +83,9 @@ def _frontier(rows: Sequence[Row], keep: float) -> Any | None:
     if not shown:
         return None
     figure, ((axes,),) = _panels(1, 5.5, 3.6)
-    names = sorted({method(row.recipe) for row in shown})
+    names = sorted({method(row.recipe, row.task.score) for row in shown})
     for number, name in enumerate(names):
-        own = [row for row in shown if method(row.recipe) == name]
+        own = [row for row in shown if method(row.recipe, row.task.score) == name]
         _points(axes, [row.smaller or 1 for row in own], own, number, name, joined=False)
     axes.set_xscale("log")
     axes.set_xlabel("times smaller (model bytes)")
@@ -98,7 +99,7 @@ def _curves(rows: Sequence[Row], keep: float) -> Any | None:
     names = labels(rows)
     several = len({row.format for row in rows if row.recipe}) > 1
     panels: dict[tuple[str, str], dict[str, list[tuple[float, Row]]]] = defaultdict(lambda: defaultdict(list))
-    known = curves(row.recipe for row in rows)
+    known = curves((row.recipe for row in rows), rows[0].task.score if rows else RETURN)
     for row in rows:
         for curve in known[row.recipe]:
             line = f"{curve.line}, {row.format}" if several else curve.line
@@ -149,7 +150,7 @@ def _calibration(rows: Sequence[Row], keep: float) -> Any | None:
     """The spread over draws of the calibration data, each less the mean of its policy: a panel a method."""
     draws: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for row in rows:
-        kind = calibration(row.recipe)
+        kind = calibration(row.recipe, row.task.score)
         if kind is not None and row.retention is not None:
             same = (row.policy, row.environment, row.format, undrawn(row.recipe))
             draws[(kind[0], f"{kind[1]}, {kind[2]}", *same)].append(100 * row.retention.estimate)

@@ -170,7 +170,7 @@ def _flat(row: Row, label: str) -> dict[str, Any]:
         "policy": label,
         "policy_digest": row.policy,
         **dict(row.names),
-        "method": method(row.recipe),
+        "method": method(row.recipe, row.task.score),
         **scores(row),
         **plain,
         "retention": kept.estimate if kept else None,

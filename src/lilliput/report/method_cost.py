@@ -40,7 +40,7 @@ def costs(rows: Sequence[Row]) -> tuple[MethodCost, ...]:
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in undisturbed(rows):
         if row.recipe:
-            groups[method(row.recipe)].append(row)
+            groups[method(row.recipe, row.task.score)].append(row)
     found = [_cost(name, group) for name, group in groups.items()]
     return tuple(sorted(found, key=lambda cost: -(cost.retention.estimate if cost.retention else -np.inf)))
 

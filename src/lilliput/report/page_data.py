@@ -12,12 +12,13 @@ from lilliput.report.label import algorithm, labels
 from lilliput.report.recipe_text import Curve, calibration, curves, method, undrawn
 from lilliput.report.row import Row, verdict_of
 from lilliput.report.words import score_of, words_of
+from lilliput.task import RETURN
 
 
 def of_rows(rows: Sequence[Row], keep: float) -> dict[str, Any]:
     """Rows, performance profiles and probabilities of improvement, as JSON data."""
     names = labels(rows)
-    known = curves(row.recipe for row in rows if row.recipe)
+    known = curves((row.recipe for row in rows if row.recipe), rows[0].task.score if rows else RETURN)
     lines = [_row(row, names[row.policy, row.environment], known.get(row.recipe, ())) for row in rows]
     more = [list(one) for one in table.columns(rows).items()]
     return _untagged(
@@ -43,7 +44,7 @@ def _row(row: Row, label: str, lines: Sequence[Curve]) -> dict[str, Any]:
         "algorithm": algorithm(row),
         "environment": row.environment,
         "recipe": table.name(row),
-        "method": method(row.recipe),
+        "method": method(row.recipe, row.task.score),
         "format": row.format,
         "seed": row.compression_seed,
         "verdict": verdict_of(row) or "baseline",
@@ -71,7 +72,7 @@ def _row(row: Row, label: str, lines: Sequence[Curve]) -> dict[str, Any]:
         "memory": row.memory_bytes,
         "energy": row.energy_j,
         "curves": [[line.line, line.parameter, line.value] for line in lines],
-        "calibration": calibration(row.recipe),
+        "calibration": calibration(row.recipe, row.task.score),
         "drawn": undrawn(row.recipe),
         "records": list(row.digests),
         "notes": list(row.notes),

@@ -1,5 +1,6 @@
 """A table as a paper prints it, in Markdown and LaTeX, and as text for a terminal."""
 
+import operator
 import textwrap
 from dataclasses import dataclass
 from typing import final
@@ -47,9 +48,14 @@ class PrintedTable:
         name
         """
         lines = [tuple(map(printable, line)) for line in (self.header, *self.body)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        while sum(widths) + len(widths) - 1 > width and max(widths) > _NARROWEST:
-            widths[widths.index(max(widths))] -= 1
+        columns = list(zip(*lines, strict=True))
+        widths = [max(map(len, column)) for column in columns]
+        # Words are broken only where there is no other way.
+        words = [max(len(word) for cell in column for word in (*cell.split(), "")) for column in columns]
+        for least in (words, [_NARROWEST] * len(words)):
+            while sum(widths) + len(widths) - 1 > width and any(map(operator.gt, widths, least)):
+                wide = [size if size > floor else 0 for size, floor in zip(widths, least, strict=True)]
+                widths[wide.index(max(wide))] -= 1
         shown = [self._line(line, widths) for line in lines]
         rule = " ".join("-" * one for one in widths)
         return "\n".join([*textwrap.wrap(self.caption, width), shown[0], rule, *shown[1:]])

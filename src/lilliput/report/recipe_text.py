@@ -1,41 +1,49 @@
 """What a report reads off a recipe's text; the steps themselves are none of its business."""
 
+import dataclasses
 import functools
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, final
 
 from lilliput import recipe
 from lilliput.policies.compress.context import DEFAULT_OBSERVATIONS
 from lilliput.policies.compress.table import shown_defaults
 from lilliput.recipe import Call
+from lilliput.task import MODEL_SCORES, RETURN
 
 AXES = ("ratio", "sparsity", "weight_bits", "activation_bits", "hidden", "observations", "samples")
 """The parameters that say how far a step goes."""
 
 
 @functools.cache
-def steps(text: str) -> tuple[Call, ...]:
+def steps(text: str, score: str = RETURN) -> tuple[Call, ...]:
     """The steps of a canonical recipe text, with the defaults that matter to a reader.
 
     >>> [(s.name, s.get("ratio"), s.get("weight_bits")) for s in steps("prune_units(ratio=0.5) | quantize()")]
     [('prune_units', 0.5, None), ('quantize', None, 8)]
+    >>> steps('quantize(method="gptq", source="c4")', "item_score")[0].get("samples")
+    128
     """
-    return tuple(_full(call) for call in recipe.parse(text))
+    calls = recipe.parse(text)
+    # Steps of models have the names of those of policies, and defaults of their own.
+    return tuple((_full_of_models if score in MODEL_SCORES else _full)(call) for call in calls)
 
 
 @functools.cache
-def method(text: str) -> str:
-    """What kind of recipe it is: its steps and their choices, without how far they go.
+def method(text: str, score: str = RETURN) -> str:
+    """What kind of recipe it is: its steps and their choices, without how far they go; `score`: what it is judged by.
 
     >>> method('prune_units(ratio=0.5, importance="l2") | quantize(weight_bits=4)')
     'prune_units l2 | quantize dynamic'
+    >>> method('quantize(method="gptq", source="c4")', "item_score")
+    'quantize gptq c4'
     >>> method("finetune(sparsity=0.9)")
     'finetune sparse'
     """
     words = []
-    for step in steps(text):
+    for step in steps(text, score):
         choices = [str(value) for _, value in step.named if isinstance(value, str)]
         pruning = ["sparse"] if step.name == "finetune" and step.get("sparsity") else []
         words.append(" ".join([step.name, *choices, *pruning]))
@@ -52,7 +60,7 @@ class Curve:
     value: float
 
 
-def curves(recipes: Iterable[str]) -> dict[str, tuple[Curve, ...]]:
+def curves(recipes: Iterable[str], score: str = RETURN) -> dict[str, tuple[Curve, ...]]:
     """The curves that each recipe is a point of: of recipes that differ in one parameter alone.
 
     >>> found = curves(["prune_units(ratio=0.1) | half()", "prune_units(ratio=0.5) | half()", "half()"])
@@ -62,7 +70,7 @@ def curves(recipes: Iterable[str]) -> dict[str, tuple[Curve, ...]]:
     points: dict[tuple[object, ...], dict[str, Curve]] = defaultdict(dict)
     distinct = list(dict.fromkeys(recipes))
     for text in distinct:
-        found = steps(text)
+        found = steps(text, score)
         for number, step in enumerate(found):
             for parameter, value in step.named:
                 if parameter in AXES and isinstance(value, int | float):
@@ -107,13 +115,23 @@ def _full(call: Call) -> Call:
     return replace(call, named=tuple({**shown_defaults(call.name), **dict(call.named)}.items()))
 
 
-def calibration(text: str) -> list[str] | None:
+def _full_of_models(call: Call) -> Call:
+    """The call with how far it goes, and on how many samples, where it leaves that to the defaults."""
+    from lilliput.models.compress import STEPS
+
+    known: Any = STEPS.get(call.name)
+    usual = {} if known is None else {one.name: one.default for one in dataclasses.fields(known)}
+    told = {"weight_bits", *(("samples",) if call.get("source") is not None else ())}
+    return replace(call, named=tuple({**{key: usual[key] for key in told & usual.keys()}, **dict(call.named)}.items()))
+
+
+def calibration(text: str, score: str = RETURN) -> list[str] | None:
     """What a recipe calibrates on, [method, source, observations], where a step says so or is known to calibrate.
 
     >>> calibration('quantize(scheme="static", source="gaussian", draw=3)')
     ['quantize static', 'gaussian', '2048']
     """
-    for step in steps(text):
+    for step in steps(text, score):
         if any(step.get(name) is not None for name in ("source", "observations", "draw")) or (
             step.get("scheme") == "static" or step.get("importance") in ("wanda", "sparsegpt", "activation")
         ):

@@ -13,6 +13,7 @@ from lilliput.report.recipe_text import curves
 from lilliput.report.row import Row, by_policy, undisturbed, verdict_of
 from lilliput.report.words import POLICIES, words_of
 from lilliput.statistics import interquartile_mean
+from lilliput.task import RETURN
 
 PARAMETERS = {
     "ratio": "Share of the units removed", "sparsity": "Share of the weights set to zero",
@@ -83,7 +84,7 @@ def smallest(rows: Sequence[Row], keep: float) -> PrintedTable:
 def ranges(rows: Sequence[Row]) -> list[PrintedTable]:
     """A table a parameter that recipes go along: a line a method, a column a value."""
     own = [row for row in undisturbed(rows) if row.recipe and row.retention is not None]
-    lines = curves(row.recipe for row in own)
+    lines = curves((row.recipe for row in own), own[0].task.score if own else RETURN)
     cells: dict[str, dict[str, dict[float, list[Row]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for row in own:
         for curve in lines[row.recipe]:

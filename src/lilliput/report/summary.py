@@ -17,7 +17,6 @@ from lilliput.policies.play import MAX_STEPS
 from lilliput.record import Cell, Record
 from lilliput.report.decisions import Decision, Episodes, decide
 from lilliput.report.row import Latency, OnTarget, Row
-from lilliput.report.words import task_text
 from lilliput.statistics import Retention, Verdict, drawn, worst_decile
 from lilliput.statistics.components import flips
 from lilliput.sums import deviation, mean
@@ -248,7 +247,7 @@ def _row(
         policy=cell.subject,
         names=records[0].names or (baseline.records[0].names if baseline.records else ()),
         task=cell.task,
-        environment=task_text(cell.task),
+        environment=str(cell.task),
         recipe=cell.recipe,
         format=cell.format,
         target=cell.target,

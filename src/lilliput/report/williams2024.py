@@ -11,9 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from lilliput.report.draws import Draws
+from lilliput.report.draws import Draws, places
 from lilliput.report.printed_table import PrintedTable
-from lilliput.report.words import task_text
 from lilliput.statistics.components import ratio_of_sensitivity, source_differences, split
 from lilliput.sums import deviation, mean
 
@@ -39,7 +38,7 @@ def tables(groups: Sequence[Draws], *, rng: np.random.Generator) -> list[Printed
 
 def ranges_table(groups: Sequence[Draws]) -> PrintedTable:
     """How far draws and sources moved the accuracy of each method, beside the paper's ranges."""
-    body = []
+    body, named = [], places(groups)
     for group in groups:
         if group.score.name != "accuracy":
             continue
@@ -48,9 +47,11 @@ def ranges_table(groups: Sequence[Draws]) -> PrintedTable:
         widest = 100 * max(float(np.ptp(scores)) for scores in group.scores)
         moved, across = f"{min(spreads):.1f}-{max(spreads):.1f}", f"{max(middles) - min(middles):.1f}"
         published = PUBLISHED.get(_name(group), ("-", "-"))
-        body.append((group.where, group.method, moved, published[0], across, published[1], f"{widest:.1f}"))
+        body.append(
+            (named[group.model, group.task], group.method, moved, published[0], across, published[1], f"{widest:.1f}")
+        )
     header = (
-        "model: task", "method", "sd of draws, by source", "paper's", "best - worst source", "paper's",
+        "task", "method", "sd of draws, by source", "paper's", "best - worst source", "paper's",
         "widest range of draws",
     )  # fmt: skip
     caption = "Sensitivity in points of accuracy, beside arXiv 2311.09755 (its models: 6.7 to 33 billion weights)"
@@ -59,18 +60,18 @@ def ranges_table(groups: Sequence[Draws]) -> PrintedTable:
 
 def claims_table(groups: Sequence[Draws], *, rng: np.random.Generator) -> PrintedTable:
     """The paper's claims, answered on each model, task and number of samples."""
-    apart: dict[tuple[str, str], dict[str, Draws]] = defaultdict(dict)
-    several = len({group.samples for group in groups}) > 1
+    apart: dict[str, dict[str, Draws]] = defaultdict(dict)
+    several, named = len({group.samples for group in groups}) > 1, places(groups)
     for group in groups:
         samples = f", {group.samples} samples" if several and group.samples else ""
-        apart[group.model, f"{task_text(group.task)}{samples}"][_name(group)] = group
+        apart[f"{named[group.model, group.task]}{samples}"][_name(group)] = group
     body = [
-        (claim, f"{model}: {task}", answer)
-        for (model, task), by_method in apart.items()
+        (claim, where, answer)
+        for where, by_method in apart.items()
         for claim, answer in claims(by_method, rng=rng).items()
     ]
     caption = "The claims of arXiv 2311.09755, on these models"
-    return PrintedTable("williams-claims", caption, ("claim", "model: task", "here it"), tuple(sorted(body)), 3)
+    return PrintedTable("williams-claims", caption, ("claim", "task", "here it"), tuple(sorted(body)), 3)
 
 
 def claims(by_method: Mapping[str, Draws], *, rng: np.random.Generator) -> dict[str, Answer]:

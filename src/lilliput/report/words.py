@@ -74,11 +74,6 @@ def words_of(tasks: Iterable[Task]) -> Words:
     return dataclasses.replace(MODELS, score=names.pop()) if len(names) == 1 else MODELS
 
 
-def task_text(task: Task) -> str:
-    """The task in words: what chance has to know of the model is no part of them."""
-    return task.id if task.score in MODEL_SCORES else str(task)
-
-
 def name_of(source: str) -> str:
     """What a model is called: a hub's id, or the last part of a path.
 
@@ -86,6 +81,18 @@ def name_of(source: str) -> str:
     ('stories260k', 'HuggingFaceTB/SmolLM2-135M')
     """
     return PurePath(source).name if PurePath(source).is_absolute() else source
+
+
+def brief_text(task: Task) -> str:
+    """The task of models in two words: its name, and what is asked.
+
+    >>> brief_text(Task("perplexity()", score="item_score")), brief_text(Task("choices('blimp')", score="item_score"))
+    ('perplexity wiki', 'choices blimp')
+    """
+    asked = score_of(task).asked
+    if asked is None:
+        return str(task)
+    return f"{asked.NAME} {name_of(str(getattr(asked, dataclasses.fields(asked)[0].name)))}"
 
 
 @final

@@ -37,9 +37,10 @@ def model(tmp_path_factory, request):
         "prune_weights(sparsity=0.5)",
     ],
 )
-def test_from_pretrained_gives_the_same_answers(model, tmp_path, recipe):
+def test_from_pretrained_gives_the_same_answers(model, tmp_path, recipe, capsys):
     small = compress(model, recipe)
     artifact = export(small, "transformers", tmp_path / "out")
+    assert capsys.readouterr().err == ""
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     ids = torch.arange(1, 41).reshape(2, 20)
     with torch.inference_mode():
