@@ -12,6 +12,12 @@ from lilliput.policies import layers, reference
 from lilliput.policies.load import load_policy
 
 torch = pytest.importorskip("torch")
+pytestmark = [
+    pytest.mark.frameworks,
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning", "ignore::UserWarning", "ignore:.*:torch.jit.TracerWarning"
+    ),
+]
 
 STEPS = 50
 
@@ -38,7 +44,7 @@ class Lstm(torch.nn.Module):
         self.register_buffer("hidden_state", torch.full((levels, 1, 6), first))
         self.register_buffer("cell_state", torch.full((levels, 1, 6), -first))
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x):
         x, (h, c) = self.rnn(x.unsqueeze(0), (self.hidden_state, self.cell_state))
         self.hidden_state[:] = h
         self.cell_state[:] = c
@@ -55,7 +61,7 @@ class Gru(torch.nn.Module):
         self.register_buffer("mean", torch.arange(5.0))
         self.register_buffer("hidden_state", torch.zeros(1, 1, 6))
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x):
         x, h = self.rnn(((x - self.mean) / 2.5).unsqueeze(0), self.hidden_state)
         self.hidden_state[:] = h
         return torch.tanh(self.actor(x.squeeze(0)))
@@ -69,7 +75,7 @@ class Forgets(torch.nn.Module):
         self.rnn, self.actor = torch.nn.GRU(5, 6), torch.nn.Linear(6, 2)
         self.register_buffer("hidden_state", torch.zeros(1, 1, 6))
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x):
         x, _ = self.rnn(x.unsqueeze(0), self.hidden_state)
         return self.actor(x.squeeze(0))
 

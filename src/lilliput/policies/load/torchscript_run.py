@@ -182,6 +182,8 @@ class _Run:
     def called(
         self, callee: ast.expr, arguments: list[ast.expr], keywords: list[ast.keyword], variables: Mapping[str, Any]
     ) -> Any:
+        if isinstance(callee, ast.Name) and callee.id == "uninitialized":
+            return None  # stands where a branch is not taken
         if isinstance(callee, ast.Name) and callee.id in ("annotate", "unchecked_cast") and len(arguments) == 2:
             return self.value(arguments[1], variables)
         given = [self.value(argument, variables) for argument in arguments]
