@@ -20,8 +20,8 @@ from lilliput.policies.load.inert_pickle import MAX_PICKLE_BYTES, Global, Record
 from lilliput.policies.load.source import Source
 from lilliput.policies.load.torch_file import Tree, zip_fetch
 from lilliput.policies.load.torchscript_code import Code
-from lilliput.policies.load.torchscript_operator import Batched
 from lilliput.policies.load.torchscript_run import Module, followed
+from lilliput.policies.load.torchscript_shape import Batched
 from lilliput.policies.play.wrappers import TransposeImage, format_wrapper
 from lilliput.policies.policy import Policy, Provenance
 

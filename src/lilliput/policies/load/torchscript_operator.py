@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, final
+from typing import Any, Final
 
 import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.load import flow, flow_pattern
+from lilliput.policies.load import torchscript_shape as moving
 from lilliput.policies.load.flow import MAX_ELEMENTS, Choices, Flow, NoLayer, Value
 from lilliput.policies.load.layer_geometry import BatchStatistics, batch_norm, conv2d, same_padding
+from lilliput.policies.load.torchscript_shape import flow_of, own_axis
 
 FLOAT, DOUBLE, LONG = 6, 7, 4
 """torch's numbers of its types."""
@@ -27,11 +29,6 @@ _NO_LAYER = (
 """Of the observation: what no layer of a policy computes, in any file."""
 
 _RANDOM = ("normal", "randn", "rand", "randn_like", "rand_like", "bernoulli", "multinomial", "normal_")
-
-
-@final
-class Batched(LilliputError):
-    """An operator over the axis of the observations, which is the observation's own where it stands alone."""
 
 
 def apply(name: str, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
@@ -60,12 +57,6 @@ def apply(name: str, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
         raise LilliputError(f"the operator {name[:40]!r} gets arguments that are not supported here") from error
 
 
-def _flow(value: Any) -> Flow:
-    if not isinstance(value, Flow):
-        raise LilliputError("a choice is computed with; supported: nothing behind it")
-    return value
-
-
 def _number(value: Any) -> np.ndarray:
     if isinstance(value, bool) or not isinstance(value, int | float | np.ndarray):
         raise LilliputError("an operator gets what is no number")
@@ -83,7 +74,7 @@ def _linear(x: Any, weight: Any, bias: Any = None) -> Flow:
     matrix = _weights(weight)
     if matrix.ndim != 2 or (bias is not None and np.shape(bias) != matrix.shape[:1]):
         raise LilliputError(f"a linear layer has a weight of shape {list(matrix.shape)}")
-    _flow(x)
+    flow_of(x)
     if not x.shape or x.shape[-1] != matrix.shape[1]:
         raise LilliputError(f"a weight of shape {list(matrix.shape)} gets an input of shape {list(x.shape)}")
     return flow.linear(x, layers.Dense(matrix, None if bias is None else _weights(bias)), len(matrix))
@@ -107,13 +98,13 @@ def _add(a: Any, b: Any, alpha: Any = 1, sign: float = 1.0) -> Flow:
         return flow_pattern.total(a, b) if sign > 0 else flow_pattern.difference(a, b)
     if isinstance(a, Flow):
         return flow.affine(a, 1.0, by * _number(b))
-    return flow.affine(_flow(b), by, _number(a))
+    return flow.affine(flow_of(b), by, _number(a))
 
 
 def _mul(a: Any, b: Any) -> Flow:
     if isinstance(a, Flow) and isinstance(b, Flow):
         return flow_pattern.product(a, b)
-    return flow.affine(a, _number(b), 0.0) if isinstance(a, Flow) else flow.affine(_flow(b), _number(a), 0.0)
+    return flow.affine(a, _number(b), 0.0) if isinstance(a, Flow) else flow.affine(flow_of(b), _number(a), 0.0)
 
 
 def _div(a: Any, b: Any, rounding_mode: str | None = None) -> Flow:
@@ -124,22 +115,22 @@ def _div(a: Any, b: Any, rounding_mode: str | None = None) -> Flow:
     divisor = _number(b)
     if (divisor == 0).any():
         raise LilliputError("div by zero")
-    return flow.affine(_flow(a), 1 / divisor, 0.0)
+    return flow.affine(flow_of(a), 1 / divisor, 0.0)
 
 
 def _clamp(x: Any, min: Any = None, max: Any = None) -> Flow:
     low = -np.inf if min is None else _number(min)
-    return flow.bounded(_flow(x), low, np.inf if max is None else _number(max))
+    return flow.bounded(flow_of(x), low, np.inf if max is None else _number(max))
 
 
 def _elementwise(layer: layers.Activation) -> Callable[..., Flow]:
-    return lambda x: flow.elementwise(_flow(x), layer)
+    return lambda x: flow.elementwise(flow_of(x), layer)
 
 
 def _elu(x: Any, alpha: Any = 1.0, scale: Any = 1, input_scale: Any = 1) -> Flow:
     if scale != 1 or input_scale != 1:
         raise NoLayer("elu scales its input or output (SELU, CELU)")
-    return flow.elementwise(_flow(x), layers.Elu(float(alpha)))
+    return flow.elementwise(flow_of(x), layers.Elu(float(alpha)))
 
 
 def _celu(x: Any, alpha: Any = 1.0) -> Flow:
@@ -149,17 +140,17 @@ def _celu(x: Any, alpha: Any = 1.0) -> Flow:
 
 
 def _leaky_relu(x: Any, negative_slope: Any = 0.01) -> Flow:
-    return flow.elementwise(_flow(x), layers.LeakyRelu(float(negative_slope)))
+    return flow.elementwise(flow_of(x), layers.LeakyRelu(float(negative_slope)))
 
 
 def _gelu(x: Any, approximate: str = "none") -> Flow:
     if approximate != "none":
         raise LilliputError(f"gelu is approximated by {approximate!r}")
-    return flow.elementwise(_flow(x), layers.Gelu())
+    return flow.elementwise(flow_of(x), layers.Gelu())
 
 
 def _softmax(x: Any, dim: int, dtype: Any = None) -> Flow:
-    at = _own_axis(_flow(x), dim, "softmax")
+    at = own_axis(flow_of(x), dim, "softmax")
     flow.over_last(x, "softmax")
     if at != len(x.shape) - 1 or dtype not in (None, FLOAT):
         raise LilliputError("softmax over an axis that is not the last")
@@ -168,105 +159,14 @@ def _softmax(x: Any, dim: int, dtype: Any = None) -> Flow:
 
 def _argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Choices:
     if dim is None:
-        flow.over_last(_flow(x), "argmax")
-    return flow.argmax(_flow(x), -1 if dim is None else _own_axis(x, dim, "argmax"), keep=keepdim)
-
-
-def _axis(dim: int, rank: int) -> int:
-    if not -rank <= dim < rank:
-        raise LilliputError(f"the axis {dim} of a value with {rank} axes")
-    return dim % rank
-
-
-def _own_axis(x: Value, dim: int, what: str) -> int:
-    """The axis, counted from 0, which is not that of the observations."""
-    at = _axis(dim, len(x.shape))
-    if at == 0 and len(x.shape) > 1:
-        raise Batched(
-            f"{what} works over axis 0, which holds the observations where they come in a batch; export it with "
-            f"dim=-1, or trace it with one observation as it takes it"
-        )
-    return at
-
-
-def _reshape(x: Value, shape: Sequence[int]) -> Value:
-    if isinstance(shape, np.ndarray) or not all(isinstance(n, int) for n in shape):
-        raise LilliputError("a shape that is no constant")
-    return flow.reshaped(x, shape)
-
-
-def _flatten(x: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
-    rank = len(x.shape)
-    first, last = _axis(start_dim, rank), _axis(end_dim, rank)
-    return flow.reshaped(x, (*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
-
-
-def _unflatten(x: Value, dim: int, sizes: Sequence[int]) -> Value:
-    at = _axis(dim, len(x.shape))
-    return flow.reshaped(x, (*x.shape[:at], *sizes, *x.shape[at + 1 :]))
-
-
-def _squeeze(x: Value, dim: int | None = None) -> Value:
-    at = range(len(x.shape)) if dim is None else (_axis(dim, len(x.shape)),)
-    return flow.reshaped(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in at))
-
-
-def _unsqueeze(x: Value, dim: int) -> Value:
-    at = _axis(dim, len(x.shape) + 1)
-    return flow.reshaped(x, (*x.shape[:at], 1, *x.shape[at:]))
-
-
-def _permute(x: Any, dims: Sequence[int]) -> Flow:
-    return flow.rearranged(_flow(x), lambda array: array.transpose(tuple(dims)), "permute")
-
-
-def _transpose(x: Any, first: int, second: int) -> Flow:
-    return flow.rearranged(_flow(x), lambda array: array.swapaxes(first, second), "transpose")
-
-
-def _slice(x: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Flow:
-    cut = [slice(None)] * len(_flow(x).shape)
-    cut[dim] = slice(start, end, step)
-    return flow.rearranged(x, lambda array: array[tuple(cut)], "slice")
-
-
-def _select(x: Any, dim: int, index: int) -> Flow:
-    return flow.rearranged(_flow(x), lambda array: np.take(array, index, axis=dim), "select")
-
-
-def _narrow(x: Any, dim: int, start: int, length: int) -> Flow:
-    return _slice(x, dim, start, start + length)
-
-
-def _split(x: Any, size: int | Sequence[int], dim: int = 0) -> list[Flow]:
-    whole: int = _flow(x).shape[dim]
-    if isinstance(size, int):
-        each = [size] * (whole // size) + [whole % size] * (whole % size > 0)
-    else:
-        each = list(size)
-    if sum(each) != whole:
-        raise LilliputError(f"split of {whole} into {each[:8]}")
-    ends = np.cumsum(each)
-    return [_slice(x, dim, int(end) - n, int(end)) for end, n in zip(ends, each, strict=True)]
-
-
-def _chunk(x: Any, chunks: int, dim: int = 0) -> list[Flow]:
-    return _split(x, -(-_flow(x).shape[dim] // chunks), dim)
-
-
-def _cat(parts: Sequence[Any], dim: int = 0) -> Value:
-    if not all(isinstance(part, Flow | Choices) for part in parts):
-        raise LilliputError("cat puts constants beside the observation's values")
-    if len(parts) > 1:
-        for part in parts:
-            _own_axis(part, dim, "cat")
-    return flow.joined(list(parts), dim)
+        flow.over_last(flow_of(x), "argmax")
+    return flow.argmax(flow_of(x), -1 if dim is None else own_axis(x, dim, "argmax"), keep=keepdim)
 
 
 def _dropout(x: Any, p: Any, train: bool) -> Flow:
     if train:
         raise LilliputError("dropout is still training: save it after .eval()")
-    return _flow(x)
+    return flow_of(x)
 
 
 def _to(x: Value, dtype: Any = FLOAT, *_: Any, **__: Any) -> Value:
@@ -286,7 +186,7 @@ def _conv2d(
 ) -> Flow:
     given = None if bias is None else _weights(bias)
     return flow.convolved(
-        _flow(x), conv2d(_weights(weight), given, _pair(stride), _pair(padding), _pair(dilation), groups)
+        flow_of(x), conv2d(_weights(weight), given, _pair(stride), _pair(padding), _pair(dilation), groups)
     )
 
 
@@ -319,12 +219,12 @@ def _batch_norm(
     if training:
         raise LilliputError("a batch normalization is still training: save it after .eval()")
     parts = [None if part is None else _number(part) for part in (weight, bias)]
-    return batch_norm(_flow(x), BatchStatistics(parts[0], parts[1], _number(mean), _number(var), float(eps)))
+    return batch_norm(flow_of(x), BatchStatistics(parts[0], parts[1], _number(mean), _number(var), float(eps)))
 
 
 def _layer_norm(x: Any, shape: Sequence[int], weight: Any = None, bias: Any = None, eps: Any = 1e-5, *_: Any) -> Flow:
     count = math.prod(shape)
-    if math.prod(_flow(x).shape) != count * x.rows:
+    if math.prod(flow_of(x).shape) != count * x.rows:
         raise LilliputError("a layer norm of parts of an observation; supported: of all of it")
     gains = [
         np.full(count, rest, np.float32) if part is None else _weights(part).reshape(-1)
@@ -342,17 +242,18 @@ _OPERATORS: Final[dict[str, Callable[..., Any]]] = {
     "_convolution": _convolution, "_convolution_mode": _convolution_mode,
     "batch_norm": _batch_norm, "layer_norm": _layer_norm,
     "add": _add, "sub": lambda a, b, alpha=1: _add(a, b, alpha, -1.0),
-    "rsub": lambda a, b, alpha=1: flow.affine(_flow(a), -alpha, _number(b)),
-    "mul": _mul, "div": _div, "neg": lambda x: flow.affine(_flow(x), -1.0, 0.0),
+    "rsub": lambda a, b, alpha=1: flow.affine(flow_of(a), -alpha, _number(b)),
+    "mul": _mul, "div": _div, "neg": lambda x: flow.affine(flow_of(x), -1.0, 0.0),
     "clamp": _clamp, "clip": _clamp, "hardtanh": lambda x, low=-1.0, high=1.0: _clamp(x, low, high),
     "clamp_min": lambda x, low: _clamp(x, low), "clamp_max": lambda x, high: _clamp(x, None, high),
     "relu": _elementwise(layers.Relu()), "relu6": lambda x: _clamp(x, 0.0, 6.0), "tanh": _elementwise(layers.Tanh()),
     "sigmoid": _elementwise(layers.Sigmoid()), "silu": _elementwise(layers.Silu()), "elu": _elu, "celu": _celu,
     "leaky_relu": _leaky_relu, "gelu": _gelu, "softmax": _softmax, "log_softmax": _softmax, "argmax": _argmax,
-    "flatten": _flatten, "unflatten": _unflatten,
-    "reshape": _reshape, "view": _reshape, "squeeze": _squeeze, "unsqueeze": _unsqueeze,
-    "permute": _permute, "transpose": _transpose, "slice": _slice, "select": _select, "narrow": _narrow,
-    "split": _split, "split_with_sizes": _split, "chunk": _chunk, "cat": _cat, "concat": _cat,
+    "flatten": moving.flatten, "unflatten": moving.unflatten,
+    "reshape": moving.reshape, "view": moving.reshape, "squeeze": moving.squeeze, "unsqueeze": moving.unsqueeze,
+    "permute": moving.permute, "transpose": moving.transpose, "slice": moving.cut, "select": moving.select,
+    "narrow": moving.narrow, "split": moving.split, "split_with_sizes": moving.split, "chunk": moving.chunk,
+    "cat": moving.cat, "concat": moving.cat,
     "dropout": _dropout, "feature_dropout": _dropout, "to": _to, "contiguous": _same, "detach": _same, "clone": _same,
     "size": _size, "dim": lambda x: len(x.shape), "dtype": lambda x: FLOAT, "device": lambda x: "cpu",
 }  # fmt: skip
