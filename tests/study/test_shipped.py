@@ -34,6 +34,7 @@ def test_every_study_can_be_planned(path):
     wing = read_study(path).wing.NAME
     pytest.importorskip("mujoco" if wing == "policies" else "transformers")
     planned = plan(read_study(path))
-    assert planned.notes == ()
+    # A task that a model cannot be asked is excluded for it: of two generators one has a bound, the other makes noise.
+    assert [note for note in planned.notes if not note.endswith("everything is excluded")] == []
     assert len(planned.subjects) >= (6 if wing == "policies" else 1)
     assert len(planned.cells) > 50
