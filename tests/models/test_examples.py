@@ -29,7 +29,7 @@ def run(*words):
     ("name", "task", "told", "better_than"),
     [
         ("classifier", f"classification(images={str(DIGITS)!r})", (), 0.95),
-        ("detector", FOUND, ("--family", "detection"), 0.3),
+        pytest.param("detector", FOUND, ("--family", "detection"), 0.3, marks=pytest.mark.slow),
         ("diffusion", f"denoising(images={str(DIGITS)!r}, n=60, levels=4)",
          ("--family", "generation", "--picture", HALF), -0.35),
     ],
