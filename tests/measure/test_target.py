@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from tests.policies.export.test_avr import stack_said
 from tests.policies.export.test_c import quantized_mlp
+from tests.policies.recurrent import every_memory
 from tests.strategies import Form, random_linear
 
 from lilliput.cli import cli
@@ -17,6 +18,7 @@ from lilliput.errors import LilliputError, MissingDependency
 from lilliput.measure import target
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.artifact import Artifact
+from lilliput.policies.compress import compress
 from lilliput.policies.export import export
 from lilliput.policies.policy import Policy
 
@@ -165,6 +167,18 @@ def test_students_do_what_the_reference_does_in_integers(
 
 
 @pytest.mark.embedded
+@pytest.mark.embedded
+@pytest.mark.parametrize("recipe", ["", "quantize()"])
+def test_a_memory_is_kept_within_the_stack_that_is_said(recipe: str, tmp_path: Path) -> None:
+    chosen = target.target_named("riscv32")
+    needs(chosen)
+    policy = every_memory()["gru resets first"]
+    artifact = export(compress(policy, recipe), "c", tmp_path / "a")
+    counts = target.count(artifact, chosen)
+    assert counts.passes_selftest
+    assert counts.stack_bytes <= stack_said(tmp_path / "a" / "a.h")[0]
+
+
 def test_the_command_says_what_does_not_fit(tmp_path: Path) -> None:
     needs(target.TARGETS["cortex-m4"])
     folder = artifact_of("static", tmp_path).folder

@@ -92,8 +92,8 @@ AVR_NEAR_FLASH = 60_000
 """Bytes of constants at most on an AVR: what lies beyond 64 KB needs longer pointers, and others want some too."""
 TILE_COLUMNS = 8
 """As in tile.h, where working memory is short."""
-SAVED, SAVED_WITH_CODES = 192, 256
-"""Bytes of registers that the calls of a decision save, as gcc compiles them."""
+SAVED, SAVED_WITH_CODES, SAVED_WITH_MEMORY = 192, 256, 96
+"""Bytes of registers that the calls of a decision save, as gcc compiles them; the last beside the others."""
 FEW_ROWS, FEW_FLOAT_ROWS, SAVED_WITH_FEW_ROWS = 8, 4, 136
 """The same without a float unit where no layer has more rows: see few_sums.h. Of floats eight are summed at once."""
 
@@ -299,14 +299,15 @@ def _stack(policy: Policy, source: CSource, integers: CSource | None) -> tuple[i
     rows = min(max(layer.weight.shape[0] for layer in linear), BLOCK_ROWS)
     on_codes = [not isinstance(layer, layers.Dense | layers.Conv2d) and layer.input is not None for layer in linear]
     is_small = rows <= FEW_FLOAT_ROWS or (rows <= FEW_ROWS and all(on_codes))
-    saved = SAVED_WITH_CODES if any(on_codes) else SAVED
+    cells = SAVED_WITH_MEMORY if policy.has_memory else 0
+    saved = cells + (SAVED_WITH_CODES if any(on_codes) else SAVED)
 
     def scratch(*, has_floats: bool) -> int:
         return max(each.scratch_bytes(has_floats=has_floats) for each in (source, integers) if each is not None)
 
     # Sums of a block, twice; with a float unit a tile of decoded weights too, and what it is decoded from.
     return (
-        scratch(has_floats=False) + 8 * rows + (SAVED_WITH_FEW_ROWS if is_small else saved),
+        scratch(has_floats=False) + 8 * rows + (SAVED_WITH_FEW_ROWS + cells if is_small else saved),
         scratch(has_floats=True) + 8 * rows + saved + TILE_COLUMNS * rows * 8,
     )
 
