@@ -32,7 +32,7 @@ def codes(bits: int, *shape: int, kept: int = 1) -> QuantizedTensor:
     count = np.arange(np.prod(shape)).reshape(shape)
     values = count * 37 % (2**bits - 1) - (2 ** (bits - 1) - 1)
     return QuantizedTensor(
-        np.where(count % kept == 0, values | 1, 0).astype(np.int8), np.float32([1 / 64])[0:1].reshape(()), bits
+        np.where(count % kept == 0, values | 1, 0).astype(np.int8), np.array(1 / 64, np.float32), bits
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from lilliput.foreign_text import in_c_comment
 from lilliput.policies import layers, spaces
 from lilliput.policies.artifact import DEFAULT_NAME, check_name
+from lilliput.policies.constants import store_weight, weight_order
 from lilliput.policies.export import c_about, c_kernels
 from lilliput.policies.export.c_linear import BLOCK_ROWS
 from lilliput.policies.export.c_selftest import selftest
@@ -129,7 +130,7 @@ _SOFT_FLOATS = """\
 
 
 def _integers(policy: Policy, integers: CSource, upper: str) -> str:
-    if integers.table_bytes <= LARGE_TABLES * policy.model_bytes:
+    if not _has_large_tables(policy, integers):
         return _INTEGERS.format(upper=upper, units="vectors of floats", also="")
     return _INTEGERS.format(upper=upper, units="a float unit", also=_OR_FLOAT_UNIT)
 
@@ -301,15 +302,27 @@ def _stack(policy: Policy, source: CSource, integers: CSource | None) -> tuple[i
     is_small = rows <= FEW_FLOAT_ROWS or (rows <= FEW_ROWS and all(on_codes))
     cells = SAVED_WITH_MEMORY if policy.has_memory else 0
     saved = cells + (SAVED_WITH_CODES if any(on_codes) else SAVED)
-
-    def scratch(*, has_floats: bool) -> int:
-        return max(each.scratch_bytes(has_floats=has_floats) for each in (source, integers) if each is not None)
-
+    tile = TILE_COLUMNS * rows * 8 if any(map(_is_decoded, linear)) else 0
+    without = source if integers is None else integers
+    with_one = source if integers is None or _has_large_tables(policy, integers) else integers
     # Sums of a block, twice; with a float unit a tile of decoded weights too, and what it is decoded from.
     return (
-        scratch(has_floats=False) + 8 * rows + (SAVED_WITH_FEW_ROWS + cells if is_small else saved),
-        scratch(has_floats=True) + 8 * rows + saved + TILE_COLUMNS * rows * 8,
+        without.scratch_bytes(has_floats=False) + 8 * rows + (SAVED_WITH_FEW_ROWS + cells if is_small else saved),
+        with_one.scratch_bytes(has_floats=True) + 8 * rows + saved + tile,
     )
+
+
+def _is_decoded(layer: layers.Linear) -> bool:
+    """Whether a float unit gets the weights decoded, and not as they are stored."""
+    stored = store_weight(layer.weight, weight_order(layer))
+    if isinstance(layer, layers.Dense | layers.Conv2d):
+        return stored.encoding != "dense" or stored.values.dtype != np.float32
+    return stored.encoding != "dense" or layer.weight.bits != 8 or layer.input is None
+
+
+def _has_large_tables(policy: Policy, integers: CSource) -> bool:
+    """Whether a float unit is left to do without integers, unless the compiler is told otherwise."""
+    return integers.table_bytes > LARGE_TABLES * policy.model_bytes
 
 
 def _joined(data: dict[str, str], names: Iterable[str]) -> str:
