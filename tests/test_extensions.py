@@ -31,6 +31,7 @@ from lilliput.record import Cell, Record
 from lilliput.study import executors, local
 from lilliput.study.executor import Executor
 from lilliput.study.table import WINGS
+from lilliput.study.training import TrainingCell
 from lilliput.study.wing import Pairs, Progress, Wing
 from lilliput.study.workspace import Workspace
 from lilliput.task import Task
@@ -131,6 +132,9 @@ class Whole:
     def batch(self, observations: Any) -> np.ndarray:
         return reference.act(self.policy, observations)
 
+    def begin(self, seed: int = 0) -> "Whole":
+        return self
+
 
 def test_a_format_is_exported_run_and_reported(
     balancer: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -208,6 +212,9 @@ class Backwards(Executor):
     @classmethod
     def of(cls, workers: int | None, timeout: float | None, address: str | None) -> "Backwards":
         return cls()
+
+    def train_all(self, cells: Sequence[TrainingCell]) -> Iterator[tuple[TrainingCell, str]]:
+        yield from local.Local(1).train_all(cells[::-1])
 
     def run_all(self, cells: Sequence[Cell], folder: Path, progress: Progress) -> Iterator[Record]:
         yield from local.Local(1).run_all(cells[::-1], folder, progress)

@@ -8,6 +8,7 @@ import pytest
 
 import lilliput
 from lilliput.cli import cli
+from lilliput.policies import spaces
 from lilliput.shrink.request import Request
 from lilliput.study.compare import Comparison
 
@@ -41,6 +42,7 @@ def test_shrink_leaves_what_the_command_leaves(pendulum: lilliput.Policy, tmp_pa
     )
     assert found.bytes <= found.baseline_bytes == pendulum.model_bytes
     assert said
+    assert isinstance(pendulum.observation_space, spaces.Box)
     assert lilliput.open_artifact(tmp_path / "s" / "artifact")(pendulum.observation_space.low).shape == (1,)
     assert lilliput.shrink(pendulum, tmp_path / "s", "Pendulum-v1", keep=0.9, train=False) == found
 
