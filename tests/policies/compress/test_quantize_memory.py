@@ -29,12 +29,17 @@ def test_codes_act_alike_in_every_format(name: str, recipe: str, format_: str, t
     policy = POLICIES[name]
     x = walk(policy, 200)
     small = compress(policy, RECIPES[recipe], Context.from_observations(policy, x))
-    for layer in small.layers:
-        for part in layers.linear_parts(layer):
-            assert isinstance(part, layers.QuantizedDense)
+    parts = [[p for layer in one.layers for p in layers.linear_parts(layer)] for one in (policy, small)]
+    for before, after in zip(*parts, strict=True):
+        assert isinstance(before, layers.Dense)
+        assert isinstance(after, layers.QuantizedDense)
+        if "4 bits" in recipe:  # elsewhere ranges of inputs stand in the weights
+            step = np.max(after.weight.scale.astype(np.float32))
+            assert np.abs(after.weight.dequantize() - before.weight).max() <= 0.5001 * step
     assert small.model_bytes < 0.6 * policy.model_bytes
     own, real = reference.act_episode(small, x), reference.act_episode(policy, x)
-    assert np.abs(own - real).max() < (0.25 if "4 bits" in recipe else 0.05)
+    # Half a step of 4 bits in each weight moves the actions of a gated unit by as much as a third.
+    assert np.abs(own - real).max() < (0.5 if "4 bits" in recipe else 0.05)
     export(small, format_, tmp_path / "a", observations=x)
     act = open_artifact(tmp_path / "a").begin()
     off = np.abs(np.stack([act(row) for row in x]) - own).max(axis=1)
