@@ -9,6 +9,7 @@ from tests.policies.load.torch_writer import Pickled, layer, linear, mlp, module
 
 from lilliput.errors import LilliputError
 from lilliput.policies.load import load_policy
+from lilliput.policies.load.inert_pickle import Global
 
 RSL = {"std": np.ones(3, "f4")} | mlp("actor", [5, 8, 3]) | mlp("critic", [5, 8, 1])
 TD3 = named([5, 256, 256, 2], ["l1", "l2", "l3"])
@@ -122,6 +123,29 @@ def test_a_hook_of_a_pickled_module_refuses(tmp_path: Path) -> None:
         odd.state["_modules"]["0"].state[kind] = {0: Pickled("mine.Hook", {})}
         with pytest.raises(LilliputError, match=rf"modules.linear.Linear has {kind}, code of its own"):
             load_policy(written(odd, tmp_path), action="discrete")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("forward", Global("mine", "halved")),
+        ("forward", Global("torch", "sin")),
+        ("forward", Global("torch.nn.functional", "selu")),
+        ("forward", Pickled("functools.partial", {})),
+        ("_call_impl", Global("mine", "Called")),
+        ("extra", Global("mine", "halved")),
+        ("extra", Pickled("cloudpickle.cloudpickle._make_function", {})),
+        ("0", 1.0),
+    ],
+)
+@pytest.mark.parametrize("leaf", [False, True])
+def test_code_that_was_set_on_a_pickled_module_refuses(key: str, value: Any, leaf: bool, tmp_path: Path) -> None:
+    odd = sequential(linear(5, 8), layer("activation.ReLU"), linear(8, 2, 1))
+    if leaf and key == "0":
+        key = "weight"
+    (odd.state["_modules"]["2"] if leaf else odd).state[key] = value
+    with pytest.raises(LilliputError, match=rf"has a '[\w.]*{key}' of its own instead of its class's"):
+        load_policy(written(odd, tmp_path), action="discrete")
 
 
 def test_an_array_that_was_set_on_a_pickled_module_refuses(tmp_path: Path) -> None:

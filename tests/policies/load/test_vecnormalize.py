@@ -31,7 +31,14 @@ class VecNormalize:
 
 def saved(**attributes: Any) -> bytes:
     usual = {"obs_rms": RunningMeanStd(np.zeros(4), np.ones(4)), "epsilon": 1e-8, "clip_obs": 10.0, "norm_obs": True}
-    return pickle.dumps(VecNormalize(**{**usual, **attributes}))
+    return renamed(
+        pickle.dumps(VecNormalize(**{**usual, **attributes}), 2), "stable_baselines3.common.vec_env", "VecNormalize"
+    )
+
+
+def renamed(data: bytes, module: str, kind: str) -> bytes:
+    """A pickle of protocol 2 with another class in the place of this module's VecNormalize."""
+    return data.replace(f"c{__name__}\nVecNormalize\n".encode(), f"c{module}\n{kind}\n".encode())
 
 
 def applied(layer: layers.Standardize, x: np.ndarray) -> np.ndarray:
@@ -54,6 +61,16 @@ def test_the_layer_is_the_framework_s_formula() -> None:
     x = rng.normal(size=(500, 4)) * 10
     expected = np.clip((x - mean) / np.sqrt(var + 0.01), -3.0, 3.0)
     np.testing.assert_allclose(applied(layer, x), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_a_class_that_is_not_the_framework_s_is_refused_by_name(protocol: int) -> None:
+    own = pickle.dumps(VecNormalize(obs_rms=RunningMeanStd(np.zeros(4), np.ones(4)), norm_obs=True), protocol)
+    with pytest.raises(LilliputError, match=r"class '[\w.]*VecNormalize', which is not the framework's"):
+        read_normalizer(own, "x.pkl")
+    theirs = renamed(pickle.dumps(VecNormalize(obs_rms=RunningMeanStd(np.zeros(4), np.ones(4))), 2), "mine", "Clipped")
+    with pytest.raises(LilliputError, match=r"class 'mine\.Clipped'.*\.npz or \.json"):
+        read_normalizer(theirs, "x.pkl")
 
 
 def test_keys_that_are_not_normalized_stay_as_they_are() -> None:

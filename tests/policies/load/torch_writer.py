@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from lilliput.policies.load.inert_pickle import Global
+
 _KINDS = {
     "f2": "HalfStorage",
     "f4": "FloatStorage",
@@ -101,6 +103,8 @@ def _pickled(value: Any, storages: list[np.ndarray]) -> bytes:
         case Pickled():
             where, _, name = value.kind.rpartition(".")
             return f"c{where}\n{name}\n".encode() + b")\x81" + _pickled(value.state, storages) + b"b"
+        case Global():
+            return f"c{value.module}\n{value.name}\n".encode()
         case str():
             return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
         case _:

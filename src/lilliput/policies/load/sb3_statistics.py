@@ -20,7 +20,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.load.inert_numpy import array_of
 from lilliput.policies.load.inert_pickle import read_pickle, string_keys
 from lilliput.policies.load.rl_zoo import Side
-from lilliput.policies.load.vecnormalize import Normalizer, read_normalizer, standardize
+from lilliput.policies.load.vecnormalize import ForeignNormalizer, Normalizer, read_normalizer, standardize
 
 MAX_FILES = 10_000
 """Of a folder, looked at for statistics."""
@@ -36,6 +36,8 @@ _CHECKPOINT = re.compile(r"(?P<prefix>.+)_(?P<steps>\d{1,18})_steps")
 _LOOKED_FOR = "vec_normalize.pkl, *_vecnormalize.pkl and *_vecnormalize_<steps>_steps.pkl, there and one folder up"
 _WAY_OUT = "give --normalizer FILE, or --no-normalizer where observations were not normalized"
 
+_ANOTHERS = 5
+"""The rank of a file that is named after another zip."""
 _CLOSE = 0.25
 """Of statistics saved some steps before or after the zip: how far they may put its last observation from where it was,
 root mean square in standard deviations. Those of other units put it whole deviations away."""
@@ -199,7 +201,11 @@ def _search(zip_path: Path, side: Side, space: spaces.ObservationSpace, told: Tr
 def _fitting(
     zip_path: Path, folder: Path, space: spaces.ObservationSpace, told: Traces, others: list[str]
 ) -> list[_Candidate]:
-    """The folder's files that may hold the zip's statistics; what keeps the others from it is added to `others`."""
+    """The folder's files that may hold the zip's statistics; what keeps the others from it is added to `others`.
+
+    Raises:
+        LilliputError: one that seems to be the zip's is of a class that is not the framework's.
+    """
     found: list[_Candidate] = []
     for path, rank in _named(zip_path, folder, told):
         shown = path.name if folder == zip_path.parent else f"{folder.name}/{path.name}"
@@ -208,6 +214,13 @@ def _fitting(
                 raise LilliputError(f"it has {path.stat().st_size} bytes")
             normalizer = read_normalizer(path.read_bytes(), "it")
             layer = standardize(normalizer, space, "it")
+        except ForeignNormalizer as error:
+            if rank < _ANOTHERS and told.trained != "plain":
+                raise LilliputError(
+                    f"{zip_path.name!r}: beside it is {shown}, and {error}; or --no-normalizer"
+                ) from error
+            others.append(f"{shown} is not taken: {error}")
+            continue
         except (OSError, LilliputError) as error:
             others.append(f"{shown} is not taken: {error}")
             continue
@@ -228,7 +241,7 @@ def _named(zip_path: Path, folder: Path, told: Traces) -> Iterator[tuple[Path, i
             continue
         prefix, steps = match["prefix"], match["steps"]
         if steps is None:
-            yield folder / name, 2 if prefix == zip_path.stem else 3 if prefix is None else 5
+            yield folder / name, 2 if prefix == zip_path.stem else 3 if prefix is None else _ANOTHERS
         elif own is not None:
             if int(steps) == int(own["steps"]):
                 yield folder / name, 0 if prefix == own["prefix"] else 1

@@ -10,7 +10,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.load.inert_numpy import is_numpy
-from lilliput.policies.load.inert_pickle import Global, Record, string_keys
+from lilliput.policies.load.inert_pickle import Global, Persistent, Record, string_keys
 from lilliput.policies.load.layout import WAY_OUT
 from lilliput.policies.load.options import ACTIVATIONS
 from lilliput.policies.load.saved import Saved
@@ -21,6 +21,11 @@ from lilliput.policies.policy import Policy
 MOST = 20
 """Settings that are said one by one."""
 
+_METHODS = ("forward", "_call_impl", "_wrapped_call_impl", "__call__", "_conv_forward")
+"""Of torch's modules: what is set on one in their place is what it computes."""
+_CODE = ("functools", "operator", "types", "cloudpickle", "dill")
+"""Where the makers of functions are."""
+_TORCH_DATA = re.compile(r"(?:b?float|u?int|complex)\d+|bool|double|half|long|short|strided|contiguous_format")
 _STATISTICS = re.compile(r"(?i)obs|state|norm|rms|mean|std|var")
 _LIMIT = re.compile(r"(?i)max_action|act(ion)?_limit|action_(scale|bound|high|max)|max_torque")
 _TELLING = re.compile(
@@ -72,10 +77,15 @@ def _attributes(module: Module, prefix: str, name: str) -> dict[str, Any]:
     """What was set on the module and on those inside that hold others, by path; what one layer computes is apart.
 
     Raises:
-        LilliputError: an array, whose part in the decision would be lost.
+        LilliputError: an array or a function, whose part in the decision would be lost.
     """
     found: dict[str, Any] = {}
     for key, value in module.attributes.items():
+        if key in _METHODS or key in module.children or key in module.arrays or _is_code(key, value):
+            raise LilliputError(
+                f"{name}: the module {module.kind[:60]} has a {f'{prefix}{key}'[:60]!r} of its own instead of its "
+                f"class's, code that is not read; {WAY_OUT}"
+            )
         is_limit = key == "act_limit" and isinstance(value, np.ndarray) and value.size == 1
         is_lost = isinstance(value, Record) and bool(_TELLING.search(key))
         if (is_lost or _holds_array(value)) and not is_limit:
@@ -88,6 +98,23 @@ def _attributes(module: Module, prefix: str, name: str) -> dict[str, Any]:
         if isinstance(child, Module):
             found |= _attributes(child, f"{prefix}{key}.", name)
     return found
+
+
+def _is_code(key: str, value: Any) -> bool:
+    """Whether what was set on a module is a function, or something that makes one."""
+    match value:
+        case Global(module="torch", name=kind):
+            return not _TORCH_DATA.fullmatch(kind) and not _ACTIVATION.search(key)
+        case Global(module=module):
+            return not module.startswith(("torch.nn.", "numpy")) and not _ACTIVATION.search(key)
+        case Record(maker=Global(module=module, name=kind)):
+            return module.partition(".")[0] in _CODE or (module, kind) == ("builtins", "getattr")
+        case Record() | Persistent():
+            return True
+        case list() | tuple():
+            return any(_is_code(key, one) for one in value)
+        case _:
+            return False
 
 
 def _holds_array(value: Any) -> bool:

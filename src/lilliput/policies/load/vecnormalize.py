@@ -11,12 +11,26 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.load.archive import read_archive
 from lilliput.policies.load.inert_numpy import array_of
-from lilliput.policies.load.inert_pickle import DICT, ORDERED_DICT, is_call, read_pickle, state_of, string_keys
+from lilliput.policies.load.inert_pickle import (
+    DICT,
+    ORDERED_DICT,
+    Global,
+    Record,
+    is_call,
+    read_pickle,
+    state_of,
+    string_keys,
+)
 from lilliput.policies.load.npy import read_npy
 
 DEFAULT_EPSILON = 1e-8
 DEFAULT_CLIP = 10.0
 MAX_JSON_BYTES = 64 << 20
+
+
+@final
+class ForeignNormalizer(LilliputError):
+    """A normalizer of a class that is not the framework's."""
 
 
 @final
@@ -168,6 +182,11 @@ def _from_pickle(data: bytes, name: str) -> Normalizer:
         raise LilliputError(
             f"{name} is a pickle of something else than VecNormalize; give the file that VecNormalize.save wrote"
         )
+    if (kind := _foreign(value)) and "mean" not in state:
+        raise ForeignNormalizer(
+            f"{name} is of the class {kind[:80]!r}, which is not the framework's VecNormalize and may normalize "
+            "otherwise; if it does not, give its mean, var, epsilon and clip as an .npz or .json file"
+        )
     norm_obs = bool(state.get("norm_obs", True))
     pickled = state.get("obs_rms", value)
     if not norm_obs:
@@ -198,6 +217,28 @@ def _from_pickle(data: bytes, name: str) -> Normalizer:
         n_observations=_count(pickled),
     )
 
+
+_FRAMEWORKS = ("stable_baselines3", "stable_baselines", "gymnasium", "gym", "baselines", "collections", "builtins")
+"""Packages whose normalizers are what `Normalizer` says."""
+
+
+def _foreign(value: Any) -> str:
+    """The class of a pickled object by its full name, where it is of none of these packages; else empty."""
+    maker = value.maker if isinstance(value, Record) else None
+    if isinstance(value, Record) and maker in _REBUILT and isinstance(value.args, tuple) and value.args:
+        maker = value.args[0]
+    if isinstance(maker, Global):
+        known = maker.module.partition(".")[0] in _FRAMEWORKS
+        return "" if known else f"{maker.module}.{maker.name}"
+    return "" if maker is None else "made by its own code"
+
+
+_REBUILT = (
+    Global("copyreg", "_reconstructor"),
+    Global("copyreg", "__newobj__"),
+    Global("copyreg", "__newobj_ex__"),
+)
+"""What makes an object of the class that is its first argument."""
 
 _DEFAULTS = {"epsilon": DEFAULT_EPSILON, "clip_obs": DEFAULT_CLIP}
 
