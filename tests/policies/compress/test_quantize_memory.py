@@ -24,7 +24,9 @@ RECIPES = {
 
 @pytest.mark.parametrize("format_", ["onnx", "c"])
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("name", ["lstm begins elsewhere", "gru resets first", "all of them"])
+@pytest.mark.parametrize(
+    "name", ["lstm begins elsewhere", "gru resets first", pytest.param("all of them", marks=pytest.mark.slow)]
+)
 def test_codes_act_alike_in_every_format(name: str, recipe: str, format_: str, tmp_path: Path) -> None:
     policy = POLICIES[name]
     x = walk(policy, 200)
