@@ -305,7 +305,7 @@ NEARLY = {
         "no layout|is almost",
     ),
     "a learned slope": ({"network.1.weight": V[:1]} | DQN, "network.1 has weight|module network.1|give --activation"),
-    "an average beside the network": ({"model": DQN, "ema": DQN}, "no layout|is almost"),
+    "an average beside the network": ({"model": DQN, "ema": DQN}, "two networks of the same layout"),
     "codes of a quantized network": (extra(DQN, network__0__scale=V[:1]), "network.0.scale besides"),
     "an object beside the state": (
         {"model": DQN, "obs_rms": Pickled("baselines.RunningMeanStd", {"mean": V})},

@@ -524,9 +524,11 @@ def test_a_custom_network_asks_for_its_activation(kind: str, tmp_path: Path) -> 
     own = {"gain": 0.5}
     model = shaken(sb3.PPO(policy_class, Still(vector(), ACTIONS), n_steps=8, policy_kwargs=own, device="cpu"))
     path = save(model, tmp_path)
+    with pytest.raises(LilliputError, match=r"Custom is not the framework's.*give --plain"):
+        load_policy(path, activation=kind.lower())
     with pytest.raises(LilliputError, match=r"Custom is not the framework's.*give --activation relu\|tanh"):
-        load_policy(path)
-    policy = load_policy(path, activation=kind.lower())
+        load_policy(path, plain=True)
+    policy = load_policy(path, activation=kind.lower(), plain=True)
     batch = observations(model.observation_space)
     assert_same_actions(reference.act(policy, batch), predicted(model, batch), ACTIONS)
     assert f"the hidden activation is not in the file: {kind.lower()}, as given" in policy.provenance.guesses
@@ -658,6 +660,36 @@ class Doubling(sb3.common.torch_layers.BaseFeaturesExtractor):
 class OwnHead(sb3.common.policies.ActorCriticPolicy):
     def _get_action_dist_from_latent(self, latent_pi: Any) -> Any:
         return super()._get_action_dist_from_latent(0.5 * latent_pi)
+
+
+class Inherits(OwnHead):
+    """Has no function of its own; what decides stands in its base."""
+
+
+class Halves:
+    def _predict(self, observation: Any, deterministic: bool = False) -> Any:
+        return super()._predict(observation, deterministic) / 2  # type: ignore[misc]
+
+
+class Mixed(Halves, sb3.common.policies.ActorCriticPolicy):
+    """The same in a mixin."""
+
+
+@pytest.mark.parametrize("policy_class", [Inherits, Mixed])
+@pytest.mark.parametrize("by_value", [False, True])
+def test_what_a_policy_class_inherits_is_asked_about(
+    policy_class: Any, by_value: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if by_value:  # as a class of a script, which cloudpickle stores whole
+        for one in (policy_class, *policy_class.__bases__):
+            if one.__module__ == __name__:
+                monkeypatch.setattr(one, "__module__", "__main__")
+    kwargs = {"activation_fn": torch.nn.ELU}
+    path = save(
+        sb3.PPO(policy_class, Still(vector(), ACTIONS), n_steps=8, policy_kwargs=kwargs, device="cpu"), tmp_path
+    )
+    with pytest.raises(LilliputError, match=r"is not the framework's.*inherits from.*activation_fn.*give --plain"):
+        load_policy(path)
 
 
 def test_a_maskable_policy_chooses_as_without_a_mask_and_says_so(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from lilliput.policies.policy import Policy, Provenance
 
 FRAMES, SIDE = 4, 84
 """The usual observation of an Atari game: four frames of 84 x 84."""
+NO_STATISTICS = "observation statistics are not in the file: taken as not normalized"
 UNBOUNDED = "the bounds of the observation are not in the file: taken as unbounded"
 
 
@@ -58,6 +59,7 @@ def vector_policy(
     space = spaces.Box((n_inputs(stack),), np.asarray(-np.inf), np.asarray(np.inf))
     n = n_outputs(stack)
     if action == "discrete":
+        source.options.check_choices(n, source.name)
         provenance = dataclasses.replace(said, guesses=guesses)
         return Policy(space, spaces.Discrete(n), (*stack, layers.ArgmaxAction((n,))), provenance)
     if unbounded and source.options.given_space(n, source.name) is None:

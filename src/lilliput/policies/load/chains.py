@@ -15,7 +15,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
-from lilliput.policies.load.actor import convention, vector_policy
+from lilliput.policies.load.actor import NO_STATISTICS, convention, vector_policy
 from lilliput.policies.load.layout import Layout, linear
 from lilliput.policies.load.options import ACTIONS, ACTIVATIONS
 from lilliput.policies.load.plain import outputs_said
@@ -38,6 +38,7 @@ class Chain:
             is taken for another program's, and activation and action have to be said.
         std: the key of one log standard deviation an action; spread: of Linear layers for it.
         normalizer: keys of mean and variance, and the clip.
+        others: a sentence on programs whose files have the same names and mean something else.
     """
 
     what: str
@@ -51,6 +52,7 @@ class Chain:
     std: str = ""
     spread: tuple[str, ...] = ()
     normalizer: tuple[str, str, float] | None = None
+    others: str = ""
 
 
 def _read(chain: Chain, saved: Saved, source: Source) -> Policy:
@@ -74,6 +76,9 @@ def _read(chain: Chain, saved: Saved, source: Source) -> Policy:
     stack: list[Layer] = []
     if chain.normalizer is not None:
         stack.append(_standardize(chain.normalizer, saved))
+    else:
+        guesses.append(NO_STATISTICS)
+    guesses += [chain.others] if chain.others else []
     for index, key in enumerate(chain.linear):
         stack.append(network.dense(state, key, name))
         if index < len(chain.linear) - 1:
@@ -124,7 +129,16 @@ def _standardize(normalizer: tuple[str, str, float], saved: Saved) -> Layer:
 
 
 CHAINS: Final = (
-    Chain("sfujim's TD3", "TD3 or DDPG", ("l1", "l2", "l3"), "relu", "tanh", ((256, 256), (400, 300))),
+    Chain(
+        "sfujim's TD3",
+        "TD3 or DDPG",
+        ("l1", "l2", "l3"),
+        "relu",
+        "tanh",
+        ((256, 256), (400, 300)),
+        others="the inputs are taken as the observation alone: BCQ's actor, whose file has the same names, takes the "
+        "action too, and TD3+BC normalizes the observation by its data set",
+    ),
     Chain(
         "pytorch-soft-actor-critic",
         "SAC",

@@ -19,7 +19,7 @@ from lilliput.policies.load import network
 from lilliput.policies.load.actor import UNBOUNDED, atari_policy, convention, n_outputs, vector_policy
 from lilliput.policies.load.layout import Layout, linear, numbered
 from lilliput.policies.load.network import State
-from lilliput.policies.load.options import ACTIVATIONS, action_head
+from lilliput.policies.load.options import ACTIONS, ACTIVATIONS, action_head
 from lilliput.policies.load.plain import outputs_said
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
@@ -29,6 +29,8 @@ FRAMEWORK = "cleanrl"
 DQN_UNITS, PPO_UNITS = (120, 84), (64, 64)
 """The hidden layers of CleanRL's dqn.py and ppo_continuous_action.py."""
 
+_ATOMS = (51, 101)
+"""Numbers of atoms that C51's scripts give each action."""
 _STATISTICS = (
     "observation statistics are not in the file: give them as normalizer=, if the script normalized observations"
 )
@@ -87,7 +89,7 @@ def _ppo_continuous(saved: Saved, source: Source) -> Policy:
     said = Provenance(
         framework=FRAMEWORK,
         algorithm="PPO",
-        guesses=(*guess, _STATISTICS, UNBOUNDED, origin),
+        guesses=(*guess, *_as_script("continuous", source), _STATISTICS, UNBOUNDED, origin),
         action_std=network.action_std(saved.arrays, "actor_logstd", space),
     )
     action = source.options.take("action") or "continuous"
@@ -121,6 +123,14 @@ def _dqn(saved: Saved, source: Source) -> Policy:
     if (formed and not in_folder) or _is_discrete(source, _last(state, "network"), formed=formed):
         activation, guesses = _overruled(source, "relu")
         stack = network.closed(state, "network", activation, saved.name)
+        n = n_outputs(stack)
+        if source.options.action is None:
+            if any(n % atoms == 0 for atoms in _ATOMS):
+                raise LilliputError(
+                    f"{saved.name} has {n} outputs, which may be a distribution of each action's value (C51) rather "
+                    "than a value an action; give --action discrete if they are values, else export it as ONNX"
+                )
+            guesses = (*guesses, f"the outputs are taken as Q-values of {n} choices, as in CleanRL's script")
         said = Provenance(framework=FRAMEWORK, algorithm="DQN", guesses=guesses)
         return vector_policy(stack, source.options.take("action") or "discrete", source, said)
     activation, action = source.options.hidden_and_action(saved.name, "relu in CleanRL's dqn.py")
@@ -202,6 +212,13 @@ def _overruled(source: Source, kind: str) -> tuple[tuple[Layer, ...], tuple[str,
     names = {"tanh": "Tanh", "relu": "ReLU"}
     guess = convention("the hidden activation", names[kind], "CleanRL's script")
     return ACTIVATIONS[given or kind], () if given else (guess,)
+
+
+def _as_script(action: str, source: Source) -> tuple[str, ...]:
+    """The sentence that says how the outputs become an action where no option does."""
+    given = source.options.action is not None
+    what = "how the outputs become an action"
+    return () if given else (convention(what, f"{action} ({ACTIONS[action]})", "CleanRL's script"),)
 
 
 def _row(state: State, key: str, name: str) -> np.ndarray:

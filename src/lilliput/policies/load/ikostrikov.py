@@ -8,7 +8,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
-from lilliput.policies.load.actor import atari_policy, n_inputs, vector_policy
+from lilliput.policies.load.actor import NO_STATISTICS, atari_policy, n_inputs, vector_policy
 from lilliput.policies.load.inert_numpy import array_of
 from lilliput.policies.load.inert_pickle import state_of
 from lilliput.policies.load.layout import WAY_OUT
@@ -72,7 +72,7 @@ def _head(module: Module, name: str) -> tuple[str, list[Layer]]:
 
 
 def _guesses(beside: tuple[Any, ...]) -> tuple[str, ...]:
-    return () if _statistics(beside) else ("observation statistics are not in the file: taken as not normalized",)
+    return () if _statistics(beside) else (NO_STATISTICS,)
 
 
 def _statistics(beside: tuple[Any, ...]) -> dict[str, Any] | None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
+
 from lilliput.errors import LilliputError
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
@@ -99,6 +101,11 @@ def refusal(saved: Saved, layouts: Sequence[Layout]) -> LilliputError:
             f"{saved.name} is a policy's state dict out of a Stable-Baselines3 zip, which also says the spaces and the "
             "activation; give the zip itself"
         )
+    if twins := _twins(saved, layouts):
+        return LilliputError(
+            f"{saved.name} holds two networks of the same layout in one file ({' and '.join(twins)}), and does not say "
+            "which acts; save the one that does alone, with torch.save"
+        )
     nearest = min(layouts, key=lambda layout: len(layout.missing(keys)) + len(layout.left_over(keys)))
     gone, over = nearest.missing(keys), nearest.left_over(keys)
     if over:
@@ -117,6 +124,23 @@ def refusal(saved: Saved, layouts: Sequence[Layout]) -> LilliputError:
         f"{saved.name} holds {listed(keys)}: no layout of a state dict that is known here (docs/formats.md lists "
         f"them); {WAY_OUT}"
     )
+
+
+def _twins(saved: Saved, layouts: Sequence[Layout]) -> tuple[str, ...]:
+    """The first two members of the file whose keys are the same and of one layout; none where there are none."""
+    found: dict[frozenset[str], str] = {}
+    members: dict[str, dict[str, np.ndarray]] = {}
+    for key, array in saved.arrays.items():
+        member, _, rest = key.partition(".")
+        # What stands first in a list has no number in front.
+        listed_first = not member.startswith("[") and any(one.startswith("[1].") for one in saved.arrays)
+        members.setdefault("[0]" if listed_first else member, {})[key if listed_first else rest] = array
+    for member, arrays in members.items():
+        keys = frozenset(arrays)
+        if keys in found and recognise(dataclasses.replace(saved, arrays=arrays), layouts) is not None:
+            return found[keys][:40], member[:40]
+        found.setdefault(keys, member)
+    return ()
 
 
 def _meaning(over: Sequence[str]) -> str:

@@ -205,7 +205,7 @@ def sequential(
         activation: what stands between the Linear modules.
         name: for errors.
         epsilon: of the batch normalizations.
-        closed: whether an activation follows the last Linear.
+        closed: whether an activation follows the last Linear, behind its norm or, where a number says so, before it.
 
     Raises:
         LilliputError: modules that are none of these.
@@ -216,6 +216,7 @@ def sequential(
     pending: Scaling | None = None
     previous = -1
     opened = True
+    acted = False  # whether an activation stands behind the last Linear layer
     for index, keys in sorted(modules.items()):
         gap = index - previous - 1
         if gap > 1 or (gap == 1 and previous < 0):
@@ -224,8 +225,13 @@ def sequential(
                 "activation between layers"
             )
         if gap == 1:
+            if acted:
+                raise LilliputError(
+                    f"{name}: {prefix} has two modules without parameters between its Linear layers, before module "
+                    f"{index} and the norm ahead of it; supported: one activation between layers"
+                )
             found += activation
-            opened = True
+            opened = acted = True
         previous = index
         where = f"{prefix}.{index}"
         if "running_mean" in keys or "ra_mean" in keys:
@@ -240,7 +246,7 @@ def sequential(
                 found += activation
             found.append(take_up(dense(state, where, name), pending, f"{name}: {where}"))
             pending = None
-            opened = True
+            opened, acted = True, False
         elif keys == {"weight", "bias"} and state[f"{where}.weight"].ndim == 1:
             found.append(layers.LayerNorm(array(state, f"{where}.weight", name), array(state, f"{where}.bias", name)))
         else:
@@ -248,7 +254,7 @@ def sequential(
                 f"{name}: module {where} has {_shown(keys)}; supported: Linear, LayerNorm, batch normalization, "
                 "activations"
             )
-    if closed and modules and opened:
+    if closed and modules and opened and not acted:
         found += activation
     return found, pending
 

@@ -178,6 +178,30 @@ class Options:
             "--action-low and --action-high (-inf and inf: it has none)"
         )
 
+    def check_choices(self, n: int, name: str) -> None:
+        """Check that the environment that was named, where it runs here, takes a choice of `n`.
+
+        Raises:
+            LilliputError: it takes something else.
+        """
+        from lilliput.policies.play import action_space_of, make_environment
+
+        if self.environment is None:
+            return
+        try:
+            made = make_environment(self.environment, environment_kwargs=self.environment_kwargs)
+        except LilliputError:
+            return
+        try:
+            space = action_space_of(made)
+        finally:
+            made.close()
+        if space != spaces.Discrete(n):
+            raise LilliputError(
+                f"{name} is read as a choice of {n}; {self.environment} takes {spaces.describe(space)}: name the "
+                "environment it was trained on, or give --action continuous or tanh where its outputs are the action"
+            )
+
     def observation_shape(self) -> tuple[int, ...] | None:
         """Of the environment that was named, without wrappers; None where none was, or it does not run here."""
         from lilliput.policies.play import make_environment

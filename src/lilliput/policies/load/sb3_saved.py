@@ -58,6 +58,8 @@ class Saved:
                 f"{self.name}: activation_fn is {str(given)[:80]!r}; supported: torch.nn's "
                 f"{', '.join(network.ACTIVATIONS)}"
             )
+        if self.custom:
+            self.guesses.append(f"the hidden activation is {kind}, as policy_kwargs say; the class may overrule them")
         return network.ACTIVATIONS[kind]
 
     @property

@@ -131,6 +131,13 @@ def _refuse_unsupported(saved: Saved) -> None:
                 f"{saved.name}: its policy class {saved.custom} has its own {', '.join(own)[:120]}, and may decide "
                 "otherwise than the framework; export it with torch.onnx.export and give the ONNX file"
             )
+        named = saved.kwargs.get("activation_fn")
+        overruled = f" (and another activation than activation_fn = {named!s:.60})" if named is not None else ""
+        saved.options.only_layers(
+            saved.name,
+            f"its policy class {saved.custom} is not the framework's, and its code or that of a class it inherits from "
+            f"may compute features, means or actions otherwise{overruled}",
+        )
         saved.guesses.append(
             f"the policy class {saved.custom} is not the framework's: its layers are taken to be used as the "
             "framework does, an activation behind each hidden one"

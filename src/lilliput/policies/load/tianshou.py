@@ -33,7 +33,9 @@ def _read(prefix: str, head: Head, saved: Saved, source: Source) -> Policy:
     hidden, _ = network.sequential(state, f"{prefix}preprocess.model.model", activation, name)
     last = network.closed(state, f"{prefix}{'last' if head == 'last' else 'mu'}.model", activation, name)
     stack: list[Layer] = [*hidden, *last]
-    said = Provenance(framework="tianshou", algorithm={"mu": "PPO", "sac": "SAC", "last": ""}[head])
+    guess = "the activation is taken to stand behind the last layer of preprocess too, as where it has no output_dim"
+    algorithm = {"mu": "PPO", "sac": "SAC", "last": ""}[head]
+    said = Provenance(framework="tianshou", algorithm=algorithm, guesses=(guess,))
     if (head == "last" and action == "continuous") or (head != "last" and action == "discrete"):
         raise LilliputError(f"{name}: an actor with {prefix}{head} gives no {action} action in tianshou; give another")
     if action == "continuous":

@@ -1,0 +1,125 @@
+"""State dicts a hair's breadth from a known one: read in the order that their numbers say, named or refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.policies.load.test_layouts import DQN, PPO, SFUJIM, batch, norms, written
+from tests.policies.load.torch_writer import dense, mlp, named
+
+from lilliput.errors import LilliputError
+from lilliput.policies import reference
+from lilliput.policies.load import load_policy
+
+FREE: Any = {"action_low": -np.inf, "action_high": np.inf}
+SPREAD = np.ones(3, "f4")
+RNG = np.random.default_rng(4)
+
+
+def trunk(prefix: str, layers: tuple[int, int], norm: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Two Linear layers and a norm for each, at these numbers of a Sequential."""
+    found = dense(f"{prefix}.{layers[0]}", 5, 16, RNG) | dense(f"{prefix}.{layers[1]}", 16, 12, RNG)
+    return (
+        found
+        | norms((f"{prefix}.{norm[0]}",), ("weight", "bias"), 16)
+        | norms((f"{prefix}.{norm[1]}",), ("weight", "bias"), 12)
+    )
+
+
+def rl_games(layers: tuple[int, int], norm: tuple[int, int]) -> dict[str, Any]:
+    net = trunk("a2c_network.actor_mlp", layers, norm) | dense("a2c_network.mu", 12, 3, RNG)
+    return {"model": net | {"a2c_network.sigma": SPREAD}}
+
+
+def skrl(layers: tuple[int, int], norm: tuple[int, int]) -> dict[str, Any]:
+    net = trunk("net_container", layers, norm) | dense("policy_layer", 12, 3, RNG)
+    return {"policy": net | dense("value_layer", 12, 1, RNG) | {"log_std_parameter": SPREAD}}
+
+
+def acted(state: dict[str, np.ndarray], x: np.ndarray, last: str, *order: str) -> np.ndarray:
+    """The network in float64: Linear layers, norms and "elu" in this order, then the last layer."""
+    x = x.astype(np.float64)
+    for step in (*order, last):
+        if step == "elu":
+            x = np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+            continue
+        (weight,) = (array for key, array in state.items() if key.endswith(f"{step}.weight"))
+        (bias,) = (array for key, array in state.items() if key.endswith(f"{step}.bias"))
+        if weight.ndim == 2:
+            x = x @ weight.T + bias
+        else:
+            x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5) * weight + bias
+    return x
+
+
+@pytest.mark.parametrize(("make", "last"), [(rl_games, "mu"), (skrl, "policy_layer")])
+@pytest.mark.parametrize(
+    ("layers", "norm", "order"),
+    [
+        ((0, 3), (2, 5), ("0", "elu", "2", "3", "elu", "5")),
+        ((0, 3), (1, 4), ("0", "1", "elu", "3", "4", "elu")),
+    ],
+)
+def test_a_norm_stands_where_its_number_says(
+    make: Any, last: str, layers: Any, norm: Any, order: tuple[str, ...], tmp_path: Path
+) -> None:
+    value = make(layers, norm)
+    path = written(value, tmp_path)
+    policy = load_policy(path, activation="elu", plain=True, **FREE)
+    (state,) = value.values()
+    x = batch(5)
+    np.testing.assert_allclose(
+        reference.act(policy, x),
+        acted(state, x, last, *(f".{one}" if one != "elu" else one for one in order)),
+        atol=1e-5,
+    )
+
+
+def test_a_norm_between_two_modules_without_parameters_is_refused(tmp_path: Path) -> None:
+    path = written(rl_games((0, 4), (2, 5)), tmp_path)
+    with pytest.raises(LilliputError, match="two modules without parameters between its Linear layers"):
+        load_policy(path, activation="elu", plain=True, **FREE)
+
+
+def test_what_is_taken_of_a_dqn_is_said_and_an_environment_contradicts_it(tmp_path: Path) -> None:
+    path = written(DQN, tmp_path)
+    assert any("as Q-values of 3 choices" in guess for guess in load_policy(path).provenance.guesses)
+    with pytest.raises(LilliputError, match=r"a choice of 3; Pendulum-v1 takes Box.*--action continuous or tanh"):
+        load_policy(path, environment="Pendulum-v1")
+    with pytest.raises(LilliputError, match=r"a choice of 3; CartPole-v1 takes Discrete\(2\)"):
+        load_policy(path, environment="CartPole-v1")
+    assert load_policy(path, environment="Acrobot-v1")
+    atoms = written(mlp("network", [5, 120, 84, 4 * 51]), tmp_path)
+    with pytest.raises(LilliputError, match=r"204 outputs, which may be a distribution .*C51.*--action discrete"):
+        load_policy(atoms)
+    assert load_policy(atoms, action="discrete")
+
+
+def test_what_a_file_cannot_tell_of_its_observation_and_action_is_said(tmp_path: Path) -> None:
+    def said(value: Any, **options: Any) -> str:
+        return "; ".join(load_policy(written(value, tmp_path), **FREE, **options).provenance.guesses)
+
+    box: Any = {"action_low": -1.0, "action_high": 1.0}
+    sfujim = load_policy(written(SFUJIM, tmp_path), **box).provenance.guesses
+    assert "observation statistics are not in the file: taken as not normalized" in sfujim
+    assert any("BCQ's actor" in guess and "TD3+BC" in guess for guess in sfujim)
+    own = named([5, 16, 12, 3], ["a", "b", "c"])
+    assert "observation statistics are not in the file" in said(own, activation="relu", action="continuous")
+    assert "how the outputs become an action is not in the file: continuous" in said(PPO)
+    preprocess = mlp("actor.preprocess.model.model", [5, 16, 8]) | dense("actor.mu.model.0", 8, 3, RNG)
+    tianshou = {"model": preprocess | {"actor.sigma_param": np.zeros((3, 1), "f4")}}
+    assert "behind the last layer of preprocess too" in said(tianshou, activation="relu", action="continuous")
+
+
+@pytest.mark.parametrize("names", [("model_state_dict", "ema_state_dict"), ("last", "best"), ("agent_0", "agent_1")])
+def test_two_networks_of_one_layout_are_named_as_that(names: tuple[str, str], tmp_path: Path) -> None:
+    one = mlp("actor", [5, 16, 3]) | mlp("critic", [5, 16, 1]) | {"std": SPREAD}
+    path = written(dict.fromkeys(names, one), tmp_path)
+    with pytest.raises(
+        LilliputError, match=rf"two networks of the same layout in one file \({names[0]} and {names[1]}"
+    ):
+        load_policy(path, activation="elu")
+    path = written([one, one, one], tmp_path)
+    with pytest.raises(LilliputError, match=r"two networks of the same layout in one file \(\[0\] and \[1\]"):
+        load_policy(path, activation="elu")
