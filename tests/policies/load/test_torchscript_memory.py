@@ -80,6 +80,44 @@ class Forgets(torch.nn.Module):
         return self.actor(x.squeeze(0))
 
 
+class OneBuffer(Lstm):
+    """Both of its states stand in one, the second written last."""
+
+    def forward(self, x):
+        x, (h, c) = self.rnn(x.unsqueeze(0), (self.hidden_state, self.hidden_state))
+        self.hidden_state[:] = h
+        self.hidden_state[:] = c
+        return self.actor(x.squeeze(0))
+
+
+class OneStorage(Lstm):
+    """Each of its states is a part of one storage, and these overlap."""
+
+    def __init__(self, first: float, levels: int) -> None:
+        super().__init__(first, levels)
+        whole = torch.zeros(9)
+        self.hidden_state, self.cell_state = whole[:6].view(1, 1, 6), whole[3:].view(1, 1, 6)
+
+
+class ReadBefore(Lstm):
+    """What is read of a state is a view: it holds the new one after that is written."""
+
+    def forward(self, x):
+        seen = self.hidden_state[0]
+        x, (h, c) = self.rnn(x.unsqueeze(0), (self.hidden_state, self.cell_state))
+        self.hidden_state[:] = h
+        self.cell_state[:] = c
+        return self.actor(x.squeeze(0)) * seen[:, :2]
+
+
+class Leaking(Lstm):
+    def forward(self, x):
+        x, (h, c) = self.rnn(x.unsqueeze(0), (self.hidden_state, self.cell_state))
+        self.hidden_state[:] = h * 0.5
+        self.cell_state[:] = c
+        return self.actor(x.squeeze(0))
+
+
 def saved(module: Any, path: Path) -> Path:
     torch.manual_seed(0)
     torch.jit.script(module.eval()).save(str(path))
@@ -105,6 +143,20 @@ def test_a_gru_acts_as_torch_behind_its_normalizer(tmp_path: Path) -> None:
 def test_a_network_that_forgets_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LilliputError, match="its LSTM or GRU keeps no state: forward starts anew at each step"):
         load_policy(saved(Forgets(), tmp_path / "a.pt"))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (OneBuffer, "two states of its LSTMs or GRUs stand in one buffer"),
+        (OneStorage, "two states of its LSTMs or GRUs stand in one buffer"),
+        (ReadBefore, "operator 'select' of constants|read by other operators too"),
+        (Leaking, r"the new state of its LSTM or GRU is used otherwise \(mul\)"),
+    ],
+)
+def test_a_state_that_is_also_something_else_is_refused(make: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(LilliputError, match=message):
+        load_policy(saved(make(0.0, 1), tmp_path / "a.pt"))
 
 
 def test_the_walker_of_unitree_acts_as_torch() -> None:

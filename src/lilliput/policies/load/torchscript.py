@@ -20,6 +20,7 @@ from lilliput.policies.load.inert_pickle import MAX_PICKLE_BYTES, Global, Record
 from lilliput.policies.load.source import Source
 from lilliput.policies.load.torch_file import Tree, zip_fetch
 from lilliput.policies.load.torchscript_code import Code
+from lilliput.policies.load.torchscript_place import Written
 from lilliput.policies.load.torchscript_run import Module, followed
 from lilliput.policies.load.torchscript_shape import Batched
 from lilliput.policies.play.wrappers import TransposeImage, format_wrapper
@@ -31,6 +32,10 @@ MAX_DEPTH = 32
 WAY_OUT = (
     "torch.onnx.export(torch.jit.load(file), (torch.zeros(1, n_observations),), 'policy.onnx', dynamo=False) makes an "
     "ONNX file of it, which may say more"
+)
+REWRITE = (
+    "write whole new values, y = y * 2 and not y *= 2, keep what is remembered outside of the network, and save it "
+    "again; what torch.onnx.export makes of this file may leave such a write out without a word"
 )
 NO_WAY_OUT = "an ONNX file of the same network is refused too, where its action depends on this: train one without it"
 _NOT_RUN = "the program was followed and not run: nothing here compares what was read of it with what it does"
@@ -65,8 +70,17 @@ def read_torchscript(source: Source, archive: Archive) -> Policy:
         return _policy(source, module, code, _traced_shape(archive, root))
     except (LilliputError, RecursionError) as error:
         message = str(error)
-        way = NO_WAY_OUT if isinstance(error, flow.NoLayer) else WAY_OUT
+        way = _way_out(error, code)
         raise LilliputError(message if name in message else f"{name}: {message} ({way})") from None
+
+
+def _way_out(error: Exception, code: Code) -> str:
+    """What to do about a program that is refused."""
+    if isinstance(error, flow.NoLayer):
+        return NO_WAY_OUT
+    if isinstance(error, Written):
+        return REWRITE
+    return f"{WAY_OUT}{'; compare it with this file, which writes in place' if code.writes() else ''}"
 
 
 def _pickle(archive: Archive, entry: str) -> Any:
@@ -205,6 +219,8 @@ def _assembled(source: Source, module: Module, code: Code, shape: tuple[int, ...
     if source.action == "tanh" or (source.action == "continuous" and sizes is not None):
         raise LilliputError(f"what the program gives is {'a choice' if sizes else 'the action'}; leave action away")
     shape, stack, action_space = flow_layers.assemble(last.link, shape, sizes, guesses)
+    if source.action == "continuous" and not isinstance(action_space, spaces.Box):
+        raise LilliputError("it ends in probabilities of choices; leave action='continuous' away")
     if source.action == "continuous":
         guesses = [guess for guess in guesses if guess != flow_layers.KIND_UNSAID]
     if any(isinstance(layer, layers.Recurrent) and layer.initial is not None for layer in stack):

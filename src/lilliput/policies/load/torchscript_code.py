@@ -1,6 +1,7 @@
 """The source in a TorchScript archive: parsed as Python's syntax, looked up by name, never executed."""
 
 import ast
+import re
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -8,6 +9,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies.load.archive import Archive
 
 MAX_CODE_BYTES = 1 << 20
+_WRITE = re.compile(rb"\.\w*[a-z0-9]_\(|^\s+\(?self\)?\.[\w.]+ = ", re.MULTILINE)
 
 
 @final
@@ -45,6 +47,13 @@ class Code:
             for target in node.targets
             if isinstance(target, ast.Name) and target.id in ("__forward_hooks__", "__forward_pre_hooks__")
         ]
+
+    def writes(self) -> bool:
+        """Whether any source calls an operator that writes in place (relu_, copy_), or assigns to an attribute."""
+        sources = [
+            entry for entry in self.archive.sizes if entry.startswith(f"{self.root}/code/") and entry[-3:] == ".py"
+        ]
+        return any(_WRITE.search(self.archive.read(entry, MAX_CODE_BYTES)) for entry in sources)
 
     def _class(self, module: str, kind: str) -> ast.ClassDef:
         for node in self._file(module).body:

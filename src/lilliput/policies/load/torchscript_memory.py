@@ -10,8 +10,12 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.load import flow
 from lilliput.policies.load.flow import Flow
+from lilliput.policies.load.torchscript_place import Written
 
 OPERATORS: Final = {"lstm": layers.Lstm, "gru": layers.Gru}
+READING_NOTHING: Final = ("size", "dim", "len", "__is__", "__isnot__", "clone", "contiguous", "detach")
+"""Operators that a buffer of the state may go through too: what they give is that buffer, or no number of it."""
+
 MAX_LEVELS = 32
 
 
@@ -90,18 +94,27 @@ def write(buffer: Any, value: Next) -> None:
         LilliputError: it is another buffer than that which was read.
     """
     if buffer is not value.cell.before[value.place]:
-        raise LilliputError("it writes a new state to another buffer than it read; supported: the same")
+        raise Written("it writes a new state to another buffer than it read; supported: the same")
     value.cell.written.add(value.place)
 
 
-def check(cells: Sequence[Cell]) -> None:
-    """Refuse a program that forgets.
+def check(cells: Sequence[Cell], read: Sequence[np.ndarray]) -> None:
+    """Refuse a program that forgets, or whose states are also something else.
+
+    Args:
+        cells: the calls that the program made.
+        read: the arrays whose numbers were used beside them.
 
     Raises:
-        LilliputError: a new state is written nowhere.
+        LilliputError: a new state is written nowhere, two stand in one buffer, or one is read by other operators.
     """
     if any(len(cell.written) < len(cell.before) for cell in cells):
         raise LilliputError(
             "its LSTM or GRU keeps no state: forward starts anew at each step; save a module that writes the new state "
             "to its buffers"
         )
+    states = [state for cell in cells for state in cell.before]
+    if any(np.may_share_memory(one, other) for i, one in enumerate(states) for other in states[:i]):
+        raise Written("two states of its LSTMs or GRUs stand in one buffer; supported: a buffer for each")
+    if any(np.may_share_memory(state, one) for state in states for one in read):
+        raise Written("a state of its LSTM or GRU is read by other operators too; supported: by the LSTM or GRU alone")

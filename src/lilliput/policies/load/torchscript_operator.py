@@ -169,12 +169,18 @@ def _dropout(x: Any, p: Any, train: bool) -> Flow:
     return flow_of(x)
 
 
-def _to(x: Value, dtype: Any = FLOAT, *_: Any, **__: Any) -> Value:
-    if isinstance(x, Choices) and dtype == LONG:
+def _to(x: Value | np.ndarray, kind: Any = None, *rest: Any, dtype: Any = FLOAT, **__: Any) -> Value | np.ndarray:
+    """x, which a type of float32 or float64 leaves as it is; a constant is in that type from then on."""
+    if isinstance(kind, str):  # a device; a type may come behind it
+        kind = rest[0] if rest and not isinstance(rest[0], bool) else None
+        if kind is None:
+            return x if not isinstance(x, np.ndarray) else _array(x)
+    wanted = dtype if kind is None else kind
+    if isinstance(x, Choices) and isinstance(wanted, int) and wanted == LONG:
         return x
-    if dtype not in (FLOAT, DOUBLE) or isinstance(dtype, bool):
-        raise LilliputError("a value is cast to another type than a float")
-    return x
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted not in (FLOAT, DOUBLE):
+        raise LilliputError("a value is cast to another type than a float of 32 or 64 bits, which would round it")
+    return _array(x).astype(np.float32 if wanted == FLOAT else np.float64) if isinstance(x, np.ndarray) else x
 
 
 def _same(x: Value, *_: Any, **__: Any) -> Value:
@@ -259,6 +265,12 @@ _OPERATORS: Final[dict[str, Callable[..., Any]]] = {
 }  # fmt: skip
 
 
+def _floordiv(a: Any, b: Any) -> int:
+    if type(a) is not int or type(b) is not int:
+        raise LilliputError("it divides numbers that are no integers with //; supported: integers")
+    return a // b
+
+
 def _array(value: Any) -> np.ndarray:
     """A constant tensor; torch computes with float32 where it is one."""
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu" or value.size > MAX_ELEMENTS:
@@ -266,8 +278,24 @@ def _array(value: Any) -> np.ndarray:
     return value
 
 
-def _computed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function on constants of which at most one is a tensor of several elements, so that nothing grows."""
+def _kind(given: Sequence[Any], *, real: bool) -> np.dtype:
+    """The type that torch computes with; `real`: it makes floats of integers."""
+    tensors = [one for one in given if isinstance(one, np.ndarray)]
+    floats = [one.dtype for one in tensors if one.dtype.kind == "f" and one.ndim]
+    floats = floats or [one.dtype for one in tensors if one.dtype.kind == "f"]
+    if any(kind == np.float16 for kind in floats):
+        raise LilliputError("it computes with constants of 16 bits; supported: float32 and float64")
+    if floats:
+        return np.result_type(*floats)
+    if real or any(isinstance(one, float) for one in given):
+        return np.dtype(np.float32)
+    if any(one.dtype != np.int64 for one in tensors):
+        raise LilliputError("it computes with integers of less than 64 bits, which wrap around; supported: int64")
+    return np.dtype(np.int64)
+
+
+def _computed(function: Callable[..., Any], *, real: bool = False) -> Callable[..., Any]:
+    """The function on constants, in the type that torch computes with, and on no more numbers than a policy has."""
 
     def compute(*given: Any) -> Any:
         if not all(isinstance(one, int | float | np.ndarray) and not isinstance(one, bool) for one in given):
@@ -278,8 +306,7 @@ def _computed(function: Callable[..., Any]) -> Callable[..., Any]:
         tensors = [one for one in given if isinstance(one, np.ndarray)]
         if not tensors:
             return function(*given)
-        kinds = {one.dtype for one in tensors if one.ndim} or {one.dtype for one in tensors}
-        kind = np.result_type(*kinds, *([np.float32] if any(k.kind in "iu" for k in kinds) else []))
+        kind = _kind(given, real=real)
         return np.asarray(function(*(np.asarray(one, kind) for one in given)), kind)
 
     return compute
@@ -287,10 +314,10 @@ def _computed(function: Callable[..., Any]) -> Callable[..., Any]:
 
 _CONSTANT: Final[dict[str, Callable[..., Any]]] = {
     "add": _computed(lambda a, b, c=1: a + c * b), "sub": _computed(lambda a, b, c=1: a - c * b),
-    "mul": _computed(lambda a, b: a * b), "div": _computed(lambda a, b: a / b), "neg": _computed(lambda a: -a),
-    "sqrt": _computed(np.sqrt), "exp": _computed(np.exp), "abs": _computed(np.abs),
-    "reciprocal": _computed(lambda a: 1 / a), "pow": _computed(lambda a, b: a**b),
-    "floordiv": lambda a, b: int(a) // int(b), "len": len, "int": int, "float": float,
+    "mul": _computed(lambda a, b: a * b), "div": _computed(lambda a, b: a / b, real=True),
+    "neg": _computed(lambda a: -a), "sqrt": _computed(np.sqrt, real=True), "exp": _computed(np.exp, real=True),
+    "abs": _computed(np.abs), "reciprocal": _computed(lambda a: 1 / a, real=True), "pow": _computed(lambda a, b: a**b),
+    "floordiv": _floordiv, "len": len, "int": int, "float": float,
     "eq": lambda a, b: bool(a == b), "ne": lambda a, b: bool(a != b), "lt": lambda a, b: bool(a < b),
     "gt": lambda a, b: bool(a > b), "le": lambda a, b: bool(a <= b), "ge": lambda a, b: bool(a >= b),
     "__not__": lambda a: not a, "__is__": lambda a, b: a is b, "__isnot__": lambda a, b: a is not b,
@@ -303,6 +330,6 @@ _CONSTANT: Final[dict[str, Callable[..., Any]]] = {
     "slice": lambda a, dim=0, start=None, end=None, step=1: np.take(
         _array(a), range(_array(a).shape[dim])[start:end:step], axis=dim
     ),
-    "to": lambda a, dtype=FLOAT, *_: _array(a).astype(np.float32 if dtype == FLOAT else np.float64),
+    "to": _to,
     "size": lambda a, dim=None: list(a.shape) if dim is None else a.shape[dim], "dim": lambda a: _array(a).ndim,
 }  # fmt: skip

@@ -9,8 +9,9 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies.load import torchscript_memory, torchscript_operator
-from lilliput.policies.load.flow import Flow
+from lilliput.policies.load.flow import Choices, Flow
 from lilliput.policies.load.torchscript_code import Code
+from lilliput.policies.load.torchscript_place import Places, Written
 
 MAX_CALLS = 5_000
 MAX_NODES = 200_000
@@ -56,8 +57,8 @@ def followed(code: Code, module: Module, x: Flow, *, whole: bool) -> Outcome:
     """
     run = _Run(code, x if whole else None)
     try:
-        value = run.call(module, "forward", [x], {})
-        torchscript_memory.check(run.cells)
+        value = run.places.now(run.call(module, "forward", [x], {}))
+        torchscript_memory.check(run.cells, run.read)
         return Outcome(value, None, run.nodes)
     except LilliputError as error:
         return Outcome(None, error, run.nodes)
@@ -69,15 +70,16 @@ _FREE: Final = {"inf": float("inf"), "nan": float("nan"), "None": None}
 @final
 @dataclass(eq=False)
 class _Run:
-    """A budget of steps, and which values were overwritten in place."""
+    """A budget of steps, which values share memory, and the arrays that operators took the numbers of."""
 
     code: Code
     observation: Flow | None
     nodes: int = 0
     calls: int = 0
     depth: int = 0
-    spent: list[Any] = field(default_factory=list)
+    places: Places = field(default_factory=Places)
     cells: list[torchscript_memory.Cell] = field(default_factory=list)
+    read: list[np.ndarray] = field(default_factory=list)
 
     def call(self, module: Module, method: str, arguments: list[Any], named: Mapping[str, Any]) -> Any:
         return self.function(self.code.method(module.where, module.kind, method), [module, *arguments], named)
@@ -136,7 +138,7 @@ class _Run:
                 for element, part in zip(elements, value, strict=True):
                     self.assign(element, part, variables)
             case _:
-                raise LilliputError("its source assigns to other things than names (a memory?)")
+                raise Written("its source assigns to other things than names (a memory?)")
 
     def value(self, node: ast.expr, variables: Mapping[str, Any]) -> Any:
         self.nodes += 1
@@ -205,9 +207,8 @@ class _Run:
         raise LilliputError("its source calls what is no function")
 
     def operator(self, path: str, given: list[Any], named: Mapping[str, Any]) -> Any:
+        given, named = self.places.now(given), {key: self.places.now(one) for key, one in named.items()}
         flows = [one for one in _flat(given) if isinstance(one, Flow)]
-        if any(one.link is link for one in flows for link in self.spent):
-            raise LilliputError("a value is used again that was overwritten in place")
         name = path.removeprefix("torch.").removeprefix("ops.prim.").removeprefix("ops.aten.")
         whole = None if self.observation is None else self.observation.link
         if name in torchscript_operator.CUTTING and any(one.link is whole for one in flows):
@@ -224,24 +225,31 @@ class _Run:
         if name == "copy_" and len(given) > 1 and isinstance(given[1], torchscript_memory.Next):
             torchscript_memory.write(given[0], given[1])
             return given[0]
+        if any(isinstance(one, torchscript_memory.Next) for one in _flat([*given, *named.values()])):
+            raise Written(f"the new state of its LSTM or GRU is used otherwise ({name[:40]}); supported: kept as it is")
+        if name not in torchscript_memory.READING_NOTHING:
+            states = given[1:2] if name in torchscript_memory.OPERATORS else []
+            apart = [one for one in given if not any(one is state for state in states)]
+            self.read += [one for one in _flat([*apart, *named.values()]) if isinstance(one, np.ndarray)]
         written = [cell.before[place] for cell in self.cells for place in cell.written]
-        if any(one is buffer for one in given for buffer in written):
-            raise LilliputError("a state is read again after it was written; supported: read, then written")
+        if any(one is buffer for one in _flat(given) for buffer in written):
+            raise Written("a state is read again after it was written; supported: read, then written")
         if name in torchscript_memory.OPERATORS:
             cell, result = torchscript_memory.recurrent(name, given)
             self.cells.append(cell)
             return result
-        if name == "copy_":
-            if given and isinstance(given[0], Flow):
-                raise LilliputError("it assigns to a part of a value (y[...] = ...); supported: whole new values")
-            raise LilliputError("it writes to its own buffers (copy_: a memory?)")
+        target = given[0] if given else None
+        if name == "copy_" and isinstance(target, Flow):
+            raise Written("it assigns to a part of a value (y[...] = ...); supported: whole new values")
         overwrites = name.endswith("_") and not name.endswith("__")
-        if overwrites and not flows:
-            raise LilliputError(f"it writes to its own buffers ({name[:40]}: a memory?)")
+        if overwrites and not isinstance(target, Flow | Choices):
+            raise Written(f"it writes to its own buffers ({name[:40]}: a memory?)")
         result = torchscript_operator.apply(name, given, named)
-        if overwrites:
-            self.spent += [one.link for one in flows[:1]]
-        return result
+        if not overwrites:
+            return self.places.made(name, [*given, *named.values()], result)
+        if not isinstance(target, Flow | Choices) or not isinstance(result, Flow | Choices):
+            raise Written(f"the operator {name[:40]!r} writes several values in place")
+        return self.places.overwrite(target, result)
 
 
 def _is_whole(given: list[Any]) -> bool:
