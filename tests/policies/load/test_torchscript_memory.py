@@ -110,6 +110,18 @@ class ReadBefore(Lstm):
         return self.actor(x.squeeze(0)) * seen[:, :2]
 
 
+class Dropping(Lstm):
+    """It drops outputs between its levels at random: the whole is saved after .eval(), its LSTM is not."""
+
+    def __init__(self, first: float, levels: int) -> None:
+        super().__init__(first, 2)
+        self.rnn = torch.nn.LSTM(5, 6, 2, dropout=0.5)
+
+    def eval(self):
+        self.rnn.train()
+        return self
+
+
 class Leaking(Lstm):
     def forward(self, x):
         x, (h, c) = self.rnn(x.unsqueeze(0), (self.hidden_state, self.cell_state))
@@ -151,6 +163,7 @@ def test_a_network_that_forgets_is_refused(tmp_path: Path) -> None:
         (OneBuffer, "two states of its LSTMs or GRUs stand in one buffer"),
         (OneStorage, "two states of its LSTMs or GRUs stand in one buffer"),
         (ReadBefore, "operator 'select' of constants|read by other operators too"),
+        (Dropping, "its lstm is still training"),
         (Leaking, r"the new state of its LSTM or GRU is used otherwise \(mul\)"),
     ],
 )

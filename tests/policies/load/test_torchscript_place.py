@@ -137,6 +137,25 @@ def test_a_type_that_rounds_or_wraps_is_refused(line: str, message: str, tmp_pat
         load_policy(tmp_path / "a.pt")
 
 
+def test_the_way_out_of_a_program_that_writes_in_place_says_to_compare(tmp_path: Path) -> None:
+    for lines, said in ((("y.zero_()", "return y"), False), (("y.mul_(2.)", "return torch.sin(y)"), True)):
+        written(tmp_path / "a.pt", *lines)
+        with pytest.raises(LilliputError, match=r"operator '(zero_|sin)'") as caught:
+            load_policy(tmp_path / "a.pt")
+        assert ("compare it with this file, which writes in place" in str(caught.value)) == said
+        assert ("torch.onnx.export(torch.jit.load(" in str(caught.value)) == said
+
+
+def test_half_precision_is_said(tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2)).half().eval()
+    torch.jit.script(module).save(str(tmp_path / "a.pt"))
+    policy = load_policy(tmp_path / "a.pt")
+    assert any("numbers of 16 bits" in guess for guess in policy.provenance.guesses)
+    x = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float16)
+    theirs = module(torch.from_numpy(x)).detach().float().numpy()
+    np.testing.assert_allclose(reference.act(policy, x.astype(np.float32)), theirs, atol=2e-3)
+
+
 def test_a_real_action_is_no_softmax(tmp_path: Path) -> None:
     written(tmp_path / "a.pt", "return torch.softmax(y, -1)")
     with pytest.raises(LilliputError, match="ends in probabilities of choices; leave action='continuous' away"):

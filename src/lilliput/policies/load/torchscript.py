@@ -225,7 +225,10 @@ def _assembled(source: Source, module: Module, code: Code, shape: tuple[int, ...
         guesses = [guess for guess in guesses if guess != flow_layers.KIND_UNSAID]
     if any(isinstance(layer, layers.Recurrent) and layer.initial is not None for layer in stack):
         guesses.append("the memory begins with the numbers in the file's buffers, which are not zeros, as torch does")
-    _check_range(stack, _arrays(module, code))
+    arrays = _arrays(module, code)
+    if any(array.dtype == np.float16 for array in arrays):
+        guesses.append("it has numbers of 16 bits: computed in float32 here, where torch may round each step to 16")
+    _check_range(stack, arrays)
     wrappers = (format_wrapper(TransposeImage()),) if flow_layers.TRANSPOSED in guesses else ()
     space = spaces.Box(shape, np.asarray(-np.inf), np.asarray(np.inf))
     provenance = Provenance(framework=FRAMEWORK, guesses=tuple(guesses), wrappers=wrappers)

@@ -45,8 +45,10 @@ def recurrent(name: str, given: Sequence[Any]) -> tuple[Cell, tuple[Any, ...]]:
     """
     if len(given) != 9:
         raise LilliputError(f"{name} takes sequences of several lengths; supported: one observation at a time")
-    x, states, weights, has_bias, n_levels, _, training, both_ways, batch_first = given
-    del training, batch_first  # dropout stands between levels, and a single step is first of both axes
+    x, states, weights, has_bias, n_levels, dropout, training, both_ways, batch_first = given
+    del batch_first  # a single step is first of both axes
+    if training and dropout and n_levels != 1:
+        raise LilliputError(f"its {name} is still training (dropout between its levels): save it after .eval()")
     before = tuple(states) if isinstance(states, list | tuple) else (states,)
     if both_ways is not False or not isinstance(n_levels, int) or not 1 <= n_levels <= MAX_LEVELS:
         raise LilliputError(f"{name} of {n_levels} levels, in both directions {both_ways}; supported: in one direction")
