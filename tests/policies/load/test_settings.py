@@ -166,3 +166,90 @@ def test_an_array_that_was_set_on_a_pickled_module_refuses(tmp_path: Path) -> No
     with pytest.raises(LilliputError, match=r"obs_scale is 0.5, a scaling that would be lost"):
         load_policy(written(scaled, tmp_path), action="discrete")
     assert load_policy(written(NET, tmp_path), action="discrete")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"obs_divisor": 10.0},
+        {"output_multiplier": 3.0},
+        {"torque_limit": 0.2},
+        {"cfg": {"symlog": True}},
+        {"action_mode": "delta"},
+        {"cfg": {"use_prev_action": True}},
+        {"n_action_steps": 8},
+        {"head": "gaussian"},
+        {"args": Pickled("argparse.Namespace", {"whatever": 7})},
+    ],
+)
+def test_a_setting_whose_name_is_not_known_is_named(settings: dict[str, Any], tmp_path: Path) -> None:
+    (said,) = set(loaded(settings, tmp_path)) - set(loaded({}, tmp_path))
+    assert "which is not read" in said
+    assert next(iter(settings)) in said
+
+
+def test_a_run_s_own_settings_are_not_named(tmp_path: Path) -> None:
+    run = {
+        "exp_name": "ppo", "seed": 1, "torch_deterministic": True, "cuda": True, "track": True, "env_id": "Hopper-v4",
+        "wandb_project_name": "x", "wandb_entity": "y", "total_timesteps": 10**6, "learning_rate": 3e-4, "num_envs": 4,
+        "num_steps": 2048, "anneal_lr": True, "gamma": 0.99, "gae_lambda": 0.95, "num_minibatches": 32,
+        "update_epochs": 10, "clip_coef": 0.2, "ent_coef": 0.01, "vf_coef": 0.5, "batch_size": 2048, "tau": 0.005,
+        "policy_noise": 0.2, "learning_starts": 25000, "policy_frequency": 2, "obs_dim": 5, "hidden_size": 8,
+    }  # fmt: skip
+    assert loaded({"args": run, "wandb": {"mode": "online"}, "epoch": 3}, tmp_path) == loaded({}, tmp_path)
+
+
+def test_attributes_of_a_pickled_module_are_named(tmp_path: Path) -> None:
+    own = module("torch.nn.modules.container.Sequential", NET.state["_modules"], act_center=0.7, divide=10.0)
+    guesses = load_policy(written(own, tmp_path), action="discrete").provenance.guesses
+    assert sum("which is not read" in guess for guess in guesses) == 2
+
+
+def run_of(settings: str, value: Any, folder: Path) -> Path:
+    """A run's folder with its settings, and a file in it."""
+    (folder / "params").mkdir(exist_ok=True)
+    (folder / "params" / "agent.yaml").write_text(settings)
+    return written(value, folder)
+
+
+RSL_FILE = {"model_state_dict": RSL, "iter": 3}
+SKRL_FILE = mlp("net_container", [5, 8, 3]) | {"log_std_parameter": np.zeros(3, "f4")}
+SKRL_TANH = "models:\n  policy:\n    output: tanh(ACTIONS)\n"
+SCALER = "agent:\n  state_preprocessor: RunningStandardScaler\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "value", "message", "way"),
+    [
+        ("policy: {class_name: 'mine:Tanh'}", RSL_FILE, "mine:Tanh', which is not a class of", {"plain": True}),
+        ("empirical_normalization: true", RSL_FILE, "holds no statistics", {"normalizer": False}),
+        ("policy: {actor_obs_normalization: true}", RSL_FILE, "holds no statistics", {"normalizer": False}),
+        ("actor: {obs_normalization: true}", RSL_FILE, "holds no statistics", {"normalizer": False}),
+        ("policy: {last_activation: tanh}", RSL_FILE, "give --action tanh", {"action": "tanh", **BOX}),
+        (SCALER, SKRL_FILE, "RunningStandardScaler', whose statistics are not in the file", {"normalizer": False}),
+        (SKRL_TANH, SKRL_FILE, "give --action tanh", {"action": "tanh", **BOX}),
+        ("models:\n  policy:\n    output: 3 * ACTIONS\n", SKRL_FILE, "export the whole policy", None),
+        ("models:\n  policy:\n    network: [{activations: relu}]\n", SKRL_FILE, "relu", {"activation": "relu"}),
+    ],
+)
+def test_a_run_s_settings_that_the_policy_does_not_have_refuse(
+    settings: str, value: Any, message: str, way: dict[str, Any] | None, tmp_path: Path
+) -> None:
+    path = run_of(settings, value, tmp_path)
+    with pytest.raises(LilliputError, match=message) as caught:
+        load_policy(path, activation="elu")
+    assert "params/agent.yaml" in str(caught.value)
+    said: Any = {"activation": "elu"} | (way or {})
+    if way is not None:
+        assert load_policy(path, **said)
+
+
+def test_a_run_s_settings_that_agree_say_nothing_and_others_are_named(tmp_path: Path) -> None:
+    agree = "policy: {class_name: ActorCritic, activation: elu, init_noise_std: 1.0, actor_hidden_dims: [8]}\nseed: 3\n"
+    guesses = load_policy(run_of(agree, RSL_FILE, tmp_path)).provenance.guesses
+    assert not [guess for guess in guesses if "not read" in guess]
+    odd = load_policy(run_of("policy: {activation: elu, twist: 3}", RSL_FILE, tmp_path)).provenance.guesses
+    assert any("params/agent.yaml: policy.twist = 3, which is not read" in guess for guess in odd)
+    agree = "models:\n  policy:\n    output: ACTIONS\n    network: [{name: net, input: STATES, activations: elu}]\n"
+    guesses = load_policy(run_of(agree, SKRL_FILE, tmp_path), activation="elu").provenance.guesses
+    assert not [guess for guess in guesses if "not read" in guess]

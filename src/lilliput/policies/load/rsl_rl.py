@@ -20,7 +20,7 @@ from lilliput.policies.load.actor import n_outputs, vector_policy
 from lilliput.policies.load.layout import WAY_OUT, Layout, numbered
 from lilliput.policies.load.network import State
 from lilliput.policies.load.options import ACTIVATIONS
-from lilliput.policies.load.rl_zoo import read_yaml
+from lilliput.policies.load.run_settings import agent_settings
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
 from lilliput.policies.policy import Policy, Provenance
@@ -47,7 +47,12 @@ def _read(actor: str, normalizer: str, memory: str, saved: Saved, source: Source
         stack = [network.standardize(mean, 1 / (std.astype(np.float64) + EPSILON), np.inf), *stack]
         guesses = (*guesses, f"the normalizer's epsilon is not in the file: {EPSILON}, as in rsl_rl")
     said = Provenance(framework=FRAMEWORK, algorithm="PPO", guesses=guesses)
-    policy = vector_policy(stack, "continuous", source, said, unbounded=_ENVIRONMENTS)
+    action = source.options.take("action") or "continuous"
+    if action == "discrete":
+        raise LilliputError(f"{name} has the spread of real actions; give another --action")
+    policy = vector_policy(stack, action, source, said, unbounded=_ENVIRONMENTS if action == "continuous" else "")
+    if action == "tanh":  # the spread is that of its argument
+        return policy
     return dataclasses.replace(policy, provenance=_with_std(policy, state))
 
 
@@ -65,7 +70,7 @@ def _with_std(policy: Policy, state: State) -> Provenance:
 def _activation(source: Source) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
     """The activation that was given, or that of the run's params/agent.yaml, and a sentence that says so."""
     if source.options.activation is None:
-        config = read_yaml(source.folder / "params" / "agent.yaml")
+        config = agent_settings(source)
         sections: list[Any] = [config.get(key) for key in ("actor", "student", "policy")]
         found = {
             str(section["activation"]) for section in sections if isinstance(section, dict) and "activation" in section

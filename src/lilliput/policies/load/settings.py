@@ -9,10 +9,12 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
+from lilliput.policies.load.harmless import is_harmless
 from lilliput.policies.load.inert_numpy import is_numpy
 from lilliput.policies.load.inert_pickle import Global, Persistent, Record, string_keys
 from lilliput.policies.load.layout import WAY_OUT
 from lilliput.policies.load.options import ACTIVATIONS
+from lilliput.policies.load.run_settings import run_settings
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
 from lilliput.policies.load.torch_file import Module
@@ -62,6 +64,7 @@ def with_settings(found: Saved, policy: Policy, source: Source) -> Policy:
     values = dict(found.values)
     if found.module is not None:
         values |= _attributes(found.module, "", found.name)
+    values |= run_settings(policy, source)
     unread = [
         f"beside the weights stands {path[:60]} = {value!r:.60}, which is not read"
         for path, value in values.items()
@@ -171,8 +174,10 @@ def _is_settled(path: str, value: Any, found: Saved, policy: Policy, source: Sou
             )
         case str() if re.sub(r"^.*\.|\(.*", "", value).lower() in ACTIVATIONS and not _LEARNING.search(path):
             pass  # whatever its name is
-        case _ if not _TELLING.search(path) or _LEARNING.search(path):
+        case _ if _LEARNING.search(path):
             return True
+        case _ if not _TELLING.search(path):
+            return not isinstance(value, str | int | float) or is_harmless(path, value)
     match value:
         case None:
             return True
@@ -211,7 +216,8 @@ def _is_activation(key: str, value: str, used: set[type], contradicted: Any) -> 
     if _LAST.search(key):
         fits = text in _NOTHING or (text == "tanh" and layers.SquashAction in used)
         if not fits and not (text == "softmax" and layers.ArgmaxAction in used):
-            raise contradicted(f", which stands behind the last layer and which the policy would not have; {WAY_OUT}")
+            way = f"give --action tanh, or {WAY_OUT}" if text == "tanh" else WAY_OUT
+            raise contradicted(f", which stands behind the last layer and which the policy would not have; {way}")
         return True
     hidden = {type(layer) for ways in ACTIVATIONS.values() for layer in ways}
     named = ACTIVATIONS.get("none" if text in _NOTHING else text)

@@ -1,0 +1,85 @@
+"""Names of settings that say nothing of what a network computes: a closed list of words, so that others are named."""
+
+import re
+from typing import Final
+
+_WORDS: Final = """
+ac actor actors agent algo algorithm anneal annealing arch architecture author autosave autotune average avg batch
+batches begin best betas billion bs buffer capacity capture checkpoint checkpoints ckpt class classname code comment
+commit conf config configuration count counter cpu cpus cuda current data dataset date debug decay depth
+deterministic device devices dim dimension dimensions dims dir directory disable done dtype e early elapsed enable
+enabled end entity entropy env environment environments envs ep episode episodes epoch epochs eps epsilon eval evals
+evaluate evaluation every exp experiment exploration explore extension fc file filename final folder fps fraction
+framework freq frequency gae game gamma git global gpu gpus hash hf hidden hiddens host hours hyperparameters id idx
+in index info init initial interval is it iter iteration iterations iters job jobs k keep lam lambda last layer
+layers learn learner learning level load local log logdir logger logging logs loop lr made master max maximum mb
+mean mem message min mini minibatch minibatches minimum minutes mlp model models momentum msg mujoco n name net
+network neurons new nn node nodes note notes nproc num number numpy offline old on online optimization optimize
+optimizer or original ortho orthogonal p parameters params path patience per percentage period phase pi plot policy
+port pre prefix prio priority process processes progress project python pytorch rand random rank ratio record reload
+render replay repo report results resume rollout rollouts root run runner runs sample samples sampling save saved
+score seconds seed self session set setup sha shape shuffle size sizes soft source split start started stats step
+steps stop stopping success sync system tag tags task tau tb tensorboard test testing th threads time timeout
+timestamp timestep timesteps to torch total track train trainable training trial tune uid uniform unit units update
+updates upload url use user username utd uuid val valid validation vec vector verbose verbosity version video videos
+visualize wait wall walltime wandb warm warmup weight weights width with worker workers world xla
+"""
+_HARMLESS: Final = frozenset(_WORDS.split())
+_ENDS: Final = frozenset(
+    [
+        "act",
+        "acts",
+        "action",
+        "actions",
+        "ob",
+        "obs",
+        "observation",
+        "observations",
+        "state",
+        "states",
+        "input",
+        "inputs",
+        "output",
+        "outputs",
+    ]
+)
+_SIZES: Final = frozenset(
+    [
+        "dim",
+        "dims",
+        "dimension",
+        "dimensions",
+        "size",
+        "sizes",
+        "shape",
+        "n",
+        "num",
+        "number",
+        "units",
+        "count",
+        "hidden",
+        "layers",
+    ]
+)
+"""What is said of a network's ends without a part in what it computes."""
+_SURROUNDINGS: Final = re.compile(
+    r"(?i)wandb|logg\w*|tensorboard|hydra|runner|trainer|launcher|slurm|checkpoint\w*|callbacks?"
+)
+"""Groups of such settings."""
+
+
+def is_harmless(path: str, value: str | int | float) -> bool:
+    """Whether a setting is off, a factor of one, among a program's surroundings, or all words of its name are known.
+
+    >>> is_harmless("args.num_envs", 8), is_harmless("args.use_prev_action", True), is_harmless("obs_divisor", 10.0)
+    (True, False, False)
+    >>> is_harmless("obs_dim", 17), is_harmless("n_action_steps", 8)
+    (True, False)
+    """
+    *parents, key = path.split(".")
+    off = value in ("", 0) if isinstance(value, bool | str) else value in (0, 1)
+    if off or any(_SURROUNDINGS.fullmatch(parent) for parent in parents):
+        return True
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower().replace("-", "_").split("_")
+    names = {word.strip("0123456789") for word in words} - {""}
+    return names <= _ENDS | _SIZES if names & _ENDS else names <= _HARMLESS
