@@ -110,6 +110,36 @@ class ReadBefore(Lstm):
         return self.actor(x.squeeze(0)) * seen[:, :2]
 
 
+class ToCopy(Lstm):
+    """The new state is written to a copy of the buffer, which stays as it is."""
+
+    def forward(self, x):
+        copy = self.hidden_state.clone()
+        x, (h, c) = self.rnn(x.unsqueeze(0), (copy, self.cell_state))
+        copy[:] = h
+        self.cell_state[:] = c
+        return self.actor(x.squeeze(0)) * copy.size(1)
+
+
+class OfCopies(Lstm):
+    def forward(self, x):
+        x, (h, c) = self.rnn(x.unsqueeze(0), (self.hidden_state.clone(), self.cell_state.clone()))
+        self.hidden_state.copy_(h)
+        self.cell_state.copy_(c)
+        return self.actor(x.squeeze(0))
+
+
+class ReadACopy(Lstm):
+    """The action depends on the last state beside the LSTM, by a copy."""
+
+    def forward(self, x):
+        last = self.hidden_state.clone()
+        x, (h, c) = self.rnn(x.unsqueeze(0), (self.hidden_state, self.cell_state))
+        self.hidden_state[:] = h
+        self.cell_state[:] = c
+        return self.actor(x.squeeze(0)) + last.view(1, 6)[:, 0:2]
+
+
 class Dropping(Lstm):
     """It drops outputs between its levels at random: the whole is saved after .eval(), its LSTM is not."""
 
@@ -145,6 +175,11 @@ def test_an_lstm_acts_as_torch_from_what_its_file_holds(first: float, levels: in
     assert any("the memory begins with the numbers in" in guess for guess in policy.provenance.guesses) == bool(first)
 
 
+def test_copies_of_buffers_are_read_as_these(tmp_path: Path) -> None:
+    path, x = saved(OfCopies(0.5, 2), tmp_path / "a.pt"), walk(5)
+    np.testing.assert_allclose(reference.act_episode(load_policy(path), x), by_torch(path, x), atol=2e-6)
+
+
 def test_a_gru_acts_as_torch_behind_its_normalizer(tmp_path: Path) -> None:
     path, x = saved(Gru(), tmp_path / "a.pt"), walk(5)
     policy = load_policy(path)
@@ -163,6 +198,8 @@ def test_a_network_that_forgets_is_refused(tmp_path: Path) -> None:
         (OneBuffer, "two states of its LSTMs or GRUs stand in one buffer"),
         (OneStorage, "two states of its LSTMs or GRUs stand in one buffer"),
         (ReadBefore, "operator 'select' of constants|read by other operators too"),
+        (ToCopy, "another buffer than it read|keeps no state"),
+        (ReadACopy, "read by other operators too"),
         (Dropping, "its lstm is still training"),
         (Leaking, r"the new state of its LSTM or GRU is used otherwise \(mul\)"),
     ],

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.frameworks, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")]
 
 
-def written(path: Path, *lines: str) -> Any:
+def written(path: Path, *lines: str, me: str = "self") -> Any:
     """The program with these lines behind `y = self.net(x)`, in the file."""
     torch.manual_seed(0)
     module = torch.nn.Module()
@@ -27,7 +27,8 @@ def written(path: Path, *lines: str) -> Any:
     module.register_buffer("longs", torch.tensor([2, 1, 3, 9]))
     setattr(module, f"of_{zlib.crc32(repr(lines).encode())}", 0)  # modules of the same attributes share their methods
     program = torch.jit.script(module.eval())
-    program.define("\n  ".join(("def forward(self, x):", "y = self.net(x)", *lines)) + "\n")
+    source = "\n  ".join(("def forward(self, x):", "y = self.net(x)", *lines)) + "\n"
+    program.define(source.replace("self", me))
     program.save(str(path))
     return program
 
@@ -138,8 +139,14 @@ def test_a_type_that_rounds_or_wraps_is_refused(line: str, message: str, tmp_pat
 
 
 def test_the_way_out_of_a_program_that_writes_in_place_says_to_compare(tmp_path: Path) -> None:
-    for lines, said in ((("y.zero_()", "return y"), False), (("y.mul_(2.)", "return torch.sin(y)"), True)):
-        written(tmp_path / "a.pt", *lines)
+    sums = ("z = torch.sin(y)", "self.a = self.a + z", "return z")
+    scaled = ("y.mul_(2.)", "return torch.sin(y)")
+    for lines, said in (
+        (("y.zero_()", "return y"), False),
+        (scaled, True),
+        (sums, True),
+    ):
+        written(tmp_path / "a.pt", *lines, me="this")
         with pytest.raises(LilliputError, match=r"operator '(zero_|sin)'") as caught:
             load_policy(tmp_path / "a.pt")
         assert ("compare it with this file, which writes in place" in str(caught.value)) == said

@@ -9,7 +9,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies.load.archive import Archive
 
 MAX_CODE_BYTES = 1 << 20
-_WRITE = re.compile(rb"\.\w*[a-z0-9]_\(|^ +\(?self\)?\.[\w.]+ = ", re.MULTILINE)
+_WRITE = re.compile(rb"\.\w*[a-z0-9]_\(|^ +\(?\w+\)?\.[\w.]+ = ", re.MULTILINE)
 
 
 @final

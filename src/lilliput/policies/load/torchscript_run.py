@@ -70,7 +70,7 @@ _FREE: Final = {"inf": float("inf"), "nan": float("nan"), "None": None}
 @final
 @dataclass(eq=False)
 class _Run:
-    """A budget of steps, which values share memory, and the arrays that operators took the numbers of."""
+    """A budget of steps, which values share memory, the arrays that were read, and copies with what they are of."""
 
     code: Code
     observation: Flow | None
@@ -80,6 +80,7 @@ class _Run:
     places: Places = field(default_factory=Places)
     cells: list[torchscript_memory.Cell] = field(default_factory=list)
     read: list[np.ndarray] = field(default_factory=list)
+    copies: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
     def call(self, module: Module, method: str, arguments: list[Any], named: Mapping[str, Any]) -> Any:
         return self.function(self.code.method(module.where, module.kind, method), [module, *arguments], named)
@@ -230,12 +231,13 @@ class _Run:
         if name not in torchscript_memory.READING_NOTHING:
             states = given[1:2] if name in torchscript_memory.OPERATORS else []
             apart = [one for one in given if not any(one is state for state in states)]
-            self.read += [one for one in _flat([*apart, *named.values()]) if isinstance(one, np.ndarray)]
+            used = _flat(_originals([*apart, *named.values()], self.copies))
+            self.read += [one for one in used if isinstance(one, np.ndarray)]
         written = [cell.before[place] for cell in self.cells for place in cell.written]
         if any(one is buffer for one in _flat(given) for buffer in written):
             raise Written("a state is read again after it was written; supported: read, then written")
         if name in torchscript_memory.OPERATORS:
-            cell, result = torchscript_memory.recurrent(name, given)
+            cell, result = torchscript_memory.recurrent(name, _originals(given, self.copies))
             self.cells.append(cell)
             return result
         target = given[0] if given else None
@@ -245,11 +247,20 @@ class _Run:
         if overwrites and not isinstance(target, Flow | Choices):
             raise Written(f"it writes to its own buffers ({name[:40]}: a memory?)")
         result = torchscript_operator.apply(name, given, named)
+        if name in ("clone", "contiguous") and isinstance(target, np.ndarray):
+            self.copies.append((result, _originals(target, self.copies)))
         if not overwrites:
             return self.places.made(name, [*given, *named.values()], result)
         if not isinstance(target, Flow | Choices) or not isinstance(result, Flow | Choices):
             raise Written(f"the operator {name[:40]!r} writes several values in place")
         return self.places.overwrite(target, result)
+
+
+def _originals(states: Any, copies: list[tuple[np.ndarray, np.ndarray]]) -> Any:
+    """The buffers behind copies: to read those is to read these."""
+    if isinstance(states, tuple | list):
+        return type(states)(_originals(one, copies) for one in states)
+    return next((original for copy, original in copies if copy is states), states)
 
 
 def _is_whole(given: list[Any]) -> bool:
