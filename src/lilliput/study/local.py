@@ -20,6 +20,7 @@ from lilliput.study.processes import Job, run_jobs
 from lilliput.study.run import artifact_name, record_of, run
 from lilliput.study.training import TrainingCell
 from lilliput.study.wing import Progress
+from lilliput.task import MODEL_SCORES
 
 
 @final
@@ -65,15 +66,20 @@ class Local(Executor):
             for cell in cells:
                 yield run(cell, folder, progress)
             return
-        # Neighbours of one artifact go together: it is made once, and stays open in the process that judges it.
-        jobs = [
-            Job(tuple(alike)) for _, alike in itertools.groupby(cells, lambda cell: (cell.target, artifact_name(cell)))
-        ]
+        jobs = [Job(tuple(alike)) for _, alike in itertools.groupby(cells, _alike)]
         done = 0
         for records in run_jobs(jobs, folder, self.workers, self.timeout):
             done += len(records)
             progress("cells", done, len(cells))
             yield from records
+
+
+def _alike(cell: Cell) -> object:
+    """Equal for neighbours that go together: tasks of one model, which is opened once for them.
+
+    Each cell of a policy is a job of its own: an episode that hangs holds up nothing that is done.
+    """
+    return (cell.target, artifact_name(cell)) if cell.task.score in MODEL_SCORES else cell
 
 
 def _end(pool: ProcessPoolExecutor) -> None:
