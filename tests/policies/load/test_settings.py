@@ -178,6 +178,7 @@ def test_an_array_that_was_set_on_a_pickled_module_refuses(tmp_path: Path) -> No
         {"action_mode": "delta"},
         {"cfg": {"use_prev_action": True}},
         {"n_action_steps": 8},
+        {"obs_index": [4, 3]},
         {"head": "gaussian"},
         {"args": Pickled("argparse.Namespace", {"whatever": 7})},
     ],

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.policies.load.test_layouts import DQN, PPO, SFUJIM, batch, norms, written
-from tests.policies.load.torch_writer import dense, mlp, named
+from tests.policies.load.torch_writer import dense, layer, linear, mlp, module, named, sequential
 
 from lilliput.errors import LilliputError
 from lilliput.policies import reference
@@ -123,3 +123,25 @@ def test_two_networks_of_one_layout_are_named_as_that(names: tuple[str, str], tm
     path = written([one, one, one], tmp_path)
     with pytest.raises(LilliputError, match=r"two networks of the same layout in one file \(\[0\] and \[1\]"):
         load_policy(path, activation="elu")
+
+
+def test_more_outputs_than_an_atari_game_has_choices_are_refused(tmp_path: Path) -> None:
+    def atari(outputs: int) -> dict[str, np.ndarray]:
+        shapes = {"0": (2, 4, 8, 8), "2": (2, 2, 4, 4), "4": (2, 2, 3, 3), "7": (8, 98), "9": (outputs, 8)}
+        biases = {f"network.{key}.bias": np.zeros(shape[0], "f4") for key, shape in shapes.items()}
+        return {f"network.{key}.weight": np.ones(shape, "f4") for key, shape in shapes.items()} | biases
+
+    with pytest.raises(LilliputError, match="204 outputs, and an Atari game takes 18 choices at most"):
+        load_policy(written(atari(204), tmp_path))
+    assert load_policy(written(atari(4), tmp_path))
+
+
+def test_a_class_of_another_program_is_said(tmp_path: Path) -> None:
+    def net() -> Any:
+        return sequential(linear(5, 8), layer("activation.ReLU"), linear(8, 2, 1), layer("activation.Tanh"))
+
+    for where, said in (("core", True), ("spinup.algos.pytorch.ddpg.core", False)):
+        actor = module(f"{where}.MLPActor", {"pi": net()}, act_limit=2.0)
+        whole = module(f"{where}.MLPActorCritic", {"pi": actor, "q": module(f"{where}.MLPQFunction", {"q": net()})})
+        guesses = load_policy(written(whole, tmp_path)).provenance.guesses
+        assert any(f"the class {where}.MLPActorCritic is taken to compute" in guess for guess in guesses) == said

@@ -73,6 +73,11 @@ def test_a_class_that_is_not_the_framework_s_is_refused_by_name(protocol: int) -
         read_normalizer(theirs, "x.pkl")
 
 
+def test_a_normalizer_with_code_set_on_it_is_refused() -> None:
+    with pytest.raises(LilliputError, match=r"has a 'normalize_obs' of its own"):
+        read_normalizer(saved(normalize_obs=np.tanh), "x.pkl")
+
+
 def test_keys_that_are_not_normalized_stay_as_they_are() -> None:
     space = spaces.Dict((("a", VECTOR), ("b", spaces.Box((2, 2), np.asarray(-9.0), np.asarray(9.0)))))
     rng = np.random.default_rng(0)

@@ -31,6 +31,8 @@ DQN_UNITS, PPO_UNITS = (120, 84), (64, 64)
 
 _ATOMS = (51, 101)
 """Numbers of atoms that C51's scripts give each action."""
+_JOYSTICK = 18
+"""Choices of an Atari game at most."""
 _STATISTICS = (
     "observation statistics are not in the file: give them as normalizer=, if the script normalized observations"
 )
@@ -144,6 +146,12 @@ def _atari(last: str, algorithm: str, saved: Saved, source: Source) -> Policy:
     convolutions = network.nature_convolutions(state, [f"network.{index}" for index in (0, 2, 4)], name, activation)
     stack = [network.scale_image(), *convolutions, network.dense(state, "network.7", name), *activation]
     said = Provenance(framework=FRAMEWORK, algorithm=algorithm, guesses=(*guesses, _ATARI))
+    n = len(network.array(state, f"{last}.weight", name))
+    if n > _JOYSTICK:
+        raise LilliputError(
+            f"{name} has {n} outputs, and an Atari game takes {_JOYSTICK} choices at most: they may be a distribution "
+            "of each action's value (C51, QR-DQN); export it as ONNX"
+        )
     return atari_policy([*stack, network.dense(state, last, name)], name, said)
 
 

@@ -1,7 +1,7 @@
 """Names of settings that say nothing of what a network computes: a closed list of words, so that others are named."""
 
 import re
-from typing import Final
+from typing import Any, Final
 
 _WORDS: Final = """
 ac actor actors agent algo algorithm anneal annealing arch architecture author autosave autotune average avg batch
@@ -68,7 +68,7 @@ _SURROUNDINGS: Final = re.compile(
 """Groups of such settings."""
 
 
-def is_harmless(path: str, value: str | int | float) -> bool:
+def is_harmless(path: str, value: str | int | float | list[Any] | tuple[Any, ...]) -> bool:
     """Whether a setting is off, a factor of one, among a program's surroundings, or all words of its name are known.
 
     >>> is_harmless("args.num_envs", 8), is_harmless("args.use_prev_action", True), is_harmless("obs_divisor", 10.0)
@@ -77,7 +77,7 @@ def is_harmless(path: str, value: str | int | float) -> bool:
     (True, False)
     """
     *parents, key = path.split(".")
-    off = value in ("", 0) if isinstance(value, bool | str) else value in (0, 1)
+    off = value in (0, 1) if isinstance(value, int | float) and not isinstance(value, bool) else not value
     if off or any(_SURROUNDINGS.fullmatch(parent) for parent in parents):
         return True
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower().replace("-", "_").split("_")

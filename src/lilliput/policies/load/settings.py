@@ -177,7 +177,7 @@ def _is_settled(path: str, value: Any, found: Saved, policy: Policy, source: Sou
         case _ if _LEARNING.search(path):
             return True
         case _ if not _TELLING.search(path):
-            return not isinstance(value, str | int | float) or is_harmless(path, value)
+            return not isinstance(value, str | int | float | list | tuple) or is_harmless(path, value)
     match value:
         case None:
             return True

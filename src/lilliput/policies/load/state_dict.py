@@ -58,10 +58,14 @@ def read_state_dict(source: Source) -> Policy:
 def _read_module(found: Saved, source: Source) -> Policy:
     module = found.module
     assert module is not None
+    program = module.kind.partition(".")[0]
+    sentence = f"the class {module.kind[:60]} is taken to compute what the one of that name in {{}} does"
     if is_spinning_up(module) and not found.beside:
-        return read_spinning_up(module, source)
+        told = () if program == "spinup" else (sentence.format("Spinning Up"),)
+        return _saying(read_spinning_up(module, source), told)
     if is_ikostrikov(module):
-        return read_ikostrikov(module, found.beside, source)
+        told = () if program == "a2c_ppo_acktr" else (sentence.format("ikostrikov's program"),)
+        return _saying(read_ikostrikov(module, found.beside, source), told)
     if is_torch(module, "Sequential") and not found.beside:
         return read_sequential(module, source)
     raise LilliputError(

@@ -187,6 +187,11 @@ def _from_pickle(data: bytes, name: str) -> Normalizer:
             f"{name} is of the class {kind[:80]!r}, which is not the framework's VecNormalize and may normalize "
             "otherwise; if it does not, give its mean, var, epsilon and clip as an .npz or .json file"
         )
+    if own := _METHODS & state.keys():
+        raise ForeignNormalizer(
+            f"{name} has a {min(own)!r} of its own instead of its class's, code that is not read; if it normalizes as "
+            "VecNormalize does, give its mean, var, epsilon and clip as an .npz or .json file"
+        )
     norm_obs = bool(state.get("norm_obs", True))
     pickled = state.get("obs_rms", value)
     if not norm_obs:
@@ -218,6 +223,8 @@ def _from_pickle(data: bytes, name: str) -> Normalizer:
     )
 
 
+_METHODS = {"normalize_obs", "_normalize_obs", "step_wait", "reset"}
+"""Of VecNormalize: what is set on one in their place is how it normalizes."""
 _FRAMEWORKS = ("stable_baselines3", "stable_baselines", "gymnasium", "gym", "baselines", "collections", "builtins")
 """Packages whose normalizers are what `Normalizer` says."""
 
