@@ -249,7 +249,10 @@ def test_a_run_s_settings_that_agree_say_nothing_and_others_are_named(tmp_path: 
     agree = "policy: {class_name: ActorCritic, activation: elu, init_noise_std: 1.0, actor_hidden_dims: [8]}\nseed: 3\n"
     guesses = load_policy(run_of(agree, RSL_FILE, tmp_path)).provenance.guesses
     assert not [guess for guess in guesses if "not read" in guess]
-    odd = load_policy(run_of("policy: {activation: elu, twist: 3}", RSL_FILE, tmp_path)).provenance.guesses
+    odd = load_policy(
+        run_of("clip_actions: 0.1\npolicy: {activation: elu, twist: 3}", RSL_FILE, tmp_path)
+    ).provenance.guesses
+    assert any("params/agent.yaml: clip_actions = 0.1, which is not read" in guess for guess in odd)
     assert any("params/agent.yaml: policy.twist = 3, which is not read" in guess for guess in odd)
     agree = "models:\n  policy:\n    output: ACTIONS\n    network: [{name: net, input: STATES, activations: elu}]\n"
     guesses = load_policy(run_of(agree, SKRL_FILE, tmp_path), activation="elu").provenance.guesses

@@ -67,7 +67,7 @@ def _rsl_rl(settings: dict[str, Any], source: Source) -> dict[str, Any]:
                 source.name, f"{FILE} says that {path} is {kind[:60]!r}, which is not a class of rsl_rl's"
             )
     found = {path: value for path, value in leaves.items() if path.rpartition(".")[2] not in _READ}
-    return found | {key: settings[key] for key in ("empirical_normalization",) if key in settings}
+    return found | {key: settings[key] for key in ("empirical_normalization", "clip_actions") if key in settings}
 
 
 def _skrl(settings: dict[str, Any], policy: Policy, source: Source) -> dict[str, Any]:
