@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from lilliput.errors import LilliputError, MissingDependency
 from lilliput.models.model import Graph, Model, Module
+from lilliput.onnxruntime_errors import refusals
 
 if TYPE_CHECKING:
     import onnx
@@ -79,7 +80,7 @@ def simplified(proto: "onnx.ModelProto") -> "onnx.ModelProto":
         options.optimized_model_filepath = str(target)
         try:
             onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its errors have no class of their own
+        except refusals() as error:
             raise LilliputError(f"onnxruntime cannot open the graph: {str(error)[:160]}") from error
         return onnx.load(target)
 

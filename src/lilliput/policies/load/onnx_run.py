@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from lilliput.errors import LilliputError
+from lilliput.onnxruntime_errors import refusals
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.load.onnx_graph import DOMAINS, Graph
 from lilliput.policies.policy import Policy
@@ -95,21 +96,11 @@ def _session(graph: Graph, run: Run) -> Any:
     options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except _refusals() as error:
+    except refusals() as error:
         raise LilliputError(
             f"{graph.name}: onnxruntime {onnxruntime.__version__} does not open it, so what was read cannot be "
             f"compared with it: {' '.join(str(error).split())[:200]}"
         ) from error
-
-
-def _refusals() -> tuple[type[Exception], ...]:
-    """What onnxruntime raises of a model: exceptions of its C module, which share no class of their own."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors  # pyright: ignore[reportAttributeAccessIssue]
-
-    return (
-        errors.Fail, errors.InvalidGraph, errors.InvalidArgument, errors.InvalidProtobuf, errors.NotImplemented,
-        errors.RuntimeException, errors.NoModel, errors.EPFail, RuntimeError, ValueError,
-    )  # fmt: skip
 
 
 def _outputs(session: Any, graph: Graph, run: Run, observations: np.ndarray) -> list[np.ndarray]:
@@ -133,7 +124,7 @@ def _outputs(session: Any, graph: Graph, run: Run, observations: np.ndarray) -> 
         }
         try:
             results = session.run(None, feed)
-        except _refusals() as error:
+        except refusals() as error:
             raise LilliputError(
                 f"{graph.name}: onnxruntime does not run it: {' '.join(str(error).split())[:200]}"
             ) from error

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from lilliput.errors import LilliputError
+from lilliput.onnxruntime_errors import refusals
 from lilliput.policies import spaces
 from lilliput.policies.artifact import Artifact, read_golden
 from lilliput.policies.runtime.onnx_file import MAX_BYTES, check_file
@@ -132,7 +133,6 @@ def open_session(artifact: Artifact) -> "InferenceSession":
         LilliputError: the model is damaged, or holds what the exporter never writes.
     """
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors  # pyright: ignore[reportAttributeAccessIssue]
 
     path = artifact.folder / MODEL
     if not path.is_file() or path.stat().st_size > MAX_BYTES:
@@ -150,10 +150,7 @@ def open_session(artifact: Artifact) -> "InferenceSession":
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except (
-        errors.Fail, errors.InvalidGraph, errors.InvalidArgument, errors.InvalidProtobuf, errors.NotImplemented,
-        errors.RuntimeException, errors.NoModel, errors.EPFail, RuntimeError, ValueError,
-    ) as error:  # fmt: skip
+    except refusals() as error:
         raise LilliputError(f"{path}: onnxruntime does not open it: {' '.join(str(error).split())[:200]}") from error
 
 
