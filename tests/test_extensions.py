@@ -22,8 +22,8 @@ from lilliput.measure.meter import Measured, Meter, Room
 from lilliput.measure.table import METERS
 from lilliput.measurement import QUANTITIES, Measurement, Quantity
 from lilliput.policies import export as exporting
+from lilliput.policies import file as policy_file
 from lilliput.policies import layers, load, reference, runtime, spaces
-from lilliput.policies import policy as policy_file
 from lilliput.policies.artifact import Artifact, read_artifact
 from lilliput.policies.compress import STEPS, Context, Step
 from lilliput.policies.policy import Policy, Provenance

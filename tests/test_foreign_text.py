@@ -18,8 +18,8 @@ from tests.report.rows import study
 
 from lilliput.cli import cli
 from lilliput.foreign_text import in_c_comment, in_latex, in_markdown, in_markdown_code, in_spreadsheet, printable
+from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
-from lilliput.policies import policy as policy_file
 from lilliput.policies.export import export
 from lilliput.policies.policy import Policy, Provenance
 from lilliput.report import files, table

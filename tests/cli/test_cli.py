@@ -11,8 +11,8 @@ import pytest
 
 from lilliput.__main__ import main
 from lilliput.cli import cli
+from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
-from lilliput.policies import policy as policy_file
 from lilliput.policies.policy import Policy, Provenance
 
 
@@ -66,12 +66,12 @@ def test_show_in_words_and_in_json(run, source):
 
 
 def test_show_lists_the_inputs_that_are_not_read(run, tmp_path):
-    from lilliput.policies import layers, policy, spaces
+    from lilliput.policies import file, layers, policy, spaces
 
     def written(name, *stack):
         box, one = np.full(4, np.inf), np.ones(1)
         path = tmp_path / f"{name}.lilliput"
-        policy.write(policy.Policy(spaces.Box((4,), -box, box), spaces.Box((1,), -one, one), stack), path)
+        file.write(policy.Policy(spaces.Box((4,), -box, box), spaces.Box((1,), -one, one), stack), path)
         return path
 
     def dense(*weights):

@@ -11,8 +11,8 @@ from tests.arrays import f32
 from tests.policies.recurrent import every_memory, gru, lstm, policy_with, walk
 
 from lilliput.errors import LilliputError
+from lilliput.policies import file as policy_file
 from lilliput.policies import layers, reference
-from lilliput.policies import policy as policy_file
 from lilliput.policies.compress import Context, compress
 from lilliput.policies.policy import Policy
 

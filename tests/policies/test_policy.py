@@ -17,7 +17,7 @@ from tests.arrays import f32
 from tests.strategies import plausible_observations, policies
 
 from lilliput.errors import LilliputError
-from lilliput.policies import layers, policy, reference, spaces
+from lilliput.policies import file, layers, policy, reference, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy, Provenance
 
@@ -40,8 +40,8 @@ def small_policy(weight: float = 0.5, provenance: Provenance = PROVENANCE) -> Po
 @given(policies())
 def test_a_file_gives_the_policy_back(tmp_path_factory: pytest.TempPathFactory, policy_: Policy) -> None:
     path = tmp_path_factory.mktemp("policy") / "a.lilliput"
-    policy.write(policy_, path)
-    again = policy.read(path)
+    file.write(policy_, path)
+    again = file.read(path)
     assert again.digest == policy_.digest
     assert again.provenance == policy_.provenance
     observations = plausible_observations(policy_.observation_space, 5, np.random.default_rng(0))
@@ -49,8 +49,8 @@ def test_a_file_gives_the_policy_back(tmp_path_factory: pytest.TempPathFactory, 
 
 
 def test_provenance_comes_back_and_is_not_part_of_the_digest(tmp_path: Path) -> None:
-    policy.write(small_policy(), tmp_path / "a.lilliput")
-    assert policy.read(tmp_path / "a.lilliput").provenance == PROVENANCE
+    file.write(small_policy(), tmp_path / "a.lilliput")
+    assert file.read(tmp_path / "a.lilliput").provenance == PROVENANCE
     assert small_policy(provenance=Provenance()).digest == small_policy().digest
     assert policy.with_recipe(small_policy(), "prune()").provenance == dataclasses.replace(PROVENANCE, recipe="prune()")
 
@@ -85,8 +85,8 @@ def judged_policy(*stack: Layer) -> Policy:
 def test_a_critic_comes_back_and_is_not_part_of_the_digest(tmp_path: Path) -> None:
     critic = (layers.Dense(f32([[1, 2, 3], [4, 5, 6]]), f32([7, 8])), layers.Relu(), layers.Dense(f32([[9, 1]]), None))
     judged = judged_policy(*critic)
-    policy.write(judged, tmp_path / "a.lilliput")
-    again = policy.read(tmp_path / "a.lilliput")
+    file.write(judged, tmp_path / "a.lilliput")
+    again = file.read(tmp_path / "a.lilliput")
     assert again.digest == judged.digest == dataclasses.replace(judged, critic=()).digest
     x = f32([[1, -2, 3], [0, 1, -1]])
     expected, found = x, x
@@ -130,11 +130,11 @@ def test_the_digest_tells_policies_apart() -> None:
 
 
 def test_a_policy_that_exists_or_has_another_name_is_not_written(tmp_path: Path) -> None:
-    policy.write(small_policy(), tmp_path / "a.lilliput")
+    file.write(small_policy(), tmp_path / "a.lilliput")
     with pytest.raises(LilliputError, match="exists; choose another name"):
-        policy.write(small_policy(), tmp_path / "a.lilliput")
+        file.write(small_policy(), tmp_path / "a.lilliput")
     with pytest.raises(LilliputError, match=r"'a.zip': a policy's file ends in \.lilliput"):
-        policy.write(small_policy(), tmp_path / "a.zip")
+        file.write(small_policy(), tmp_path / "a.zip")
 
 
 def test_counts_are_those_of_torch() -> None:
@@ -218,7 +218,7 @@ def test_layers_that_do_not_fit_are_refused(
 
 
 def as_bytes(path: Path) -> bytes:
-    policy.write(small_policy(), path / "a.lilliput")
+    file.write(small_policy(), path / "a.lilliput")
     return (path / "a.lilliput").read_bytes()
 
 
@@ -226,7 +226,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     data = as_bytes(tmp_path)
     for end in range(len(data)):
         with pytest.raises(LilliputError):
-            policy.from_bytes(data[:end], "'a.lilliput'")
+            file.from_bytes(data[:end], "'a.lilliput'")
 
 
 def test_a_flipped_bit_is_seen(tmp_path: Path) -> None:
@@ -236,24 +236,24 @@ def test_a_flipped_bit_is_seen(tmp_path: Path) -> None:
         flipped[at] ^= 1 << at % 8
         with contextlib.suppress(LilliputError):
             # What is neither number nor text (padding, the order of names) may change.
-            read = policy.from_bytes(bytes(flipped), "'a.lilliput'")
+            read = file.from_bytes(bytes(flipped), "'a.lilliput'")
             assert (read.digest, read.provenance) == (small_policy().digest, small_policy().provenance)
     damaged = bytearray(data)
     damaged[-1] ^= 1
     with pytest.raises(LilliputError, match=r"'a.lilliput' is damaged: it is not what was written"):
-        policy.from_bytes(bytes(damaged), "'a.lilliput'")
+        file.from_bytes(bytes(damaged), "'a.lilliput'")
 
 
 def test_a_file_that_cannot_be_written_whole_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "a.lilliput"
-    policy.write(small_policy(), path)
+    file.write(small_policy(), path)
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
     try:
         with pytest.raises(LilliputError, match=r"a\.lilliput cannot be written: File too large"):
-            policy.write(small_policy(), path, force=True)
+            file.write(small_policy(), path, force=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
@@ -270,7 +270,7 @@ def test_a_mutated_file_is_a_policy_or_refused(tmp_path: Path) -> None:
         for _ in range(rng.integers(1, 4)):
             mutated[rng.integers(len(mutated))] = rng.integers(256)
         try:
-            read = policy.from_bytes(bytes(mutated), "'a.lilliput'")
+            read = file.from_bytes(bytes(mutated), "'a.lilliput'")
         except LilliputError:
             refused += 1
         else:
@@ -339,7 +339,7 @@ def deep(levels: int) -> Any:
 def test_a_hostile_header_is_refused(tmp_path: Path, edit: Callable[[dict[str, Any]], None], message: str) -> None:
     data = edited(edited(as_bytes(tmp_path), lambda h: h.pop("sha256")), edit)
     with pytest.raises(LilliputError) as caught:
-        policy.from_bytes(data, "'a.lilliput'")
+        file.from_bytes(data, "'a.lilliput'")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -350,9 +350,9 @@ def test_a_hostile_header_is_refused(tmp_path: Path, edit: Callable[[dict[str, A
 def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.lilliput").write_bytes(data)
     with pytest.raises(LilliputError, match="is not a lilliput policy"):
-        policy.read(tmp_path / "a.lilliput")
+        file.read(tmp_path / "a.lilliput")
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LilliputError, match="there is no"):
-        policy.read(tmp_path / "a.lilliput")
+        file.read(tmp_path / "a.lilliput")

@@ -11,8 +11,8 @@ from tests.shrink.games import cartpole
 
 from lilliput import record
 from lilliput.cli import cli
+from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
-from lilliput.policies import policy as policy_file
 from lilliput.policies.policy import Policy
 from lilliput.shrink.ladder import first_steps, rungs
 

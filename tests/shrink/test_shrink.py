@@ -12,8 +12,8 @@ from tests.shrink.games import cartpole
 from lilliput import record
 from lilliput.cli import cli
 from lilliput.errors import LilliputError
+from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
-from lilliput.policies import policy as policy_file
 from lilliput.policies.play import check_disjoint, episode_returns
 from lilliput.policies.policy import Policy
 from lilliput.shrink.request import Request

@@ -10,8 +10,8 @@ from tests.shrink.games import cartpole
 from lilliput.cli import cli
 from lilliput.compiler import has_compiler
 from lilliput.errors import LilliputError
+from lilliput.policies import file as policy_file
 from lilliput.policies import layers
-from lilliput.policies import policy as policy_file
 from lilliput.policies.compress import Context, compress
 from lilliput.policies.policy import Policy, replace_layers
 from lilliput.shrink.configuration import Loss, Teachers, starts, student_of

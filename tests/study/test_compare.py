@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from lilliput import record
 from lilliput.cli import cli
 from lilliput.errors import LilliputError
-from lilliput.policies import policy as policy_file
+from lilliput.policies import file as policy_file
 from lilliput.policies.compress import Context, compress
 from lilliput.policies.play import SeedPlan, episode_returns
 from lilliput.report import summary, table

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from lilliput.errors import LilliputError
+from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
-from lilliput.policies import policy as policy_file
 from lilliput.policies.policy import Policy
 from lilliput.record import Cell
 from lilliput.study import local

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from lilliput.cli import cli
 from lilliput.errors import LilliputError
-from lilliput.policies import policy as policy_file
+from lilliput.policies import file as policy_file
 from lilliput.study.conduct import conduct, records, tally_of
 from lilliput.study.document import read_study
 from lilliput.study.local import Local

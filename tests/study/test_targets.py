@@ -8,7 +8,7 @@ import pytest
 
 from lilliput.measure import count, target_named
 from lilliput.measurement import Measurement
-from lilliput.policies import policy as policy_file
+from lilliput.policies import file as policy_file
 from lilliput.policies.policy import Policy
 from lilliput.record import Record
 from lilliput.report import study_tables, summary

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from lilliput.cli import cli
 from lilliput.errors import LilliputError
-from lilliput.policies import policy as policy_file
+from lilliput.policies import file as policy_file
 from lilliput.study.document import read_study
 from lilliput.study.training import cells_of, waiting
 

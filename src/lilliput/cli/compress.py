@@ -55,7 +55,7 @@ def compress(
     from dataclasses import asdict
 
     from lilliput.measure.agreement import NO_RETURN, agreement, lines
-    from lilliput.policies import policy as policy_file
+    from lilliput.policies import file as policy_file
     from lilliput.policies.compress import compress as apply
     from lilliput.policies.compress import parse
     from lilliput.policies.reference import act

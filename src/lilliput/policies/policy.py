@@ -1,27 +1,17 @@
-"""A policy as data: spaces, layers and where they came from; checked, counted, digested, read and written."""
+"""A policy as data: spaces, layers and where they came from; checked, counted, digested."""
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.files import write_whole
 from lilliput.foreign_text import printable
 from lilliput.policies import constants, layers, numbers, spaces, storage
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.layers import Layer
-
-FORMAT = 3
-"""Version of the .lilliput file. 1: the first. 2: `plays` and `plays_kwargs`. 3: layers with a memory; a policy without
-one is still written as 2. All are read."""
-
-SUFFIX = ".lilliput"
-MAX_FILE_BYTES = 1 << 30
 
 
 @final
@@ -105,7 +95,7 @@ class Policy:
 
     @cached_property
     def _digest(self) -> str:
-        return storage.sha256(*_structure(self))
+        return storage.sha256(*structure(self))
 
     @property
     def model_bytes(self) -> int:
@@ -242,7 +232,7 @@ def _parameters(policy: Policy) -> list[np.ndarray]:
     return [array for layer in policy.layers for array in numbers.parameters(layer)]
 
 
-def _structure(policy: Policy) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def structure(policy: Policy) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What to write: JSON data, and the arrays that it names."""
     arrays: dict[str, np.ndarray] = {}
     structure = {
@@ -251,89 +241,3 @@ def _structure(policy: Policy) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         "layers": storage.encode_layers(policy.layers, "", arrays),
     }
     return structure, arrays
-
-
-def check_name(path: Path) -> None:
-    """Check that the name ends in .lilliput.
-
-    Raises:
-        LilliputError: it does not.
-    """
-    if path.suffix != SUFFIX:
-        raise LilliputError(f"{path.name!r}: a policy's file ends in {SUFFIX}")
-
-
-def write(policy: Policy, path: str | Path, *, force: bool = False) -> None:
-    """Write the policy as safetensors with a JSON header: all of it, or nothing.
-
-    Args:
-        policy: what to write.
-        path: where.
-        force: take the place of a file that exists.
-
-    Raises:
-        LilliputError: the file exists, it cannot be written, or the name does not end in .lilliput.
-    """
-    from safetensors.numpy import save
-
-    path = Path(path)
-    check_name(path)
-    if path.exists() and not force:
-        raise LilliputError(f"{path} exists; choose another name or remove it")
-    structure, arrays = _structure(policy)
-    header = {
-        "format": FORMAT if policy.has_memory else FORMAT - 1,
-        **structure,
-        "provenance": dataclasses.asdict(policy.provenance),
-    }
-    if policy.critic:
-        header["critic"] = storage.encode_layers(policy.critic, "critic.", arrays)
-    header["sha256"] = storage.sha256(header, arrays)
-    # safetensors needs at least one array and refuses shared memory; copies are cheap here.
-    data = save({name: np.array(array) for name, array in arrays.items()}, {"lilliput": json.dumps(header)})
-    write_whole(path, data)
-
-
-def read(path: str | Path) -> Policy:
-    """The policy in a file that `write` wrote.
-
-    Raises:
-        LilliputError: the file is something else, damaged or newer than this program.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise LilliputError(f"there is no file {str(path)!r}")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise LilliputError(f"{path.name!r} has {path.stat().st_size} bytes; at most {MAX_FILE_BYTES} are read")
-    return from_bytes(path.read_bytes(), repr(path.name))
-
-
-def from_bytes(data: bytes, name: str) -> Policy:
-    """The policy in the bytes of a .lilliput file; `name` is used in errors."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        arrays = load(data)
-        size = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["lilliput"])
-        version = header["format"]
-        if version not in range(1, FORMAT + 1):
-            raise LilliputError(f"{name} is of format {version!r}; this version reads 1 to {FORMAT}: update lilliput")
-        written = header.pop("sha256", None)
-        if written is not None and written != storage.sha256(header, arrays):
-            raise LilliputError(f"{name} is damaged: it is not what was written; copy or make it again")
-        observation_space = spaces.from_json(header["observation_space"])
-        action_space = spaces.from_json(header["action_space"])
-        decoded = tuple(storage.decode(layer, arrays) for layer in header["layers"])
-        critic = tuple(storage.decode(layer, arrays) for layer in header.get("critic", ()))
-        provenance = storage.decode({**header["provenance"], "kind": "Provenance"}, arrays, {"Provenance": Provenance})
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
-        raise LilliputError(
-            f"{name} is not a lilliput policy, or damaged: {' '.join(str(error).split())[:120]}"
-        ) from error
-    if not isinstance(observation_space, spaces.Box | spaces.Dict) or isinstance(action_space, spaces.Dict):
-        raise LilliputError(f"{name}: spaces of a kind that a policy cannot have")
-    if not all(isinstance(layer, layers.Layer) for layer in (*decoded, *critic)):
-        raise LilliputError(f"{name}: a layer of an unknown kind")
-    return Policy(observation_space, action_space, decoded, provenance, critic)

@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 
-from lilliput.policies import policy as policy_file
+from lilliput.policies import file as policy_file
 from lilliput.policies.compress import Context, compress, parse
 from lilliput.policies.policy import Policy
 from lilliput.shrink import ladder

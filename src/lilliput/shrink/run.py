@@ -12,7 +12,7 @@ import numpy as np
 from lilliput.compiler import has_compiler
 from lilliput.errors import LilliputError
 from lilliput.files import Format
-from lilliput.policies import policy as policy_file
+from lilliput.policies import file as policy_file
 from lilliput.policies.artifact import name_for
 from lilliput.policies.policy import Policy
 from lilliput.shrink import confirm, objective

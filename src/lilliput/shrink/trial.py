@@ -17,7 +17,7 @@ from lilliput import paired
 from lilliput import record as record_file
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.measurement import Measurement
-from lilliput.policies import policy as policy_file
+from lilliput.policies import file as policy_file
 from lilliput.policies import reference
 from lilliput.policies.compress import Context, compress, format_recipe, parse
 from lilliput.policies.compress.distill_play import split_head

@@ -15,8 +15,8 @@ from lilliput.measure import of_episodes
 from lilliput.measure.meter import Meter
 from lilliput.measure.table import METERS
 from lilliput.measurement import Measurement
+from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
-from lilliput.policies import policy as policy_file
 from lilliput.policies.artifact import DEFAULT_NAME
 from lilliput.policies.compress import Context, compress, format_recipe, parse
 from lilliput.policies.load import load_policy

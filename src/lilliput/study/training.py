@@ -7,7 +7,7 @@ from typing import Any, final
 
 from lilliput.errors import LilliputError, closest
 from lilliput.files import Format
-from lilliput.policies import policy as policy_file
+from lilliput.policies import file as policy_file
 
 DONE = Format("trained", 1)
 """Of the file that says that a training came to its end. 1: what was asked."""

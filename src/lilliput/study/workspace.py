@@ -11,7 +11,7 @@ from typing import Literal, final
 
 from lilliput.errors import LilliputError
 from lilliput.files import write_whole
-from lilliput.policies import policy as policy_file
+from lilliput.policies import file as policy_file
 
 MARKER = "lilliput.json"
 FORMAT = 1

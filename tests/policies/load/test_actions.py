@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lilliput.errors import LilliputError
+from lilliput.policies import file as policy_file
 from lilliput.policies import layers, reference, spaces
-from lilliput.policies import policy as policy_file
 from lilliput.policies.export import check, export
 from lilliput.policies.load import load_policy
 from lilliput.policies.play import episode_returns

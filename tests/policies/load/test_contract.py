@@ -11,7 +11,7 @@ from tests.policies.load.onnx_models import SIMPLE, WEIGHTS, build
 
 from lilliput.cli.show import text
 from lilliput.errors import LilliputError
-from lilliput.policies import policy as policy_file
+from lilliput.policies import file as policy_file
 from lilliput.policies import reference
 from lilliput.policies.export import export
 from lilliput.policies.load import load_policy

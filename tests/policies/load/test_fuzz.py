@@ -16,7 +16,7 @@ from tests.policies.load.checkpoints import FILES, FOLDER, copied, source
 from tests.policies.load.torch_writer import layer, linear, mlp, module, sequential, torch_file
 
 from lilliput.errors import LilliputError
-from lilliput.policies import policy as policy_file
+from lilliput.policies import file as policy_file
 from lilliput.policies.load import load_policy
 from lilliput.policies.load.vecnormalize import read_normalizer
 from lilliput.policies.policy import Policy

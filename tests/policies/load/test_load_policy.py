@@ -10,7 +10,7 @@ import pytest
 from tests.policies.load.checkpoints import FILES, FOLDER, copied, expected, source
 
 from lilliput.errors import LilliputError
-from lilliput.policies import policy as policy_file
+from lilliput.policies import file as policy_file
 from lilliput.policies import reference
 from lilliput.policies.load import FORMATS, load_policy
 from lilliput.policies.policy import Provenance

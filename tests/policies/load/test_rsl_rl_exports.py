@@ -9,7 +9,7 @@ import pytest
 
 from lilliput.cli.show import summary, text
 from lilliput.errors import LilliputError
-from lilliput.policies import policy as policy_file
+from lilliput.policies import file as policy_file
 from lilliput.policies import reference
 from lilliput.policies.export import export
 from lilliput.policies.load import load_policy

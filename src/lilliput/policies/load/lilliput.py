@@ -1,6 +1,6 @@
 """Lilliput's own file."""
 
-from lilliput.policies import policy
+from lilliput.policies.file import from_bytes
 from lilliput.policies.load.source import Source
 from lilliput.policies.policy import Policy
 
@@ -11,4 +11,4 @@ def read_lilliput(source: Source) -> Policy:
     Raises:
         LilliputError: damaged or newer than this program.
     """
-    return policy.from_bytes(source.data, source.name)
+    return from_bytes(source.data, source.name)

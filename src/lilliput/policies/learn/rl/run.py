@@ -20,6 +20,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecTransposeImage, is_vecenv_wrapped
 
 from lilliput.errors import LilliputError
+from lilliput.policies.file import read, write
 from lilliput.policies.learn.rl import chain as chains
 from lilliput.policies.learn.rl import checkpoint, pruning
 from lilliput.policies.learn.rl.algorithm import Algorithm, algorithm
@@ -29,7 +30,7 @@ from lilliput.policies.learn.rl.start import begin_from, networks_of
 from lilliput.policies.learn.rl.training import FILE, NAME, Training
 from lilliput.policies.load import load_policy
 from lilliput.policies.play import SeedPlan, episode_returns
-from lilliput.policies.policy import Policy, read, write
+from lilliput.policies.policy import Policy
 
 Progress = Callable[[str, int, int], None]
 
