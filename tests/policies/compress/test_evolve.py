@@ -12,7 +12,7 @@ from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.compress import Context, compress, evolve
 from lilliput.policies.compress.evolve import Genome, Strategy
 from lilliput.policies.play import BatchAct, Lockstep, SeedPlan, check_disjoint, episode_returns
-from lilliput.policies.policy import Policy
+from lilliput.policies.policy import Policy, replace_layers
 from lilliput.shrink.trial import seeds as trial_seeds
 
 
@@ -50,6 +50,20 @@ def test_members_act_as_the_policies_that_they_are(input_range: layers.InputRang
     found = genome.act(members, 400)(x.reshape(-1, 4)).reshape(3, 400)
     for member, seen, actions in zip(members, x, found, strict=True):
         assert np.mean(reference.act(genome.policy(member), seen) == actions) > 0.995
+
+
+def test_members_behind_layer_norms_act_as_the_policies_that_they_are() -> None:
+    rng = np.random.default_rng(0)
+    policy = quantized(rng, None)
+    norm = layers.LayerNorm(rng.uniform(0.5, 2, 5).astype(np.float16), rng.standard_normal(5).astype(np.float16))
+    genome = Genome(replace_layers(policy, (policy.layers[0], norm, *policy.layers[1:])))
+    members = 0.3 * rng.standard_normal((3, genome.n))
+    x = rng.standard_normal((3, 400, 4)).astype(np.float32)
+    found = genome.act(members, 400)(x.reshape(-1, 4)).reshape(3, 400)
+    for member, seen, actions in zip(members, x, found, strict=True):
+        moved = genome.policy(member)
+        assert moved.layers[1] is norm
+        assert np.mean(reference.act(moved, seen) == actions) > 0.995
 
 
 @pytest.mark.parametrize("input_range", RANGES)

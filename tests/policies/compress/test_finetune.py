@@ -141,11 +141,43 @@ def test_a_code_of_zero_is_no_pruned_weight() -> None:
     assert all(kept.all() for kept in start_of(quantized)[0].kept)
 
 
+def behind_norms(rng: np.random.Generator) -> Policy:
+    """The same with a layer norm in front of each activation."""
+    policy = normalized(rng)
+
+    def norm(n: int) -> layers.LayerNorm:
+        return layers.LayerNorm(
+            rng.uniform(0.5, 2, n).astype(np.float32), rng.standard_normal(n).astype(np.float32), 1e-12
+        )
+
+    first, second = policy.layers[:2], policy.layers[2:4]
+    return replace_layers(policy, (*first, norm(12), *second, norm(9), *policy.layers[4:]))
+
+
+@pytest.mark.parametrize("bits", ["", ", weight_bits=8"])
+def test_a_policy_with_layer_norms_keeps_them_and_does_what_the_teacher_does(bits: str) -> None:
+    teacher = behind_norms(np.random.default_rng(3))
+    context = Context.from_environment(teacher, "CartPole-v1", seed=0)
+    tuned = compress(teacher, f"finetune(steps=120, restarts=1{bits})", context)
+    kinds = [type(layer) for layer in tuned.layers]
+    assert kinds.count(layers.LayerNorm) == 2
+    norms = [layer for layer in tuned.layers if isinstance(layer, layers.LayerNorm)]
+    assert all(norm.weight.dtype == (np.float16 if bits else np.float32) for norm in norms)
+    x = context.observations(1500, "noisy_policy")
+    assert np.mean(reference.act(tuned, x) == reference.act(teacher, x)) > 0.95
+    again = compress(tuned, "finetune(steps=12, restarts=1)", context)
+    assert [type(layer) for layer in again.layers] == kinds
+
+
 def test_layers_that_it_is_not_made_for_are_a_result_of_a_study_not_a_failure() -> None:
     policy = normalized(np.random.default_rng(0))
     norm = layers.LayerNorm(np.ones(12, np.float32), np.zeros(12, np.float32))
-    with pytest.raises(NotApplicable, match="finetune: layer 2 is LayerNorm; supported: dense layers"):
-        start_of(replace_layers(policy, (*policy.layers[:2], norm, *policy.layers[2:])))
+    with pytest.raises(NotApplicable, match="finetune: layer 3 is LayerNorm behind Tanh; supported: dense layers"):
+        start_of(replace_layers(policy, (*policy.layers[:3], norm, *policy.layers[3:])))
+    with pytest.raises(NotApplicable, match="finetune: layer 2 is Dense behind Dense; supported"):
+        start_of(replace_layers(policy, (*policy.layers[:2], *policy.layers[3:])))
+    with pytest.raises(NotApplicable, match="finetune: the network ends in Tanh; supported"):
+        start_of(replace_layers(policy, (*policy.layers[:6], layers.Tanh(), policy.layers[6])))
 
 
 def test_mixed_activations_are_refused() -> None:

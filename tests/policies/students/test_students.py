@@ -18,6 +18,19 @@ def students(
     return Students((N_INPUTS, *hidden, N_OUTPUTS), activation, RESTARTS, Inputs.of(x), rng)
 
 
+def with_norms(
+    rng: np.random.Generator,
+    x: np.ndarray,
+    hidden: tuple[int, ...],
+    activation: Activation,
+    epsilons: tuple[float, ...],
+) -> Students:
+    """Students behind layer norms with gains and shifts of their own."""
+    batch = Students((N_INPUTS, *hidden, N_OUTPUTS), activation, RESTARTS, Inputs.of(x), rng, epsilons)
+    batch.scales[:] += 0.4 * rng.standard_normal(batch.scales.shape)
+    return batch
+
+
 def forward(batch: Students, x: np.ndarray) -> np.ndarray:
     return batch.forward(np.repeat(x[None], batch.restarts, axis=0))
 
@@ -62,6 +75,33 @@ def test_a_real_student_computes_what_its_layers_mean(activation: Activation) ->
     found = forward(batch, inside)
     for restart in range(RESTARTS):
         np.testing.assert_allclose(found[restart], played(batch.network(restart), inside), atol=2e-3)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("epsilons", [(1e-5, 1e-5), (0.0, 1e-12)])
+@pytest.mark.parametrize("bits", [None, 4, 8])
+def test_a_student_with_layer_norms_computes_what_its_layers_mean(
+    activation: Activation, epsilons: tuple[float, ...], bits: int | None
+) -> None:
+    rng = np.random.default_rng(4)
+    x = observations(rng)
+    batch = with_norms(rng, x, (12, 9), activation, epsilons)
+    if bits is not None:
+        batch.quantize(Quantization((bits,) * 3), x[:1000])
+    inside = x[((x >= np.quantile(x, 0.01, axis=0)) & (x <= np.quantile(x, 0.99, axis=0))).all(axis=1)]
+    found = forward(batch, inside)
+    for restart in range(RESTARTS):
+        network = batch.network(restart)
+        assert sum(isinstance(layer, layers.LayerNorm) for layer in network) == sum(one > 0 for one in epsilons)
+        expected = played(network, inside)
+        difference, scale = np.abs(found[restart] - expected), np.abs(expected).max()
+        # As above: a code may be the neighbouring one now and then.
+        assert np.quantile(difference, 0.95) <= 1e-4 * scale
+        assert difference.max() <= 0.1 * scale
+    batch = with_norms(np.random.default_rng(4), x, (12, 9), activation, epsilons)
+    before = forward(batch, x)
+    batch.quantize(Quantization((8, 8, 8)), x)
+    assert np.abs(forward(batch, x) - before).mean() < 0.05 * before.std()
 
 
 @pytest.mark.parametrize("n", [1, 15, 16, 33])

@@ -22,10 +22,13 @@ ARRAY: tuple[Layer, ...] = (
 CHOICES: tuple[Layer, ...] = (layers.ArgmaxAction((2, 3)),)
 
 
-def quantities(quantization: Quantization | None, activation: Activation = "silu") -> tuple[Students, np.ndarray]:
+def quantities(
+    quantization: Quantization | None, activation: Activation = "silu", epsilons: tuple[float, ...] = ()
+) -> tuple[Students, np.ndarray]:
     rng = np.random.default_rng(11)
     x = observations(rng)
-    students = Students((N_INPUTS, 6, 4, N_OUTPUTS), activation, RESTARTS, Inputs.of(x), rng)
+    students = Students((N_INPUTS, 6, 4, N_OUTPUTS), activation, RESTARTS, Inputs.of(x), rng, epsilons)
+    students.scales[:] += 0.4 * rng.standard_normal(students.scales.shape)
     if quantization is not None:
         students.quantize(quantization, x[:1000])
     return students, x[:250]
@@ -50,8 +53,8 @@ def torch_outputs(students: Students, restart: int, matrices: Any, scales: Any, 
     if quantization is None:
         low, high = ((torch.tensor(end, dtype=torch.float32) - centre) * scale for end in (inputs.low, inputs.high))
         y = torch.clamp((y - centre) * scale, low, high)
-    steps_at = sum(_ranges(students, layer) for layer in range(len(sizes) - 1))
-    range_at = 0
+    norm_at, range_at = 0, sum(2 * n for n, epsilon in zip(sizes[1:], students.epsilons, strict=True) if epsilon)
+    steps_at = range_at + sum(_ranges(students, layer) for layer in range(len(sizes) - 1))
     for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         matrix = matrices[at : at + fan_out * (fan_in + 1)].reshape(fan_out, fan_in + 1)
         at += matrix.numel()
@@ -59,6 +62,7 @@ def torch_outputs(students: Students, restart: int, matrices: Any, scales: Any, 
         y = functions[students.activation](y) if layer else y
         if quantization is None:
             y = y @ weight.T + bias
+            y, norm_at = _normed(students, layer, y, scales, norm_at, lambda value: value)
             continue
         n = _ranges(students, layer)
         middle = torch.zeros(fan_in) if layer else centre
@@ -81,7 +85,18 @@ def torch_outputs(students: Students, restart: int, matrices: Any, scales: Any, 
         codes = torch.clamp(weight / step, -end, end - 1)
         codes = straight(codes, torch.round(codes))
         y = (y @ codes.T) * step.T + half(bias - (codes * step * middle).sum(dim=1))
+        y, norm_at = _normed(students, layer, y, scales, norm_at, half)
     return y
+
+
+def _normed(students: Students, layer: int, y: Any, scales: Any, at: int, stored: Any) -> tuple[Any, int]:
+    """Behind the layer's norm, where it has one; and where the next one's gains begin."""
+    torch = pytest.importorskip("torch")
+    if not students.epsilons[layer]:
+        return y, at
+    n = students.sizes[layer + 1]
+    gain, shift = stored(scales[at : at + n]), stored(scales[at + n : at + 2 * n])
+    return torch.nn.functional.layer_norm(y, (n,), gain, shift, students.epsilons[layer]), at + 2 * n
 
 
 def _ranges(students: Students, layer: int) -> int:
@@ -144,12 +159,25 @@ CASES: list[tuple[Quantization | None, Activation, tuple[Layer, ...], Loss]] = [
 ]
 
 
-@pytest.mark.parametrize(("quantization", "activation", "head", "loss"), CASES)
+@pytest.mark.parametrize(
+    ("quantization", "activation", "head", "loss", "epsilons"),
+    [
+        *((*case, ()) for case in CASES),
+        (REAL, "tanh", ARRAY, "l2", (1e-5, 1e-5)),
+        (REAL, "relu", CHOICES, "kl", (0.0, 1e-3)),
+        (Quantization((8, 8, 8)), "tanh", ARRAY, "l2", (1e-12, 1e-5)),
+        (Quantization((4, 4, 4), 6, "none", True), "silu", CHOICES, "kl", (1e-5, 0.0)),
+    ],
+)
 def test_the_gradient_is_that_of_torch(
-    quantization: Quantization | None, activation: Activation, head: tuple[Layer, ...], loss: Loss
+    quantization: Quantization | None,
+    activation: Activation,
+    head: tuple[Layer, ...],
+    loss: Loss,
+    epsilons: tuple[float, ...],
 ) -> None:
     torch = pytest.importorskip("torch")
-    students, x = quantities(quantization, activation)
+    students, x = quantities(quantization, activation, epsilons)
     rng = np.random.default_rng(1)
     targets = rng.standard_normal((len(x), N_OUTPUTS)).astype(np.float32)
     if head is ARRAY and loss == "regret":
@@ -165,7 +193,7 @@ def test_the_gradient_is_that_of_torch(
         assert losses[restart] == pytest.approx(expected.item(), rel=1e-4)
         ours, theirs = of_matrices[restart], matrices.grad.numpy()
         assert np.abs(ours - theirs).max() <= 1e-3 * np.abs(theirs).max()
-        if quantization is not None:
+        if students.scales.size:
             ours, theirs = of_scales[restart], scales.grad.numpy()
             assert np.abs(ours - theirs).max() <= 1e-3 * np.abs(theirs).max()
 

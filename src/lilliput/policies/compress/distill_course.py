@@ -23,7 +23,7 @@ from lilliput.policies.compress.distill_play import (
     small_head,
     split_head,
 )
-from lilliput.policies.layers import SelectInputs
+from lilliput.policies.layers import LayerNorm, SelectInputs
 from lilliput.policies.play import Lockstep, OutOfTime, SeedPlan
 from lilliput.policies.policy import Policy, replace_layers
 from lilliput.policies.students import Inputs, Quantization, Replay, Students, Trainer
@@ -82,6 +82,7 @@ class Start:
 
     Attributes:
         kept: which weights are learned; the others stay zero.
+        norms: behind each layer but the last, in front of the activation; None: there is none.
     """
 
     weights: tuple[np.ndarray, ...]
@@ -89,6 +90,7 @@ class Start:
     kept: tuple[np.ndarray, ...]
     select: SelectInputs | None
     digest: str
+    norms: tuple[LayerNorm | None, ...] = ()
 
 
 @final
@@ -178,11 +180,14 @@ class Course:
             replay = Replay(first.shape[1], targets.shape[1])
             replay.add(first, targets)
             sizes = (first.shape[1], *settings.hidden, self._teacher.n_outputs)
-            students = Students(sizes, settings.activation, settings.restarts, inputs, rng)
+            norms = () if self._start is None else self._start.norms
+            epsilons = [0.0 if norm is None else norm.epsilon for norm in norms]
+            students = Students(sizes, settings.activation, settings.restarts, inputs, rng, epsilons)
             if saved:
                 students.matrices = saved["matrices"]
+                students.scales = saved.get("scales", students.scales)
             elif self._start is not None:
-                students.begin(self._start.weights, self._start.biases, rng)
+                students.begin(self._start.weights, self._start.biases, rng, norms)
             if self._start is not None:
                 students.hold_zeros(self._start.kept)
             done = int(saved["done"]) if saved else 0
@@ -310,6 +315,7 @@ class Course:
         inputs = students.inputs
         arrays: dict[str, Any] = {
             "x": replay.observations, "y": replay.targets, "matrices": students.matrices, "done": np.array(done),
+            "scales": students.scales,
             "centre": inputs.centre, "scale": inputs.scale, "low": inputs.low, "high": inputs.high,
         }  # fmt: skip
         if self._select is not None:

@@ -174,6 +174,8 @@ class Genome:
                     continue
                 case layers.Sigmoid() | layers.Elu() | layers.LeakyRelu() | layers.Gelu() | layers.HardTanh():
                     continue
+                case layers.LayerNorm():
+                    continue  # its gains and shifts stay what they are
                 case _:
                     raise LilliputError(
                         f"evolve: {type(layer).__name__} is not supported; give a network of dense layers"

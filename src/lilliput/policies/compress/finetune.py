@@ -25,6 +25,8 @@ _IMITATION = (
 )  # fmt: skip
 """What only one of the objectives uses."""
 
+_SUPPORTED = "supported: dense layers with ReLU, tanh or SiLU between them, each behind a layer norm or none"
+
 _ACTIVATIONS: dict[type, Literal["silu", "relu", "tanh"]] = {
     layers.Silu: "silu",
     layers.Relu: "relu",
@@ -41,7 +43,8 @@ class Finetune(Step):
     return by evolution in the environment (see `evolve`), which is how a small policy may pass its teacher. Its
     episodes are neither those that judge it nor those that choose among candidates.
 
-    A normalizer in front goes into the first layer, whose input range then does its clipping. Weights that were pruned
+    A normalizer in front goes into the first layer, whose input range then does its clipping. Layer norms in front of
+    the activations are trained with the weights, and stay. Weights that were pruned
     stay zero: all zeros of real weights, and those among codes where they are left out of storage.
 
     Attributes:
@@ -124,20 +127,23 @@ class Finetune(Step):
 
 
 def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
-    """The weights and biases of the policy's layers on raw observations, and the activation between them.
+    """The weights, biases and norms of the policy's layers on raw observations, and the activation between them.
 
     Raises:
-        NotApplicable: the network is no chain of dense layers with one kind of activation.
+        NotApplicable: the network is no chain of dense layers with one kind of activation, each behind a layer norm
+            or none.
     """
     weights: list[np.ndarray] = []
     biases: list[np.ndarray] = []
     kept: list[np.ndarray] = []
+    norms: list[layers.LayerNorm | None] = []
     activations: set[Literal["silu", "relu", "tanh"]] = set()
     select: layers.SelectInputs | None = None
     scale, shift = np.ones(()), np.zeros(())
     network = split_head(policy)[0]
     # A clip of the mean in front of the head (gSDE) is learned like the rest of the head's input.
     network = network[:-1] if network and isinstance(network[-1], layers.HardTanh) else network
+    before: type | None = None
     for index, layer in enumerate(network):
         match layer:
             case layers.SelectInputs() if not index:
@@ -145,24 +151,27 @@ def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
             case layers.Standardize() if not weights:
                 scale = layer.scale.astype(np.float64)
                 shift = -layer.mean.astype(np.float64) * scale
-            case layers.Dense() | layers.QuantizedDense():
+            case layers.Dense() | layers.QuantizedDense() if not weights or before in _ACTIVATIONS:
                 weight, bias = _affine(layer)
                 weights.append(weight * scale)
                 biases.append(bias + (weight * shift).sum(axis=1))
                 kept.append(_kept(layer))
+                norms.append(None)
                 scale, shift = np.ones(()), np.zeros(())
-            case layers.Relu() | layers.Tanh() | layers.Silu():
+            case layers.LayerNorm() if before in (layers.Dense, layers.QuantizedDense):
+                norms[-1] = layer
+            case layers.Relu() | layers.Tanh() | layers.Silu() if weights and before not in _ACTIVATIONS:
                 activations.add(_ACTIVATIONS[type(layer)])
             case _:
-                raise NotApplicable(
-                    f"finetune: layer {index} is {type(layer).__name__}; "
-                    "supported: dense layers with ReLU, tanh or SiLU"
-                )
+                after = "" if before is None else f" behind {before.__name__}"
+                raise NotApplicable(f"finetune: layer {index} is {type(layer).__name__}{after}; {_SUPPORTED}")
+        before = type(layer)
+    if before not in (layers.Dense, layers.QuantizedDense):
+        raise NotApplicable(f"finetune: the network ends in {before and before.__name__}; {_SUPPORTED}")
     if len(activations) > 1:
         raise NotApplicable(f"finetune: the activations are {', '.join(sorted(activations))}; they must be of one kind")
-    return Start(
-        tuple(weights), tuple(biases), tuple(kept), select, policy.digest
-    ), activations.pop() if activations else "silu"
+    start = Start(tuple(weights), tuple(biases), tuple(kept), select, policy.digest, tuple(norms[:-1]))
+    return start, activations.pop() if activations else "silu"
 
 
 def _kept(layer: layers.Dense | layers.QuantizedDense) -> np.ndarray:

@@ -24,7 +24,7 @@ class CNetwork(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("n_layers", "activation", "quantized", "activation_bits")),
         *((name, ctypes.c_int32) for name in ("input_range", "per_channel")),
-        *((name, _POINTER) for name in ("sizes", "weight_bits", "centre", "scale", "low", "high")),
+        *((name, _POINTER) for name in ("sizes", "weight_bits", "centre", "scale", "low", "high", "epsilons")),
     )
 
 

@@ -86,7 +86,9 @@ class Students:
     Attributes:
         matrices: (restarts, n): of each linear layer (outputs, inputs + 1) numbers, weights on standardized inputs and
             last the bias.
-        scales: (restarts, n): the logarithms of all inverse input scales, then of all weight steps; none while real.
+        scales: (restarts, n): the gains and then the shifts of each layer norm; behind them, once the students are
+            quantized, the logarithms of all inverse input scales, then of all weight steps.
+        epsilons: of the layer norm behind each layer but the last, in front of the activation; 0: there is none.
         zero_points: (restarts, 1 or inputs) of the first layer's input.
         quantization: None while the students are real.
 
@@ -96,11 +98,18 @@ class Students:
     """
 
     def __init__(
-        self, sizes: Sequence[int], activation: Activation, restarts: int, inputs: Inputs, rng: np.random.Generator
+        self,
+        sizes: Sequence[int],
+        activation: Activation,
+        restarts: int,
+        inputs: Inputs,
+        rng: np.random.Generator,
+        epsilons: Sequence[float] = (),
     ) -> None:
         if len(sizes) - 1 > MOST_LAYERS:
             raise LilliputError(f"a student of {len(sizes) - 1} layers; at most {MOST_LAYERS} are trained")
         self.sizes, self.activation, self.inputs = tuple(sizes), activation, inputs
+        self.epsilons = (*epsilons, 0.0) if epsilons else (0.0,) * (len(sizes) - 1)
         self.quantization: Quantization | None = None
         gain = ACTIVATIONS[activation].gain
         self.matrices = np.zeros((restarts, sum(o * (i + 1) for i, o in itertools.pairwise(self.sizes))), np.float32)
@@ -111,10 +120,13 @@ class Students:
             matrix[:, :, :-1] = start / np.sqrt(fan_in)
             if not last:
                 matrix[:, :, -1] = rng.standard_normal((restarts, fan_out)) * 0.5
-        self.scales = np.zeros((restarts, 0), np.float32)
+        norms = [np.repeat([1.0, 0.0], n) for n, epsilon in zip(sizes[1:], self.epsilons, strict=True) if epsilon]
+        first = np.concatenate([np.zeros(0), *norms]).astype(np.float32)
+        self.scales = np.repeat(first[None], restarts, axis=0)
         self.zero_points = np.zeros((restarts, 1), np.float32)
         self._sizes = np.array(self.sizes, np.int32)
         self._weight_bits = np.zeros(len(sizes) - 1, np.int32)
+        self._epsilons = np.array(self.epsilons, np.float32)
         standard = (inputs.centre, inputs.scale)
         ends = tuple((end - inputs.centre) * inputs.scale for end in (inputs.low, inputs.high))
         self._centre, self._scale, self._low, self._high = (
@@ -136,6 +148,15 @@ class Students:
             for (begin, end), fan_out in zip(itertools.pairwise(ends), self.sizes[1:], strict=True)
         ]
 
+    def norms(self) -> list[tuple[np.ndarray, np.ndarray] | None]:
+        """Views (restarts, outputs) of the gains and shifts behind each layer; None where there is no norm."""
+        found: list[tuple[np.ndarray, np.ndarray] | None] = []
+        at = 0
+        for n, epsilon in zip(self.sizes[1:], self.epsilons, strict=True):
+            found.append((self.scales[:, at : at + n], self.scales[:, at + n : at + 2 * n]) if epsilon else None)
+            at += 2 * n if epsilon else 0
+        return found
+
     def network_of(self) -> CNetwork:
         """What C is told of them; it points into the students."""
         quantization = self.quantization or Quantization(())
@@ -148,7 +169,7 @@ class Students:
             quantization.per_channel,
             pointer(self._sizes),
             pointer(self._weight_bits),
-            *(pointer(array) for array in (self._centre, self._scale, self._low, self._high)),
+            *(pointer(array) for array in (self._centre, self._scale, self._low, self._high, self._epsilons)),
         )
 
     def student(self, restart: int) -> CStudent:
@@ -217,10 +238,14 @@ class Students:
             steps.append(step)
             with np.errstate(invalid="ignore"):  # OpenBLAS raises it for nothing: see reference._matmul
                 y = y @ weight.swapaxes(1, 2) + matrix[:, None, :, -1]
+            if (norm := self.norms()[index]) is not None:
+                gain, shift = (part[:, None] for part in norm)
+                deviation = np.sqrt(y.var(axis=-1, keepdims=True) + self.epsilons[index])
+                y = (y - y.mean(axis=-1, keepdims=True)) / deviation * gain + shift
         self.quantization = quantization
         self._weight_bits = np.array(quantization.weight_bits, np.int32)
         logarithms = [np.log(scale).reshape(self.restarts, -1) for scale in (*ranges, *steps)]
-        self.scales = np.concatenate(logarithms, axis=1).astype(np.float32)
+        self.scales = np.concatenate([self.scales, *logarithms], axis=1).astype(np.float32)
 
     def _first_range(self, quantization: Quantization, top: int) -> tuple[np.ndarray, np.ndarray]:
         """The first layer's inverse scales (restarts, 1, inputs or 1), and zero points (restarts, inputs or 1)."""
@@ -250,6 +275,10 @@ class Students:
             if index:
                 found.append(ACTIVATIONS[self.activation].layer)
             found.append(self._real(index, restart) if self.quantization is None else self._quantized(index, restart))
+            if (norm := self.norms()[index]) is not None:
+                stored = np.float32 if self.quantization is None else np.float16
+                gain, shift = (part[restart].astype(stored) for part in norm)
+                found.append(layers.LayerNorm(gain, shift, self.epsilons[index]))
         return tuple(found)
 
     def _real(self, index: int, restart: int) -> layers.Dense:
@@ -285,8 +314,17 @@ class Students:
             range_ = None if quantization.input_range == "none" else _static(inverse, zero, quantization)
         return layers.QuantizedDense(weight, bias.astype(np.float16), range_)
 
-    def begin(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], rng: np.random.Generator) -> None:
-        """Start the students from weights on raw observations, all but the first a little off."""
+    def begin(
+        self,
+        weights: Sequence[np.ndarray],
+        biases: Sequence[np.ndarray],
+        rng: np.random.Generator,
+        norms: Sequence[layers.LayerNorm | None] = (),
+    ) -> None:
+        """Start the students from weights on raw observations and from norms, all but the first a little off."""
+        for norm, own in zip(norms, self.norms(), strict=False):
+            if norm is not None and own is not None:
+                own[0][:], own[1][:] = norm.weight, norm.bias
         for index, (matrix, weight, bias) in enumerate(
             zip(self.layers_of(self.matrices), weights, biases, strict=True)
         ):

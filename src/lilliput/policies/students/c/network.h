@@ -17,11 +17,13 @@ typedef struct {
     const int32_t *sizes;       /* n_layers + 1 */
     const int32_t *weight_bits; /* n_layers; of quantized ones */
     const float *centre, *scale, *low, *high; /* of the inputs; low and high are of the standardized ones */
+    const float *epsilons; /* n_layers; of the layer norm behind each, 0: there is none */
 } network;
 
-/* One of them: `matrices` holds for each layer (outputs, inputs + 1) numbers, the bias last; `scales` the logarithms of
-   all inverse input scales, then of all weight steps; `zero_points` is the first layer's; `kept` is like the matrices, zero
-   where a weight stays zero (NULL: none does). Python keeps the same structure. */
+/* One of them: `matrices` holds for each layer (outputs, inputs + 1) numbers, the bias last; `scales` the gains and then
+   the shifts of each layer norm, the logarithms of all inverse input scales, then of all weight steps; `zero_points` is the
+   first layer's; `kept` is like the matrices, zero where a weight stays zero (NULL: none does). Python keeps the same
+   structure. */
 typedef struct {
     float *matrices, *scales;
     const float *zero_points, *kept;
@@ -59,9 +61,24 @@ static size_t matrix_at(const network *net, int layer)
     return at;
 }
 
+static int has_norm(const network *net, int layer)
+{
+    return net->epsilons[layer] > 0;
+}
+
+static size_t norm_at(const network *net, int layer)
+{
+    size_t at = 0;
+    int i;
+    for (i = 0; i < layer; i++) {
+        at += has_norm(net, i) ? 2 * n_outputs(net, i) : 0;
+    }
+    return at;
+}
+
 static size_t range_at(const network *net, int layer)
 {
-    return layer ? n_ranges(net, 0) + (size_t)layer - 1 : 0;
+    return norm_at(net, net->n_layers) + (layer ? n_ranges(net, 0) + (size_t)layer - 1 : 0);
 }
 
 static size_t step_at(const network *net, int layer)
@@ -72,6 +89,11 @@ static size_t step_at(const network *net, int layer)
         at += n_steps_of(net, i);
     }
     return at;
+}
+
+static size_t n_scales(const network *net)
+{
+    return net->quantized ? step_at(net, net->n_layers) : norm_at(net, net->n_layers);
 }
 
 /* The nearest number that float16 has (ties to even), for |x| < 65520. */
@@ -155,11 +177,13 @@ typedef struct {
     float *zero;     /* inputs: their zero point */
     float *factor;   /* inputs: from the weight on the standardized input to the one on codes */
     float *centre;   /* inputs: what the codes' zero point has the input's centre added as */
+    float *gain;     /* outputs: of the norm behind the layer, and its shift */
+    float *shift;
 } prepared;
 
 static size_t prepared_floats(const network *net, int layer)
 {
-    return 2 * n_outputs(net, layer) * n_inputs(net, layer) + 2 * n_outputs(net, layer) + 4 * n_inputs(net, layer);
+    return 2 * n_outputs(net, layer) * n_inputs(net, layer) + 4 * n_outputs(net, layer) + 4 * n_inputs(net, layer);
 }
 
 static prepared prepared_at(const network *net, int layer, float *at)
@@ -174,6 +198,8 @@ static prepared prepared_at(const network *net, int layer, float *at)
     made.zero = made.inverse + in;
     made.factor = made.zero + in;
     made.centre = made.factor + in;
+    made.gain = made.centre + in;
+    made.shift = made.gain + out;
     return made;
 }
 
@@ -192,7 +218,12 @@ static void prepare(const network *net, const student *of, int layer, prepared t
 {
     size_t in = n_inputs(net, layer), out = n_outputs(net, layer), i, o;
     const float *matrix = of->matrices + matrix_at(net, layer);
+    const float *norm = of->scales + norm_at(net, layer);
     float low, high;
+    for (o = 0; has_norm(net, layer) && o < out; o++) {
+        to.gain[o] = net->quantized ? half_precision(norm[o]) : norm[o];
+        to.shift[o] = net->quantized ? half_precision(norm[out + o]) : norm[out + o];
+    }
     if (!net->quantized) {
         for (o = 0; o < out; o++, matrix += in + 1) {
             memcpy(to.codes + o * in, matrix, in * sizeof(float));
@@ -247,7 +278,9 @@ typedef struct {
     float *raw;    /* inputs x ld: the observations */
     float *x;      /* what goes into the layers: standardized inputs, activations or their codes, one layer after the other */
     float *real;   /* the same before it is made codes */
-    float *y;      /* what comes out of them */
+    float *y;      /* what comes out of them, behind their norms */
+    float *normed; /* the same before gain and shift, where there is a norm */
+    float *inverse_deviation; /* layers x ld: what the norm divided by */
     float *slope;  /* of the activation behind y */
 } batch;
 
@@ -264,7 +297,7 @@ static size_t features_at(const network *net, int layer, size_t ld)
 
 static size_t batch_floats(const network *net, size_t ld)
 {
-    return n_inputs(net, 0) * ld + 4 * features_at(net, net->n_layers + 1, ld);
+    return (n_inputs(net, 0) + (size_t)net->n_layers) * ld + 5 * features_at(net, net->n_layers + 1, ld);
 }
 
 static batch batch_at(const network *net, size_t ld, float *at)
@@ -277,6 +310,8 @@ static batch batch_at(const network *net, size_t ld, float *at)
     made.real = made.x + n;
     made.y = made.real + n;
     made.slope = made.y + n;
+    made.normed = made.slope + n;
+    made.inverse_deviation = made.normed + n;
     return made;
 }
 
@@ -287,6 +322,60 @@ static void to_codes(const float *x, size_t n, float inverse, float zero, float 
         float code = rintf(x[i] * inverse) + zero;
         code = code < 0 ? 0 : code;
         codes[i] = code > top ? top : code;
+    }
+}
+
+/* y (n rows of ld samples) = (y - mean) / sqrt(variance + epsilon) * gain + shift over the rows; what is needed for its
+   gradient is kept. */
+static void normalize(
+    float *y, size_t n, size_t ld, float epsilon, const float *gain, const float *shift, float *normed, float *inverse)
+{
+    size_t o, c;
+    for (c = 0; c < ld; c++) {
+        float mean = 0, variance = 0;
+        for (o = 0; o < n; o++) {
+            mean += y[o * ld + c];
+        }
+        mean /= (float)n;
+        for (o = 0; o < n; o++) {
+            float centred = y[o * ld + c] - mean;
+            variance += centred * centred;
+            normed[o * ld + c] = centred;
+        }
+        inverse[c] = 1.0f / sqrtf(variance / (float)n + epsilon);
+    }
+    for (o = 0; o < n; o++) {
+        for (c = 0; c < ld; c++) {
+            normed[o * ld + c] *= inverse[c];
+            y[o * ld + c] = normed[o * ld + c] * gain[o] + shift[o];
+        }
+    }
+}
+
+/* From the gradient d of what `normalize` gave to that of what it took; the gradients of gains and shifts are added. */
+static void normalize_gradient(
+    float *d, size_t n, size_t ld, const float *gain, const float *normed, const float *inverse, float *d_gain,
+    float *d_shift)
+{
+    size_t o, c;
+    for (o = 0; o < n; o++) {
+        for (c = 0; c < ld; c++) {
+            d_gain[o] += d[o * ld + c] * normed[o * ld + c];
+            d_shift[o] += d[o * ld + c];
+            d[o * ld + c] *= gain[o];
+        }
+    }
+    for (c = 0; c < ld; c++) {
+        float mean = 0, along = 0;
+        for (o = 0; o < n; o++) {
+            mean += d[o * ld + c];
+            along += d[o * ld + c] * normed[o * ld + c];
+        }
+        mean /= (float)n;
+        along /= (float)n;
+        for (o = 0; o < n; o++) {
+            d[o * ld + c] = inverse[c] * (d[o * ld + c] - mean - normed[o * ld + c] * along);
+        }
     }
 }
 
@@ -326,6 +415,11 @@ static void forward(const network *net, const prepared *layers, batch b)
             for (c = 0; c < b.ld; c++) {
                 y[o * b.ld + c] = y[o * b.ld + c] * step + now->bias[o];
             }
+        }
+        if (has_norm(net, layer)) {
+            normalize(
+                y, out, b.ld, net->epsilons[layer], now->gain, now->shift, b.normed + features_at(net, layer + 1, b.ld),
+                b.inverse_deviation + (size_t)layer * b.ld);
         }
     }
 }
@@ -408,6 +502,12 @@ static void backward(
         const prepared *now = &layers[layer];
         const float *x = b.x + features_at(net, layer, b.ld), *real = b.real + features_at(net, layer, b.ld);
         float *sums = products + out * in, *d_matrix = d_matrices + gradient_at(net, layer), *swap;
+        if (has_norm(net, layer)) {
+            float *d_norm = d_scales + norm_at(net, layer);
+            normalize_gradient(
+                d_y, out, b.ld, now->gain, b.normed + features_at(net, layer + 1, b.ld),
+                b.inverse_deviation + (size_t)layer * b.ld, d_norm, d_norm + out);
+        }
         for (o = 0; o < out; o++) {
             vector sum = {0};
             for (c = 0; c < b.ld; c += VECTOR_FLOATS) {

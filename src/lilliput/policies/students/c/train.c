@@ -7,7 +7,7 @@
 #define ADAM_FIRST 0.9f
 #define ADAM_SECOND 0.99f
 #define ADAM_EPSILON 1e-8f
-#define SCALE_RATE 0.1f /* the learning rate of steps and ranges over that of weights; they are logarithms */
+#define SCALE_RATE 0.1f /* the learning rate of steps and ranges, which are logarithms, and of norms over that of weights */
 
 #define MOST_LAYERS 16
 
@@ -81,7 +81,7 @@ size_t lilliput_scratch_floats(const network *net, size_t n)
     }
     total = all_prepared_floats(net) + batch_floats(net, ld) + backward_floats(net, ld);
     total += 2 * n_outputs(net, net->n_layers - 1) * ld + ld + gradient_at(net, net->n_layers) + most;
-    total += padded(step_at(net, net->n_layers));
+    total += padded(n_scales(net));
     return total + 64;
 }
 
@@ -121,7 +121,6 @@ static double student_gradient(
 {
     prepared layers[MOST_LAYERS];
     size_t ld = padded(n), out = n_outputs(net, net->n_layers - 1), i;
-    size_t n_scales = net->quantized ? step_at(net, net->n_layers) : 0;
     batch b = batch_at(net, ld, scratch + all_prepared_floats(net));
     float *wanted = scratch + all_prepared_floats(net) + batch_floats(net, ld), *slope = wanted + 2 * out * ld;
     float *back = slope + ld;
@@ -133,9 +132,9 @@ static double student_gradient(
     forward(net, layers, b);
     memcpy(back, b.y + features_at(net, net->n_layers, ld), out * ld * sizeof(float));
     loss = loss_gradient(aim, out, back, wanted, ld, n, slope);
-    memset(d_scales, 0, n_scales * sizeof(float));
-    backward(net, layers, b, d_matrices, net->quantized ? d_scales : NULL, back);
-    for (i = 0; i < n_scales; i++) {
+    memset(d_scales, 0, n_scales(net) * sizeof(float));
+    backward(net, layers, b, d_matrices, d_scales, back);
+    for (i = norm_at(net, net->n_layers); i < n_scales(net); i++) {
         float scale = expf(of->scales[i]);
         /* A step that is held at the smallest one does not learn. */
         d_scales[i] *= i >= range_at(net, net->n_layers) && scale < SMALLEST_STEP ? 0 : scale;
@@ -175,14 +174,14 @@ static void adam_step(float *x, const float *gradient, float *first, float *seco
     }
 }
 
-/* Trains one student: step s on the rows [s * n, (s + 1) * n) of the replay at rates[s], done steps after the first.
+/* Trains one student: step s on the rows [s * n_rows, (s + 1) * n_rows) of the replay at rates[s], done steps after the first.
    `soap` and `adam` (two numbers a scale) are what the optimizers remember. Returns the mean loss. */
 double lilliput_train(
     const network *net, const objective *aim, const student *of, float *soap, float *adam, const float *x,
-    const float *targets, const int64_t *rows, size_t n, const float *rates, long done, long n_steps, float *scratch)
+    const float *targets, const int64_t *rows, size_t n_rows, const float *rates, long done, long n_steps, float *scratch)
 {
-    size_t total = gradient_at(net, net->n_layers), n_scales = net->quantized ? step_at(net, net->n_layers) : 0;
-    float *d_matrices = scratch, *d_scales = d_matrices + total, *rest = d_scales + padded(n_scales);
+    size_t total = gradient_at(net, net->n_layers), n = n_scales(net);
+    float *d_matrices = scratch, *d_scales = d_matrices + total, *rest = d_scales + padded(n);
     double losses = 0;
     long step;
     int i;
@@ -190,9 +189,9 @@ double lilliput_train(
     for (step = 0; step < n_steps; step++) {
         const float *gradient = d_matrices;
         float *matrix = of->matrices, *state = soap;
-        losses += student_gradient(net, aim, of, x, targets, rows + (size_t)step * n, n, d_matrices, d_scales, rest);
-        if (n_scales) {
-            adam_step(of->scales, d_scales, adam, adam + n_scales, n_scales, SCALE_RATE * rates[step], done + step + 1);
+        losses += student_gradient(net, aim, of, x, targets, rows + (size_t)step * n_rows, n_rows, d_matrices, d_scales, rest);
+        if (n) {
+            adam_step(of->scales, d_scales, adam, adam + n, n, SCALE_RATE * rates[step], done + step + 1);
         }
         for (i = 0; i < net->n_layers; i++) {
             size_t m = n_outputs(net, i), width = n_inputs(net, i) + 1, most = m > width ? m : width;
