@@ -36,6 +36,16 @@ def test_an_import_loads_few_modules(name: str):
     assert int(run_python(code)) < 250
 
 
+def test_every_extra_that_an_error_advises_is_there():
+    advised = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        text = path.read_text()
+        advised |= set(re.findall(r"lilliput\[(\w+)\]", text))
+        advised |= set(re.findall(r'library\("[\w.]+", "(\w+)"\)', text))
+    assert {"language", "generation", "tasks"} <= advised
+    assert advised <= set(PROJECT["optional-dependencies"])
+
+
 def test_every_requirement_is_pinned():
     constraints = (ROOT / "constraints.txt").read_text()
     pinned = {canonical(line.split("==")[0]) for line in constraints.splitlines() if not line.startswith("#")}

@@ -82,10 +82,10 @@ def test_a_weight_that_is_missing_is_not_made_up(folder, tmp_path):
 def test_a_pickle_is_refused_with_what_to_do(folder, tmp_path):
     pickled = shutil.copytree(folder, tmp_path / "pickled")
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
-    with pytest.raises(LilliputError, match="a pickle; save it as safetensors"):
+    with pytest.raises(LilliputError, match="a pickle, which is not read; save it as safetensors"):
         load_model(str(pickled))
 
 
 def test_what_does_not_exist_is_said_with_what_can_be_read(tmp_path):
-    with pytest.raises(LilliputError, match=r"does not exist; it can be one of: GGUF files; .*Hugging Face"):
+    with pytest.raises(LilliputError, match=r"does not exist; it can be a hub id, or one of: .*GGUF files; .*Hugging Face"):
         load_model(str(tmp_path / "nothing"))

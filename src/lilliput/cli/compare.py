@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     "--task", help="SOURCE is no policy but a model, judged on this, such as 'classification(images=\"val/\")'."
 )
 @click.option("--picture", help="How a model of pictures sees them: 'picture(size=224, mean=(0.5, 0.5, 0.5))'.")
-@click.option("--module", help="What makes the network of a bare state dict: python:package.module:function.")
+@click.option("--module", help="What makes the network of a bare state dict: python:FILE.py:function, timm:NAME.")
 @click.option("--family", help="What a model answers to: language, classification, detection or generation.")
 @click.option("--no-timings", is_flag=True, help="Leave out inference time, memory and energy.")
 @option.out
@@ -101,6 +101,8 @@ def compare(
             timings=not no_timings, force=force, as_json=as_json,
         )  # fmt: skip
         return
+    if not source.exists():
+        raise LilliputError(f"{source} does not exist; a model's hub id is judged on a --task; name one")
     if any(told.values()):
         raise LilliputError("--picture, --module and --family are of models, which are judged on a --task; name one")
     from lilliput.compare import compare as run

@@ -19,7 +19,9 @@ _OPTIONS = (
     click.option(
         "--family", type=click.Choice(FAMILIES), help="SOURCE is a model that is no policy; what it answers to."
     ),
-    click.option("--module", help="Of a model: what makes the network of a bare state dict: python:FILE.py:function."),
+    click.option(
+        "--module", help="Of a model: what makes the network of a bare state dict: python:FILE.py:function, timm:NAME."
+    ),
     click.option("--picture", help="Of a model: how it sees pictures: 'picture(size=224, mean=(0.5, 0.5, 0.5))'."),
 )
 
@@ -35,7 +37,18 @@ def is_model(source: Path, told: Mapping[str, str | None]) -> bool:
     """Whether the source is no policy: what was said only models have, or its layout is a language model's."""
     if any(told.values()) or source.suffix.lower() == ".gguf":
         return True
+    if not source.exists():
+        if ":" in str(source):
+            return True
+        raise LilliputError(f"{source} does not exist; where it is a model's hub id, say what it answers to: --family")
+    if _is_of_pictures(source):
+        return True
     return (source / "config.json").is_file() and (source / "tokenizer.json").is_file()
+
+
+def _is_of_pictures(folder: Path) -> bool:
+    """Whether it is a folder of a classifier, a detector or a network of diffusers, which none of policies is."""
+    return (folder / "preprocessor_config.json").is_file() or (folder / "model_index.json").is_file()
 
 
 def load(source: Path, told: Mapping[str, str | None], *, quiet: bool = False) -> "Model":

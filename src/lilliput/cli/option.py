@@ -1,10 +1,25 @@
 """Options and arguments that several commands share, each defined once."""
 
 from pathlib import Path
+from typing import Any, final
 
 import click
 
-source = click.argument("source", type=click.Path(exists=True, path_type=Path))
+
+@final
+class _Source(click.Path):
+    """A file or a folder; or, where none is called so, what only a model can be: a hub id, a name of a library."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not Path(value).exists():
+            from lilliput.models.load import is_named
+
+            if is_named(str(value)):
+                return Path(value)
+        return super().convert(value, param, ctx)
+
+
+source = click.argument("source", type=_Source(exists=True, path_type=Path))
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 force = click.option("--force", is_flag=True, help="Replace an output that exists.")
 seed = click.option(

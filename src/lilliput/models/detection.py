@@ -1,5 +1,6 @@
 """Boxes: what a detector's outputs mean, which boxes are there, and the average precision over images with weights."""
 
+import dataclasses
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -105,15 +106,22 @@ def _boxes(found: Float64[np.ndarray, "n 5"]) -> Boxes:
     return Boxes(corners, found[:, 0].astype(np.int64), np.ones(len(found)))
 
 
-Decoder = Callable[[Float[np.ndarray, "..."]], Boxes]
+Decoder = Callable[[Sequence[Float[np.ndarray, "..."]]], Boxes]
+"""The boxes in what a model gives of one picture: its outputs, in their order."""
 
 
-def fastestdet(output: Float[np.ndarray, "channels rows columns"]) -> Boxes:
+def fastestdet(outputs: Sequence[Float[np.ndarray, "..."]]) -> Boxes:
     """FastestDet's: objectness, four of the box, and a number for each class, in every cell of a grid.
 
     The score is objectness**0.6 times the best class's**0.4; the middle is tanh of its two numbers from the cell's
     corner, width and height are sigmoids (dog-qiuqiu/FastestDet, BSD 3-clause).
     """
+    output = outputs[0]
+    if output.ndim != 3 or output.shape[0] < 6:
+        raise LilliputError(
+            f"the model gives {list(output.shape)} a picture; FastestDet gives channels (5, and one a class), rows and "
+            "columns"
+        )
     channels, rows, columns = output.shape
     cells = output.reshape(channels, -1).T.astype(np.float64)
     classes = cells[:, 5:].argmax(axis=1)
@@ -125,7 +133,31 @@ def fastestdet(output: Float[np.ndarray, "channels rows columns"]) -> Boxes:
     return Boxes(np.concatenate([middle - half, middle + half], axis=1), classes.astype(np.int64), scores)
 
 
-DECODERS: Final[dict[str, Decoder]] = {"fastestdet": fastestdet}
+_UNUSED: Final = (0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+"""Of COCO's category numbers 0 to 90, those that no category has."""
+
+
+def yolos(outputs: Sequence[Float[np.ndarray, "..."]]) -> Boxes:
+    """YOLOS's and DETR's: of each query the logits of the classes and of none, and a box's middle, width and height.
+
+    The score is the softmax of the best class. Of COCO's 91 category numbers the 80 that have a name are counted
+    from 0, as labels count them; other numbers of classes are taken as they are.
+    """
+    boxes = next((one for one in outputs if one.ndim == 2 and one.shape[1] == 4), None)
+    logits = next((one for one in outputs if one.ndim == 2 and one is not boxes), None)
+    if boxes is None or logits is None or len(boxes) != len(logits):
+        shapes = ", ".join(str(list(one.shape)) for one in outputs)
+        raise LilliputError(f"the model gives {shapes} a picture; YOLOS gives the logits and the box of each query")
+    power = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    likely = (power / power.sum(axis=1, keepdims=True))[:, :-1]
+    if likely.shape[1] == 91:
+        likely = np.delete(likely, _UNUSED, axis=1)
+    classes = likely.argmax(axis=1)
+    rows = np.concatenate([classes[:, None], boxes.astype(np.float64)], axis=1)
+    return dataclasses.replace(_boxes(rows), scores=likely.max(axis=1))
+
+
+DECODERS: Final[dict[str, Decoder]] = {"fastestdet": fastestdet, "yolos": yolos}
 """What outputs mean, by name."""
 
 

@@ -6,18 +6,23 @@ from typing import Any
 from lilliput.errors import MissingDependency
 
 
-def library(name: str, extra: str) -> Any:
+def library(name: str, extra: str = "") -> Any:
     """The imported package.
 
+    Args:
+        name: of the package.
+        extra: of ours that installs it; none: it is installed by itself.
+
     Raises:
-        MissingDependency: it is not installed.
+        MissingDependency: it is not installed, or fails as it is imported.
     """
     try:
         return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingDependency(
-            f"{name} cannot be imported ({str(error)[:120]}); install it with: pip install 'lilliput[{extra}]'"
-        ) from error
+    except (ImportError, RuntimeError, AttributeError, OSError) as error:
+        # Packages with compiled parts raise others where those were made for another version: torchvision RuntimeError.
+        wanted = f"'lilliput[{extra}]'" if extra else name
+        why = " ".join(str(error).split())[:120]
+        raise MissingDependency(f"{name} cannot be imported ({why}); install it with: pip install {wanted}") from error
 
 
 def transformers() -> Any:

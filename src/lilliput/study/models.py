@@ -93,6 +93,12 @@ class Models(Wing):
         found = load_model(source, **told)
         return found if found.family == "language" else as_graph(found)
 
+    def is_named(self, source: str) -> bool:
+        """A hub id, or a name of timm or torchvision."""
+        from lilliput.models.load import is_named
+
+        return is_named(source)
+
     def names(self, subject: "Model") -> Pairs:
         """See `Wing.names`."""
         from lilliput.models import experiment

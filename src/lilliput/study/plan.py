@@ -152,6 +152,12 @@ def _loaded(study: Study, notes: list[str]) -> Iterator[tuple[str, Subject]]:
         named = os.path.expandvars(text)
         if "$" in named:
             raise LilliputError(f"{study.at(key)}: {text}: the environment variable is not set; export it first")
+        if study.wing.is_named(named) and not (study.folder / named).exists():
+            try:
+                yield named, study.wing.load(named, _told(study, named))
+            except LilliputError as error:
+                raise LilliputError(f"{study.at(key)}: {error}") from error
+            continue
         full = Path(named).expanduser()
         full = full if full.is_absolute() else study.folder / full
         is_glob = any(character in named for character in "*?[")

@@ -122,6 +122,10 @@ class Policies(Wing):
         kwargs = json.dumps(dict(told.get("environment_kwargs") or {}))
         return playing(load_policy(source, **told), told.get("environment"), kwargs)
 
+    def is_named(self, source: str) -> bool:
+        """Never: policies are files."""
+        return False
+
     def names(self, subject: Policy) -> Pairs:
         """See `Wing.names`."""
         origin = subject.provenance

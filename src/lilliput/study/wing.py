@@ -97,6 +97,10 @@ class Wing(ABC):
         """
 
     @abstractmethod
+    def is_named(self, source: str) -> bool:
+        """Whether the source is a subject though it is no path: what a hub or a library calls so."""
+
+    @abstractmethod
     def names(self, subject: Any) -> Pairs:
         """What people call it, for tables: `source`, `algorithm`, `trained_on`."""
 

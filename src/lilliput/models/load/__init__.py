@@ -8,11 +8,14 @@ from pathlib import Path
 
 from lilliput.errors import LilliputError
 from lilliput.models.images import parse_picture
+from lilliput.models.load.hub import fetched, is_hub_id, pinned
 from lilliput.models.load.loader import Loader, Request
 from lilliput.models.load.table import LOADERS
 from lilliput.models.model import Family, Model
 
-__all__ = ["LOADERS", "Loader", "Request", "load_model"]
+__all__ = ["LOADERS", "Loader", "Request", "is_named", "load_model"]
+
+_PREFIXES = ("timm:", "torchvision:")
 
 
 def load_model(
@@ -21,9 +24,10 @@ def load_model(
     """The model in a file or folder, or behind a hub id.
 
     Args:
-        source: a file, a folder or a hub id; `id@revision` pins one.
-        revision: of a hub id: a branch, tag or commit.
-        module: `python:package.module:function`: makes the module that a bare state dict is put into.
+        source: a file, a folder, a hub id (or a folder or file behind one), `timm:NAME` or `torchvision:NAME`;
+            `@revision` behind it pins one.
+        revision: of a hub id: a branch, tag or commit; of torchvision: its weights.
+        module: makes the network that a bare state dict is put into: `python:package.module:function`, `timm:NAME`.
         family: what the model answers to, where the source does not say.
         picture: how a model of pictures sees them, as text: `picture(mean=(0.5, 0.5, 0.5))`.
 
@@ -34,11 +38,24 @@ def load_model(
     if "@" in source and not Path(source).exists() and not revision:
         source, revision = source.rsplit("@", 1)
     request = Request(source, revision, module, family)
+    if is_hub_id(source):
+        folder, commit = fetched(source, revision)
+        found = pinned(_loaded(Request(str(folder), "", module, family)), source, request, commit)
+    else:
+        found = _loaded(request)
+    return dataclasses.replace(found, picture=parse_picture(picture)) if picture else found
+
+
+def is_named(source: str) -> bool:
+    """Whether the source may be a model though no file is called so: a hub id, or a name of a library."""
+    return source.startswith(_PREFIXES) or is_hub_id(source.rsplit("@", 1)[0])
+
+
+def _loaded(request: Request) -> Model:
     for loader in LOADERS:
         if loader.recognise(request):
-            found = loader.load(request)
-            return dataclasses.replace(found, picture=parse_picture(picture)) if picture else found
+            return loader.load(request)
     known = "; ".join(loader.WHAT for loader in LOADERS)
-    if not Path(source).exists():
-        raise LilliputError(f"{source!r} does not exist; it can be one of: {known}")
-    raise LilliputError(f"{source!r} is of no known kind; supported: {known}")
+    if not Path(request.source).exists():
+        raise LilliputError(f"{request.source!r} does not exist; it can be a hub id, or one of: {known}")
+    raise LilliputError(f"{request.source!r} is of no known kind; supported: {known}")

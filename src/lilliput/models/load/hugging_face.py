@@ -1,16 +1,16 @@
 """Hugging Face causal language models: folders and hub ids, from safetensors alone."""
 
+import contextlib
 import hashlib
 import json
-import os
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from lilliput.errors import LilliputError
 from lilliput.models.library import transformers
-from lilliput.models.load.loader import Loader, Request
+from lilliput.models.load.loader import Loader, Request, check_family
 from lilliput.models.model import Model, Module, Port, Provenance
 from lilliput.models.text import Tokenizer
 
@@ -20,59 +20,55 @@ if TYPE_CHECKING:
 _NOT_THE_NETWORK = {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"}
 """Of a config: where it was, who wrote it, and what the weights say themselves."""
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-
 
 @final
 @dataclass(frozen=True)
 class HuggingFace(Loader):
-    """A folder with config.json, safetensors and tokenizer.json, or the id of one on the hub."""
+    """A folder with config.json, safetensors and tokenizer.json."""
 
     NAME: ClassVar[str] = "hugging_face"
     WHAT: ClassVar[str] = "Hugging Face folders and hub ids of causal language models"
 
     def recognise(self, request: Request) -> bool:
-        """Whether it is a folder with a config, or what only a hub id can be."""
-        path = Path(request.source)
-        if path.exists():
-            return path.is_dir() and (path / "config.json").is_file()
-        return _HUB_ID.fullmatch(request.source) is not None
+        """Whether it is a folder with a config."""
+        return (Path(request.source) / "config.json").is_file()
 
     def load(self, request: Request) -> Model:
         """The model in the precision in which its weights are stored; no code of the folder runs."""
+        check_family(request, "language")
         library = transformers()
-        folder = Path(request.source) if Path(request.source).is_dir() else None
-        if folder is not None:
-            _check_folder(folder)
-        offline = folder is not None or os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
-        where: dict[str, Any] = {
-            "trust_remote_code": False,
-            "local_files_only": offline,
-            "revision": request.revision or "main",
-        }
-        try:
-            config = library.AutoConfig.from_pretrained(request.source, **where)
+        folder = Path(request.source)
+        check_weights(folder)
+        if not (folder / "tokenizer.json").is_file():
+            raise LilliputError(f"{folder}: there is no tokenizer.json; save the tokenizer beside the model")
+        where: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+        with readable(folder):
+            config = library.AutoConfig.from_pretrained(folder, **where)
             check_config(config, request.source)
-            # What was looked up is what is read: a branch may move in between.
-            commit = getattr(config, "_commit_hash", None) or ""
-            where["revision"] = commit or where["revision"]
             module, info = library.AutoModelForCausalLM.from_pretrained(
-                request.source, config=config, use_safetensors=True, output_loading_info=True, dtype="auto", **where
+                folder, config=config, use_safetensors=True, output_loading_info=True, dtype="auto", **where
             )
-            tokenizer = library.AutoTokenizer.from_pretrained(request.source, **where)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, ImportError) as error:
-            raise LilliputError(f"{request.source!r} cannot be read: {' '.join(str(error).split())[:240]}") from error
+            tokenizer = library.AutoTokenizer.from_pretrained(folder, **where)
         check_complete(info, request.source)
         dtype = str(module.dtype).removeprefix("torch.")
-        guesses = ()
-        if folder is None and not request.revision:
-            guesses = (f"no revision was given: the hub's main is {commit or 'unknown'}; pin it as revision",)
-        sha256 = "" if folder is None else _sha256(folder)
-        return language_model(
-            module,
-            tokenizer,
-            Provenance(request.source, commit, sha256, self.NAME, dtype, guesses),
-        )
+        provenance = Provenance(request.source, "", weights_sha256(folder), self.NAME, dtype)
+        return language_model(module, tokenizer, provenance)
+
+
+@contextlib.contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Gives whatever a library raises while it reads the folder as one line.
+
+    Raises:
+        LilliputError: it raised something.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, ImportError) as error:
+        said = " ".join(str(error).split())[:240]
+        if "trust_remote_code" in said or "custom code" in said:
+            said = "it comes with code of its own, which is never run; convert it to an architecture of the library"
+        raise LilliputError(f"{str(folder)!r} cannot be read: {said}") from error
 
 
 def language_model(module: "PreTrainedModel", tokenizer: Any, provenance: Provenance) -> Model:
@@ -133,18 +129,24 @@ def check_complete(info: Any, source: str) -> None:
             raise LilliputError(f"{source!r}: {len(names)} weights {what}: {', '.join(names)[:120]}")
 
 
-def _check_folder(folder: Path) -> None:
+def check_weights(folder: Path) -> None:
+    """Check that the folder has safetensors.
+
+    Raises:
+        LilliputError: it has none, or pickles alone.
+    """
     if not list(folder.glob("*.safetensors")):
-        pickles = [path.name for path in sorted(folder.glob("*.bin"))]
+        pickles = [path.name for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in sorted(folder.glob(kind))]
         found = (
-            f"it holds {pickles[0]}, a pickle; save it as safetensors" if pickles else "there is no safetensors file"
+            f"it holds {pickles[0]}, a pickle, which is not read; save it as safetensors"
+            if pickles
+            else "there is no safetensors file (pickles are neither fetched nor read)"
         )
         raise LilliputError(f"{folder}: {found}")
-    if not (folder / "tokenizer.json").is_file():
-        raise LilliputError(f"{folder}: there is no tokenizer.json; save the tokenizer beside the model")
 
 
-def _sha256(folder: Path) -> str:
+def weights_sha256(folder: Path) -> str:
+    """sha256 of the folder's safetensors."""
     sha = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+from lilliput.errors import LilliputError
 from lilliput.models.model import Family, Model
 
 
@@ -13,9 +14,9 @@ class Request:
     """What is to be loaded.
 
     Attributes:
-        source: a file, a folder or a hub id, as the user wrote it.
-        revision: of a hub id: a branch, tag or commit.
-        module: `python:package.module:function`, which makes the module that a bare state dict is put into.
+        source: a file or a folder, where a hub id was fetched to too; or a name of a library.
+        revision: of a library's name: which weights.
+        module: what makes the network that a bare state dict is put into (`state_dict.architecture_of`).
         family: what the model answers to, where the source does not say.
     """
 
@@ -48,3 +49,15 @@ class Loader(ABC):
             LilliputError: the source is damaged, or something that this loader does not have.
             MissingDependency: a library is not installed; the message names the extra.
         """
+
+
+def check_family(request: Request, family: Family) -> None:
+    """Check that what the source is, is what the user takes it for.
+
+    Raises:
+        LilliputError: another family was named.
+    """
+    if request.family not in (None, family):
+        raise LilliputError(
+            f"{request.source!r} is a model of {family}; --family {request.family} does not fit: leave it out"
+        )

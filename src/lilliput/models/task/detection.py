@@ -101,8 +101,9 @@ def detected(
     """The boxes that the model finds in each picture."""
     found: list[Boxes] = []
     for batch in scenes.pictures.inputs(picture_of(model), size_of(model), batch_of(model)):
-        output = session.answer({picture_port(model).name: batch})[model.outputs[0].name]
-        found += [suppressed(DECODERS[decoder](one), least, overlap) for one in output]
+        answers = session.answer({picture_port(model).name: batch})
+        given = [answers[port.name] for port in model.outputs]
+        found += [suppressed(DECODERS[decoder]([one[n] for one in given]), least, overlap) for n in range(len(batch))]
         if progress is not None:
             progress(len(found), len(scenes.boxes))
     return tuple(found)
