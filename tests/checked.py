@@ -1,15 +1,24 @@
-"""Beartype's checks of every annotation, each made when it is first needed.
+"""Every call checked against its annotations, at the price of a look at the kinds of what goes in and comes out.
 
-To make one takes a millisecond, and jaxtyping asks for two a function: of all at import, of an inner function whenever
-the outer one runs. Most functions are not called in a worker's part of the tests, and an inner function is the same
-one every time.
+An annotation tells apart types, and of an array its dtype and shape. A function whose call was found right is not
+asked again about the same kinds: of a million calls that play episodes a few hundred differ, and to bind names to
+shapes anew in each took nine tenths of the time of many a test. Jaxtyping's and beartype's checks of a function, which
+take a millisecond to make, are made when it is first called: most are not, in a worker's part of the tests.
 """
 
-from collections.abc import Callable
-from typing import Any
+import functools
+from collections.abc import Callable, Collection, Hashable
+from types import FunctionType
+from typing import Any, final
 
+import jaxtyping
+import numpy as np
 from beartype import beartype
+from jaxtyping import _decorator
 
+_jaxtyped = _decorator.jaxtyped
+_MOST_ITEMS = 64
+_MOST_ANSWERS = 64
 _made: dict[tuple[object, ...], Callable[..., Any]] = {}
 
 
@@ -27,3 +36,134 @@ def when_called(stub: Callable[..., Any]) -> Callable[..., Any]:
         return made(*args, **kwargs)
 
     return check
+
+
+@final
+class _NotTold(Exception):
+    """A look does not tell what kind a value is."""
+
+
+@final
+class _Seen:
+    """What a function was found right about: the kinds of its arguments, and of what it answered to these.
+
+    Attributes:
+        by_value: whether a literal among the annotations tells values apart.
+        answers: by the kinds of the arguments, those of the answers.
+        is_of_no_use: where annotations name values, or the kinds are never the same.
+    """
+
+    def __init__(self, annotations: dict[str, Any]) -> None:
+        said = repr(annotations)[1:-1]
+        quoted = any(isinstance(one, str) for one in annotations.values()) or "ForwardRef" in said
+        self.by_value = quoted or "Literal" in said
+        self.answers: dict[Hashable, set[Hashable]] = {}
+        self.n_asked_again = 0
+        self.is_of_no_use = "{" in said or "Annotated" in said
+
+
+_seen: dict[tuple[object, ...], _Seen] = {}
+
+
+def _seen_of(fn: FunctionType) -> _Seen:
+    """An inner function is another one whenever the outer one runs, and has the same annotations."""
+    key = (fn.__code__, *fn.__annotations__.items())
+    try:
+        found = _seen.get(key)
+    except TypeError:  # an annotation that cannot be hashed
+        return _Seen(fn.__annotations__)
+    if found is None:
+        found = _seen[key] = _Seen(fn.__annotations__)
+    return found
+
+
+def jaxtyped(fn: Any = None, *, typechecker: Any = None) -> Any:
+    """As jaxtyping's own, which is asked about what has not been seen."""
+    if fn is None:
+        return functools.partial(jaxtyped, typechecker=typechecker)
+    if not isinstance(fn, FunctionType) or typechecker is None:
+        return _jaxtyped(fn, typechecker=typechecker)
+    seen = _seen_of(fn)
+    whole = functools.cache(lambda: _jaxtyped(fn, typechecker=typechecker))
+
+    @functools.wraps(fn)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        if seen.is_of_no_use:
+            return whole()(*args, **kwargs)
+        try:
+            asked = (kinds(seen.by_value, *args, *kwargs.values()), *kwargs)
+            answers = seen.answers.get(asked)
+        except (_NotTold, TypeError):
+            return whole()(*args, **kwargs)
+        answer = whole()(*args, **kwargs) if answers is None else fn(*args, **kwargs)
+        try:
+            answered = kinds(seen.by_value, answer)
+            if answers is None:
+                seen.answers[asked] = {answered}
+            is_seen = answers is None or answered in answers
+        except (_NotTold, TypeError):
+            answered, is_seen = None, False
+        if answers is not None and not is_seen:
+            _jaxtyped(functools.wraps(fn)(lambda *_, **__: answer), typechecker=typechecker)(*args, **kwargs)
+            seen.n_asked_again += 1
+            if answered is not None:
+                answers.add(answered)
+        seen.is_of_no_use = answered is None or seen.n_asked_again > _MOST_ANSWERS
+        return answer
+
+    return checked
+
+
+def kinds(by_value: bool, *values: object) -> tuple[Hashable, ...]:
+    """All that annotations can see of values; of the values that literals can name, the values where asked.
+
+    Raises:
+        _NotTold: one would have to look at more than a few items, or does not know where they are.
+    """
+    found: list[Hashable] = []
+    for value in values:
+        type_ = type(value)
+        match _looks.get(type_) or _look(type_):
+            case "type":
+                found.append(type_)
+            case "array":
+                found += (type_, value.dtype, value.shape)  # type: ignore[attr-defined]
+            case "literal":
+                found += (type_, value) if by_value else (type_,)
+            case "class":
+                found.append(value)
+            case "items" if len(value) <= _MOST_ITEMS:  # type: ignore[arg-type]
+                found += (type_, kinds(by_value, *value))  # type: ignore[misc]
+            case "mapping" if len(value) <= _MOST_ITEMS:  # type: ignore[arg-type]
+                found += (type_, kinds(by_value, *value, *value.values()))  # type: ignore[attr-defined]
+            case _:
+                raise _NotTold
+    return tuple(found)
+
+
+_looks: dict[type, str] = {}
+
+
+def _look(type_: type) -> str:
+    """How values of a type are looked at."""
+    if issubclass(type_, type):
+        found = "class"
+    elif issubclass(type_, np.ndarray | np.generic) or (
+        type_.__module__.startswith("torch") and hasattr(type_, "dtype")
+    ):
+        found = "array"
+    elif issubclass(type_, str | bytes | int) or type_ is type(None):
+        found = "literal"
+    elif type_ in (tuple, list):
+        found = "items"
+    elif type_ is dict:
+        found = "mapping"
+    else:
+        found = "containers" if issubclass(type_, Collection) else "type"
+    _looks[type_] = found
+    return found
+
+
+# By this name jaxtyping's import hook decorates functions, and jaxtyping itself what is inside classes.
+jaxtyping.jaxtyped = _decorator.jaxtyped = jaxtyped  # type: ignore[assignment]
