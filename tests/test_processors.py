@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.compiled import compiled
 from tests.strategies import Form, random_linear
 
 from lilliput.policies import layers, reference, spaces
@@ -86,13 +87,13 @@ def runs_here(march: str, folder: Path) -> bool:
 
 
 def passes(folder: Path, compiler: str, march: str, runner: list[str], level: str) -> None:
-    program = folder / f"selftest-{march}{level}"
+    program = f"selftest-{march}{level}"
     sources = sorted(path.name for path in folder.glob("*.c"))
     main = f"-D{next(folder.glob('*_selftest.c')).stem.upper()}_MAIN"
-    command = [compiler, *C, main, level, f"-march={march}", *sources, "-lm", "-o", str(program)]
-    built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    command = [compiler, *C, main, level, f"-march={march}", *sources, "-lm", "-o", program]
+    built = compiled(command, folder)
     assert built.returncode == 0, built.stderr[:2000]
-    run = subprocess.run([*runner, str(program)], cwd=folder, capture_output=True, text=True)
+    run = subprocess.run([*runner, str(folder / program)], cwd=folder, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "passed" in run.stdout
 

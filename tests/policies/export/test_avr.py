@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.compiled import compiled
 from tests.policies.export.test_c import quantized_mlp
 from tests.policies.export.test_generated import policy_of
 from tests.strategies import Form
@@ -43,12 +44,8 @@ def on_avr(policy: Policy, folder: Path, observations: np.ndarray, tolerance: fl
     defined += [f"-DSIZE_OF_ACTION={int(np.prod(k))}", *(["-DSTATE=pilot_state"] if policy.has_memory else [])]
     command = ["avr-gcc", "-mmcu=atmega328p", "-std=gnu99", level, "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
     command += ["-Wno-unused-function", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-I.", *defined]
-    built = subprocess.run(
-        [*command, str(BOARD), "pilot.c", "pilot_selftest.c", "-lm", "-o", "pilot.elf"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
+    sources = [str(BOARD), "pilot.c", "pilot_selftest.c"]
+    built = compiled([*command, *sources, "-lm", "-o", "pilot.elf"], folder)
     assert built.returncode == 0, built.stderr[:2000]
     done = subprocess.run(
         ["simavr", "-m", "atmega328p", "-f", "16000000", "pilot.elf"], cwd=folder, capture_output=True, timeout=600

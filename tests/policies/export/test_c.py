@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from tests.compiled import compiled
 from tests.strategies import Form, policies, random_linear
 
 from lilliput.errors import LilliputError
@@ -28,12 +29,10 @@ ANY = settings(
 
 
 def built_and_run(folder: Path, compiler: str, *flags: str) -> str:
-    if not shutil.which(compiler):
-        pytest.skip(f"{compiler} is not installed")
     language = ["-x", "c++", "-std=c++11"] if compiler.endswith("++") else ["-std=c99"]
     sources = ["-DPOLICY_SELFTEST_MAIN", "policy.c", "policy_selftest.c"]
     command = [compiler, *language, *WARNINGS, *flags, *sources, "-lm", "-o", "selftest"]
-    built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    built = compiled(command, folder)
     assert built.returncode == 0, built.stderr[:3000]
     run = subprocess.run(["./selftest"], cwd=folder, capture_output=True, text=True)
     assert not run.stderr, run.stderr[:3000]
@@ -252,7 +251,7 @@ def test_selected_inputs_are_listed_or_masked_whatever_is_less(
 
 def constant_bytes(folder: Path) -> int:
     # Unoptimized, so that no array of one number is folded into the code.
-    subprocess.run(["gcc", "-std=c99", "-O0", "-c", "policy.c"], cwd=folder, check=True)
+    compiled(["gcc", "-std=c99", "-O0", "-c", "policy.c", "-o", "policy.o"], folder).check_returncode()
     symbols = subprocess.run(["nm", "-S", "policy.o"], cwd=folder, check=True, capture_output=True, text=True).stdout
     return sum(int(line.split()[1], 16) for line in symbols.splitlines() if line.split()[-2] in ("r", "R"))
 
@@ -363,8 +362,7 @@ def test_functions_that_c_libraries_compute_in_different_ways_are_our_own() -> N
 def test_each_kernel_compiles_alone(name: str, tmp_path: Path) -> None:
     (tmp_path / "kernel.c").write_text(c_kernels.bundle([name]) + "int unused;\n")
     for flags in (["-O2"], ["-O2", "-march=native"]):
-        command = ["gcc", "-std=c99", *WARNINGS, *flags, "-c", "kernel.c"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        done = compiled(["gcc", "-std=c99", *WARNINGS, *flags, "-c", "kernel.c", "-o", "kernel.o"], tmp_path)
         assert done.returncode == 0, done.stderr
 
 
@@ -378,7 +376,7 @@ def applied(kernel: str, x: np.ndarray, folder: Path, extra: str = "", flags: tu
     text += f"if (fread(x, 4, {x.size}, stdin) != {x.size}) return 1;\n{kernel}(x, {x.size}{extra});\n"
     text += f"return fwrite(x, 4, {x.size}, stdout) != {x.size}; }}\n"
     (folder / "apply.c").write_text(text)
-    subprocess.run(["gcc", "-std=c99", "-O2", *flags, "apply.c", "-lm", "-o", "apply"], cwd=folder, check=True)
+    compiled(["gcc", "-std=c99", "-O2", *flags, "apply.c", "-lm", "-o", "apply"], folder).check_returncode()
     done = subprocess.run(["./apply"], cwd=folder, input=x.tobytes(), capture_output=True, check=True)
     return np.frombuffer(done.stdout, np.float32)
 
@@ -410,10 +408,6 @@ def test_nonlinear_functions_keep_their_bound_over_all_floats(
 @pytest.mark.parametrize("compiler", ["gcc", "g++"])
 @pytest.mark.parametrize("level", ["-O0", "-Os", "-O3"])
 def test_a_microcontroller_library_compiles_cleanly(compiler: str, level: str, tmp_path: Path) -> None:
-    if not shutil.which(f"arm-none-eabi-{compiler}"):
-        pytest.skip(
-            f"arm-none-eabi-{compiler} is not installed; apt install gcc-arm-none-eabi libstdc++-arm-none-eabi-dev"
-        )
     policy = quantized_mlp("static", 0, (8, 8), (9, 37, 18, 5))
     x = np.zeros((1, 9), np.float32)
     c.write(policy, tmp_path, x, reference.act(policy, x), 0.0)
@@ -421,12 +415,7 @@ def test_a_microcontroller_library_compiles_cleanly(compiler: str, level: str, t
     for cpu in ("cortex-m0plus", "cortex-m4", "cortex-m33"):
         for source in ("policy.c", "policy_selftest.c"):
             command = [f"arm-none-eabi-{compiler}", *language, "-mthumb", f"-mcpu={cpu}", level, *WARNINGS]
-            done = subprocess.run(
-                [*command, "-DARDUINO=10800", "-Wno-pedantic", "-c", source],
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-            )
+            done = compiled([*command, "-DARDUINO=10800", "-Wno-pedantic", "-c", source, "-o", "object.o"], tmp_path)
             assert done.returncode == 0, done.stderr[:2000]
 
 

@@ -2,12 +2,11 @@
 
 import ctypes
 import itertools
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.compiled import compiled
 from tests.strategies import Form, random_linear
 
 from lilliput.policies import layers, reference, spaces
@@ -85,23 +84,10 @@ def test_reference_onnx_and_c_answer_alike(kind: str, form: Form, selects: bool,
 @pytest.mark.parametrize("flags", list(FLAGS))
 @pytest.mark.parametrize("kind", ["box", "discrete", "multi"])
 def test_c_says_that_it_did_not_decide(kind: str, flags: str, tmp_path: Path) -> None:
-    if not shutil.which("gcc"):
-        pytest.skip("gcc is not installed")
     policy, x = policy_of(kind, "static", selects=False), observations()
     folder = export(policy, "c", tmp_path / "out", name="pilot").folder
-    command = [
-        "gcc",
-        "-std=c99",
-        "-ffp-contract=off",
-        *FLAGS[flags],
-        "-shared",
-        "-fPIC",
-        "pilot.c",
-        "-lm",
-        "-o",
-        "p.so",
-    ]
-    subprocess.run(command, cwd=folder, check=True)
+    command = ["gcc", "-std=c99", "-ffp-contract=off", *FLAGS[flags], "-shared", "-fPIC"]
+    compiled([*command, "pilot.c", "-lm", "-o", "p.so"], folder).check_returncode()
     if flags == "avx2" and "avx2" not in Path("/proc/cpuinfo").read_text():
         pytest.skip("this processor has no AVX2")
     decide = ctypes.CDLL(str(folder / "p.so")).pilot_act

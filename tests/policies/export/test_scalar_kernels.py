@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.compiled import compiled
 from tests.policies.export.test_c import WARNINGS, built_and_run, quantized_mlp
 from tests.strategies import Form
 
@@ -56,7 +57,7 @@ def output(folder: Path, kernel: str, main: str) -> bytes:
     """What a program prints that is made of a kernel and its main function."""
     (folder / "main.c").write_text(f"#include <stdio.h>\n{c_kernels.bundle([kernel])}{main}")
     command = ["gcc", "-std=c99", *WARNINGS, *SCALAR, "-O2", "main.c", "-lm", "-o", "main"]
-    subprocess.run(command, cwd=folder, check=True)
+    compiled(command, folder).check_returncode()
     return subprocess.run(["./main"], cwd=folder, check=True, capture_output=True).stdout
 
 

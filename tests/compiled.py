@@ -1,0 +1,71 @@
+"""Compiled once for all tests, workers and runs in which the same compiler is given the same.
+
+What is compared is everything that a compiler reads but its own headers: of these, its version and what it predefines
+for the flags, which names every instruction set that it may use. What did not compile is compiled again.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from lilliput.compiler import cache_folder
+
+_KEPT = cache_folder() / "tests"
+_KEPT_S = 30 * 24 * 3600
+_READ = {".c", ".h", ".S", ".s", ".ld"}
+
+
+def compiled(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """What a compiler says that runs in the folder, as which the file after its -o is there; skips without it."""
+    if not shutil.which(command[0]):
+        pytest.skip(f"{command[0]} is not installed")
+    output = folder / command[command.index("-o") + 1]
+    kept = _kept_in() / _digest(tuple(command), folder)
+    if kept.is_file():
+        shutil.copyfile(kept, output)
+        output.chmod(0o755)
+        os.utime(kept)
+        return subprocess.CompletedProcess(command, 0, "", "")
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if not done.returncode:
+        handle, temporary = tempfile.mkstemp(dir=kept.parent)
+        os.close(handle)
+        shutil.copyfile(output, temporary)
+        Path(temporary).replace(kept)
+    return done
+
+
+def _digest(command: tuple[str, ...], folder: Path) -> str:
+    digest = hashlib.sha256(_identity(command[0], tuple(flag for flag in command if flag.startswith("-m"))).encode())
+    for word in command:
+        path = Path(word)
+        digest.update(b"\0" + (path.read_bytes() if path.is_absolute() and path.is_file() else word.encode()))
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in _READ):
+        digest.update(f"\0{path.relative_to(folder)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _identity(compiler: str, flags: tuple[str, ...]) -> str:
+    command = [compiler, *flags, "-dM", "-E", "-x", "c", os.devnull]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@functools.cache
+def _kept_in() -> Path:
+    """The folder, without what no test has asked for in a month."""
+    _KEPT.mkdir(exist_ok=True)
+    for path in _KEPT.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another process does the same
+            if time.time() - path.stat().st_mtime > _KEPT_S:
+                path.unlink()
+    return _KEPT
