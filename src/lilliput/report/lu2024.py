@@ -125,12 +125,15 @@ def _furthest(rows: Sequence[Row], norm: str) -> Row | None:
     return found
 
 
+_EPISODE = "Time of an episode with its environment, shorter where it ends early"
+
+
 def _costs(rows: Sequence[Row]) -> list[PrintedTable]:
     """One table a cost: the baseline's, and each method's as a share of it."""
     half = ("prune 50 %", lambda row: _is(row, "prune_units", ratio=0.5, importance="l2"))
     quantities: tuple[tuple[str, str, Callable[[Row], float | None], Callable[[float], str]], ...] = (
         ("inference", "Time of a decision", lambda row: row.latency.p50 if row.latency else None, table.seconds),
-        ("episode", "Time of an episode with its environment", lambda row: row.episode_time_s, table.seconds),
+        ("episode", _EPISODE, lambda row: row.episode_time_s, table.seconds),
         ("memory", "Peak resident memory", lambda row: row.peak_memory_bytes, lambda v: f"{v / 2**20:.1f} MiB"),
         ("energy", "Energy of a decision", lambda row: row.energy_j, lambda v: f"{v * 1e6:.3g} uJ"),
         ("bytes", "Model bytes", lambda row: row.model_bytes, lambda v: f"{v:,.0f}"),

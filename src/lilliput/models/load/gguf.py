@@ -1,10 +1,11 @@
 """GGUF files of causal language models, their weights dequantized: what they were quantized to is said."""
 
+import copy
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 from lilliput.errors import LilliputError
 from lilliput.models.library import library, transformers
@@ -45,6 +46,7 @@ class Gguf(Loader):
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, IndexError) as error:
             raise LilliputError(f"{path.name!r} cannot be read: {' '.join(str(error).split())[:240]}") from error
         check_complete(info, path.name)
+        module = _plain(module)
         quantized = sorted((kind for kind in kinds if kind not in _REAL), key=lambda kind: -kinds[kind])
         weights = ", ".join(f"{kinds[kind]} of {kind}" for kind in sorted(kinds, key=lambda kind: -kinds[kind]))
         guesses = ()
@@ -58,3 +60,17 @@ class Gguf(Loader):
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         provenance = Provenance(request.source, "", sha256, self.NAME, f"{weights}, as float32", guesses)
         return language_model(module, tokenizer, provenance)
+
+
+def _plain(read: Any) -> Any:
+    """The dequantized module as one that was never quantized.
+
+    transformers 5 goes on calling it quantized by GGUF and does not save it.
+    """
+    config = copy.deepcopy(read.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    with library("torch", "language").random.fork_rng():  # it draws weights, which are replaced
+        module = transformers().AutoModelForCausalLM.from_config(config, dtype="float32")
+    module.load_state_dict(read.state_dict())
+    return module
