@@ -31,11 +31,11 @@ test-slow: $(STAMPS)/frameworks $(STAMPS)/test
 # Cross compilers and emulators come from Debian, where this may install them; without them the tests skip, saying so.
 EMBEDDED := gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-dev qemu-system-arm \
 	gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user \
-	gcc-avr avr-libc simavr
+	gcc-avr avr-libc simavr arduino-builder arduino-core-avr arduino-ctags
 tools:
 	@( for tool in arm-none-eabi-gcc arm-none-eabi-g++ qemu-system-arm riscv64-unknown-elf-gcc qemu-system-riscv32 \
-		aarch64-linux-gnu-gcc qemu-aarch64 avr-gcc simavr; do command -v $$tool > /dev/null || exit 1; done; \
-		test -e /usr/aarch64-linux-gnu/include/stdio.h ) \
+		aarch64-linux-gnu-gcc qemu-aarch64 avr-gcc simavr arduino-builder; do command -v $$tool > /dev/null || exit 1; done; \
+		test -e /usr/aarch64-linux-gnu/include/stdio.h && test -e /usr/share/arduino/hardware/arduino/avr ) \
 	|| { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends $(EMBEDDED); } \
 	|| echo "not all tools are there and they could not be installed: apt install $(EMBEDDED)"
 

@@ -139,6 +139,23 @@ def quantized_mlp(
     return Policy(spaces.Box((widths[0],), low, high), spaces.Box((widths[-1],), low, high), tuple(stack[:-1]))
 
 
+@pytest.mark.parametrize("flags", [["-O2"], ["-O3", "-march=skylake-avx512"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("form", "widths", "sparsity"), [("static", (11, 40, 40, 3), 0.95), ("weight_only", (40, 3), 0.95)]
+)
+def test_where_hardly_a_weight_is_left_no_compiler_sees_reads_beyond_them(
+    form: Form, widths: tuple[int, ...], sparsity: float, flags: list[str], tmp_path: Path
+) -> None:
+    """gcc warned of branches that these policies do not take: of values without a mask, and of four at once."""
+    policy = quantized_mlp(form, 0, (8, 8), widths, sparsity)
+    x = np.zeros((1, widths[0]), np.float32)
+    c.write(policy, tmp_path, x, reference.act(policy, x), 0.0)
+    built = subprocess.run(
+        ["gcc", "-std=c99", *WARNINGS, *flags, "-c", "policy.c"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr[:3000]
+
+
 @pytest.mark.parametrize("flags", [["-O2"], AVX2, ["-O3", "-march=native"]], ids=["portable", "avx2", "native"])
 @pytest.mark.parametrize("form", ["static", "dynamic"])
 @pytest.mark.parametrize(

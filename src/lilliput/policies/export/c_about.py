@@ -114,5 +114,16 @@ returns how many numbers came out wrong (`{name}_selftest.c` has a main only whe
 defined). Compile with `{C_FLAGS}`, never with
 `-ffast-math`; `-O3 -march=native` (or the target's `-mcpu=`) chooses the kernels for the processor. The folder is
 an Arduino and a PlatformIO library as it stands: copy it into `libraries/` or `lib/`. Every name
-in it begins with `{name}`: policies of different names live in one program.
+in it begins with `{name}`: policies of different names live in one program. The self-test as an Arduino sketch:
+
+```cpp
+#include <{name}.h>
+
+void setup() {{
+  Serial.begin(115200);
+  Serial.println({name}_selftest()); // 0: all came out right
+}}
+
+void loop() {{}}
+```
 """

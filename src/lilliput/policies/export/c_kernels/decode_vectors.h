@@ -33,9 +33,9 @@ ALWAYS_INLINE __m512i decode_64(const unsigned bits, const FLASH void *values, c
     uint64_t kept;
     size_t count;
     __m512i codes;
-    if (mask == NULL) { /* whole groups of eight: no field begins within a byte */
+    if (bits < 8 && mask == NULL) { /* whole groups of eight: no field begins within a byte */
         *first += 64;
-        return bits == 8 ? _mm512_loadu_si512(from) : spread_fields(bits, 0, first_bytes(from, 8 * bits));
+        return spread_fields(bits, 0, first_bytes(from, 8 * bits));
     }
     memcpy(&kept, mask, 8);
     count = (size_t)__builtin_popcountll(kept);

@@ -5,15 +5,14 @@ KERNEL float indexed_u8_f32(const FLASH float *RESTRICT values, const FLASH uint
                      const float *RESTRICT x)
 {
     float s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
-    size_t i;
-    for (i = 0; i + 4 <= count; i += 4) { /* four sums: one would wait for each addition */
-        s0 = multiply_add(values[i], x[columns[i]], s0);
-        s1 = multiply_add(values[i + 1], x[columns[i + 1]], s1);
-        s2 = multiply_add(values[i + 2], x[columns[i + 2]], s2);
-        s3 = multiply_add(values[i + 3], x[columns[i + 3]], s3);
+    for (; count >= 4; count -= 4) { /* four sums: one would wait for each addition */
+        s0 = multiply_add(*values++, x[*columns++], s0);
+        s1 = multiply_add(*values++, x[*columns++], s1);
+        s2 = multiply_add(*values++, x[*columns++], s2);
+        s3 = multiply_add(*values++, x[*columns++], s3);
     }
-    for (; i < count; i++) {
-        s0 = multiply_add(values[i], x[columns[i]], s0);
+    for (; count > 0; count--) {
+        s0 = multiply_add(*values++, x[*columns++], s0);
     }
     return (s0 + s1) + (s2 + s3);
 }
