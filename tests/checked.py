@@ -116,11 +116,11 @@ def jaxtyped(fn: Any = None, *, typechecker: Any = None) -> Any:
     return checked
 
 
-def kinds(by_value: bool, *values: object) -> tuple[Hashable, ...]:
+def kinds(by_value: bool, *values: object, depth: int = 2) -> tuple[Hashable, ...]:
     """All that annotations can see of values; of the values that literals can name, the values where asked.
 
     Raises:
-        _NotTold: one would have to look at more than a few items, or does not know where they are.
+        _NotTold: one would have to look at many items, or far inside, or does not know where they are.
     """
     found: list[Hashable] = []
     for value in values:
@@ -134,10 +134,10 @@ def kinds(by_value: bool, *values: object) -> tuple[Hashable, ...]:
                 found += (type_, _short(value)) if by_value else (type_,)
             case "class":
                 found.append(value)
-            case "items" if len(value) <= _MOST_ITEMS:  # type: ignore[arg-type]
-                found += (type_, kinds(by_value, *value))  # type: ignore[misc]
-            case "mapping" if len(value) <= _MOST_ITEMS:  # type: ignore[arg-type]
-                found += (type_, kinds(by_value, *value, *value.values()))  # type: ignore[attr-defined]
+            case "items" if depth and len(value) <= _MOST_ITEMS:  # type: ignore[arg-type]
+                found += (type_, kinds(by_value, *value, depth=depth - 1))  # type: ignore[misc]
+            case "mapping" if depth and len(value) <= _MOST_ITEMS:  # type: ignore[arg-type]
+                found += (type_, kinds(by_value, *value, *value.values(), depth=depth - 1))  # type: ignore[attr-defined]
             case _:
                 raise _NotTold
     return tuple(found)

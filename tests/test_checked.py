@@ -86,6 +86,18 @@ def test_items_are_told_apart() -> None:
             joined([1] * 1000, {})
 
 
+def test_what_holds_itself_many_times_takes_no_time() -> None:
+    @checked
+    def held(bomb: list[Any]) -> int:
+        return len(bomb)
+
+    bomb: list[Any] = []
+    for _ in range(40):
+        bomb = [bomb, bomb]
+    bomb.append(bomb)
+    assert [held(bomb) for _ in range(3)] == [3, 3, 3]
+
+
 def test_fields_methods_and_inner_functions_are_looked_at() -> None:
     @checked
     @dataclass(frozen=True)
