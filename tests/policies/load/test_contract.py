@@ -95,6 +95,31 @@ def test_a_deploy_file_is_done_inside(tmp_path: Path) -> None:
     assert dict(made.manifest.contract)["inside"].startswith("deploy.yaml: actions.JointPositionAction: action = raw")
 
 
+def test_histories_frame_by_frame_and_clips_behind_the_scale_are_done_as_the_file_says(tmp_path: Path) -> None:
+    two = {
+        "use_gym_history": True,
+        "a": {"scale": [2.0], "clip": [-1.0, 1.0], "history_length": 2, "scale_first": True},
+        "b": {"scale": [0.5], "clip": [-1.0, 1.0], "history_length": 2},
+    }
+    model = onnx.ModelProto.FromString(build(SIMPLE, {**WEIGHTS, "w0": WEIGHTS["w0"][:4]}))
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4
+    path = written(tmp_path, deploy=changed(observations=two))
+    path.write_bytes(model.SerializeToString())
+    x = X[:, :4].astype(np.float64)
+    a, b = np.clip(x[:, ::2] * 2, -1, 1), np.clip(x[:, 1::2], -1, 1) * 0.5
+    seen = np.stack([a[:, 0], b[:, 0], a[:, 1], b[:, 1]], axis=1)
+    raw = np.maximum(seen @ WEIGHTS["w0"][:4] + WEIGHTS["b0"], 0) @ WEIGHTS["w1"].T + WEIGHTS["b1"]
+    wanted = np.clip(raw * ONE["scale"] + ONE["offset"], *np.transpose(ONE["clip"]))
+    np.testing.assert_allclose(reference.act(load_policy(path, contract="inside"), X[:, :4]), wanted, atol=1e-4)
+    two["use_gym_history"] = False
+    written(tmp_path, deploy=changed(observations=two))
+    path.write_bytes(model.SerializeToString())
+    a, b = np.clip(x[:, :2] * 2, -1, 1), np.clip(x[:, 2:], -1, 1) * 0.5
+    raw = np.maximum(np.hstack([a, b]) @ WEIGHTS["w0"][:4] + WEIGHTS["b0"], 0) @ WEIGHTS["w1"].T + WEIGHTS["b1"]
+    wanted = np.clip(raw * ONE["scale"] + ONE["offset"], *np.transpose(ONE["clip"]))
+    np.testing.assert_allclose(reference.act(load_policy(path, contract="inside"), X[:, :4]), wanted, atol=1e-4)
+
+
 def test_the_metadata_of_an_onnx_file_is_done_inside(tmp_path: Path) -> None:
     said = {"action_scale": "0.250,0.500,0.250", "default_joint_pos": "0.100,-0.200,0.300", "joint_names": "a,b,c"}
     policy = load_policy(written(tmp_path, said), contract="inside")
@@ -107,17 +132,57 @@ def changed(**parts: Any) -> dict[str, Any]:
     return {**DEPLOY, **parts}
 
 
+def action(**parts: Any) -> dict[str, Any]:
+    return changed(actions={"JointPositionAction": {**ONE, **parts}})
+
+
+def readings(**parts: Any) -> dict[str, Any]:
+    seen = DEPLOY["observations"]
+    return changed(observations={**seen, "joint_pos_rel": {**seen["joint_pos_rel"], **parts}})
+
+
 ONE = DEPLOY["actions"]["JointPositionAction"]
+SAID = {"action_scale": "0.5", "default_joint_pos": "0.1,0.2,0.3", "joint_names": "a,b,c"}
 
 
 @pytest.mark.parametrize(
     ("metadata", "deploy", "message"),
     [
         ({}, None, r"does not say how its action is scaled and moved .it says nothing"),
-        ({"action_scale": "0.5", "default_joint_pos": "0.1,0.2"}, None, "says 2 numbers where 3 are needed"),
-        ({"action_scale": "half", "default_joint_pos": "0"}, None, "says 'half' where numbers should stand"),
+        (
+            {"action_scale": "0.5", "default_joint_pos": "0.1,0.2"},
+            None,
+            "default_joint_pos of the contract is 0.1,0.2; 3 numbers",
+        ),
+        ({"action_scale": "half", "default_joint_pos": "0"}, None, "says 'half' where action_scale should be numbers"),
         ({}, changed(actions={"a": ONE, "b": ONE}), "has several actions .a, b.; supported: one"),
-        ({}, changed(actions={"a": {**ONE, "scale": [1.0] * 12}}), "says 12 numbers where 3 are needed"),
+        ({}, action(scale=[1.0] * 12), r"JointPositionAction.scale of the contract is 1.0,.*; 3 numbers"),
+        (
+            {},
+            changed(actions={"RelativeJointPositionAction": ONE}),
+            "class 'RelativeJointPositionAction', which may do",
+        ),
+        ({}, changed(actions={"JointPositionAction": {"scale": 0.5}}), "has no offset; write it there"),
+        ({}, action(alpha=0.5), "actions.JointPositionAction.alpha is 0.5, which is not read here"),
+        ({}, action(rescale_to_limits=True), "rescale_to_limits is true, which is not read here"),
+        ({}, changed(action_filter={"cutoff": 5.0}), "action_filter.cutoff is 5.0, which is not read here"),
+        ({}, readings(lag=2), "observations.joint_pos_rel.lag is 2, which is not read here"),
+        (
+            {},
+            changed(observations={"obs": DEPLOY["observations"]}),
+            "observations.obs.base_ang_vel.*, which is not read",
+        ),
+        ({}, readings(scale=None), "observations.joint_pos_rel has no scale; write one there"),
+        ({}, readings(history_length=10**9), "history_length is 1000000000; it must be a whole number"),
+        ({}, readings(history_length="\u00b2"), "history_length is .; it must be a whole number"),
+        (
+            {},
+            changed(observations={**DEPLOY["observations"], "use_gym_history": True}),
+            r"histories of \[3, 1\] steps, frame by frame",
+        ),
+        ({**SAID, "action_offset": "0,0,0"}, None, "the contract says that action_offset is 0,0,0, which is not read"),
+        ({**SAID, "action_joint_names": "c,b,a"}, None, "action_joint_names is c,b,a, which is not read here"),
+        ({**SAID, "observation_scales": "2"}, None, "observation_scales is 2, which is not read here"),
         (
             {},
             changed(observations={"x": {"scale": [1.0] * 4, "history_length": 1}}),

@@ -152,6 +152,13 @@ def test_too_many_operations_are_refused() -> None:
         read_pickle(b"N0" * 150_000 + b"N.", "x")
 
 
+@pytest.mark.parametrize("protocol", [0, 1, 2, 4])
+def test_integers_that_python_neither_prints_nor_makes_floats_are_refused(protocol: int) -> None:
+    assert read_pickle(pickle.dumps(2**255, protocol), "x")[0] == 2**255
+    with pytest.raises(LilliputError, match=r"more than 256 bits in an integer|not a readable pickle"):
+        read_pickle(pickle.dumps(10**400, protocol), "x")
+
+
 def test_a_billion_laughs_stay_small() -> None:
     # Each level holds the one below twice; a key of such a tuple would take forever to hash.
     laugh = b"K\x01" + b"2\x86" * 200

@@ -1,5 +1,6 @@
 """What stands beside the weights: it agrees with the policy, is named as unread, or refuses the file."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -153,12 +154,13 @@ def test_an_array_that_was_set_on_a_pickled_module_refuses(tmp_path: Path) -> No
     for name, held in (
         ("obs_mean", ones),
         ("x", (ones, ones)),
-        ("y", {"a": ones}),
+        ("y.a", {"a": ones}),
+        ("z.a.b", {"a": {"b": ones}}),
         ("obs_rms", Pickled("mine.Rms", {"mean": ones})),
     ):
         for inside in (False, True):
             odd = sequential(linear(5, 8), layer("activation.ReLU"), linear(8, 2, 1))
-            odd.state[name] = held
+            odd.state[name.partition(".")[0]] = held
             value = sequential(odd) if inside else odd
             with pytest.raises(LilliputError, match=rf"{name}', which would be lost"):
                 load_policy(written(value, tmp_path), action="discrete")
@@ -204,6 +206,46 @@ def test_attributes_of_a_pickled_module_are_named(tmp_path: Path) -> None:
     own = module("torch.nn.modules.container.Sequential", NET.state["_modules"], act_center=0.7, divide=10.0)
     guesses = load_policy(written(own, tmp_path), action="discrete").provenance.guesses
     assert sum("which is not read" in guess for guess in guesses) == 2
+
+
+@pytest.mark.parametrize(
+    ("held", "path"),
+    [
+        ({"center": 0.7}, "cfg.center"),
+        ({"a": {"b": [{"center": 0.7}]}}, "cfg.a.b.center"),
+        (Pickled("argparse.Namespace", {"center": 0.7}), "cfg.center"),
+        (Pickled("mine.Cfg", {"center": 0.7}), "cfg"),
+        ([0.7, 0.2], "cfg"),
+        ({1, 3}, "cfg"),
+        (3 + 0j, "cfg"),
+    ],
+)
+def test_what_a_module_holds_in_any_container_is_named(held: Any, path: str, tmp_path: Path) -> None:
+    own = module("torch.nn.modules.container.Sequential", NET.state["_modules"], cfg=held)
+    guesses = load_policy(written(own, tmp_path), action="discrete").provenance.guesses
+    assert [guess for guess in guesses if guess.startswith(f"beside the weights stands {path} = ")], guesses
+
+
+@pytest.mark.parametrize("name", ["k", "step", "seed", "factor"])
+def test_a_number_on_a_module_is_named_whatever_it_is_called(name: str, tmp_path: Path) -> None:
+    own = module("torch.nn.modules.container.Sequential", NET.state["_modules"], _hidden_size=8)
+    own.state[name] = 3.0
+    guesses = load_policy(written(own, tmp_path), action="discrete").provenance.guesses
+    assert [guess for guess in guesses if "which is not read" in guess] == [
+        f"beside the weights stands {name} = 3.0, which is not read"
+    ]
+
+
+def test_lists_that_hold_themselves_many_times_are_refused(tmp_path: Path) -> None:
+    laugh: list[Any] = [0]
+    for _ in range(28):
+        laugh = [laugh, laugh]
+    path = tmp_path / "x.pt"
+    odd = module("torch.nn.modules.container.Sequential", NET.state["_modules"], note="LAUGH")
+    text = b"X\x05\x00\x00\x00LAUGH"
+    path.write_bytes(torch_file(odd, {text: pickle.dumps(laugh, 2)[2:-1]}))
+    with pytest.raises(LilliputError, match="holds more than 20000 things"):
+        load_policy(path, action="discrete")
 
 
 def run_of(settings: str, value: Any, folder: Path) -> Path:

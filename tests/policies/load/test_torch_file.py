@@ -4,6 +4,7 @@ import io
 import pickle
 import struct
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,13 @@ from lilliput.policies.load.torch_file import read_torch
 
 
 def pickled_tensor(
-    size: Any, stride: Any, offset: Any = 0, count: Any = 4, kind: str = "FloatStorage", key: str = "0"
+    size: Any,
+    stride: Any,
+    offset: Any = 0,
+    count: Any = 4,
+    kind: str = "FloatStorage",
+    key: str = "0",
+    metadata: bytes = b"",
 ) -> bytes:
     """A pickle of {"w": tensor}, written by hand so that any number can be put into it."""
 
@@ -33,7 +40,9 @@ def pickled_tensor(
         + number(offset)
         + number(size)
         + number(stride)
-        + b"\x89Ntq\x63R"
+        + b"\x89N"
+        + metadata
+        + b"tq\x63R"
     )
     return b"\x80\x02}" + text("w") + call + b"s."
 
@@ -58,6 +67,7 @@ def zipped(data_pkl: bytes, storages: dict[str, bytes] | None = None, **extra: b
         ((), (), 2, 2),
         ((0, 3), (3, 1), 4, np.zeros((0, 3))),
         ((1, 4), (99, 1), 0, [[0, 1, 2, 3]]),
+        ((3, 2), (0, 1), 0, [[0, 1]] * 3),
     ],
 )
 def test_strides_and_offsets(size: Any, stride: Any, offset: int, expected: Any) -> None:
@@ -81,8 +91,9 @@ def test_big_endian_and_bfloat16() -> None:
         (zipped(pickled_tensor((5,), (1,))), "reaches outside its storage of 4"),
         (zipped(pickled_tensor((4,), (1,), 1)), "reaches outside its storage"),
         (zipped(pickled_tensor((2,), (4,))), "reaches outside its storage"),
-        (zipped(pickled_tensor((1 << 40, 1 << 40), (0, 0))), "reaches outside its storage"),
-        (zipped(pickled_tensor((3, 3), (0, 0))), "reaches outside its storage"),
+        (zipped(pickled_tensor((1 << 40, 1 << 40), (0, 0))), "repeats the 4 numbers of its storage .*contiguous"),
+        (zipped(pickled_tensor((257, 256), (0, 0))), "repeats the 4 numbers of its storage"),
+        (zipped(pickled_tensor((4,), (1,), metadata=b"}X\x03\x00\x00\x00neg\x88s")), "to be negated or conjugated"),
         (zipped(pickled_tensor((-1,), (1,))), "not a whole number from 0"),
         (zipped(pickled_tensor((2,), (-1,), 1)), "not a whole number from 0"),
         (zipped(pickled_tensor((2,), (1,), -1)), "not a whole number from 0"),
@@ -111,6 +122,15 @@ def test_files_that_are_bent(data: bytes, message: str | None) -> None:
     with pytest.raises(LilliputError, match=message) as caught:
         read_torch(data, "x")
     assert "\n" not in str(caught.value)
+
+
+def test_a_tensor_that_torch_negates_when_it_reads_it_is_refused(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    lazy = torch.complex(torch.zeros(2), torch.ones(2)).conj().imag
+    torch.save({"w": lazy}, tmp_path / "x.pt")
+    assert torch.load(tmp_path / "x.pt")["w"].tolist() == [-1, -1]
+    with pytest.raises(LilliputError, match="to be negated or conjugated"):
+        read_torch((tmp_path / "x.pt").read_bytes(), "x")
 
 
 def test_shared_lists_are_converted_once() -> None:

@@ -114,6 +114,12 @@ def test_mean_and_var_alone_take_the_defaults_and_say_so(data: bytes) -> None:
     assert len(normalizer.guesses) == 2
 
 
+@pytest.mark.parametrize("off", [False, np.bool_(False), 0])
+def test_observations_that_are_left_as_they_are_need_no_layer(off: Any) -> None:
+    assert standardize(read_normalizer(saved(norm_obs=off), "x"), VECTOR, "x") is None
+    assert standardize(read_normalizer(saved(norm_obs=np.bool_(True)), "x"), VECTOR, "x") is not None
+
+
 def test_an_npz(tmp_path: Path) -> None:
     np.savez_compressed(
         tmp_path / "s.npz", mean=np.asfortranarray(np.arange(6.0).reshape(2, 3)), var=np.ones((2, 3), ">f4"), clip=5
@@ -159,6 +165,14 @@ def lying_npz() -> bytes:
         (pickle.dumps({"weights": 1}), "something else than VecNormalize"),
         (json.dumps({"mean": [1]}).encode(), "has no mean and var"),
         (json.dumps({"mean": ["a"], "var": [1]}).encode(), "not JSON with lists of numbers"),
+        (json.dumps({"mean": [1], "var": [1], "clip_obs": 5}).encode(), "holds 'clip_obs', which is not read; .*clip"),
+        (json.dumps({"mean": [1], "std": [1]}).encode(), "holds 'std', which is not read; it needs mean and var"),
+        (npz(mean=np.zeros(2), var=np.ones(2), eps=np.ones(())), "holds 'eps', which is not read"),
+        (npz(mean=np.zeros(2), var=np.ones(2), std=np.ones(2)), "holds 'std', which is not read"),
+        (pickle.dumps({"mean": np.zeros(2), "var": np.ones(2), "clip": 5.0}), "holds 'clip' beside mean and var"),
+        (pickle.dumps({"mean": np.zeros(2), "var": np.ones(2), "std": np.ones(2)}), "holds 'std' beside mean and var"),
+        (saved(norm_obs=np.array([True, False])), "norm_obs is 2 numbers; it must be one"),
+        (saved(norm_obs="no"), "norm_obs is not an array of numbers"),
         (b'{"mean": ' + b"[" * 100_000, "not JSON with lists of numbers"),
         (npz(mean=np.zeros(2), var=np.array(["a", "b"])), "or no plain numbers"),
         (npz(mean=np.array([object()]), var=np.ones(1)), "'mean.npy' is damaged"),

@@ -75,10 +75,13 @@ def dense(name: str, inputs: int, outputs: int, rng: np.random.Generator) -> dic
     return {f"{name}.weight": weight.astype("f4"), f"{name}.bias": rng.normal(size=outputs).astype("f4") / 2}
 
 
-def torch_file(value: Any) -> bytes:
-    """The bytes of torch.save(value)."""
+def torch_file(value: Any, replaced: Mapping[bytes, bytes] = {}) -> bytes:
+    """The bytes of torch.save(value), of whose pickle some parts are others."""
     storages: list[np.ndarray] = []
     pickled = b"\x80\x02" + _pickled(value, storages) + b"."
+    for old, new in replaced.items():
+        assert old in pickled
+        pickled = pickled.replace(old, new)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("archive/data.pkl", pickled)

@@ -6,6 +6,7 @@ says of itself (mjlab, Isaac Lab) is in the policy's contract already. Inside me
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from lilliput.policies.load import network
 from lilliput.policies.load.rl_zoo import read_yaml
 from lilliput.policies.policy import Policy
 
-MAX_ENTRIES, MAX_KEY, MAX_TEXT = 256, 80, 16_384
+MAX_ENTRIES, MAX_KEY, MAX_TEXT = 512, 200, 16_384
 
 _TOLD: Final[Mapping[str, str]] = {
     "deploy.yaml": r".*",
@@ -53,10 +54,15 @@ def beside(folder: Path) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
         except LilliputError as error:
             notes.append(f"what the file beside it says is not read: {error}")
             continue
-        found |= {
-            f"{name}: {key}"[:MAX_KEY]: text[:MAX_TEXT] for key, text in _flat(settings, "") if re.fullmatch(told, key)
-        }
-    return tuple(found.items())[:MAX_ENTRIES], tuple(notes)
+        said = {f"{name}: {key}": text for key, text in _flat(settings, "") if re.fullmatch(told, key)}
+        if len(said) > MAX_ENTRIES or any(len(key) > MAX_KEY or len(text) > MAX_TEXT for key, text in said.items()):
+            notes.append(
+                f"what the file beside it says is not read: {path.name} has more settings than {MAX_ENTRIES}, or "
+                f"longer ones than {MAX_TEXT} characters"
+            )
+            continue
+        found |= said
+    return tuple(found.items()), tuple(notes)
 
 
 def _flat(value: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -117,13 +123,28 @@ def _action(said: Mapping[str, str], size: int, name: str) -> tuple[np.ndarray, 
             f"{name}: deploy.yaml has several actions ({', '.join(sorted(terms))[:80]}); supported: one"
         )
     if terms:
-        term = f"deploy.yaml: actions.{terms.pop()}"
+        (kind,) = terms
+        if kind not in _ACTIONS:
+            raise LilliputError(
+                f"{name}: deploy.yaml has an action of the class {kind[:60]!r}, which may do something else than scale "
+                f"and move; supported: {', '.join(_ACTIONS)}"
+            )
+        term = f"deploy.yaml: actions.{kind}"
+        _refuse_unread(
+            said, rf"deploy\.yaml: (?:actions\..*|(?!observations\.)[^.]*{_DOES}[^.]*(?:\..*)?)", _TERM, name
+        )
+        if f"{term}.offset" not in said:
+            raise LilliputError(f"{name}: {term} has no offset; write it there, 0 where nothing is added")
         clip = said.get(f"{term}.clip", "none")
         bounds = None if clip == "none" else _bounds(clip, size, f"{name}: {term}.clip")
-        offset = said.get(f"{term}.offset", "0")
-        return _numbers(said[f"{term}.scale"], size, name), _numbers(offset, size, name), bounds, term
+        scale, offset = (_numbers(said, f"{term}.{key}", size, name) for key in ("scale", "offset"))
+        return scale, offset, bounds, term
     if "action_scale" in said and "default_joint_pos" in said:
-        scale, offset = (_numbers(said[key], size, name) for key in ("action_scale", "default_joint_pos"))
+        joints = said.get("joint_names", "")
+        known = {key for key in said if key == "action_joint_names" and said[key] == joints}
+        own = {key: text for key, text in said.items() if not re.match(r"\w+\.yaml: ", key) and key not in known}
+        _refuse_unread(own, rf".*{_DOES}.*", _METADATA, name)
+        scale, offset = (_numbers(said, key, size, name) for key in ("action_scale", "default_joint_pos"))
         return scale, offset, None, "action_scale and default_joint_pos"
     shown = ", ".join(list(said)[:6]) or "nothing"
     raise LilliputError(
@@ -132,41 +153,92 @@ def _action(said: Mapping[str, str], size: int, name: str) -> tuple[np.ndarray, 
     )
 
 
+_ACTIONS: Final = ("JointPositionAction", "JointVelocityAction", "JointEffortAction")
+"""Isaac Lab's classes of actions that are scaled and moved, and nothing else."""
+_DOES: Final = r"(?i:action|obs|clip|scal|offset|filter|delay|history|norm)"
+"""In the name of a setting that may change what goes into the network or comes out of it."""
+_TERM: Final = (
+    r"deploy\.yaml: (?:actions\.[^.]+\.(?:scale|offset|clip|joint_names|joint_ids|use_default_offset)|commands\..*)"
+)
+_READING: Final = (
+    r"deploy\.yaml: observations\.(?:use_gym_history|scale_first|[^.]+\.(?:scale|clip|history_length|scale_first|params"
+    r"(?:\..*)?))"
+)
+_METADATA: Final = r"action_scale|default_joint_pos|\w*observation\w*_(?:names|dims)|obs_dim|history_length"
+"""Settings that are read, or that have no part in what is computed."""
+
+
+def _refuse_unread(said: Mapping[str, str], told: str, read: str, name: str) -> None:
+    """Check that what is told of actions or readings is read, or off.
+
+    Raises:
+        LilliputError: a setting would be lost.
+    """
+    for key, text in said.items():
+        if re.fullmatch(told, key) and not re.fullmatch(read, key) and text.lower() not in ("none", "false"):
+            raise LilliputError(
+                f"{name}: the contract says that {key} is {text[:40]}, which is not read here and may count; take it "
+                "out if it does not, or leave --contract away"
+            )
+
+
 def _readings(said: Mapping[str, str], policy: Policy, name: str) -> list[Layer]:
     """The scales and clips of the readings as one layer; none where nothing is said, or nothing is to do."""
-    terms = [match[1] for key in said if (match := re.fullmatch(r"deploy\.yaml: observations\.([^.]+)\.scale", key))]
-    if not terms:
+    _refuse_unread(said, r"deploy\.yaml: observations\..*", _READING, name)
+    prefix = "deploy.yaml: observations"
+    found = (re.fullmatch(rf"{re.escape(prefix)}\.([^.]+)\.(?:scale|clip|history_length)", key) for key in said)
+    terms = list(dict.fromkeys(match[1] for match in found if match))
+    idle = all(said.get(f"{prefix}.{term}.{key}", "none") == "none" for term in terms for key in ("scale", "clip"))
+    if not terms or idle:
         return []
-    scales, clips = [], []
-    for term in terms:
-        prefix = f"deploy.yaml: observations.{term}"
-        steps = said.get(f"{prefix}.history_length", "1")
-        one = np.tile(_numbers(said[f"{prefix}.scale"], 0, name), int(steps) if steps.isdigit() else 1)
-        clip = said.get(f"{prefix}.clip", "none")
-        low, high = (-np.inf, np.inf) if clip == "none" else _numbers(clip, 2, name)
-        if low != -high:
-            raise LilliputError(f"{name}: {prefix}.clip is {clip[:40]}; supported: from -c to c")
-        if not one.all():
-            raise LilliputError(f"{name}: {prefix}.scale has a 0: take that reading off the observation")
-        scales.append(one)
-        clips.append(np.abs(one) * high)
-    scale, clip = np.concatenate(scales), np.concatenate(clips)
     n = spaces.input_shape(policy.observation_space)
-    if n != scale.shape:
-        raise LilliputError(f"{name} takes {list(n)} numbers, and deploy.yaml scales {scale.size}; they must fit")
+    parts = [_reading(said, f"{prefix}.{term}", name) for term in terms]
+    steps = [count for _, _, count in parts]
+    if sum(scale.size * count for scale, _, count in parts) != math.prod(n) or len(n) != 1:
+        total = sum(scale.size * count for scale, _, count in parts)
+        raise LilliputError(f"{name} takes {list(n)} numbers, and deploy.yaml scales {total}; they must fit")
+    if said.get(f"{prefix}.use_gym_history", "false") == "true":  # frame by frame, not reading by reading
+        if len(set(steps)) > 1:
+            raise LilliputError(f"{name}: deploy.yaml: histories of {steps[:8]} steps, frame by frame; they must agree")
+        frames = [np.concatenate([part[index] for part in parts]) for index in (0, 1)]
+        scale, clip = (np.tile(frame, steps[0]) for frame in frames)
+    else:
+        scale, clip = (np.concatenate([np.tile(part[index], part[2]) for part in parts]) for index in (0, 1))
     if (scale == 1).all() and np.isinf(clip).all():
         return []
     return [layers.Standardize(np.zeros(n, np.float32), scale.astype(np.float32), clip.astype(np.float32))]
 
 
-def _numbers(text: str, size: int, name: str) -> np.ndarray:
-    """The numbers of a text, as many as `size` (one counts for all); 0: any number of them."""
+def _reading(said: Mapping[str, str], term: str, name: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """Of one reading at one step: its scales, the bounds of what they give; and of how many steps it is."""
+    if said.get(f"{term}.scale", "none") == "none":
+        raise LilliputError(f"{name}: {term} has no scale; write one there for each of its numbers, 1.0 for none")
+    scale = _numbers(said, f"{term}.scale", 0, name)
+    text = said.get(f"{term}.history_length", "1")
+    steps = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else 0
+    if not steps:
+        raise LilliputError(f"{name}: {term}.history_length is {text[:40]}; it must be a whole number from 1")
+    low, high = (-np.inf, np.inf)
+    if said.get(f"{term}.clip", "none") != "none":
+        low, high = _numbers(said, f"{term}.clip", 2, name)
+    if low != -high:
+        raise LilliputError(f"{name}: {term}.clip is {said[f'{term}.clip'][:40]}; supported: from -c to c")
+    if not scale.all():
+        raise LilliputError(f"{name}: {term}.scale has a 0: take that reading off the observation")
+    everywhere = said.get(f"{term.rpartition('.')[0]}.scale_first", "false")
+    behind = said.get(f"{term}.scale_first", everywhere) == "true"
+    return scale, np.full(scale.shape, high) if behind else np.abs(scale) * high, steps
+
+
+def _numbers(said: Mapping[str, str], key: str, size: int, name: str) -> np.ndarray:
+    """The numbers of a setting, as many as `size` (one counts for all); 0: any number of them."""
+    text = said[key]
     try:
         found = np.array([float(one) for one in text.strip("[]() ").split(",")])
     except ValueError:
-        raise LilliputError(f"{name}: the contract says {text[:60]!r} where numbers should stand") from None
+        raise LilliputError(f"{name}: the contract says {text[:60]!r} where {key} should be numbers") from None
     if not np.isfinite(found).all() or (size and found.size not in (1, size)):
-        raise LilliputError(f"{name}: the contract says {found.size} numbers where {size} are needed: {text[:60]}")
+        raise LilliputError(f"{name}: {key} of the contract is {text[:60]}; {size or 'finite'} numbers are needed")
     return found if not size else np.array(np.broadcast_to(found, (size,)))
 
 

@@ -80,6 +80,20 @@ def is_harmless(path: str, value: str | int | float | list[Any] | tuple[Any, ...
     off = value in (0, 1) if isinstance(value, int | float) and not isinstance(value, bool) else not value
     if off or any(_SURROUNDINGS.fullmatch(parent) for parent in parents):
         return True
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower().replace("-", "_").split("_")
-    names = {word.strip("0123456789") for word in words} - {""}
+    names = _words(key)
     return names <= _ENDS | _SIZES if names & _ENDS else names <= _HARMLESS
+
+
+def is_size(path: str) -> bool:
+    """Whether all words of its name say that it is a size.
+
+    >>> is_size("base._hidden_size"), is_size("pi.k"), is_size("pi.n_step_gain")
+    (True, False, False)
+    """
+    names = _words(path.rpartition(".")[2])
+    return bool(names & _SIZES) and names <= _ENDS | _SIZES
+
+
+def _words(key: str) -> set[str]:
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower().replace("-", "_").split("_")
+    return {word.strip("0123456789") for word in words} - {""}

@@ -13,6 +13,8 @@ from typing import Any, final
 from lilliput.errors import LilliputError
 
 MAX_PICKLE_BYTES = 64 << 20
+MAX_BITS = 256
+"""Of an integer: states of generators of random numbers take 128."""
 MAX_OPERATIONS = 200_000
 """Each makes at most a few hundred bytes; a policy's pickles take some thousands."""
 
@@ -220,12 +222,18 @@ class _Machine:
         record.members.extend(self.since_mark())
         self.push(record)
 
+    def whole(self, number: int) -> None:
+        # Larger ones are neither printed nor made floats by Python without an error.
+        if number.bit_length() > MAX_BITS:
+            raise _TooLarge(f"{MAX_BITS} bits in an integer")
+        self.push(number)
+
     def integer(self) -> None:
         text = self.line()
-        self.push({"00": False, "01": True}[text] if text in ("00", "01") else int(text))
+        self.push(text == "01") if text in ("00", "01") else self.whole(int(text))
 
     def long(self, count: int) -> None:
-        self.push(int.from_bytes(self.take(count), "little", signed=True))
+        self.whole(int.from_bytes(self.take(count), "little", signed=True))
 
     def quoted(self) -> None:
         text = self.line()
@@ -258,7 +266,7 @@ _OPERATIONS: dict[int, Callable[[_Machine], None]] = {
     ord("I"): _Machine.integer,
     ord("J"): lambda m: m.push(m.number("<i")),
     ord("K"): lambda m: m.push(m.number("<B")),
-    ord("L"): lambda m: m.push(int(m.line().removesuffix("L"))),
+    ord("L"): lambda m: m.whole(int(m.line().removesuffix("L"))),
     ord("M"): lambda m: m.push(m.number("<H")),
     ord("N"): lambda m: m.push(None),
     ord("P"): lambda m: m.push(Persistent(m.line())),

@@ -121,9 +121,11 @@ def layers_of(module: Module, name: str, flatten: str = "") -> list[Layer]:
         return [_convolution(module, name)]
     if is_torch(module, "Flatten") and given.get("start_dim", 1) == 1 and given.get("end_dim", -1) == -1:
         return [layers.Flatten()]
-    if is_torch(module, "LayerNorm") and {*module.arrays} == {"weight", "bias"} and module.arrays["weight"].ndim == 1:
+    epsilon = given.get("eps", 1e-5)
+    plain = {*module.arrays} == {"weight", "bias"} and isinstance(epsilon, int | float)
+    if is_torch(module, "LayerNorm") and plain and module.arrays["weight"].ndim == 1:
         weight, bias = (network.weights(module.arrays[key], key, name) for key in ("weight", "bias"))
-        return [layers.LayerNorm(weight, bias, epsilon=float(given.get("eps", 1e-5)))]
+        return [layers.LayerNorm(weight, bias, epsilon=float(epsilon))]
     if is_torch(module, *_ACTIVATIONS):
         return [_activation(kind, {key: given[key] for key in _ACTIVATIONS[kind] if key in given}, name)]
     raise LilliputError(

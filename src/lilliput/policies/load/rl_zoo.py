@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 from lilliput.errors import LilliputError
+from lilliput.policies.load.inert_pickle import MAX_BITS
 from lilliput.policies.play.wrappers import (
     WRAPPERS,
     Atari,
@@ -260,7 +261,8 @@ def _scalar(kind: str, text: str) -> Any:
             case "bool":
                 return text.lower() in ("true", "yes", "on", "y")
             case "int":
-                return int(text.replace("_", ""), 0)
+                number = int(text.replace("_", ""), 0)
+                return number if number.bit_length() <= MAX_BITS else text
             case "float":
                 return float(text.replace("_", ""))
             case _:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies.load.inert_numpy import array_of, is_numpy
-from lilliput.policies.load.inert_pickle import Global, Persistent, Record, is_call, state_of, string_keys
+from lilliput.policies.load.inert_pickle import DICT, ORDERED_DICT, SET, Global, Persistent, Record, is_call, state_of
 from lilliput.policies.load.torch_file import Module
 
 MAX_ENTRIES = 20_000
@@ -78,7 +78,7 @@ def saved(value: Any, name: str) -> Saved:
     arrays: dict[Path, np.ndarray] = {}
     values: dict[str, Any] = {}
     objects: dict[str, str] = {}
-    for path, leaf in _leaves(value, name):
+    for path, leaf in leaves(value, name):
         match leaf:
             case np.ndarray():
                 arrays[path] = leaf
@@ -112,7 +112,7 @@ def class_of(value: Any) -> str:
             return "an object"
 
 
-def _leaves(value: Any, name: str) -> Iterator[tuple[Path, Any]]:
+def leaves(value: Any, name: str) -> Iterator[tuple[Path, Any]]:
     """What is no container, with the keys on the way to it, in the file's order; optimizers are left out.
 
     Raises:
@@ -132,6 +132,8 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[Path, Any]]:
                 todo += [((*path, key), item) for key, item in reversed(state.items())]
             case Record() if is_numpy(value):
                 todo.append((path, array_of(value, name)))
+            case Record(members=members) if is_call(value, SET) and members:
+                todo.append((path, members))
             case Record(maker=Global(module=module, name=kind)) if (module.partition(".")[0], kind) in _HARMLESS:
                 continue
             case list() | tuple() if any(isinstance(one, list | tuple | dict | _CONTENT) for one in value):
@@ -144,9 +146,9 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[Path, Any]]:
 
 def _settings(value: Record) -> dict[str, Any] | None:
     """What a namespace of settings holds, or a dict inside of one; None of anything else."""
-    if is_call(value, Global("collections", "defaultdict")):
-        return {key: item for key, item in value.items if isinstance(key, str)}
-    return state_of(value) if is_call(value, *_NAMESPACES) else string_keys(value)
+    if is_call(value, DICT, ORDERED_DICT, Global("collections", "defaultdict")):
+        return {str(key): item for key, item in value.items if isinstance(key, str | int | float)}
+    return state_of(value) if is_call(value, *_NAMESPACES) else None
 
 
 def _named(arrays: dict[Path, np.ndarray]) -> dict[str, np.ndarray]:

@@ -9,13 +9,12 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
-from lilliput.policies.load.harmless import is_harmless
-from lilliput.policies.load.inert_numpy import is_numpy
-from lilliput.policies.load.inert_pickle import Global, Persistent, Record, string_keys
+from lilliput.policies.load.harmless import is_harmless, is_size
+from lilliput.policies.load.inert_pickle import Global, Persistent, Record
 from lilliput.policies.load.layout import WAY_OUT
 from lilliput.policies.load.options import ACTIVATIONS
 from lilliput.policies.load.run_settings import run_settings
-from lilliput.policies.load.saved import Saved
+from lilliput.policies.load.saved import Saved, class_of, leaves
 from lilliput.policies.load.source import Source
 from lilliput.policies.load.torch_file import Module
 from lilliput.policies.policy import Policy
@@ -61,14 +60,12 @@ def with_settings(found: Saved, policy: Policy, source: Source) -> Policy:
     Raises:
         LilliputError: one of them contradicts the policy, or would be lost.
     """
-    values = dict(found.values)
-    if found.module is not None:
-        values |= _attributes(found.module, "", found.name)
-    values |= run_settings(policy, source)
+    own = {} if found.module is None else _attributes(found.module, "", found.name)
+    values = {**found.values, **own, **run_settings(policy, source)}
     unread = [
         f"beside the weights stands {path[:60]} = {value!r:.60}, which is not read"
         for path, value in values.items()
-        if not _is_settled(path, value, found, policy, source)
+        if not _is_settled(path, value, found, policy, source) or (path in own and not _is_idle(path, value))
     ]
     if len(unread) > MOST:
         unread = [*unread[:MOST], f"{len(unread) - MOST} more such settings stand beside the weights"]
@@ -83,24 +80,43 @@ def _attributes(module: Module, prefix: str, name: str) -> dict[str, Any]:
         LilliputError: an array or a function, whose part in the decision would be lost.
     """
     found: dict[str, Any] = {}
-    for key, value in module.attributes.items():
-        if key in _METHODS or key in module.children or key in module.arrays or _is_code(key, value):
+    for key in module.attributes.keys() & {*_METHODS, *module.children, *module.arrays}:
+        raise _own_code(module, f"{prefix}{key}", name)
+    for (key, *inner), value in leaves(dict(module.attributes), name):
+        path = ".".join((f"{prefix}{key}", *inner))
+        if not inner and key == "act_limit" and not isinstance(value, Record):
+            continue  # its reader's
+        if _is_code(key, value):
+            raise _own_code(module, path, name)
+        is_object = isinstance(value, Record | Module)
+        if isinstance(value, np.ndarray) or (is_object and (_TELLING.search(path) or _is_tensor(value))):
             raise LilliputError(
-                f"{name}: the module {module.kind[:60]} has a {f'{prefix}{key}'[:60]!r} of its own instead of its "
-                f"class's, code that is not read; {WAY_OUT}"
+                f"{name}: the module {module.kind[:60]} holds {path[:60]!r}, which would be lost; {WAY_OUT}"
             )
-        is_limit = key == "act_limit" and isinstance(value, np.ndarray) and value.size == 1
-        is_lost = isinstance(value, Record) and bool(_TELLING.search(key))
-        if (is_lost or _holds_array(value)) and not is_limit:
-            raise LilliputError(
-                f"{name}: the module {module.kind[:60]} holds {f'{prefix}{key}'[:60]!r}, which would be lost; {WAY_OUT}"
-            )
-        if module.children and not is_limit:
-            found[f"{prefix}{key}"] = f"{value.module}.{value.name}" if isinstance(value, Global) else value
+        if module.children:
+            named = isinstance(value, Global)
+            found[path] = f"{value.module}.{value.name}" if named else class_of(value) if is_object else value
     for key, child in module.children.items():
         if isinstance(child, Module):
             found |= _attributes(child, f"{prefix}{key}.", name)
     return found
+
+
+def _is_idle(path: str, value: Any) -> bool:
+    """Whether a number on a module is off, or one of sizes: any other may be a factor, whatever its name."""
+    return not isinstance(value, int | float | str) or not value or is_size(path)
+
+
+def _own_code(module: Module, path: str, name: str) -> LilliputError:
+    return LilliputError(
+        f"{name}: the module {module.kind[:60]} has a {path[:60]!r} of its own instead of its class's, code that is "
+        f"not read; {WAY_OUT}"
+    )
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether it is a tensor inside of another object, which is still a record there."""
+    return isinstance(value, Record) and isinstance(value.maker, Global) and value.maker.module == "torch._utils"
 
 
 def _is_code(key: str, value: Any) -> bool:
@@ -114,25 +130,6 @@ def _is_code(key: str, value: Any) -> bool:
             return module.partition(".")[0] in _CODE or (module, kind) == ("builtins", "getattr")
         case Record() | Persistent():
             return True
-        case list() | tuple():
-            return any(_is_code(key, one) for one in value)
-        case _:
-            return False
-
-
-def _holds_array(value: Any) -> bool:
-    """Whether it is an array, or a container of arrays."""
-    match value:
-        case np.ndarray():
-            return True
-        case Record():
-            inside = (string_keys(value) or {}).values()
-            # A tensor in a dict is still a record there; another dict is settings.
-            return is_numpy(value) or any(isinstance(one, Record) and string_keys(one) is None for one in inside)
-        case list() | tuple():
-            return any(isinstance(one, np.ndarray) or (isinstance(one, Record) and is_numpy(one)) for one in value)
-        case dict():
-            return any(isinstance(one, np.ndarray) for one in value.values())
         case _:
             return False
 

@@ -26,6 +26,8 @@ ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_VERSION = 1001
 MAX_DIMENSIONS = 8
+MAX_REPEATED = 1 << 16
+"""Numbers of a tensor that its storage holds less often: a view that repeats them."""
 MAX_NODES = 100_000
 MAX_DEPTH = 32
 
@@ -225,7 +227,13 @@ class Tree:
                 return {key: self.convert(item, depth) for key, item in value.items if isinstance(key, str | int)}
             case Record(args=(data, *_)) if is_call(value, _PARAMETER, _PARAMETER_WITH_STATE):
                 return self.convert(data, depth)
-            case Record(args=(storage, offset, size, stride, *_)) if is_call(value, _TENSOR, _TENSOR_V2):
+            case Record(args=(storage, offset, size, stride, *rest)) if is_call(value, _TENSOR, _TENSOR_V2):
+                # requires_grad, hooks, and what the numbers in the storage are not yet: negated or conjugated.
+                if any(_items(one) for one in rest[2:]):
+                    raise LilliputError(
+                        f"{self.name} holds a tensor that is still to be negated or conjugated (a lazy view); save it "
+                        "after .resolve_neg()"
+                    )
                 return self._tensor(storage, offset, size, stride)
             case Record() if is_numpy(value):
                 found = array_of(value, self.name)
@@ -276,10 +284,15 @@ class Tree:
             )
         count = math.prod(sizes)
         last = start + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True)) if count else start
-        if last > flat.size - (count > 0) or count > flat.size:
+        if last > flat.size - (count > 0):
             raise LilliputError(
                 f"{self.name}: a tensor of size {str(sizes)[:80]} reaches outside its storage of {flat.size}; it is "
                 "damaged"
+            )
+        if count > max(flat.size, MAX_REPEATED):
+            raise LilliputError(
+                f"{self.name}: a tensor of size {str(sizes)[:80]} repeats the {flat.size} numbers of its storage (an "
+                "expanded view); save it after .contiguous()"
             )
         steps = [step * flat.itemsize if n > 1 else flat.itemsize for n, step in zip(sizes, strides, strict=True)]
         return np.lib.stride_tricks.as_strided(flat[start:], sizes, steps, writeable=False)

@@ -1,7 +1,7 @@
 """Observation statistics: VecNormalize's pickle, or an .npz or .json file with `mean` and `var`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -192,7 +192,12 @@ def _from_pickle(data: bytes, name: str) -> Normalizer:
             f"{name} has a {min(own)!r} of its own instead of its class's, code that is not read; if it normalizes as "
             "VecNormalize does, give its mean, var, epsilon and clip as an .npz or .json file"
         )
-    norm_obs = bool(state.get("norm_obs", True))
+    if "mean" in state and (others := sorted(state.keys() - _RUNNING)):
+        raise LilliputError(
+            f"{name} holds {', '.join(map(repr, others))[:80]} beside mean and var, which is not read; allowed: "
+            f"{', '.join(sorted(_RUNNING))}, or an .npz or .json file of mean, var, epsilon and clip"
+        )
+    norm_obs = _number(array_of(state.get("norm_obs", True), f"{name}: norm_obs"), "norm_obs", name) != 0
     pickled = state.get("obs_rms", value)
     if not norm_obs:
         return Normalizer({}, norm_obs=False)
@@ -223,6 +228,8 @@ def _from_pickle(data: bytes, name: str) -> Normalizer:
     )
 
 
+_RUNNING = {"mean", "var", "count", "epsilon", "clip_obs"}
+"""What a dict or object of running statistics may hold."""
 _METHODS = {"normalize_obs", "_normalize_obs", "step_wait", "reset"}
 """Of VecNormalize: what is set on one in their place is how it normalizes."""
 _FRAMEWORKS = ("stable_baselines3", "stable_baselines", "gymnasium", "gym", "baselines", "collections", "builtins")
@@ -274,6 +281,7 @@ def _running(value: Any, name: str) -> Statistics:
 def _from_npz(data: bytes, name: str) -> Normalizer:
     archive = read_archive(data, name)
     found: dict[str, np.ndarray] = {}
+    _check_names([entry.removesuffix(".npy") for entry in archive.sizes], name)
     for entry in archive.sizes:
         if entry.removesuffix(".npy") in _NAMES:
             found[entry.removesuffix(".npy")] = read_npy(
@@ -290,7 +298,21 @@ def _from_json(data: bytes, name: str) -> Normalizer:
         found = {key: np.asarray(parsed[key], np.float64) for key in _NAMES if key in parsed}
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise LilliputError(f"{name} is not JSON with lists of numbers under mean and var") from error
+    _check_names(parsed, name)
     return _from_arrays(found, name)
+
+
+def _check_names(names: Iterable[str], name: str) -> None:
+    """Check that a file holds nothing that would be lost, such as a clip by another name.
+
+    Raises:
+        LilliputError: it does.
+    """
+    if others := sorted(set(names) - {*_NAMES, "count"}):
+        raise LilliputError(
+            f"{name} holds {', '.join(map(repr, others))[:80]}, which is not read; it needs mean and var, and may have "
+            "epsilon and clip: take the rest out, or give it by these names"
+        )
 
 
 _NAMES = ("mean", "var", "epsilon", "clip")
