@@ -72,6 +72,7 @@ def compare(
     keep: float = 0.95,
     seed: int = 0,
     timings: bool = True,
+    energy: bool = True,
     max_steps: int | None = None,
     observations: "np.ndarray | None" = None,
     workers: int | None = None,
@@ -93,6 +94,7 @@ def compare(
         keep: the share of the return above random that a candidate has to keep.
         seed: calibration, episodes and everything random follow from it.
         timings: whether inference time, memory and energy are measured too.
+        energy: whether energy is measured where the others are.
         max_steps: after which an episode is cut; None: the usual.
         observations: raw ones to calibrate on, instead of episodes.
         workers: processes that play; None: one a core.
@@ -110,7 +112,7 @@ def compare(
     folder = Path(folder)
     task = resolve(policy, environment, json.dumps(dict(environment_kwargs or {})))
     asked = small_study.Comparison(
-        task, tuple(recipes), tuple(formats), episodes, seed, timings, max_steps, observations
+        task, tuple(recipes), tuple(formats), episodes, seed, timings, max_steps, observations, energy=energy
     )
     told = progress or (lambda what, done, of: None)
     records = small_study.compare(policy, asked, folder, workers or os.cpu_count() or 1, told, force=force)

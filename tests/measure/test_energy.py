@@ -163,7 +163,9 @@ def test_several_packages_add_up_and_wrap_each_for_itself(tmp_path: Path) -> Non
 def test_without_a_counter_it_is_absent_with_the_reason(
     tmp_path: Path, small: Artifact, observations: np.ndarray
 ) -> None:
-    reason = f"energy: {tmp_path} has no package counter (RAPL); measure elsewhere or drop energy_j"
+    reason = (
+        f"energy: {tmp_path} has no package counter (RAPL); measure elsewhere or drop energy_j (compare: --no-energy)"
+    )
     expected = (Absent("energy_j", reason), Absent("gross_energy_j", reason))
     assert energy(small.folder, observations, root=tmp_path) == expected
 

@@ -17,7 +17,8 @@ from lilliput.policies.compress import Context, compress
 from lilliput.policies.play import SeedPlan, episode_returns
 from lilliput.report import summary, table
 from lilliput.study import workspace
-from lilliput.study.compare import Comparison, cells, compare
+from lilliput.study.compare import Comparison, cells, compare, timings_of
+from lilliput.study.table import wing_of
 from lilliput.task import Task
 
 SILENT = lambda *_: None  # noqa: E731
@@ -84,6 +85,13 @@ def test_timings_are_interleaved_with_the_baseline(balancer, tmp_path):
     assert quantized.peak_memory_bytes > 10e6
     assert quantized.episode_time_s > 0
     assert quantized.energy_j is not None or any("energy_j" in note for note in quantized.notes)
+
+
+def test_energy_alone_can_be_left_out():
+    wing = wing_of("policies")
+    everything, without = timings_of(wing, energy=True), timings_of(wing, energy=False)
+    assert set(everything) - set(without) == {"energy_j", "gross_energy_j", "episode_energy_j"}
+    assert {"latency_s", "peak_memory_bytes", "episode_time_s"} <= set(without)
 
 
 def test_a_damaged_record_is_done_again_and_a_damaged_artifact_made_anew(balancer, finished, tmp_path):

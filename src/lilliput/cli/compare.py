@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 @click.option("--module", help="What makes the network of a bare state dict: python:FILE.py:function, timm:NAME.")
 @click.option("--family", help="What a model answers to: language, classification, detection or generation.")
 @click.option("--no-timings", is_flag=True, help="Leave out inference time, memory and energy.")
+@click.option("--no-energy", is_flag=True, help="Leave out energy alone.")
 @option.out
 @option.force
 @option.as_json
@@ -74,6 +75,7 @@ def compare(
     module: str | None,
     family: str | None,
     no_timings: bool,
+    no_energy: bool,
     out: Path,
     force: bool,
     as_json: bool,
@@ -98,7 +100,7 @@ def compare(
         asked = episodes if _given("episodes") else 1 << 30
         models.compare(
             source, told, task, recipes, formats, asked, keep, seed, workers, out,
-            timings=not no_timings, force=force, as_json=as_json,
+            timings=not no_timings, energy=not no_energy, force=force, as_json=as_json,
         )  # fmt: skip
         return
     if not source.exists():
@@ -129,6 +131,7 @@ def compare(
             keep=keep,
             seed=seed,
             timings=not no_timings,
+            energy=not no_energy,
             max_steps=max_steps,
             observations=given,
             workers=workers,

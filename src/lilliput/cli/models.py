@@ -27,6 +27,7 @@ def compare(
     out: Path,
     *,
     timings: bool,
+    energy: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -40,7 +41,9 @@ def compare(
     model = MODELS.load(str(source), {name: value for name, value in told.items() if value})
     say_guesses(model.provenance.guesses)
     usual = "transformers" if model.family == "language" else "onnx"
-    comparison = Comparison(Task(task), recipes, formats or (usual,), n_items, seed, timings=timings, wing=MODELS.NAME)
+    comparison = Comparison(
+        Task(task), recipes, formats or (usual,), n_items, seed, timings=timings, wing=MODELS.NAME, energy=energy
+    )
     with progress.shown(quiet=as_json) as report:
         records = run(model, comparison, out, workers, report, force=force)
     rows = summary.rows(records, keep)

@@ -15,6 +15,9 @@ UPDATES_PER_WINDOW = 100
 """A window of fewer counter updates could be wrong by more than a percent at its ends."""
 
 
+_DROP = "drop energy_j (compare: --no-energy)"
+
+
 @final
 @dataclass(frozen=True)
 class Domain:
@@ -64,11 +67,11 @@ def open_counter(root: Path = ROOT) -> Counter:
             int(path.read_text())
             domains.append(Domain(name, path, int((folder / "max_energy_range_uj").read_text())))
         except PermissionError:
-            raise MissingDependency(f"energy: {path}: permission denied; run as root or drop energy_j") from None
+            raise MissingDependency(f"energy: {path}: permission denied; run as root or {_DROP}") from None
         except (OSError, ValueError) as error:
-            raise MissingDependency(f"energy: {folder}: cannot be read ({error}); drop energy_j") from None
+            raise MissingDependency(f"energy: {folder}: cannot be read ({error}); {_DROP}") from None
     if not domains:
-        raise MissingDependency(f"energy: {root} has no package counter (RAPL); measure elsewhere or drop energy_j")
+        raise MissingDependency(f"energy: {root} has no package counter (RAPL); measure elsewhere or {_DROP}")
     return Counter(tuple(domains))
 
 
@@ -89,7 +92,7 @@ def update_interval_s(
             value, last = new, now
         elif now - start > timeout_s:
             path = counter.domains[0].path
-            raise MissingDependency(f"energy: {path} does not change; measure elsewhere or drop energy_j")
+            raise MissingDependency(f"energy: {path} does not change; measure elsewhere or {_DROP}")
     return statistics.median(gaps[1:])
 
 

@@ -34,6 +34,7 @@ class Comparison:
         max_steps: after which an episode is cut; None: the usual.
         observations: raw ones to calibrate on, instead of episodes.
         wing: of the subject.
+        energy: whether energy is among them.
     """
 
     task: Task
@@ -45,6 +46,7 @@ class Comparison:
     max_steps: int | None = None
     observations: np.ndarray | None = None
     wing: str = "policies"
+    energy: bool = True
 
 
 def compare(
@@ -69,7 +71,7 @@ def compare(
         ordered = [by_cell[cell.digest] for cell in played]
         if comparison.timings:
             timed = [
-                timing.cell_of(record.cell, _timings(wing))
+                timing.cell_of(record.cell, timings_of(wing, energy=comparison.energy))
                 for record in ordered
                 if record.status == "done" and record.artifact
             ]
@@ -117,6 +119,7 @@ def cells(subject: Subject, comparison: Comparison) -> tuple[Cell, ...]:
     return (floor_of(wing, found[0]), *found, *by_meaning(wing, subject, found[0]))
 
 
-def _timings(wing: Wing) -> tuple[str, ...]:
-    """All that is measured alone."""
-    return timing.asked([name for name, one in QUANTITIES.items() if one.timing], wing.meters)
+def timings_of(wing: Wing, *, energy: bool) -> tuple[str, ...]:
+    """All that is measured alone, joules only where they are asked for."""
+    wanted = [name for name, one in QUANTITIES.items() if one.timing and (energy or one.unit != "J")]
+    return timing.asked(wanted, wing.meters)
