@@ -45,7 +45,7 @@ def golden_sequences(policy: Policy, observations: Any = None) -> Golden:
         if windows:
             candidates = np.concatenate([np.stack(windows), candidates])
     candidates = _off_ties(policy, candidates, rng)
-    actions = np.stack([reference.act_episode(policy, sequence) for sequence in candidates])
+    actions = _acted(policy, candidates)
     moves = _movement(policy, candidates, rng)
     if policy.is_discrete:
         # A choice that is close to another at a step is one that a rounding error may turn.
@@ -60,6 +60,15 @@ def golden_sequences(policy: Policy, observations: Any = None) -> Golden:
             f"{tolerance / _MARGIN:.2g}; give real observations, or more bits"
         )
     return Golden(candidates[chosen], actions[chosen], tolerance)
+
+
+def _acted(policy: Policy, sequences: np.ndarray) -> np.ndarray:
+    """The actions of episodes of one length, side by side: what `reference.act_episode` gives for each."""
+    state, actions = reference.start(policy, len(sequences)), []
+    for step in range(sequences.shape[1]):
+        state, action = reference.step(policy, state, sequences[:, step])
+        actions.append(action)
+    return np.stack(actions, axis=1)
 
 
 def _drawn(policy: Policy, rng: np.random.Generator) -> np.ndarray:
