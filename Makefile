@@ -90,19 +90,20 @@ $(STAMPS)/runtime: $(STAMPS)/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[mujoco,box2d]'
 	@touch $@
 
+# Lilliput stands there now: what more of it is wanted is asked for by name, and nothing is built a second time.
 $(STAMPS)/test: $(STAMPS)/runtime
 	@echo "Installing what the tests need"
-	$(PIP) --editable '.[mujoco,box2d,atari,report,store,test]'
+	$(PIP) 'lilliput[atari,report,store,test]'
 	@touch $@
 
 $(STAMPS)/dev: $(STAMPS)/runtime
 	@echo "Installing the linters and the type checker"
-	$(PIP) --editable '.[dev]'
+	$(PIP) 'lilliput[dev]'
 	@touch $@
 
 # Torch first and alone, so that its version is decided by nothing else.
 $(STAMPS)/frameworks: $(STAMPS)/runtime
 	@echo "Installing torch, Stable-Baselines3, transformers and Ray"
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
-	$(PIP) --editable '.[frameworks,ray]'
+	$(PIP) 'lilliput[frameworks,ray]'
 	@touch $@
