@@ -5,7 +5,8 @@ from lilliput.errors import LilliputError
 from lilliput.policies.compress import Context, compress
 from lilliput.policies.export import check, export
 from lilliput.policies.learn import train
-from lilliput.policies.load import load_policy
+from lilliput.policies.learner import Checkpoint
+from lilliput.policies.load import load_checkpoint, load_policy
 from lilliput.policies.play import episode_returns
 from lilliput.policies.policy import Policy
 from lilliput.policies.reference import act, act_episode
@@ -13,6 +14,7 @@ from lilliput.policies.runtime import open_artifact
 from lilliput.shrink import shrink
 
 __all__ = [
+    "Checkpoint",
     "Compared",
     "Context",
     "LilliputError",
@@ -24,6 +26,7 @@ __all__ = [
     "compress",
     "episode_returns",
     "export",
+    "load_checkpoint",
     "load_policy",
     "open_artifact",
     "shrink",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 if TYPE_CHECKING:
     import numpy as np
 
+    from lilliput.policies.learner import Checkpoint
     from lilliput.policies.policy import Policy
     from lilliput.record import Record
     from lilliput.report.row import Row
@@ -61,7 +62,7 @@ class Compared:
 
 
 def compare(
-    policy: "Policy",
+    policy: "Policy | Checkpoint",
     recipes: Sequence[str],
     folder: str | Path,
     environment: str | None = None,
@@ -84,7 +85,8 @@ def compare(
     The same call on the same folder goes on where it was interrupted, and measures nothing again.
 
     Args:
-        policy: as `load_policy` gives it.
+        policy: as `load_policy` gives it, or `load_checkpoint`: then `distill` can learn by the critic and the spread
+            of actions that the file may have.
         recipes: their texts; the policy as loaded is always compared.
         folder: for artifacts, records, tables and the page (the page with the extra `report`).
         environment: a Gymnasium id; None: the one that the policy's source names.
@@ -105,17 +107,19 @@ def compare(
         LilliputError: the environment cannot be had or does not fit the policy, a recipe does not parse, or the folder
             holds something else. Then nothing was written.
     """
+    from lilliput.policies.learner import checkpoint_of
     from lilliput.report import summary, table
     from lilliput.study import compare as small_study
     from lilliput.study.environment import elsewhere, resolve
 
     folder = Path(folder)
-    task = resolve(policy, environment, json.dumps(dict(environment_kwargs or {})))
+    task = resolve(policy.provenance, environment, json.dumps(dict(environment_kwargs or {})))
     asked = small_study.Comparison(
         task, tuple(recipes), tuple(formats), episodes, seed, timings, max_steps, observations, energy=energy
     )
     told = progress or (lambda what, done, of: None)
-    records = small_study.compare(policy, asked, folder, workers or os.cpu_count() or 1, told, force=force)
+    subject = checkpoint_of(policy)
+    records = small_study.compare(subject, asked, folder, workers or os.cpu_count() or 1, told, force=force)
     rows = summary.rows(records, keep)
     caveats = elsewhere(policy.provenance.environment, task.id)
     remarks = (*caveats, *table.remarks(rows))
@@ -125,7 +129,7 @@ def compare(
 
 def _write(
     folder: Path,
-    policy: "Policy",
+    policy: "Policy | Checkpoint",
     task: "Task",
     keep: float,
     rows: "tuple[Row, ...]",

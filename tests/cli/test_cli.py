@@ -13,6 +13,7 @@ from lilliput.__main__ import main
 from lilliput.cli import cli
 from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
+from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.policy import Policy, Provenance
 
 
@@ -94,14 +95,17 @@ def test_show_lists_the_inputs_that_are_not_read(run, tmp_path):
 def test_show_says_what_students_can_learn_by(run, tmp_path):
     space = spaces.Box((2,), np.array(-np.inf), np.array(np.inf))
     layer, critic = (layers.Dense(np.ones((1, n), np.float32), None) for n in (2, 3))
-    tells = Provenance(action_std=(0.5,))
-    judged = Policy(space, spaces.Box((1,), np.array(-1), np.array(1)), (layer,), tells, (critic,))
-    policy_file.write(judged, tmp_path / "judged.lilliput")
+    policy = Policy(space, spaces.Box((1,), np.array(-1), np.array(1)), (layer,))
+    policy_file.write(Checkpoint(policy, Learner((critic,), (0.5,))), tmp_path / "judged.lilliput")
     assert (
         'learner      its critic (loss="regret"), its spread (loss="kl")\n'
         in run("show", tmp_path / "judged.lilliput")[1]
     )
-    assert json.loads(run("show", tmp_path / "judged.lilliput", "--json")[1])["has_critic"]
+    found = json.loads(run("show", tmp_path / "judged.lilliput", "--json")[1])
+    assert (found["has_critic"], found["action_std"]) == (True, [0.5])
+    run("compress", tmp_path / "judged.lilliput", "-r", "half()", "-o", tmp_path / "half.lilliput")
+    kept = policy_file.read_checkpoint(tmp_path / "half.lilliput").learner
+    assert (kept.critic, kept.action_std) == ((), (0.5,))
 
 
 def test_compress_export_check_and_measure(run, source, tmp_path):

@@ -1,12 +1,11 @@
 """Sizes foretold against sizes made; texts against the recipes that they are."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from lilliput.policies import layers, spaces
-from lilliput.policies.policy import Policy, Provenance
+from lilliput.policies.learner import Checkpoint, Learner
+from lilliput.policies.policy import Policy
 from lilliput.shrink.configuration import Loss, Student, losses
 
 CHOICES: tuple[Loss, ...] = ("kl", "regret", "cross_entropy")
@@ -17,10 +16,10 @@ def test_students_begin_with_what_the_policy_tells_of_its_learner() -> None:
     bounds = np.full(2, -1.0), np.full(2, 1.0)
     layer = layers.Dense(np.ones((2, 2), np.float32), None)
     box = Policy(spaces.Box((2,), *bounds), spaces.Box((2,), *bounds), (layer,))
-    drawn = replace(box, provenance=Provenance(action_std=(0.1, 0.5)))
-    judged = replace(box, critic=(layers.Dense(np.ones((1, 4), np.float32), None),))
+    drawn = Checkpoint(box, Learner(action_std=(0.1, 0.5)))
+    judged = Checkpoint(box, Learner((layers.Dense(np.ones((1, 4), np.float32), None),)))
     choice = Policy(box.observation_space, spaces.Discrete(2), (layer, layers.ArgmaxAction((2,))))
-    assert (losses(box), losses(choice)) == (ARRAYS, CHOICES)
+    assert (losses(Checkpoint(box)), losses(Checkpoint(choice))) == (ARRAYS, CHOICES)
     assert losses(drawn) == ("kl", "l2", "l1")
     assert losses(judged) == ("regret", "l2", "l1")
     assert drawn.digest == box.digest, "how a policy was trained is no part of what it decides"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.shrink.games import cartpole
 
+from lilliput.policies.learner import Checkpoint
 from lilliput.shrink import objective
 from lilliput.shrink.confirm import finalists
 from lilliput.shrink.request import Place, Request
@@ -27,7 +28,7 @@ RECIPE = "quantize()"
 def tried(folder: Path, request: Request) -> tuple[Place, Searched]:
     """The baseline and one trial, as the search makes them."""
     policy = cartpole()
-    POLICIES.keep(policy, Workspace(folder))
+    POLICIES.keep(Checkpoint(policy), Workspace(folder))
     place = Place(folder, policy.digest, request)
     until = time.time() + 60
     trials = {"": attempt(place, "", until, None, 16)}

@@ -13,6 +13,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import file as policy_file
 from lilliput.policies import layers
 from lilliput.policies.compress import Context, compress
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.policy import Policy, replace_layers
 from lilliput.shrink.configuration import Loss, Teachers, starts, student_of
 from lilliput.shrink.move import Effects, moves, to_teacher
@@ -38,13 +39,13 @@ def worse() -> Policy:
 
 
 def test_the_best_teacher_is_what_is_to_be_kept_and_that_stays(tmp_path: Path) -> None:
-    good, bad = cartpole(), worse()
+    good, bad = Checkpoint(cartpole()), Checkpoint(worse())
     place, said = Place(enter(tmp_path, "shrink", force=False).folder, bad.digest, REQUEST), []
     assert best(place, (bad, good), said.append) is good
     assert len(said) == 3
     assert best(place, (good, bad), said.append) is good
     assert len(said) == 3, "what is decided is not played again"
-    for others in ((bad,), (bad, cartpole(32))):
+    for others in ((bad,), (bad, Checkpoint(cartpole(32)))):
         with pytest.raises(LilliputError, match="a shrink of other teachers; choose another folder or give --force"):
             best(place, others, said.append)
 
@@ -83,8 +84,8 @@ def test_teachers_have_to_see_the_same(tmp_path: Path) -> None:
 
     stacked = replace(cartpole().provenance, wrappers=("time_feature(500)",))
     with pytest.raises(LilliputError):
-        distinct((cartpole(), replace(cartpole(), provenance=stacked)), Task("CartPole-v1"))
-    assert len(distinct((cartpole(), cartpole(), worse()), Task("CartPole-v1"))) == 2
+        distinct((Checkpoint(cartpole()), Checkpoint(replace(cartpole(), provenance=stacked))), Task("CartPole-v1"))
+    assert len(distinct(tuple(map(Checkpoint, (cartpole(), cartpole(), worse()))), Task("CartPole-v1"))) == 2
 
 
 def test_a_student_of_another_teacher_is_what_that_one_s_own_is() -> None:
@@ -94,7 +95,7 @@ def test_a_student_of_another_teacher_is_what_that_one_s_own_is() -> None:
     recipe = "distill((4,), steps=40, restarts=1, weight_bits=6)"
     own = compress(good, recipe, Context.from_environment(good, "CartPole-v1"))
     named = f'distill((4,), steps=40, restarts=1, weight_bits=6, teacher="{good.digest[:12]}")'
-    context = Context.from_environment(bad, "CartPole-v1", teachers=(good,))
+    context = Context.from_environment(bad, "CartPole-v1", teachers=(Checkpoint(good),))
     assert compress(bad, named, context).digest == own.digest
     with pytest.raises(LilliputError, match="is none of those that are here"):
         compress(bad, named, Context.from_environment(bad, "CartPole-v1"))

@@ -14,6 +14,7 @@ from lilliput.cli import cli
 from lilliput.errors import LilliputError
 from lilliput.policies import file as policy_file
 from lilliput.policies.compress import Context, compress
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.play import SeedPlan, episode_returns
 from lilliput.report import summary, table
 from lilliput.study import workspace
@@ -33,7 +34,7 @@ def comparison(**changes):
 def finished(balancer, tmp_path_factory):
     """A comparison that one process ran, and its folder, of which each test takes a copy."""
     folder = tmp_path_factory.mktemp("finished")
-    return compare(balancer, comparison(), folder, 1, SILENT), folder
+    return compare(Checkpoint(balancer), comparison(), folder, 1, SILENT), folder
 
 
 def test_every_number_is_the_artifacts_own(balancer, finished):
@@ -55,7 +56,7 @@ def test_what_is_finished_is_never_done_again(balancer, finished, tmp_path):
     first, folder = finished
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").iterdir()}
-    again = compare(balancer, comparison(recipes=(*RECIPES, "half()")), tmp_path, 1, SILENT)
+    again = compare(Checkpoint(balancer), comparison(recipes=(*RECIPES, "half()")), tmp_path, 1, SILENT)
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert len(list((tmp_path / "records").iterdir())) == len(files) + 1
     assert again[: len(first) - 1] == first[:-1]
@@ -63,20 +64,20 @@ def test_what_is_finished_is_never_done_again(balancer, finished, tmp_path):
 
 
 def test_two_processes_find_what_one_does(balancer, finished, tmp_path):
-    one, two = finished[0], compare(balancer, comparison(), tmp_path, 2, SILENT)
+    one, two = finished[0], compare(Checkpoint(balancer), comparison(), tmp_path, 2, SILENT)
     assert [r.values("episode_return") for r in one] == [r.values("episode_return") for r in two]
 
 
 def test_a_recipe_that_fails_is_a_record_and_the_others_go_on(balancer, tmp_path):
     asked = comparison(recipes=("remove_dead_inputs()", "prune_units(ratio=0.01)", "half()"), n_episodes=2)
-    records = compare(balancer, asked, tmp_path, 1, SILENT)
+    records = compare(Checkpoint(balancer), asked, tmp_path, 1, SILENT)
     assert [r.status for r in records[1:]] == ["done", "not_applicable", "not_applicable", "done", "done"]
     assert "dead" in records[2].reason
 
 
 @pytest.mark.slow
 def test_timings_are_interleaved_with_the_baseline(balancer, tmp_path):
-    records = compare(balancer, comparison(recipes=RECIPES[:1], timings=True), tmp_path, 1, SILENT)
+    records = compare(Checkpoint(balancer), comparison(recipes=RECIPES[:1], timings=True), tmp_path, 1, SILENT)
     _, _, quantized = summary.rows(records, 0.95)
     timed = [r for r in records if r.values("latency_s")]
     assert len(timed) == 2
@@ -100,20 +101,20 @@ def test_a_damaged_record_is_done_again_and_a_damaged_artifact_made_anew(balance
     victim = tmp_path / "records" / f"{first[1].cell.digest}.json"
     victim.write_text("{")
     (tmp_path / first[1].artifact / "model.onnx").write_bytes(b"junk")
-    again = compare(balancer, comparison(), tmp_path, 1, SILENT)
+    again = compare(Checkpoint(balancer), comparison(), tmp_path, 1, SILENT)
     assert again[1].values("episode_return") == first[1].values("episode_return")
     assert record.read(victim).status == "done"
 
 
 def test_the_wrong_environment_is_refused_with_both_spaces(balancer, tmp_path):
     with pytest.raises(LilliputError, match=r"observation space is Box\(.*Acrobot-v1 has Box"):
-        compare(balancer, comparison(task=Task("Acrobot-v1")), tmp_path, 1, SILENT)
+        compare(Checkpoint(balancer), comparison(task=Task("Acrobot-v1")), tmp_path, 1, SILENT)
 
 
 def test_a_recipe_without_a_step_is_refused_and_twins_are_one(balancer):
     with pytest.raises(LilliputError, match=r"recipe '' has no step; drop it"):
-        cells(balancer, comparison(recipes=("",)))
-    assert len(cells(balancer, comparison(recipes=("half()", " half( )")))) == 4
+        cells(Checkpoint(balancer), comparison(recipes=("",)))
+    assert len(cells(Checkpoint(balancer), comparison(recipes=("half()", " half( )")))) == 4
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
@@ -128,7 +129,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 
 
 def test_the_seeds_of_a_comparison_are_those_of_confirmation(balancer):
-    found = cells(balancer, comparison())
+    found = cells(Checkpoint(balancer), comparison())
     assert {cell.items for cell in found} == {SeedPlan(0).episodes("confirmation", 12)}
     assert not set(found[0].items) & set(SeedPlan(0).episodes("calibration", 1000))
 
@@ -207,7 +208,7 @@ def test_a_cell_that_failed_makes_the_status_1(balancer, tmp_path, monkeypatch, 
 def test_an_episode_without_an_end_is_cut_and_said(balancer, tmp_path, monkeypatch):
     odd(monkeypatch, endless=True)
     asked = comparison(task=Task("Odd-v0"), n_episodes=2, recipes=("half()",), max_steps=30)
-    records = compare(balancer, asked, tmp_path, 1, SILENT)
+    records = compare(Checkpoint(balancer), asked, tmp_path, 1, SILENT)
     assert [(r.status, r.reason) for r in records] == [("done", "")] * 4
     assert {r.values("episode_length") for r in records} == {(30.0, 30.0)}
     assert all(r.cell.max_steps == 30 for r in records)
@@ -216,4 +217,4 @@ def test_an_episode_without_an_end_is_cut_and_said(balancer, tmp_path, monkeypat
     assert [row.n_cut for row in rows] == [2, 2, 2]
     assert "half(): 2 of 2 episodes did not end and were cut (--max-steps)" in table.remarks(rows)
     # What is not said is as it always was: old records stay what they are.
-    assert all(cell.settings == () for cell in cells(balancer, comparison(max_steps=100_000)))
+    assert all(cell.settings == () for cell in cells(Checkpoint(balancer), comparison(max_steps=100_000)))

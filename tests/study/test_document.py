@@ -5,8 +5,8 @@ from tests.policies.load.torch_writer import named, torch_file
 
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import load_policy
-from lilliput.policies.policy import Policy
 from lilliput.study.document import read_study
 from lilliput.study.plan import plan
 from lilliput.study.policies import POLICIES
@@ -63,7 +63,8 @@ def test_a_plan_loads_what_it_was_told(tmp_path):
     # The environment that is told is the one to play: nothing has to be said twice.
     once = text.replace('environments = "Pendulum-v1"\n', "")
     assert plan(read_study(written(tmp_path, once + told))).cells == made.cells
-    assert isinstance(policy, Policy)
+    assert isinstance(policy, Checkpoint)
+    policy = policy.policy
     assert isinstance(policy.action_space, spaces.Box)
     assert policy.action_space.high.tolist() == [2.0]
 

@@ -1,4 +1,3 @@
-import dataclasses
 import multiprocessing
 import os
 import signal
@@ -12,6 +11,7 @@ import pytest
 from lilliput.errors import LilliputError
 from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
+from lilliput.policies.learner import NOTHING, Checkpoint, Learner
 from lilliput.policies.policy import Policy
 from lilliput.record import Cell
 from lilliput.study import local
@@ -43,7 +43,7 @@ HOSTILE = """
 def folder(balancer, tmp_path, monkeypatch):
     (tmp_path / "hostile.py").write_text(textwrap.dedent(HOSTILE))
     monkeypatch.syspath_prepend(tmp_path)
-    POLICIES.keep(balancer, Workspace(tmp_path))
+    POLICIES.keep(Checkpoint(balancer), Workspace(tmp_path))
     return tmp_path
 
 
@@ -51,11 +51,12 @@ def test_a_folder_s_copy_of_a_policy_learns_what_another_source_of_it_tells(tmp_
     space = spaces.Box((2,), np.full(2, -1.0), np.full(2, 1.0))
     layer, critic = (layers.Dense(np.ones((2 - i, 2 + 2 * i), np.float32), None) for i in (0, 1))
     bare = Policy(space, space, (layer,))
-    judged = dataclasses.replace(bare, critic=(critic,))
     path = tmp_path / "policies" / f"{bare.digest}.lilliput"
-    for policy, knows in ((bare, False), (judged, True), (bare, True)):
-        POLICIES.keep(policy, Workspace(tmp_path))
-        assert bool(policy_file.read(path).critic) is knows
+    drawn, judged = Learner(action_std=(0.5, 0.5)), Learner((critic,), (0.5, 0.5))
+    for told, kept in ((NOTHING, NOTHING), (drawn, drawn), (judged, judged), (drawn, judged), (NOTHING, judged)):
+        POLICIES.keep(Checkpoint(bare, told), Workspace(tmp_path))
+        found = policy_file.read_checkpoint(path).learner
+        assert (bool(found.critic), found.action_std) == (bool(kept.critic), kept.action_std)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 

@@ -7,6 +7,7 @@ import pytest
 from tests.study.test_processes import cell
 
 from lilliput.errors import LilliputError
+from lilliput.policies.learner import Checkpoint
 from lilliput.study.policies import POLICIES
 from lilliput.study.run import run
 from lilliput.study.version import check_here, versions
@@ -27,7 +28,7 @@ def test_steps_quantities_environment_and_runtime_are_in_the_key() -> None:
 
 
 def test_another_version_than_was_asked_for_is_a_failed_cell(balancer, tmp_path) -> None:
-    POLICIES.keep(balancer, Workspace(tmp_path))
+    POLICIES.keep(Checkpoint(balancer), Workspace(tmp_path))
     asked = replace(cell(balancer), versions=versions(POLICIES, "", ("episode_return", "model_bytes"), TASK, "onnx"))
     check_here(asked)
     assert run(asked, tmp_path, lambda *_: None).status == "done"

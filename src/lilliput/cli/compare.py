@@ -114,14 +114,15 @@ def compare(
     distinct = {format_recipe(parse(text)) for text in recipes}
     if len(distinct) < len(recipes):
         click.echo(f"note: {len(recipes)} recipes are given, {len(distinct)} of them different; each is once", err=True)
-    policy = reader.read(source, reading, environment, environment_kwargs)
+    checkpoint = reader.read(source, reading, environment, environment_kwargs)
+    policy, origin = checkpoint.policy, checkpoint.provenance
     given = reader.observations(observations, policy)
-    if given is not None and known(policy, environment, environment_kwargs) is None:
+    if given is not None and known(origin, environment, environment_kwargs) is None:
         _by_actions(policy, recipes, formats or ("c",), given, seed, out, force=force, as_json=as_json)
         return
     with progress.shown(quiet=as_json) as report:
         found = run(
-            policy,
+            checkpoint,
             recipes,
             out,
             environment,
@@ -141,10 +142,10 @@ def compare(
     if found.left_out:
         click.echo(f"note: {found.left_out}", err=True)
     if as_json:
-        said = {"remarks": found.remarks, "guesses": policy.provenance.guesses}
+        said = {"remarks": found.remarks, "guesses": origin.guesses}
         click.echo(json.dumps({"environment": found.task.id, "keep": keep, "rows": found.to_json(), **said}, indent=1))
     else:
-        name = f"{policy.provenance.source} on {found.task.id}"
+        name = f"{origin.source} on {found.task.id}"
         click.echo(f"{name}, {episodes} episodes a candidate, keep {keep:g}\n")
         click.echo(found.table())
         click.echo("\n" + "\n".join(found.remarks))

@@ -58,6 +58,7 @@ def compress(
     from lilliput.policies import file as policy_file
     from lilliput.policies.compress import compress as apply
     from lilliput.policies.compress import parse
+    from lilliput.policies.learner import Checkpoint, Learner
     from lilliput.policies.reference import act
     from lilliput.study.environment import context_for, named
 
@@ -66,14 +67,16 @@ def compress(
     if out.exists() and not force:
         raise LilliputError(f"{out} exists; choose another name or give --force")
     steps = parse(recipe)
-    policy = reader.read(source, reading, environment, environment_kwargs)
+    checkpoint = reader.read(source, reading, environment, environment_kwargs)
+    policy = checkpoint.policy
     given = reader.observations(observations, policy)
     with progress.shown(quiet=as_json) as report:
-        context = context_for(policy, environment, environment_kwargs, seed, report, max_steps, given)
+        context = context_for(checkpoint, environment, environment_kwargs, seed, report, max_steps, given)
         policy_file.check_name(out)
         small = apply(policy, steps, context)
     out.parent.mkdir(parents=True, exist_ok=True)
-    policy_file.write(named(small, environment, environment_kwargs), out, force=force)
+    taught = Checkpoint(small, Learner(action_std=checkpoint.learner.action_std))  # a critic judges other actions
+    policy_file.write(named(taught, environment, environment_kwargs), out, force=force)
     acted = None if given is None else agreement(policy.action_space, *(act(one, given) for one in (policy, small)))
     if as_json:
         found = {

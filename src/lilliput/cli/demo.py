@@ -59,7 +59,7 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     \b
     Example: lilliput demo --policies examples/policies
     """
-    from lilliput.policies.load import load_policy
+    from lilliput.policies.load import load_checkpoint
     from lilliput.report import summary, table
     from lilliput.shrink.request import Request
     from lilliput.shrink.result import to_json
@@ -75,25 +75,26 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
         )
     start = time.monotonic()
     found: dict[str, object] = {}
-    loaded = {source.name: load_policy(source) for source in sources}
-    for policy in loaded.values():
-        reader.say_guesses(policy.provenance.guesses)
-    for number, (name, policy) in enumerate(loaded.items(), 1):
+    loaded = {source.name: load_checkpoint(source) for source in sources}
+    for checkpoint in loaded.values():
+        reader.say_guesses(checkpoint.provenance.guesses)
+    for number, (name, checkpoint) in enumerate(loaded.items(), 1):
         id_ = name.partition("-")[2]
-        target = output / name
+        target, policy = output / name, checkpoint.policy
         click.echo(
-            f"[{number}/{len(sources)}] {policy.provenance.algorithm} on {id_}, {policy.model_bytes:,} bytes", err=True
+            f"[{number}/{len(sources)}] {policy.provenance.algorithm} on {id_}, {policy.model_bytes:,} bytes",
+            err=True,
         )
         with progress.shown(quiet=as_json) as report:
             records = run(
-                policy, Comparison(Task(id_), RECIPES, ("c",), episodes, 0), target, os.cpu_count() or 1, report
+                checkpoint, Comparison(Task(id_), RECIPES, ("c",), episodes, 0), target, os.cpu_count() or 1, report
             )
         rows = summary.rows(records, 0.95)
         (target / "table.md").write_text(table.markdown(rows))
         found[name] = table.to_json(rows)
         if not as_json:
             click.echo(f"\n{name}: {episodes} episodes each, on the compiled C\n\n{table.text(rows)}\n")
-    name = min(loaded, key=lambda name: loaded[name].model_bytes)
+    name = min(loaded, key=lambda name: loaded[name].policy.model_bytes)
     click.echo(f"the smallest policy of {name} that keeps 95 %, without training: a minute at most", err=True)
     request = Request(Task(name.partition("-")[2]), within_s=_SHRINK_S, workers=os.cpu_count() or 1, train=False)
     result = shrink(loaded[name], request, output / f"{name}-shrunk", lambda said: click.echo(said, err=True))

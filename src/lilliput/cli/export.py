@@ -54,7 +54,7 @@ def export(
         return
     from lilliput.policies.export import export as export_policy
 
-    policy = reader.read(source, reading, environment, environment_kwargs)
+    policy = reader.read(source, reading, environment, environment_kwargs).policy
     artifact = export_policy(policy, format_ or "c", out, force=force, name=name)
     if as_json:
         click.echo(

@@ -8,6 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.policy import Policy
 
 
@@ -80,7 +81,7 @@ _READING = {
         "take them as they are.",
     ),
 }
-"""Arguments of `load_policy`, by name; `normalizer` is False where `no_normalizer` is."""
+"""Arguments of `load_checkpoint`, by name; `normalizer` is False where `no_normalizer` is."""
 
 
 def options(command: Callable[..., None]) -> Callable[..., None]:
@@ -102,22 +103,23 @@ def options(command: Callable[..., None]) -> Callable[..., None]:
 
 def read(
     source: Path, reading: dict[str, Any], environment: str | None, environment_kwargs: str, *, quiet: bool = False
-) -> Policy:
-    """The policy in the source; the environment says the bounds of its action where nothing else does.
+) -> Checkpoint:
+    """The policy in the source, and what teaches students of it.
 
+    The environment says the bounds of its action where nothing else does.
     What had to be guessed stands on stderr, a line each, unless `quiet`.
     """
     from lilliput.cli.model_files import refuse
-    from lilliput.policies.load import load_policy
+    from lilliput.policies.load import load_checkpoint
     from lilliput.study.environment import keyword_arguments
 
     refuse(source)
 
     kwargs = keyword_arguments(environment_kwargs)
-    policy = load_policy(source, environment=environment, environment_kwargs=kwargs, **reading)
+    checkpoint = load_checkpoint(source, environment=environment, environment_kwargs=kwargs, **reading)
     if not quiet:
-        say_guesses(policy.provenance.guesses)
-    return policy
+        say_guesses(checkpoint.provenance.guesses)
+    return checkpoint
 
 
 def observations(path: Path | None, policy: Policy) -> np.ndarray | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from lilliput.cli import model_files, option, reader
 from lilliput.policies.affine import QuantizedTensor
+from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.policy import Policy, layer_shapes
 
 
@@ -39,23 +40,25 @@ def show(
     if model_files.is_model(source, told):
         click.echo(model_files.show(source, told, as_json=as_json))
         return
-    policy = reader.read(source, reading, environment, environment_kwargs, quiet=not as_json)
-    click.echo(json.dumps(summary(policy), indent=1) if as_json else text(policy))
+    checkpoint = reader.read(source, reading, environment, environment_kwargs, quiet=not as_json)
+    click.echo(json.dumps(summary(checkpoint), indent=1) if as_json else text(checkpoint))
 
 
-def summary(policy: Policy) -> dict[str, Any]:
+def summary(checkpoint: Checkpoint) -> dict[str, Any]:
     """What `show --json` prints."""
     from dataclasses import asdict
 
     from lilliput.policies import spaces
 
+    policy, learner = checkpoint.policy, checkpoint.learner
     shapes = layer_shapes(policy)
     return {
         **asdict(policy.provenance),
+        "action_std": learner.action_std,
         "observation_space": spaces.to_json(policy.observation_space),
         "action_space": spaces.to_json(policy.action_space),
         "digest": policy.digest,
-        "has_critic": bool(policy.critic),
+        "has_critic": bool(learner.critic),
         "n_parameters": policy.n_parameters,
         "n_nonzero_parameters": policy.n_nonzero_parameters,
         "n_macs": policy.n_macs,
@@ -74,11 +77,11 @@ def summary(policy: Policy) -> dict[str, Any]:
     }
 
 
-def text(policy: Policy) -> str:
+def text(checkpoint: Checkpoint) -> str:
     """What `show` prints, under 80 columns wide."""
     from lilliput.policies import layers, spaces
 
-    origin = policy.provenance
+    policy, origin = checkpoint.policy, checkpoint.provenance
     facts = [
         ("source", origin.source),
         ("algorithm", " ".join(filter(None, (origin.algorithm, f"({origin.framework})" if origin.framework else "")))),
@@ -86,7 +89,7 @@ def text(policy: Policy) -> str:
         ("plays", origin.plays),
         ("wrappers", ", ".join(origin.wrappers)),
         ("recipe", origin.recipe),
-        ("learner", ", ".join(_learner(policy))),
+        ("learner", ", ".join(_told_by(checkpoint.learner))),
         ("observation", spaces.describe(policy.observation_space)),
         ("action", spaces.describe(policy.action_space)),
         ("not read", _inputs(unread_inputs(policy))),
@@ -112,9 +115,9 @@ def text(policy: Policy) -> str:
     return "\n".join(lines)
 
 
-def _learner(policy: Policy) -> list[str]:
+def _told_by(learner: Learner) -> list[str]:
     """What the source tells of the learner, which students can learn by."""
-    known = (policy.critic, 'its critic (loss="regret")'), (policy.provenance.action_std, 'its spread (loss="kl")')
+    known = (learner.critic, 'its critic (loss="regret")'), (learner.action_std, 'its spread (loss="kl")')
     return [words for there, words in known if there]
 
 

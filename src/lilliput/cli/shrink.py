@@ -98,9 +98,9 @@ def shrink(
 
     if len(sources) > 1 and not teachers:
         raise click.UsageError(f"{len(sources)} sources; with --teachers they are teachers of one task, or give one")
-    policy, *others = (reader.read(source, reading, environment, environment_kwargs) for source in sources)
-    given = reader.observations(observations, policy)
-    if given is not None and known(policy, environment, environment_kwargs) is None:
+    first, *others = (reader.read(source, reading, environment, environment_kwargs) for source in sources)
+    given = reader.observations(observations, first.policy)
+    if given is not None and known(first.provenance, environment, environment_kwargs) is None:
         measured = (target != "host", objective != "model_bytes", max_flash, max_ram, deadline)
         if any(measured):
             raise click.UsageError(
@@ -109,10 +109,10 @@ def shrink(
             )
         if others:
             raise click.UsageError("--teachers needs an environment (--env): students play it")
-        _by_actions(policy, keep, format_, given, seed, out, force=force, as_json=as_json)
+        _by_actions(first.policy, keep, format_, given, seed, out, force=force, as_json=as_json)
         return
-    task = resolve(policy, environment, environment_kwargs)
-    every = (policy, *others)
+    task = resolve(first.provenance, environment, environment_kwargs)
+    every = (first, *others)
     guesses = tuple(dict.fromkeys(guess for one in every for guess in one.provenance.guesses))
     caveats = tuple(dict.fromkeys(caveat for one in every for caveat in elsewhere(one.provenance.environment, task.id)))
     request = Request(
@@ -137,7 +137,7 @@ def shrink(
             click.echo(f"[{time.monotonic() - started:.0f} of {within:.0f} s] {sentence}", err=True)
 
     try:
-        result = run(policy, request, out, say, teachers=others, observations=given, force=force)
+        result = run(first, request, out, say, teachers=others, observations=given, force=force)
     except KeyboardInterrupt:
         if not as_json:
             click.echo("\n" + so_far(every, request, out), err=True)

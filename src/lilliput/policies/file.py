@@ -9,6 +9,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.files import write_whole
 from lilliput.policies import layers, spaces, storage
+from lilliput.policies.learner import Checkpoint, Learner, checkpoint_of
 from lilliput.policies.policy import Policy, Provenance, structure
 
 FORMAT = 3
@@ -17,6 +18,9 @@ one is still written as 2. All are read."""
 
 SUFFIX = ".lilliput"
 MAX_FILE_BYTES = 1 << 30
+
+_SPREAD = "action_std"
+"""Of the learner; files have it beside where the policy came from."""
 
 
 def check_name(path: Path) -> None:
@@ -29,11 +33,11 @@ def check_name(path: Path) -> None:
         raise LilliputError(f"{path.name!r}: a policy's file ends in {SUFFIX}")
 
 
-def write(policy: Policy, path: str | Path, *, force: bool = False) -> None:
-    """Write the policy as safetensors with a JSON header: all of it, or nothing.
+def write(subject: Policy | Checkpoint, path: str | Path, *, force: bool = False) -> None:
+    """Write the policy as safetensors with a JSON header, and what is known of its learner: all of it, or nothing.
 
     Args:
-        policy: what to write.
+        subject: what to write.
         path: where.
         force: take the place of a file that exists.
 
@@ -46,14 +50,16 @@ def write(policy: Policy, path: str | Path, *, force: bool = False) -> None:
     check_name(path)
     if path.exists() and not force:
         raise LilliputError(f"{path} exists; choose another name or remove it")
+    checkpoint = checkpoint_of(subject)
+    policy, learner = checkpoint.policy, checkpoint.learner
     described, arrays = structure(policy)
     header = {
         "format": FORMAT if policy.has_memory else FORMAT - 1,
         **described,
-        "provenance": dataclasses.asdict(policy.provenance),
+        "provenance": {**dataclasses.asdict(policy.provenance), _SPREAD: learner.action_std},
     }
-    if policy.critic:
-        header["critic"] = storage.encode_layers(policy.critic, "critic.", arrays)
+    if learner.critic:
+        header["critic"] = storage.encode_layers(learner.critic, "critic.", arrays)
     header["sha256"] = storage.sha256(header, arrays)
     # safetensors needs at least one array and refuses shared memory; copies are cheap here.
     data = save({name: np.array(array) for name, array in arrays.items()}, {"lilliput": json.dumps(header)})
@@ -61,7 +67,12 @@ def write(policy: Policy, path: str | Path, *, force: bool = False) -> None:
 
 
 def read(path: str | Path) -> Policy:
-    """The policy in a file that `write` wrote.
+    """The policy in a file that `write` wrote; see `read_checkpoint`."""
+    return read_checkpoint(path).policy
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """The policy in a file that `write` wrote, and what the file has of its learner.
 
     Raises:
         LilliputError: the file is something else, damaged or newer than this program.
@@ -74,8 +85,8 @@ def read(path: str | Path) -> Policy:
     return from_bytes(path.read_bytes(), repr(path.name))
 
 
-def from_bytes(data: bytes, name: str) -> Policy:
-    """The policy in the bytes of a .lilliput file; `name` is used in errors."""
+def from_bytes(data: bytes, name: str) -> Checkpoint:
+    """What is in the bytes of a .lilliput file; `name` is used in errors."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -93,7 +104,10 @@ def from_bytes(data: bytes, name: str) -> Policy:
         action_space = spaces.from_json(header["action_space"])
         decoded = tuple(storage.decode(layer, arrays) for layer in header["layers"])
         critic = tuple(storage.decode(layer, arrays) for layer in header.get("critic", ()))
-        provenance = storage.decode({**header["provenance"], "kind": "Provenance"}, arrays, {"Provenance": Provenance})
+        told = dict(header["provenance"])
+        spread = {_SPREAD: told.pop(_SPREAD, [])}
+        provenance = storage.decode({**told, "kind": "Provenance"}, arrays, {"Provenance": Provenance})
+        learner = storage.decode({**spread, "kind": "Learner"}, arrays, {"Learner": Learner})
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
         raise LilliputError(
             f"{name} is not a lilliput policy, or damaged: {' '.join(str(error).split())[:120]}"
@@ -102,4 +116,5 @@ def from_bytes(data: bytes, name: str) -> Policy:
         raise LilliputError(f"{name}: spaces of a kind that a policy cannot have")
     if not all(isinstance(layer, layers.Layer) for layer in (*decoded, *critic)):
         raise LilliputError(f"{name}: a layer of an unknown kind")
-    return Policy(observation_space, action_space, decoded, provenance, critic)
+    policy = Policy(observation_space, action_space, decoded, provenance)
+    return Checkpoint(policy, dataclasses.replace(learner, critic=critic))

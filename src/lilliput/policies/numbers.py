@@ -1,9 +1,11 @@
 """The numbers that a layer holds: what must be finite, what counts as a parameter, and what it multiplies."""
 
+from collections.abc import Sequence
 from typing import assert_never
 
 import numpy as np
 
+from lilliput.errors import LilliputError
 from lilliput.policies.layers import (
     ArgmaxAction,
     ClipAction,
@@ -80,6 +82,18 @@ def bounds(layer: Layer) -> tuple[np.ndarray, ...]:
             return ()
         case _:
             assert_never(layer)
+
+
+def check_finite(stack: Sequence[Layer]) -> None:
+    """Check that every number of the layers is one, and finite where it has to be.
+
+    Raises:
+        LilliputError: one is not.
+    """
+    for index, layer in enumerate(stack):
+        finite = all(bool(np.isfinite(one).all()) for one in real_numbers(layer))
+        if not finite or any(bool(np.isnan(bound).any()) for bound in bounds(layer)):
+            raise LilliputError(f"layer {index} ({type(layer).__name__}) holds a number that is not finite")
 
 
 def parameters(layer: Layer) -> tuple[np.ndarray, ...]:

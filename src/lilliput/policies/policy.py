@@ -29,8 +29,6 @@ class Provenance:
         wrappers: what the environment side must do, from the closed list of `play`, in order.
         guesses: what the source did not say and the loader assumed, a sentence each.
         recipe: the text of the compression recipe, empty as loaded.
-        action_std: the standard deviation with which each action was drawn in training, where the source has one for
-            all states.
         contract: what the source says of the numbers around the network, by name: joint names, action scales, default
             positions; texts as they stand there, which nothing here acts on.
     """
@@ -43,7 +41,6 @@ class Provenance:
     wrappers: tuple[str, ...] = ()
     guesses: tuple[str, ...] = ()
     recipe: str = ""
-    action_std: tuple[float, ...] = ()
     plays: str = ""
     plays_kwargs: str = ""
     contract: tuple[tuple[str, str], ...] = ()
@@ -70,10 +67,6 @@ def _printable(value: Any) -> Any:
 class Policy:
     """From the raw observation to the environment's action. Two policies are the same where their `digest` is.
 
-    Attributes:
-        critic: where the source has one, not part of the digest: what its learner expects to gain from a raw
-            observation and, behind it, an action as the environment takes it.
-
     Raises:
         LilliputError: the layers do not fit each other or the spaces, or hold a number that is not finite.
     """
@@ -82,7 +75,6 @@ class Policy:
     action_space: spaces.ActionSpace
     layers: tuple[Layer, ...]
     provenance: Provenance = field(default_factory=Provenance)
-    critic: tuple[Layer, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -138,7 +130,7 @@ class Policy:
 
 
 def replace_layers(policy: Policy, new_layers: tuple[Layer, ...]) -> Policy:
-    """The policy with other layers, its spaces and provenance kept; a critic judged the old ones."""
+    """The policy with other layers, its spaces and provenance kept."""
     return Policy(policy.observation_space, policy.action_space, new_layers, policy.provenance)
 
 
@@ -158,18 +150,7 @@ def layer_shapes(policy: Policy) -> tuple[tuple[int, ...], ...]:
     Raises:
         LilliputError: a layer does not take what the one before it gives.
     """
-    return _shapes(policy.layers, spaces.input_shape(policy.observation_space))
-
-
-def _shapes(stack: tuple[Layer, ...], shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    shapes = [shape]
-    for index, layer in enumerate(stack):
-        try:
-            shape = layers.output_shape(layer, shape)
-        except LilliputError as error:
-            raise LilliputError(f"layer {index} ({type(layer).__name__}): {error}") from None
-        shapes.append(shape)
-    return tuple(shapes)
+    return layers.output_shapes(policy.layers, spaces.input_shape(policy.observation_space))
 
 
 def check(policy: Policy) -> None:
@@ -186,38 +167,11 @@ def check(policy: Policy) -> None:
                 raise LilliputError(
                     f"the last layer gives {list(output)}; the action space is {spaces.describe(policy.action_space)}"
                 )
-            spread = policy.provenance.action_std
-            if spread and (len(spread) != int(np.prod(shape)) or not all(0 < one < np.inf for one in spread)):
-                raise LilliputError("action_std must be a positive number for every action")
         case spaces.Discrete(n=n):
             _check_choices(policy, (n,))
         case spaces.MultiDiscrete(sizes=sizes):
             _check_choices(policy, sizes)
-    _check_numbers(policy.layers)
-    if policy.critic:
-        try:
-            _check_critic(policy)
-        except LilliputError as error:
-            raise LilliputError(f"critic: {error}") from None
-
-
-def _check_critic(policy: Policy) -> None:
-    shape, actions = spaces.input_shape(policy.observation_space), policy.action_space
-    if len(shape) != 1 or not isinstance(actions, spaces.Box) or not np.isfinite([actions.low, actions.high]).all():
-        raise LilliputError("a critic judges an array of bounded actions on a vector of observations")
-    if any(isinstance(layer, layers.Memory) for layer in policy.critic):
-        raise LilliputError("a critic with a memory is not supported")
-    output = _shapes(policy.critic, (shape[0] + actions.size,))[-1]
-    if output != (1,):
-        raise LilliputError(f"it gives {list(output)}; a critic gives one number")
-    _check_numbers(policy.critic)
-
-
-def _check_numbers(stack: tuple[Layer, ...]) -> None:
-    for index, layer in enumerate(stack):
-        finite = all(bool(np.isfinite(one).all()) for one in numbers.real_numbers(layer))
-        if not finite or any(bool(np.isnan(bound).any()) for bound in numbers.bounds(layer)):
-            raise LilliputError(f"layer {index} ({type(layer).__name__}) holds a number that is not finite")
+    numbers.check_finite(policy.layers)
 
 
 def _check_choices(policy: Policy, sizes: tuple[int, ...]) -> None:

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+    from lilliput.policies.learner import Checkpoint
     from lilliput.policies.policy import Policy
     from lilliput.shrink.request import Objective
     from lilliput.shrink.result import Result
 
 
 def shrink(
-    policy: "Policy",
+    policy: "Policy | Checkpoint",
     folder: str | Path,
     environment: str | None = None,
     *,
     environment_kwargs: Mapping[str, Any] | None = None,
-    teachers: "Sequence[Policy]" = (),
+    teachers: "Sequence[Policy | Checkpoint]" = (),
     keep: float = 0.95,
     within_s: float = 600.0,
     objective: "Objective" = "model_bytes",
@@ -44,7 +45,8 @@ def shrink(
     The same call on the same folder goes on where it was interrupted.
 
     Args:
-        policy: as `load_policy` gives it.
+        policy: as `load_checkpoint` gives it, or `load_policy`; then students learn without the critic and the spread
+            of actions that the file may have.
         folder: new, or of the same request.
         environment: a Gymnasium id; None: the one that the policy's source names.
         environment_kwargs: arguments of the environment.
@@ -76,7 +78,7 @@ def shrink(
 
     folder = Path(folder)
     request = Request(
-        task=resolve(policy, environment, json.dumps(dict(environment_kwargs or {}))),
+        task=resolve(policy.provenance, environment, json.dumps(dict(environment_kwargs or {}))),
         keep=keep,
         within_s=within_s,
         objective=objective,

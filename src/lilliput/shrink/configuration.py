@@ -11,7 +11,7 @@ from lilliput.policies.compress import format_recipe, parse
 from lilliput.policies.compress.distill import Distill
 from lilliput.policies.compress.finetune import Finetune
 from lilliput.policies.compress.step import Step
-from lilliput.policies.policy import Policy
+from lilliput.policies.learner import Checkpoint
 
 InputRange = Literal["per_dimension", "per_tensor", "none"]
 Loss = Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"]
@@ -102,13 +102,13 @@ MANY_INPUTS, _VERY_MANY = 32, 64
 """From so many a student may see a part of them, and the first students see a quarter."""
 
 
-def losses(policy: Policy) -> tuple[Loss, ...]:
+def losses(teacher: Checkpoint) -> tuple[Loss, ...]:
     """What students of the policy may learn by, first what they begin with."""
-    if policy.is_discrete:
+    if teacher.policy.is_discrete:
         return ("kl", "regret", "cross_entropy")
-    if policy.critic:
+    if teacher.learner.critic:
         return ("regret", "l2", "l1")
-    return ("kl", "l2", "l1") if policy.provenance.action_std else ("l2", "l1")
+    return ("kl", "l2", "l1") if teacher.learner.action_std else ("l2", "l1")
 
 
 Teachers = Mapping[str | None, tuple[Loss, ...]]

@@ -14,6 +14,7 @@ from lilliput.errors import LilliputError
 from lilliput.files import Format
 from lilliput.policies import file as policy_file
 from lilliput.policies.artifact import name_for
+from lilliput.policies.learner import Checkpoint, checkpoint_of
 from lilliput.policies.policy import Policy
 from lilliput.shrink import confirm, objective
 from lilliput.shrink.request import Place, Request
@@ -36,17 +37,22 @@ Say = Callable[[str], None]
 _COMPARING_S = 5.0
 """For the figures of the result beside the baseline's, measured when nothing else runs."""
 
+_ALONE = (
+    "a policy without its checkpoint tells students neither what an error costs (critic) nor how exact an action is "
+    "(spread): give what lilliput.load_checkpoint gives, where its file has them"
+)
+
 REQUEST = Format("request", 1, {0: dict})
 """Of the file that says what was asked. 1: policy, environment and what must not change; 0: without a version."""
 
 
 def shrink(
-    policy: Policy,
+    policy: Policy | Checkpoint,
     request: Request,
     folder: Path,
     say: Say,
     *,
-    teachers: Sequence[Policy] = (),
+    teachers: Sequence[Policy | Checkpoint] = (),
     observations: np.ndarray | None = None,
     force: bool = False,
 ) -> Result:
@@ -55,7 +61,7 @@ def shrink(
     Interrupted, the same call goes on: finished trials are not repeated, and an order of confirmation once fixed stays.
 
     Args:
-        policy: to make small.
+        policy: to make small; of a checkpoint students learn by its critic and its spread of actions too.
         request: what of it is to be kept, where, and what may be spent.
         folder: new, or of this request.
         say: told of what goes on.
@@ -68,9 +74,12 @@ def shrink(
             folder is another's or in use, or the teachers do not see the same.
     """
     started = time.time()
-    every = distinct((policy, *teachers), request.task)
+    subjects = (policy, *teachers)
+    every = distinct(tuple(map(checkpoint_of, subjects)), request.task)
+    if request.train and any(isinstance(one, Policy) and not one.is_discrete for one in subjects):
+        say(_ALONE)
     given = "" if observations is None else digest_of(observations)
-    request = replace(request, task=behind(policy, request.task), observations=given)
+    request = replace(request, task=behind(policy.provenance, request.task), observations=given)
     here = enter(folder, "shrink", force=force)
     with locked(folder):
         if force and here.request.exists():
@@ -80,10 +89,10 @@ def shrink(
         return _shrink(every, request, here, say, started)
 
 
-def _shrink(every: Sequence[Policy], request: Request, here: Workspace, say: Say, started: float) -> Result:
+def _shrink(every: Sequence[Checkpoint], request: Request, here: Workspace, say: Say, started: float) -> Result:
     """The same in a folder that is nobody else's."""
-    policy = best(Place(here.folder, every[0].digest, request), every, say)
-    others = tuple(one for one in every if one is not policy)
+    kept = best(Place(here.folder, every[0].digest, request), every, say)
+    policy, others = kept.policy, tuple(one for one in every if one is not kept)
     _enter(here, policy, others, request)
     if here.result.exists():
         say(f"{here.folder} was finished before, and this is its result; --force or another folder searches anew")
@@ -97,12 +106,12 @@ def _shrink(every: Sequence[Policy], request: Request, here: Workspace, say: Say
         bar, episode_s = bar_of(place, processes, until)
         notes += _worth_keeping(request, bar, episode_s)
         times = schedule(place, bar, episode_s, started, until)
-        searched = search(policy, place, times.bar, processes, times.end, say, others)
+        searched = search(kept, place, times.bar, processes, times.end, say, others)
         found = _confirmed(place, searched, processes, times, say)
     notes += found.notes
     figures, told = _compared(place, searched, found.accepted)
     notes += told if found.accepted else _why_nothing(place, searched, found.outcomes)
-    schools = taught(every, policy, searched, found.accepted[0] if found.accepted else None)
+    schools = taught(every, kept, searched, found.accepted[0] if found.accepted else None)
     notes += [one.sentence for one in schools]
     result = _result(policy, searched, found, notes, figures, time.time() - started)
     result = replace(result, teachers=schools)
@@ -213,7 +222,7 @@ def _compared(
     ]
 
 
-def _enter(here: Workspace, policy: Policy, others: Sequence[Policy], request: Request) -> None:
+def _enter(here: Workspace, policy: Policy, others: Sequence[Checkpoint], request: Request) -> None:
     """Holds the folder for this request, which may take another time and other workers.
 
     Raises:
@@ -243,9 +252,9 @@ def _enter(here: Workspace, policy: Policy, others: Sequence[Policy], request: R
         raise LilliputError(f"{here.folder} holds a shrink of {what}; choose another folder or give --force")
 
 
-def so_far(policies: Sequence[Policy], request: Request, folder: Path) -> str:
+def so_far(policies: Sequence[Checkpoint], request: Request, folder: Path) -> str:
     """The frontier of what was tried until now, as text."""
-    policy = decided(Workspace(folder), policies) or policies[0]
+    policy = (decided(Workspace(folder), policies) or policies[0]).policy
     place = Place(folder, policy.digest, request)
     trials, random = known(place)
     if "" not in trials or not len(random):

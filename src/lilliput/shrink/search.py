@@ -17,6 +17,7 @@ from lilliput.policies import spaces
 from lilliput.policies.compress.context import TEACHER_DIGITS
 from lilliput.policies.compress.distill_play import small_head, split_head
 from lilliput.policies.constants import constants
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.play import OutOfTime
 from lilliput.policies.policy import Policy
 from lilliput.shrink.configuration import Loss, Student, losses, starts, student_of
@@ -79,13 +80,13 @@ End = Callable[[Searched], float]
 
 
 def search(
-    policy: Policy, place: Place, bar: Bar, workers: Workers, end: End, say: Say, teachers: Sequence[Policy] = ()
+    teacher: Checkpoint, place: Place, bar: Bar, workers: Workers, end: End, say: Say, others: Sequence[Checkpoint] = ()
 ) -> Searched:
     """What was tried until the end; trials that the records tell of are not repeated.
 
     Students are also tried of the other teachers.
     """
-    run = _Run(policy, place, bar, workers, end, say, teachers)
+    run = _Run(teacher, place, bar, workers, end, say, others)
     run.all()
     return run.searched()
 
@@ -150,14 +151,15 @@ class _Run:
 
     def __init__(
         self,
-        policy: Policy,
+        teacher: Checkpoint,
         place: Place,
         bar: Bar,
         workers: Workers,
         end: End,
         say: Say,
-        teachers: Sequence[Policy],
+        others: Sequence[Checkpoint],
     ) -> None:
+        policy = teacher.policy
         self.place, self.bar, self.workers, self.say = place, bar, workers, say
         self.trials: dict[str, Trial] = dict(known(place)[0])
         found = {recipe: student_of(recipe) for recipe in self.trials}
@@ -166,7 +168,7 @@ class _Run:
         }
         self._end, self.until = end, end(self.searched())
         self._macs = policy.n_macs
-        known_by = {None: policy, **{teacher.digest[:TEACHER_DIGITS]: teacher for teacher in teachers}}
+        known_by = {None: teacher, **{one.digest[:TEACHER_DIGITS]: one for one in others}}
         self._losses: dict[str | None, tuple[Loss, ...]] = {name: losses(one) for name, one in known_by.items()}
         self._effects = Effects()
         self._inputs = int(np.prod(spaces.input_shape(policy.observation_space)))
@@ -174,7 +176,7 @@ class _Run:
         self._outputs = 0
         self._heads: dict[str | None, int] = {}
         if self._trainable:
-            self._heads = {name: _head_bytes(one) for name, one in known_by.items()}
+            self._heads = {name: _head_bytes(one.policy) for name, one in known_by.items()}
             last = policy.layers[-1]
             self._outputs = sum(last.sizes) if policy.is_discrete else policy.action_space.size  # type: ignore[union-attr]
         self._came_from: dict[str, tuple[Move, str]] = {}

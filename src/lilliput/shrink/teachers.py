@@ -8,15 +8,15 @@ from lilliput.errors import LilliputError
 from lilliput.files import Format
 from lilliput.policies import spaces
 from lilliput.policies.compress.context import TEACHER_DIGITS
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.play import OutOfTime
-from lilliput.policies.policy import Policy
 from lilliput.shrink.configuration import student_of
 from lilliput.shrink.request import Place
 from lilliput.shrink.result import Taught
 from lilliput.shrink.search import Searched
 from lilliput.shrink.trial import FEW_EPISODES, Trial, attempt
 from lilliput.shrink.workers import workers
-from lilliput.study.environment import behind, check
+from lilliput.study.environment import check
 from lilliput.study.policies import POLICIES
 from lilliput.study.workspace import Workspace
 from lilliput.sums import mean
@@ -31,37 +31,37 @@ _LEAST_S = 5.0
 """For the same in any case."""
 
 
-def distinct(policies: Sequence[Policy], task: Task) -> tuple[Policy, ...]:
+def distinct(policies: Sequence[Checkpoint], task: Task) -> tuple[Checkpoint, ...]:
     """The policies without repetition, in their order.
 
     Raises:
         LilliputError: one does not play the task, or sees or does something else than the first.
     """
-    found = tuple({policy.digest: policy for policy in policies}.values())
-    first = found[0]
-    for policy in found:
-        check(policy, task)
-        seen, wrappers = policy.observation_space, behind(policy, task).wrappers
-        if wrappers != behind(first, task).wrappers:
+    every = tuple({one.digest: one for one in policies}.values())
+    first = every[0].provenance
+    shape = spaces.input_shape(every[0].policy.observation_space)
+    for one in every:
+        check(one.policy, task)
+        origin, seen = one.provenance, spaces.input_shape(one.policy.observation_space)
+        if origin.wrappers != first.wrappers:
             raise LilliputError(
-                f"teachers: {policy.provenance.source} plays behind {_named(wrappers)} and {first.provenance.source} "
-                f"behind {_named(behind(first, task).wrappers)}; teachers must see the same (--wrapper)"
+                f"teachers: {origin.source} plays behind {_named(origin.wrappers)} and {first.source} "
+                f"behind {_named(first.wrappers)}; teachers must see the same (--wrapper)"
             )
-        if spaces.input_shape(seen) != spaces.input_shape(first.observation_space):
+        if seen != shape:
             raise LilliputError(
-                f"teachers: {policy.provenance.source} sees {spaces.input_shape(seen)} numbers and "
-                f"{first.provenance.source} {spaces.input_shape(first.observation_space)}; they must see the same"
+                f"teachers: {origin.source} sees {seen} numbers and {first.source} {shape}; they must see the same"
             )
-    if len(found) > 1 and len(spaces.input_shape(first.observation_space)) != 1:
+    if len(every) > 1 and len(shape) != 1:
         raise LilliputError("teachers: students are made for vectors; of images give one policy")
-    return found
+    return every
 
 
 def _named(wrappers: Sequence[str]) -> str:
     return ", ".join(wrappers) or "no wrapper"
 
 
-def best(place: Place, policies: Sequence[Policy], say: Callable[[str], None]) -> Policy:
+def best(place: Place, policies: Sequence[Checkpoint], say: Callable[[str], None]) -> Checkpoint:
     """The policy of the highest mean return on the first selection seeds; once decided it stays.
 
     Raises:
@@ -99,7 +99,7 @@ def best(place: Place, policies: Sequence[Policy], say: Callable[[str], None]) -
     return found
 
 
-def decided(here: Workspace, policies: Sequence[Policy]) -> Policy | None:
+def decided(here: Workspace, policies: Sequence[Checkpoint]) -> Checkpoint | None:
     """Which of them was the best in that folder; None where that is open, as it always is of one.
 
     Raises:
@@ -114,7 +114,7 @@ def decided(here: Workspace, policies: Sequence[Policy]) -> Policy | None:
     return found
 
 
-def _name(policy: Policy, policies: Sequence[Policy]) -> str:
+def _name(policy: Checkpoint, policies: Sequence[Checkpoint]) -> str:
     """What it was loaded from, and its digest where that does not tell it from the others."""
     source = policy.provenance.source
     alone = sum(one.provenance.source == source for one in policies) == 1
@@ -122,7 +122,7 @@ def _name(policy: Policy, policies: Sequence[Policy]) -> str:
 
 
 def taught(
-    policies: Sequence[Policy], best_one: Policy, searched: Searched, confirmed: Trial | None
+    policies: Sequence[Checkpoint], best_one: Checkpoint, searched: Searched, confirmed: Trial | None
 ) -> tuple[Taught, ...]:
     """How many students each teacher had, and the return of the best of them; none where there is one teacher only."""
     if len(policies) < 2:

@@ -234,7 +234,7 @@ def made(place: Place, recipe: str, deadline: float | None) -> Policy:
     Raises:
         LilliputError: a step cannot be honoured.
     """
-    source = policy_file.read(place.here.policy(place.policy_digest))
+    source = policy_file.read_checkpoint(place.here.policy(place.policy_digest))
     request = place.request
     context = Context.from_environment(
         source,
@@ -246,10 +246,10 @@ def made(place: Place, recipe: str, deadline: float | None) -> Policy:
         observations=kept_observations(place.folder, request.observations),
         work_folder=place.here.work,
         deadline=deadline,
-        teachers=tuple(policy_file.read(place.here.policy(digest)) for digest in place.teachers),
+        teachers=tuple(policy_file.read_checkpoint(place.here.policy(digest)) for digest in place.teachers),
     )
     steps = parse(recipe)
-    policy, done = source, 0
+    policy, done = source.policy, 0
     for n in range(len(steps), 0, -1):
         path = policy_path(place, format_recipe(steps[:n]))
         if path.exists():

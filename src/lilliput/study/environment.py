@@ -10,23 +10,24 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies.compress import Context
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.play import check_fit, make_environment, successor
-from lilliput.policies.policy import Policy
+from lilliput.policies.policy import Policy, Provenance
 from lilliput.task import Task
 
 Progress = Callable[[str, int, int], None]
 T = TypeVar("T")
 
 
-def resolve(policy: Policy, environment: str | None, environment_kwargs: str) -> Task:
+def resolve(origin: Provenance, environment: str | None, environment_kwargs: str) -> Task:
     """The environment to play.
 
     Raises:
         LilliputError: none was named and the source names none that runs here; or the arguments are not a JSON object.
     """
-    if (task := known(policy, environment, environment_kwargs)) is not None:
+    if (task := known(origin, environment, environment_kwargs)) is not None:
         return task
-    trained_on = policy.provenance.environment
+    trained_on = origin.environment
     if not trained_on:
         raise LilliputError(
             "the source does not say which environment it plays; name it with --env, or give "
@@ -38,7 +39,7 @@ def resolve(policy: Policy, environment: str | None, environment_kwargs: str) ->
     )
 
 
-def known(policy: Policy, environment: str | None, environment_kwargs: str) -> Task | None:
+def known(origin: Provenance, environment: str | None, environment_kwargs: str) -> Task | None:
     """The environment that was named, now or to an earlier command, or that the source names and that runs; else none.
 
     Raises:
@@ -47,24 +48,23 @@ def known(policy: Policy, environment: str | None, environment_kwargs: str) -> T
     kwargs = keyword_arguments(environment_kwargs)
     if environment is not None:
         return Task.of(environment, kwargs)
-    if (task := kept(policy, kwargs)) is not None:
+    if (task := kept(origin, kwargs)) is not None:
         return task
-    trained_on = policy.provenance.environment
+    trained_on = origin.environment
     return Task.of(trained_on, kwargs) if trained_on and successor(trained_on) is None else None
 
 
-def named(policy: Policy, environment: str | None, environment_kwargs: str) -> Policy:
-    """The policy that keeps the environment which the user named, for the next command; the same where none was."""
+def named(checkpoint: Checkpoint, environment: str | None, environment_kwargs: str) -> Checkpoint:
+    """The same with the environment which the user named, for the next command; as it was where none was named."""
     if environment is None:
-        return policy
+        return checkpoint
     kwargs = json.dumps(keyword_arguments(environment_kwargs), sort_keys=True)
-    provenance = replace(policy.provenance, plays=environment, plays_kwargs=kwargs)
-    return replace(policy, provenance=provenance)
+    provenance = replace(checkpoint.provenance, plays=environment, plays_kwargs=kwargs)
+    return replace(checkpoint, policy=replace(checkpoint.policy, provenance=provenance))
 
 
-def kept(policy: Policy, kwargs: Mapping[str, Any]) -> Task | None:
+def kept(origin: Provenance, kwargs: Mapping[str, Any]) -> Task | None:
     """The environment that an earlier command was told for this policy, with its arguments unless others are given."""
-    origin = policy.provenance
     return Task.of(origin.plays, kwargs or keyword_arguments(origin.plays_kwargs or "{}")) if origin.plays else None
 
 
@@ -82,7 +82,7 @@ def elsewhere(trained_on: str, environment: str) -> tuple[str, ...]:
 
 
 def context_for(
-    policy: Policy,
+    checkpoint: Checkpoint,
     environment: str | None,
     environment_kwargs: str,
     seed: int,
@@ -97,13 +97,13 @@ def context_for(
     Raises:
         LilliputError: the named one does not run, or is none that the policy can play.
     """
-    task = known(policy, environment, environment_kwargs)
+    task = known(checkpoint.provenance, environment, environment_kwargs)
     if task is None:
-        return Context(policy, None, seed, observations, progress=progress)
+        return Context(checkpoint.policy, None, seed, observations, progress=progress, learner=checkpoint.learner)
     if environment is not None:
-        check(policy, task)
+        check(checkpoint.policy, task)
     return Context.from_environment(
-        policy,
+        checkpoint,
         task.id,
         seed,
         environment_kwargs=task.kwargs,
@@ -119,7 +119,7 @@ def check(policy: Policy, task: Task) -> None:
     Raises:
         LilliputError: it cannot, or the environment does not run here.
     """
-    worn = behind(policy, task)
+    worn = behind(policy.provenance, task)
     made = make_environment(worn.id, wrappers=worn.wrappers, environment_kwargs=worn.kwargs)
     try:
         check_fit(policy.observation_space, policy.action_space, made)
@@ -127,9 +127,9 @@ def check(policy: Policy, task: Task) -> None:
         made.close()
 
 
-def behind(policy: Policy, task: Task) -> Task:
+def behind(origin: Provenance, task: Task) -> Task:
     """The task behind the policy's own wrappers."""
-    return replace(task, wrappers=policy.provenance.wrappers)
+    return replace(task, wrappers=origin.wrappers)
 
 
 def matching(named: Sequence[tuple[str, T]], path: str, trained_on: str) -> T | None:

@@ -19,7 +19,8 @@ from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
 from lilliput.policies.artifact import DEFAULT_NAME
 from lilliput.policies.compress import Context, compress, format_recipe, parse
-from lilliput.policies.load import load_policy
+from lilliput.policies.learner import Checkpoint
+from lilliput.policies.load import load_checkpoint
 from lilliput.policies.play import (
     EnvironmentSpec,
     SeedPlan,
@@ -117,33 +118,33 @@ class Policies(Wing):
         found |= {f"package.{name}": metadata.version(name) for name in _RUNTIMES.get(format_, ())}
         return tuple(sorted(found.items()))
 
-    def load(self, source: str, told: Mapping[str, Any]) -> Policy:
+    def load(self, source: str, told: Mapping[str, Any]) -> Checkpoint:
         """See `Wing.load`; an environment that the loader was told is also the one to play, unless another is named."""
         kwargs = json.dumps(dict(told.get("environment_kwargs") or {}))
-        return playing(load_policy(source, **told), told.get("environment"), kwargs)
+        return playing(load_checkpoint(source, **told), told.get("environment"), kwargs)
 
     def is_named(self, source: str) -> bool:
         """Never: policies are files."""
         return False
 
-    def names(self, subject: Policy) -> Pairs:
+    def names(self, subject: Checkpoint) -> Pairs:
         """See `Wing.names`."""
         origin = subject.provenance
         return (("source", origin.source), ("algorithm", origin.algorithm), ("trained_on", origin.environment))
 
-    def tasks(self, subject: Policy, source: str, named: Sequence[Task]) -> tuple[Task, ...]:
+    def tasks(self, subject: Checkpoint, source: str, named: Sequence[Task]) -> tuple[Task, ...]:
         """See `Wing.tasks`; the policy's own wrappers stand between."""
-        known = kept(subject, {})
+        known = kept(subject.provenance, {})
         places = named or ((known,) if known is not None else (self._own(subject, source),))
         fitting, reasons = [], []
         for place in places:
-            task = behind(subject, place)
+            task = behind(subject.provenance, place)
             try:
                 made = make_environment(task.id, wrappers=task.wrappers, environment_kwargs=task.kwargs)
             except LilliputError as error:
                 raise LilliputError(f"{source}: {error}") from error
             try:
-                check_fit(subject.observation_space, subject.action_space, made)
+                check_fit(subject.policy.observation_space, subject.policy.action_space, made)
                 fitting.append(task)
             except LilliputError as error:
                 reasons.append(str(error))
@@ -153,11 +154,11 @@ class Policies(Wing):
             raise LilliputError(f"{source}: {'; '.join(reasons)}")
         return tuple(fitting)
 
-    def caveats(self, subject: Policy, task: Task) -> tuple[str, ...]:
+    def caveats(self, subject: Checkpoint, task: Task) -> tuple[str, ...]:
         """That it plays elsewhere than it was trained, and what its loader guessed."""
         return (*elsewhere(subject.provenance.environment, task.id), *subject.provenance.guesses)
 
-    def _own(self, subject: Policy, source: str) -> Task:
+    def _own(self, subject: Checkpoint, source: str) -> Task:
         trained_on = subject.provenance.environment
         if not trained_on:
             raise LilliputError(
@@ -185,27 +186,26 @@ class Policies(Wing):
         """See `Wing.file`."""
         return here.policy(digest)
 
-    def keep(self, subject: Policy, here: Workspace) -> None:
-        """Writes the policy with what its source tells of the learner."""
+    def keep(self, subject: Checkpoint, here: Workspace) -> None:
+        """Writes the policy with what its source tells of its learner."""
         path = self.file(here, subject.digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             # The digest does not tell whether an older copy, or one of another source, has all that students need.
-            copy = policy_file.read(path)
-            spread = subject.provenance.action_std and not copy.provenance.action_std
-            if not spread and not (subject.critic and not copy.critic):
+            copy, told = policy_file.read_checkpoint(path).learner, subject.learner
+            if not (told.action_std and not copy.action_std) and not (told.critic and not copy.critic):
                 return
         policy_file.write(subject, path, force=True)
 
-    def read(self, here: Workspace, digest: str) -> Policy:
+    def read(self, here: Workspace, digest: str) -> Checkpoint:
         """See `Wing.read`."""
-        return policy_file.read(self.file(here, digest))
+        return policy_file.read_checkpoint(self.file(here, digest))
 
-    def build(self, subject: Policy, cell: Cell, here: Workspace, folder: Path, progress: Progress) -> None:
+    def build(self, subject: Checkpoint, cell: Cell, here: Workspace, folder: Path, progress: Progress) -> None:
         """See `Wing.build`."""
         from lilliput.policies.export import export
 
-        small = subject
+        small = subject.policy
         if cell.recipe:
             context = Context.from_environment(
                 subject,
@@ -215,7 +215,7 @@ class Policies(Wing):
                 seed=cell.compression_seed,
                 progress=progress,
             )
-            small = compress(subject, parse(cell.recipe), context)
+            small = compress(subject.policy, parse(cell.recipe), context)
         export(small, cell.format, folder, name=DEFAULT_NAME)  # not that of a digest
 
     def is_sound(self, folder: Path) -> bool:
@@ -234,28 +234,29 @@ class Policies(Wing):
         played = random_episodes(spec, seeds_of(cell), progress=told)
         return of_episodes(played, "measured: uniform-random actions", cell.max_steps)
 
-    def can_answer(self, subject: Policy) -> bool:
+    def can_answer(self, subject: Checkpoint) -> bool:
         """Where numpy does not take milliseconds: hours for the episodes of an Atari game."""
-        return subject.n_macs <= LARGEST_BY_REFERENCE
+        return subject.policy.n_macs <= LARGEST_BY_REFERENCE
 
-    def answer(self, subject: Policy, cell: Cell, progress: Progress) -> tuple[Measurement, ...]:
+    def answer(self, subject: Checkpoint, cell: Cell, progress: Progress) -> tuple[Measurement, ...]:
         """The returns of the policy's meaning."""
         told = lambda done, total: progress("episodes by the reference", done, total)  # noqa: E731
-        played = episodes(subject, cell.task.id, seeds_of(cell), **_environment(cell), progress=told)
+        played = episodes(subject.policy, cell.task.id, seeds_of(cell), **_environment(cell), progress=told)
         method = f"measured: {cell.task.id}, played by the reference, one episode a seed"
         return of_episodes(played, method, cell.max_steps)
 
-    def observations(self, subject: Policy, cell: Cell) -> np.ndarray:
+    def observations(self, subject: Checkpoint, cell: Cell) -> np.ndarray:
         """What the policy meets in its task."""
         context = Context.from_environment(subject, cell.task.id, **_environment(cell), seed=cell.compression_seed)
         return context.observations(OBSERVATIONS)
 
-    def identity(self, subject: Policy, format_: str, folder: Path) -> Path:
+    def identity(self, subject: Checkpoint, format_: str, folder: Path) -> Path:
         """An artifact with the policy's spaces and next to nothing between them."""
         from lilliput.policies.export import export
 
-        inputs = int(np.prod(spaces.input_shape(subject.observation_space)))
-        match subject.action_space:
+        policy = subject.policy
+        inputs = int(np.prod(spaces.input_shape(policy.observation_space)))
+        match policy.action_space:
             case spaces.Box() as box:
                 outputs, head = box.size, ()
             case spaces.Discrete(n=n):
@@ -264,10 +265,10 @@ class Policies(Wing):
                 outputs, head = sum(sizes), (layers.ArgmaxAction(sizes),)
         weight = np.zeros((outputs, inputs), np.float32)
         stack = (layers.Flatten(), layers.Dense(weight, np.arange(outputs, dtype=np.float32)), *head)
-        empty = Policy(subject.observation_space, subject.action_space, stack)
+        empty = Policy(policy.observation_space, policy.action_space, stack)
         return export(empty, format_, folder / "identity").folder
 
-    def item_s(self, subject: Policy | None, cell: Cell) -> float:
+    def item_s(self, subject: Checkpoint | None, cell: Cell) -> float:
         """Wall seconds of one episode, after one that was not timed."""
         start, every = 0.0, seeds_of(cell)
         for seeds in (every[:1], every[:PILOT_EPISODES]):
@@ -275,7 +276,7 @@ class Policies(Wing):
             if subject is None:
                 random_returns(cell.task.id, seeds, **_environment(cell))
             else:
-                episode_returns(subject, cell.task.id, seeds, **_environment(cell))
+                episode_returns(subject.policy, cell.task.id, seeds, **_environment(cell))
         return (time.perf_counter() - start) / len(every[:PILOT_EPISODES])
 
     def build_s(self, cell: Cell) -> float:
@@ -293,9 +294,9 @@ class Policies(Wing):
         """See `Wing.calibration_items`."""
         return CALIBRATION_EPISODES if calibration(recipe) else 0
 
-    def artifact_bytes(self, subject: Policy) -> int:
+    def artifact_bytes(self, subject: Checkpoint) -> int:
         """See `Wing.artifact_bytes`."""
-        return ARTIFACT_BYTES + BYTES_A_PARAMETER * subject.n_parameters
+        return ARTIFACT_BYTES + BYTES_A_PARAMETER * subject.policy.n_parameters
 
 
 POLICIES = Policies()

@@ -1,9 +1,7 @@
 """Held against `reference`, `rollout` and the teacher's own return."""
 
-import dataclasses
 import itertools
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +13,9 @@ from lilliput.policies import layers, reference, spaces
 from lilliput.policies.compress import Context, compress, format_recipe, parse
 from lilliput.policies.compress.distill import Distill
 from lilliput.policies.compress.distill_play import Disturbance, Teacher, collect, small_head
+from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.play import EnvironmentSpec, Lockstep, episode_returns
-from lilliput.policies.policy import Policy, Provenance
+from lilliput.policies.policy import Policy
 
 
 def cartpole() -> Policy:
@@ -108,7 +107,7 @@ def test_an_error_costs_what_the_critic_expects_less_to_either_side_of_it() -> N
     critic = (hinge, layers.Relu(), layers.Dense(f32([[-2, -2]]), f32([7])))
     stack = (layers.Dense(np.ones((2, 1), np.float32), None), layers.SquashAction())
     policy = Policy(spaces.Box((1,), low[:1], high[:1]), spaces.Box((2,), low, high), stack)
-    teacher = Teacher(replace(policy, critic=critic))
+    teacher = Teacher(policy, Learner(critic))
     found = teacher.costs(f32([[0.5], [0], [9]]), f32([[1, 0], [2, 0], [0, 0]]))
     # Errors of 0.8: twice 1.6 is lost at the peak; a bound leaves one side, which is better; on a slope nothing is.
     np.testing.assert_allclose(found[:, 0], [2 * 1.6 / (2 * 0.64), -1.6 / 0.64, 0], atol=1e-5)
@@ -118,7 +117,7 @@ def test_an_error_costs_what_the_critic_expects_less_to_either_side_of_it() -> N
 def test_the_regret_of_an_array_needs_a_critic() -> None:
     policy = pendulum(np.random.default_rng(0))
     context = Context.from_environment(policy, "Pendulum-v1")
-    with pytest.raises(LilliputError, match="loss 'regret' of an array needs the teacher's critic; its file has none"):
+    with pytest.raises(LilliputError, match="loss 'regret' of an array needs the teacher's critic, which"):
         Distill(loss="regret").apply(policy, context)
 
 
@@ -126,7 +125,7 @@ def test_a_critic_that_overflows_is_said_to() -> None:
     policy = pendulum(np.random.default_rng(0))
     high = np.full((1, 4), 1e38, np.float32)
     critic = (layers.Dense(high, np.zeros(1, np.float32)), layers.Dense(np.full((1, 1), 1e38, np.float32), None))
-    context = Context.from_environment(dataclasses.replace(policy, critic=critic), "Pendulum-v1")
+    context = Context.from_environment(Checkpoint(policy, Learner(critic)), "Pendulum-v1")
     with pytest.raises(LilliputError, match="distill: the teacher's critic overflows; take another loss"):
         Distill(hidden=(2,), steps=20, loss="regret").apply(context.teacher, context)
 
@@ -139,8 +138,8 @@ def test_a_student_may_see_only_what_the_teacher_depends_on(tmp_path: Path) -> N
     plain = Policy(box, spaces.Box((2,), np.full(2, -99.0), np.full(2, 99.0)), (layers.Dense(weight, None),))
     # A linear teacher depends on an input by its weight times the input's spread: 2, 4, 0.1 and nothing.
     assert [list(Teacher(plain).needed_inputs(x, most)) for most in (1, 2, 4)] == [[1], [0, 1], [0, 1, 2]]
-    drawn = replace(plain, provenance=Provenance(action_std=(10.0, 0.01)))
-    assert list(Teacher(drawn).needed_inputs(x, 1)) == [2], "the second action is drawn with the smallest spread"
+    drawn = Learner(action_std=(10.0, 0.01))
+    assert list(Teacher(plain, drawn).needed_inputs(x, 1)) == [2], "the second action is drawn with the smallest spread"
 
     teacher = pendulum(np.random.default_rng(0))
     context = Context.from_environment(teacher, "Pendulum-v1", work_folder=tmp_path)

@@ -10,9 +10,10 @@ from lilliput.errors import LilliputError
 from lilliput.policies import file as policy_file
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.export import check, export
-from lilliput.policies.load import load_policy
+from lilliput.policies.learner import Checkpoint, Learner
+from lilliput.policies.load import load_checkpoint, load_policy
 from lilliput.policies.play import episode_returns
-from lilliput.policies.policy import Policy, Provenance
+from lilliput.policies.policy import Policy
 
 RNG = np.random.default_rng(0)
 SEEN = spaces.Box((3,), np.asarray(-np.inf), np.asarray(np.inf))
@@ -28,7 +29,7 @@ def actor(path: Path, n: int = 1) -> Path:
         layers.SquashAction(),
     )
     unit = spaces.Box((n,), np.asarray(-1.0), np.asarray(1.0))
-    policy_file.write(Policy(SEEN, unit, stack, Provenance(action_std=(0.5,) * n)), path)
+    policy_file.write(Checkpoint(Policy(SEEN, unit, stack), Learner(action_std=(0.5,) * n)), path)
     return path
 
 
@@ -38,9 +39,10 @@ def test_actions_are_moved_to_the_bounds_of_the_environment(format_: str, tmp_pa
     plain = load_policy(path)
     with pytest.raises(LilliputError, match=r"lie in \[-1, 1\], those of Pendulum-v1 in \[-2, 2\]"):
         episode_returns(plain, "Pendulum-v1", [0])
-    moved = load_policy(path, environment="Pendulum-v1", rescale_action=True)
+    read = load_checkpoint(path, environment="Pendulum-v1", rescale_action=True)
+    moved = read.policy
     np.testing.assert_allclose(reference.act(moved, OBSERVATIONS), 2 * reference.act(plain, OBSERVATIONS), rtol=1e-6)
-    assert moved.provenance.action_std == (1.0,)
+    assert read.learner.action_std == (1.0,)
     kept = load_policy(path, environment="Pendulum-v1", rescale_action=False)
     np.testing.assert_array_equal(reference.act(kept, OBSERVATIONS), reference.act(plain, OBSERVATIONS))
     for policy in (moved, kept):

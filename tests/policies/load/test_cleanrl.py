@@ -10,7 +10,7 @@ import pytest
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference, spaces
-from lilliput.policies.load import load_policy
+from lilliput.policies.load import load_checkpoint, load_policy
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -158,7 +158,8 @@ def test_a_script_s_network_acts_as_in_torch(
     saved = network.state_dict() if wrap is None else (network.state_dict(), *[state] * (wrap - 1))
     path = tmp_path / "run.cleanrl_model"
     path.write_bytes(torch_bytes(saved, _use_new_zipfile_serialization=new_format))
-    policy = load_policy(path, **(UNBOUNDED if make is ContinuousPpo else {}))
+    read = load_checkpoint(path, **(UNBOUNDED if make is ContinuousPpo else {}))
+    policy = read.policy
     assert (policy.provenance.framework, policy.provenance.algorithm) == ("cleanrl", algorithm)
 
     image = spaces.input_shape(policy.observation_space) != (6,)
@@ -172,11 +173,11 @@ def test_a_script_s_network_acts_as_in_torch(
         assert len(np.unique(expected)) > 1 or image
     else:
         np.testing.assert_allclose(actual, expected, atol=1e-5)
-    assert bool(policy.critic) is (wrap is not None)
-    if policy.critic:
+    assert bool(read.learner.critic) is (wrap is not None)
+    if read.learner.critic:
         both = np.concatenate([batch, expected], axis=1).astype(np.float32)
         judged = both
-        for layer in policy.critic:
+        for layer in read.learner.critic:
             judged = reference.apply(layer, judged)
         np.testing.assert_allclose(judged, critic(torch.tensor(both)).detach().numpy(), atol=1e-5)
 
@@ -243,7 +244,7 @@ def test_a_ppo_mean_is_clipped_inside_to_the_bounds_of_the_environment(tmp_path:
     np.testing.assert_allclose(reference.act(policy, batch), np.clip(mean, -2, 2), atol=1e-5)
     assert policy.provenance.environment == "Pendulum-v1"
     assert policy.provenance.wrappers == ()
-    assert policy.provenance.action_std == (1.0,)
+    assert load_checkpoint(path).learner.action_std == (1.0,)
     alone = tmp_path / "ppo.pt"
     alone.write_bytes(path.read_bytes())
     with pytest.raises(LilliputError, match="does not hold the bounds of its 1 actions; name the environment"):

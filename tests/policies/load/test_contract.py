@@ -14,6 +14,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import file as policy_file
 from lilliput.policies import reference
 from lilliput.policies.export import export
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import load_policy
 
 DEPLOY: dict[str, Any] = {
@@ -68,7 +69,7 @@ def test_what_stands_beside_a_policy_is_told_and_not_done(tmp_path: Path) -> Non
     assert said["env.yaml: scene.robot.init_state.joint_pos..*_hip"] == "0.1"
     assert said["agent.yaml: clip_actions"] == "100.0"
     assert not [key for key in said if "physx" in key or "seed" in key]
-    assert "env.yaml: sim.dt: 0.005" in text(policy)
+    assert "env.yaml: sim.dt: 0.005" in text(Checkpoint(policy))
     np.testing.assert_allclose(reference.act(policy, X), network(X), atol=1e-4)
     (run / "params" / "env.yaml").write_text("a: [")
     assert any("env.yaml is not readable YAML" in guess for guess in load_policy(path).provenance.guesses)

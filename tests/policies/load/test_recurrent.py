@@ -8,7 +8,7 @@ import pytest
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference
-from lilliput.policies.load import load_policy
+from lilliput.policies.load import load_checkpoint, load_policy
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -46,11 +46,12 @@ def test_a_recurrent_actor_acts_as_torch(kind: str, levels: int, new: bool, tmp_
     torch.manual_seed(1)
     module = Whole(kind, levels, *(("rnn", "mlp") if new else ("memory_a", "actor")))
     std = {"distribution.std_param" if new else "std": np.ones(2, "f4")}
-    policy = load_policy(written(tmp_path / "model_3.pt", module, new=new, **std), activation="elu")
+    read = load_checkpoint(written(tmp_path / "model_3.pt", module, new=new, **std), activation="elu")
+    policy = read.policy
     assert [type(layer).__name__.upper() for layer in policy.layers[:levels]] == [kind] * levels
     x = np.cumsum(np.random.default_rng(0).normal(0, 0.3, (STEPS, 5)), axis=0).astype(np.float32)
     np.testing.assert_allclose(reference.act_episode(policy, x), module.play(x), atol=2e-6)
-    assert len(policy.provenance.action_std) == 2
+    assert len(read.learner.action_std) == 2
 
 
 def test_statistics_stand_before_the_memory(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import file as policy_file
 from lilliput.policies import reference
 from lilliput.policies.export import export
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import load_policy
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "load" / "rsl_rl"
@@ -49,9 +50,9 @@ def test_its_metadata_is_the_contract_that_everything_made_of_it_carries(tmp_pat
     contract = dict(policy.provenance.contract)
     assert contract["joint_names"] == "hip,knee,ankle"
     assert all(part.isprintable() for pair in policy.provenance.contract for part in pair)
-    assert "contract     action_scale: 0.5,0.5,0.25" in text(policy)
-    assert max(map(len, text(policy).splitlines())) < 120
-    assert dict(summary(policy)["contract"])["joint_names"] == "hip,knee,ankle"
+    assert "contract     action_scale: 0.5,0.5,0.25" in text(Checkpoint(policy))
+    assert max(map(len, text(Checkpoint(policy)).splitlines())) < 120
+    assert dict(summary(Checkpoint(policy))["contract"])["joint_names"] == "hip,knee,ankle"
     policy_file.write(policy, tmp_path / "policy.lilliput")
     again = load_policy(tmp_path / "policy.lilliput")
     assert again.provenance.contract == policy.provenance.contract

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference
 from lilliput.policies import spaces as ours
-from lilliput.policies.load import load_policy
+from lilliput.policies.load import load_checkpoint, load_policy
 from lilliput.policies.load.sb3_statistics import UNKNOWN
 from lilliput.policies.policy import Policy
 
@@ -163,7 +163,7 @@ def test_the_spread_of_the_actions_is_read_where_it_is_the_same_in_all_states(tm
     for name, model in models.items():
         shaken(model)
         (tmp_path / name).mkdir()
-        found[name] = load_policy(save(model, tmp_path / name)).provenance.action_std
+        found[name] = load_checkpoint(save(model, tmp_path / name)).learner.action_std
     seen = torch.zeros(1, *vector().shape)
     expected = models["matrix"].policy.get_distribution(seen).distribution.stddev[0].detach().numpy()
     assert found.pop("matrix") == pytest.approx(expected.tolist(), rel=1e-6)
@@ -179,7 +179,7 @@ def test_the_critic_judges_as_the_framework(algorithm: Any, space: Any, tmp_path
     statistics = {"mean": np.full(vector().shape, 0.5), "var": np.full(vector().shape, 4.0), "clip": np.array(0.7)}
     np.savez(tmp_path / "statistics.npz", **statistics)
     for normalizer in (None, tmp_path / "statistics.npz"):
-        policy = load_policy(model_path, normalizer=normalizer)
+        critic = load_checkpoint(model_path, normalizer=normalizer).learner.critic
         rng = np.random.default_rng(0)
         x = rng.standard_normal((20, *vector().shape)).astype(np.float32)
         actions = rng.uniform(space.low, space.high, (20, *space.shape)).astype(np.float32)
@@ -189,7 +189,7 @@ def test_the_critic_judges_as_the_framework(algorithm: Any, space: Any, tmp_path
             values = model.critic(torch.tensor(seen, dtype=torch.float32), scaled)
         expected = values[:, 0].mean(dim=1) if algorithm is contrib.TQC else values[0][:, 0]
         found = np.concatenate([x, actions.reshape(20, -1)], axis=1)
-        for layer in policy.critic:
+        for layer in critic:
             found = reference.apply(layer, found)
         np.testing.assert_allclose(found[:, 0], expected.numpy(), rtol=1e-4, atol=1e-5)
 
@@ -197,7 +197,7 @@ def test_the_critic_judges_as_the_framework(algorithm: Any, space: Any, tmp_path
 def test_a_critic_on_images_is_not_read(tmp_path: Path) -> None:
     kwargs = {"features_extractor_kwargs": {"features_dim": 32}}
     model = sb3.SAC("CnnPolicy", Still(IMAGE, ACTIONS), policy_kwargs=kwargs, device="cpu", **SHORT)
-    assert not load_policy(save(model, tmp_path)).critic
+    assert not load_checkpoint(save(model, tmp_path)).learner.critic
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"clip_mean": 0.5}, {"clip_mean": 0.0}, {"net_arch": []}], ids=str)

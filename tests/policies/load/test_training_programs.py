@@ -10,7 +10,7 @@ from tests.policies.load.torch_writer import mlp, named, torch_file
 
 from lilliput.errors import LilliputError
 from lilliput.policies import reference, spaces
-from lilliput.policies.load import load_policy
+from lilliput.policies.load import load_checkpoint, load_policy
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "load" / "training"
 OBSERVATIONS = (np.random.default_rng(0).normal(size=(1000, 5)) * 4).astype(np.float32)
@@ -30,13 +30,14 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_checkpoint_acts_as_its_program(name: str) -> None:
-    policy = load_policy(FOLDER / f"{name}.pt", **CASES[name])
+    read = load_checkpoint(FOLDER / f"{name}.pt", **CASES[name])
+    policy = read.policy
     wanted = np.load(FOLDER / f"{name}.npy")
     np.testing.assert_allclose(reference.act(policy, OBSERVATIONS), wanted, atol=2e-6)
     assert wanted.std() > 0.1
     # All were saved with a spread of 1, some of it in [-1, 1].
     spread = {"rl_games": (2.5, 2.0), "tianshou_ppo": (2.5, 2.0), "tianshou_sac": (), "tianshou_discrete": ()}
-    assert policy.provenance.action_std == spread.get(name, (1.0, 1.0))
+    assert read.learner.action_std == spread.get(name, (1.0, 1.0))
 
 
 @pytest.mark.parametrize("name", CASES)

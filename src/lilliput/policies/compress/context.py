@@ -13,6 +13,7 @@ from jaxtyping import Num
 
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
+from lilliput.policies.learner import NOTHING, Checkpoint, Learner, checkpoint_of
 from lilliput.policies.play import EnvironmentSpec, SeedPlan, collect
 from lilliput.policies.policy import Policy
 
@@ -44,6 +45,7 @@ class Context:
         seed: of everything random.
         given: observations to calibrate on instead of the policy's own episodes, where steps ask for these.
         work_folder: for files that a long step keeps in order to go on after an interruption.
+        learner: what is known of how the teacher was learned, which students can learn by.
         teachers: others that a step may name by the beginning of their digest, which play what `teacher` plays.
         deadline: in `time.monotonic()` seconds, after which a long step stops with what it has.
         progress: called with what is being done, how much is done and of how much.
@@ -58,13 +60,14 @@ class Context:
     deadline: float | None = None
     progress: Callable[[str, int, int], None] | None = None
     say: Callable[[str], None] | None = None
-    teachers: tuple[Policy, ...] = ()
+    teachers: tuple[Checkpoint, ...] = ()
+    learner: Learner = NOTHING
     _collected: dict[tuple[Source, int, int], np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_environment(
         cls,
-        policy: Policy,
+        subject: Policy | Checkpoint,
         environment: str,
         seed: int = 0,
         *,
@@ -76,17 +79,20 @@ class Context:
         deadline: float | None = None,
         progress: Callable[[str, int, int], None] | None = None,
         say: Callable[[str], None] | None = None,
-        teachers: tuple[Policy, ...] = (),
+        teachers: tuple[Checkpoint, ...] = (),
     ) -> "Context":
         """A context that plays that environment; its wrappers are the policy's own unless given.
+
+        Of a checkpoint, students can learn by its critic and its spread of actions; of a policy alone they cannot.
 
         Raises:
             LilliputError: observations are given, and are none, not finite or not of the policy's shape.
         """
+        policy, learner = checkpoint_of(subject).policy, checkpoint_of(subject).learner
         wrappers = policy.provenance.wrappers if wrappers is None else wrappers
         spec = EnvironmentSpec(environment, tuple(wrappers), dict(environment_kwargs or {}), max_steps)
         given = None if observations is None else _checked(policy, observations)
-        return cls(policy, spec, seed, given, work_folder, deadline, progress, say, teachers)
+        return cls(policy, spec, seed, given, work_folder, deadline, progress, say, teachers, learner)
 
     @classmethod
     def from_observations(cls, policy: Policy, observations: Any, seed: int = 0) -> "Context":
@@ -103,14 +109,15 @@ class Context:
         Raises:
             LilliputError: none or several of them do.
         """
-        found = [teacher for teacher in (self.teacher, *self.teachers) if teacher.digest.startswith(digest)]
-        if len(found) != 1:
-            known = ", ".join(teacher.digest[:TEACHER_DIGITS] for teacher in (self.teacher, *self.teachers))
+        every = (Checkpoint(self.teacher, self.learner), *self.teachers)
+        named = [one for one in every if one.digest.startswith(digest)]
+        if len(named) != 1:
+            known = ", ".join(one.digest[:TEACHER_DIGITS] for one in every)
             raise LilliputError(
-                f"teacher {digest!r} is {'none' if not found else 'several'} of those that are here: {known}; "
+                f"teacher {digest!r} is {'none' if not named else 'several'} of those that are here: {known}; "
                 "leave it out and give the teacher as the source"
             )
-        return replace(self, teacher=found[0], teachers=(), _collected={})
+        return replace(self, teacher=named[0].policy, learner=named[0].learner, teachers=(), _collected={})
 
     @property
     def has_observations(self) -> bool:

@@ -104,9 +104,10 @@ class Course:
 
     def __init__(self, settings: Settings, context: Context, start: Start | None = None) -> None:
         self._name = settings.name.split()[0]
-        if settings.loss == "regret" and not (context.teacher.is_discrete or context.teacher.critic):
+        if settings.loss == "regret" and not (context.teacher.is_discrete or context.learner.critic):
             raise LilliputError(
-                f"{self._name}: loss 'regret' of an array needs the teacher's critic; its file has none"
+                f"{self._name}: loss 'regret' of an array needs the teacher's critic, which its file does not have, or "
+                "which was left out (load_checkpoint gives it)"
             )
         if context.environment is None:
             raise LilliputError(f"{self._name} plays the environment; name it (--env ID)")
@@ -116,11 +117,11 @@ class Course:
         find_compiler()
         self._settings, self._context, self._start = settings, context, start
         self._environment = context.environment
-        self._teacher = Teacher(context.teacher)
+        self._teacher = Teacher(context.teacher, context.learner)
         self._head = small_head(split_head(context.teacher)[1])
         automatic = "kl" if context.teacher.is_discrete else "l2"
         self._loss: Any = automatic if settings.loss == "auto" else settings.loss
-        self._spread = context.teacher.provenance.action_std
+        self._spread = context.learner.action_std
         self._select = start.select if start is not None else None
 
     def run(self) -> Policy:

@@ -10,6 +10,7 @@ from jaxtyping import Float32, UInt16
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.layers import Layer
+from lilliput.policies.learner import NOTHING, Learner
 from lilliput.policies.play import BatchAct, Lockstep, OutOfTime
 from lilliput.policies.policy import Policy
 
@@ -75,6 +76,7 @@ class Teacher:
     """What a student is to say: the action, or the values that a choice is made by."""
 
     policy: Policy
+    learner: Learner = NOTHING
 
     @property
     def n_outputs(self) -> int:
@@ -101,7 +103,7 @@ class Teacher:
         what it says (permutation importance, Breiman 2001). Fewer than `most` where the others change nothing.
         """
         some = x[:: max(1, len(x) // _DEPENDENCE_STATES)]
-        said, unit = self._preferences(some), np.array(self.policy.provenance.action_std or 1)
+        said, unit = self._preferences(some), np.array(self.learner.action_std or 1)
         other, changes = np.roll(some, len(some) // 2, axis=0), np.zeros(x.shape[1])
         for index in np.flatnonzero(some.std(axis=0)):
             changed = some.copy()
@@ -140,7 +142,7 @@ class Teacher:
         return found
 
     def _worth(self, x: np.ndarray, actions: np.ndarray) -> Float32[np.ndarray, " n"]:
-        return outputs(self.policy.critic, np.concatenate([x, actions], axis=1))[:, 0]
+        return outputs(self.learner.critic, np.concatenate([x, actions], axis=1))[:, 0]
 
 
 @final

@@ -39,7 +39,7 @@ from lilliput.policies.layers.memory import (
     n_units,
     state_shapes,
 )
-from lilliput.policies.layers.shape import MAX_OUTPUTS, output_shape
+from lilliput.policies.layers.shape import MAX_OUTPUTS, output_shape, output_shapes
 from lilliput.policies.layers.table import KINDS, Layer, linear_parts
 
 __all__ = [
@@ -82,5 +82,6 @@ __all__ = [
     "linear_parts",
     "n_units",
     "output_shape",
+    "output_shapes",
     "state_shapes",
 ]

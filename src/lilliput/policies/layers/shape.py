@@ -1,5 +1,6 @@
 """The shape of what a layer gives, or why it does not take an input."""
 
+from collections.abc import Sequence
 from typing import assert_never
 
 import numpy as np
@@ -106,6 +107,22 @@ def output_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
                 f"{type(layer).__name__} has {list(array.shape)} numbers for an input of shape {list(shape)}"
             )
     return shape
+
+
+def output_shapes(stack: Sequence[Layer], shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """The shape of every layer's input, in order, and of the last one's output, where the first takes `shape`.
+
+    Raises:
+        LilliputError: a layer does not take what the one before it gives.
+    """
+    shapes = [shape]
+    for index, layer in enumerate(stack):
+        try:
+            shape = output_shape(layer, shape)
+        except LilliputError as error:
+            raise LilliputError(f"layer {index} ({type(layer).__name__}): {error}") from None
+        shapes.append(shape)
+    return tuple(shapes)
 
 
 def _check_bias(bias: np.ndarray | None, rows: int) -> None:

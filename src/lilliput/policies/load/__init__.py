@@ -1,18 +1,20 @@
-"""Checkpoints to policies: nothing in a file is executed, and no framework is needed."""
+"""Checkpoints to policies and what teaches students of them: nothing in a file is executed, no framework is needed."""
 
 import dataclasses
 import hashlib
+import inspect
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, final
+from typing import Any, Final, Literal, ParamSpec, final
 
 import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
+from lilliput.policies.learner import Checkpoint, checkpoint_of
 from lilliput.policies.load import contract as robot_contract
 from lilliput.policies.load import rl_zoo
 from lilliput.policies.load.actions import rebounded
@@ -36,9 +38,10 @@ from lilliput.policies.load.vecnormalize import read_normalizer, standardize
 from lilliput.policies.play.wrappers import Atari, format_wrapper, parse_wrappers
 from lilliput.policies.policy import Policy, Provenance
 
-__all__ = ["FORMATS", "load_policy"]
+__all__ = ["FORMATS", "load_checkpoint", "load_policy"]
 
 MAX_FILE_BYTES = 512 << 20
+_Told = ParamSpec("_Told")
 
 
 def _is_zip(data: bytes) -> bool:
@@ -50,7 +53,7 @@ def _is_lilliput(data: bytes) -> bool:
     return len(data) > 9 and data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data)
 
 
-def _read_zip(source: Source) -> Policy:
+def _read_zip(source: Source) -> Policy | Checkpoint:
     archive = read_archive(source.data, source.name)
     if is_stable_baselines3(archive):
         return read_stable_baselines3(archive, source.options)
@@ -65,11 +68,14 @@ def _read_zip(source: Source) -> Policy:
 @final
 @dataclass(frozen=True)
 class Format:
-    """A kind of checkpoint file: how it is recognised by its content, and its reader."""
+    """A kind of checkpoint file: how it is recognised by its content, and its reader.
+
+    A reader of files that tell nothing of a learner gives the policy alone.
+    """
 
     what: str
     recognise: Callable[[bytes], bool]
-    read: Callable[[Source], Policy]
+    read: Callable[[Source], Policy | Checkpoint]
 
 
 FORMATS: Final = (
@@ -90,7 +96,7 @@ _OF_ROBOTS = ("onnx", "torchscript", "rsl_rl", "rl_games", "skrl")
 _SUPPORTED = "; ".join(kind.what for kind in FORMATS)
 
 
-def load_policy(
+def load_checkpoint(
     source: str | os.PathLike[str],
     *,
     normalizer: str | os.PathLike[str] | Literal[False] | None = None,
@@ -106,8 +112,9 @@ def load_policy(
     plain: bool = False,
     contract: Literal["inside"] | None = None,
     algorithm: str | None = None,
-) -> Policy:
-    """The policy in a checkpoint file or rl-zoo folder, its observation normalizer as its first layer.
+) -> Checkpoint:
+    """What a checkpoint file or rl-zoo folder holds: the policy, its observation normalizer as its first layer, and
+    what students can learn by besides: the critic and the spread of actions, where they are there.
 
     What a file does not say is asked for, never taken in silence; what nobody asked for is refused.
 
@@ -158,47 +165,47 @@ def load_policy(
     data = _read_file(path)
     # Numbers too large for float32 become infinite here and are refused by Policy.
     with np.errstate(all="ignore"):
-        policy = _dispatch(Source(data, name, path.parent, options))
+        checkpoint = _dispatch(Source(data, name, path.parent, options))
         side = rl_zoo.Side()
         notes: tuple[str, ...] = ()
         statistics = Path(normalizer) if normalizer is not None and normalizer is not False else None
-        if policy.provenance.framework == "stable_baselines3" and _is_zip(data):
+        if checkpoint.provenance.framework == "stable_baselines3" and _is_zip(data):
             side = rl_zoo.side_of_zip(path)
             notes = side.notes
             if normalizer is None:
-                told = read_traces(read_archive(data, name), policy)
-                found = statistics_of(path, side, policy.observation_space, told)
+                told = read_traces(read_archive(data, name), checkpoint.policy)
+                found = statistics_of(path, side, checkpoint.policy.observation_space, told)
                 statistics, notes = found.path, (*notes, *found.notes)
         if statistics is not None:
-            policy = _normalized(policy, statistics)
-        elif normalizer is False and _has_normalizer(policy):
+            checkpoint = _normalized(checkpoint, statistics)
+        elif normalizer is False and _has_normalizer(checkpoint.policy):
             raise LilliputError(
                 f"{name} has its normalizer inside, which cannot be left out; leave --no-normalizer away"
             )
         if algorithm is not None:
-            policy = _trained_by(policy, algorithm, name)
+            checkpoint = _told(checkpoint, algorithm=_one_of(checkpoint.provenance.algorithm, algorithm, name))
         if rescale_action is not None:
-            policy = rebounded(policy, options, name, moved=rescale_action)
+            checkpoint = rebounded(checkpoint, options, name, moved=rescale_action)
     if unused := options.unused():
         raise LilliputError(
             f"{name} needs no {' and no '.join(unused)} to be read; leave {'them' if len(unused) > 1 else 'it'} away"
         )
     if worn is not None:
-        policy = dataclasses.replace(policy, provenance=dataclasses.replace(policy.provenance, wrappers=worn))
+        checkpoint = _told(checkpoint, wrappers=worn)
     if _is_lilliput(data):
-        return policy if contract is None else robot_contract.inside(policy, name)
-    if policy.provenance.framework in _OF_ROBOTS:
+        return checkpoint if contract is None else robot_contract.inside(checkpoint, name)
+    if checkpoint.provenance.framework in _OF_ROBOTS:
         told, unread = robot_contract.beside(path.parent)
-        kept = dataclasses.replace(policy.provenance, contract=(*policy.provenance.contract, *told))
-        policy, notes = dataclasses.replace(policy, provenance=kept), (*notes, *unread)
+        checkpoint = _told(checkpoint, contract=(*checkpoint.provenance.contract, *told))
+        notes = (*notes, *unread)
     if contract is not None:
-        policy = robot_contract.inside(policy, name)
+        checkpoint = robot_contract.inside(checkpoint, name)
     if worn is None:
-        notes = (*notes, *_doubts(policy))
-    if policy.provenance.framework == "cleanrl":
+        notes = (*notes, *_doubts(checkpoint.policy))
+    if checkpoint.provenance.framework == "cleanrl":
         side = rl_zoo.Side(environment=trained_on(path.parent.name))
     return _with_side(
-        policy,
+        checkpoint,
         side,
         Provenance(source=path.name, source_sha256=hashlib.sha256(data).hexdigest()),
         notes,
@@ -207,12 +214,36 @@ def load_policy(
     )
 
 
-def _trained_by(policy: Policy, algorithm: str, name: str) -> Policy:
-    """The policy with the algorithm that was told, which is one of those that its file leaves."""
-    found = policy.provenance.algorithm
-    if found and algorithm not in re.split(r", | or ", found):
-        raise LilliputError(f"{name} was trained by {found}, not by {algorithm!r}; leave --algorithm away")
-    return dataclasses.replace(policy, provenance=dataclasses.replace(policy.provenance, algorithm=algorithm))
+def _policy_alone(load: Callable[_Told, Checkpoint]) -> Callable[_Told, Policy]:
+    def load_policy(*source: _Told.args, **told: _Told.kwargs) -> Policy:
+        """The policy in a checkpoint file or rl-zoo folder: that of `load_checkpoint`, with the same arguments.
+
+        Students can be taught by more than a policy: `shrink`, `compare` and `Context` take the whole checkpoint too.
+
+        Raises:
+            LilliputError: as `load_checkpoint`.
+        """
+        return load(*source, **told).policy
+
+    load_policy.__qualname__ = load_policy.__name__
+    load_policy.__signature__ = inspect.signature(load).replace(return_annotation=Policy)  # for help()
+    return load_policy
+
+
+load_policy = _policy_alone(load_checkpoint)
+
+
+def _told(checkpoint: Checkpoint, **told: Any) -> Checkpoint:
+    """The same with these fields of its provenance."""
+    provenance = dataclasses.replace(checkpoint.provenance, **told)
+    return dataclasses.replace(checkpoint, policy=dataclasses.replace(checkpoint.policy, provenance=provenance))
+
+
+def _one_of(possible: str, algorithm: str, name: str) -> str:
+    """The algorithm that was told, which is one of those that the file leaves."""
+    if possible and algorithm not in re.split(r", | or ", possible):
+        raise LilliputError(f"{name} was trained by {possible}, not by {algorithm!r}; leave --algorithm away")
+    return algorithm
 
 
 def _doubts(policy: Policy) -> tuple[str, ...]:
@@ -222,12 +253,12 @@ def _doubts(policy: Policy) -> tuple[str, ...]:
     return (doubt,) if sizes == ((376,), (17,)) else ()
 
 
-def _dispatch(source: Source) -> Policy:
+def _dispatch(source: Source) -> Checkpoint:
     data, name = source.data, source.name
     for kind in FORMATS:
         if kind.recognise(data):
             try:
-                return kind.read(source)
+                return checkpoint_of(kind.read(source))
             except LilliputError as error:
                 # What the nouns refuse does not name the file; what a file says may hold terminal codes.
                 message = _printable(str(error))
@@ -261,8 +292,9 @@ def _has_normalizer(policy: Policy) -> bool:
     return any(isinstance(layer, layers.Standardize) and layer.mean.shape for layer in policy.layers[:1])
 
 
-def _normalized(policy: Policy, path: Path) -> Policy:
-    """The policy with the normalizer of that file as its first layer."""
+def _normalized(checkpoint: Checkpoint, path: Path) -> Checkpoint:
+    """The policy with the normalizer of that file as its first layer, which its critic sees through as well."""
+    policy, critic = checkpoint.policy, checkpoint.learner.critic
     if policy.provenance.recipe or _has_normalizer(policy):
         raise LilliputError(
             f"{policy.provenance.source or 'the policy'} has its normalizer inside already; leave normalizer= away"
@@ -271,10 +303,13 @@ def _normalized(policy: Policy, path: Path) -> Policy:
     normalizer = read_normalizer(_read_file(path), name)
     layer = standardize(normalizer, policy.observation_space, name)
     if layer is None:
-        return policy
+        return checkpoint
     provenance = dataclasses.replace(policy.provenance, guesses=policy.provenance.guesses + normalizer.guesses)
-    critic = (_beside_action(layer, policy), *policy.critic) if policy.critic else ()
-    return dataclasses.replace(policy, layers=(layer, *policy.layers), provenance=provenance, critic=critic)
+    critic = (_beside_action(layer, policy), *critic) if critic else ()
+    return Checkpoint(
+        dataclasses.replace(policy, layers=(layer, *policy.layers), provenance=provenance),
+        dataclasses.replace(checkpoint.learner, critic=critic),
+    )
 
 
 def _beside_action(layer: layers.Standardize, policy: Policy) -> layers.Standardize:
@@ -287,29 +322,28 @@ def _beside_action(layer: layers.Standardize, policy: Policy) -> layers.Standard
 
 
 def _with_side(
-    policy: Policy,
+    checkpoint: Checkpoint,
     side: rl_zoo.Side,
     source: Provenance,
     notes: tuple[str, ...],
     *,
     given: bool,
     worn: tuple[str, ...] | None,
-) -> Policy:
-    """The policy with what its file and the folder say of where it came from."""
-    found = policy.provenance
-    guesses = [guess for guess in found.guesses if not (given and guess.startswith("observation statistics"))]
-    wrappers = found.wrappers
+) -> Checkpoint:
+    """The same with what its file and the folder say of where it came from."""
+    read = checkpoint.provenance
+    guesses = [guess for guess in read.guesses if not (given and guess.startswith("observation statistics"))]
+    wrappers = read.wrappers
     if worn is None and side.wrappers is not None:
-        transpose = tuple(wrapper for wrapper in found.wrappers if wrapper not in side.wrappers)
+        transpose = tuple(wrapper for wrapper in read.wrappers if wrapper not in side.wrappers)
         wrappers = side.wrappers + transpose
         if any(isinstance(wrapper, Atari) for wrapper in parse_wrappers(side.wrappers)):
             guesses = [guess for guess in guesses if guess != CHANNELS_UNSAID]  # an Atari game's are last
-    provenance = dataclasses.replace(
-        found,
+    return _told(
+        checkpoint,
         source=source.source,
         source_sha256=source.source_sha256,
         environment=_printable(side.environment),
         wrappers=wrappers,
         guesses=tuple(_printable(guess) for guess in (*guesses, *notes)),
     )
-    return dataclasses.replace(policy, provenance=provenance)

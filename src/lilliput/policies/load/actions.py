@@ -7,12 +7,12 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.layers import Layer
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
 from lilliput.policies.load.options import Options
-from lilliput.policies.policy import Policy
 
 
-def rebounded(policy: Policy, options: Options, name: str, *, moved: bool) -> Policy:
+def rebounded(checkpoint: Checkpoint, options: Options, name: str, *, moved: bool) -> Checkpoint:
     """The policy with the action bounds that were answered: its actions moved to them, or left as they are and clipped.
 
     The critic, which judged actions in the old bounds, is gone.
@@ -20,7 +20,7 @@ def rebounded(policy: Policy, options: Options, name: str, *, moved: bool) -> Po
     Raises:
         LilliputError: choices, no bounds to move from or to, or no difference.
     """
-    space = policy.action_space
+    policy, space = checkpoint.policy, checkpoint.policy.action_space
     if not isinstance(space, spaces.Box):
         raise LilliputError(f"{name} gives choices, which have no bounds; leave --rescale-action away")
     option = "--rescale-action" if moved else "--no-rescale-action"
@@ -44,8 +44,6 @@ def rebounded(policy: Policy, options: Options, name: str, *, moved: bool) -> Po
         scale = np.ones(space.shape)
         inside = (space.low >= low).all() and (space.high <= high).all()
         head = [] if inside else network.clip_head(spaces.Box(space.shape, low, high))
-    spread = np.asarray(policy.provenance.action_std) * scale.reshape(-1) if policy.provenance.action_std else ()
-    provenance = dataclasses.replace(policy.provenance, action_std=tuple(float(one) for one in spread))
-    return Policy(
-        policy.observation_space, spaces.Box(space.shape, low, high, space.dtype), (*policy.layers, *head), provenance
-    )
+    box = spaces.Box(space.shape, low, high, space.dtype)
+    made = dataclasses.replace(policy, action_space=box, layers=(*policy.layers, *head))
+    return Checkpoint(made, network.learner_in(checkpoint.learner, scale))

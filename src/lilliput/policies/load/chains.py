@@ -14,6 +14,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
 from lilliput.policies.load.actor import NO_STATISTICS, convention, vector_policy
 from lilliput.policies.load.layout import Layout, linear
@@ -55,7 +56,7 @@ class Chain:
     others: str = ""
 
 
-def _read(chain: Chain, saved: Saved, source: Source) -> Policy:
+def _read(chain: Chain, saved: Saved, source: Source) -> Policy | Checkpoint:
     state, name = saved.arrays, saved.name
     guesses: list[str] = []
     hidden, action = source.options.take("activation"), source.options.take("action")

@@ -5,7 +5,6 @@ are in no file. A network named `actor` or `network` may be anybody's: it is Cle
 named as the scripts do, or where its layers have the very sizes that the script gives them. `--activation` overrules.
 """
 
-import dataclasses
 import re
 from functools import partial
 from typing import Final
@@ -15,6 +14,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
+from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.load import network
 from lilliput.policies.load.actor import UNBOUNDED, atari_policy, convention, n_outputs, vector_policy
 from lilliput.policies.load.layout import Layout, linear, numbered
@@ -79,7 +79,7 @@ def _is_discrete(source: Source, n: int, *, formed: bool) -> bool:
         made.close()
 
 
-def _ppo_continuous(saved: Saved, source: Source) -> Policy:
+def _ppo_continuous(saved: Saved, source: Source) -> Checkpoint:
     if is_cleanrl(source) or _hidden(saved.arrays, "actor_mean") == PPO_UNITS:
         activation, guess = _overruled(source, "tanh")
     else:
@@ -92,12 +92,12 @@ def _ppo_continuous(saved: Saved, source: Source) -> Policy:
         framework=FRAMEWORK,
         algorithm="PPO",
         guesses=(*guess, *_as_script("continuous", source), _STATISTICS, UNBOUNDED, origin),
-        action_std=network.action_std(saved.arrays, "actor_logstd", space),
     )
     action = source.options.take("action") or "continuous"
     if action == "discrete":
         raise LilliputError(f"{saved.name} has the spread of real actions (actor_logstd); give another --action")
-    return Policy(_vector(stack), space, (*stack, *action_head(action, space, saved.name)), said)
+    policy = Policy(_vector(stack), space, (*stack, *action_head(action, space, saved.name)), said)
+    return Checkpoint(policy, Learner(action_std=network.action_std(saved.arrays, "actor_logstd", space)))
 
 
 def _actor_critic(saved: Saved, source: Source) -> Policy:
@@ -155,15 +155,15 @@ def _atari(last: str, algorithm: str, saved: Saved, source: Source) -> Policy:
     return atari_policy([*stack, network.dense(state, last, name)], name, said)
 
 
-def _sac(saved: Saved, source: Source) -> Policy:
+def _sac(saved: Saved, source: Source) -> Checkpoint:
     return _squashed(saved, source, "fc_mean", "SAC")
 
 
-def _td3(saved: Saved, source: Source) -> Policy:
+def _td3(saved: Saved, source: Source) -> Checkpoint:
     return _squashed(saved, source, "fc_mu", "TD3 or DDPG")
 
 
-def _squashed(saved: Saved, source: Source, last: str, algorithm: str) -> Policy:
+def _squashed(saved: Saved, source: Source, last: str, algorithm: str) -> Checkpoint:
     """The policy tanh(mean) * action_scale + action_bias."""
     state, name = saved.arrays, saved.name
     scale, offset = (_row(state, key, name) for key in ("action_scale", "action_bias"))
@@ -181,7 +181,7 @@ def _squashed(saved: Saved, source: Source, last: str, algorithm: str) -> Policy
     action_space = spaces.Box((n_actions,), low, high)
     provenance = Provenance(framework=FRAMEWORK, algorithm=algorithm, guesses=(*guesses, UNBOUNDED))
     policy = Policy(_vector(stack), action_space, tuple(stack), provenance)
-    return dataclasses.replace(policy, critic=_critic(saved, policy))
+    return Checkpoint(policy, Learner(_critic(saved, policy)))
 
 
 def _critic(saved: Saved, policy: Policy) -> tuple[Layer, ...]:

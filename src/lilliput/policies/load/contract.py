@@ -17,6 +17,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
 from lilliput.policies.load.rl_zoo import read_yaml
 from lilliput.policies.policy import Policy
@@ -77,13 +78,13 @@ def _flat(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield path, "none" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
-def inside(policy: Policy, name: str) -> Policy:
+def inside(checkpoint: Checkpoint, name: str) -> Checkpoint:
     """The policy on raw readings whose action is what the robot takes: scaled, moved and clipped as its contract says.
 
     Raises:
         LilliputError: the contract does not say how, or not for this many numbers.
     """
-    said = dict(policy.provenance.contract)
+    policy, said = checkpoint.policy, dict(checkpoint.provenance.contract)
     space = policy.action_space
     if not isinstance(space, spaces.Box):
         raise LilliputError(f"{name} gives choices, which no contract scales; leave --contract away")
@@ -98,7 +99,6 @@ def inside(policy: Policy, name: str) -> Policy:
         low, high = (np.clip(one, clip[:, 0], clip[:, 1]) for one in (low, high))
         head += network.clip_head(spaces.Box((space.size,), low, high))
     box = spaces.Box(space.shape, low.reshape(space.shape), high.reshape(space.shape), space.dtype)
-    spread = np.asarray(policy.provenance.action_std) * np.abs(scale) if policy.provenance.action_std else ()
     what = f"{origin}: action = raw * scale + offset{', clipped' if clip is not None else ''}" + (
         "; observation = raw readings" if readings else ""
     )
@@ -108,11 +108,11 @@ def inside(policy: Policy, name: str) -> Policy:
     )
     provenance = dataclasses.replace(
         policy.provenance,
-        action_std=tuple(map(float, spread)),
         guesses=(*policy.provenance.guesses, sentence),
         contract=(*policy.provenance.contract, (_INSIDE, what)),
     )
-    return Policy(policy.observation_space, box, (*readings, *policy.layers, *head), provenance)
+    made = Policy(policy.observation_space, box, (*readings, *policy.layers, *head), provenance)
+    return Checkpoint(made, network.learner_in(checkpoint.learner, scale))
 
 
 def _action(said: Mapping[str, str], size: int, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, str]:

@@ -7,6 +7,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
 from lilliput.policies.load.actor import NO_STATISTICS, atari_policy, n_inputs, vector_policy
 from lilliput.policies.load.inert_numpy import array_of
@@ -31,7 +32,7 @@ def is_ikostrikov(module: Module) -> bool:
     return class_name(module) == "Policy" and module.children.keys() in ({"base", "dist"}, {"base", "dist_layer"})
 
 
-def read_ikostrikov(module: Module, beside: tuple[Any, ...], source: Source) -> Policy:
+def read_ikostrikov(module: Module, beside: tuple[Any, ...], source: Source) -> Policy | Checkpoint:
     """The deterministic policy; the statistics behind it in the list are those of vectors, images have none.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 
 from lilliput.errors import LilliputError
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
 from lilliput.policies.policy import Policy
@@ -45,12 +46,12 @@ class Layout:
         what: its name, as errors and docs/formats.md spell it.
         keys: regular expressions; each is the whole name of one key or more of such a file.
         learner: of keys that may be there and are not the policy's.
-        read: its reader; it may still refuse.
+        read: its reader; it may still refuse. It gives the policy alone where the keys tell nothing of a learner.
     """
 
     what: str
     keys: tuple[str, ...]
-    read: Callable[[Saved, Source], Policy]
+    read: Callable[[Saved, Source], Policy | Checkpoint]
     learner: tuple[str, ...] = ()
 
     def missing(self, keys: Iterable[str]) -> list[str]:

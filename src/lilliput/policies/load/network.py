@@ -1,6 +1,5 @@
 """Layers out of a state dict: chains of torch modules by their keys, and what turns their output into an action."""
 
-import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from jaxtyping import Float64
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, numbers, spaces
 from lilliput.policies.layers import Layer
+from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.policy import Policy
 
 State = Mapping[str, np.ndarray]
@@ -65,14 +65,20 @@ def action_std(state: State, key: str, action_space: spaces.ActionSpace) -> tupl
     return tuple(float(value) for value in found) if (found > 0).all() and np.isfinite(found).all() else ()
 
 
-def with_std(policy: Policy, state: State, key: str, *, moved: bool = False) -> Policy:
-    """The policy with the spread of its actions whose logarithm is there; `moved`: from [-1, 1] to the bounds."""
+def with_std(policy: Policy, state: State, key: str, *, moved: bool = False) -> Checkpoint:
+    """The policy and the spread of its actions whose logarithm is there; `moved`: from [-1, 1] to the bounds."""
     space = policy.action_space
     check_std(state, key, space, policy.provenance.framework)
     spread = action_std(state, key, space)
     if spread and moved and isinstance(space, spaces.Box) and np.isfinite([space.low, space.high]).all():
         spread = tuple(map(float, np.asarray(spread) * (space.high - space.low).reshape(-1) / 2))
-    return dataclasses.replace(policy, provenance=dataclasses.replace(policy.provenance, action_std=spread))
+    return Checkpoint(policy, Learner(action_std=spread))
+
+
+def learner_in(learner: Learner, scale: np.ndarray) -> Learner:
+    """What is left of the learner where actions are scaled so: their spread; the critic judged the old ones."""
+    spread = np.asarray(learner.action_std) * np.abs(scale).reshape(-1) if learner.action_std else ()
+    return Learner(action_std=tuple(map(float, spread)))
 
 
 def check_std(state: State, key: str, action_space: spaces.ActionSpace, name: str) -> None:
@@ -149,14 +155,12 @@ def dense(state: State, prefix: str, name: str) -> layers.Dense:
 
 def intact(critic: tuple[Layer, ...], n_inputs: int) -> tuple[Layer, ...]:
     """The critic, or none where it is damaged: that is no reason to refuse the actor."""
-    shape: tuple[int, ...] = (n_inputs,)
     try:
-        for layer in critic:
-            shape = layers.output_shape(layer, shape)
+        *_, output = layers.output_shapes(critic, (n_inputs,))
+        numbers.check_finite(critic)
     except LilliputError:
         return ()
-    reals = [one for layer in critic for one in numbers.real_numbers(layer)]
-    return critic if shape == (1,) and all(np.isfinite(one).all() for one in reals) else ()
+    return critic if output == (1,) else ()
 
 
 def conv2d(state: State, prefix: str, stride: int, kernel: int, name: str) -> layers.Conv2d:

@@ -5,7 +5,6 @@ observation is (x - mean) / (std + 0.01) where statistics are in the file. The a
 offset and clip are the environment's.
 """
 
-import dataclasses
 import re
 from functools import partial
 from typing import Any, Final
@@ -15,6 +14,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.layers import Layer
+from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.load import network, recurrent
 from lilliput.policies.load.actor import n_outputs, vector_policy
 from lilliput.policies.load.layout import WAY_OUT, Layout, numbered
@@ -36,7 +36,7 @@ _ENVIRONMENTS = "scale, offset and clip of the action are the environment's and 
 _STATISTICS = ("_mean", "_var", "_std", "count")
 
 
-def _read(actor: str, normalizer: str, memory: str, saved: Saved, source: Source) -> Policy:
+def _read(actor: str, normalizer: str, memory: str, saved: Saved, source: Source) -> Policy | Checkpoint:
     state, name = saved.arrays, saved.name
     activation, guesses = _activation(source)
     stack: list[Layer] = network.closed(state, actor, activation, name)
@@ -53,18 +53,18 @@ def _read(actor: str, normalizer: str, memory: str, saved: Saved, source: Source
     policy = vector_policy(stack, action, source, said, unbounded=_ENVIRONMENTS if action == "continuous" else "")
     if action == "tanh":  # the spread is that of its argument
         return policy
-    return dataclasses.replace(policy, provenance=_with_std(policy, state))
+    return Checkpoint(policy, Learner(action_std=_spread(policy, state)))
 
 
-def _with_std(policy: Policy, state: State) -> Provenance:
-    """The provenance with the spread of the actions: std itself, or its logarithm."""
+def _spread(policy: Policy, state: State) -> tuple[float, ...]:
+    """The spread of the actions: std itself, or its logarithm; none where it is no number an action."""
     assert isinstance(policy.action_space, spaces.Box)
     (key,) = (key for key in state if re.fullmatch(rf"(?:\w+\.)*{_STD}", key))
     network.check_std(state, key, policy.action_space, FRAMEWORK)
     spread = state[key].astype(np.float64).reshape(-1)
     spread = np.exp(spread) if "log_std" in key else spread
     fits = spread.size == policy.action_space.size and bool((np.isfinite(spread) & (spread > 0)).all())
-    return dataclasses.replace(policy.provenance, action_std=tuple(map(float, spread)) if fits else ())
+    return tuple(map(float, spread)) if fits else ()
 
 
 def _activation(source: Source) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
@@ -89,14 +89,10 @@ def is_of_two_numbers(saved: Saved) -> bool:
     return own and "actor_state_dict" in saved.members
 
 
-def refuse_two_numbers(saved: Saved, source: Source) -> Policy:
-    """Refuse outputs that may be two numbers an action.
-
-    Raises:
-        LilliputError: always; it names the way out.
-    """
+def two_numbers(saved: Saved, source: Source) -> LilliputError:
+    """What is said of outputs that may be two numbers an action, with the way out."""
     n = n_outputs(network.closed(saved.arrays, "mlp", (), saved.name))
-    raise LilliputError(
+    return LilliputError(
         f"{source.name} is of rsl_rl 4 or later without distribution.*: its {n} outputs may be a Beta distribution's "
         "or two numbers an action of a state-dependent Gaussian, which the file does not tell; of the Gaussian give "
         "the ONNX file of rsl_rl's own export, runner.export_policy_to_onnx(); a Beta's mean no layer computes"

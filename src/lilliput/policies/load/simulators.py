@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from lilliput.policies.layers import Layer
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
 from lilliput.policies.load.actor import convention, unit_policy, vector_policy
 from lilliput.policies.load.layout import Layout, linear, numbered
@@ -22,7 +23,7 @@ _NETWORK = "a2c_network"
 _STATISTICS = ("running_mean_std.running_mean", "running_mean_std.running_var")
 
 
-def _rl_games(head: str, keys: tuple[str, ...], saved: Saved, source: Source) -> Policy:
+def _rl_games(head: str, keys: tuple[str, ...], saved: Saved, source: Source) -> Policy | Checkpoint:
     """rl_games' player: clip((x - mean) / sqrt(var + 1e-5), -5, 5), and the action clipped to [-1, 1] and rescaled."""
     state, name = saved.arrays, saved.name
     activation = source.options.activation_layers(name, "elu in most configurations; mlp: activation says it")
@@ -41,7 +42,7 @@ def _rl_games(head: str, keys: tuple[str, ...], saved: Saved, source: Source) ->
     return network.with_std(policy, state, f"{_NETWORK}.sigma", moved=True)
 
 
-def _skrl(prefix: str, normalizer: str, saved: Saved, source: Source) -> Policy:
+def _skrl(prefix: str, normalizer: str, saved: Saved, source: Source) -> Checkpoint:
     """Skrl's Gaussian model: clip((x - mean) / (sqrt(var) + 1e-8), -5, 5), then the network."""
     state, name = saved.arrays, saved.name
     activation = source.options.activation_layers(name, "the run's configuration says it")

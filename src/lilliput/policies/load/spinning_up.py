@@ -5,6 +5,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
 from lilliput.policies.load.actor import UNBOUNDED, n_inputs, n_outputs, vector_policy
 from lilliput.policies.load.layout import WAY_OUT
@@ -26,7 +27,7 @@ def is_spinning_up(module: Module) -> bool:
     )
 
 
-def read_spinning_up(module: Module, source: Source) -> Policy:
+def read_spinning_up(module: Module, source: Source) -> Policy | Checkpoint:
     """The deterministic policy: activations, network and the limit of the action are in the file.
 
     Raises:

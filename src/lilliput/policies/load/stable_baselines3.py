@@ -8,6 +8,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
+from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.load import network, recurrent, sb3_data
 from lilliput.policies.load.archive import Archive
 from lilliput.policies.load.options import Options
@@ -54,8 +55,8 @@ def is_stable_baselines3(archive: Archive) -> bool:
     return "data" in archive
 
 
-def read_stable_baselines3(archive: Archive, options: Options) -> Policy:
-    """The policy's deterministic actor, without an observation normalizer: that is saved elsewhere.
+def read_stable_baselines3(archive: Archive, options: Options) -> Checkpoint:
+    """The policy's deterministic actor and its learner, without an observation normalizer: that is saved elsewhere.
 
     Raises:
         LilliputError: damaged, of another framework, or a policy that Lilliput does not have (recurrent, custom, ...).
@@ -81,16 +82,15 @@ def read_stable_baselines3(archive: Archive, options: Options) -> Policy:
         if saved.custom:
             options.only_layers(name, norm)
         saved.guesses.append(LAYER_NORMS)
-    critic = _critic(saved)
+    learner = Learner(_critic(saved), network.action_std(saved.state, "log_std", action_space))
     wrappers = _wrappers(saved)
     provenance = Provenance(
         framework=FRAMEWORK,
         algorithm=algorithm_of(saved),
         wrappers=wrappers,
         guesses=tuple(dict.fromkeys(saved.guesses)),
-        action_std=network.action_std(saved.state, "log_std", action_space),
     )
-    return Policy(observation_space, action_space, tuple(stack), provenance, critic)
+    return Checkpoint(Policy(observation_space, action_space, tuple(stack), provenance), learner)
 
 
 def _wrappers(saved: Saved) -> tuple[str, ...]:

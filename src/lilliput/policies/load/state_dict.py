@@ -6,6 +6,7 @@ from typing import Final
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers
+from lilliput.policies.learner import Checkpoint, checkpoint_of
 from lilliput.policies.load import chains, cleanrl, own_network, rsl_rl, simulators, tianshou
 from lilliput.policies.load.ikostrikov import is_ikostrikov, read_ikostrikov
 from lilliput.policies.load.layout import WAY_OUT, Layout, recognise, refusal
@@ -29,43 +30,46 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
 """The layouts, in the order in which they are tried; docs/formats.md lists them."""
 
 
-def read_state_dict(source: Source) -> Policy:
-    """The deterministic policy in a file of torch.save.
+def read_state_dict(source: Source) -> Checkpoint:
+    """The deterministic policy in a file of torch.save, and what the file tells of its learner.
 
     Raises:
         LilliputError: damaged, of no layout that is known, or silent on something that the user has to say.
     """
     found = saved(read_torch(source.data, source.name), source.name)
     if found.module is not None:
-        policy = _read_module(found, source)
-        return with_settings(found, policy, source)
+        read = checkpoint_of(_read_module(found, source))
+        return dataclasses.replace(read, policy=with_settings(found, read.policy, source))
     if rsl_rl.is_of_two_numbers(found):
-        return rsl_rl.refuse_two_numbers(found, source)
+        raise rsl_rl.two_numbers(found, source)
     layout = recognise(found, LAYOUTS)
     if layout is not None:
-        policy = layout.read(found, source)
+        read = checkpoint_of(layout.read(found, source))
     elif own_network.is_chain(found):
-        policy = own_network.read_chain(found, source)
+        read = Checkpoint(own_network.read_chain(found, source))
     else:
         raise refusal(found, LAYOUTS)
+    policy = read.policy
     if any(not isinstance(layer, layers.Dense) for layer in policy.layers):
         policy = _saying(policy, _listed(found, source))
     if layout not in chains.LAYOUTS and (norm := norm_among(policy.layers, found.arrays)):
         source.options.only_layers(found.name, norm)
-    return _with_norms(with_settings(found, policy, source))
+    return dataclasses.replace(read, policy=_with_norms(with_settings(found, policy, source)))
 
 
-def _read_module(found: Saved, source: Source) -> Policy:
+def _read_module(found: Saved, source: Source) -> Policy | Checkpoint:
     module = found.module
     assert module is not None
     program = module.kind.partition(".")[0]
     sentence = f"the class {module.kind[:60]} is taken to compute what the one of that name in {{}} does"
     if is_spinning_up(module) and not found.beside:
         told = () if program == "spinup" else (sentence.format("Spinning Up"),)
-        return _saying(read_spinning_up(module, source), told)
+        read = checkpoint_of(read_spinning_up(module, source))
+        return dataclasses.replace(read, policy=_saying(read.policy, told))
     if is_ikostrikov(module):
         told = () if program == "a2c_ppo_acktr" else (sentence.format("ikostrikov's program"),)
-        return _saying(read_ikostrikov(module, found.beside, source), told)
+        read = checkpoint_of(read_ikostrikov(module, found.beside, source))
+        return dataclasses.replace(read, policy=_saying(read.policy, told))
     if is_torch(module, "Sequential") and not found.beside:
         return read_sequential(module, source)
     raise LilliputError(

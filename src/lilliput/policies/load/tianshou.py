@@ -14,6 +14,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.layers import Layer
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
 from lilliput.policies.load.actor import n_outputs, unit_policy, vector_policy
 from lilliput.policies.load.layout import WAY_OUT, Layout, numbered
@@ -27,7 +28,7 @@ Head = Literal["mu", "sac", "last"]
 _SCALED = "the action is clipped to [-1, 1] and moved to the bounds, as by default in tianshou"
 
 
-def _read(prefix: str, head: Head, saved: Saved, source: Source) -> Policy:
+def _read(prefix: str, head: Head, saved: Saved, source: Source) -> Policy | Checkpoint:
     state, name = saved.arrays, saved.name
     activation, action = source.options.hidden_and_action(name, "relu by tianshou's default")
     hidden, _ = network.sequential(state, f"{prefix}preprocess.model.model", activation, name)

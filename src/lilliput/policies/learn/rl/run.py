@@ -28,7 +28,8 @@ from lilliput.policies.learn.rl.layer import Bits, Compressed
 from lilliput.policies.learn.rl.model import make_model, settings_of
 from lilliput.policies.learn.rl.start import begin_from, networks_of
 from lilliput.policies.learn.rl.training import FILE, NAME, Training
-from lilliput.policies.load import load_policy
+from lilliput.policies.learner import Checkpoint
+from lilliput.policies.load import load_checkpoint
 from lilliput.policies.play import SeedPlan, episode_returns
 from lilliput.policies.policy import Policy
 
@@ -230,13 +231,13 @@ class Course:
         step = self.model.num_timesteps
         self.check_finite(step)
         self.compress(step)
-        policy = self.deployed()
-        returns = self._evaluate(policy)
+        deployed = self.deployed()
+        returns = self._evaluate(deployed.policy)
         best = max((float(np.mean(one.returns)) for one in self.evaluations), default=-np.inf)
         self.evaluations += (Evaluation(step, returns),)
-        write(policy, self.folder / "policy.lilliput", force=True)
+        write(deployed, self.folder / "policy.lilliput", force=True)
         if float(np.mean(returns)) > best:
-            write(policy, self.folder / "best.lilliput", force=True)
+            write(deployed, self.folder / "best.lilliput", force=True)
         saved = [(one.step, list(one.returns)) for one in self.evaluations]
         checkpoint.save(self.folder, self.model, {"moment": self.moment, "evaluations": saved})
         self.report(step)
@@ -275,7 +276,7 @@ class Course:
         said = f", return {np.mean(self.evaluations[-1].returns):,.0f}" if self.evaluations else ""
         self.progress(f"training {self.training.algorithm}{said}", min(step, self.training.steps), self.training.steps)
 
-    def deployed(self) -> Policy:
+    def deployed(self) -> Checkpoint:
         """The policy as an artifact would have it; model.zip holds what the framework itself can load."""
         model = self.model
         if self.twin is not None:
@@ -293,12 +294,12 @@ class Course:
             part = self.folder / ".vecnormalize.part"
             normalize.save(str(part))
             part.replace(statistics)
-        policy = load_policy(
+        loaded = load_checkpoint(
             self.folder / "model.zip",
             normalizer=False if normalize is None else statistics,
             wrappers=self._worn() or None,
         )
-        policy = chains.deployed(policy, self.chain) if self.chain else policy
+        policy = chains.deployed(loaded.policy, self.chain) if self.chain else loaded.policy
         provenance = dataclasses.replace(
             policy.provenance,
             source=f"{self.training.algorithm} on {self.training.environment}",
@@ -307,7 +308,7 @@ class Course:
             environment=self.training.environment,
             algorithm=self.training.algorithm.upper(),
         )
-        return dataclasses.replace(policy, provenance=provenance)
+        return dataclasses.replace(loaded, policy=dataclasses.replace(policy, provenance=provenance))
 
     def _worn(self) -> tuple[str, ...]:
         """What stands before the environment, the framework's turning of images to channels first with it."""
