@@ -13,9 +13,14 @@ import pytest
 from lilliput.errors import MissingDependency
 from lilliput.measure import energy, episode_energy, episode_return, latency
 from lilliput.measure.energy_process import measure
+from lilliput.measure.model_process import one_answer
 from lilliput.measure.rapl import Counter, Domain, open_counter, update_interval_s, watch
 from lilliput.measurement import Absent, Measurement
+from lilliput.models.export import export
+from lilliput.models.load import load_model
 from lilliput.policies.artifact import Artifact
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "models" / "classifier.onnx"
 
 RANGE_UJ = 65_532_610_987
 """Of a processor with this counter; the tests start just before it wraps."""
@@ -74,6 +79,21 @@ def test_energy_of_a_known_power_is_that_power_times_the_decisions_time(
     # A busy machine stretches windows more than it does the median decision.
     assert 0.5 < np.median(gross.values) / expected < 20
     # The machine takes no more for deciding, so net of idle nothing is left.
+    assert abs(np.median(net.values)) < 0.15 * np.median(gross.values)
+
+
+def test_energy_of_an_answer_of_a_model_is_the_power_times_its_time(machine: Path, tmp_path: Path) -> None:
+    model = load_model(str(EXAMPLE), family="classification")
+    folder = export(model, "onnx", tmp_path / "artifact").folder
+    net, gross = energy(folder, np.zeros((1, 1), np.float32), windows=2, window_s=0.2, root=machine, models=True)
+    assert isinstance(net, Measurement), net
+    assert isinstance(gross, Measurement)
+    assert "answers each" in gross.method
+    act, start, n = one_answer(str(folder)), time.perf_counter(), 300
+    for _ in range(n):
+        act(None)
+    expected = 20.0 * (time.perf_counter() - start) / n
+    assert 0.1 < np.median(gross.values) / expected < 20
     assert abs(np.median(net.values)) < 0.15 * np.median(gross.values)
 
 

@@ -14,6 +14,7 @@ from tests.models.made import small_folder, text_file
 from lilliput.errors import LilliputError
 from lilliput.models import experiment
 from lilliput.models.compress import Context, compress
+from lilliput.models.export import read_artifact
 from lilliput.models.load import load_model
 from lilliput.models.task import parse_task
 
@@ -63,3 +64,11 @@ def test_a_task_that_asks_what_calibrates_is_found_before_anything_is_built(text
     experiment.check_sources(recipe, [parse_task(f'perplexity(text="{text}")')])
     with pytest.raises(LilliputError, match="judged on what it was calibrated on"):
         experiment.check_sources(recipe, [parse_task(f'perplexity(text="{text}", part="whole")')])
+
+
+def test_what_the_runtime_alone_weighs_is_an_artifact_that_answers(model, tmp_path):
+    folder = experiment.identity(model, "transformers", tmp_path / "identity")
+    assert experiment.is_sound(folder)
+    assert read_artifact(folder).model_bytes < model.model_bytes / 10
+    with pytest.raises(LilliputError, match="formats of models"):
+        experiment.identity(model, "c", tmp_path / "c")

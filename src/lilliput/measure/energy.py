@@ -30,6 +30,7 @@ def energy(
     windows: int = WINDOWS,
     window_s: float = WINDOW_S,
     root: Path = ROOT,
+    models: bool = False,
 ) -> tuple[Measurement | Absent, ...]:
     """energy_j (net) and gross_energy_j, one value a window; absent, with the reason, where no counter can be read.
 
@@ -37,11 +38,12 @@ def energy(
     leaves out what the idle machine takes in the two windows around.
 
     Args:
-        folder: the artifact.
+        folder: the artifact, of a policy or of a model.
         observations: what it decides on.
         windows: busy ones.
         window_s: the shortest window.
         root: where the counters are; another one for a recorded counter.
+        models: whether it is a model's, which brings its own inputs.
 
     Raises:
         LilliputError: the artifact cannot be opened or fails.
@@ -53,14 +55,14 @@ def energy(
     except MissingDependency as error:
         return Absent("energy_j", str(error)), Absent("gross_energy_j", str(error))
     here = conditions()
-    settings = {"root": str(root), "windows": windows, "window_s": window_s}
+    settings = {"root": str(root), "windows": windows, "window_s": window_s, "models": models}
     answer = run_script("energy_process.py", [folder], observations, settings)
     if "absent" in answer:
         return Absent("energy_j", answer["absent"]), Absent("gross_energy_j", answer["absent"])
     names = ", ".join(domain.name for domain in counter.domains)
     method = (
         f"measured: RAPL {names} of {root}, {windows} windows of at least {answer['window_s']:.2g} s and "
-        f"{UPDATES_PER_WINDOW} counter updates, about {answer['decisions']} decisions each"
+        f"{UPDATES_PER_WINDOW} counter updates, about {answer['decisions']} {'answers' if models else 'decisions'} each"
     )
     return (
         Measurement("energy_j", tuple(answer["net"]), f"{method}, less the idle windows around each", here),
@@ -127,7 +129,7 @@ class Energy(Meter):
 
     def lacks(self) -> str:
         """A counter that can be read."""
-        return _no_counter()
+        return no_counter()
 
 
 @final
@@ -146,7 +148,7 @@ class EpisodeEnergy(Meter):
 
     def lacks(self) -> str:
         """A counter that can be read."""
-        return _no_counter()
+        return no_counter()
 
 
 def _of_episodes(folder: Path, cell: Cell) -> Measurement | Absent:
@@ -154,7 +156,8 @@ def _of_episodes(folder: Path, cell: Cell) -> Measurement | Absent:
     return episode_energy(folder, cell.task.id, seeds, environment_kwargs=kwargs, max_steps=cell.max_steps)
 
 
-def _no_counter() -> str:
+def no_counter() -> str:
+    """Why energy cannot be read here; empty where it can."""
     try:
         open_counter()
     except MissingDependency as error:

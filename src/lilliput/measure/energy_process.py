@@ -9,11 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lilliput.errors import MissingDependency
+from lilliput.measure.latency_process import opened
 from lilliput.measure.rapl import UPDATES_PER_WINDOW, Counter, open_counter, update_interval_s, watch
-from lilliput.policies.runtime import open_artifact
 
 BURST_S = 2e-4
 """Decisions between two looks at the counter: a small part of its usual update interval of 1 ms."""
@@ -26,8 +24,7 @@ WARM_UP_S = 0.5
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
     """The energies of each window, or why there are none."""
-    act = open_artifact(request["folders"][0]).begin()
-    rows = list(np.load(request["observations"]))
+    (act,), rows = opened(request)
     try:
         counter = open_counter(Path(request["root"]))
         interval_s = update_interval_s(counter)
@@ -37,7 +34,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     return {"window_s": window_s, **measure(act, rows, counter, window_s, request["windows"])}
 
 
-def measure(act: Any, rows: list[np.ndarray], counter: Counter, window_s: float, windows: int) -> dict[str, Any]:
+def measure(act: Any, rows: list[Any], counter: Counter, window_s: float, windows: int) -> dict[str, Any]:
     """Joules a decision: gross, and net of the idle windows before and after."""
     source = itertools.cycle(rows)
     n_calls = burst_calls(act, source)

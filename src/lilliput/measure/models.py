@@ -10,6 +10,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.measure.conditions import conditions
+from lilliput.measure.energy import energy, no_counter
 from lilliput.measure.memory import bare, no_status, peak_bytes
 from lilliput.measure.meter import Measured, Meter, Progress, Room
 from lilliput.measure.process import run_script
@@ -140,6 +141,24 @@ class AnswerMemory(Meter):
         else:
             shared += [] if folder is None else [peak("identity_memory_bytes", folder)]
         return [(peak("peak_memory_bytes", bench.folder), *shared) for bench in room.benches]
+
+
+@final
+@dataclass(frozen=True)
+class AnswerEnergy(Meter):
+    """Joules of one answer."""
+
+    NAME: ClassVar[str] = "answer_energy"
+    QUANTITIES: ClassVar[tuple[str, ...]] = ("energy_j", "gross_energy_j")
+    SECONDS: ClassVar[float] = 30.0
+
+    def measure(self, room: Room) -> Sequence[Measured]:
+        """One value a window."""
+        return [energy(bench.folder, _NO_OBSERVATIONS, models=True) for bench in room.benches]
+
+    def lacks(self) -> str:
+        """A counter that can be read."""
+        return no_counter()
 
 
 def _untitled(progress: Progress) -> Callable[[str, int, int], None]:

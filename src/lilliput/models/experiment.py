@@ -18,7 +18,8 @@ from lilliput.models import data
 from lilliput.models.compress import Context, compress, parse
 from lilliput.models.export import MANIFEST, Artifact, check, export, open_artifact, read_artifact
 from lilliput.models.library import transformers
-from lilliput.models.model import Graph, Model, Module
+from lilliput.models.load.hugging_face import language_model
+from lilliput.models.model import Graph, Model, Module, Provenance
 from lilliput.models.session import OnnxSession, Session, TorchSession, open_session
 from lilliput.models.task import Task
 from lilliput.models.text import MADE, Tokenizer
@@ -104,7 +105,8 @@ def identity(model: Model, format: str, folder: Path) -> Path:
     from onnx import TensorProto, helper
 
     if format != "onnx":
-        raise LilliputError(f"{format}: there is no model without weights in this format")
+        export(_next_to_nothing(model), format, folder)
+        return folder
     kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "int32": TensorProto.INT32}
     infos: dict[str, list[Any]] = {"inputs": [], "outputs": []}
     nodes, ports = [], []
@@ -119,6 +121,29 @@ def identity(model: Model, format: str, folder: Path) -> Path:
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     export(Model(Graph(proto), model.family, model.inputs, tuple(ports), model.tokenizer), format, folder)
     return folder
+
+
+def _next_to_nothing(model: Model) -> Model:
+    """A language model of the same vocabulary with two numbers a token: what torch and transformers alone weigh.
+
+    Raises:
+        LilliputError: the model is of another family.
+    """
+    if model.tokenizer is None:
+        raise LilliputError(f"a model of {model.family} has no artifact without weights but in onnx")
+    library = transformers()
+    config = library.LlamaConfig(
+        vocab_size=model.tokenizer.n_tokens,
+        hidden_size=2,
+        intermediate_size=2,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        bos_token_id=model.tokenizer.bos,
+        eos_token_id=None,
+    )
+    network = library.LlamaForCausalLM(config)
+    return language_model(network, model.tokenizer.library, Provenance(source="identity"))
 
 
 def item_s(model: Model, task: Task) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.measure.conditions import conditions
 from lilliput.measure.meter import Meter
-from lilliput.measure.models import AnswerMemory, AnswerTime, ItemScores, ModelSize
+from lilliput.measure.models import AnswerEnergy, AnswerMemory, AnswerTime, ItemScores, ModelSize
 from lilliput.measurement import Measurement
 from lilliput.record import Cell
 from lilliput.study.wing import Pairs, Progress, Wing
@@ -58,7 +58,7 @@ class Models(Wing):
     @property
     def meters(self) -> Sequence[Meter]:
         """See `Wing.meters`."""
-        return (ItemScores(), ModelSize(), AnswerTime(), AnswerMemory())
+        return (ItemScores(), ModelSize(), AnswerTime(), AnswerMemory(), AnswerEnergy())
 
     def canonical(self, recipe: str) -> str:
         """See `Wing.canonical`."""
