@@ -24,7 +24,8 @@ def boxes(draw: st.DrawFn) -> Box:
         np.array(draw(st.lists(bounds, min_size=n, max_size=n))).reshape(s)
         for n, s in [_size(draw, shape), _size(draw, shape)]
     ]
-    return Box(shape, ends[0], ends[1], draw(st.sampled_from(spaces.DTYPES)))
+    low, high = (np.asarray(choose(*ends)) for choose in (np.minimum, np.maximum))
+    return Box(shape, low, high, draw(st.sampled_from(spaces.DTYPES)))
 
 
 def _size(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
@@ -62,6 +63,7 @@ def test_json_and_back(space: Space) -> None:
         {"kind": "box", "shape": [-1], "low": 0, "high": 1, "dtype": "float32"},
         {"kind": "box", "shape": [1 << 40], "low": 0, "high": 1, "dtype": "float32"},
         {"kind": "box", "shape": [2], "low": [0, 0, 0], "high": 1, "dtype": "float32"},
+        {"kind": "box", "shape": [2], "low": [0, 2], "high": 1, "dtype": "float32"},
         {"kind": "box", "shape": [2], "low": "nan", "high": 1, "dtype": "float32"},
         {"kind": "box", "shape": [2], "low": 0, "high": {}, "dtype": "float32"},
         {"kind": "box", "shape": [2], "low": 0, "high": 1, "dtype": "object"},

@@ -34,6 +34,10 @@ class Box:
             )
         if self.dtype not in DTYPES:
             raise LilliputError(f"a Box has the dtype {self.dtype!r}; supported: {', '.join(DTYPES)}")
+        if np.shape(self.low) in ((), self.shape) and np.shape(self.high) in ((), self.shape):
+            crossed = int(np.greater(self.low, self.high).sum())
+            if crossed:
+                raise LilliputError(f"a Box of shape {list(self.shape)} has {crossed} low bounds above its high ones")
         for name in ("low", "high"):
             bound = np.asarray(getattr(self, name), np.float64)
             if bound.shape not in ((), self.shape) or np.isnan(bound).any():

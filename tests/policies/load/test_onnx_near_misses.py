@@ -133,3 +133,51 @@ def test_padding_by_name_is_read_where_both_sides_get_as_much(how: str, tmp_path
         else:
             with pytest.raises(LilliputError, match="a kernel of even size"):
                 loaded(data, tmp_path)
+
+
+def constants_added(each: list[Any], times: int, **given: np.ndarray) -> bytes:
+    """A policy that adds the largest number of a constant that its nodes make, again and again."""
+    nodes = [node("MatMul", "obs w", "y0")]
+    for index in range(times):
+        for one in each:
+            made = onnx.NodeProto()
+            made.CopyFrom(one)
+            made.output[0] = f"{one.output[0]}{index}"
+            nodes.append(made)
+        nodes.append(node("ReduceMax", f"{each[-1].output[0]}{index}", f"r{index}", keepdims=0))
+        nodes.append(node("Add", f"y{index} r{index}", "action" if index == times - 1 else f"y{index + 1}"))
+    return build(nodes, {"w": f32(5, 3), **given})
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            constants_added([node("ConstantOfShape", "n", "c")], 40, n=np.array([1 << 24])),
+            "computes with more numbers than any policy has",
+        ),
+        (
+            constants_added([node("MatMul", "big big", "c")], 1, big=np.zeros((1 << 11, 1 << 11), np.float32)),
+            "takes 8589934592 products",
+        ),
+        (
+            constants_added([node("MatMul", "big big", "c")], 40, big=np.zeros((1 << 10, 1 << 10), np.float32)),
+            "computes with more numbers than any policy has",
+        ),
+        (build(SIMPLE, WEIGHTS, shape=(1 << 31, 5)), "takes 2147483648 observations at once"),
+    ],
+    ids=["constants", "a product", "products", "rows"],
+)
+def test_small_files_that_ask_for_more_than_a_machine_has_are_refused(
+    data: bytes, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(LilliputError, match=message):
+        loaded(data, tmp_path)
+
+
+def test_a_value_that_doubles_again_and_again_is_refused(tmp_path: Path) -> None:
+    doubled = [node("Concat", f"k{i} k{i}" if i else "obs obs", f"k{i + 1}", axis=1) for i in range(26)]
+    cut = [node("Slice", "k26 first last axis", "p"), node("MatMul", "p w", "action")]
+    given = {"first": np.array([0]), "last": np.array([5]), "axis": np.array([1]), "w": f32(5, 3)}
+    with pytest.raises(LilliputError, match="larger than any policy's"):
+        loaded(build([*doubled, *cut], given), tmp_path)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from tests.policies.load.onnx_models import WEIGHTS, build, f32, loaded, node
 
 from lilliput.errors import LilliputError
@@ -146,3 +146,51 @@ def test_several_argmaxes_are_a_multi_discrete_action(tmp_path: Path) -> None:
     h = batch @ WEIGHTS["w0"] + WEIGHTS["b0"]
     expected = np.stack([h[:, 5:].argmax(axis=1), h[:, :5].argmax(axis=1)], axis=1)
     np.testing.assert_array_equal(reference.act(policy, batch), expected)
+
+
+def remembering(state: str, dims: list[str | int | None] | None) -> bytes:
+    """An Elman network: what it remembers is an input, and what it gives to remember an output."""
+    nodes = [
+        node("Concat", "obs before", "c", axis=1),
+        node("MatMul", "c wh", "p"),
+        node("Tanh", "p", state),
+        node("MatMul", f"{state} wo", "action"),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("action", TensorProto.FLOAT, ["n", 3]),
+        helper.make_tensor_value_info(state, TensorProto.FLOAT, dims),
+    ]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 5]) for name in ("obs", "before")]
+    weights = [numpy_helper.from_array(f32(*size), name) for name, size in (("wh", (10, 5)), ("wo", (5, 3)))]
+    graph = helper.make_graph(nodes, "policy", inputs, outputs, weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+
+
+@pytest.mark.parametrize("name", ["h_out", "hidden", "nextState", "cx", "lstm_1"])
+def test_an_output_that_is_named_as_a_memory_beside_several_inputs_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(LilliputError, match=rf"the output '{name}' beside several inputs .obs, before., .*a memory"):
+        loaded(remembering(name, ["n", 5]), tmp_path)
+
+
+@pytest.mark.parametrize("dims", [["n", 5], None])
+def test_an_output_of_an_input_s_shape_is_said_to_go_nowhere(
+    dims: list[str | int | None] | None, tmp_path: Path
+) -> None:
+    said = [one for one in loaded(remembering("y", dims), tmp_path).provenance.guesses if "goes back in" in one]
+    assert [one.partition(":")[0] for one in said] == ["the output 'y' may be what goes back in as 'before'"]
+    assert not [one for one in loaded(remembering("value", dims), tmp_path).provenance.guesses if "goes back in" in one]
+
+
+@pytest.mark.parametrize(("mean", "spread", "said"), [("mean", "log_std", 1), ("mu", "sigma", 1), ("action", "std", 0)])
+def test_a_mean_beside_a_spread_that_varies_may_be_sac_s(mean: str, spread: str, said: int, tmp_path: Path) -> None:
+    nodes = [
+        node("Gemm", "obs w0 b0", "h"),
+        node("Relu", "h", "a"),
+        node("Gemm", "a w1 b1", mean, transB=1),
+        node("Gemm", "a w1 b1", spread, transB=1),
+    ]
+    data = build(nodes, WEIGHTS, outputs=[(name, TensorProto.FLOAT) for name in (mean, spread)])
+    assert sum("as in SAC" in one for one in loaded(data, tmp_path).provenance.guesses) == said
+    squashed = [*nodes[:2], node("Gemm", "a w1 b1", "m", transB=1), node("Tanh", "m", mean), nodes[3]]
+    data = build(squashed, WEIGHTS, outputs=[(name, TensorProto.FLOAT) for name in (mean, spread)])
+    assert not [one for one in loaded(data, tmp_path).provenance.guesses if "as in SAC" in one]

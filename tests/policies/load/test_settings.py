@@ -296,6 +296,25 @@ def test_a_run_s_settings_that_agree_say_nothing_and_others_are_named(tmp_path: 
     ).provenance.guesses
     assert any("params/agent.yaml: clip_actions = 0.1, which is not read" in guess for guess in odd)
     assert any("params/agent.yaml: policy.twist = 3, which is not read" in guess for guess in odd)
+    around = "clip_observations: 5.0\nnormalization: {obs_scales: {ang_vel: 0.25}}\nalgorithm: {clip_param: 0.2}\n"
+    odd = load_policy(run_of(f"{around}policy: {{activation: elu}}", RSL_FILE, tmp_path)).provenance.guesses
+    assert [guess.partition(" = ")[0].rpartition(" ")[2] for guess in odd if "not read" in guess] == [
+        "clip_observations",
+        "normalization.obs_scales.ang_vel",
+    ]
     agree = "models:\n  policy:\n    output: ACTIONS\n    network: [{name: net, input: STATES, activations: elu}]\n"
     guesses = load_policy(run_of(agree, SKRL_FILE, tmp_path), activation="elu").provenance.guesses
+    assert not [guess for guess in guesses if "not read" in guess]
+
+
+def test_what_rl_games_environment_does_to_observations_is_named(tmp_path: Path) -> None:
+    mean = {key.replace("mu.0.", "mu."): array for key, array in mlp("a2c_network.mu", [8, 3]).items()}
+    value = {"model": mlp("a2c_network.actor_mlp", [5, 8]) | mean | {"a2c_network.sigma": np.zeros(3, "f4")}}
+    around = "params:\n  env: {clip_observations: 5.0, clip_actions: 1.0}\n  config: {clip_actions: true}\n"
+    said = {"activation": "elu", **BOX}
+    guesses = load_policy(run_of(around, value, tmp_path), **said).provenance.guesses
+    assert [guess for guess in guesses if "not read" in guess] == [
+        "beside the weights stands params/agent.yaml: env.clip_observations = 5.0, which is not read"
+    ]
+    guesses = load_policy(run_of(around.replace("5.0", ".inf"), value, tmp_path), **said).provenance.guesses
     assert not [guess for guess in guesses if "not read" in guess]

@@ -718,8 +718,12 @@ def test_a_policy_with_non_finite_weights_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("action_space", "kwargs"),
-    [(ACTIONS, {"n_lstm_layers": 2}), (DISCRETE, {"shared_lstm": True, "enable_critic_lstm": False, "net_arch": []})],
-    ids=["box", "choices"],
+    [
+        (ACTIONS, {"n_lstm_layers": 2}),
+        (DISCRETE, {"shared_lstm": True, "enable_critic_lstm": False, "net_arch": []}),
+        (ACTIONS, {"lstm_kwargs": {"bias": False}}),
+    ],
+    ids=["box", "choices", "no bias"],
 )
 def test_a_recurrent_policy_acts_as_its_framework(action_space: Any, kwargs: dict[str, Any], tmp_path: Path) -> None:
     """Over an episode of 50 steps, its memory at zeros where it starts."""

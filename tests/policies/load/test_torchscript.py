@@ -69,6 +69,21 @@ class Bounded(nn.Module):
         return torch.clamp(torch.tanh(self.n(x)) * self.scale + 0.5, -1.0, 1.0)
 
 
+class Placed(nn.Module):
+    """Moves what it gets to where its numbers are, and keeps the spread away from 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n, self.device = mlp(), torch.device("cpu")
+        self.register_buffer("mean", torch.randn(6).double())
+        self.register_buffer("var", torch.rand(6) * 0.1)
+
+    def forward(self, x):
+        x = x.to(self.device).to(self.mean.device).to(self.mean).to("cpu")
+        x = (x - self.mean) * torch.rsqrt(self.var.clamp(min=0.05)) / torch.maximum(self.var, torch.square(self.var))
+        return self.n(x.to(torch.device("cpu"), torch.float32).type_as(self.var))
+
+
 class Choosing(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -140,7 +155,7 @@ def agree(policy: Policy, program: Any) -> None:
 
 
 @pytest.mark.parametrize("how", ["script", "trace", "freeze"])
-@pytest.mark.parametrize("make", [mlp, Exported, Bounded, Choosing, HalfOfTheOutputs, many_layers])
+@pytest.mark.parametrize("make", [mlp, Exported, Bounded, Placed, Choosing, HalfOfTheOutputs, many_layers])
 def test_programs_do_what_torch_does(make: Any, how: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     program = saved(make(), how, tmp_path / "policy.pt")
@@ -434,6 +449,11 @@ def rewritten(path: Path, change: Any) -> Path:
         (b"return " + b"(" * 500 + b"x" + b")" * 500, "cannot be parsed"),
         (b"return f'{x}'", "the expression"),
         (b"import os\n    return x", "the statement Import"),
+        (b"return torch.pow(9, 999999999)", "raises an integer to a power above 64"),
+        (b"n = 9\n" + b"    n = torch.mul(n, n)\n" * 60 + b"    return x", "integers of more than 64 bits"),
+        (b"return [0x" + b"F" * 6000 + b" for _ in x]", "has an integer of more than 64 bits"),
+        (b"a = [x]\n" + b"    a = [a, a]\n" * 40 + b"    return torch.cat(a)", "its lists hold more than any"),
+        (b"a = (x, x)\n" + b"    a = (a, a)\n" * 40 + b"    return a", "its lists hold more than any"),
     ],
 )
 def test_nothing_in_the_source_is_executed(

@@ -16,7 +16,8 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.layers import Layer
 
-MAX_ELEMENTS = 1 << 26
+MAX_ELEMENTS = 1 << 23
+"""Numbers of a value, all observations that a file is followed with together."""
 MAX_RANK = 8
 IDENTITY_OUTPUTS = 64
 """Values that may be rounded to codes where no quantized layer takes them: an identity of codes stands for them."""
@@ -248,7 +249,9 @@ def rearranged(flow: Flow, rearrange: Callable[[np.ndarray], np.ndarray], what: 
         moved = rearrange(np.arange(count).reshape(flow.shape))
     except (ValueError, IndexError, TypeError) as error:
         raise LilliputError(f"{what} of a value of shape {list(flow.shape)} is impossible") from error
-    if not moved.size or moved.size % flow.rows or moved.ndim > MAX_RANK or moved.size > MAX_ELEMENTS:
+    if moved.size > MAX_ELEMENTS or moved.ndim > MAX_RANK:
+        raise LilliputError(f"{what} gives a value of shape {list(moved.shape)}, larger than any policy's")
+    if not moved.size or moved.size % flow.rows:
         raise LilliputError(f"{what} mixes the observations of a batch")
     table = moved.reshape(flow.rows, -1)
     each = count // flow.rows

@@ -9,11 +9,12 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
-from lilliput.policies.load import flow, flow_layers, onnx_node, onnx_output, onnx_qoperator, onnx_run
+from lilliput.policies.load import flow, flow_layers, onnx_constant, onnx_node, onnx_output, onnx_qoperator, onnx_run
 from lilliput.policies.load.flow import Choices, Flow
 from lilliput.policies.load.onnx_constant import Constant, folded
 from lilliput.policies.load.onnx_graph import DOMAINS, Graph, check_names, constant_node
 from lilliput.policies.load.source import Source
+from lilliput.policies.load.work import Work
 from lilliput.policies.play.wrappers import TransposeImage, format_wrapper
 from lilliput.policies.policy import Policy, Provenance
 
@@ -46,6 +47,7 @@ def read_onnx(source: Source) -> Policy:
     output, guess = onnx_output.action_output(model, source)
     graph = Graph(model, output, source.folder, name)
     guesses = [guess] if guess else []
+    guesses += onnx_output.doubts_of_memory(model, output, [value.name for value in graph.inputs], name)
     read = _read(graph, source, guesses)
     onnx_run.check(read.policy, graph, read.run)
     return read.policy
@@ -108,8 +110,11 @@ def _read_as(graph: Graph, source: Source, batch: _Batch, dims: list[list[int]],
     values: dict[str, Any] = {key: Constant(array) for key, array in graph.constants().items()}
     values |= {value.name: one for value, one in zip(graph.inputs, inputs, strict=True)}
     scores: dict[int, str] = {}
+    work = Work()
     for node in onnx_qoperator.spelled_out(graph.nodes):
-        for key, result in zip(node.output, _evaluated(graph, node, values), strict=False):
+        results = _evaluated(graph, node, values)
+        work.spend(_cost(node, [values[key] for key in node.input if key], results))
+        for key, result in zip(node.output, results, strict=False):
             values[key] = result
             if node.op_type == "ArgMax" and isinstance(result, Choices):
                 scores[id(result.groups[0])] = node.input[0]
@@ -127,6 +132,9 @@ def _read_as(graph: Graph, source: Source, batch: _Batch, dims: list[list[int]],
     shape, stack, action_space = flow_layers.assemble(last.link, _shape(boxes), sizes, guesses)
     if source.action == "continuous" or onnx_output.is_continuous(graph.output):
         guesses[:] = [guess for guess in guesses if guess != flow_layers.KIND_UNSAID]
+    head = stack[max(index for index, layer in enumerate(stack) if isinstance(layer, layers.Linear)) :]
+    if not any(isinstance(layer, layers.SquashAction | layers.ClipAction) for layer in head):
+        guesses += onnx_output.doubts_of_spread(graph.model, graph.output)
     coded = [
         one for one in values.values() if isinstance(one, Constant) and one.coded is not None and one.array.ndim > 1
     ]
@@ -152,6 +160,14 @@ def _read_as(graph: Graph, source: Source, batch: _Batch, dims: list[list[int]],
         tuple(box.shape for box in boxes), batch.rows, batch.batched, batch.free, transposed, tuple(seen)
     )
     return _Read(policy, run)
+
+
+def _cost(node: Any, arguments: list[Any], results: list[Any]) -> int:
+    """How many numbers the node computes with."""
+    found = [one for one in results if isinstance(one, Constant)]
+    if found and arguments and all(isinstance(one, Constant) for one in arguments):
+        return onnx_constant.cost(node, arguments, found)
+    return sum(math.prod(one.shape) for one in results if isinstance(one, Flow | Choices))
 
 
 def _contract(model: Any, name: str) -> tuple[tuple[str, str], ...]:
@@ -293,6 +309,10 @@ def _box(value: Any, dims: list[int], batch: _Batch, graph: Graph) -> spaces.Box
     if not shape or min(shape) < 1 or len(shape) > 4 or math.prod(shape) > spaces.MAX_ELEMENTS:
         raise LilliputError(
             f"{graph.name}: the input has the shape {dims}; it must be (batch, ...) with fixed sizes behind the batch"
+        )
+    if batch.rows * math.prod(shape) > flow.MAX_ELEMENTS:
+        raise LilliputError(
+            f"{graph.name} takes {batch.rows} observations at once; export it with a free batch (dynamic_axes) or one"
         )
     dtype = types[tensor.elem_type]
     low, high = (0.0, 255.0) if dtype == "uint8" else (-np.inf, np.inf)

@@ -22,6 +22,10 @@ _SUPPORTED = (
 )
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
 _MEMORY = ("LSTM", "GRU", "RNN")
+_REMEMBERS = (
+    "the policy has a memory ({}), which ONNX files are not read with; give the checkpoint that it was exported from, "
+    "or a TorchScript file that keeps its state"
+)
 
 
 def evaluate(node: Any, arguments: list[Argument]) -> list[Argument]:
@@ -135,7 +139,7 @@ def evaluate(node: Any, arguments: list[Argument]) -> list[Argument]:
                 "(output=, --output NAME)"
             )
         case kind if kind in _MEMORY:
-            raise LilliputError(f"the policy has a memory ({kind}); recurrent policies are not supported yet")
+            raise LilliputError(_REMEMBERS.format(kind))
         case _:
             raise LilliputError(
                 f"node {node.op_type[:40]!r} with these attributes is not supported; supported: {_SUPPORTED}"
@@ -156,6 +160,8 @@ def _of_several(node: Any, arguments: list[Argument], flows: list[Flow]) -> Valu
             return flow_pattern.total(first, second)
         case "Concat":
             return flow.joined([_all_flows(one) for one in arguments], attribute(node, "axis", 0))
+        case kind if kind in _MEMORY:
+            raise LilliputError(_REMEMBERS.format(kind))
         case kind:
             raise LilliputError(
                 f"node {kind[:40]} joins {len(flows)} values; supported: one chain from observation to action"

@@ -28,6 +28,11 @@ _OTHER = {
     "logprob", "logprobs", "logp", "entropy", "hidden", "cell", "memory", "state", "states", "hn", "cn", "hout", "cout",
     "recurrent",
 }  # fmt: skip
+_MEMORIES = {
+    "hidden", "cell", "memory", "state", "states", "h", "c", "hn", "cn", "hx", "cx", "hout", "cout", "recurrent", "rnn",
+    "lstm", "gru",
+}  # fmt: skip
+_SPREADS = {"std", "stddev", "sigma", "logstd", "logvar", "var", "variance"}
 _CHOICES = ({"logits"}, {"logit"}, {"q", "values"}, {"q", "value"}, {"qvalues"}, {"qvalue"}, {"qs"})
 
 
@@ -145,6 +150,64 @@ def _is_stable_baselines3(graph: Any, names: Sequence[str]) -> bool:
     )
     is_value = any(len(shape) == 2 and 1 in shape for shape in weights) and last not in action
     return drawn and is_value
+
+
+def doubts_of_memory(model: Any, output: str, inputs: Sequence[str], name: str) -> list[str]:
+    """A sentence on an output that may go back in as an input, though nothing names it as a memory; or none.
+
+    Args:
+        model: the file.
+        output: the action's.
+        inputs: that reach the action.
+        name: of the file, for errors.
+
+    Raises:
+        LilliputError: one is named as a memory.
+    """
+    taken = {value.name: _behind(value) for value in model.graph.input if value.name in inputs}
+    doubts: list[str] = []
+    for value in model.graph.output if len(taken) > 1 else ():
+        reached = {key for node in _leading_to(model.graph, value.name) for key in node.input} & taken.keys()
+        if value.name == output or not reached:
+            continue
+        words = _words(value.name)
+        if _MEMORIES & {*words, "".join(words)}:
+            raise LilliputError(
+                f"{name} has the output {value.name[:40]!r} beside several inputs ({', '.join(taken)[:80]}), which by "
+                "its name is a memory that goes back in: recurrent ONNX files are not read; give the checkpoint that "
+                "it was exported from or a TorchScript file, or export the action alone if nothing goes back in"
+            )
+        shape = _behind(value)
+        twin = next((key for key in reversed(taken) if not shape or taken[key] == shape), None)
+        if twin is not None and not _is_other(value.name):
+            doubts.append(
+                f"the output {value.name[:40]!r} may be what goes back in as {twin[:40]!r}: nothing here carries it "
+                "from one decision to the next, as a memory would need"
+            )
+    return doubts
+
+
+def doubts_of_spread(model: Any, output: str) -> list[str]:
+    """A sentence on a mean beside which the file computes a spread of the observation, as SAC's actors do; or none."""
+    others = [value.name for value in model.graph.output if value.name != output]
+    beside = [
+        one
+        for one in others
+        if _SPREADS & set(_words(one)) and any(node.op_type in _LINEAR for node in _leading_to(model.graph, one))
+    ]
+    if not beside or not is_continuous(output):
+        return []
+    said = (
+        f"{output[:40]!r} is taken as the action, though {beside[0][:40]!r} beside it varies, as in SAC, whose action "
+        "is the mean's tanh, moved to the bounds: if so, export that"
+    )
+    return [said]
+
+
+def _behind(value: Any) -> tuple[int, ...]:
+    """The sizes behind the first axis, where all are said."""
+    dims = value.type.tensor_type.shape.dim[1:]
+    return tuple(dim.dim_value for dim in dims) if all(dim.dim_value > 0 for dim in dims) else ()
 
 
 def _leading_to(graph: Any, output: str) -> list[Any]:

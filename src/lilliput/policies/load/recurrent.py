@@ -35,7 +35,9 @@ def levels(state: State, prefix: str, name: str) -> list[layers.Recurrent]:
         raise LilliputError(f"{name}: {prefix} has the levels {numbers[:8]}; they are numbered from 0")
     stack: list[layers.Recurrent] = []
     for level in numbers:
-        ih, hh, b_ih, b_hh = (network.array(state, f"{prefix}.{part}_l{level}", name) for part in PARTS)
+        biased = any(f"{prefix}.{part}_l{level}" in state for part in PARTS[2:])
+        ih, hh = (network.array(state, f"{prefix}.{part}_l{level}", name) for part in PARTS[:2])
+        b_ih, b_hh = (network.array(state, f"{prefix}.{part}_l{level}", name) if biased else None for part in PARTS[2:])
         n = hh.shape[1] if hh.ndim == 2 else 0
         gates = len(hh) // n if n and len(hh) % n == 0 else 0
         if gates not in _KINDS:

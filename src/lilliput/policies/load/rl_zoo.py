@@ -264,7 +264,7 @@ def _scalar(kind: str, text: str) -> Any:
                 number = int(text.replace("_", ""), 0)
                 return number if number.bit_length() <= MAX_BITS else text
             case "float":
-                return float(text.replace("_", ""))
+                return float(re.sub(r"\.(?=inf|nan)", "", text.lower()).replace("_", ""))  # YAML's .inf
             case _:
                 return text
     except ValueError:

@@ -1,5 +1,6 @@
 """What the settings of a run, Isaac Lab's `params/agent.yaml` beside a file of weights, say of the network."""
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, Final
@@ -22,6 +23,13 @@ _READ: Final = {
     "activation", "class_name", "rnn_type", "rnn_hidden_dim", "rnn_hidden_size", "rnn_num_layers", "std_type",
 }  # fmt: skip
 """Settings of rsl_rl's networks that its reader follows, or that the weights tell."""
+
+
+_OTHERS: Final = {"critic", "teacher", "algorithm"}
+_AROUND: Final = re.compile(
+    r"(?i)norm|scal|squash|tanh|offset|filter|delay|(?:act|obs)\w*_(?:stack|histor|limit|clip)|clip_?(?:act|obs)"
+)
+"""In the name of a run's setting outside of its networks that may change what goes in or comes out of them."""
 
 
 def agent_settings(source: Source) -> dict[str, Any]:
@@ -67,7 +75,8 @@ def _rsl_rl(settings: dict[str, Any], source: Source) -> dict[str, Any]:
                 source.name, f"{FILE} says that {path} is {kind[:60]!r}, which is not a class of rsl_rl's"
             )
     found = {path: value for path, value in leaves.items() if path.rpartition(".")[2] not in _READ}
-    return found | {key: settings[key] for key in ("empirical_normalization", "clip_actions") if key in settings}
+    others = {key: value for key, value in settings.items() if key not in _OTHERS and key not in sections}
+    return found | {path: value for path, value in _leaves(others, "") if _AROUND.search(path)}
 
 
 def _skrl(settings: dict[str, Any], policy: Policy, source: Source) -> dict[str, Any]:
@@ -128,7 +137,14 @@ def _rl_games(settings: dict[str, Any], policy: Policy, source: Source) -> dict[
             f"{source.name}: {FILE} says that config.clip_actions is false; give --action-low -inf and --action-high "
             "inf: its outputs are the action as they are"
         )
-    return found | {f"config.{key}": config[key] for key in ("normalize_input",) if key in config}
+    around = {f"env.{key}": value for key, value in _section(params, "env").items() if _AROUND.search(key)}
+    around = {
+        path: value
+        for path, value in around.items()
+        if not (isinstance(value, int | float) and math.isinf(value))
+        and not (path == "env.clip_actions" and config.get("clip_actions", True) and value == 1)
+    }
+    return found | around | {f"config.{key}": config[key] for key in ("normalize_input",) if key in config}
 
 
 def _section(settings: dict[str, Any], key: str) -> dict[str, Any]:

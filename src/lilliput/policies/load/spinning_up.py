@@ -71,9 +71,10 @@ def _linear(stack: list[Layer], name: str) -> list[Layer]:
 def _squashed(stack: list[Layer], actor: Module, algorithm: str, name: str) -> Policy:
     """The policy tanh(outputs) * act_limit."""
     limit = actor.attributes.get("act_limit")
-    if not isinstance(limit, np.ndarray | float | int) or np.size(limit) != 1 or not 0 < float(limit) < np.inf:
+    is_number = isinstance(limit, np.ndarray | float | int) and not isinstance(limit, bool) and np.size(limit) == 1
+    if not is_number or not 0 < (size := float(np.reshape(limit, ()))) < np.inf:
         raise LilliputError(f"{name}: act_limit is {limit!r:.60}; it must be one number above 0")
-    scale = np.asarray(float(limit))
+    scale = np.asarray(size)
     n = n_outputs(_linear(stack, name))
     said = Provenance(framework=FRAMEWORK, algorithm=algorithm, guesses=(UNBOUNDED,))
     return Policy(

@@ -46,6 +46,7 @@ _STORAGES: dict[str, str] = {
 }
 _TENSOR = Global("torch._utils", "_rebuild_tensor")
 _TENSOR_V2 = Global("torch._utils", "_rebuild_tensor_v2")
+_TAGGED = Global("torch.jit._pickle", "restore_type_tag")
 _PARAMETER = Global("torch._utils", "_rebuild_parameter")
 _PARAMETER_WITH_STATE = Global("torch._utils", "_rebuild_parameter_with_state")
 
@@ -229,7 +230,7 @@ class Tree:
                 return self.convert(data, depth)
             case Record(args=(storage, offset, size, stride, *rest)) if is_call(value, _TENSOR, _TENSOR_V2):
                 # requires_grad, hooks, and what the numbers in the storage are not yet: negated or conjugated.
-                if any(_items(one) for one in rest[2:]):
+                if any(_items(one.args[0] if is_call(one, _TAGGED) and one.args else one) for one in rest[2:]):
                     raise LilliputError(
                         f"{self.name} holds a tensor that is still to be negated or conjugated (a lazy view); save it "
                         "after .resolve_neg()"

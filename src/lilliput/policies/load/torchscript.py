@@ -142,7 +142,12 @@ def _policy(source: Source, module: Module, code: Code, traced: tuple[int, ...] 
     if hooks := code.hooks(module.where, module.kind):
         raise LilliputError(f"code of its own runs around its forward (hooks {hooks[0][:60]}): take them off")
     answers: list[tuple[tuple[int, ...], Any]] = []
-    furthest, refused = -1, LilliputError("its observation's size is not in the file; name the environment (--env)")
+    furthest, refused = (
+        -1,
+        LilliputError(
+            "it holds no matrix of floats, but weights that are packed or quantized: save it from before they were"
+        ),
+    )
     known = _given_shapes(source) if traced is None else [traced[1:], traced]
     for shape in known or [(width,) for width in _widths(module, code)]:
         # One observation, with an axis for it or, where that is refused, without; not against what the trace shows.

@@ -79,6 +79,9 @@ class Code:
                 self.parsed[module] = ast.parse(self.archive.read(entry, MAX_CODE_BYTES))
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 raise LilliputError(f"the source {module[:80]!r} cannot be parsed; save it again") from error
+            for node in ast.walk(self.parsed[module]):
+                if isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value.bit_length() > 64:
+                    raise LilliputError("its source has an integer of more than 64 bits, which torch does not have")
         return self.parsed[module]
 
 

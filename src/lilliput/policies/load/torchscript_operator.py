@@ -10,13 +10,16 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.load import flow, flow_pattern
 from lilliput.policies.load import torchscript_shape as moving
-from lilliput.policies.load.flow import MAX_ELEMENTS, Choices, Flow, NoLayer, Value
+from lilliput.policies.load.flow import Choices, Flow, NoLayer, Value
+from lilliput.policies.load.inert_pickle import Global, is_call
 from lilliput.policies.load.layer_geometry import BatchStatistics, batch_norm, conv2d, same_padding
 from lilliput.policies.load.torchscript_place import Written
 from lilliput.policies.load.torchscript_shape import flow_of, own_axis
 
 FLOAT, DOUBLE, LONG = 6, 7, 4
 """torch's numbers of its types."""
+MAX_ELEMENTS = 1 << 26
+"""Numbers of a constant."""
 
 CUTTING: Final = ("slice", "select", "split", "chunk", "narrow", "split_with_sizes", "index_select")
 """Operators whose result tells less of the size of what they take."""
@@ -172,18 +175,24 @@ def _dropout(x: Any, p: Any, train: bool) -> Flow:
     return flow_of(x)
 
 
-def _to(x: Value | np.ndarray, kind: Any = None, *rest: Any, dtype: Any = FLOAT, **__: Any) -> Value | np.ndarray:
+def _to(x: Value | np.ndarray, kind: Any = None, *rest: Any, dtype: Any = None, **__: Any) -> Value | np.ndarray:
     """x, which a type of float32 or float64 leaves as it is; a constant is in that type from then on."""
-    if isinstance(kind, str):  # a device; a type may come behind it
+    if isinstance(kind, str) or is_call(kind, Global("torch", "device")):  # a type may come behind it
         kind = rest[0] if rest and not isinstance(rest[0], bool) else None
-        if kind is None:
-            return x if not isinstance(x, np.ndarray) else _array(x)
+    elif isinstance(kind, np.ndarray):
+        kind = _type_of(kind)
     wanted = dtype if kind is None else kind
+    if wanted is None:
+        return x if not isinstance(x, np.ndarray) else _array(x)
     if isinstance(x, Choices) and isinstance(wanted, int) and wanted == LONG:
         return x
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted not in (FLOAT, DOUBLE):
         raise LilliputError("a value is cast to another type than a float of 32 or 64 bits, which would round it")
     return _array(x).astype(np.float32 if wanted == FLOAT else np.float64) if isinstance(x, np.ndarray) else x
+
+
+def _type_of(x: Any) -> int:
+    return {np.dtype(np.float32): FLOAT, np.dtype(np.float64): DOUBLE, np.dtype(np.int64): LONG}[_array(x).dtype]
 
 
 def _same(x: Value, *_: Any, **__: Any) -> Value:
@@ -263,7 +272,8 @@ _OPERATORS: Final[dict[str, Callable[..., Any]]] = {
     "permute": moving.permute, "transpose": moving.transpose, "slice": moving.cut, "select": moving.select,
     "narrow": moving.narrow, "split": moving.split, "split_with_sizes": moving.split, "chunk": moving.chunk,
     "cat": moving.cat, "concat": moving.cat,
-    "dropout": _dropout, "feature_dropout": _dropout, "to": _to, "contiguous": _same, "detach": _same, "clone": _same,
+    "dropout": _dropout, "feature_dropout": _dropout, "to": _to, "type_as": _to, "cpu": _same,
+    "contiguous": _same, "detach": _same, "clone": _same,
     "size": _size, "dim": lambda x: len(x.shape), "dtype": lambda x: FLOAT, "device": lambda x: "cpu",
 }  # fmt: skip
 
@@ -297,6 +307,26 @@ def _kind(given: Sequence[Any], *, real: bool) -> np.dtype:
     return np.dtype(np.int64)
 
 
+def _of_64_bits(number: Any) -> Any:
+    if isinstance(number, int) and not -(1 << 63) <= number < 1 << 63:
+        raise LilliputError("it computes with integers of more than 64 bits, which wrap around")
+    return number
+
+
+def _power(a: Any, b: Any) -> Any:
+    if isinstance(a, int) and isinstance(b, int) and abs(b) > 64:
+        raise LilliputError("it raises an integer to a power above 64")
+    return a**b
+
+
+def _clamped(x: Any, min: Any = None, max: Any = None) -> np.ndarray:
+    array = _array(x)
+    if array.dtype not in (np.float32, np.float64):
+        raise LilliputError(f"a constant of {array.dtype} is clamped; supported: floats of 32 and 64 bits")
+    low, high = (np.asarray(rest if one is None else one, array.dtype) for one, rest in ((min, -np.inf), (max, np.inf)))
+    return np.asarray(np.clip(array, low, high), array.dtype)
+
+
 def _computed(function: Callable[..., Any], *, real: bool = False) -> Callable[..., Any]:
     """The function on constants, in the type that torch computes with, and on no more numbers than a policy has."""
 
@@ -308,7 +338,7 @@ def _computed(function: Callable[..., Any], *, real: bool = False) -> Callable[.
             raise LilliputError("an operator of constants gives more numbers than any policy has")
         tensors = [one for one in given if isinstance(one, np.ndarray)]
         if not tensors:
-            return function(*given)
+            return _of_64_bits(function(*given))
         kind = _kind(given, real=real)
         return np.asarray(function(*(np.asarray(one, kind) for one in given)), kind)
 
@@ -319,7 +349,11 @@ _CONSTANT: Final[dict[str, Callable[..., Any]]] = {
     "add": _computed(lambda a, b, c=1: a + c * b), "sub": _computed(lambda a, b, c=1: a - c * b),
     "mul": _computed(lambda a, b: a * b), "div": _computed(lambda a, b: a / b, real=True),
     "neg": _computed(lambda a: -a), "sqrt": _computed(np.sqrt, real=True), "exp": _computed(np.exp, real=True),
-    "abs": _computed(np.abs), "reciprocal": _computed(lambda a: 1 / a, real=True), "pow": _computed(lambda a, b: a**b),
+    "abs": _computed(np.abs), "reciprocal": _computed(lambda a: 1 / a, real=True), "pow": _computed(_power),
+    "rsqrt": _computed(lambda a: 1 / np.sqrt(a), real=True), "square": _computed(lambda a: a * a),
+    "maximum": _computed(np.maximum), "minimum": _computed(np.minimum), "clamp": _clamped, "clip": _clamped,
+    "clamp_min": _clamped, "clamp_max": lambda a, high: _clamped(a, None, high),
+    "device": lambda a: "cpu", "dtype": _type_of, "cpu": lambda a: _array(a), "type_as": _to,
     "floordiv": _floordiv, "len": len, "int": int, "float": float,
     "eq": lambda a, b: bool(a == b), "ne": lambda a, b: bool(a != b), "lt": lambda a, b: bool(a < b),
     "gt": lambda a, b: bool(a > b), "le": lambda a, b: bool(a <= b), "ge": lambda a, b: bool(a >= b),

@@ -1,6 +1,7 @@
 """What a TorchScript program makes of an observation: its statements followed one by one, by a closed set."""
 
 import ast
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, final
@@ -12,6 +13,7 @@ from lilliput.policies.load import torchscript_memory, torchscript_operator
 from lilliput.policies.load.flow import Choices, Flow
 from lilliput.policies.load.torchscript_code import Code
 from lilliput.policies.load.torchscript_place import Places, Written
+from lilliput.policies.load.work import Work
 
 MAX_CALLS = 5_000
 MAX_NODES = 200_000
@@ -57,7 +59,9 @@ def followed(code: Code, module: Module, x: Flow, *, whole: bool) -> Outcome:
     """
     run = _Run(code, x if whole else None)
     try:
-        value = run.places.now(run.call(module, "forward", [x], {}))
+        returned = run.call(module, "forward", [x], {})
+        run.count(returned)
+        value = run.places.now(returned)
         torchscript_memory.check(run.cells, run.read)
         return Outcome(value, None, run.nodes)
     except LilliputError as error:
@@ -81,6 +85,22 @@ class _Run:
     cells: list[torchscript_memory.Cell] = field(default_factory=list)
     read: list[np.ndarray] = field(default_factory=list)
     copies: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    work: Work = field(default_factory=Work)
+
+    def count(self, value: Any) -> None:
+        """Count what lists hold, each thing as often as it is met: one that holds itself twice has no end.
+
+        Raises:
+            LilliputError: more than a policy's program has.
+        """
+        todo = [value]
+        while todo:
+            one = todo.pop()
+            if isinstance(one, tuple | list):
+                self.nodes += len(one)
+                if self.nodes > MAX_NODES:
+                    raise LilliputError("its lists hold more than any policy's")
+                todo += one
 
     def call(self, module: Module, method: str, arguments: list[Any], named: Mapping[str, Any]) -> Any:
         return self.function(self.code.method(module.where, module.kind, method), [module, *arguments], named)
@@ -208,6 +228,7 @@ class _Run:
         raise LilliputError("its source calls what is no function")
 
     def operator(self, path: str, given: list[Any], named: Mapping[str, Any]) -> Any:
+        self.count([given, *named.values()])
         given, named = self.places.now(given), {key: self.places.now(one) for key, one in named.items()}
         flows = [one for one in _flat(given) if isinstance(one, Flow)]
         name = path.removeprefix("torch.").removeprefix("ops.prim.").removeprefix("ops.aten.")
@@ -247,6 +268,7 @@ class _Run:
         if overwrites and not isinstance(target, Flow | Choices):
             raise Written(f"it writes to its own buffers ({name[:40]}: a memory?)")
         result = torchscript_operator.apply(name, given, named)
+        self.work.spend(sum(math.prod(one.shape) for one in _flat([result]) if hasattr(one, "shape")))
         if name in ("clone", "contiguous") and isinstance(target, np.ndarray):
             self.copies.append((result, _originals(target, self.copies)))
         if not overwrites:
