@@ -23,10 +23,9 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS
 import gymnasium.spaces  # noqa: F401 (the old file asks for it)
 import numpy as np
 
-from lilliput.policies.export import export
+from lilliput.policies.export import export, open_artifact
 from lilliput.policies.load import load_policy
 from lilliput.policies.play import EnvironmentSpec, SameAct, Stage, make_environment
-from lilliput.policies.runtime import open_artifact
 
 Play = Callable[[int], tuple[int, float]]
 """One episode of that seed: its steps and its return."""

@@ -25,9 +25,8 @@ from peers import CONVOLUTIONS, PEERS
 from lilliput.compiler import FOR_THIS_PROCESSOR, cache_folder, find_compiler
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.affine import QuantizedTensor, quantize_weights
-from lilliput.policies.export import export
+from lilliput.policies.export import export, open_artifact
 from lilliput.policies.policy import Policy
-from lilliput.policies.runtime import open_artifact
 
 BURST_S = 6e-3
 Act = Callable[[np.ndarray], np.ndarray]

@@ -21,11 +21,12 @@ from lilliput.measure import target as targets
 from lilliput.measure.meter import Measured, Meter, Room
 from lilliput.measure.table import METERS
 from lilliput.measurement import QUANTITIES, Measurement, Quantity
-from lilliput.policies import export as exporting
 from lilliput.policies import file as policy_file
-from lilliput.policies import layers, load, reference, runtime, spaces
+from lilliput.policies import layers, load, reference, spaces
 from lilliput.policies.artifact import Artifact, read_artifact
 from lilliput.policies.compress import STEPS, Context, Step
+from lilliput.policies.export.exporter import Exporter
+from lilliput.policies.export.table import FORMATS
 from lilliput.policies.policy import Policy, Provenance
 from lilliput.record import Cell, Record
 from lilliput.study import executors, local
@@ -115,12 +116,7 @@ def test_a_quantity_is_measured_tabled_and_drawn(
     assert "files in it" in printed
 
 
-def _write_pickled(policy: Policy, folder: Path, golden: Any, name: str) -> dict[str, str]:
-    policy_file.write(policy, folder / "whole.lilliput")
-    return {}
-
-
-class Whole:
+class Played:
     """Runs an artifact that is the policy's own file, by its meaning."""
 
     def __init__(self, artifact: Artifact) -> None:
@@ -132,15 +128,28 @@ class Whole:
     def batch(self, observations: Any) -> np.ndarray:
         return reference.act(self.policy, observations)
 
-    def begin(self, seed: int = 0) -> "Whole":
+    def begin(self, seed: int = 0) -> "Played":
         return self
+
+
+@dataclass(frozen=True)
+class Whole(Exporter):
+    """The policy's own file."""
+
+    NAME: ClassVar[str] = "whole"
+
+    def write(self, policy: Policy, folder: Path, golden: Any, name: str) -> dict[str, str]:
+        policy_file.write(policy, folder / "whole.lilliput")
+        return {}
+
+    def open(self, artifact: Artifact) -> Played:
+        return Played(artifact)
 
 
 def test_a_format_is_exported_run_and_reported(
     balancer: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(exporting.FORMATS, "whole", _write_pickled)
-    monkeypatch.setitem(runtime.RUNTIMES, "whole", Whole)
+    monkeypatch.setitem(FORMATS, "whole", Whole())
     written = studied(tmp_path, 'formats = ["whole"]')
     made = [r for r in records(tmp_path) if r["artifact"]]
     assert {read_artifact(tmp_path / "out" / r["artifact"]).manifest.format for r in made} == {"whole"}
@@ -306,6 +315,9 @@ class Texts(Wing):
 
     def packages(self, task: Task, format_: str) -> Pairs:
         return ()
+
+    def is_named(self, source: str) -> bool:
+        return False
 
     def load(self, source: str, told: Mapping[str, Any]) -> Text:
         return Text(Path(source).read_text())

@@ -3,14 +3,13 @@
 from lilliput.compare import Compared, compare
 from lilliput.errors import LilliputError
 from lilliput.policies.compress import Context, compress
-from lilliput.policies.export import check, export
+from lilliput.policies.export import check, export, open_artifact
 from lilliput.policies.learn import train
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import load_checkpoint, load_policy
 from lilliput.policies.play import episode_returns
 from lilliput.policies.policy import Policy
 from lilliput.policies.reference import act, act_episode
-from lilliput.policies.runtime import open_artifact
 from lilliput.shrink import shrink
 
 __all__ = [

@@ -8,7 +8,7 @@ from lilliput.errors import LilliputError
 from lilliput.measure import episode_return
 from lilliput.measurement import Absent, Measurement
 from lilliput.policies.artifact import Artifact
-from lilliput.policies.runtime import open_artifact
+from lilliput.policies.export import open_artifact
 
 
 def by_hand(artifact: Artifact, seed: int) -> float:

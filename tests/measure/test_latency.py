@@ -11,7 +11,7 @@ from lilliput.errors import LilliputError
 from lilliput.measure import latency
 from lilliput.measure.latency_process import calls_per_sample, clock_cost, sampler, warm_up
 from lilliput.policies.artifact import Artifact
-from lilliput.policies.runtime import open_artifact
+from lilliput.policies.export import open_artifact
 
 ROWS = list(np.arange(7.0)[:, None])
 

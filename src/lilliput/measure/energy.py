@@ -14,8 +14,8 @@ from lilliput.measure.meter import Measured, Meter, Room
 from lilliput.measure.process import run_script
 from lilliput.measure.rapl import ROOT, UPDATES_PER_WINDOW, open_counter, update_interval_s, watch
 from lilliput.measurement import Absent, Measurement
+from lilliput.policies.export import open_artifact
 from lilliput.policies.play import EnvironmentSpec, SameAct, Stage
-from lilliput.policies.runtime import open_artifact
 from lilliput.record import Cell
 
 WINDOWS = 10

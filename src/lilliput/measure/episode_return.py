@@ -8,8 +8,8 @@ from typing import Any, ClassVar, final
 from lilliput.measure.conditions import conditions
 from lilliput.measure.meter import Bench, Measured, Meter, Room
 from lilliput.measurement import Absent, Measurement
+from lilliput.policies.export import open_artifact
 from lilliput.policies.play import MAX_STEPS, Act, EnvironmentSpec, Episode, Progress, check_fit, episodes
-from lilliput.policies.runtime import open_artifact
 
 
 def episode_return(

@@ -47,7 +47,7 @@ def opened(request: dict[str, Any]) -> tuple[list[Callable[[Any], Any]], list[An
         from lilliput.measure.model_process import one_answer
 
         return [one_answer(folder) for folder in request["folders"]], [None]
-    from lilliput.policies.runtime import open_artifact
+    from lilliput.policies.export import open_artifact
 
     return [open_artifact(folder).begin() for folder in request["folders"]], list(np.load(request["observations"]))
 

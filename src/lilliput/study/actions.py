@@ -13,8 +13,9 @@ import numpy as np
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.measure.agreement import Agreement, agreement
 from lilliput.policies import reference
+from lilliput.policies.export import open_artifact
 from lilliput.policies.policy import Policy
-from lilliput.policies.runtime import Actor, open_artifact
+from lilliput.policies.runtime import Actor
 from lilliput.study.observations import digest_of
 from lilliput.study.wing import Progress
 from lilliput.study.workspace import Workspace, enter, locked

@@ -19,6 +19,7 @@ from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
 from lilliput.policies.artifact import DEFAULT_NAME
 from lilliput.policies.compress import Context, compress, format_recipe, parse
+from lilliput.policies.export.table import FORMATS
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import load_checkpoint
 from lilliput.policies.play import (
@@ -36,8 +37,7 @@ from lilliput.policies.play.origin import packages
 from lilliput.policies.policy import Policy
 from lilliput.record import MAX_STEPS, RANDOM_POLICY, Cell
 from lilliput.report.recipe_text import calibration, steps
-from lilliput.study.environment import behind, elsewhere, kept
-from lilliput.study.environment import named as playing
+from lilliput.study.environment import behind, elsewhere, kept, named
 from lilliput.study.observations import observations_of
 from lilliput.study.wing import Pairs, Progress, Wing
 from lilliput.study.workspace import Workspace
@@ -51,9 +51,6 @@ LARGEST_BY_REFERENCE = 2_000_000
 CALIBRATION_EPISODES = 10
 """Observations come from as many at least."""
 
-BUILD_S = {"onnx": 0.5, "c": 4.0}
-"""Compressing without training, exporting and checking one artifact; C is compiled. Measured on two cores."""
-
 TRAINING = {"distill": (0.006, 36_000), "finetune": (0.006, 12_000)}
 """Seconds a step, and the steps where a recipe does not say; measured 0.003 for 64 units a layer and 0.011 for 256."""
 
@@ -61,9 +58,6 @@ EVOLVING_S = 300.0
 ARTIFACT_BYTES = 60_000
 BYTES_A_PARAMETER = 9
 """Of the constants of a C artifact, as text and as an object, and of its golden examples."""
-
-_RUNTIMES = {"onnx": ("onnxruntime",)}
-"""Packages that play an artifact, by its format."""
 
 
 @final
@@ -91,8 +85,6 @@ class Policies(Wing):
     @property
     def formats(self) -> tuple[str, ...]:
         """See `Wing.formats`."""
-        from lilliput.policies.export import FORMATS
-
         return tuple(FORMATS)
 
     @property
@@ -115,13 +107,14 @@ class Policies(Wing):
             found = dict(packages(made))
         finally:
             made.close()
-        found |= {f"package.{name}": metadata.version(name) for name in _RUNTIMES.get(format_, ())}
+        playing = FORMATS[format_].PACKAGES if format_ in FORMATS else ()
+        found |= {f"package.{name}": metadata.version(name) for name in playing}
         return tuple(sorted(found.items()))
 
     def load(self, source: str, told: Mapping[str, Any]) -> Checkpoint:
         """See `Wing.load`; an environment that the loader was told is also the one to play, unless another is named."""
         kwargs = json.dumps(dict(told.get("environment_kwargs") or {}))
-        return playing(load_checkpoint(source, **told), told.get("environment"), kwargs)
+        return named(load_checkpoint(source, **told), told.get("environment"), kwargs)
 
     def is_named(self, source: str) -> bool:
         """Never: policies are files."""
@@ -281,7 +274,7 @@ class Policies(Wing):
 
     def build_s(self, cell: Cell) -> float:
         """See `Wing.build_s`; most of it is training, where a step trains."""
-        seconds = BUILD_S.get(cell.format, 0.0)
+        seconds = FORMATS[cell.format].BUILD_S if cell.format in FORMATS else 0.0
         for step in steps(cell.recipe):
             if step.name == "evolve" or step.get("objective") == "return":
                 seconds += EVOLVING_S

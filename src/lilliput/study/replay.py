@@ -75,7 +75,7 @@ def _frames(record: Record, seed: int, artifact: Path) -> list[np.ndarray]:
     Raises:
         LilliputError: the environment does not draw.
     """
-    from lilliput.policies.runtime import open_artifact
+    from lilliput.policies.export import open_artifact
 
     task = record.cell.task
     kwargs = {**task.kwargs, "render_mode": "rgb_array"}

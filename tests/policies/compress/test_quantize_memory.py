@@ -11,8 +11,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.compress import Context, compress, quantize_memory
-from lilliput.policies.export import export
-from lilliput.policies.runtime import open_artifact
+from lilliput.policies.export import export, open_artifact
 
 POLICIES = every_memory()
 RECIPES = {

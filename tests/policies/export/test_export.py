@@ -11,11 +11,12 @@ import pytest
 from tests.arrays import f32
 
 from lilliput.errors import LilliputError
-from lilliput.policies import artifact, layers, runtime, spaces
+from lilliput.policies import artifact, layers, spaces
 from lilliput.policies.artifact import Artifact
-from lilliput.policies.export import FORMATS, CheckResult, check, describe, export, failures
+from lilliput.policies.export import CheckResult, check, describe, export, failures, open_artifact
 from lilliput.policies.export.golden import Golden
 from lilliput.policies.export.onnx import build
+from lilliput.policies.export.onnx_exporter import Onnx
 from lilliput.policies.policy import Policy, Provenance
 
 SPACE = spaces.Box((2,), np.array(-np.inf), np.array(np.inf))
@@ -68,11 +69,11 @@ def test_check_says_how_far_off_it_is(tmp_path: Path) -> None:
 def test_what_does_not_do_what_the_policy_does_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: Policy, other: Policy
 ) -> None:
-    def write_other(policy: Policy, folder: Path, golden: Golden, name: str) -> dict[str, str]:
+    def write_other(exporter: Onnx, policy: Policy, folder: Path, golden: Golden, name: str) -> dict[str, str]:
         (folder / "model.onnx").write_bytes(build(other).SerializeToString())
         return {}
 
-    monkeypatch.setitem(FORMATS, "onnx", write_other)
+    monkeypatch.setattr(Onnx, "write", write_other)
     with pytest.raises(
         LilliputError, match="the onnx artifact does not do what the policy does and was not written: 64 golden"
     ) as caught:
@@ -82,13 +83,13 @@ def test_what_does_not_do_what_the_policy_does_is_not_written(
 
 
 def test_nothing_is_left_by_an_interrupted_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(policy: Policy, folder: Path, golden: Golden, name: str) -> dict[str, str]:
+    def interrupted(exporter: Onnx, policy: Policy, folder: Path, golden: Golden, name: str) -> dict[str, str]:
         (folder / "model.onnx").write_bytes(b"half")
         raise KeyboardInterrupt
 
     export(continuous(), "onnx", tmp_path / "out")
     before = check(tmp_path / "out")
-    monkeypatch.setitem(FORMATS, "onnx", interrupted)
+    monkeypatch.setattr(Onnx, "write", interrupted)
     for folder, force in (("new", False), ("out", True)):
         with pytest.raises(KeyboardInterrupt):
             export(continuous(), "onnx", tmp_path / folder, force=force)
@@ -208,4 +209,4 @@ def test_an_artifact_can_be_moved(tmp_path: Path) -> None:
     made = export(continuous(), "onnx", tmp_path / "out")
     moved = made.folder.rename(tmp_path / "elsewhere")
     assert check(moved).ok
-    assert runtime.open_artifact(moved)(np.zeros(2)).shape == (1,)
+    assert open_artifact(moved)(np.zeros(2)).shape == (1,)

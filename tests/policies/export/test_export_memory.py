@@ -12,9 +12,8 @@ from tests.policies.recurrent import every_memory, gru, lstm, policy_with, walk
 
 from lilliput.errors import LilliputError
 from lilliput.policies import reference
-from lilliput.policies.export import check, export
+from lilliput.policies.export import check, export, open_artifact
 from lilliput.policies.policy import Policy
-from lilliput.policies.runtime import open_artifact
 from lilliput.policies.runtime.native import CtypesActor, _loadable
 
 POLICIES = every_memory()

@@ -10,9 +10,8 @@ from tests.compiled import compiled
 from tests.strategies import Form, random_linear
 
 from lilliput.policies import layers, reference, spaces
-from lilliput.policies.export import export
+from lilliput.policies.export import export, open_artifact
 from lilliput.policies.policy import Policy
-from lilliput.policies.runtime import open_artifact
 
 BAD = (np.nan, np.inf, -np.inf)
 N_FINITE = 20

@@ -12,9 +12,9 @@ from tests.arrays import evaluate, f32, i32
 from tests.strategies import Form, plausible_observations, policies, random_linear
 
 from lilliput.errors import LilliputError
-from lilliput.policies import affine, layers, reference, runtime, spaces
+from lilliput.policies import affine, layers, reference, spaces
 from lilliput.policies.affine import QuantizedTensor
-from lilliput.policies.export import export
+from lilliput.policies.export import export, open_artifact
 from lilliput.policies.export.onnx import build
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy
@@ -30,7 +30,7 @@ def test_what_runs_is_what_the_policy_means(
     tmp_path_factory: pytest.TempPathFactory, policy: Policy, seed: int
 ) -> None:
     artifact = export(policy, "onnx", tmp_path_factory.mktemp("export") / "out")
-    act = runtime.open_artifact(artifact.folder)
+    act = open_artifact(artifact.folder)
     observations = plausible_observations(policy.observation_space, 20, np.random.default_rng(seed))
     expected = reference.act(policy, observations)
     actions = act.batch(observations)
@@ -115,7 +115,7 @@ def test_sums_of_extreme_products_are_exact(tmp_path: Path, form: Form, input_bi
         layer, x, sums = exact_layer(k, weight_bits, input_bits, form)
         space = spaces.Box((k,), np.array(0.0), np.array(255.0))
         policy = Policy(space, spaces.Box((5,), np.array(-1e9), np.array(1e9)), (layer,))
-        act = runtime.open_artifact(export(policy, "onnx", tmp_path / str(k), observations=x).folder)
+        act = open_artifact(export(policy, "onnx", tmp_path / str(k), observations=x).folder)
         np.testing.assert_array_equal(act.batch(x), sums.astype(np.float32))
         np.testing.assert_array_equal(reference.act(policy, x), sums.astype(np.float32))
 
@@ -138,7 +138,7 @@ def test_static_convolutions_are_exact_with_any_zero_point(
         # float32 steps by 4 there: too unsteady to be exported, and exact all the same.
         np.testing.assert_array_equal(evaluate(build(policy), {"observation": x})[0], reference.act(policy, x))
         return
-    act = runtime.open_artifact(export(policy, "onnx", tmp_path / "out", observations=x).folder)
+    act = open_artifact(export(policy, "onnx", tmp_path / "out", observations=x).folder)
     np.testing.assert_array_equal(act.batch(x), reference.act(policy, x))
 
 
@@ -231,7 +231,7 @@ def test_an_atari_network_plays_alike(tmp_path: Path, form: Form) -> None:
     artifact = export(policy, "onnx", tmp_path / "out")
     assert artifact.manifest.input_dtype == "uint8"
     images = plausible_observations(policy.observation_space, 20, np.random.default_rng(1))
-    act = runtime.open_artifact(artifact.folder)
+    act = open_artifact(artifact.folder)
     assert int((act.batch(images) != reference.act(policy, images)).sum()) <= 1
     size = (artifact.folder / "model.onnx").stat().st_size
     assert size < policy.n_parameters * (4 if form == "float32" else 1) * 1.05 + 10_000

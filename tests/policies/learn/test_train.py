@@ -24,7 +24,7 @@ from tests.policies.learn import toys  # noqa: E402
 from lilliput.cli import cli  # noqa: E402
 from lilliput.errors import LilliputError  # noqa: E402
 from lilliput.policies import layers, reference  # noqa: E402
-from lilliput.policies.export import export  # noqa: E402
+from lilliput.policies.export import export, open_artifact  # noqa: E402
 from lilliput.policies.learn import train  # noqa: E402
 from lilliput.policies.learn.rl import run  # noqa: E402
 from lilliput.policies.learn.rl.algorithm import ALGORITHMS, algorithm  # noqa: E402
@@ -32,7 +32,6 @@ from lilliput.policies.learn.rl.hyperparameters import tuned  # noqa: E402
 from lilliput.policies.learn.rl.layer import Compressed  # noqa: E402
 from lilliput.policies.learn.rl.pruning import Pruning, sparsity_of  # noqa: E402
 from lilliput.policies.learn.rl.training import Quantization, Training  # noqa: E402
-from lilliput.policies.runtime import open_artifact  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
 

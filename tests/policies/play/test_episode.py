@@ -344,9 +344,8 @@ def test_a_stage_keeps_only_what_resets_cleanly() -> None:
 
 def test_a_policy_brings_its_own_wrappers(tmp_path):
     from lilliput.policies import layers
-    from lilliput.policies.export import export
+    from lilliput.policies.export import export, open_artifact
     from lilliput.policies.policy import Policy, Provenance
-    from lilliput.policies.runtime import open_artifact
 
     space = spaces.Box((4,), np.array(-np.inf), np.array(np.inf))
     weight = np.array([[0.1, 0, 1, 0.5, 0.2]], np.float32)
@@ -376,9 +375,8 @@ class LostSensor(gymnasium.ObservationWrapper):
 @pytest.mark.parametrize("name", ["Pendulum-v1", "CartPole-v1"])
 def test_an_observation_that_is_not_finite_is_refused_in_every_format(name: str, lost: float, tmp_path: Path) -> None:
     from lilliput.policies import layers, reference, spaces
-    from lilliput.policies.export import export
+    from lilliput.policies.export import export, open_artifact
     from lilliput.policies.policy import Policy
-    from lilliput.policies.runtime import open_artifact
 
     def make(**kwargs: Any) -> gymnasium.Env:
         environment = gymnasium.make(name, **kwargs)

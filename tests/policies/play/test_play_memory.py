@@ -8,10 +8,9 @@ from tests.policies.recurrent import lstm, policy_with
 from lilliput.measure import episode_return
 from lilliput.policies import reference, spaces
 from lilliput.policies.compress import Context
-from lilliput.policies.export import export
+from lilliput.policies.export import export, open_artifact
 from lilliput.policies.play import EnvironmentSpec, Lockstep, episode_returns
 from lilliput.policies.policy import Policy
-from lilliput.policies.runtime import open_artifact
 
 ENVIRONMENT, STEPS = "Pendulum-v1", 40
 SEEDS = (3, 4, 5)

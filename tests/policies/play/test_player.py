@@ -13,7 +13,7 @@ from gymnasium.spaces import Box
 
 from lilliput.errors import LilliputError
 from lilliput.policies import reference, spaces
-from lilliput.policies.export import export
+from lilliput.policies.export import export, open_artifact
 from lilliput.policies.layers import Dense
 from lilliput.policies.play import (
     MAX_STEPS,
@@ -28,7 +28,6 @@ from lilliput.policies.play import (
     random_returns,
 )
 from lilliput.policies.policy import Policy
-from lilliput.policies.runtime import open_artifact
 
 NAME = "LilliputOdd-v0"
 

@@ -16,9 +16,9 @@ from lilliput import compiler
 from lilliput.errors import LilliputError, MissingDependency
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.artifact import Artifact
-from lilliput.policies.export import export
+from lilliput.policies.export import export, open_artifact
 from lilliput.policies.policy import Policy
-from lilliput.policies.runtime import native, open_artifact
+from lilliput.policies.runtime import native
 
 KINDS = ["box", "matrix", "discrete", "multi_discrete", "image", "dict"]
 
@@ -237,7 +237,7 @@ def test_several_processes_may_compile_the_same_at_once(tmp_path: Path) -> None:
     policy = policy_of("box")
     export(policy, "onnx", tmp_path / "onnx")
     export(policy, "c", tmp_path / "c")
-    code = "import sys, numpy as np; from lilliput.policies.runtime import open_artifact;"
+    code = "import sys, numpy as np; from lilliput.policies.export import open_artifact;"
     code += "print(open_artifact(sys.argv[1])(np.ones(5, np.float32)).tolist())"
     environment = {"LILLIPUT_CACHE": str(tmp_path / "cache"), "PATH": str(Path("/usr/bin")), "HOME": str(tmp_path)}
     running = [

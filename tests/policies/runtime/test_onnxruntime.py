@@ -18,11 +18,10 @@ from tests.strategies import Form, plausible_observations, policies, random_line
 from lilliput.errors import LilliputError
 from lilliput.policies import artifact, layers, reference, spaces
 from lilliput.policies.artifact import Artifact
-from lilliput.policies.export import export
+from lilliput.policies.export import export, open_artifact
 from lilliput.policies.export.onnx import build
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy
-from lilliput.policies.runtime import open_artifact
 from lilliput.policies.runtime.onnxruntime import BLOCK, OnnxActor
 
 VECTOR = spaces.Box((3,), np.array(-np.inf), np.array(np.inf))
@@ -335,7 +334,7 @@ def test_a_missing_model_is_refused(tmp_path: Path) -> None:
 def test_a_process_that_serves_loads_no_onnx_package_and_starts_no_threads(tmp_path: Path) -> None:
     made = export(policy_of(VECTOR, BOX), "onnx", tmp_path / "out")
     program = (
-        "import sys, os, numpy, onnxruntime; from lilliput.policies.runtime import open_artifact\n"
+        "import sys, os, numpy, onnxruntime; from lilliput.policies.export import open_artifact\n"
         f"before = len(os.listdir('/proc/self/task')); act = open_artifact({str(made.folder)!r}); act(numpy.zeros(3))\n"
         "print('onnx' in sys.modules, 'torch' in sys.modules, len(os.listdir('/proc/self/task')) - before)"
     )

@@ -3,7 +3,6 @@
 import platform
 import shutil
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.policies import runtime, spaces, state
+from lilliput.policies import spaces, state
 from lilliput.policies.artifact import (
     MANIFEST,
     Artifact,
@@ -20,29 +19,17 @@ from lilliput.policies.artifact import (
     check_name,
     file_sha256,
     name_for,
+    read_artifact,
     read_golden,
     write_golden,
     write_manifest,
 )
-from lilliput.policies.export.golden import Golden, golden_examples
+from lilliput.policies.export.golden import golden_examples
+from lilliput.policies.export.table import FORMATS
 from lilliput.policies.policy import Policy
+from lilliput.policies.runtime import Actor
 
-
-def _write_onnx(policy: Policy, folder: Path, golden: Golden, name: str) -> dict[str, str]:
-    from lilliput.policies.export import onnx
-
-    return onnx.write(policy, folder)
-
-
-def _write_c(policy: Policy, folder: Path, golden: Golden, name: str) -> dict[str, str]:
-    from lilliput.policies.export import c
-
-    c.write(policy, folder, golden.observations, golden.actions, golden.tolerance, name=name)
-    return {}
-
-
-FORMATS: dict[str, Callable[[Policy, Path, Golden, str], dict[str, str]]] = {"onnx": _write_onnx, "c": _write_c}
-"""What writes a policy's files into a folder and says by which versions."""
+__all__ = ["FORMATS", "CheckResult", "check", "describe", "export", "failures", "open_artifact"]
 
 
 @final
@@ -111,7 +98,7 @@ def export(
     work = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
     try:
         work.mkdir(parents=True)
-        versions = FORMATS[format](policy, work, golden, name)
+        versions = FORMATS[format].write(policy, work, golden, name)
         write_golden(work, golden.observations, golden.actions)
         artifact = write_manifest(work, _manifest(policy, format, name, work, golden.tolerance, versions))
         result = check(work)
@@ -127,13 +114,26 @@ def export(
     return Artifact(folder, artifact.manifest)
 
 
+def open_artifact(folder: str | Path) -> Actor:
+    """The artifact in `folder`, running.
+
+    Raises:
+        LilliputError: no artifact, or nothing here that runs it.
+    """
+    artifact = read_artifact(folder)
+    format_ = artifact.manifest.format
+    if format_ not in FORMATS:
+        raise LilliputError(f"{folder} is of the format {format_!r}; this version runs {' and '.join(FORMATS)}")
+    return FORMATS[format_].open(artifact)
+
+
 def check(folder: str | Path) -> CheckResult:
     """What the artifact in `folder` does with its golden examples, on this machine.
 
     Raises:
         LilliputError: no artifact, a damaged one, or nothing here that runs it.
     """
-    actor = runtime.open_artifact(folder)
+    actor = open_artifact(folder)
     manifest = actor.artifact.manifest
     observations, expected = read_golden(actor.artifact)
     action_shape = spaces.action_shape(manifest.action_space)
@@ -157,11 +157,11 @@ def check(folder: str | Path) -> CheckResult:
     )
 
 
-def _alone_and_together(actor: runtime.Actor, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _alone_and_together(actor: Actor, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array([actor(observation) for observation in observations]), actor.batch(observations)
 
 
-def _episodes(actor: runtime.Actor, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _episodes(actor: Actor, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The actions of each sequence alone, and of all of them step by step in turns: none knows of the others."""
     alone = []
     for sequence in sequences:
@@ -250,6 +250,6 @@ def _manifest(
         guesses=provenance.guesses,
         contract=provenance.contract,
         name=name,
-        symbol=f"{name}_act" if format == "c" else "",
+        symbol=FORMATS[format].symbol(name),
         state=state.to_json(policy) if policy.has_memory else {},
     )
