@@ -15,13 +15,18 @@ from lilliput.models.load import load_model
 pytestmark = pytest.mark.frameworks
 
 
-def test_a_gguf_file_is_what_its_codes_stand_for_kept_and_exported(tmp_path: Path) -> None:
+def test_a_gguf_file_is_what_its_codes_stand_for_kept_and_exported(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     import gguf
     import torch
     from transformers import AutoModelForCausalLM
 
     folder = small_folder(tmp_path / "folder")
-    model = load_model(str(gguf_file(folder, tmp_path / "small.gguf")))
+    path = gguf_file(folder, tmp_path / "small.gguf")
+    capfd.readouterr()
+    model = load_model(str(path))
+    assert capfd.readouterr().err == ""  # no bar of a library's own
     (guess,) = model.provenance.guesses
     assert "quantized already" in guess
     assert "Q8_0" in guess

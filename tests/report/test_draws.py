@@ -10,6 +10,7 @@ from lilliput.measurement import Measurement
 from lilliput.record import Cell, Record
 from lilliput.report import files, summary, table
 from lilliput.report.draws import Draws, draws_of, next_table, source_table, split_table, spread_table, tables, to_json
+from lilliput.report.label import label, labels
 from lilliput.report.printed_table import PrintedTable
 from lilliput.report.williams2024 import claims, ranges_table
 from lilliput.task import ITEM_SCORE, Task
@@ -171,3 +172,20 @@ def test_a_table_of_text_fits_into_a_terminal():
     lines = wide.text(80).splitlines()
     assert max(map(len, lines)) <= 80
     assert sum(line.split().count("word") for line in lines) == 20
+
+
+def test_a_model_is_called_by_its_name_and_by_all_that_is_asked_only_where_that_tells_tasks_apart():
+    def row(task):
+        made = Task.of(task, {"vocabulary": 512}, score=ITEM_SCORE)
+        measured = (Measurement(ITEM_SCORE, (-1.0, -2.0), "measured: x"),)
+        cell = Cell("d" * 64, "", made, (0, 1), format="transformers", floor="chance", wing="models")
+        return Record(cell, "done", "", measured, (), (("source", "/home/me/small"), ("algorithm", "language")))
+
+    (one,), two = (
+        summary.rows([row("perplexity()")], 0.9),
+        summary.rows([row("perplexity()"), row("choices('q')")], 0.9),
+    )
+    assert label(one) == "small perplexity wiki"
+    assert list(labels(two).values()) == ["small perplexity wiki", "small choices q"]
+    both = summary.rows([row("perplexity(windows=8)"), row("perplexity(windows=9)")], 0.9)
+    assert list(labels(both).values()) == ["small perplexity(windows=8)", "small perplexity(windows=9)"]

@@ -9,6 +9,7 @@ import pytest
 from tests.study.test_processes import HOSTILE
 from tests.study.test_study import study_file
 
+from lilliput.errors import LilliputError
 from lilliput.study import local
 from lilliput.study.cluster import Ray
 from lilliput.study.conduct import conduct, records
@@ -71,6 +72,15 @@ def test_an_address_without_a_cluster_is_one_line(balancer, tmp_path):
         raise
     assert process.returncode == 1
     assert b"no Ray cluster at 127.0.0.1:1" in stderr
+
+
+def test_a_cluster_that_does_not_start_in_time_is_one_line(monkeypatch):
+    def init(**_):
+        raise Exception("The current node timed out during startup. This could happen because ...\nmore")
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(LilliputError, match=r"no Ray cluster starts here: The current node timed out .*; the same"):
+        Ray(1)._cluster().__enter__()
 
 
 SLOW = """

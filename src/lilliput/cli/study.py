@@ -154,6 +154,7 @@ def status(folder: Path, as_json: bool) -> None:
     from lilliput.report import summary
     from lilliput.report.label import label
     from lilliput.report.smallest import smallest
+    from lilliput.report.words import words_of
     from lilliput.study.conduct import read_plan, records, tally_of
 
     known = list(records(folder))
@@ -162,8 +163,9 @@ def status(folder: Path, as_json: bool) -> None:
     best = [row for row in smallest(rows) if row is not None]
     failures = {f"{label(row)}: {row.recipe or 'baseline'}": row.reason for row in rows if row.status == "failed"}
     if as_json:
+        subject = words_of(row.task for row in rows).subject
         shown: list[dict[str, Any]] = [
-            {"policy": label(row), "recipe": row.recipe, "format": row.format, "bytes": row.model_bytes} for row in best
+            {subject: label(row), "recipe": row.recipe, "format": row.format, "bytes": row.model_bytes} for row in best
         ]
         click.echo(json.dumps({**tally.to_json(), "best": shown, "failures": failures}, indent=1))
         return

@@ -6,7 +6,7 @@ from typing import Any, final
 
 from lilliput import paired
 from lilliput.record import Cell, Record
-from lilliput.report.words import name_of
+from lilliput.report.words import brief_text, name_of
 from lilliput.sums import mean
 from lilliput.task import MODEL_SCORES
 
@@ -78,7 +78,7 @@ class BestSoFar:
             if kept >= self.keep and smaller > (self.candidate.smaller if self.candidate else 1):
                 names, cell = dict(record.names), record.cell
                 called = name_of(names.get("source" if cell.task.score in MODEL_SCORES else "algorithm") or "one")
-                self.candidate = Candidate(called, str(cell.task), cell.recipe, cell.format, kept, smaller)
+                self.candidate = Candidate(called, brief_text(cell.task), cell.recipe, cell.format, kept, smaller)
 
 
 def _task(cell: Cell) -> _Task:

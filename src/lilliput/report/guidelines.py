@@ -14,7 +14,7 @@ from lilliput.foreign_text import in_markdown, in_markdown_code
 from lilliput.report.label import algorithm
 from lilliput.report.recipe_text import method, steps
 from lilliput.report.row import Row, by_policy, undisturbed, verdict_of
-from lilliput.report.words import POLICIES, Words, score_of, words_of
+from lilliput.report.words import POLICIES, Words, brief_text, score_of, words_of
 from lilliput.statistics import Interval, student_t_quantile
 from lilliput.sums import deviation, mean
 
@@ -100,7 +100,7 @@ def best(rows: Sequence[Row]) -> tuple[Best, ...]:
         kept = [row for row in candidates if verdict_of(row) == "kept"]
         name = next((algorithm(row) for row in group if row.names), "unknown")
         found.append(
-            Best(name, group[0].environment, shown, applies, _smallest(paper), _smallest(kept), len(candidates))
+            Best(name, brief_text(group[0].task), shown, applies, _smallest(paper), _smallest(kept), len(candidates))
         )
     return tuple(found)
 

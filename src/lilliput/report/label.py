@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from lilliput.report.row import Row
-from lilliput.report.words import name_of
+from lilliput.report.words import brief_text, name_of
 from lilliput.task import MODEL_SCORES
 
 
@@ -15,18 +15,23 @@ def algorithm(row: Row) -> str:
 
 def label(row: Row) -> str:
     """The policy and where it plays, in words; a model has a name, and what it is asked."""
-    names = dict(row.names)
-    source = names.get("source") or row.policy[:8]
-    who = name_of(source) if row.task.score in MODEL_SCORES else names.get("algorithm") or source
-    return f"{who} {row.environment}"
+    return f"{_who(row)} {brief_text(row.task)}"
 
 
 def labels(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
-    """A label for each policy and environment, told apart by the digest where two would read alike."""
+    """A label for each policy and environment; where two would read alike, with all that is asked, or the digest."""
     named: dict[tuple[str, str], Row] = {}
     for row in rows:
         if row.names or (row.policy, row.environment) not in named:
             named[row.policy, row.environment] = row
     found = {key: label(row) for key, row in named.items()}
     taken = Counter(found.values())
+    found = {key: text if taken[text] == 1 else f"{_who(named[key])} {key[1]}" for key, text in found.items()}
+    taken = Counter(found.values())
     return {key: text if taken[text] == 1 else f"{text} ({key[0][:6]})" for key, text in found.items()}
+
+
+def _who(row: Row) -> str:
+    names = dict(row.names)
+    source = names.get("source") or row.policy[:8]
+    return name_of(source) if row.task.score in MODEL_SCORES else names.get("algorithm") or source

@@ -107,8 +107,13 @@ class Ray(Executor):
                     log_to_driver=False,
                     logging_level=logging.CRITICAL,
                 )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise LilliputError(f"no Ray cluster at {self.address}: {str(error)[:160]}") from error
+        except Exception as error:  # what of Ray does not start in time raises no class of its own
+            if ours:
+                ray.shutdown()  # what of it did start
+            where = "starts here" if here else f"at {self.address}"
+            raise LilliputError(
+                f"no Ray cluster {where}: {_first_line(error)[:160]}; the same command goes on"
+            ) from error
         try:
             with _quiet():
                 yield ray

@@ -1,7 +1,9 @@
 """GGUF files of causal language models, their weights dequantized: what they were quantized to is said."""
 
+import contextlib
 import copy
 import hashlib
+import io
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +41,11 @@ class Gguf(Loader):
         try:
             kinds = Counter(tensor.tensor_type.name for tensor in reader.GGUFReader(path).tensors)
             where = {"gguf_file": path.name, "trust_remote_code": False, "local_files_only": True}
-            module, info = hub.AutoModelForCausalLM.from_pretrained(
-                str(path.parent), output_loading_info=True, dtype="float32", **where
-            )
+            # What dequantizes draws a bar of its own that no setting leaves out.
+            with contextlib.redirect_stderr(io.StringIO()):
+                module, info = hub.AutoModelForCausalLM.from_pretrained(
+                    str(path.parent), output_loading_info=True, dtype="float32", **where
+                )
             tokenizer = hub.AutoTokenizer.from_pretrained(str(path.parent), **where)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, IndexError) as error:
             raise LilliputError(f"{path.name!r} cannot be read: {' '.join(str(error).split())[:240]}") from error
