@@ -71,8 +71,10 @@ def _linear(stack: list[Layer], name: str) -> list[Layer]:
 def _squashed(stack: list[Layer], actor: Module, algorithm: str, name: str) -> Policy:
     """The policy tanh(outputs) * act_limit."""
     limit = actor.attributes.get("act_limit")
-    is_number = isinstance(limit, np.ndarray | float | int) and not isinstance(limit, bool) and np.size(limit) == 1
-    if not is_number or not 0 < (size := float(np.reshape(limit, ()))) < np.inf:
+    size = np.nan
+    if isinstance(limit, np.ndarray | float | int) and not isinstance(limit, bool) and np.size(limit) == 1:
+        size = float(limit)
+    if not 0 < size < np.inf:
         raise LilliputError(f"{name}: act_limit is {limit!r:.60}; it must be one number above 0")
     scale = np.asarray(size)
     n = n_outputs(_linear(stack, name))
