@@ -182,6 +182,14 @@ def test_an_array_that_was_set_on_a_pickled_module_refuses(tmp_path: Path) -> No
         {"n_action_steps": 8},
         {"obs_index": [4, 3]},
         {"head": "gaussian"},
+        {"advance_gain": 0.5},
+        {"max": 2.0},
+        {"k": 3.0},
+        {"arch": "residual"},
+        {"policy": "SquashedPolicy"},
+        {"layers": ["dense", "skip"]},
+        {"joint_target_gain": 0.25},
+        {"target_offset": 0.1},
         {"args": Pickled("argparse.Namespace", {"whatever": 7})},
     ],
 )
@@ -198,6 +206,8 @@ def test_a_run_s_own_settings_are_not_named(tmp_path: Path) -> None:
         "num_steps": 2048, "anneal_lr": True, "gamma": 0.99, "gae_lambda": 0.95, "num_minibatches": 32,
         "update_epochs": 10, "clip_coef": 0.2, "ent_coef": 0.01, "vf_coef": 0.5, "batch_size": 2048, "tau": 0.005,
         "policy_noise": 0.2, "learning_starts": 25000, "policy_frequency": 2, "obs_dim": 5, "hidden_size": 8,
+        "target_network_frequency": 500, "target_entropy": -3.0, "target_kl": 0.02, "soft_target_tau": 0.01,
+        "policy": "MlpPolicy", "arch": "mlp",
     }  # fmt: skip
     assert loaded({"args": run, "wandb": {"mode": "online"}, "epoch": 3}, tmp_path) == loaded({}, tmp_path)
 

@@ -68,6 +68,20 @@ _SURROUNDINGS: Final = re.compile(
 """Groups of such settings."""
 
 
+_ALONE: Final = frozenset(
+    (
+        "average", "avg", "decay", "e", "fraction", "k", "lam", "lambda", "max", "maximum", "mean", "min", "minimum",
+        "n", "p", "percentage", "ratio", "soft",
+    )
+)  # fmt: skip
+"""Words that say nothing of what they are of: a factor may be called so."""
+_STRUCTURE: Final = re.compile(
+    r"(?i)resid|skip|dense(?:net|ly)|d2rl|gated?\b|lstm|gru|rnn|recurr|transformer|atten|squash|tanh|norm(?!al)|cnn|conv|"
+    r"moe|mixture|ensemble|film|highway|siren|fourier|beta|\bflow|diffus|encod|dueling|noisy|quantile|c51|iqn|delta|mirror"
+)
+"""In a text, whatever its name: a network or an action that is no plain one."""
+
+
 def is_harmless(path: str, value: str | int | float | list[Any] | tuple[Any, ...]) -> bool:
     """Whether a setting is off, a factor of one, among a program's surroundings, or all words of its name are known.
 
@@ -75,13 +89,18 @@ def is_harmless(path: str, value: str | int | float | list[Any] | tuple[Any, ...
     (True, False, False)
     >>> is_harmless("obs_dim", 17), is_harmless("n_action_steps", 8)
     (True, False)
+    >>> is_harmless("max", 2.0), is_harmless("arch", "residual"), is_harmless("arch", "mlp")
+    (False, False, True)
     """
     *parents, key = path.split(".")
     off = value in (0, 1) if isinstance(value, int | float) and not isinstance(value, bool) else not value
     if off or any(_SURROUNDINGS.fullmatch(parent) for parent in parents):
         return True
+    texts = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
+    if any(isinstance(text, str) and _STRUCTURE.search(text) for text in texts):
+        return False
     names = _words(key)
-    return names <= _ENDS | _SIZES if names & _ENDS else names <= _HARMLESS
+    return names <= _ENDS | _SIZES if names & _ENDS else names <= _HARMLESS and not names <= _ALONE
 
 
 def is_size(path: str) -> bool:

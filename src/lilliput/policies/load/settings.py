@@ -37,8 +37,10 @@ _TELLING = re.compile(
 )
 """In the name of a setting that may change what the network computes."""
 _LEARNING = re.compile(
-    r"(?i)adv|rew|(?:^|_)ret(?:urn)?s?(?:_|$)|grad|loss|value|(?:^|_)(?:vf|v|q|qf|lr)(?:_|$)|critic|target|optim|coef|"
-    r"clip_(?:param|range|ratio|eps)|noise|weight_decay|rms_?prop|(?:^|_)kl(?:_|$)|entropy|discriminator|schedul|learning_"
+    r"(?i)(?:^|[._])adv(?:antages?)?(?:_|$)|rew|(?:^|_)ret(?:urn)?s?(?:_|$)|grad|loss|value|(?:^|_)(?:vf|v|q|qf|lr)(?:_|$)|critic|polyak|"
+    r"target_?(?:nets?|networks?|models?|updates?|entropy|kl|tau|noise|policy|smooth|q|critic|actor|freq|period|interval|"
+    r"sync)|(?:updat|sync|soft|hard|copy)\w*_target|optim|coef|"
+    r"clip_(?:param|range|ratio|eps)|noise|weight_decay|rms_?prop|(?:^|_)kl(?:_|$)|entropy|discriminator|schedul|learning_?(?:rate|start|step|iter|epoch|freq|off)"
 )
 """In the name of a setting of what learns."""
 _ACTIVATION = re.compile(
