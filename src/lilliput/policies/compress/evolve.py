@@ -2,6 +2,7 @@
 
 The covariance matrix adaptation evolution strategy (Hansen 2016, arXiv:1604.00772) on the codes that are stored:
 what is played is what is kept. Of many parameters only the diagonal is adapted (Ros, Hansen 2008).
+Repeatable from the seed on one machine; on another processor BLAS and LAPACK give other last digits, and games others.
 """
 
 import itertools

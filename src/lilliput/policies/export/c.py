@@ -10,8 +10,7 @@ import numpy as np
 from lilliput.foreign_text import in_c_comment
 from lilliput.policies import layers, spaces
 from lilliput.policies.artifact import DEFAULT_NAME, check_name
-from lilliput.policies.constants import store_weight, weight_order
-from lilliput.policies.export import c_about, c_kernels
+from lilliput.policies.export import c_about, c_kernels, c_stack
 from lilliput.policies.export.c_linear import BLOCK_ROWS
 from lilliput.policies.export.c_selftest import selftest
 from lilliput.policies.export.c_source import CSource, generate
@@ -91,13 +90,6 @@ def _only_where(name: str) -> str:
 MAX_16_BITS = 65535
 AVR_NEAR_FLASH = 60_000
 """Bytes of constants at most on an AVR: what lies beyond 64 KB needs longer pointers, and others want some too."""
-TILE_COLUMNS = 8
-"""As in tile.h, where working memory is short."""
-SAVED, SAVED_WITH_CODES, SAVED_WITH_MEMORY = 192, 256, 96
-"""Bytes of registers that the calls of a decision save, as gcc compiles them; the last beside the others."""
-FEW_ROWS, FEW_FLOAT_ROWS, SAVED_WITH_FEW_ROWS = 8, 4, 136
-"""The same without a float unit where no layer has more rows: see few_sums.h. Of floats eight are summed at once."""
-
 LARGE_TABLES = 0.5
 """Tables larger than this share of the constants cost a processor with a float unit more flash than they are worth."""
 
@@ -295,29 +287,13 @@ def _limits(policy: Policy, source: CSource, integers: CSource | None, name: str
 
 
 def _stack(policy: Policy, source: CSource, integers: CSource | None) -> tuple[int, int]:
-    """Bytes of stack that a call takes at most on microcontrollers without and with a float unit, as tests measure."""
-    linear = [part for layer in policy.layers for part in layers.linear_parts(layer)]
-    rows = min(max(layer.weight.shape[0] for layer in linear), BLOCK_ROWS)
-    on_codes = [not isinstance(layer, layers.Dense | layers.Conv2d) and layer.input is not None for layer in linear]
-    is_small = rows <= FEW_FLOAT_ROWS or (rows <= FEW_ROWS and all(on_codes))
-    cells = SAVED_WITH_MEMORY if policy.has_memory else 0
-    saved = cells + (SAVED_WITH_CODES if any(on_codes) else SAVED)
-    tile = TILE_COLUMNS * rows * 8 if any(map(_is_decoded, linear)) else 0
+    """Bytes of stack that a call takes at most on microcontrollers without and with a float unit."""
     without = source if integers is None else integers
     with_one = source if integers is None or _has_large_tables(policy, integers) else integers
-    # Sums of a block, twice; with a float unit a tile of decoded weights too, and what it is decoded from.
     return (
-        without.scratch_bytes(has_floats=False) + 8 * rows + (SAVED_WITH_FEW_ROWS + cells if is_small else saved),
-        with_one.scratch_bytes(has_floats=True) + 8 * rows + saved + tile,
+        without.scratch_bytes(has_floats=False) + c_stack.without_a_float_unit(policy),
+        with_one.scratch_bytes(has_floats=True) + c_stack.with_a_float_unit(policy),
     )
-
-
-def _is_decoded(layer: layers.Linear) -> bool:
-    """Whether a float unit gets the weights decoded, and not as they are stored."""
-    stored = store_weight(layer.weight, weight_order(layer))
-    if isinstance(layer, layers.Dense | layers.Conv2d):
-        return stored.encoding != "dense" or stored.values.dtype != np.float32
-    return stored.encoding != "dense" or layer.weight.bits != 8 or layer.input is None
 
 
 def _has_large_tables(policy: Policy, integers: CSource) -> bool:
