@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -122,9 +122,19 @@ def compare(
     records = small_study.compare(subject, asked, folder, workers or os.cpu_count() or 1, told, force=force)
     rows = summary.rows(records, keep)
     caveats = elsewhere(policy.provenance.environment, task.id)
-    remarks = (*caveats, *table.remarks(rows))
+    remarks = (*caveats, *_told(policy.provenance.guesses, records, folder), *table.remarks(rows))
     left_out = _write(folder, policy, task, keep, rows, records, remarks, caveats)
     return Compared(folder, task, keep, rows, records, remarks, left_out)
+
+
+def _told(known: Sequence[str], records: "tuple[Record, ...]", folder: Path) -> Iterator[str]:
+    """What steps said of a candidate, as its artifact has it: of an input that stood still in calibration, say."""
+    from lilliput.policies.artifact import read_artifact
+
+    for recipe, artifact in dict.fromkeys((one.cell.recipe, one.artifact) for one in records):
+        if recipe and artifact:
+            said = read_artifact(folder / artifact).manifest.guesses
+            yield from (f"{recipe}: {sentence}" for sentence in said if sentence not in known)
 
 
 def _write(

@@ -226,6 +226,21 @@ def log(tmp_path) -> Path:
     return path
 
 
+def test_what_a_step_says_of_still_inputs_is_read_by_the_user(run, source, tmp_path):
+    rows = np.random.default_rng(1).normal(size=(200, 4)).astype(np.float32)
+    rows[:, 1] = 0.5
+    np.save(tmp_path / "log.npy", rows)
+    of_each = 'quantize(scheme="static", input="per_dimension")'
+    given = ("-r", of_each, "--observations", tmp_path / "log.npy")
+    code, out, err = run("compress", source, *given, "-o", tmp_path / "q.lilliput", "--json")
+    assert (code, len(json.loads(out)["notes"])) == (0, 1)
+    assert err.count("note: quantize: input 1 stood still in calibration") == 1
+    arguments = ("--episodes", 2, "--workers", 1, "--no-timings", "-o", tmp_path / "compared")
+    code, out, _ = run("compare", source, *ON_CARTPOLE, *given, *arguments)
+    assert code == 0
+    assert f"{of_each}: input 1 stood still" in out.replace("quantize: ", "")
+
+
 def test_a_log_calibrates_and_judges_actions_where_there_is_no_environment(run, guessed, log, tmp_path):
     from lilliput.policies.compress import Context, compress, parse
 

@@ -52,7 +52,7 @@ def compress(
     if model_files.is_model(source, told):
         _model(source, told, recipe, seed, out, force=force, as_json=as_json)
         return
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from lilliput.measure.agreement import NO_RETURN, agreement, lines
     from lilliput.policies import file as policy_file
@@ -70,10 +70,13 @@ def compress(
     checkpoint = reader.read(source, reading, environment, environment_kwargs)
     policy = checkpoint.policy
     given = reader.observations(observations, policy)
+    notes: list[str] = []
     with progress.shown(quiet=as_json) as report:
         context = context_for(checkpoint, environment, environment_kwargs, seed, report, max_steps, given)
         policy_file.check_name(out)
-        small = apply(policy, steps, context)
+        small = apply(policy, steps, replace(context, say=notes.append))
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     taught = Checkpoint(small, Learner(action_std=checkpoint.learner.action_std))  # a critic judges other actions
     policy_file.write(named(taught, environment, environment_kwargs), out, force=force)
@@ -85,6 +88,7 @@ def compress(
             "bytes": small.model_bytes,
             "output": str(out),
             "guesses": policy.provenance.guesses,
+            "notes": notes,
         }
         click.echo(json.dumps(found | ({} if acted is None else {"actions": asdict(acted), "note": NO_RETURN})))
     else:

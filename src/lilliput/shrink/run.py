@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -103,10 +104,12 @@ def _shrink(every: Sequence[Checkpoint], request: Request, here: Workspace, say:
         POLICIES.keep(one, here)
     request, notes = _trainable(request)
     place = Place(here.folder, policy.digest, request, tuple(one.digest for one in others))
-    _export(place, "")  # which takes a compiler's time; at the end there may be none
     until = started + request.within_s - 3 - (_COMPARING_S if objective.names(request) else 0)
     with workers(request.workers) as processes:
-        bar, episode_s = bar_of(place, processes, until)
+        with ThreadPoolExecutor(1) as beside:  # a compiler takes its time, and at the end there may be none
+            exported = beside.submit(_export, place, "")
+            bar, episode_s = bar_of(place, processes, until)
+            exported.result()
         notes += _worth_keeping(request, bar, episode_s)
         times = schedule(place, bar, episode_s, started, until)
         searched = search(kept, place, times.bar, processes, times.end, say, others)

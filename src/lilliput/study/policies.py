@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -198,7 +198,7 @@ class Policies(Wing):
         """See `Wing.build`."""
         from lilliput.policies.export import export
 
-        small = subject.policy
+        small, told = subject.policy, []
         if cell.recipe:
             context = Context.from_environment(
                 subject,
@@ -208,7 +208,9 @@ class Policies(Wing):
                 seed=cell.compression_seed,
                 progress=progress,
             )
-            small = compress(subject.policy, parse(cell.recipe), context)
+            small = compress(subject.policy, parse(cell.recipe), replace(context, say=told.append))
+            provenance = replace(small.provenance, guesses=(*small.provenance.guesses, *told))
+            small = replace(small, provenance=provenance)  # the artifact says it
         export(small, cell.format, folder, name=DEFAULT_NAME)  # not that of a digest
 
     def is_sound(self, folder: Path) -> bool:
