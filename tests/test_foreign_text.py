@@ -23,6 +23,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.export import export
 from lilliput.policies.policy import Policy, Provenance
 from lilliput.report import files, table
+from lilliput.report.remarks import remarks
 
 PIECES = (
     "*/ int MARKER_C; /*",
@@ -138,7 +139,7 @@ def test_reports_take_names_and_reasons_for_text(tmp_path: Path) -> None:
     rows = files.summary.rows(records, 0.9)
     assert is_plain(table.markdown(rows))
     assert is_plain(table.text(rows))
-    assert all(is_plain(line) for line in table.remarks(rows))
+    assert all(is_plain(line) for line in remarks(rows))
 
 
 def test_each_kind_of_text_is_harmless_in_its_place() -> None:

@@ -108,7 +108,8 @@ def compare(
             holds something else. Then nothing was written.
     """
     from lilliput.policies.learner import checkpoint_of
-    from lilliput.report import summary, table
+    from lilliput.report import summary
+    from lilliput.report.remarks import remarks
     from lilliput.study import compare as small_study
     from lilliput.study.environment import elsewhere, resolve
 
@@ -122,9 +123,9 @@ def compare(
     records = small_study.compare(subject, asked, folder, workers or os.cpu_count() or 1, told, force=force)
     rows = summary.rows(records, keep)
     caveats = elsewhere(policy.provenance.environment, task.id)
-    remarks = (*caveats, *_told(policy.provenance.guesses, records, folder), *table.remarks(rows))
-    left_out = _write(folder, policy, task, keep, rows, records, remarks, caveats)
-    return Compared(folder, task, keep, rows, records, remarks, left_out)
+    said = (*caveats, *_told(policy.provenance.guesses, records, folder), *remarks(rows))
+    left_out = _write(folder, policy, task, keep, rows, records, said, caveats)
+    return Compared(folder, task, keep, rows, records, said, left_out)
 
 
 def _told(known: Sequence[str], records: "tuple[Record, ...]", folder: Path) -> Iterator[str]:

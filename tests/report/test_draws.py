@@ -12,6 +12,7 @@ from lilliput.report import files, summary, table
 from lilliput.report.draws import Draws, draws_of, next_table, source_table, split_table, spread_table, tables, to_json
 from lilliput.report.label import label, labels
 from lilliput.report.printed_table import PrintedTable
+from lilliput.report.remarks import remarks
 from lilliput.report.williams2024 import claims, ranges_table
 from lilliput.task import ITEM_SCORE, Task
 
@@ -132,7 +133,7 @@ def test_methods_of_one_name_are_told_apart():
 def words_in(written, rows):
     """Whatever of a report people read, by file."""
     texts = {path.name: path.read_text() for path in written.files.values() if path.suffix in (".csv", ".md", ".json")}
-    texts["text"] = table.text(rows) + "\n".join(table.remarks(rows))
+    texts["text"] = table.text(rows) + "\n".join(remarks(rows))
     texts["json"] = json.dumps(table.to_json(rows))
     if "html" in written.files:
         _, body = written.files["html"].read_text().split("<body>")

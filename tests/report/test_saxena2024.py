@@ -1,10 +1,14 @@
 """The paper's claims on rows whose right answers are known."""
 
+import html
+
 import numpy as np
 from tests.report.rows import measured
 
 from lilliput.record import Cell, Record
-from lilliput.report import saxena2024, summary
+from lilliput.report import page, saxena2024, study_tables, summary
+from lilliput.report.label import labels
+from lilliput.report.remarks import warnings
 from lilliput.task import DRAWN_SCORE, ITEM_SCORE, Task
 
 CLASSIFIER = Task("classification(images='a')", score=ITEM_SCORE)
@@ -68,9 +72,23 @@ def test_a_drawn_metric_is_printed_as_that_of_all_items():
     assert baseline.worst_decile is None
 
 
-def test_what_was_pruned_and_is_zero_no_longer_is_said():
-    from lilliput.report import table
+def test_the_page_holds_the_papers_tables(tmp_path):
+    rows = study()
+    tables = study_tables.tables(rows, 0.9, "saxena2024")
+    page.write_rows(rows, (), 0.9, tmp_path / "page.html", "four families", tables=tables)
+    written = (tmp_path / "page.html").read_text()
+    for one in saxena2024.tables(rows):
+        assert html.escape(one.caption) in written, one.name
 
-    said = " ".join(table.warnings(study()))
+
+def test_a_warning_names_its_model_and_comes_once():
+    lines = warnings(study())
+    assert len(lines) == len(set(lines))
+    slower = [line for line in lines if "slower than uncompressed" in line]
+    assert [line.split(":")[0] for line in slower] == list(labels(study()).values())
+
+
+def test_what_was_pruned_and_is_zero_no_longer_is_said():
+    said = " ".join(warnings(study()))
     assert "25.0% of what was pruned is no longer zero" in said
     assert "slower than uncompressed: an answer takes 2.0x as long" in said

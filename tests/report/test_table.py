@@ -7,6 +7,7 @@ import pytest
 from lilliput.measurement import Absent, Conditions, Measurement
 from lilliput.record import RANDOM_POLICY, REFERENCE, Cell, Record
 from lilliput.report import summary, table
+from lilliput.report.remarks import remarks
 from lilliput.report.row import verdict_of
 from lilliput.task import Task
 
@@ -105,8 +106,8 @@ def test_an_undecided_verdict_says_what_it_stands_on(records):
     wide = np.random.default_rng(1).normal(955, 90, 100)
     rows = summary.rows([*records, record("half()", wide)], 0.95)
     assert next(row.verdict.status for row in rows if row.recipe == "half()") == "undecided"
-    assert any("bracket" in line for line in table.remarks(rows))
-    assert not any("bracket" in line for line in table.remarks(summary.rows(records, 0.95)))
+    assert any("bracket" in line for line in remarks(rows))
+    assert not any("bracket" in line for line in remarks(summary.rows(records, 0.95)))
 
 
 def test_markdown_escapes_the_bar_of_a_recipe(records):
@@ -179,7 +180,7 @@ def test_the_floor_of_the_noise_is_a_row_and_no_less_is_called_a_difference(reco
     assert abs(noisy[2].mean() - noisy[0].mean()) <= expected
     assert half.within_noise
     assert (pruned.within_noise, table.verdict_text(pruned)) == (False, "lost")
-    (line,) = [line for line in table.remarks(rows) if "summed in another order" in line]
+    (line,) = [line for line in remarks(rows) if "summed in another order" in line]
     assert line.endswith("a difference no larger is none: half()")
 
 
@@ -192,7 +193,7 @@ def test_a_loss_no_larger_than_the_noise_is_not_called_one(records):
     alone = summary.rows([records[0], record("", base), record("half()", base - 150)], 0.95)[1]
     assert (alone.noise, table.verdict_text(alone), verdict_of(alone)) == (None, "lost", "lost")
     same = summary.rows([records[0], record("", base), by_reference(base), record("half()", base)], 0.95)
-    assert any(line.endswith("the same weights return the same") for line in table.remarks(same))
+    assert any(line.endswith("the same weights return the same") for line in remarks(same))
     assert not same[2].within_noise
 
 
@@ -203,7 +204,7 @@ def test_returns_of_two_versions_never_stand_together_without_a_word(records):
     assert rows[0].other_versions == ""
     said = "its baseline under mujoco 3.3.0, this under 4.0.0; the random policy under mujoco 3.3.0, this under 4.0.0"
     assert rows[1].other_versions == said
-    assert f"quantize(): other versions are another task: {said}" in table.remarks(rows)
+    assert f"quantize(): other versions are another task: {said}" in remarks(rows)
     # What a machine of a cluster really had counts, not what was asked for.
     there = Conditions(packages=(("mujoco", "3.3.0"), ("numpy", "2.0")))
     measured = tuple(dataclasses.replace(m, conditions=there) for m in quantized.measurements)
@@ -218,4 +219,4 @@ def test_the_mean_of_counts_is_not_rounded_away():
 
 
 def test_a_floor_that_nobody_measured_is_said(records):
-    assert any("no floor of noise is known" in line for line in table.remarks(summary.rows(records, 0.95)))
+    assert any("no floor of noise is known" in line for line in remarks(summary.rows(records, 0.95)))

@@ -16,7 +16,8 @@ from lilliput.policies import file as policy_file
 from lilliput.policies.compress import Context, compress
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.play import SeedPlan, episode_returns
-from lilliput.report import summary, table
+from lilliput.report import summary
+from lilliput.report.remarks import remarks
 from lilliput.study import workspace
 from lilliput.study.compare import Comparison, cells, compare, timings_of
 from lilliput.study.table import wing_of
@@ -215,6 +216,6 @@ def test_an_episode_without_an_end_is_cut_and_said(balancer, tmp_path, monkeypat
     assert all("2 of 2 cut after 30 steps" in r.measurements[0].method for r in records)
     rows = summary.rows(records, 0.95)
     assert [row.n_cut for row in rows] == [2, 2, 2]
-    assert "half(): 2 of 2 episodes did not end and were cut (--max-steps)" in table.remarks(rows)
+    assert "half(): 2 of 2 episodes did not end and were cut (--max-steps)" in remarks(rows)
     # What is not said is as it always was: old records stay what they are.
     assert all(cell.settings == () for cell in cells(Checkpoint(balancer), comparison(max_steps=100_000)))

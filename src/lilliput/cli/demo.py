@@ -61,6 +61,7 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     """
     from lilliput.policies.load import load_checkpoint
     from lilliput.report import summary, table
+    from lilliput.report.remarks import warnings
     from lilliput.shrink.request import Request
     from lilliput.shrink.result import to_json
     from lilliput.shrink.run import shrink
@@ -106,8 +107,8 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
         rows = _model(models, output / "classifier", quiet=as_json)
         found["classifier"] = table.to_json(rows)
         if not as_json:
-            remarks = "\n".join(table.warnings(rows))
-            click.echo(f"\na classifier of digits, on ONNX\n\n{table.text(rows)}\n\n{remarks}\n")
+            said = "\n".join(warnings(rows))
+            click.echo(f"\na classifier of digits, on ONNX\n\n{table.text(rows)}\n\n{said}\n")
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:

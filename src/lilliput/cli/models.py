@@ -33,6 +33,7 @@ def compare(
 ) -> None:
     """Says what the recipes do to the model, and writes the records, the table and the page."""
     from lilliput.report import files, page, summary, table
+    from lilliput.report.remarks import remarks
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run
     from lilliput.study.models import MODELS
@@ -47,8 +48,8 @@ def compare(
     with progress.shown(quiet=as_json) as report:
         records = run(model, comparison, out, workers, report, force=force)
     rows = summary.rows(records, keep)
-    remarks = table.remarks(rows)
-    (out / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in remarks) + "\n")
+    said = remarks(rows)
+    (out / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in said) + "\n")
     (out / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
     (out / "report.csv").write_text(files.csv_text(rows), encoding="utf-8")
     title = f"{source.name} on {task}"
@@ -57,10 +58,10 @@ def compare(
     except MissingDependency as error:
         click.echo(f"note: {error}", err=True)
     if as_json:
-        found = {"task": task, "keep": keep, "rows": table.to_json(rows), "remarks": list(remarks)}
+        found = {"task": task, "keep": keep, "rows": table.to_json(rows), "remarks": said}
         click.echo(json.dumps(found | {"guesses": model.provenance.guesses}, indent=1))
     else:
-        click.echo(f"{title}, keep {keep:g}\n\n{table.text(rows)}\n\n" + "\n".join(remarks))
+        click.echo(f"{title}, keep {keep:g}\n\n{table.text(rows)}\n\n" + "\n".join(said))
         click.echo(f"\nartifacts, records and this table: {out}")
     if failed := [record for record in records if record.status == "failed"]:
         click.echo(

@@ -18,6 +18,7 @@ from lilliput.record import Record
 from lilliput.report import guidelines, page_data, study_tables, summary, table
 from lilliput.report.label import labels
 from lilliput.report.printed_table import PrintedTable
+from lilliput.report.remarks import warnings
 from lilliput.report.row import Row, by_policy, verdict_of
 from lilliput.report.smallest import promising, smallest
 from lilliput.report.words import POLICIES, Words, words_of
@@ -81,7 +82,7 @@ def write_rows(
         js=(assets / "page.js").read_text(encoding="utf-8"),
         data=_embedded(page_data.of_rows(rows, keep)),
         **{name: html.escape(value) for name, value in vars(words).items() if isinstance(value, str)},
-        draws="".join(text for name, text in shown.items() if name.startswith(("williams-", "draws-"))),
+        others="".join(text for name, text in shown.items() if name not in _PLACED),
         picked=_PICKED if words is POLICIES else "",
         summary=_summary(rows, keep, words),
         smallest=_smallest(rows, keep),
@@ -99,6 +100,10 @@ def write_rows(
         version=html.escape(metadata.version("lilliput")),
     )
     return write_whole(path, filled)
+
+
+_PLACED = {"smallest", "disturbances", "methods", "targets", "calibration", *study_tables.PARAMETERS}
+"""The tables that have a place of their own on the page; all others stand together, below the smallest."""
 
 
 def _embedded(data: Any) -> str:
@@ -254,7 +259,7 @@ def _failures(rows: Sequence[Row]) -> str:
 
 
 def _warnings(rows: Sequence[Row]) -> str:
-    lines = "".join(f"<li>{html.escape(line)}</li>" for line in table.warnings(rows))
+    lines = "".join(f"<li>{html.escape(line)}</li>" for line in warnings(rows))
     return f"<p>With care:</p><ul>{lines}</ul>" if lines else ""
 
 

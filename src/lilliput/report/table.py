@@ -117,77 +117,6 @@ def _folded(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
-def remarks(rows: Sequence[Row]) -> list[str]:
-    """What the tables leave out, a line each: why a candidate is not there, and how many items would decide."""
-    found, words = [], words_of(row.task for row in rows)
-    for row in rows:
-        if row.status != "done":
-            found.append(f"{name(row)}: {row.status.replace('_', ' ')}: {row.reason}")
-        elif row.verdict is not None and row.verdict.status == "undecided":
-            needed = row.verdict.episodes_needed
-            plan = f"about {needed:,} {words.items} would decide" if needed else f"no number of {words.items} decides"
-            found.append(f"{name(row)}: undecided after {row.n_episodes}; {plan}")
-    if any(row.verdict is not None and row.verdict.status == "undecided" for row in rows):
-        found.append(
-            f'verdicts stand on "at least", a bound for any shape of {words.values}; the bracket takes means as normal'
-        )
-    lines = (*found, *warnings(rows), *(f"not measured: {note}" for note in notes(rows)))
-    return [printable(line) for line in lines]
-
-
-def warnings(rows: Sequence[Row]) -> list[str]:
-    """What numbers in the table are to be taken with care, a line each."""
-    found = []
-    for row in rows:
-        if row.n_cut:
-            found.append(
-                f"{name(row)}: {row.n_cut} of {row.n_episodes} episodes did not end and were cut (--max-steps)"
-            )
-        if row.other_versions:
-            found.append(f"{name(row)}: other versions are another task: {row.other_versions}")
-    return [*found, *_costs(rows), *_noise(rows)]
-
-
-def _costs(rows: Sequence[Row]) -> list[str]:
-    """Of models, what a number in a column does not say aloud: slower than uncompressed, and pruned but not smaller."""
-    found = []
-    for row in rows:
-        if row.task.score not in MODEL_SCORES or not row.recipe or row.status != "done":
-            continue
-        if row.latency is not None and row.latency.ratio is not None and row.latency.ratio < 0.98:
-            found.append(f"{name(row)}: slower than uncompressed: an answer takes {1 / row.latency.ratio:.1f}x as long")
-        figures = dict(row.figures)
-        if "pruned_still_zero" in figures and row.file_smaller is not None and row.file_smaller < 1.02:
-            found.append(f"{name(row)}: pruned, and the file is not smaller: zeros take as much as other numbers")
-        if figures.get("pruned_still_zero", 1.0) < 1:
-            found.append(f"{name(row)}: {1 - figures['pruned_still_zero']:.1%} of what was pruned is no longer zero")
-    return found
-
-
-def _noise(rows: Sequence[Row]) -> list[str]:
-    """What the floor of the noise is, and which differences are none."""
-    found = []
-    for baseline in rows:
-        if baseline.recipe or baseline.mean_return is None or baseline.format == REFERENCE:
-            continue
-        if baseline.noise is None:
-            one = "no floor of noise is known: one arithmetic alone was run"
-            found.append(f"{name(baseline)} in {baseline.format}: {one}")
-            continue
-        same = [
-            row
-            for row in rows
-            if (row.policy, row.environment, row.format) == (baseline.policy, baseline.environment, baseline.format)
-        ]
-        within = ", ".join(dict.fromkeys(row.recipe for row in same if row.within_noise))
-        moved = f"up to {number(baseline.noise)} more or less" if baseline.noise else "the same"
-        found.append(
-            f"{name(baseline)} in {baseline.format}: summed in another order the same weights return {moved}"
-            f"{within and f'; a difference no larger is none: {within}'}"
-        )
-    return found
-
-
 def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows as JSON data; what is infinite or not measured is null."""
     return [_plain(renamed(row, {**dataclasses.asdict(row), **scores(row)})) for row in rows]
@@ -211,11 +140,6 @@ def scores(row: Row) -> dict[str, Any]:
     score = score_of(row.task)
     means = {"score": row.mean_return, "baseline_score": row.baseline_mean, "chance_score": row.random_mean}
     return {"score_name": score.name, **{key: score.of_mean(value) for key, value in means.items()}}
-
-
-def notes(rows: Sequence[Row]) -> list[str]:
-    """What was not measured, and why; each reason once."""
-    return list({note: None for row in rows for note in row.notes})
 
 
 def kept_cells(row: Row, words: Words) -> Cells:

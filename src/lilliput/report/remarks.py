@@ -1,0 +1,113 @@
+"""What the tables of a report leave out, a line each, and which of their numbers are to be taken with care."""
+
+from collections.abc import Sequence
+
+from lilliput.foreign_text import printable
+from lilliput.record import REFERENCE
+from lilliput.report.label import labels
+from lilliput.report.printed_table import number
+from lilliput.report.row import Row
+from lilliput.report.table import name
+from lilliput.report.words import words_of
+from lilliput.task import MODEL_SCORES
+
+_SLOWER = 0.95
+"""Of the baseline's speed: a model timed twice differs by up to 4 %."""
+
+
+def remarks(rows: Sequence[Row]) -> list[str]:
+    """What the tables leave out, a line each: why a candidate is not there, and how many items would decide."""
+    found, words = [], words_of(row.task for row in rows)
+    for row in rows:
+        if row.status != "done":
+            found.append(f"{name(row)}: {row.status.replace('_', ' ')}: {row.reason}")
+        elif row.verdict is not None and row.verdict.status == "undecided":
+            needed = row.verdict.episodes_needed
+            plan = f"about {needed:,} {words.items} would decide" if needed else f"no number of {words.items} decides"
+            found.append(f"{name(row)}: undecided after {row.n_episodes}; {plan}")
+    if any(row.verdict is not None and row.verdict.status == "undecided" for row in rows):
+        found.append(
+            f'verdicts stand on "at least", a bound for any shape of {words.values}; the bracket takes means as normal'
+        )
+    lines = (*found, *warnings(rows), *(f"not measured: {note}" for note in notes(rows)))
+    return [printable(line) for line in lines]
+
+
+def warnings(rows: Sequence[Row]) -> list[str]:
+    """What numbers in the tables are to be taken with care, a line each, with its subject where there are several."""
+    subjects = dict.fromkeys((row.policy, row.environment) for row in rows)
+    known = labels(rows)
+    found = []
+    for subject in subjects:
+        own = [row for row in rows if (row.policy, row.environment) == subject]
+        who = f"{known[subject]}: " if len(subjects) > 1 else ""
+        found += [f"{who}{line}" for line in (*_episodes(own), *_costs(own), *_noise(own))]
+    unknown = [subject for subject in subjects if _alone(rows, subject)]
+    if unknown:
+        of = f" of {', '.join(known[subject] for subject in unknown)}" if len(subjects) > 1 else ""
+        found.append(f"no floor of noise is known{of}: one arithmetic alone was run")
+    return found
+
+
+def _episodes(rows: Sequence[Row]) -> list[str]:
+    found = []
+    for row in rows:
+        if row.n_cut:
+            found.append(
+                f"{name(row)}: {row.n_cut} of {row.n_episodes} episodes did not end and were cut (--max-steps)"
+            )
+        if row.other_versions:
+            found.append(f"{name(row)}: other versions are another task: {row.other_versions}")
+    return found
+
+
+def _costs(rows: Sequence[Row]) -> list[str]:
+    """Of models, what a number in a column does not say aloud: slower than uncompressed, and pruned but not smaller."""
+    slower, larger, found = [], [], []
+    for row in rows:
+        if row.task.score not in MODEL_SCORES or not row.recipe or row.status != "done":
+            continue
+        if row.latency is not None and row.latency.ratio is not None and row.latency.ratio < _SLOWER:
+            slower.append(f"{1 / row.latency.ratio:.1f}x as long with {name(row)}")
+        figures = dict(row.figures)
+        if "pruned_still_zero" in figures and row.file_smaller is not None and row.file_smaller < 1.02:
+            larger.append(name(row))
+        if figures.get("pruned_still_zero", 1.0) < 1:
+            found.append(f"{name(row)}: {1 - figures['pruned_still_zero']:.1%} of what was pruned is no longer zero")
+    if slower:
+        found.append(f"slower than uncompressed: an answer takes {', '.join(dict.fromkeys(slower))}")
+    if larger:
+        recipes = ", ".join(dict.fromkeys(larger))
+        found.append(f"pruned, and the file is not smaller, since zeros take as much as other numbers: {recipes}")
+    return found
+
+
+def _noise(rows: Sequence[Row]) -> list[str]:
+    """What the floor of the noise is, and which differences are none."""
+    found = []
+    for baseline in _baselines(rows):
+        if baseline.noise is None:
+            continue
+        same = [row for row in rows if row.format == baseline.format]
+        within = ", ".join(dict.fromkeys(row.recipe for row in same if row.within_noise))
+        moved = f"up to {number(baseline.noise)} more or less" if baseline.noise else "the same"
+        found.append(
+            f"{name(baseline)} in {baseline.format}: summed in another order the same weights return {moved}"
+            f"{within and f'; a difference no larger is none: {within}'}"
+        )
+    return found
+
+
+def _alone(rows: Sequence[Row], subject: tuple[str, str]) -> bool:
+    """Whether nothing tells how far the subject's baseline moves by itself."""
+    own = _baselines([row for row in rows if (row.policy, row.environment) == subject])
+    return any(baseline.noise is None for baseline in own)
+
+
+def _baselines(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if not row.recipe and row.mean_return is not None and row.format != REFERENCE]
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """What was not measured, and why; each reason once."""
+    return list({note: None for row in rows for note in row.notes})
