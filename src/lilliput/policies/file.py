@@ -93,7 +93,13 @@ def from_bytes(data: bytes, name: str) -> Checkpoint:
     try:
         arrays = load(data)
         size = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["lilliput"])
+        metadata = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+        if "lilliput" not in metadata:
+            raise LilliputError(
+                f"{name} is a safetensors file that lilliput did not write; if it is a state dict, give it as a torch "
+                "file: torch.save(safetensors.torch.load_file(path), 'policy.pt')"
+            )
+        header = json.loads(metadata["lilliput"])
         version = header["format"]
         if version not in range(1, FORMAT + 1):
             raise LilliputError(f"{name} is of format {version!r}; this version reads 1 to {FORMAT}: update lilliput")

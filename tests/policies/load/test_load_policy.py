@@ -1,5 +1,6 @@
 """The whole loader on committed checkpoints, without the frameworks that wrote them."""
 
+import gzip
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 from tests.policies.load.checkpoints import FILES, FOLDER, copied, expected, source
 
 from lilliput.errors import LilliputError
@@ -110,6 +112,11 @@ def test_loading_needs_no_framework(tmp_path: Path) -> None:
     [
         (b"", "'x.zip' is empty; supported: Stable-Baselines3 zips"),
         (b"hello", "'x.zip' is of no known format; supported: Stable-Baselines3 zips"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "'x.zip' is a pointer of Git LFS and not the"),
+        (b"\n<!DOCTYPE html>\n<html>Not found</html>", "'x.zip' is a web page and not the file itself; download"),
+        (gzip.compress(b"hello"), "'x.zip' is packed with gzip; unpack it first"),
+        (save({"w": np.zeros(2)}), "'x.zip' is a safetensors file that lilliput did not write; .* torch.save"),
+        (save({"w": np.zeros(2)}, {"format": "pt"}), "is a safetensors file that lilliput did not write"),
         (b"PK\x03\x04" + bytes(60), "'x.zip' is not a readable zip archive"),
         ((FOLDER / "foreign.pkl").read_bytes(), "is a pickle, but not one of torch.save"),
         ((FOLDER / "ppo.npz").read_bytes(), "is a zip file with action.npy, observation.npy; supported:"),

@@ -90,6 +90,14 @@ FORMATS: Final = (
 )
 """The formats, in the order in which they are tried: .lilliput begins with a length, which may look like others."""
 
+_INSTEAD: Final = {
+    b"version https://git-lfs": "a pointer of Git LFS and not the file itself; fetch that with git lfs pull",
+    b"<!doctype html": "a web page and not the file itself; download that",
+    b"<html": "a web page and not the file itself; download that",
+    b"\x1f\x8b": "packed with gzip; unpack it first",
+}
+"""What people have in place of a checkpoint, by how it begins."""
+
 _OF_ROBOTS = ("onnx", "torchscript", "rsl_rl", "rl_games", "skrl")
 """Frameworks that leave files beside a policy that say how a robot runs it."""
 
@@ -263,6 +271,9 @@ def _dispatch(source: Source) -> Checkpoint:
                 # What the nouns refuse does not name the file; what a file says may hold terminal codes.
                 message = _printable(str(error))
                 raise LilliputError(message if name in message else f"{name}: {message}") from error
+    for start, what in _INSTEAD.items():
+        if data[:64].lstrip().lower().startswith(start):
+            raise LilliputError(f"{name} is {what}")
     raise LilliputError(f"{name} is {'empty' if not data else 'of no known format'}; supported: {_SUPPORTED}")
 
 
