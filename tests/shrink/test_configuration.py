@@ -35,6 +35,7 @@ def test_students_begin_with_what_the_policy_tells_of_its_learner() -> None:
         Student((9, 9), (5, 4, 6), "kl"),
         Student((9, 9), 5, "kl", per_channel=True),
         Student((5,), 4, "kl", seen=4),
+        Student((5,), 4, "kl", seen=4, history=3),
     ],
 )
 def test_the_size_is_known_before_the_student_is_made(student: Student) -> None:
@@ -47,6 +48,9 @@ def test_the_size_is_known_before_the_student_is_made(student: Student) -> None:
     if student.seen is not None:
         select = (layers.SelectInputs(np.arange(n, dtype=np.uint16)),)
         x = x[:, :n]
+    if student.history is not None:
+        select, n = (*select, layers.History(student.history)), n * student.history
+        x = np.concatenate([x] * student.history, axis=1)
     made = students.Students((n, *student.hidden, 3), "silu", 1, students.Inputs.of(x), rng)
     every = student.weight_bits
     bits = every if isinstance(every, tuple) else (every,) * (len(student.hidden) + 1)

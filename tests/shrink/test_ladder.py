@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from tests.policies.recurrent import gru, policy_with, walk
 from tests.shrink.games import cartpole
 
 from lilliput import record
 from lilliput.cli import cli
 from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
+from lilliput.policies.compress import Context, compress
 from lilliput.policies.policy import Policy
 from lilliput.shrink.ladder import first_steps, rungs
 
@@ -34,6 +36,16 @@ def test_a_rung_begins_with_what_the_policy_may_have_a_use_for() -> None:
     every = rungs(("fold_inputs",), ())
     assert all(recipe.startswith("fold_inputs() | ") for recipe in every)
     assert rungs(("fold_inputs",), every[:3]) == every[3:]
+
+
+def test_of_a_policy_that_remembers_only_that_is_tried_which_takes_it() -> None:
+    policy = policy_with(gru(np.random.default_rng(0), 5, 6))
+    every = rungs(first_steps(policy, ()), (), remembers=True)
+    sizes = [
+        compress(policy, recipe, Context.from_observations(policy, walk(policy, 60))).model_bytes for recipe in every
+    ]
+    assert len(sizes) > 2
+    assert sizes == sorted(sizes, reverse=True)
 
 
 @pytest.mark.slow

@@ -13,12 +13,17 @@ CHOICES: tuple[Loss, ...] = ("kl", "regret", "cross_entropy")
 ARRAYS: tuple[Loss, ...] = ("l2", "l1")
 
 
+@pytest.mark.parametrize("remembers", [False, True])
 @pytest.mark.parametrize("inputs", [17, 376])
 @pytest.mark.parametrize("ways", [CHOICES, ARRAYS])
-def test_every_move_leads_to_a_recipe_that_says_what_it_is(ways: tuple[Loss, ...], inputs: int) -> None:
-    seen = list(starts(ways, inputs))
+def test_every_move_leads_to_a_recipe_that_says_what_it_is(
+    ways: tuple[Loss, ...], inputs: int, *, remembers: bool
+) -> None:
+    seen = list(starts(ways, inputs, remembers=remembers))
     for _ in range(2):
-        seen += [child for student in seen[:40] for _, child in moves(student, inputs, 6, ways, (512, 2))]
+        neighbours = (moves(student, inputs, 6, ways, (512, 2), remembers=remembers) for student in seen[:40])
+        seen += [child for each in neighbours for kind, child in each if kind in MOVES]
+    assert any(student.memory for student in seen) == any(student.history for student in seen) == remembers
     assert len({student.recipe for student in seen}) > 50
     for student in dict.fromkeys(seen):
         assert format_recipe(parse(student.recipe)) == student.recipe
@@ -31,6 +36,22 @@ def test_every_move_has_an_effect_to_begin_with() -> None:
         for student in (*every, Student((8, 8), 6, "l2", steps=18_000), Student((), 6, "l2", steps=162_000)):
             assert {kind for kind, _ in moves(student, inputs, 6, ways, (512, 1))} <= set(MOVES)
     assert len({kind.name for kind in MOVES}) == len(MOVES)
+
+
+def test_what_a_student_keeps_of_the_past_grows_shrinks_and_goes() -> None:
+    def after(student: Student) -> dict[move.Move, Student]:
+        return dict(moves(student, 17, 6, ARRAYS, (512, 1), remembers=True))
+
+    plain = Student((8,), 6, "l2")
+    found = after(plain)
+    assert found[move.A_MEMORY] == Student((), 6, "l2", memory=4, steps=3_000)
+    assert found[move.LONGER_HISTORY].history == 2
+    assert after(found[move.LONGER_HISTORY])[move.SHORTER_HISTORY] == plain
+    assert move.EVOLVED in found
+    assert not {move.EVOLVED, move.NO_RANGES, move.FEWER_BITS_WHERE_MOST_ARE} & set(after(found[move.A_MEMORY]))
+    assert after(found[move.A_MEMORY])[move.NO_MEMORY].memory is None
+    sizes = [one.model_bytes(17, 6, 0) for one in (plain, found[move.LONGER_HISTORY])]
+    assert sizes[0] < sizes[1]
 
 
 def test_of_many_inputs_students_see_a_part() -> None:

@@ -17,6 +17,10 @@ InputRange = Literal["per_dimension", "per_tensor", "none"]
 Loss = Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"]
 
 
+_SEQUENCES = 5
+"""A step over sequences takes so many times as long as one over states."""
+
+
 @final
 @dataclass(frozen=True)
 class Student:
@@ -35,6 +39,10 @@ class Student:
     """Inputs; None: all."""
     teacher: str | None = None
     """The beginning of the digest of another one than the policy."""
+    history: int | None = None
+    """Observations that it sees at once; None: the last alone."""
+    memory: int | None = None
+    """Units of a GRU in front of the hidden layers; None: it does not remember."""
 
     @property
     def recipe(self) -> str:
@@ -50,6 +58,8 @@ class Student:
                 disturbance=self.disturbance,
                 inputs=self.seen,
                 teacher=self.teacher,
+                history=self.history,
+                memory=self.memory,
             ),
         )
         if self.evolve:
@@ -59,24 +69,34 @@ class Student:
     @property
     def root(self) -> tuple[object, ...]:
         """What its real student depends on: trained once for all that share it."""
-        return self.hidden, self.loss, self.disturbance, self.steps, self.seen, self.teacher
+        return self.hidden, self.loss, self.disturbance, self.steps, self.seen, self.teacher, self.history, self.memory
+
+    @property
+    def work(self) -> int:
+        """Steps of its training, in those of a student without a memory."""
+        return self.steps * (1 if self.memory is None else _SEQUENCES)
+
+    def products(self, inputs: int, outputs: int) -> tuple[tuple[int, int], ...]:
+        """Inputs and outputs of each of its matrices, in order."""
+        first = (self.seen or inputs) * (self.history or 1)
+        units = self.memory
+        gates = () if units is None else ((first, 3 * units), (units, 3 * units))
+        return (*gates, *itertools.pairwise((units or first, *self.hidden, outputs)))
 
     def model_bytes(self, inputs: int, outputs: int, head: int) -> int:
         """Its size, known before it is made."""
         index = 0 if self.seen is None else min(-(-inputs // 8), self.seen * (1 if inputs <= 256 else 2))
-        inputs = self.seen or inputs
-        sizes = (inputs, *self.hidden, outputs)
-        every = self.weight_bits if isinstance(self.weight_bits, tuple) else (self.weight_bits,) * (len(sizes) - 1)
+        sizes = self.products(inputs, outputs)
+        every = self.weight_bits if isinstance(self.weight_bits, tuple) else (self.weight_bits,) * len(sizes)
         total = head
-        for bits, (fan_in, fan_out) in zip(every, itertools.pairwise(sizes), strict=True):
+        for bits, (fan_in, fan_out) in zip(every, sizes, strict=True):
             total += packed_nbytes(fan_in * fan_out, bits) + 2 * fan_out + (2 * fan_out if self.per_channel else 2)
-        ranges = {"per_dimension": 3 * inputs, "per_tensor": 3, "none": 0}[self.input_range]
-        return total + index + ranges + 3 * len(self.hidden)
+        ranges = {"per_dimension": 3 * sizes[0][0], "per_tensor": 3, "none": 0}[self.input_range]
+        return total + index + ranges + 3 * (len(sizes) - 1)
 
     def n_macs(self, inputs: int, outputs: int) -> int:
         """Multiply-accumulates of a decision."""
-        sizes = (self.seen or inputs, *self.hidden, outputs)
-        return sum(a * b for a, b in itertools.pairwise(sizes))
+        return sum(a * b for a, b in self.products(inputs, outputs))
 
 
 def student_of(recipe: str) -> Student | None:
@@ -93,6 +113,7 @@ def student_of(recipe: str) -> Student | None:
     student = Student(
         made.hidden, made.weight_bits, made.loss, made.input_range, made.disturbance, made.steps,
         per_channel=made.granularity == "per_channel", seen=made.inputs, teacher=made.teacher,
+        history=made.history, memory=made.memory,
     )  # fmt: skip
     student = student if raised is None else replace(student, evolve=raised.episodes, each=raised.each)
     return student if student.recipe == recipe else None
@@ -115,9 +136,12 @@ Teachers = Mapping[str | None, tuple[Loss, ...]]
 """What students may learn by, of each teacher that there is: None is the policy that is made small."""
 
 
-def starts(ways: Sequence[Loss], inputs: int, teachers: Teachers = MappingProxyType({})) -> tuple[Student, ...]:
+def starts(
+    ways: Sequence[Loss], inputs: int, teachers: Teachers = MappingProxyType({}), *, remembers: bool = False
+) -> tuple[Student, ...]:
     """Where the search begins: a middle size of every teacher, a linear policy, and the other ways to learn, all of
-    them briefly; of very many inputs with a quarter, and once with all.
+    them briefly; of very many inputs with a quarter, and once with all. Where the policy remembers also students that
+    see two observations at once, and that remember themselves.
     """
     loss, other = ways[:2]
     seen = inputs // 4 if inputs >= _VERY_MANY else None
@@ -125,6 +149,7 @@ def starts(ways: Sequence[Loss], inputs: int, teachers: Teachers = MappingProxyT
     return (
         middle,
         *(of_teacher(middle, teacher, own) for teacher, own in teachers.items() if teacher is not None),
+        *((replace(middle, history=2), Student((), 6, loss, seen=seen, memory=12, steps=3_000)) if remembers else ()),
         Student((), 6, loss, seen=seen),
         Student((32,), 6, other),
         Student((24, 24), 6, loss, disturbance=0.0, seen=seen),

@@ -27,6 +27,11 @@ _RUNGS = (
     _SURGEON.format(ratio=0.8) + _GPTQ.format(bits=4),
 )
 """What a policy does not support is left out."""
+_REMEMBERS = (
+    f"{_EIGHT})",
+    *(f'{_EIGHT.replace("=8", f"={bits}", 1)}, calibration="mse")' for bits in (6, 5, 4)),
+)
+"""Of a policy with a memory."""
 
 
 def first_steps(policy: Policy, failed: Collection[str]) -> tuple[str, ...]:
@@ -36,6 +41,8 @@ def first_steps(policy: Policy, failed: Collection[str]) -> tuple[str, ...]:
         policy: as it was loaded.
         failed: steps that ended trials. A normalizer that clips cannot be folded, and it may be that no input is dead.
     """
+    if policy.has_memory:
+        return ()
     shape = spaces.input_shape(policy.observation_space)
     wanted = (
         (RemoveDeadInputs.NAME, len(shape) == 1 and int(np.prod(shape)) >= MANY_INPUTS),
@@ -44,7 +51,8 @@ def first_steps(policy: Policy, failed: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name, useful in wanted if useful and name not in failed)
 
 
-def rungs(first: Sequence[str], tried: Collection[str]) -> list[str]:
-    """The recipes that begin with these steps and were not tried."""
-    every = (format_recipe(parse("".join(f"{name}() | " for name in first) + rung)) for rung in _RUNGS)
+def rungs(first: Sequence[str], tried: Collection[str], *, remembers: bool = False) -> list[str]:
+    """The recipes that begin with these steps and were not tried, for a policy that remembers or not."""
+    kinds = _REMEMBERS if remembers else _RUNGS
+    every = (format_recipe(parse("".join(f"{name}() | " for name in first) + rung)) for rung in kinds)
     return [recipe for recipe in every if recipe not in tried]

@@ -1,6 +1,5 @@
 """The moves from a student to its neighbours, and what each does to the return, as it is learned on the task itself."""
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -57,6 +56,12 @@ FAR_FEWER_INPUTS = Move("far fewer inputs", -0.08, 0.1)
 MORE_INPUTS = Move("more inputs", 0.02, 0.05, improves=True)
 FAR_MORE_INPUTS = Move("far more inputs", 0.06, 0.08, improves=True)
 ANOTHER_TEACHER = Move("another teacher", -0.02, 0.12)
+LONGER_HISTORY = Move("more observations at once", 0.03, 0.08, improves=True)
+SHORTER_HISTORY = Move("fewer observations at once", -0.03, 0.08)
+A_MEMORY = Move("a memory", 0.05, 0.15, improves=True)
+NO_MEMORY = Move("no memory", -0.05, 0.15)
+MORE_MEMORY = Move("more memory", 0.04, 0.06, improves=True)
+LESS_MEMORY = Move("less memory", -0.04, 0.06)
 TO_FEWER_BITS = {
     8: Move("8 to 6 bits", -0.005, 0.02),
     6: Move("6 to 5 bits", -0.01, 0.03),
@@ -70,7 +75,8 @@ MOVES = (
     A_LITTLE_NARROWER, NARROWER, MUCH_NARROWER, LINEAR, A_LITTLE_WIDER, WIDER, MUCH_WIDER,
     FEWER_BITS_WHERE_MOST_ARE, MORE_BITS, A_SCALE_AN_OUTPUT, A_SCALE_A_LAYER, NO_RANGES, FLATTER, DEEPER,
     OTHER_LOSS, ROUGHER, CALMER, LONGER, MUCH_LONGER, LONGER_STILL, WIDER_AND_LONGER, EVOLVED, FEWER_INPUTS,
-    FAR_FEWER_INPUTS, MORE_INPUTS, FAR_MORE_INPUTS, ANOTHER_TEACHER,
+    FAR_FEWER_INPUTS, MORE_INPUTS, FAR_MORE_INPUTS, ANOTHER_TEACHER, LONGER_HISTORY, SHORTER_HISTORY,
+    A_MEMORY, NO_MEMORY, MORE_MEMORY, LESS_MEMORY,
     *TO_FEWER_BITS.values(),
 )  # fmt: skip
 
@@ -80,6 +86,9 @@ _ABOVE = {fewer: more for more, fewer in _BELOW.items()}
 
 _LONG, MOST_STEPS = 18_000, 162_000
 """From where more steps bring less, and how many are ever made."""
+
+_LONGEST = 8
+"""Observations at once."""
 
 _NOISE = 0.06
 _LEAST_SHARE = 0.2
@@ -94,17 +103,21 @@ def moves(
     ways: Sequence[Loss],
     evolutions: tuple[int, int],
     teachers: Teachers = MappingProxyType({}),
+    *,
+    remembers: bool = False,
 ) -> Iterator[tuple[Move, Student]]:
-    """Each neighbour, after the move that leads to it.
+    """Each neighbour, after the move that leads to it; other memories where the policy `remembers`.
 
     `ways` are the losses that there are of its teacher; `evolutions`: episodes of a spell of evolution, and of each.
     """
     hidden = student.hidden
     # One number of bits for all layers, or what the others have where one layer has fewer.
     bits = max(student.weight_bits) if isinstance(student.weight_bits, tuple) else student.weight_bits
+    if remembers:
+        yield from _memories(student)
     if isinstance(student.weight_bits, tuple):
         yield MORE_BITS, replace(student, weight_bits=bits)
-    elif hidden and bits >= 4:
+    elif hidden and bits >= 4 and student.memory is None:
         yield FEWER_BITS_WHERE_MOST_ARE, replace(student, weight_bits=_fewer_in_the_largest(student, inputs, outputs))
     if hidden:
         yield A_LITTLE_NARROWER, replace(student, hidden=_scaled(hidden, 0.88))
@@ -127,7 +140,7 @@ def moves(
         yield A_SCALE_A_LAYER, replace(student, per_channel=False)
     elif hidden:
         yield A_SCALE_AN_OUTPUT, replace(student, per_channel=True)
-    if student.input_range == "per_dimension" and bits >= 3:
+    if student.input_range == "per_dimension" and bits >= 3 and student.memory is None:
         yield NO_RANGES, replace(student, input_range="none")
     if len(hidden) == 2:
         yield FLATTER, replace(student, hidden=(round(1.6 * hidden[0]),), weight_bits=bits)
@@ -153,8 +166,31 @@ def moves(
     for teacher, own in teachers.items():
         if teacher != student.teacher:
             yield to_teacher(teacher), of_teacher(student, teacher, own)
-    if not student.evolve:
+    if not student.evolve and student.history is None and student.memory is None:
         yield EVOLVED, replace(student, evolve=evolutions[0], each=evolutions[1])
+
+
+def _memories(student: Student) -> Iterator[tuple[Move, Student]]:
+    """The neighbours that see or keep more or less of the past."""
+    plain = replace(student, evolve=0, each=1)
+    if student.memory is not None:
+        yield MORE_MEMORY, replace(plain, memory=max(student.memory + 1, round(1.4 * student.memory)))
+        if student.memory > 2:
+            yield LESS_MEMORY, replace(plain, memory=round(0.72 * student.memory))
+        yield NO_MEMORY, replace(plain, memory=None, hidden=student.hidden or (student.memory,))
+        return
+    history = student.history or 1
+    if history < _LONGEST:
+        yield LONGER_HISTORY, replace(plain, history=history + 1)
+    if student.history is not None:
+        yield SHORTER_HISTORY, replace(plain, history=history - 1 if history > 2 else None)
+    elif student.hidden and isinstance(student.weight_bits, int) and student.input_range == "per_dimension":
+        yield (
+            A_MEMORY,
+            replace(
+                plain, memory=max(2, student.hidden[0] // 2), hidden=student.hidden[1:], steps=min(student.steps, 3_000)
+            ),
+        )
 
 
 def to_teacher(teacher: str | None) -> Move:
@@ -165,7 +201,7 @@ def to_teacher(teacher: str | None) -> Move:
 def _fewer_in_the_largest(student: Student, inputs: int, outputs: int) -> tuple[int, ...]:
     """One bit fewer in the layer of the most weights."""
     assert isinstance(student.weight_bits, int)
-    weights = [a * b for a, b in itertools.pairwise((student.seen or inputs, *student.hidden, outputs))]
+    weights = [a * b for a, b in student.products(inputs, outputs)]
     largest = weights.index(max(weights))
     return tuple(student.weight_bits - (index == largest) for index in range(len(weights)))
 

@@ -186,12 +186,14 @@ class _Run:
         self._seconds_per_episode = max(0.001, self.trials[""].seconds / len(self.trials[""].returns))
         # What every student costs, however it is trained: the choice among restarts, and the race.
         self._played = _OVERHEAD_S + (_CHOOSING + RACE[-1]) * self._seconds_per_episode
-        every = starts(self._losses[None], self._inputs, self._losses) if self._trainable else ()
+        self._remembers = any(one.policy.has_memory for one in known_by.values())
+        begin = starts(self._losses[None], self._inputs, self._losses, remembers=self._remembers)
+        every = begin if self._trainable else ()
         self._starts = [student for student in every if student.recipe not in self.trials]
         self._policy, self._n_starts, self._turn = policy, len(every), 0
         self._first_steps = first_steps(policy, self._failed_steps())
-        self._ladder = rungs(self._first_steps, self.trials)
-        self._n_ladder = len(rungs(self._first_steps, ()))
+        self._ladder = rungs(self._first_steps, self.trials, remembers=policy.has_memory)
+        self._n_ladder = len(rungs(self._first_steps, (), remembers=policy.has_memory))
 
     def all(self) -> None:
         """Try until the time is over or nothing is left that promises anything."""
@@ -235,7 +237,8 @@ class _Run:
             self.say(f"{recipe}: {trial.reason}")
             first = first_steps(self._policy, self._failed_steps())
             if first != self._first_steps:
-                self._first_steps, self._ladder = first, rungs(first, self.trials)
+                self._first_steps = first
+                self._ladder = rungs(first, self.trials, remembers=self._policy.has_memory)
             return
         self.trials[recipe] = trial
         estimate, error = self.bar.retention(trial.returns)
@@ -251,7 +254,7 @@ class _Run:
         student = self.students.get(recipe)
         if student is not None and not student.evolve:
             shared = recipe in self._came_from and self.students[self._came_from[recipe][1]].root == student.root
-            steps = student.steps * _SHARED if shared else student.steps
+            steps = student.work * _SHARED if shared else student.work
             part = max(0.0, trial.seconds - self._played) / steps
             self._seconds_per_step += 0.4 * (part - self._seconds_per_step)
         if recipe in self._came_from:
@@ -290,7 +293,9 @@ class _Run:
             estimate, error = self.bar.retention(trial.returns)
             bar = self.bar.keep + self.bar.margin(trial.returns)
             ways = self._losses[parent.teacher]
-            for move, child in moves(parent, self._inputs, self._outputs, ways, evolutions, self._losses):
+            for move, child in moves(
+                parent, self._inputs, self._outputs, ways, evolutions, self._losses, remembers=self._remembers
+            ):
                 if child.recipe in self.trials or child.recipe in self.students:
                     continue
                 if child.evolve and child.n_macs(self._inputs, self._outputs) > _EVOLVABLE:
@@ -358,7 +363,7 @@ class _Run:
         shared = child.root == parent.root and child.root[0] == parent.root[0]
         if child.evolve and not parent.evolve:
             return child.evolve * self._seconds_per_episode
-        training = child.steps * self._seconds_per_step * (_SHARED if shared else 1.0)
+        training = child.work * self._seconds_per_step * (_SHARED if shared else 1.0)
         return training + child.evolve * self._seconds_per_episode
 
     def _evolutions(self) -> tuple[int, int]:

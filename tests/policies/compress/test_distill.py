@@ -12,7 +12,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.compress import Context, compress, format_recipe, parse
 from lilliput.policies.compress.distill import Distill
-from lilliput.policies.compress.distill_play import Disturbance, Teacher, collect, small_head
+from lilliput.policies.compress.distill_play import Disturbance, Seen, Teacher, Watch, collect, small_head
 from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.play import EnvironmentSpec, Lockstep, episode_returns
 from lilliput.policies.policy import Policy
@@ -43,6 +43,11 @@ def pendulum(rng: np.random.Generator) -> Policy:
     )
 
 
+def seen(x: np.ndarray) -> Seen:
+    """All of these at once, each the first of an episode."""
+    return Seen(f32(x)[None], np.ones((1, len(x)), bool))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -50,6 +55,7 @@ def pendulum(rng: np.random.Generator) -> Policy:
         ("distill(hidden=(24, 0))", "distill: hidden is 0; it must be from 1"),
         ("distill(weight_bits=9)", "weight_bits is 9; it must be from 2 to 8"),
         ("distill(hidden=(8,), weight_bits=(8, 4, 4))", "weight_bits has 3 numbers; the student has 2 layers"),
+        ("distill(history=1)", "history is 1; it must be from 2"),
         ("distill(disturbance=-1)", "disturbance is -1; it must be from 0 to 2"),
         ('distill(loss="l3")', "distill: loss is 'l3'"),
     ],
@@ -94,8 +100,9 @@ def test_box2d_episodes_in_lockstep_do_not_depend_on_those_before() -> None:
 def test_the_teacher_says_what_the_reference_does() -> None:
     policy = pendulum(np.random.default_rng(1))
     x = np.random.default_rng(2).standard_normal((500, 3)).astype(np.float32)
-    np.testing.assert_allclose(Teacher(policy).targets(x), reference.act(policy, x), atol=1e-6)
-    choices = Teacher(cartpole()).act(np.random.default_rng(3).standard_normal((500, 4)).astype(np.float32))
+    np.testing.assert_allclose(Watch(Teacher(policy).stack).over(seen(x)), reference.act(policy, x), atol=1e-6)
+    said = Watch(Teacher(cartpole()).stack).over(seen(np.random.default_rng(3).standard_normal((500, 4))))
+    choices = Teacher(cartpole()).chosen(said)
     expected = reference.act(cartpole(), np.random.default_rng(3).standard_normal((500, 4)).astype(np.float32))
     np.testing.assert_array_equal(choices, expected)
 
@@ -137,9 +144,10 @@ def test_a_student_may_see_only_what_the_teacher_depends_on(tmp_path: Path) -> N
     weight = np.array([[2.0, 0.5, 0.1, 9.0], [0, 0, 0.1, 9.0]], np.float32)
     plain = Policy(box, spaces.Box((2,), np.full(2, -99.0), np.full(2, 99.0)), (layers.Dense(weight, None),))
     # A linear teacher depends on an input by its weight times the input's spread: 2, 4, 0.1 and nothing.
-    assert [list(Teacher(plain).needed_inputs(x, most)) for most in (1, 2, 4)] == [[1], [0, 1], [0, 1, 2]]
+    assert [list(Teacher(plain).needed_inputs(seen(x), most)) for most in (1, 2, 4)] == [[1], [0, 1], [0, 1, 2]]
     drawn = Learner(action_std=(10.0, 0.01))
-    assert list(Teacher(plain, drawn).needed_inputs(x, 1)) == [2], "the second action is drawn with the smallest spread"
+    found = list(Teacher(plain, drawn).needed_inputs(seen(x), 1))
+    assert found == [2], "the second action is drawn with the smallest spread"
 
     teacher = pendulum(np.random.default_rng(0))
     context = Context.from_environment(teacher, "Pendulum-v1", work_folder=tmp_path)
@@ -182,7 +190,9 @@ def test_every_second_environment_is_disturbed_and_no_action_leaves_its_bounds()
     changed = (played != np.float32(1.9)).any(axis=(0, 2))
     assert changed.tolist() == [False, False, True, True, False, False, True, True]
     assert np.abs(played).max() <= 2.0
-    assert len(collect(lockstep, Teacher(policy).act, rough, 20)) == 24
+    found = collect(lockstep, lambda x, _: reference.act(policy, x), rough, 20)
+    assert found.observations.shape[:2] == found.begins.shape
+    assert len(found.flat) == 24
 
 
 @pytest.mark.slow

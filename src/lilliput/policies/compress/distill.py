@@ -4,12 +4,13 @@ Ross, Gordon and Bagnell 2011 (arXiv:1011.0686); learned step sizes: Esser et al
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal, final
 
 from lilliput.errors import LilliputError
 from lilliput.parameter import check_fields, check_integer
 from lilliput.policies.affine import check_bits
+from lilliput.policies.compress import distill_memory
 from lilliput.policies.compress.context import Context
 from lilliput.policies.compress.distill_course import Course, Settings
 from lilliput.policies.compress.step import Step
@@ -20,6 +21,9 @@ from lilliput.policies.policy import Policy
 @dataclass(frozen=True)
 class Distill(Step):
     """Trains a new network on what the teacher does in the states that the network gets itself into.
+
+    A teacher with a memory follows the episodes that the student plays; the student has none, or sees the last
+    observations at once (`history`).
 
     The student sees the raw observation: what the teacher's normalizer does is in its first layer. Without
     `weight_bits` it is real; with them, a part of the steps trains it quantized, and it is exactly what the integer
@@ -44,11 +48,15 @@ class Distill(Step):
             of it is kept.
         inputs: how many numbers of the observation the student sees at most: those on which the teacher's actions
             depend most. None: all.
+        memory: GRU units in front of the hidden layers, a student that remembers; None: it does not. It is one student
+            (`restarts` is of the others), trained over sequences; weight_bits is one number.
+        history: how many observations, the last ones of the episode, the student sees at once; None: the last alone.
         teacher: the beginning of the digest of another teacher, of several that are given; None: the policy itself.
     """
 
     NAME: ClassVar[str] = "distill"
     VERSION: ClassVar[int] = 3
+    MEMORY: ClassVar[bool] = True
 
     hidden: tuple[int, ...] = (24,)
     steps: int = 36_000
@@ -62,6 +70,8 @@ class Distill(Step):
     restarts: int = 4
     inputs: int | None = None
     teacher: str | None = None
+    history: int | None = None
+    memory: int | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -71,6 +81,11 @@ class Distill(Step):
             check_integer(self, "hidden", size, 1, 4096)
         if self.inputs is not None:
             check_integer(self, "inputs", self.inputs, 1, 1 << 16)
+        if self.history is not None:
+            check_integer(self, "history", self.history, 2, 64)
+        if self.memory is not None:
+            check_integer(self, "memory", self.memory, 1, 1024)
+            self._check_memory()
         for bits in self.weight_bits if isinstance(self.weight_bits, tuple) else (self.weight_bits or 8,):
             check_bits(bits, "distill: weight_bits")
         check_bits(self.activation_bits, "distill: activation_bits")
@@ -86,9 +101,33 @@ class Distill(Step):
         if not 0 <= self.disturbance <= 2:
             raise LilliputError(f"distill: disturbance is {self.disturbance:g}; it must be from 0 to 2")
 
+    def _check_memory(self) -> None:
+        if isinstance(self.weight_bits, tuple):
+            raise LilliputError("distill: a student with a memory has one number of weight_bits for all layers")
+        default = {one.name: one.default for one in fields(self)}
+        for name in ("history", "restarts", "input_range"):
+            if getattr(self, name) != default[name]:
+                raise LilliputError(f"distill: {name} is nothing that a student with a memory uses; leave it out")
+
     def apply(self, policy: Policy, context: Context) -> Policy:
         """The best student, in the place of everything up to the head."""
         quantized = 0 if self.weight_bits is None else max(self.steps // 3, 1)
+        context = context if self.teacher is None else context.taught_by(self.teacher)
+        if self.memory is not None:
+            assert not isinstance(self.weight_bits, tuple)
+            course = distill_memory.Settings(
+                name=f"distill {self.VERSION}",
+                real_steps=self.steps - quantized,
+                quantized_steps=quantized,
+                weight_bits=self.weight_bits,
+                granularity=self.granularity,
+                activation_bits=self.activation_bits,
+                loss=self.loss,
+                disturbance=self.disturbance,
+                learning_rate=distill_memory.LEARNING_RATE,
+            )
+            new = distill_memory.New(self.memory, self.hidden, self.activation, self.inputs)
+            return distill_memory.distilled(course, context, new)
         bits = (self.weight_bits,) * (len(self.hidden) + 1) if isinstance(self.weight_bits, int) else self.weight_bits
         settings = Settings(
             name=f"distill {self.VERSION}",
@@ -104,5 +143,6 @@ class Distill(Step):
             disturbance=self.disturbance,
             restarts=self.restarts,
             inputs=self.inputs,
+            history=self.history,
         )
-        return Course(settings, context if self.teacher is None else context.taught_by(self.teacher)).run()
+        return Course(settings, context).run()

@@ -14,16 +14,20 @@ import numpy as np
 from lilliput.compiler import find_compiler
 from lilliput.errors import LilliputError
 from lilliput.files import whole, write_whole
-from lilliput.policies import reference, spaces
+from lilliput.policies import spaces
 from lilliput.policies.compress.context import Context
 from lilliput.policies.compress.distill_play import (
     Disturbance,
+    RowsAct,
+    Seen,
     Teacher,
+    Watch,
     collect,
+    outputs,
     small_head,
     split_head,
 )
-from lilliput.policies.layers import LayerNorm, SelectInputs
+from lilliput.policies.layers import History, Layer, LayerNorm, SelectInputs
 from lilliput.policies.play import Lockstep, OutOfTime, SeedPlan
 from lilliput.policies.policy import Policy, replace_layers
 from lilliput.policies.students import Inputs, Quantization, Replay, Students, Trainer
@@ -56,6 +60,7 @@ class Settings:
         learning_rate: of the first.
         sparsity: the part of the weights that are zero in the end.
         inputs: that are chosen from the observation; None: what the student begins with sees.
+        history: observations that the student sees at once; None: the last alone.
     """
 
     name: str
@@ -73,6 +78,7 @@ class Settings:
     learning_rate: float = LEARNING_RATE
     sparsity: float = 0.0
     inputs: int | None = None
+    history: int | None = None
 
 
 @final
@@ -91,6 +97,20 @@ class Start:
     select: SelectInputs | None
     digest: str
     norms: tuple[LayerNorm | None, ...] = ()
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Watched:
+    """What follows the rows of a lockstep from its first step on.
+
+    Attributes:
+        acting: the students' view of what they act on; view: of what they learn from.
+    """
+
+    acting: Watch
+    view: Watch
+    teacher: Watch
 
 
 @final
@@ -131,8 +151,13 @@ class Course:
             students.keep(self._leading(students))
             self._quantized(students, replay)
         network = students.network(self._ranking(students)[0])
-        select = () if self._select is None else (self._select,)
-        return replace_layers(self._context.teacher, (*select, *network, *self._head))
+        return replace_layers(self._context.teacher, (*self._view, *network, *self._head))
+
+    @property
+    def _view(self) -> tuple[Layer, ...]:
+        """The layers that make what a student sees of the observation."""
+        history = () if self._settings.history is None else (History(self._settings.history),)
+        return (*(() if self._select is None else (self._select,)), *history)
 
     def _key(self) -> str:
         """What the real students depend on: the same for all bits, so that one training serves them all."""
@@ -144,6 +169,7 @@ class Course:
             settings.learning_rate, settings.sparsity, settings.inputs,
             "" if self._start is None else self._start.digest,
             *([environment.max_steps] if environment.max_steps else []),
+            *([f"history {settings.history}"] if settings.history is not None else []),
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:24]
 
@@ -170,13 +196,18 @@ class Course:
                 if "selected" in saved:
                     self._select = SelectInputs(saved["selected"])
                 inputs = Inputs(*(saved[name] for name in ("centre", "scale", "low", "high")))
-                targets = saved["y"]
+                targets, watched = saved["y"], self._watched()
             else:
                 wanted = min(TEACHER_STATES, 4_000 + TEACHER_STATES_A_STEP * settings.real_steps)
-                raw = collect(lockstep, self._teacher.act, disturbance, wanted)
+                teacher = Watch(self._teacher.stack)
+                seen = collect(
+                    lockstep, lambda x, begins: self._teacher.chosen(teacher(x, begins)), disturbance, wanted
+                )
                 if settings.inputs is not None:
-                    self._select = SelectInputs(self._teacher.needed_inputs(raw, settings.inputs))
-                first, targets = self._selected(raw), self._taught(raw)
+                    self._select = SelectInputs(self._teacher.needed_inputs(seen, settings.inputs))
+                watched = self._watched()
+                watched.acting.over(seen)
+                first, targets = watched.view.over(seen), self._taught(seen, watched.teacher)
                 inputs = Inputs.of(first)
             replay = Replay(first.shape[1], targets.shape[1])
             replay.add(first, targets)
@@ -196,9 +227,8 @@ class Course:
             def keep(steps: int) -> None:
                 self._save(path, students, replay, steps)
 
-            self._rounds(
-                students, replay, lockstep, disturbance, rng, (done, settings.real_steps), settings.learning_rate, keep
-            )
+            span = (done, settings.real_steps)
+            self._rounds(students, replay, lockstep, disturbance, rng, span, settings.learning_rate, keep, watched)
         finally:
             lockstep.close()
         return students, replay
@@ -213,9 +243,8 @@ class Course:
             )
             students.quantize(quantization, replay.observations[rng.integers(0, len(replay), 4096)])
             rate = min(settings.learning_rate, QUANTIZED_LEARNING_RATE)
-            self._rounds(
-                students, replay, lockstep, disturbance, rng, (0, settings.quantized_steps), rate, lambda _: None
-            )
+            span, watched = (0, settings.quantized_steps), self._watched()
+            self._rounds(students, replay, lockstep, disturbance, rng, span, rate, lambda _: None, watched)
         finally:
             lockstep.close()
 
@@ -229,10 +258,11 @@ class Course:
         span: tuple[int, int],
         rate: float,
         keep: Callable[[int], None],
+        watched: "_Watched",
     ) -> None:
         """Learn from the first to the last step of the span, or to the deadline."""
         trainer = Trainer(students, self._head, self._loss, replay.targets, self._spread, rng)
-        act = self._act(students)
+        act = self._act(students, watched.acting)
         done, steps = span
         quantized = students.quantization is not None
         cutting = self._settings.sparsity > 0 and not quantized
@@ -240,8 +270,8 @@ class Course:
         while done < steps and self._context.seconds_left > 0:
             n = min(each, steps - done)
             if done or quantized or self._start is not None:
-                raw = collect(lockstep, act, disturbance, STATES_A_STEP * n)
-                replay.add(self._selected(raw), self._taught(raw))
+                seen = collect(lockstep, act, disturbance, STATES_A_STEP * n)
+                replay.add(watched.view.over(seen), self._taught(seen, watched.teacher))
             if cutting:
                 students.prune(self._settings.sparsity * _risen(done / steps))
             trainer.run(replay, n, batch=BATCH, done=done, total=steps, learning_rate=rate)
@@ -253,26 +283,23 @@ class Course:
                 keep(done)
                 kept = time.monotonic()
 
-    def _taught(self, x: np.ndarray) -> np.ndarray:
+    def _taught(self, seen: Seen, teacher: Watch) -> np.ndarray:
         """What the teacher says of the states; for the regret of an array, behind it what errors cost there."""
-        said = self._teacher.targets(x)
+        said = teacher.over(seen).reshape(len(seen.flat), -1).astype(np.float32)
         if self._loss != "regret" or self._context.teacher.is_discrete:
             return said
         with np.errstate(over="ignore", invalid="ignore"):
-            costs = self._teacher.costs(x, said)
+            costs = self._teacher.costs(seen.flat, said)
         if not np.isfinite(costs).all():
             raise LilliputError(f"{self._name}: the teacher's critic overflows; take another loss")
         return np.concatenate([said, costs], axis=1)
 
-    def _selected(self, x: np.ndarray) -> np.ndarray:
-        return x if self._select is None else reference.apply(self._select, x)
+    def _watched(self) -> "_Watched":
+        return _Watched(Watch(self._view), Watch(self._view), Watch(self._teacher.stack))
 
-    def _act(self, students: Students) -> Callable[[np.ndarray], np.ndarray]:
-        def act(x: np.ndarray) -> np.ndarray:
-            actions = students.outputs(self._selected(x))
-            for layer in self._head:
-                actions = reference.apply(layer, actions)
-            return actions
+    def _act(self, students: Students, view: Watch) -> RowsAct:
+        def act(x: np.ndarray, begins: np.ndarray) -> np.ndarray:
+            return outputs(self._head, students.outputs(view(x, begins)))
 
         return act
 
@@ -298,7 +325,8 @@ class Course:
         try:
             each = len(lockstep) // restarts
             seeds = self._context.selection_seeds(each) * restarts
-            found = lockstep.returns(self._act(students), seeds).reshape(restarts, each)
+            act = self._act(students, Watch(self._view))
+            found = lockstep.returns(lambda x: act(x, lockstep.begins), seeds).reshape(restarts, each)
         except OutOfTime:
             return tuple(range(restarts))
         finally:

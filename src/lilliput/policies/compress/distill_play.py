@@ -1,21 +1,25 @@
 """The teacher, and the states that students learn from: what is seen while many episodes go on in lockstep."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-from jaxtyping import Float32, UInt16
+from jaxtyping import Bool, Float32, UInt16
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import NOTHING, Learner
-from lilliput.policies.play import BatchAct, Lockstep, OutOfTime
+from lilliput.policies.play import Lockstep, OutOfTime
 from lilliput.policies.policy import Policy
 
+RowsAct = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""The actions for the observations of all rows, told which of them begin an episode."""
+
+BATCH = reference.BATCH
 _BURST_STEPS = 8
-_DEPENDENCE_STATES = 1_024
+_DEPENDENCE_STATES, _DEPENDENCE_STEPS = 1_024, 64
 _ERROR = 0.4
 """Of an action, in half the width of its bounds: how far from the teacher's the critic is asked."""
 
@@ -59,15 +63,75 @@ def _short(array: np.ndarray) -> np.ndarray:
     return half if np.array_equal(half.astype(np.float32), array.astype(np.float32)) else array
 
 
-def outputs(stack: Sequence[Layer], x: Float32[np.ndarray, "n inputs"]) -> Float32[np.ndarray, "n outputs"]:
-    """What the layers give: `reference` up to the order of sums, several times as fast on a batch."""
+def outputs(stack: Sequence[Layer], x: Float32[np.ndarray, "n inputs"]) -> np.ndarray:
+    """What layers without memory give: `reference` up to the order of sums, several times as fast on a batch."""
     for layer in stack:
-        if isinstance(layer, layers.Dense):
-            x = x @ layer.weight.astype(np.float32).T
-            x = x if layer.bias is None else x + layer.bias.astype(np.float32)
-        else:
-            x = reference.apply(layer, x)
+        x = _fast(layer, x)
     return x
+
+
+def _fast(layer: Layer, x: Float32[np.ndarray, "n inputs"]) -> np.ndarray:
+    if not isinstance(layer, layers.Dense):
+        return reference.apply(layer, x)
+    x = x @ layer.weight.astype(np.float32).T
+    return x if layer.bias is None else x + layer.bias.astype(np.float32)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What was observed, step by step, in rows that go on: (steps, rows, inputs).
+
+    Attributes:
+        begins: (steps, rows), where an episode begins.
+    """
+
+    observations: np.ndarray
+    begins: np.ndarray
+
+    @property
+    def flat(self) -> Float32[np.ndarray, "n inputs"]:
+        """All observations, one step's behind the other's."""
+        return self.observations.reshape(-1, *self.observations.shape[2:])
+
+
+@final
+class Watch:
+    """What layers give in rows that go on; those with a memory remember each row until its episode ends."""
+
+    def __init__(self, stack: Sequence[Layer]) -> None:
+        self._stack = tuple(stack)
+        self._remembers = any(isinstance(layer, layers.Memory) for layer in stack)
+        self._state: list[tuple[np.ndarray, ...]] = []
+
+    def __call__(self, x: Float32[np.ndarray, "rows inputs"], begins: Bool[np.ndarray, " rows"]) -> np.ndarray:
+        """Of the next observation of every row."""
+        if not self._remembers:
+            return outputs(self._stack, x)
+        old, self._state = self._state, []
+        for layer in self._stack:
+            if isinstance(layer, layers.Memory):
+                first = layers.initial_state(layer, x.shape[1:])
+                before = old[len(self._state)] if old else first
+                chosen = zip(first, before, strict=True)
+                state = tuple(np.where(begins.reshape(-1, *[1] * one.ndim), one, kept) for one, kept in chosen)
+                x, after = reference.remember(layer, x, state, _fast)
+                self._state.append(after)
+            else:
+                x = _fast(layer, x)
+        return x
+
+    def change(self, stack: Sequence[Layer]) -> None:
+        """Go on with other weights, and with what is remembered."""
+        self._stack = tuple(stack)
+
+    def over(self, seen: Seen) -> Float32[np.ndarray, "n outputs"]:
+        """Of all that was seen since what it was last asked for, one step's behind the other's."""
+        if self._remembers:
+            every = [self(x, begins) for x, begins in zip(seen.observations, seen.begins, strict=True)]
+            return np.concatenate(every)
+        x = seen.flat
+        return np.concatenate([outputs(self._stack, x[i : i + BATCH]) for i in range(0, len(x), BATCH)])
 
 
 @final
@@ -79,6 +143,11 @@ class Teacher:
     learner: Learner = NOTHING
 
     @property
+    def stack(self) -> tuple[Layer, ...]:
+        """The layers that say it."""
+        return self.policy.layers[:-1] if self.policy.is_discrete else self.policy.layers
+
+    @property
     def n_outputs(self) -> int:
         """How many numbers it says of an observation."""
         last = self.policy.layers[-1]
@@ -87,34 +156,37 @@ class Teacher:
         assert isinstance(self.policy.action_space, spaces.Box)
         return self.policy.action_space.size
 
-    def targets(self, x: Float32[np.ndarray, "n inputs"]) -> Float32[np.ndarray, "n outputs"]:
-        """For each observation."""
-        stack = self.policy.layers[:-1] if self.policy.is_discrete else self.policy.layers
-        parts = [outputs(stack, x[i : i + reference.BATCH]) for i in range(0, len(x), reference.BATCH)]
-        return np.concatenate(parts).reshape(len(x), -1).astype(np.float32)
+    def chosen(self, said: Float32[np.ndarray, "n outputs"]) -> np.ndarray:
+        """The actions after what it said."""
+        return reference.apply(self.policy.layers[-1], said) if self.policy.is_discrete else said
 
-    def act(self, x: Float32[np.ndarray, "n inputs"]) -> np.ndarray:
-        """The actions."""
-        y = self.targets(x)
-        return reference.apply(self.policy.layers[-1], y) if self.policy.is_discrete else y
-
-    def needed_inputs(self, x: Float32[np.ndarray, "n inputs"], most: int) -> UInt16[np.ndarray, " k"]:
+    def needed_inputs(self, seen: Seen, most: int) -> UInt16[np.ndarray, " k"]:
         """The inputs on which it depends most, in ascending order: another state's number in the place of one changes
         what it says (permutation importance, Breiman 2001). Fewer than `most` where the others change nothing.
         """
-        some = x[:: max(1, len(x) // _DEPENDENCE_STATES)]
+        some = self._some(seen)
         said, unit = self._preferences(some), np.array(self.learner.action_std or 1)
-        other, changes = np.roll(some, len(some) // 2, axis=0), np.zeros(x.shape[1])
-        for index in np.flatnonzero(some.std(axis=0)):
-            changed = some.copy()
+        n_inputs = seen.observations.shape[2]
+        other, changes = np.roll(some.flat, len(some.flat) // 2, axis=0), np.zeros(n_inputs)
+        for index in np.flatnonzero(some.flat.std(axis=0)):
+            changed = some.flat.copy()
             changed[:, index] = other[:, index]
-            changes[index] = np.mean(((self._preferences(changed) - said) / unit) ** 2, dtype=np.float64)
+            mixed = Seen(changed.reshape(some.observations.shape), some.begins)
+            changes[index] = np.mean(((self._preferences(mixed) - said) / unit) ** 2, dtype=np.float64)
         first = np.argsort(-changes, kind="stable")[: min(most, max(1, np.count_nonzero(changes)))]
         return np.sort(first).astype(np.uint16)
 
-    def _preferences(self, x: np.ndarray) -> np.ndarray:
+    def _some(self, seen: Seen) -> Seen:
+        """States enough to tell: of a policy with a memory the first steps of all rows, else some of all."""
+        if self.policy.has_memory:
+            steps = max(_DEPENDENCE_STEPS, _DEPENDENCE_STATES // seen.begins.shape[1])
+            return Seen(seen.observations[:steps], seen.begins[:steps])
+        x = seen.flat[:: max(1, len(seen.flat) // _DEPENDENCE_STATES)]
+        return Seen(x[None], np.ones((1, len(x)), bool))
+
+    def _preferences(self, seen: Seen) -> np.ndarray:
         """What it says; of choices without what all options of one have in common."""
-        last, said = self.policy.layers[-1], self.targets(x)
+        last, said = self.policy.layers[-1], Watch(self.stack).over(seen)
         if not isinstance(last, layers.ArgmaxAction):
             return said
         groups = np.split(said, np.cumsum(last.sizes)[:-1], axis=1)
@@ -187,15 +259,14 @@ def _bounds(space: Any) -> tuple[np.ndarray, np.ndarray] | None:
     return np.where(finite, space.low, -1.0).reshape(-1), np.where(finite, space.high, 1.0).reshape(-1)
 
 
-def collect(
-    lockstep: Lockstep, act: BatchAct, disturbance: Disturbance, n_states: int
-) -> Float32[np.ndarray, "n inputs"]:
+def collect(lockstep: Lockstep, act: RowsAct, disturbance: Disturbance, n_states: int) -> Seen:
     """At least so many observations of the episodes as they go on under `act`; fewer where the time is over."""
-    seen = []
+    seen, begins = [], []
     for _ in range(-(-n_states // len(lockstep))):
         seen.append(lockstep.observations.copy())
+        begins.append(lockstep.begins.copy())
         try:
-            lockstep.step(disturbance(act(lockstep.observations)))
+            lockstep.step(disturbance(act(lockstep.observations, lockstep.begins)))
         except OutOfTime:
             break
-    return np.concatenate(seen)
+    return Seen(np.stack(seen), np.stack(begins))

@@ -9,6 +9,7 @@ from lilliput.errors import LilliputError, NotApplicable
 from lilliput.parameter import check_fields, check_integer, check_ratio
 from lilliput.policies import layers
 from lilliput.policies.affine import check_bits
+from lilliput.policies.compress import distill_memory
 from lilliput.policies.compress.context import Context
 from lilliput.policies.compress.distill_course import Course, Settings, Start
 from lilliput.policies.compress.distill_play import split_head
@@ -46,6 +47,7 @@ class Finetune(Step):
     A normalizer in front goes into the first layer, whose input range then does its clipping. Layer norms in front of
     the activations are trained with the weights, and stay. Weights that were pruned
     stay zero: all zeros of real weights, and those among codes where they are left out of storage.
+    A policy with an LSTM or GRU keeps its layers as they are and learns over sequences, one student instead of several.
 
     Attributes:
         steps: optimizer steps in all.
@@ -60,6 +62,7 @@ class Finetune(Step):
 
     NAME: ClassVar[str] = "finetune"
     VERSION: ClassVar[int] = 4
+    MEMORY: ClassVar[bool] = True
 
     steps: int = 12_000
     weight_bits: int | None = None
@@ -93,6 +96,8 @@ class Finetune(Step):
         """The policy with better weights."""
         if self.objective == "return":
             return Evolve(self.episodes, self.each).apply(policy, context)
+        if any(isinstance(layer, layers.Recurrent) for layer in policy.layers):
+            return self._with_memory(policy, context)
         start, activation = start_of(policy)
         hidden = tuple(len(bias) for bias in start.biases[:-1])
         bits = self._bits(policy)
@@ -115,8 +120,31 @@ class Finetune(Step):
             restarts=self.restarts,
             learning_rate=LEARNING_RATE,
             sparsity=self.sparsity,
+            history=next((layer.length for layer in policy.layers if isinstance(layer, layers.History)), None),
         )
         return Course(settings, context, start).run()
+
+    def _with_memory(self, policy: Policy, context: Context) -> Policy:
+        """The policy with an LSTM or GRU, trained over sequences."""
+        default = {one.name: one.default for one in fields(self)}
+        for name in ("sparsity", "restarts"):
+            if getattr(self, name) != default[name]:
+                raise LilliputError(f"finetune: {name} is nothing that a policy with a memory uses yet; leave it out")
+        network = split_head(policy)[0]
+        quantized = any(isinstance(p, layers.QuantizedDense) for one in network for p in layers.linear_parts(one))
+        real = 0 if quantized else self.steps if self.weight_bits is None else self.steps - self.steps // 2
+        course = distill_memory.Settings(
+            name=f"finetune {self.VERSION}",
+            real_steps=real,
+            quantized_steps=self.steps - real,
+            weight_bits=self.weight_bits,
+            granularity=self.granularity,
+            activation_bits=self.activation_bits,
+            loss=self.loss,
+            disturbance=self.disturbance,
+            learning_rate=distill_memory.LATER_RATE,
+        )
+        return distill_memory.distilled(course, context, network)
 
     def _bits(self, policy: Policy) -> tuple[int, ...] | None:
         linear = [layer for layer in policy.layers if isinstance(layer, layers.Dense | layers.QuantizedDense)]
@@ -148,6 +176,8 @@ def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
         match layer:
             case layers.SelectInputs() if not index:
                 select = layer
+            case layers.History() if not weights and network[:index] == ((select,) if select else ()):
+                pass  # the students' view of the observation
             case layers.Standardize() if not weights:
                 scale = layer.scale.astype(np.float64)
                 shift = -layer.mean.astype(np.float64) * scale

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, assert_never, final
 
@@ -144,13 +145,16 @@ class Quantize(Step):
             )
         if any(isinstance(layer, layers.Conv2d | layers.QuantizedConv2d) for layer in policy.layers):
             raise LilliputError("quantize: a policy with a memory and convolutions is not supported yet; use half")
-        todo = {place: part for place, part in quantize_memory.parts(policy).items() if isinstance(part, layers.Dense)}
-        if not todo:
+        if not any(isinstance(part, layers.Dense) for part in quantize_memory.parts(policy).values()):
             raise NotApplicable("quantize: every linear layer is quantized already")
-        seen: dict[quantize_memory.Place, np.ndarray] = {}
-        if self.scheme == "static":
-            episodes = context.episodes(self.observations, self.source, self.draw)
-            seen = quantize_memory.inputs(policy, episodes)
+        static = self.scheme == "static"
+        return self.on_episodes(policy, context.episodes(self.observations, self.source, self.draw) if static else ())
+
+    def on_episodes(self, policy: Policy, episodes: Sequence[np.ndarray]) -> Policy:
+        """The policy with a memory quantized, static ranges from these episodes (raw observations in order)."""
+        assert self.weight_bits != "auto"
+        todo = {place: part for place, part in quantize_memory.parts(policy).items() if isinstance(part, layers.Dense)}
+        seen = quantize_memory.inputs(policy, episodes) if self.scheme == "static" else {}
         new: dict[quantize_memory.Place, layers.Dense | layers.QuantizedDense] = {}
         for place, part in todo.items():
             index, name = place

@@ -1,16 +1,21 @@
 """Students trained many at once: numpy keeps them, C made for this processor trains them."""
 
+from lilliput.policies.students.chain import Chain
+from lilliput.policies.students.soap import Soap
 from lilliput.policies.students.students import ACTIVATIONS, Activation, InputRange, Inputs, Quantization, Students
-from lilliput.policies.students.trainer import Loss, Replay, Trainer
+from lilliput.policies.students.trainer import Aim, Loss, Replay, Trainer
 
 __all__ = [
     "ACTIVATIONS",
     "Activation",
+    "Aim",
+    "Chain",
     "InputRange",
     "Inputs",
     "Loss",
     "Quantization",
     "Replay",
+    "Soap",
     "Students",
     "Trainer",
 ]

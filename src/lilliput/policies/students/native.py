@@ -56,6 +56,9 @@ class Functions:
     layer: Any
     forward: Any
     gradient: Any
+    loss: Any
+    soap_scratch_floats: Any
+    soap: Any
     train: Any
 
 
@@ -81,6 +84,9 @@ def functions() -> Functions:
         layer=function("layer", None, at, at, ctypes.c_int, *(at,) * 6),
         forward=function("forward", None, at, at, at, size, at, at),
         gradient=function("gradient", real, at, at, at, at, at, at, size, at, at, at),
+        loss=function("loss", real, at, size, at, at, size, at),
+        soap_scratch_floats=function("soap_scratch_floats", size, size, size),
+        soap=function("soap", None, at, at, at, size, size, ctypes.c_float, whole, at),
         train=function("train", real, at, at, at, *(at,) * 5, size, at, whole, whole, at),
     )
 

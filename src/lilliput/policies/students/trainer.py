@@ -11,6 +11,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.layers import Layer
 from lilliput.policies.students.native import Objective, functions, pointer
+from lilliput.policies.students.soap import begun
 from lilliput.policies.students.students import Students
 
 Loss = Literal["l2", "l1", "kl", "cross_entropy", "regret"]
@@ -64,32 +65,29 @@ def _grown(old: np.ndarray, used: int, n: int) -> np.ndarray:
 
 
 @final
-class Trainer:
-    """Trains students on a replay; one for the real ones, another for the quantized ones.
+class Aim:
+    """A loss behind the head of the outputs of some network, and what it is measured by.
 
     Args:
+        n: outputs of the network.
         targets: what the teacher said; for `regret` of an array, behind it what an error of each action costs.
         action_std: the spread of the teacher's actions in training, for `kl` of an array.
     """
 
     def __init__(
         self,
-        students: Students,
+        n: int,
         head: Sequence[Layer],
         loss: Loss,
         targets: Float32[np.ndarray, "n said"],
         action_std: Sequence[float],
-        rng: np.random.Generator,
     ) -> None:
         discrete = isinstance(head[-1], layers.ArgmaxAction) if head else False
         if not discrete and loss == "cross_entropy":
             raise LilliputError("distill: loss 'cross_entropy' is for choices; allowed: l2, l1, kl, regret")
         if not discrete and loss == "kl" and not action_std:
             raise LilliputError("distill: loss 'kl' needs the spread of the teacher's actions; its file has none")
-        self.students = students
-        self._rng = rng
-        self._functions = functions()
-        n = students.sizes[-1]
+        self._n = n
         said, costs = targets[:, :n], targets[:, n:]
         self._least_cost, self._most_cost = 1.0, 1.0
         shape: list[tuple[int, Any, Any]] = []
@@ -117,14 +115,44 @@ class Trainer:
         self._groups = np.array(groups, np.int32)
         # The divergence of two normal distributions of one spread is a square.
         self._kind = get_args(Loss).index("l2" if loss == "kl" and not discrete else loss)
-        self._soap: np.ndarray | None = None
-        self._adam = np.zeros((students.restarts, 2 * students.scales.shape[1]), np.float32)
-        self._done = 0
 
-    def _objective(self) -> Objective:
+    def objective(self) -> Objective:
+        """What C is told of it; it points into the aim."""
         arrays = (self._unit, self._head, self._first, self._second, self._groups)
         sizes = (self._kind, len(self._head), len(self._groups))
         return Objective(*sizes, self._least_cost, self._most_cost, *(pointer(array) for array in arrays))
+
+    def gradient(
+        self, y: Float32[np.ndarray, "n outputs"], targets: Float32[np.ndarray, "n said"]
+    ) -> tuple[float, Float32[np.ndarray, "n outputs"]]:
+        """The mean loss of these outputs, and its gradient."""
+        found, wanted = (np.array(one.T, np.float32, order="C") for one in (y, targets))
+        slope = np.empty(len(y), np.float32)
+        objective = self.objective()
+        given = (ctypes.byref(objective), self._n, pointer(found), pointer(wanted), len(y), pointer(slope))
+        return float(functions().loss(*given)), found.T
+
+
+@final
+class Trainer:
+    """Trains students on a replay; one for the real ones, another for the quantized ones; see `Aim`."""
+
+    def __init__(
+        self,
+        students: Students,
+        head: Sequence[Layer],
+        loss: Loss,
+        targets: Float32[np.ndarray, "n said"],
+        action_std: Sequence[float],
+        rng: np.random.Generator,
+    ) -> None:
+        self.students = students
+        self._rng = rng
+        self._functions = functions()
+        self._aim = Aim(students.sizes[-1], head, loss, targets, action_std)
+        self._soap: np.ndarray | None = None
+        self._adam = np.zeros((students.restarts, 2 * students.scales.shape[1]), np.float32)
+        self._done = 0
 
     def run(
         self, replay: Replay, n_steps: int, *, batch: int, done: int, total: int, learning_rate: float
@@ -135,7 +163,7 @@ class Trainer:
             LilliputError: a loss is not finite.
         """
         students = self.students
-        network, objective = students.network_of(), self._objective()
+        network, objective = students.network_of(), self._aim.objective()
         scratch = students.scratch(network, batch)
         x, targets = replay.observations, replay.targets
         steps = np.minimum(1.0, (done + np.arange(n_steps)) / total)
@@ -160,7 +188,7 @@ class Trainer:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The loss of each restart on the same observations; its gradients as the students' matrices and scales."""
         students, n = self.students, len(x)
-        network, objective = students.network_of(), self._objective()
+        network, objective = students.network_of(), self._aim.objective()
         scratch, rows = students.scratch(network, n), np.arange(n)
         x, targets = np.ascontiguousarray(x), np.ascontiguousarray(targets)
         of_matrices, of_scales = np.zeros_like(students.matrices), np.zeros_like(students.scales)
@@ -178,17 +206,7 @@ class Trainer:
         gradient = self.gradient(x[rows], targets[rows])[1]
         if not np.isfinite(gradient).all():
             raise LilliputError("distill: the loss is not finite; lower learning_rate")
-        width = self._functions.vector_floats()
-        parts: list[np.ndarray] = []
-        for matrix in self.students.layers_of(gradient):
-            transposed = matrix.swapaxes(1, 2)
-            parts += [np.zeros_like(matrix), np.zeros_like(matrix)]
-            for second, both in ((matrix @ transposed, False), (transposed @ matrix, True)):
-                # In float32 eigh fails on a small rank, such as that of a narrow last layer.
-                vectors = np.linalg.eigh(second.astype(np.float64))[1][:, :, ::-1]
-                parts += [second, vectors.swapaxes(1, 2), *([vectors] if both else [])]
-        padded = (np.pad(part, ((0, 0), (0, 0), (0, -part.shape[2] % width))) for part in parts)
-        return np.concatenate([part.reshape(len(part), -1) for part in padded], axis=1).astype(np.float32)
+        return np.concatenate([begun(matrix) for matrix in self.students.layers_of(gradient)], axis=1)
 
 
 def _gap(values: np.ndarray) -> np.ndarray:

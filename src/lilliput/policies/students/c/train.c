@@ -163,6 +163,27 @@ double lilliput_gradient(
     return loss;
 }
 
+/* The loss of n outputs (component by component, as the targets) of any network; y becomes its gradient. */
+double lilliput_loss(const objective *aim, size_t outputs, float *y, const float *target, size_t n, float *slope)
+{
+    return loss_gradient(aim, outputs, y, target, n, n, slope);
+}
+
+/* Scratch of `lilliput_soap`, in floats. */
+size_t lilliput_soap_scratch_floats(size_t m, size_t n)
+{
+    return 2 * (m > n ? m : n) + soap_scratch_floats(m, n);
+}
+
+/* One step of a matrix of any network, the n_steps-th from one; rows of the gradient are padded with zeros. */
+void lilliput_soap(
+    float *state, float *matrix, const float *gradient, size_t m, size_t n, float rate, long n_steps, float *scratch)
+{
+    size_t most = m > n ? m : n;
+    soap_step(
+        soap_state_at(state, m, n), matrix, gradient, m, n, rate, n_steps, scratch + 2 * most, (size_t *)(void *)scratch);
+}
+
 static void adam_step(float *x, const float *gradient, float *first, float *second, size_t n, float rate, long n_steps)
 {
     float of_first = 1.0f - powf(ADAM_FIRST, (float)n_steps), of_second = 1.0f - powf(ADAM_SECOND, (float)n_steps);
