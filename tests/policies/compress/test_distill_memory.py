@@ -12,10 +12,9 @@ from lilliput.errors import LilliputError, NotApplicable
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.compress import Context, compress, parse
 from lilliput.policies.compress.distill_play import Disturbance, Seen, Teacher, Watch, collect
-from lilliput.policies.export import export
+from lilliput.policies.export import export, open_artifact
 from lilliput.policies.play import EnvironmentSpec, Lockstep, episode_returns
 from lilliput.policies.policy import Policy
-from lilliput.policies.runtime import open_artifact
 
 RECALL = "tests.policies.compress.test_distill_memory:Recall-v0"
 
