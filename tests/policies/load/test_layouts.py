@@ -230,6 +230,10 @@ NEARLY = {
         {key: array for key, array in PPO.items() if key != "actor_logstd"},
         "almost CleanRL's continuous PPO, but has no actor_logstd",
     ),
+    "a part of an agent": (
+        {f"agent.{key}": array for key, array in PPO.items()},
+        "has the keys of CleanRL's continuous PPO behind 'agent.': a part .* save that part's state_dict.. alone",
+    ),
     "a deviation by state": (extra(PPO, actor_logstd2=V), "actor_logstd2 besides"),
     "a running mean beside the mean": (extra(PPO, obs_rms__mean=V), "obs_rms.mean besides .its observations are norm"),
     "other sizes than CleanRL's": (

@@ -116,6 +116,12 @@ def refusal(saved: Saved, layouts: Sequence[Layout]) -> LilliputError:
             }
             if (layout := recognise(dataclasses.replace(saved, arrays=inside), layouts)) is not None:
                 beside = [key for key in keys if not key.startswith(f"{member}.")]
+                if not beside:
+                    return LilliputError(
+                        f"{saved.name} has the keys of {layout.what} behind {member[:40] + '.'!r}: a part of a module "
+                        "of another program, which may do more than its part; save that part's state_dict() alone if "
+                        f"it does not, or {WAY_OUT}"
+                    )
                 return _almost(saved.name, layout.what, [f"has {listed(beside)} besides{_meaning(beside)}"])
     if len(gone) * 2 <= len(nearest.keys) and len(over) < len(keys):
         differences = [f"has {listed(over)} besides{_meaning(over)}"] if over else []
