@@ -49,6 +49,9 @@ def loaded(settings: dict[str, Any], folder: Path, **said: Any) -> tuple[str, ..
         *(({key: True}, "would not have") for key in ("layer_norm", "use_ln", "use_bn", "batchnorm")),
         *(({key: True}, "no statistics") for key in ("normalize", "norm_obs", "normalize_observations", "state_norm")),
         *(({key: True}, "connections") for key in ("residual", "skip_connections", "use_shortcut")),
+        *(({key: 1}, "would not squash") for key in ("squash", "tanh_output")),
+        *(({key: 1}, "would not have") for key in ("layer_norm", "use_bn")),
+        *(({key: 1}, "no statistics") for key in ("normalize", "norm_obs")),
         *(({key: 0.25}, "scaling that would be lost") for key in ("obs_scale", "input_scale", "final_scale")),
         *(
             ({key: 4}, "say what the environment does|--wrapper")
@@ -74,6 +77,7 @@ def test_a_setting_that_the_policy_does_not_have_refuses(
         {"output_activation": None, "final_activation": "identity", "squash": False, "layer_norm": False},
         {"max_grad_norm": 0.5, "norm_adv": True, "clip_coef": 0.2, "normalize_returns": True, "reward_scale": 5.0},
         {"lr": 0.1, "hidden": [8, 8], "configuration": "run 3", "use_rmsprop": True, "act_dim": 3, "obs_scale": 1.0},
+        {"layer_norm": 0, "squash": 0, "norm_obs": 0, "frame_skip": 1, "max_norm": 1, "clip_obs": 0},
     ],
 )
 def test_a_setting_that_agrees_or_is_the_learner_s_says_nothing(settings: dict[str, Any], tmp_path: Path) -> None:

@@ -152,6 +152,22 @@ def test_gsde_of_an_actor_critic(algorithm: Any, squash: bool, tmp_path: Path) -
     assert any(isinstance(layer, layers.SquashAction) for layer in policy.layers) is squash
 
 
+@pytest.mark.parametrize("on", [True, 1, np.bool_(True), np.float32(1)], ids=repr)
+def test_what_is_on_by_any_true_value_is_on(on: Any, tmp_path: Path) -> None:
+    """A search over hyperparameters gives 1, or numpy's values; JSON has these as texts."""
+    off = 0 if isinstance(on, int) else np.bool_(False)
+    squashed = sb3.A2C(
+        "MlpPolicy", Still(vector(), ACTIONS), n_steps=8, use_sde=on, policy_kwargs={"squash_output": on}, device="cpu"
+    )
+    assert isinstance(check(squashed, tmp_path).layers[-2], layers.SquashAction)
+    kwargs = {"net_arch": [6], "squash_output": off}
+    check(contrib.ARS("MlpPolicy", Still(vector(), ACTIONS), policy_kwargs=kwargs, device="cpu"), tmp_path)
+    pixels = gymnasium.spaces.Box(0, 255, (3, 8, 8), np.uint8)
+    kwargs = {"normalize_images": off}
+    raw = check(sb3.PPO("MlpPolicy", Still(pixels, ACTIONS), n_steps=8, policy_kwargs=kwargs, device="cpu"), tmp_path)
+    assert not isinstance(raw.layers[0], layers.Standardize)
+
+
 def test_the_spread_of_the_actions_is_read_where_it_is_the_same_in_all_states(tmp_path: Path) -> None:
     models = {
         "matrix": sb3.PPO("MlpPolicy", Still(vector(), MATRIX), n_steps=8, device="cpu"),

@@ -132,7 +132,7 @@ def _rl_games(settings: dict[str, Any], policy: Policy, source: Source) -> dict[
         for path, value in _leaves(kept, "network")
         if not re.search(r"initializer|_init\b|regularizer|units|sigma", path)
     }
-    if config.get("clip_actions") is False and any(isinstance(layer, layers.HardTanh) for layer in policy.layers[-2:]):
+    if not config.get("clip_actions", True) and any(isinstance(layer, layers.HardTanh) for layer in policy.layers[-2:]):
         raise LilliputError(
             f"{source.name}: {FILE} says that config.clip_actions is false; give --action-low -inf and --action-high "
             "inf: its outputs are the action as they are"

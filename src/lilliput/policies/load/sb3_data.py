@@ -15,7 +15,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
-from lilliput.policies.load.inert_numpy import array_of, dtype_of
+from lilliput.policies.load.inert_numpy import array_of, dtype_of, is_numpy
 from lilliput.policies.load.inert_pickle import (
     DICT,
     ORDERED_DICT,
@@ -114,7 +114,36 @@ def policy_doc(data: dict[str, Any]) -> str:
 def policy_kwargs(data: dict[str, Any]) -> dict[str, Any]:
     """The arguments that the user gave to the policy; classes as text."""
     entry = data.get("policy_kwargs")
-    return {key: value for key, value in entry.items() if not key.startswith(":")} if isinstance(entry, dict) else {}
+    if not isinstance(entry, dict):
+        return {}
+    found = {key: value for key, value in entry.items() if not key.startswith(":")}
+    exact = string_keys(_pickled(entry)) or {}
+    # JSON has numpy's numbers as texts: their pickles tell them from texts.
+    return {key: _number_in(exact.get(key), value) if isinstance(value, str) else value for key, value in found.items()}
+
+
+def flag(value: Any, what: str, name: str) -> bool:
+    """Whether something is on, as Python takes it: 1 and numpy's true are, 0 and None are not.
+
+    Raises:
+        LilliputError: it is no number and no truth value.
+    """
+    if isinstance(value, dict):
+        value = _number_in(_pickled(value), value)
+    if value is None or isinstance(value, bool | int | float):
+        return bool(value)
+    raise LilliputError(f"{name}: {what} is {value!r:.60}; it must be true or false")
+
+
+def _number_in(pickled: Any, value: Any) -> Any:
+    """The number that numpy's record of one describes; else the value."""
+    if not is_numpy(pickled):
+        return value
+    try:
+        found = array_of(pickled, "number")
+    except LilliputError:
+        return value
+    return found.item() if found.size == 1 else value
 
 
 def space_of(data: dict[str, Any], what: str, name: str) -> spaces.Space:

@@ -62,6 +62,10 @@ class Saved:
             self.guesses.append(f"the hidden activation is {kind}, as policy_kwargs say; the class may overrule them")
         return network.ACTIVATIONS[kind]
 
+    def flag(self, argument: str, *, default: bool) -> bool:
+        """Whether an argument of the policy is on."""
+        return sb3_data.flag(self.kwargs.get(argument, default), argument, self.name)
+
     @property
     def custom(self) -> str:
         """The policy's class where it is not the framework's; else empty."""

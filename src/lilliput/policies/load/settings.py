@@ -43,6 +43,11 @@ _LEARNING = re.compile(
     r"clip_(?:param|range|ratio|eps)|noise|weight_decay|rms_?prop|(?:^|_)kl(?:_|$)|entropy|discriminator|schedul|learning_?(?:rate|start|step|iter|epoch|freq|off)"
 )
 """In the name of a setting of what learns."""
+_SWITCH: Final = re.compile(
+    r"(?i)^(?!.*(?:max|min|clip|coef|weight)).*(?:squash|squish|tanh|norm|rms|(?:^|_)(?:bn|ln|gn)(?:_|$)|resid|"
+    r"shortcut|skip_conn)"
+)
+"""In the name of something that is on or off, also where that is spelled 1 or 0."""
 _ACTIVATION = re.compile(
     r"(?i)(?:^|_)(?:act|act_?fn|act_?func\w*|afn|nl)(?:_|$)|(?:hidden|inner)act$|activ|nonlin|non_lin"
 )
@@ -177,6 +182,8 @@ def _is_settled(path: str, value: Any, found: Saved, policy: Policy, source: Sou
             return True
         case _ if not _TELLING.search(path):
             return not isinstance(value, str | int | float | list | tuple) or is_harmless(path, value)
+    if isinstance(value, int) and value in (0, 1) and _SWITCH.search(key):  # as command lines spell it
+        value = bool(value)
     match value:
         case None:
             return True

@@ -188,8 +188,8 @@ def _actor_critic(saved: Saved) -> list[Layer]:
     stack.append(network.dense(saved.state, "action_net", saved.name))
     if (
         isinstance(saved.action_space, spaces.Box)
-        and saved.data.get("use_sde") is True
-        and saved.kwargs.get("squash_output") is True
+        and sb3_data.flag(saved.data.get("use_sde"), "use_sde", saved.name)
+        and saved.flag("squash_output", default=False)
     ):
         return stack + network.squash_head(saved.action_space, saved.name)
     return stack + _clip_or_choose(saved)
@@ -205,8 +205,9 @@ def _ars(saved: Saved) -> list[Layer]:
         activation = _inner_activation(saved, "action_net")
         stack += (chain := _closed_chain(saved, "action_net", activation))
         linear = len(chain) == 1
-    squash = saved.kwargs.get("squash_output")
-    if not isinstance(squash, bool):
+    if "squash_output" in saved.kwargs:
+        squash = saved.flag("squash_output", default=True)
+    else:
         squash = not (linear and _is_ars_linear(saved))
     if isinstance(saved.action_space, spaces.Box) and squash:
         return stack + network.squash_head(saved.action_space, saved.name)
@@ -323,7 +324,7 @@ def _features(saved: Saved, prefix: str) -> list[Layer]:
             )
         return []
     stack: list[Layer] = (
-        [network.scale_image()] if _is_image(space) and saved.kwargs.get("normalize_images", True) is not False else []
+        [network.scale_image()] if _is_image(space) and saved.flag("normalize_images", default=True) else []
     )
     if not parameters:
         return [*stack, layers.Flatten()] if len(space.shape) != 1 else stack
