@@ -50,6 +50,14 @@ def test_files_hold_it_where_they_always_did(tmp_path: Path) -> None:
     assert [layer["kind"] for layer in header["critic"]] == ["Dense"]
 
 
+def test_a_file_of_a_release_that_had_it_inside_the_policy_is_read() -> None:
+    old = file.read_checkpoint(Path(__file__).parent / "fixtures" / "learner_inside.lilliput")
+    assert old.digest.startswith("a6ff1623a0d8e4fe")
+    assert old.provenance.source == "old.zip"
+    assert old.learner.action_std == (0.25,)
+    assert [type(layer) for layer in old.learner.critic] == [layers.Dense, layers.Relu, layers.Dense]
+
+
 @pytest.mark.parametrize(
     ("weight", "message"),
     [([[1, 2]], "critic: layer 0"), ([[1, 2, 3], [4, 5, 6]], "it gives"), ([[1, 2, np.nan]], "not finite")],

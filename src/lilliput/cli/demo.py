@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lilliput.cli import option, progress, reader
+from lilliput.cli import option, progress
 from lilliput.errors import LilliputError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     found: dict[str, object] = {}
     loaded = {source.name: load_checkpoint(source) for source in sources}
     for checkpoint in loaded.values():
-        reader.say_guesses(checkpoint.provenance.guesses)
+        progress.say_guesses(checkpoint.provenance.guesses)
     for number, (name, checkpoint) in enumerate(loaded.items(), 1):
         id_ = name.partition("-")[2]
         target, policy = output / name, checkpoint.policy

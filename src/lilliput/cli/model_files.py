@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lilliput.cli.reader import say_guesses
+from lilliput.cli.progress import say_guesses
 from lilliput.errors import LilliputError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lilliput.cli import progress
-from lilliput.cli.reader import say_guesses
+from lilliput.cli.progress import say_guesses
 from lilliput.errors import MissingDependency
 from lilliput.foreign_text import printable
 

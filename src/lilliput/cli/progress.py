@@ -1,8 +1,8 @@
-"""Progress on stderr: a bar with an estimate on a terminal, a line now and then elsewhere, nothing under --json."""
+"""On stderr: what was guessed; a bar with an estimate on a terminal, lines elsewhere, nothing under --json."""
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import click
@@ -13,6 +13,12 @@ Report = Callable[[str, int, int], None]
 
 def silent(_what: str, _done: int, _total: int) -> None:
     """Print nothing."""
+
+
+def say_guesses(guesses: Sequence[str]) -> None:
+    """Say on stderr what had to be guessed of a source, a line each."""
+    for guess in guesses:
+        click.echo(f"guessed: {guess}", err=True)
 
 
 @contextmanager

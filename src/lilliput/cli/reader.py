@@ -1,13 +1,14 @@
 """What the commands that read a SOURCE share: the options that say what its file does not, and its policy."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
+from lilliput.cli import model_files, progress
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.policy import Policy
 
@@ -109,16 +110,15 @@ def read(
     The environment says the bounds of its action where nothing else does.
     What had to be guessed stands on stderr, a line each, unless `quiet`.
     """
-    from lilliput.cli.model_files import refuse
     from lilliput.policies.load import load_checkpoint
     from lilliput.study.environment import keyword_arguments
 
-    refuse(source)
+    model_files.refuse(source)
 
     kwargs = keyword_arguments(environment_kwargs)
     checkpoint = load_checkpoint(source, environment=environment, environment_kwargs=kwargs, **reading)
     if not quiet:
-        say_guesses(checkpoint.provenance.guesses)
+        progress.say_guesses(checkpoint.provenance.guesses)
     return checkpoint
 
 
@@ -135,9 +135,3 @@ def observations(path: Path | None, policy: Policy) -> np.ndarray | None:
     for note in notes:
         click.echo(f"note: {note}", err=True)
     return found
-
-
-def say_guesses(guesses: Sequence[str]) -> None:
-    """Say on stderr what had to be guessed of a source, a line each."""
-    for guess in guesses:
-        click.echo(f"guessed: {guess}", err=True)

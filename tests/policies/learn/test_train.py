@@ -30,10 +30,17 @@ from lilliput.policies.learn.rl import run  # noqa: E402
 from lilliput.policies.learn.rl.algorithm import ALGORITHMS, algorithm  # noqa: E402
 from lilliput.policies.learn.rl.hyperparameters import tuned  # noqa: E402
 from lilliput.policies.learn.rl.layer import Compressed  # noqa: E402
-from lilliput.policies.learn.rl.pruning import Pruning, sparsity_of  # noqa: E402
+from lilliput.policies.learn.rl.pruning import Pruning  # noqa: E402
 from lilliput.policies.learn.rl.training import Quantization, Training  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
+
+
+def sparsity_of(chain: tuple[Compressed, ...]) -> float:
+    """The share of all weights that is masked."""
+    total = sum(layer.mask.numel() for layer in chain)
+    return 1 - sum(int(layer.mask.sum()) for layer in chain) / total
+
 
 SMALL = {"learning_starts": 40, "batch_size": 16, "train_freq": 1, "gradient_steps": 1}
 FEW = {"n_steps": 40, "n_envs": 1}

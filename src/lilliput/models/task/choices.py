@@ -34,7 +34,6 @@ class Choices(Task):
     NAME: ClassVar[str] = "choices"
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "accuracy"
-    BETTER: ClassVar[str] = "higher"
     FAMILY: ClassVar[Family] = "language"
 
     questions: str

@@ -31,7 +31,6 @@ class Classification(Task):
     NAME: ClassVar[str] = "classification"
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "accuracy"
-    BETTER: ClassVar[str] = "higher"
     FAMILY: ClassVar[Family] = "classification"
 
     images: str

@@ -37,7 +37,6 @@ class Denoising(Task):
     NAME: ClassVar[str] = "denoising"
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "noise error"
-    BETTER: ClassVar[str] = "lower"
     FAMILY: ClassVar[Family] = "generation"
 
     images: str

@@ -34,7 +34,6 @@ class Detection(Task):
     NAME: ClassVar[str] = "detection"
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "average precision"
-    BETTER: ClassVar[str] = "higher"
     FAMILY: ClassVar[Family] = "detection"
     DRAWN: ClassVar[bool] = True
 

@@ -43,7 +43,6 @@ class Elbo(Task):
     NAME: ClassVar[str] = "elbo"
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "-ELBO (nats)"
-    BETTER: ClassVar[str] = "lower"
     FAMILY: ClassVar[Family] = "generation"
 
     images: str

@@ -40,7 +40,6 @@ class Frechet(Task):
     NAME: ClassVar[str] = "frechet"
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "Frechet distance"
-    BETTER: ClassVar[str] = "lower"
     FAMILY: ClassVar[Family] = "generation"
     DRAWN: ClassVar[bool] = True
 

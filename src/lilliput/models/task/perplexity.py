@@ -35,7 +35,6 @@ class Perplexity(Task):
     NAME: ClassVar[str] = "perplexity"
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "perplexity"
-    BETTER: ClassVar[str] = "lower"
     FAMILY: ClassVar[Family] = "language"
 
     text: str = "wiki"

@@ -37,7 +37,6 @@ class Task(ABC):
         NAME: as studies and the command line spell it.
         VERSION: raised whenever the meaning of the values changes.
         SCORE: what people call the number that `score` gives.
-        BETTER: whether a higher or a lower score is better (a higher *value* always is).
         FAMILY: whose task it is.
         DRAWN: whether values are the metric and its draws under shared weights, instead of one an item.
     """
@@ -45,7 +44,6 @@ class Task(ABC):
     NAME: ClassVar[str]
     VERSION: ClassVar[int]
     SCORE: ClassVar[str]
-    BETTER: ClassVar[str]
     FAMILY: ClassVar[Family]
     DRAWN: ClassVar[bool] = False
 

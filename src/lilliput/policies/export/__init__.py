@@ -25,6 +25,7 @@ from lilliput.policies.artifact import (
     write_manifest,
 )
 from lilliput.policies.export.golden import golden_examples
+from lilliput.policies.export.golden_sequences import golden_sequences
 from lilliput.policies.export.table import FORMATS
 from lilliput.policies.policy import Policy
 from lilliput.policies.runtime import Actor
@@ -93,7 +94,7 @@ def export(
         name = name_for(folder)
     check_name(name)
     _check_free(folder, force)
-    golden = golden_examples(policy, observations)
+    golden = (golden_sequences if policy.has_memory else golden_examples)(policy, observations)
     # Beside its final place, so that one rename puts it there whole.
     work = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
     try:

@@ -35,7 +35,9 @@ class Golden:
 
 
 def golden_examples(policy: Policy, observations: Any = None) -> Golden:
-    """Examples on which another order of rounding does not show; the same ones for the same policy and observations.
+    """Examples of a policy without memory on which another order of rounding does not show.
+
+    They are the same ones for the same policy and observations.
 
     Args:
         policy: what is exported.
@@ -44,10 +46,6 @@ def golden_examples(policy: Policy, observations: Any = None) -> Golden:
     Raises:
         LilliputError: observations of another shape, or a policy too unsteady to be compared with anything.
     """
-    if policy.has_memory:
-        from lilliput.policies.export.golden_sequences import golden_sequences
-
-        return golden_sequences(policy, observations)
     rng = np.random.default_rng(int(policy.digest[:16], 16))
     space = policy.observation_space
     one = int(np.prod(spaces.input_shape(space))) * np.dtype(spaces.input_dtype(space)).itemsize

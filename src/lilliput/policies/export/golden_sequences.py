@@ -10,7 +10,7 @@ from lilliput.policies.export.golden import TOLERANCE, WORST_TOLERANCE, Golden, 
 from lilliput.policies.export.steadiness import CLOSE, SHAKE, lead, of_other_codes, root_mean_square
 from lilliput.policies.policy import Policy
 
-STEPS = 64
+N_STEPS = 64
 N_SEQUENCES = 4
 _CANDIDATES = 12
 _ROUNDS = 3
@@ -41,7 +41,7 @@ def golden_sequences(policy: Policy, observations: Any = None) -> Golden:
     candidates = _drawn(policy, rng)
     if observations is not None:
         seen = spaces.artifact_input(policy.observation_space, observations)
-        windows = [seen[at : at + STEPS] for at in range(0, len(seen) - STEPS + 1, STEPS)][: _CANDIDATES // 2]
+        windows = [seen[at : at + N_STEPS] for at in range(0, len(seen) - N_STEPS + 1, N_STEPS)][: _CANDIDATES // 2]
         if windows:
             candidates = np.concatenate([np.stack(windows), candidates])
     candidates = _off_ties(policy, candidates, rng)
@@ -56,7 +56,7 @@ def golden_sequences(policy: Policy, observations: Any = None) -> Golden:
     tolerance = max(TOLERANCE * size, _MARGIN * float(moves[chosen].max()))
     if not tolerance <= WORST_TOLERANCE * size:
         raise LilliputError(
-            f"the policy is too unsteady to check: numbers changed by {SHAKE:g} move its actions of {STEPS} steps by "
+            f"the policy is too unsteady to check: numbers changed by {SHAKE:g} move its actions of {N_STEPS} steps by "
             f"{tolerance / _MARGIN:.2g}; give real observations, or more bits"
         )
     return Golden(candidates[chosen], actions[chosen], tolerance)
@@ -75,9 +75,9 @@ def _drawn(policy: Policy, rng: np.random.Generator) -> np.ndarray:
     """Walks around what is likely, (n, steps, *input shape); the first stands still at zero."""
     likely = spread(policy)
     shape = likely.centre.shape
-    walks = np.zeros((_CANDIDATES, STEPS, *shape))
+    walks = np.zeros((_CANDIDATES, N_STEPS, *shape))
     at = rng.standard_normal((_CANDIDATES, *shape))
-    for step in range(STEPS):
+    for step in range(N_STEPS):
         fresh = rng.standard_normal((_CANDIDATES, *shape))
         at = _INERTIA * at + np.sqrt(1 - _INERTIA**2) * fresh
         walks[:, step] = at

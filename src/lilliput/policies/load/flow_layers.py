@@ -23,9 +23,6 @@ from lilliput.policies.load.flow import (
 )
 from lilliput.policies.load.flow_select import is_transposed_image, taken_up
 
-Core = layers.Linear | layers.LayerNorm | layers.Recurrent
-"""What holds trained numbers."""
-
 _CORE = (
     *(layers.Dense, layers.Conv2d, layers.LayerNorm, layers.QuantizedDense, layers.QuantizedConv2d),
     *(layers.Lstm, layers.Gru),

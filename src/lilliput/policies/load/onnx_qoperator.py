@@ -9,9 +9,6 @@ from typing import Any, Final
 
 from lilliput.policies.load.onnx_graph import attribute
 
-DOMAIN: Final = "com.microsoft"
-"""Of onnxruntime's own operators; those of `OPERATORS` alone are read."""
-
 OPERATORS: Final = ("QLinearMatMul", "QLinearConv", "QGemm", "QLinearSigmoid", "QLinearLeakyRelu", "QLinearConcat")
 
 

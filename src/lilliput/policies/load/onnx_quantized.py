@@ -26,6 +26,7 @@ from lilliput.policies.load.flow import (
 )
 from lilliput.policies.load.onnx_constant import Coded, Constant
 from lilliput.policies.load.onnx_graph import attribute
+from lilliput.policies.load.onnx_weight import convolution, matrix, row_bias
 
 OPERATORS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
 ROUNDED, ZERO_POINT = Partial("Round"), "zero point"
@@ -212,8 +213,6 @@ def _layer(
     pending: bool,
 ) -> Flow:
     """The quantized layer; `pending`: its scale is still to come."""
-    from lilliput.policies.load.onnx_node import convolution
-
     if node.op_type in ("Conv", "ConvInteger"):
         window = convolution(node, tensor.values.astype(np.float32), None)
         made = layers.QuantizedConv2d(tensor, bias, range_, window.stride, window.padding)
@@ -261,8 +260,6 @@ def _tensor(coded: Coded) -> QuantizedTensor:
 
 def linear(node: Any, x: Flow, weight: Constant, bias: Constant | None) -> Flow | None:
     """The quantized layer that a Gemm, MatMul or Conv is, where its input or its weights are real numbers of codes."""
-    from lilliput.policies.load.onnx_node import matrix, row_bias
-
     flattened = x.link.parent if isinstance(x.link.step, layers.Flatten) else x.link
     step = None if flattened is None else flattened.step
     is_real = isinstance(step, Codes) and step.real

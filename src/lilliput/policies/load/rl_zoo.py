@@ -20,7 +20,6 @@ from lilliput.policies.play.wrappers import (
 MAX_YAML_BYTES = 256 << 10
 MAX_NODES = 10_000
 MAX_DEPTH = 20
-MAX_SIDE_BYTES = 64 << 20
 
 _ORDERED_DICT = "tag:yaml.org,2002:python/object/apply:collections.OrderedDict"
 _METRICS = "train_eval_metrics.zip"

@@ -14,6 +14,7 @@ from jaxtyping import Float64
 from lilliput.errors import LilliputError
 from lilliput.policies import reference, spaces
 from lilliput.policies.artifact import Running
+from lilliput.policies.play import worker
 from lilliput.policies.play.environment import EnvironmentSpec
 from lilliput.policies.play.fit import check_fit
 from lilliput.policies.play.player import Row
@@ -332,8 +333,6 @@ def _spread(stage: Stage, act_of_seed: ActOfSeed, seeds: tuple[int, ...], worker
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
-
-    from lilliput.policies.play import worker
 
     try:
         job = pickle.dumps((stage, act_of_seed))

@@ -2,12 +2,9 @@
 
 import functools
 import pickle
-from typing import TYPE_CHECKING
+from typing import Any
 
 from lilliput import child_process
-
-if TYPE_CHECKING:
-    from lilliput.policies.play.episode import ActOfSeed, Episode, Stage
 
 _job = b""
 
@@ -19,12 +16,13 @@ def start(job: bytes) -> None:
     child_process.start()
 
 
-def play(seed: int) -> "Episode":
+def play(seed: int) -> Any:
     """The episode of that seed."""
     stage, act_of_seed = _opened()
     return stage.play(seed, act_of_seed)
 
 
 @functools.cache
-def _opened() -> "tuple[Stage, ActOfSeed]":
+def _opened() -> tuple[Any, Any]:
+    """The stage and what acts on it, as the parent process sent them."""
     return pickle.loads(_job)  # noqa: S301 (from the parent process)

@@ -73,12 +73,6 @@ def cut(chain: tuple[Compressed, ...], pruning: Pruning, sparsity: float) -> Non
         layer.weight.mul_(layer.mask)
 
 
-def sparsity_of(chain: tuple[Compressed, ...]) -> float:
-    """The share of all weights that is masked."""
-    total = sum(layer.mask.numel() for layer in chain)
-    return 1 - sum(int(layer.mask.sum()) for layer in chain) / total
-
-
 def _kept(magnitudes: list[torch.Tensor], distribution: Distribution, sparsity: float) -> list[torch.Tensor]:
     match distribution:
         case "global":
