@@ -1,9 +1,10 @@
 """Prints docs/results-studies.md from the folders of finished studies: every table is computed, the words are here.
 
+lilliput study run studies/NAME.toml -o RESULTS/NAME
 python docs/results_studies.py RESULTS > docs/results-studies.md
 """
 
-import sys
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -174,4 +175,11 @@ def _claims(rows: Sequence[Row]) -> str:
 
 
 if __name__ == "__main__":
-    print(text(Path(sys.argv[1])), end="")
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = ", ".join(ORDER)
+    told = f"the folder that holds a folder of each study that ran, by its name: {names}"
+    arguments.add_argument("results", metavar="RESULTS", type=Path, help=told)
+    given = arguments.parse_args().results
+    if not any((given / name / "plan.json").is_file() for name in ORDER):
+        arguments.error(f"{given} holds none of these studies; it is {told}")
+    print(text(given), end="")

@@ -1,5 +1,6 @@
 import importlib.util
 import re
+import runpy
 import shlex
 import tomllib
 from pathlib import Path
@@ -44,6 +45,18 @@ def commands() -> list[tuple[str, str]]:
 
 def test_the_command_line_page_is_what_help_prints():
     assert (ROOT / "docs" / "cli.md").read_text() == generator().text(), "run: python docs/cli.py > docs/cli.md"
+
+
+@pytest.mark.parametrize("name", ["results_models", "results_studies"])
+def test_what_prints_results_says_what_it_needs(name, tmp_path, monkeypatch, capsys):
+    script = str(ROOT / "docs" / f"{name}.py")
+    for given in ([], [str(tmp_path)]):
+        monkeypatch.setattr("sys.argv", [script, *given])
+        with pytest.raises(SystemExit):
+            runpy.run_path(script, run_name="__main__")
+        said = capsys.readouterr().err
+        assert "RESULTS" in said
+    assert "holds none of these studies; it is the folder that holds a folder of each" in said
 
 
 @pytest.mark.parametrize(("page", "line"), commands())

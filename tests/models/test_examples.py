@@ -1,6 +1,8 @@
 """The models that ship: each judged from the command line as a new user would, and what other commands do with them."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +82,18 @@ def test_a_model_is_shown_compressed_exported_and_checked(tmp_path):
 def test_what_is_for_policies_says_so_of_a_language_model(tmp_path):
     with pytest.raises(LilliputError, match="is a language model, and this is for policies"):
         run("shrink", FOLDER / "language", "--env", "CartPole-v1", "-o", tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["classification", "detection", "generation"])
+def test_the_commands_of_a_family_s_page_run_as_they_stand(family, tmp_path, monkeypatch):
+    root = FOLDER.parents[1]
+    (tmp_path / "examples").symlink_to(root / "examples", target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```console\n(.*?)```", (root / "docs" / f"models-{family}.md").read_text(), re.S)
+    lines = block.replace("\\\n", " ").splitlines()
+    assert [line.split()[1] for line in lines] == ["show", "compare", "compress", "export", "check"]
+    said = [run(*shlex.split(line)[1:]).stdout for line in lines]
+    assert "kept" in said[1]
+    assert "golden answers reproduced" in said[-1]
+    assert (tmp_path / "results" / "report.html").is_file()
