@@ -66,9 +66,9 @@ def test_episodes_are_those_of_a_plain_loop_whatever_was_played_before(name: str
     act = linear_for(name)
     seeds = [7, 3, 7, 11, 3]
     played = episodes(act, name, seeds)
+    expected = {seed: plain_loop(name, act, seed) for seed in set(seeds)}
     for seed, episode in zip(seeds, played, strict=True):
-        expected = plain_loop(name, act, seed)
-        assert (episode.episode_return, episode.length, episode.terminated, episode.truncated) == expected
+        assert (episode.episode_return, episode.length, episode.terminated, episode.truncated) == expected[seed]
         assert episode.seed == seed
         assert episode.wall_time_s > 0
 
