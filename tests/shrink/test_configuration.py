@@ -1,12 +1,18 @@
 """Sizes foretold against sizes made; texts against the recipes that they are."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.policy import Policy
 from lilliput.shrink.configuration import Loss, Student, losses
+from lilliput.shrink.request import Request
+from lilliput.shrink.run import shrink
+from lilliput.task import Task
 
 CHOICES: tuple[Loss, ...] = ("kl", "regret", "cross_entropy")
 ARRAYS: tuple[Loss, ...] = ("l2", "l1")
@@ -60,3 +66,15 @@ def test_the_size_is_known_before_the_student_is_made(student: Student) -> None:
     # Weights that came out as zeros may be stored in less.
     assert 0.9 * student.model_bytes(6, 3, 0) <= policy.model_bytes <= student.model_bytes(6, 3, 0)
     assert policy.n_macs == student.n_macs(6, 3)
+
+
+def test_what_a_policy_without_its_checkpoint_goes_without_is_said(tmp_path: Path) -> None:
+    (tmp_path / "else").write_text("something else's folder")
+    seen, played = (spaces.Box((n,), np.full(n, -high), np.full(n, high)) for n, high in ((3, np.inf), (1, 2.0)))
+    policy = Policy(seen, played, (layers.Dense(np.ones((1, 3), np.float32), None),))
+    request = Request(Task("Pendulum-v1"))
+    for subject, lines in ((policy, 1), (Checkpoint(policy), 0)):
+        said: list[str] = []
+        with pytest.raises(LilliputError, match="choose another"):
+            shrink(subject, request, tmp_path, said.append)
+        assert [("lilliput.load_checkpoint" in line) for line in said] == [True] * lines

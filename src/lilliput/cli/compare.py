@@ -121,7 +121,7 @@ def compare(
         _by_actions(policy, recipes, formats or ("c",), given, seed, out, force=force, as_json=as_json)
         return
     with progress.shown(quiet=as_json) as report:
-        found = run(
+        compared = run(
             checkpoint,
             recipes,
             out,
@@ -139,21 +139,25 @@ def compare(
             progress=report,
             force=force,
         )
-    if found.left_out:
-        click.echo(f"note: {found.left_out}", err=True)
+    if compared.left_out:
+        click.echo(f"note: {compared.left_out}", err=True)
     if as_json:
-        said = {"remarks": found.remarks, "guesses": origin.guesses}
-        click.echo(json.dumps({"environment": found.task.id, "keep": keep, "rows": found.to_json(), **said}, indent=1))
+        said = {"remarks": compared.remarks, "guesses": origin.guesses}
+        click.echo(
+            json.dumps({"environment": compared.task.id, "keep": keep, "rows": compared.to_json(), **said}, indent=1)
+        )
     else:
-        name = f"{origin.source} on {found.task.id}"
+        name = f"{origin.source} on {compared.task.id}"
         click.echo(f"{name}, {episodes} episodes a candidate, keep {keep:g}\n")
-        click.echo(found.table())
-        click.echo("\n" + "\n".join(found.remarks))
-        written = "this table" if found.left_out else "this table and report.html"
-        click.echo(f"\nartifacts, records{' and' if found.left_out else ','} {written}: {out}")
-    if found.failed:
-        first = printable(found.failed[0].reason)
-        click.echo(f"Error: {len(found.failed)} of {len(found.records)} cells failed; the first: {first}", err=True)
+        click.echo(compared.table())
+        click.echo("\n" + "\n".join(compared.remarks))
+        written = "this table" if compared.left_out else "this table and report.html"
+        click.echo(f"\nartifacts, records{' and' if compared.left_out else ','} {written}: {out}")
+    if compared.failed:
+        first = printable(compared.failed[0].reason)
+        click.echo(
+            f"Error: {len(compared.failed)} of {len(compared.records)} cells failed; the first: {first}", err=True
+        )
         sys.exit(1)
 
 
@@ -178,8 +182,8 @@ def _by_actions(
     with progress.shown(quiet=as_json) as report:
         judged = compare_actions(policy, recipes, formats, observations, seed, out, report, force=force)
     source, n = policy.provenance.source, len(observations)
-    found = actions.write_comparison(judged, source, n, out, guesses=policy.provenance.guesses)
+    written = actions.write_comparison(judged, source, n, out, guesses=policy.provenance.guesses)
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json.dumps(written, indent=1))
     else:
         actions.say(judged, source, n, out)

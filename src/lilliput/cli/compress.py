@@ -8,6 +8,7 @@ import click
 
 from lilliput.cli import model_files, option, progress, reader
 from lilliput.errors import LilliputError
+from lilliput.policies.learner import Checkpoint, Learner
 
 
 @click.command()
@@ -58,7 +59,6 @@ def compress(
     from lilliput.policies import file as policy_file
     from lilliput.policies.compress import compress as apply
     from lilliput.policies.compress import parse
-    from lilliput.policies.learner import Checkpoint, Learner
     from lilliput.policies.reference import act
     from lilliput.study.environment import context_for, named
 
@@ -82,7 +82,7 @@ def compress(
     policy_file.write(named(taught, environment, environment_kwargs), out, force=force)
     acted = None if given is None else agreement(policy.action_space, *(act(one, given) for one in (policy, small)))
     if as_json:
-        found = {
+        result = {
             "recipe": small.provenance.recipe,
             "baseline_bytes": policy.model_bytes,
             "bytes": small.model_bytes,
@@ -90,7 +90,7 @@ def compress(
             "guesses": policy.provenance.guesses,
             "notes": notes,
         }
-        click.echo(json.dumps(found | ({} if acted is None else {"actions": asdict(acted), "note": NO_RETURN})))
+        click.echo(json.dumps(result | ({} if acted is None else {"actions": asdict(acted), "note": NO_RETURN})))
     else:
         ratio = policy.model_bytes / small.model_bytes
         click.echo(f"{out}: {small.model_bytes:,} model bytes instead of {policy.model_bytes:,} ({ratio:.1f}x)")
@@ -105,14 +105,14 @@ def _model(
         raise LilliputError(f"{out} exists; choose another name or give --force")
     model, small = model_files.compress(source, told, recipe, seed, out)
     if as_json:
-        found = {
+        written = {
             "recipe": small.provenance.recipe,
             "baseline_bytes": model.model_bytes,
             "bytes": small.model_bytes,
             "output": str(out),
             "guesses": model.provenance.guesses,
         }
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(written))
     else:
         ratio = model.model_bytes / small.model_bytes
         click.echo(f"{out}: {small.model_bytes:,} model bytes instead of {model.model_bytes:,} ({ratio:.1f}x)")

@@ -75,7 +75,7 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
             f"{policies} holds no policies; run this where the project was cloned, or name a folder with --policies"
         )
     start = time.monotonic()
-    found: dict[str, object] = {}
+    results: dict[str, object] = {}
     loaded = {source.name: load_checkpoint(source) for source in sources}
     for checkpoint in loaded.values():
         progress.say_guesses(checkpoint.provenance.guesses)
@@ -92,25 +92,25 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
             )
         rows = summary.rows(records, 0.95)
         (target / "table.md").write_text(table.markdown(rows))
-        found[name] = table.to_json(rows)
+        results[name] = table.to_json(rows)
         if not as_json:
             click.echo(f"\n{name}: {episodes} episodes each, on the compiled C\n\n{table.text(rows)}\n")
     name = min(loaded, key=lambda name: loaded[name].policy.model_bytes)
     click.echo(f"the smallest policy of {name} that keeps 95 %, without training: a minute at most", err=True)
     request = Request(Task(name.partition("-")[2]), within_s=_SHRINK_S, workers=os.cpu_count() or 1, train=False)
     result = shrink(loaded[name], request, output / f"{name}-shrunk", lambda said: click.echo(said, err=True))
-    found["shrink"] = to_json(result)
+    results["shrink"] = to_json(result)
     models = policies.parent / "models"
     if not as_json:
         click.echo(f"\n{result.sentence}\n")
     if (models / MODEL).is_file():
         rows = _model(models, output / "classifier", quiet=as_json)
-        found["classifier"] = table.to_json(rows)
+        results["classifier"] = table.to_json(rows)
         if not as_json:
             said = "\n".join(warnings(rows))
             click.echo(f"\na classifier of digits, on ONNX\n\n{table.text(rows)}\n\n{said}\n")
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json.dumps(results, indent=1))
     else:
         click.echo(f"{time.monotonic() - start:.0f} s; artifacts, records and tables stand in {output}/")
 

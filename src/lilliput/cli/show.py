@@ -8,7 +8,9 @@ import click
 import numpy as np
 
 from lilliput.cli import model_files, option, reader
+from lilliput.policies import layers, spaces
 from lilliput.policies.affine import QuantizedTensor
+from lilliput.policies.constants import constants
 from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.policy import Policy, layer_shapes
 
@@ -48,8 +50,6 @@ def summary(checkpoint: Checkpoint) -> dict[str, Any]:
     """What `show --json` prints."""
     from dataclasses import asdict
 
-    from lilliput.policies import spaces
-
     policy, learner = checkpoint.policy, checkpoint.learner
     shapes = layer_shapes(policy)
     return {
@@ -79,8 +79,6 @@ def summary(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def text(checkpoint: Checkpoint) -> str:
     """What `show` prints, under 80 columns wide."""
-    from lilliput.policies import layers, spaces
-
     policy, origin = checkpoint.policy, checkpoint.provenance
     facts = [
         ("source", origin.source),
@@ -123,8 +121,6 @@ def _told_by(learner: Learner) -> list[str]:
 
 def unread_inputs(policy: Policy) -> list[int]:
     """The numbers of the flattened observation that no action depends on, as far as the first linear layer tells."""
-    from lilliput.policies import layers
-
     read: np.ndarray | None = None
     for layer in policy.layers:
         match layer:
@@ -162,6 +158,4 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _layer_bytes(layer: Any) -> int:
-    from lilliput.policies.constants import constants
-
     return sum(array.nbytes for array in constants(layer).values())

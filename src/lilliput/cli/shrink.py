@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lilliput.cli import actions, duration, option, progress, reader
+from lilliput.errors import MissingDependency
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +90,6 @@ def shrink(
       lilliput shrink --teachers sac.zip ppo.zip td3.pt --env HalfCheetah-v4 -o small/
     """
     started = time.time()
-    from lilliput.errors import MissingDependency
     from lilliput.shrink import page
     from lilliput.shrink.request import OBJECTIVES, Request
     from lilliput.shrink.result import table, to_json
@@ -179,17 +179,17 @@ def _by_actions(
     from lilliput.shrink.by_actions import shrink_by_actions
 
     with progress.shown(quiet=as_json) as report:
-        found = shrink_by_actions(policy, keep, format_, observations, seed, out, report, force=force)
-    chosen, source, n = found.chosen, policy.provenance.source, len(observations)
+        nearest = shrink_by_actions(policy, keep, format_, observations, seed, out, report, force=force)
+    chosen, source, n = nearest.chosen, policy.provenance.source, len(observations)
     result: dict[str, Any] = {"recipe": "", "baseline_bytes": policy.model_bytes, "bytes": policy.model_bytes}
     if chosen is not None:
         result |= {"recipe": chosen.recipe, "bytes": chosen.model_bytes}
     told = {"keep": keep, "guesses": policy.provenance.guesses, **result}
-    written = actions.write_comparison(found.judged, source, n, out, **told)
+    written = actions.write_comparison(nearest.judged, source, n, out, **told)
     if as_json:
         click.echo(json.dumps(written, indent=1))
         return
-    actions.say(found.judged, source, n, out)
+    actions.say(nearest.judged, source, n, out)
     if chosen is None:
         click.echo(f"nothing smaller keeps its actions within {1 - keep:.0%} of their range")
     else:

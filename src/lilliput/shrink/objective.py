@@ -11,6 +11,7 @@ from lilliput.measure import ON_TARGETS, latency
 from lilliput.measure.target import count, measurements, target_named
 from lilliput.measurement import Measurement
 from lilliput.policies.artifact import Artifact, golden_observations, read_artifact
+from lilliput.policies.export import export
 from lilliput.policies.policy import Policy
 from lilliput.shrink.request import Request
 
@@ -34,15 +35,15 @@ def measured(policy: Policy, request: Request) -> tuple[Measurement, ...]:
         MissingDependency: the target's compiler or emulator is not installed.
         LilliputError: the artifact cannot be built or opened.
     """
-    found: list[Measurement] = []
+    taken: list[Measurement] = []
     if _wants_time(request):
         with _exported(policy, request) as artifact:
             observations = golden_observations(artifact)
-            found += latency([artifact.folder], observations, rounds=_ROUNDS, samples=_SAMPLES)
+            taken += latency([artifact.folder], observations, rounds=_ROUNDS, samples=_SAMPLES)
     if _wants_target(request):
         with _exported(policy, request) as artifact:
-            found += measurements(count(artifact, target_named(request.target)))
-    return tuple(found)
+            taken += measurements(count(artifact, target_named(request.target)))
+    return tuple(taken)
 
 
 def names(request: Request) -> tuple[str, ...]:
@@ -51,17 +52,17 @@ def names(request: Request) -> tuple[str, ...]:
     return (*time, *(ON_TARGETS if _wants_target(request) else ()))
 
 
-def value(request: Request, found: Sequence[Measurement]) -> float:
+def value(request: Request, taken: Sequence[Measurement]) -> float:
     """What is made small; infinite where it was not measured."""
-    return _figure(found, request.objective)
+    return _figure(taken, request.objective)
 
 
-def broken(request: Request, found: Sequence[Measurement]) -> str:
+def broken(request: Request, taken: Sequence[Measurement]) -> str:
     """Which limits are broken and by how much; empty where all that was measured keeps to its limit."""
     over = (
         f"{name} is {written(figure)}, {written(figure - limit)} over the limit of {written(limit)}"
         for name, limit in limits(request).items()
-        if limit < (figure := _figure(found, name)) < np.inf
+        if limit < (figure := _figure(taken, name)) < np.inf
     )
     return "; ".join(over)
 
@@ -80,14 +81,14 @@ def limits(request: Request) -> dict[str, float]:
 def compared(request: Request, before: Path, after: Path) -> tuple[tuple[str, float, float], ...]:
     """Quantity, its value for the artifact before and for the one after: all that objective and limits are about."""
     artifacts = [read_artifact(before), read_artifact(after)]
-    found: list[tuple[str, float, float]] = []
+    figures: list[tuple[str, float, float]] = []
     if _wants_time(request):
         one, other = latency([artifact.folder for artifact in artifacts], golden_observations(artifacts[1]))
-        found.append(("latency_s", float(np.median(one.values)), float(np.median(other.values))))
+        figures.append(("latency_s", float(np.median(one.values)), float(np.median(other.values))))
     if _wants_target(request):
         each = [measurements(count(artifact, target_named(request.target))) for artifact in artifacts]
-        found += [(a.quantity, a.values[0], b.values[0]) for a, b in zip(*each, strict=True)]
-    return tuple(found)
+        figures += [(a.quantity, a.values[0], b.values[0]) for a, b in zip(*each, strict=True)]
+    return tuple(figures)
 
 
 def _wants_time(request: Request) -> bool:
@@ -98,13 +99,11 @@ def _wants_target(request: Request) -> bool:
     return request.objective == "instructions" or request.max_flash is not None or request.max_ram is not None
 
 
-def _figure(found: Sequence[Measurement], name: str) -> float:
-    return next((float(np.median(m.values)) for m in found if m.quantity == name), np.inf)
+def _figure(taken: Sequence[Measurement], name: str) -> float:
+    return next((float(np.median(m.values)) for m in taken if m.quantity == name), np.inf)
 
 
 @contextlib.contextmanager
 def _exported(policy: Policy, request: Request) -> Iterator[Artifact]:
-    from lilliput.policies.export import export
-
     with tempfile.TemporaryDirectory() as scratch:
         yield export(policy, request.format, Path(scratch, "artifact"))

@@ -15,6 +15,7 @@ from lilliput.errors import LilliputError
 from lilliput.files import Format
 from lilliput.policies import file as policy_file
 from lilliput.policies.artifact import name_for
+from lilliput.policies.export import export
 from lilliput.policies.learner import Checkpoint, checkpoint_of
 from lilliput.policies.policy import Policy
 from lilliput.shrink import confirm, objective
@@ -113,13 +114,13 @@ def _shrink(every: Sequence[Checkpoint], request: Request, here: Workspace, say:
         notes += _worth_keeping(request, bar, episode_s)
         times = schedule(place, bar, episode_s, started, until)
         searched = search(kept, place, times.bar, processes, times.end, say, others)
-        found = _confirmed(place, searched, processes, times, say)
-    notes += found.notes
-    figures, told = _compared(place, searched, found.accepted)
-    notes += told if found.accepted else _why_nothing(place, searched, found.outcomes)
-    schools = taught(every, kept, searched, found.accepted[0] if found.accepted else None)
+        confirmation = _confirmed(place, searched, processes, times, say)
+    notes += confirmation.notes
+    figures, told = _compared(place, searched, confirmation.accepted)
+    notes += told if confirmation.accepted else _why_nothing(place, searched, confirmation.outcomes)
+    schools = taught(every, kept, searched, confirmation.accepted[0] if confirmation.accepted else None)
     notes += [one.sentence for one in schools]
-    result = _result(policy, searched, found, notes, figures, time.time() - started)
+    result = _result(policy, searched, confirmation, notes, figures, time.time() - started)
     result = replace(result, teachers=schools)
     _finish(place, policy, result)
     return result
@@ -191,19 +192,19 @@ def _confirmed(place: Place, searched: Searched, processes: Workers, times: Sche
     accepted = None
     pace = 3 * times.episode_s / request.workers
     chain = confirm.chain(confirm.plans(trials, searched.bar), confirm.seeds_of(request.seed), play, until, pace=pace)
-    for trial, found in zip(trials, chain, strict=False):
-        outcomes[trial.recipe] = found.outcome
+    for trial, confirmed in zip(trials, chain, strict=False):
+        outcomes[trial.recipe] = confirmed.outcome
         say(
-            f"{trial.model_bytes:,} bytes {found.outcome}: {100 * found.estimate:.1f} % "
-            f"on {found.returns.shape[1]} unseen episodes, at least {100 * found.low:.1f} %: {trial.recipe}"
+            f"{trial.model_bytes:,} bytes {confirmed.outcome}: {100 * confirmed.estimate:.1f} % "
+            f"on {confirmed.returns.shape[1]} unseen episodes, at least {100 * confirmed.low:.1f} %: {trial.recipe}"
         )
-        if found.outcome == "undecided" and found.episodes_needed is not None:
+        if confirmed.outcome == "undecided" and confirmed.episodes_needed is not None:
             notes.append(
-                f"undecided after {found.returns.shape[1]} episodes, "
-                f"{found.episodes_needed} would decide; give more time in a new folder: {trial.recipe}"
+                f"undecided after {confirmed.returns.shape[1]} episodes, "
+                f"{confirmed.episodes_needed} would decide; give more time in a new folder: {trial.recipe}"
             )
-        if found.outcome == "accepted":
-            accepted = (trial, found)
+        if confirmed.outcome == "accepted":
+            accepted = (trial, confirmed)
     if order and not outcomes:
         notes.append(f"no time was left to confirm what looked good: give more (--within): {order[0]}")
     return _Confirmation(outcomes, accepted, tuple(notes))
@@ -250,10 +251,10 @@ def _enter(here: Workspace, policy: Policy, others: Sequence[Checkpoint], reques
     if not here.request.exists():
         REQUEST.write(here.request, asked)
         return
-    found = REQUEST.read(here.request)
-    different = [name for name, value in asked.items() if found.get(name) != value]
+    held = REQUEST.read(here.request)
+    different = [name for name, value in asked.items() if held.get(name) != value]
     if different:
-        what = ", ".join(f"{name} {found.get(name)!r}" for name in different)
+        what = ", ".join(f"{name} {held.get(name)!r}" for name in different)
         raise LilliputError(f"{here.folder} holds a shrink of {what}; choose another folder or give --force")
 
 
@@ -276,8 +277,6 @@ def _artifact(place: Place, recipe: str) -> Path:
 
 def _export(place: Place, recipe: str) -> None:
     """Put the artifact at its place."""
-    from lilliput.policies.export import export
-
     path = _artifact(place, recipe)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -286,41 +285,41 @@ def _export(place: Place, recipe: str) -> None:
 
 def _why_nothing(place: Place, searched: Searched, outcomes: Mapping[str, str]) -> list[str]:
     """What the user should know where the policy stays as it was."""
-    found = []
+    notes = []
     tried = [trial for trial in searched.trials.values() if trial.recipe]
     if not any(len(trial.returns) for trial in tried):
-        found.append(f"nothing was played within {place.request.within_s:g} s: give more time (--within)")
+        notes.append(f"nothing was played within {place.request.within_s:g} s: give more time (--within)")
     played = [trial for trial in tried if trial.may_win and len(trial.returns)]
     if played and not outcomes:
         best = max(played, key=lambda trial: searched.bar.sure(trial.returns))
         estimate, error = searched.bar.retention(best.returns)
-        found.append(
+        notes.append(
             f"nothing was likely enough to hold to be confirmed; the likeliest kept {100 * estimate:.1f} % (±"
             f"{200 * error:.1f}) on {len(best.returns)} episodes: give more time (--within) or keep less (--keep)"
         )
     broken = searched.trials[""].broken
     if broken:
-        found.append(f"the policy as it was does not keep to the limits: {broken}")
+        notes.append(f"the policy as it was does not keep to the limits: {broken}")
         smallest = min((trial for trial in tried if trial.returns.size), key=lambda t: t.model_bytes, default=None)
         if smallest is not None and smallest.broken:
-            found.append(f"nor does the smallest that was tried: {smallest.broken}")
-    return found
+            notes.append(f"nor does the smallest that was tried: {smallest.broken}")
+    return notes
 
 
 def _result(
     policy: Policy,
     searched: Searched,
-    found: _Confirmation,
+    confirmation: _Confirmation,
     notes: Sequence[str],
     figures: tuple[tuple[str, float, float], ...],
     seconds: float,
 ) -> Result:
-    points = frontier(searched, found.outcomes)
+    points = frontier(searched, confirmation.outcomes)
     n_trials = sum(1 for trial in searched.trials.values() if trial.recipe)
-    if found.accepted is None:
+    if confirmation.accepted is None:
         size, worst = policy.model_bytes, worst_decile(searched.bar.baseline)
         return Result(size, size, 1.0, 1.0, 1.0, "", worst, worst, 0, n_trials, seconds, tuple(notes), points)
-    trial, confirmed = found.accepted
+    trial, confirmed = confirmation.accepted
     candidate, baseline, random = confirmed.returns
     interval = retention(candidate, baseline, random, rng=np.random.default_rng(0))
     return Result(

@@ -13,7 +13,7 @@ import numpy as np
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.measure.agreement import Agreement, agreement
 from lilliput.policies import reference
-from lilliput.policies.export import open_artifact
+from lilliput.policies.export import check, export, open_artifact
 from lilliput.policies.policy import Policy
 from lilliput.policies.runtime import Actor
 from lilliput.study.observations import digest_of
@@ -87,7 +87,6 @@ def _judged(
     policy: Policy, recipe: str, format_: str, observations: np.ndarray, own: np.ndarray, seed: int, folder: Path
 ) -> Judged:
     from lilliput.policies.compress import Context, compress, parse
-    from lilliput.policies.export import check, export
 
     made_from = [policy.digest, recipe, format_, seed, digest_of(observations)]
     name = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]

@@ -165,8 +165,8 @@ class _Reader:
     def targets(self) -> tuple[str, ...]:
         """The processors to count on, host first: there the items are answered."""
         counting = [meter for meter in self.wing.meters if meter.ON_TARGET]
-        found = self.choices("targets", ("host",), ("host", *(TARGETS if counting else ())))
-        emulated = tuple(name for name in found if name != "host")
+        targets = self.choices("targets", ("host",), ("host", *(TARGETS if counting else ())))
+        emulated = tuple(name for name in targets if name != "host")
         taken = [format_ for meter in counting for format_ in meter.FORMATS]
         if emulated and not set(taken) & set(self.formats()):
             raise self.error(
@@ -182,11 +182,11 @@ class _Reader:
 
     def paper(self) -> str:
         """The paper that it reproduces, of those whose tables and claims are known."""
-        found = self.of(str, "reproduces", "")
-        if found and found not in PAPERS:
-            hint = closest(found, tuple(PAPERS))
-            raise self.error("reproduces", f"reproduces: {found!r}; {hint}allowed: {', '.join(PAPERS)}", found)
-        return found
+        paper = self.of(str, "reproduces", "")
+        if paper and paper not in PAPERS:
+            hint = closest(paper, tuple(PAPERS))
+            raise self.error("reproduces", f"reproduces: {paper!r}; {hint}allowed: {', '.join(PAPERS)}", paper)
+        return paper
 
     def line(self, key: str, within: str | None = None) -> int:
         """The line of a key; of the first string like `within` from there on, where one is there."""
@@ -220,11 +220,11 @@ class _Reader:
     def choices(self, key: str, default: tuple[str, ...], allowed: tuple[str, ...]) -> tuple[str, ...]:
         if key not in self.data:
             return default
-        found = self.strings(key)
-        for item in found:
+        texts = self.strings(key)
+        for item in texts:
             if item not in allowed:
                 raise self.error(key, f"{key}: {item!r}; {closest(item, allowed)}allowed: {', '.join(allowed)}", item)
-        return found
+        return texts
 
     def integer(self, key: str, default: int, low: int) -> int:
         value = self.of(int, key, default)
@@ -258,18 +258,18 @@ class _Reader:
 
     def recipes(self) -> tuple[str, ...]:
         value = self.of(list, "recipes", [])
-        found: dict[str, None] = {}
+        recipes: dict[str, None] = {}
         for text in value:
             if not isinstance(text, str):
                 raise self.error("recipes", f"recipes holds {text!r}; it must be a list of recipe texts")
             try:
-                found |= {self.wing.canonical(one): None for one in expand(text)}
+                recipes |= {self.wing.canonical(one): None for one in expand(text)}
             except LilliputError as error:
                 raise self.error("recipes", str(error), text) from error
-        found.pop("", None)
-        if not found:
+        recipes.pop("", None)
+        if not recipes:
             raise self.error("recipes", 'recipes is empty; write recipes = ["quantize()"]')
-        return tuple(found)
+        return tuple(recipes)
 
     def tasks(self) -> tuple[tuple[str, tuple[Task, ...]], ...]:
         value = self.data.get(self.wing.TASKS, {})
@@ -307,20 +307,20 @@ class _Reader:
         return tuple(value.items())
 
     def trainings(self) -> tuple[TrainingCell, ...]:
-        found: list[TrainingCell] = []
+        trainings: list[TrainingCell] = []
         for item in self.of(list, "train", []):
             try:
-                found += cells_of(item, self.path.parent)
+                trainings += cells_of(item, self.path.parent)
             except LilliputError as error:
                 raise self.error("train", str(error)) from error
-        folders = [cell.folder for cell in found]
+        folders = [cell.folder for cell in trainings]
         if twice := next((folder for folder in folders if folders.count(folder) > 1), None):
             raise self.error("train", f"train: two trainings have the folder {twice}; give each its own")
-        return tuple(found)
+        return tuple(trainings)
 
     def exclusions(self) -> tuple[Exclusion, ...]:
         value = self.of(list, "exclude", [])
-        found, known = [], self.patterns
+        exclusions, known = [], self.patterns
         for item in value:
             valid = isinstance(item, dict) and item and all(isinstance(text, str) for text in item.values())
             if not valid or not set(item) <= set(known):
@@ -328,8 +328,8 @@ class _Reader:
                 hint = closest(unknown, known) if unknown else ""
                 allowed = ' = "pattern", '.join(known)
                 raise self.error("exclude", f'exclude: {item!r}; {hint}allowed: {allowed} = "pattern"', unknown or None)
-            found.append(Exclusion(tuple(sorted(item.items()))))
-        return tuple(found)
+            exclusions.append(Exclusion(tuple(sorted(item.items()))))
+        return tuple(exclusions)
 
 
 _WORDS: dict[type, str] = {str: "a text", list: "a list", int: "an integer", dict: "a table"}

@@ -19,6 +19,8 @@ from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
 from lilliput.policies.artifact import DEFAULT_NAME
 from lilliput.policies.compress import Context, compress, format_recipe, parse
+from lilliput.policies.export import check as reproduces
+from lilliput.policies.export import export
 from lilliput.policies.export.table import FORMATS
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import load_checkpoint
@@ -196,8 +198,6 @@ class Policies(Wing):
 
     def build(self, subject: Checkpoint, cell: Cell, here: Workspace, folder: Path, progress: Progress) -> None:
         """See `Wing.build`."""
-        from lilliput.policies.export import export
-
         small, told = subject.policy, []
         if cell.recipe:
             context = Context.from_environment(
@@ -215,8 +215,6 @@ class Policies(Wing):
 
     def is_sound(self, folder: Path) -> bool:
         """See `Wing.is_sound`."""
-        from lilliput.policies.export import check as reproduces
-
         try:
             return reproduces(folder).ok
         except LilliputError:
@@ -247,8 +245,6 @@ class Policies(Wing):
 
     def identity(self, subject: Checkpoint, format_: str, folder: Path) -> Path:
         """An artifact with the policy's spaces and next to nothing between them."""
-        from lilliput.policies.export import export
-
         policy = subject.policy
         inputs = int(np.prod(spaces.input_shape(policy.observation_space)))
         match policy.action_space:

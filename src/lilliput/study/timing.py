@@ -44,10 +44,10 @@ def cell_of(cell: Cell, quantities: tuple[str, ...]) -> Cell:
 
 def groups(cells: Sequence[Cell]) -> tuple[tuple[Cell, ...], ...]:
     """The cells that are measured in one run: of one policy, environment, format and set of quantities."""
-    found: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
+    by_run: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
     for cell in cells:
-        found[cell.subject, cell.task, cell.format, cell.quantities].append(cell)
-    return tuple(tuple(group[n : n + IN_TURNS]) for group in found.values() for n in range(0, len(group), IN_TURNS))
+        by_run[cell.subject, cell.task, cell.format, cell.quantities].append(cell)
+    return tuple(tuple(group[n : n + IN_TURNS]) for group in by_run.values() for n in range(0, len(group), IN_TURNS))
 
 
 def run_all(cells: Sequence[Cell], folder: Path, progress: Progress) -> Iterator[Record]:
@@ -55,20 +55,20 @@ def run_all(cells: Sequence[Cell], folder: Path, progress: Progress) -> Iterator
 
     Each of them is interleaved with the baseline of its policy and format, which is what its ratio is taken against.
     """
-    found = {cell: record_of(folder, cell) for cell in cells}
-    missing = [cell for cell, record in found.items() if record is None or record.status == "failed"]
+    records = {cell: record_of(folder, cell) for cell in cells}
+    missing = [cell for cell, record in records.items() if record is None or record.status == "failed"]
     for group in groups(missing):
-        found |= {record.cell: record for record in measure(group, folder, progress)}
-    yield from (record for record in found.values() if record is not None)
+        records |= {record.cell: record for record in measure(group, folder, progress)}
+    yield from (record for record in records.values() if record is not None)
 
 
 def measure_or_record(cells: Sequence[Cell], folder: Path, progress: Progress) -> tuple[Record, ...]:
     """The records of one group; where it fails, each cell's says so."""
-    found = attempt(cells, folder, lambda: measure(cells, folder, progress))
-    for record in found:
+    records = attempt(cells, folder, lambda: measure(cells, folder, progress))
+    for record in records:
         if record.status != "done":
             record_file.write(record, Workspace(folder).records)
-    return found
+    return records
 
 
 def measure(cells: Sequence[Cell], folder: Path, progress: Progress) -> tuple[Record, ...]:
@@ -80,7 +80,7 @@ def measure(cells: Sequence[Cell], folder: Path, progress: Progress) -> tuple[Re
     baseline = dataclasses.replace(first, recipe="", compression_seed=0, versions=unpressed)
     artifacts = [built(cell, subject, here, progress) for cell in (baseline, *cells)]
     meters = meters_of(first.quantities, wing.meters)
-    found = []
+    records = []
     with tempfile.TemporaryDirectory() as scratch:
         room = Room(
             tuple(map(Bench, artifacts[1:], cells)),
@@ -105,6 +105,6 @@ def measure(cells: Sequence[Cell], folder: Path, progress: Progress) -> tuple[Re
             place = str(bench.folder.relative_to(folder))
             record = Record(cell, "done", "", done, absent, wing.names(subject), place, elapsed)
             record_file.write(record, here.records)
-            found.append(record)
+            records.append(record)
     progress("timing", len(cells), len(cells))
-    return tuple(found)
+    return tuple(records)

@@ -14,7 +14,7 @@ from jaxtyping import Num
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.learner import NOTHING, Checkpoint, Learner, checkpoint_of
-from lilliput.policies.play import EnvironmentSpec, SeedPlan, collect
+from lilliput.policies.play import EnvironmentSpec, SeedPlan, collect, collect_episodes
 from lilliput.policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -153,8 +153,6 @@ class Context:
         own = self.given is not None and (source, draw) == ("on_policy", 0)
         if own or self.environment is None:
             return (self._given(MAX_OBSERVATIONS, source, draw),)
-        from lilliput.policies.play import SeedPlan, collect_episodes
-
         if source not in ("on_policy", "noisy_policy", "random_policy"):
             raise LilliputError(f"source {source!r} gives no episodes; a policy with a memory takes on_policy")
         return collect_episodes(
