@@ -262,6 +262,25 @@ def test_lists_that_hold_themselves_many_times_are_refused(tmp_path: Path) -> No
         load_policy(path, action="discrete")
 
 
+@pytest.mark.parametrize("where", ["cfg", "weights", "module"])
+def test_a_name_of_a_million_characters_is_refused(where: str, tmp_path: Path) -> None:
+    name = "obs" * 400_000
+    own = module("torch.nn.modules.container.Sequential", NET.state["_modules"])
+    own.state[name] = 3.0
+    value = {"cfg": {"l": RSL, "cfg": {name: 1.5}}, "weights": RSL | {name: np.ones(2, "f4")}, "module": own}[where]
+    with pytest.raises(LilliputError, match="has a name of 1200000 characters; at most 1000 are read"):
+        load_policy(written(value, tmp_path), action="discrete")
+
+
+def test_a_wide_dict_that_holds_itself_is_refused(tmp_path: Path) -> None:
+    odd = module("torch.nn.modules.container.Sequential", NET.state["_modules"], note="LAUGH")
+    again = b"".join(b"X\x05\x00\x00\x00" + f"{number:05}".encode() + b"h\x07" for number in range(20_500))
+    path = tmp_path / "x.pt"
+    path.write_bytes(torch_file(odd, {b"X\x05\x00\x00\x00LAUGH": b"}q\x07(" + again + b"u"}))
+    with pytest.raises(LilliputError, match="holds more than 20000 things"):
+        load_policy(path, action="discrete")
+
+
 def run_of(settings: str, value: Any, folder: Path) -> Path:
     """A run's folder with its settings, and a file in it."""
     (folder / "params").mkdir(exist_ok=True)

@@ -14,6 +14,8 @@ from lilliput.policies.load.inert_pickle import DICT, ORDERED_DICT, SET, Global,
 from lilliput.policies.load.torch_file import Module
 
 MAX_ENTRIES = 20_000
+MAX_NAME = 1_000
+"""Characters of one name; what looks for words in it takes the square of that in the worst case."""
 
 Path = tuple[str, ...]
 """The keys of the dicts on the way to something; the keys of a state dict have dots inside."""
@@ -122,7 +124,11 @@ def leaves(value: Any, name: str) -> Iterator[tuple[Path, Any]]:
     for _ in range(MAX_ENTRIES):
         if not todo:
             return
+        if len(todo) > MAX_ENTRIES:
+            break
         path, value = todo.pop()
+        if path and len(path[-1]) > MAX_NAME:
+            raise LilliputError(f"{name} has a name of {len(path[-1])} characters; at most {MAX_NAME} are read")
         match value:
             case {"state": dict(), "param_groups": list(), **rest} if not rest:
                 continue
