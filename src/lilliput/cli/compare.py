@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @option.keep
 @option.max_steps
 @option.seed
+@option.device
 @click.option(
     "--workers",
     default=os.cpu_count() or 1,

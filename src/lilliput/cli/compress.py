@@ -22,6 +22,7 @@ from lilliput.policies.learner import Checkpoint, Learner
 @option.observations
 @option.max_steps
 @option.seed
+@option.device
 @option.out
 @option.force
 @model_files.options

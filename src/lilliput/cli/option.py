@@ -25,6 +25,26 @@ force = click.option("--force", is_flag=True, help="Replace an output that exist
 seed = click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Everything random follows from it."
 )
+
+
+def _placed(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    del context, parameter
+    if value is not None:
+        import os
+
+        from lilliput.models.device import DEVICE, device
+
+        os.environ[DEVICE] = value
+        device()
+
+
+device = click.option(
+    "--device",
+    metavar="NAME",
+    expose_value=False,
+    callback=_placed,
+    help="Of language models: where torch computes, cpu or cuda [default: cpu, or what LILLIPUT_DEVICE names].",
+)
 keep = click.option(
     "--keep",
     default=0.95,

@@ -48,6 +48,7 @@ def study() -> None:
 @click.option("--executor", default="local", show_default=True, metavar="NAME", help="What runs the cells: local, ray.")
 @click.option("--address", help="Of the Ray cluster, such as auto or ray://host:10001; default: a new one here.")
 @click.option("--store", help="Where machines share records, such as s3://bucket/study (fsspec): taken and put there.")
+@option.device
 @click.option("--dry-run", is_flag=True, help="Only say what would run: cells, time, disk.")
 @click.option("--retry-failed", is_flag=True, help="Run cells again that failed.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")

@@ -9,6 +9,7 @@ Its noun is `Model` (a torch module or an ONNX graph with named ports); its verb
     session.py           a model that answers: arrays in by port, arrays out by port
     linear.py            the weights that are pruned and quantized, and which of them mean zero
     library.py, data.py  the libraries, imported where they are needed; where texts and pictures lie
+    device.py            where torch computes
     file.py              a model as loaded in one file
     experiment.py        one cell of a study: build, ask, chance
     load/                one module a kind of source, one row each in load/table.py

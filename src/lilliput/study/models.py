@@ -74,10 +74,13 @@ class Models(Wing):
 
     def packages(self, task: Task, format_: str) -> Pairs:
         """The task's version, the content of its files, and the libraries that answer."""
+        from lilliput.models.device import device
         from lilliput.models.task import parse_task
 
         asked = parse_task(task.id)
         found = {f"task.{asked.NAME}": str(asked.VERSION), "task.data": asked.data_digest[:16]}
+        if format_ == "transformers" and (where := device()) != "cpu":
+            found["device"] = where
         for name in _PACKAGES:
             try:
                 found[f"package.{name}"] = metadata.version(name)

@@ -92,7 +92,8 @@ class Finetune(Step):
             )
         windows = calibration_windows(model, context, self.source, self.samples, self.tokens)
         module = copy.deepcopy(module_of(model, self.NAME)).float()
-        kept = {name: torch.from_numpy(~mask) for name, mask in model.pruned.items()}
+        where = next(module.parameters()).device
+        kept = {name: torch.from_numpy(~mask).to(where) for name, mask in model.pruned.items()}
         weights = {name: tensor.requires_grad_() for name, tensor in module.named_parameters()}
 
         def zeros() -> None:

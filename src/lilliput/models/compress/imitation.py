@@ -42,7 +42,7 @@ def imitate(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * (1 - step / steps)
         picked = rng.choice(len(windows), min(rows, len(windows)), replace=False)
-        ids = torch.from_numpy(windows[picked])
+        ids = torch.from_numpy(windows[picked]).to(weights[0].device)
         with torch.no_grad():
             wanted = torch.log_softmax(teacher(input_ids=ids, use_cache=False).logits.float(), -1)
         found = torch.log_softmax(module(input_ids=ids, use_cache=False).logits, -1)

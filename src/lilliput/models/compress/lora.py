@@ -82,13 +82,13 @@ class Lora(Step):
             for name, part in linear_weights(merged).items():
                 down, up = adapters[name]
                 if name in stored:
-                    halves = (tensor.detach().numpy().astype(np.float16) for tensor in (down, up))
+                    halves = (tensor.detach().cpu().numpy().astype(np.float16) for tensor in (down, up))
                     stored[name] = dataclasses.replace(stored[name], adapter=Adapter(*halves))
                     part.weight.copy_(torch.from_numpy(stored[name].dense))
                     continue
                 new = part.weight.float() + up @ down
                 if name in model.pruned:
-                    new = torch.where(torch.from_numpy(model.pruned[name]), 0.0, new)
+                    new = torch.where(torch.from_numpy(model.pruned[name]).to(new.device), 0.0, new)
                 part.weight.copy_(new)
         assert isinstance(model.network, Module)
         network = dataclasses.replace(model.network, module=merged)
@@ -113,11 +113,11 @@ def _attached(
 
     found = {}
     for name, part in linear_weights(module).items():
-        outputs, inputs = part.weight.shape
-        down = torch.from_numpy((rng.standard_normal((rank, inputs)) / inputs**0.5).astype(np.float32))
+        (outputs, inputs), where = part.weight.shape, part.weight.device
+        down = torch.from_numpy((rng.standard_normal((rank, inputs)) / inputs**0.5).astype(np.float32)).to(where)
         down.requires_grad_(True)
-        up = torch.zeros(outputs, rank, requires_grad=True)
-        kept = torch.from_numpy(~model.pruned[name]).float() if name in model.pruned else None
+        up = torch.zeros(outputs, rank, device=where, requires_grad=True)
+        kept = torch.from_numpy(~model.pruned[name]).float().to(where) if name in model.pruned else None
         parametrize.register_parametrization(part, "weight", Adapted(down, up, kept), unsafe=True)
         found[name] = (down, up)
     return found

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from lilliput.errors import LilliputError
+from lilliput.models.device import placed
 from lilliput.models.export.exporter import Exporter
 from lilliput.models.library import library, transformers
 from lilliput.models.model import Model, module_of
@@ -58,7 +59,7 @@ class TransformersFolder(Exporter):
             module = hub.AutoModelForCausalLM.from_pretrained(
                 folder, dtype="auto", local_files_only=True, trust_remote_code=False, use_safetensors=True
             )
-            session = TorchSession(module.eval(), ("input_ids",), ("logits",))
+            session = TorchSession(placed(module), ("input_ids",), ("logits",))
             session.answer({"input_ids": np.zeros((1, 1), np.int64)})
         return session
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from lilliput.errors import LilliputError
+from lilliput.models.device import placed
 from lilliput.models.library import transformers
 from lilliput.models.load.loader import Loader, Request, check_family
 from lilliput.models.model import Model, Module, Port, Provenance
@@ -79,7 +80,6 @@ def language_model(module: "PreTrainedModel", tokenizer: Any, provenance: Proven
     """
     if not getattr(tokenizer, "is_fast", False):
         raise LilliputError(f"{provenance.source!r} has no tokenizer.json; save its tokenizer as a fast one first")
-    module = module.eval().requires_grad_(False)
     vocabulary = int(module.config.get_text_config().vocab_size)
     if len(tokenizer) > vocabulary:
         raise LilliputError(
@@ -87,7 +87,7 @@ def language_model(module: "PreTrainedModel", tokenizer: Any, provenance: Proven
         )
     config = {key: value for key, value in module.config.to_dict().items() if key not in _NOT_THE_NETWORK}
     return Model(
-        Module(module, json.dumps(config, sort_keys=True, default=str)),
+        Module(placed(module), json.dumps(config, sort_keys=True, default=str)),
         "language",
         (Port("input_ids", "int64", ("batch", "tokens")),),
         (Port("logits", "float32", ("batch", "tokens", vocabulary)),),
