@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lilliput.policies.load import load_policy
+from lilliput.policies.load import load_checkpoint
 from lilliput.report import summary, table
 from lilliput.study.compare import Comparison, compare
 from lilliput.task import Task
@@ -51,9 +51,9 @@ def main() -> None:
         print(f"{name} on {environment}", file=sys.stderr)
         comparison = Comparison(Task(environment), RECIPES, n_episodes=EPISODES, timings=not arguments.no_timings)
         folder = arguments.output / name.replace("/", "-")
-        policy = load_policy(arguments.policies / name)
-        rows = summary.rows(compare(policy, comparison, folder, 2, lambda *_: None), KEEP)
-        print(f"\n### {policy.provenance.algorithm} on {environment}\n\n{table.markdown(rows)}", flush=True)
+        checkpoint = load_checkpoint(arguments.policies / name)
+        rows = summary.rows(compare(checkpoint, comparison, folder, 2, lambda *_: None), KEEP)
+        print(f"\n### {checkpoint.provenance.algorithm} on {environment}\n\n{table.markdown(rows)}", flush=True)
 
 
 if __name__ == "__main__":
