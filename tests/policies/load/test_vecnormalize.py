@@ -120,6 +120,13 @@ def test_observations_that_are_left_as_they_are_need_no_layer(off: Any) -> None:
     assert standardize(read_normalizer(saved(norm_obs=np.bool_(True)), "x"), VECTOR, "x") is not None
 
 
+def test_a_normalizer_that_does_not_clip() -> None:
+    for data in (saved(clip_obs=np.inf), b'{"mean": [0, 0, 0, 0], "var": [1, 1, 1, 1], "clip": Infinity}'):
+        layer = standardize(read_normalizer(data, "x"), VECTOR, "x")
+        assert layer is not None
+        np.testing.assert_array_equal(applied(layer, np.full((1, 4), 50.0)), np.full((1, 4), 50.0, np.float32))
+
+
 def test_an_npz(tmp_path: Path) -> None:
     np.savez_compressed(
         tmp_path / "s.npz", mean=np.asfortranarray(np.arange(6.0).reshape(2, 3)), var=np.ones((2, 3), ">f4"), clip=5

@@ -36,7 +36,7 @@ def array_of(value: Any, name: str) -> np.ndarray:
         LilliputError: it is no number or array of numbers, or its bytes and its shape disagree.
     """
     match value:
-        case bool() | int() | float() if abs(value) < 2**63:
+        case bool() | int() | float() if isinstance(value, float) or abs(value) < 2**63:
             return np.asarray(value)
         case Record(args=(_, _, _), state=(_, tuple(shape), dtype, bool(fortran), data)) if is_call(
             value, *_RECONSTRUCT

@@ -168,7 +168,8 @@ def _number(value: np.ndarray, what: str, name: str) -> float:
 
 
 def _positive(value: Any, what: str, name: str, *, zero: bool) -> float:
-    number = float(value) if isinstance(value, int | float) and abs(value) < 2**63 else float("nan")
+    unclipped = not zero and value == np.inf
+    number = float(value) if isinstance(value, int | float) and (abs(value) < 2**63 or unclipped) else float("nan")
     if not (number > 0 or (zero and number == 0)):
         raise LilliputError(f"{name}: {what} is {str(value)[:40]!r}; it must be a positive number")
     return number
