@@ -9,7 +9,16 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
-from lilliput.policies.load import flow, flow_layers, onnx_constant, onnx_node, onnx_output, onnx_qoperator, onnx_run
+from lilliput.policies.load import (
+    flow,
+    flow_layers,
+    onnx_constant,
+    onnx_memory,
+    onnx_node,
+    onnx_output,
+    onnx_qoperator,
+    onnx_run,
+)
 from lilliput.policies.load.flow import Choices, Flow
 from lilliput.policies.load.onnx_constant import Constant, folded
 from lilliput.policies.load.onnx_graph import DOMAINS, Graph, check_names, constant_node
@@ -47,9 +56,16 @@ def read_onnx(source: Source) -> Policy:
     output, guess = onnx_output.action_output(model, source)
     graph = Graph(model, output, source.folder, name)
     guesses = [guess] if guess else []
+    memory = onnx_memory.of(graph)
+    if memory is not None:
+        graph.inputs = [value for value in graph.inputs if value.name not in memory.inputs]
+        guesses += memory.guesses
     guesses += onnx_output.doubts_of_memory(model, output, [value.name for value in graph.inputs], name)
-    read = _read(graph, source, guesses)
-    onnx_run.check(read.policy, graph, read.run)
+    read = _read(graph, source, guesses, memory)
+    if memory is None:
+        onnx_run.check(read.policy, graph, read.run)
+    else:
+        onnx_run.check_episodes(read.policy, graph, read.run, memory)
     return read.policy
 
 
@@ -70,7 +86,7 @@ class _Batch:
     free: bool
 
 
-def _read(graph: Graph, source: Source, guesses: list[str]) -> _Read:
+def _read(graph: Graph, source: Source, guesses: list[str], memory: onnx_memory.Memory | None) -> _Read:
     """The policy, by the first way to take the inputs' first axis that the graph agrees with."""
     if not graph.inputs:
         raise LilliputError(f"{graph.name}: {graph.output[:40]!r} does not depend on an input; export the actor alone")
@@ -78,7 +94,7 @@ def _read(graph: Graph, source: Source, guesses: list[str]) -> _Read:
     refused: LilliputError | None = None
     for batch in _batches(dims):
         try:
-            return _read_as(graph, source, batch, dims, list(guesses))
+            return _read_as(graph, source, batch, dims, list(guesses), memory)
         except LilliputError as error:
             refused = refused or error
     assert refused is not None
@@ -101,7 +117,14 @@ def _dims(value: Any) -> list[int]:
     return [max(dim.dim_value, 0) if dim.HasField("dim_value") else 0 for dim in value.type.tensor_type.shape.dim]
 
 
-def _read_as(graph: Graph, source: Source, batch: _Batch, dims: list[list[int]], guesses: list[str]) -> _Read:
+def _read_as(
+    graph: Graph,
+    source: Source,
+    batch: _Batch,
+    dims: list[list[int]],
+    guesses: list[str],
+    memory: onnx_memory.Memory | None,
+) -> _Read:
     name = graph.name
     boxes = [_box(value, one, batch, graph) for value, one in zip(graph.inputs, dims, strict=True)]
     if len(boxes) > 1 and any(box.dtype != boxes[0].dtype for box in boxes):
@@ -109,6 +132,7 @@ def _read_as(graph: Graph, source: Source, batch: _Batch, dims: list[list[int]],
     inputs = flow.observation([box.shape for box in boxes], batch.rows, batched=batch.batched)
     values: dict[str, Any] = {key: Constant(array) for key, array in graph.constants().items()}
     values |= {value.name: one for value, one in zip(graph.inputs, inputs, strict=True)}
+    values |= dict.fromkeys(memory.inputs if memory is not None else (), onnx_memory.State())
     scores: dict[int, str] = {}
     work = Work()
     for node in onnx_qoperator.spelled_out(graph.nodes):
@@ -242,6 +266,10 @@ def _evaluated(graph: Graph, node: Any, values: dict[str, Any]) -> list[Any]:
 def _results(graph: Graph, node: Any, arguments: list[Any]) -> list[Any]:
     if node.op_type == "Constant":
         return [Constant(constant_node(node, graph.name))]
+    if node.op_type in onnx_memory.OPERATORS:
+        return onnx_memory.recurrent(node, arguments)
+    if any(isinstance(one, onnx_memory.State) for one in arguments):
+        return list(onnx_memory.moved(node))
     if not any(isinstance(one, Flow | Choices) for one in arguments):
         return list(folded(node, arguments, graph.opset))
     return onnx_node.evaluate(node, arguments)

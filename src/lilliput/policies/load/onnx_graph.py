@@ -40,7 +40,16 @@ class Graph:
             raise LilliputError(f"{name} has sparse initializers; export it with dense ones")
         self.inputs = [value for value in graph.input if value.name in used and value.name not in tensors]
         self.tensors = [_inside(tensor, folder, name) for key, tensor in tensors.items() if key in used]
-        self.model = model
+        self.model, self._folder, self._made = model, folder, (producers, tensors)
+
+    def beside(self, output: str) -> tuple[list[Any], list[Any]]:
+        """The nodes and the constants that another output needs besides those of this one."""
+        producers, tensors = self._made
+        known = {id(node) for node in self.nodes}
+        nodes = [node for node in _in_order(producers, tensors, output, self.name) if id(node) not in known]
+        there = {tensor.name for tensor in self.tensors}
+        used = {key for node in nodes for key in node.input if key in tensors and key not in there}
+        return nodes, [_inside(tensors[key], self._folder, self.name) for key in sorted(used)]
 
     def constants(self) -> dict[str, np.ndarray]:
         """The constants' values, by name."""

@@ -21,10 +21,10 @@ _SUPPORTED = (
     "Slice, Gather, Identity, Dropout, Cast, Softmax, ArgMax, and the integer ones of quantized models"
 )
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
-_MEMORY = ("LSTM", "GRU", "RNN")
+_MEMORY = ("RNN",)
 _REMEMBERS = (
-    "the policy has a memory ({}), which ONNX files are not read with; give the checkpoint that it was exported from, "
-    "or a TorchScript file that keeps its state"
+    "the policy has a memory ({}); supported: LSTM and GRU whose state is inputs and outputs of the file (obs, h_in, "
+    "c_in)"
 )
 
 

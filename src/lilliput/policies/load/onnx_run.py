@@ -13,6 +13,7 @@ from lilliput.errors import LilliputError
 from lilliput.onnxruntime_errors import refusals
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.load.onnx_graph import DOMAINS, Graph
+from lilliput.policies.load.onnx_memory import Memory, state_shape
 from lilliput.policies.policy import Policy
 
 N_OBSERVATIONS = 64
@@ -20,6 +21,8 @@ N_OBSERVATIONS = 64
 _OF_CODES = ("MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv", "QGemm")
 RELATIVE = 1e-4
 HALF = 1e-2
+EPISODES, NEAR_TIES = 2, 0.03
+"""Of policies with a memory; choices that may differ in them, because two numbers are nearly equal."""
 STEADY_PART, FLIPPED = 0.85, 0.1
 """Of quantized policies so many observations must agree; a code that flips moves the others by no more than that."""
 
@@ -56,6 +59,50 @@ def check(policy: Policy, graph: Graph, run: Run) -> None:
         _compare(policy, graph, run, observations, outputs)
 
 
+def check_episodes(policy: Policy, graph: Graph, run: Run, memory: Memory) -> None:
+    """Check that the file, run step by step with its new state given back, acts as the policy that was read from it.
+
+    Raises:
+        LilliputError: onnxruntime does not run the file, or the file acts otherwise than the policy.
+    """
+    if run.rows != 1 and not run.free:
+        raise LilliputError(f"{graph.name}: its memory is of {run.rows} rows at once; export it for one")
+    session = _session(graph, run, memory)
+    for kind in range(EPISODES):
+        for drawn in _drawn(policy, np.random.default_rng(kind)):
+            state = {value.name: np.zeros(state_shape(value), np.float32) for value in memory.values}
+            rows: list[np.ndarray] = []
+            for row in drawn:
+                found = _outputs(
+                    session, graph, Run(run.shapes, 1, run.batched, False, run.transposed, run.scores), row[None], state
+                )
+                rows.append(found[0])
+                after = found[len(found) - len(state) :]
+                state = {key: one.reshape(state[key].shape) for key, one in zip(memory.inputs, after, strict=True)}
+            _compare_episode(policy, graph, drawn, np.concatenate(rows))
+
+
+def _compare_episode(policy: Policy, graph: Graph, observations: np.ndarray, theirs: np.ndarray) -> None:
+    seen = observations.astype(np.float32)
+    if not policy.is_discrete:
+        _close(
+            policy, graph, observations, reference.act_episode(policy, seen).reshape(len(seen), -1), theirs, "actions"
+        )
+        return
+    last = policy.layers[-1]
+    assert isinstance(last, layers.ArgmaxAction)
+    chosen = theirs
+    if theirs.shape[1] == sum(last.sizes) > len(last.sizes):
+        groups = np.split(theirs, np.cumsum(last.sizes)[:-1], axis=1)
+        chosen = np.stack([group.argmax(axis=1) for group in groups], axis=1)
+    ours = reference.act_episode(policy, seen).reshape(len(seen), -1)
+    if ours.shape != chosen.shape or np.mean((ours != chosen).any(axis=1)) > NEAR_TIES:
+        raise LilliputError(
+            f"{graph.name}: onnxruntime runs the file to other choices than what was read of it; the file does "
+            "something that this reader misses"
+        )
+
+
 def _drawn(policy: Policy, rng: np.random.Generator) -> list[np.ndarray]:
     """Batches of observations as the policy takes them; real ones in float64, which the file may compute in."""
     space = policy.observation_space
@@ -71,7 +118,7 @@ def _drawn(policy: Policy, rng: np.random.Generator) -> list[np.ndarray]:
     return found
 
 
-def _session(graph: Graph, run: Run) -> Any:
+def _session(graph: Graph, run: Run, memory: Memory | None = None) -> Any:
     import onnx
     import onnxruntime
     from onnx import helper
@@ -86,6 +133,11 @@ def _session(graph: Graph, run: Run) -> Any:
     model.graph.initializer.extend(graph.tensors)
     model.graph.output.extend(value for value in graph.model.graph.output if value.name == graph.output)
     model.graph.output.extend(helper.make_empty_tensor_value_info(key) for key in dict.fromkeys(run.scores))
+    if memory is not None:
+        model.graph.node.extend(memory.nodes)
+        model.graph.input.extend(memory.values)
+        model.graph.initializer.extend(memory.tensors)
+        model.graph.output.extend(helper.make_empty_tensor_value_info(key) for key in memory.inputs.values())
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
@@ -103,8 +155,10 @@ def _session(graph: Graph, run: Run) -> Any:
         ) from error
 
 
-def _outputs(session: Any, graph: Graph, run: Run, observations: np.ndarray) -> list[np.ndarray]:
-    """The file's outputs for the observations, each (n, ...)."""
+def _outputs(
+    session: Any, graph: Graph, run: Run, observations: np.ndarray, state: dict[str, np.ndarray] | None = None
+) -> list[np.ndarray]:
+    """The file's outputs for the observations, each (n, ...); with a memory for one, which is given beside it."""
     from onnx import helper
 
     n = len(observations)
@@ -123,7 +177,7 @@ def _outputs(session: Any, graph: Graph, run: Run, observations: np.ndarray) -> 
             for value, part, shape, kind in zip(graph.inputs, parts, run.shapes, kinds, strict=True)
         }
         try:
-            results = session.run(None, feed)
+            results = session.run(None, feed | (state or {}))
         except refusals() as error:
             raise LilliputError(
                 f"{graph.name}: onnxruntime does not run it: {' '.join(str(error).split())[:200]}"
@@ -200,7 +254,7 @@ def _has_halves(graph: Graph) -> bool:
 
 def _noise(policy: Policy, observations: np.ndarray, ours: np.ndarray, *, before_choice: bool) -> np.ndarray:
     """How far the rounding of float32 may move each row: what its own does to the last digits of the observations."""
-    if observations.dtype == np.uint8:
+    if observations.dtype == np.uint8 or policy.has_memory:
         return np.zeros(len(observations))
     exact = observations.astype(np.float32)
     if not np.allclose(exact, observations, rtol=1e-5, atol=0) or _is_far(policy, observations):
