@@ -83,8 +83,8 @@ def of(graph: Graph) -> Memory | None:
         if not wanted <= taken:
             raise LilliputError(
                 f"{graph.name}: the memory of its {node.op_type} does not come from an input of its own: it "
-                "starts anew at each decision, or is also something else; export it with the state as inputs and outputs (obs, "
-                "h_in, c_in)"
+                "starts anew at each decision, or is also something else; export it with the state as inputs and "
+                "outputs (obs, h_in, c_in)"
             )
     found: dict[str, str] = {}
     nodes, tensors = dict[int, Any](), dict[str, Any]()
