@@ -1,5 +1,6 @@
 """The command from end to end, on a small game; what it says is held against what stands in its folder."""
 
+import importlib
 import json
 import shutil
 from pathlib import Path
@@ -16,7 +17,7 @@ from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
 from lilliput.policies.play import check_disjoint, episode_returns
 from lilliput.policies.policy import Policy
-from lilliput.shrink.request import Request
+from lilliput.shrink.request import Place, Request
 from lilliput.shrink.run import shrink
 from lilliput.study.workspace import locked
 from lilliput.task import Task
@@ -167,3 +168,20 @@ def test_a_policy_that_cannot_fit_is_told_so(tmp_path: Path) -> None:
     result = shrink(cartpole(), request, tmp_path, lambda _: None)
     assert result.recipe == ""
     assert any("flash_bytes is" in note and "over the limit of 10" in note for note in result.notes)
+
+
+def test_a_finalist_that_cannot_be_exported_is_passed_over_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a quantized policy with a memory may be, which no example can be found for that every processor repeats."""
+    run = importlib.import_module("lilliput.shrink.run")
+    place = Place(tmp_path, "0" * 64, Request(Task("CartPole-v1")))
+
+    def export(_: Place, recipe: str) -> None:
+        if recipe == "b()":
+            raise LilliputError("the policy is too unsteady to check")
+
+    monkeypatch.setattr(run, "_export", export)
+    found, notes = run._shippable(place, ["a()", "b()", "c()"])
+    assert found == ["a()", "c()"]
+    assert notes == ["not confirmed, since it cannot be exported: b(): the policy is too unsteady to check"]

@@ -180,6 +180,7 @@ def _confirmed(place: Place, searched: Searched, processes: Workers, times: Sche
             f"{place.here.confirmation} was fixed for what other versions of steps or packages made ({stale[0]}); "
             "choose another folder or give --force"
         )
+    order, notes = _shippable(place, order)
     trials = [searched.trials[recipe] for recipe in order]
     playing = confirm.player(place, order, processes, until)
 
@@ -188,7 +189,6 @@ def _confirmed(place: Place, searched: Searched, processes: Workers, times: Sche
         return playing(index, seeds)
 
     outcomes: dict[str, str] = {}
-    notes: list[str] = []
     accepted = None
     pace = 3 * times.episode_s / request.workers
     chain = confirm.chain(confirm.plans(trials, searched.bar), confirm.seeds_of(request.seed), play, until, pace=pace)
@@ -273,6 +273,20 @@ def so_far(policies: Sequence[Checkpoint], request: Request, folder: Path) -> st
 def _artifact(place: Place, recipe: str) -> Path:
     """Where the artifact of that recipe stands: where the study's cells look for it."""
     return place.here.artifacts / artifact_name(confirm.cells(place, recipe, (0,))[0])
+
+
+def _shippable(place: Place, order: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Those of the finalists that can be exported, in their order, and why the others cannot."""
+    found: list[str] = []
+    notes: list[str] = []
+    for recipe in order:
+        try:
+            _export(place, recipe)
+        except LilliputError as error:
+            notes.append(f"not confirmed, since it cannot be exported: {recipe}: {error}")
+        else:
+            found.append(recipe)
+    return found, notes
 
 
 def _export(place: Place, recipe: str) -> None:

@@ -175,7 +175,8 @@ def doubts_of_memory(model: Any, output: str, inputs: Sequence[str], name: str) 
             raise LilliputError(
                 f"{name} has the output {value.name[:40]!r} beside several inputs ({', '.join(taken)[:80]}), which by "
                 "its name is a memory that goes back in, but of no LSTM or GRU: those alone are read; give the "
-                "checkpoint that it was exported from or a TorchScript file, or export the action alone if nothing goes back in"
+                "checkpoint that it was exported from or a TorchScript file, or export the action alone if nothing "
+                "goes back in"
             )
         shape = _behind(value)
         twin = next((key for key in reversed(taken) if not shape or taken[key] == shape), None)
