@@ -1,5 +1,6 @@
 """What compression does to policies that users have; figures on observations that calibration has not seen."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ CASES = {
 STATIC = "scheme='static', input='per_dimension', granularity='per_channel'"
 
 
+@functools.cache
 def case(public_policies: Path, name: str) -> tuple[Policy, Context]:
     path, environment = CASES[name]
     policy = load_policy(public_policies / path)
@@ -33,6 +35,11 @@ def decision(policy: Policy, x: np.ndarray) -> np.ndarray:
     return reference.layer_inputs(policy, x)[-2 if isinstance(policy.layers[-1], layers.ArgmaxAction) else -1]
 
 
+@functools.cache
+def uncompressed(policy: Policy, context: Context, draw: int) -> np.ndarray:
+    return decision(policy, context.observations(2048, draw=draw))
+
+
 def moved(policy: Policy, context: Context, recipe: str) -> float:
     """Root mean square of what the recipe changes in actions, in units of their spread: the median of three draws.
 
@@ -41,8 +48,7 @@ def moved(policy: Policy, context: Context, recipe: str) -> float:
     small = compress(policy, recipe, context)
     found = []
     for draw in (1, 2, 3):
-        x = context.observations(2048, draw=draw)
-        before, after = decision(policy, x), decision(small, x)
+        before, after = uncompressed(policy, context, draw), decision(small, context.observations(2048, draw=draw))
         found.append(float(np.sqrt(np.square(before - after).mean()) / before.std()))
     return float(np.median(found))
 
