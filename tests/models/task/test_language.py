@@ -117,6 +117,29 @@ def test_a_definition_of_lm_eval_asks_rows_as_it_says(model, tmp_path):
     assert (one._asked()[0].context, one._asked()[0].answer) == ("Q: 2+2?\nA:", 1)
 
 
+def test_rows_that_hellaswag_s_definition_changes_by_code_are_changed_by_ours(tmp_path):
+    definition = tmp_path / "hellaswag.yaml"
+    definition.write_text(
+        "task: hellaswag\nprocess_docs: !function utils.process_docs\n"
+        "doc_to_text: '{{query}}'\ndoc_to_choice: choices\ndoc_to_target: '{{label}}'\n"
+    )
+    row = {
+        "activity_label": "Roof [title] work",
+        "ctx_a": "A man sits.",
+        "ctx_b": "he",
+        "endings": ["a [step] b", "c"],
+    }
+    told: Any = parse_task(
+        f'choices("{write(tmp_path / "rows.jsonl", [{**row, "label": "1"}])}", definition="{definition}")'
+    )
+    (question,) = told._asked()
+    assert (question.context, question.choices) == ("Roof. work: A man sits. He", (" a b", " c"))
+    assert question.answer == 1
+    lacks: Any = parse_task(f'choices("{write(tmp_path / "lacks.jsonl", [row])}", definition="{definition}")')
+    with pytest.raises(LilliputError, match="no row of hellaswag: 'label' is missing"):
+        lacks.floor()
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

@@ -4,6 +4,7 @@ Templates run in Jinja's sandbox; a definition that names Python code (`!functio
 """
 
 import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -19,11 +20,12 @@ _ASKED = ("doc_to_text", "doc_to_choice", "doc_to_target")
 @final
 @dataclass(frozen=True)
 class Definition:
-    """The templates of a definition, by key, and what stands between context and choice."""
+    """The templates of a definition, by key, what stands between context and choice, and whose rows are made first."""
 
     name: str
     templates: dict[str, Any]
     delimiter: str
+    rows: str = ""
 
     def ask(self, row: dict[str, Any], where: str) -> tuple[str, tuple[str, ...], int]:
         """Context, choices and the number of the right one.
@@ -31,6 +33,11 @@ class Definition:
         Raises:
             LilliputError: the row lacks what the definition asks for.
         """
+        if self.rows:
+            try:
+                row = _ROWS[self.rows](row)
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                raise LilliputError(f"{where}: no row of {self.rows}: {str(error)[:80]} is missing or wrong") from None
         context = str(self._filled("doc_to_text", row, where))
         choices = self._filled("doc_to_choice", row, where)
         if isinstance(choices, str):
@@ -64,6 +71,21 @@ class Definition:
             raise LilliputError(f"{where}: {self.name}'s {key} does not fit this row: {str(error)[:120]}") from None
 
 
+def _hellaswag(row: dict[str, Any]) -> dict[str, Any]:
+    """What lm-eval's own code makes of a row of HellaSwag: WikiHow's marks out, the second sentence begun."""
+
+    def clean(text: str) -> str:
+        text = text.strip().replace(" [title]", ". ")
+        return re.sub(r"\[.*?\]", "", text).replace("  ", " ")
+
+    query = f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}"
+    return {"query": clean(query), "choices": [clean(end) for end in row["endings"]], "label": str(int(row["label"]))}
+
+
+_ROWS = {"hellaswag": _hellaswag}
+"""Tasks whose definitions change their rows by code, which is not run: the same in ours."""
+
+
 def read_definition(name: str) -> Definition:
     """The definition in a YAML file, or of that name in lm-eval's package, which is not imported.
 
@@ -75,10 +97,9 @@ def read_definition(name: str) -> Definition:
     found = _merged(path, _MAX_INCLUDES)
     if found.get("output_type", "multiple_choice") != "multiple_choice" or any(key not in found for key in _ASKED):
         raise LilliputError(f"{name}: {found.get('output_type', 'no')} task; multiple_choice with templates is read")
-    if found.get("process_docs") is not None:
-        raise LilliputError(f"{name}: it changes its rows by code (process_docs), which is not run")
     templates = {key: found[key] for key in _ASKED}
-    return Definition(name, templates, str(found.get("target_delimiter", " ")))
+    rows = str(found.get("task", name)) if isinstance(found.get("process_docs"), _Code) else ""
+    return Definition(name, templates, str(found.get("target_delimiter", " ")), rows)
 
 
 def _in_package(name: str) -> Path:
@@ -89,7 +110,8 @@ def _in_package(name: str) -> Path:
         )
     for path in sorted((Path(spec.origin).parent / "tasks").rglob("*.yaml")):
         head = path.read_text(encoding="utf-8", errors="replace")
-        if f"task: {name}\n" in head + "\n":
+        # From the line's beginning: lists of groups name it too.
+        if re.search(rf"^task: [\"']?{re.escape(name)}[\"']?\s*$", head, re.MULTILINE):
             return path
     raise LilliputError(f"lm-eval has no task {name!r} in one file of its own")
 
@@ -115,7 +137,7 @@ def _merged(path: Path, left: int) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise LilliputError(f"{path} is no task definition")
     for key in (*_ASKED, "process_docs"):
-        if isinstance(data.get(key), _Code):
+        if isinstance(data.get(key), _Code) and not (key == "process_docs" and data.get("task") in _ROWS):
             raise LilliputError(f"{path.name}: its {key} is code ({data[key].name}), which is not run")
     include = data.pop("include", None)
     if include is None:
