@@ -168,6 +168,31 @@ def test_what_is_on_by_any_true_value_is_on(on: Any, tmp_path: Path) -> None:
     assert not isinstance(raw.layers[0], layers.Standardize)
 
 
+def test_arguments_are_what_their_pickle_says_as_in_the_framework(tmp_path: Path) -> None:
+    kwargs = {"activation_fn": torch.nn.ReLU, "squash_output": False}
+    model = sb3.A2C("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, use_sde=True, policy_kwargs=kwargs, device="cpu")
+    path = save(model, tmp_path)
+    edited = tmp_path / "edited.zip"
+    texts = {"activation_fn": "<class 'torch.nn.modules.activation.Tanh'>", "squash_output": True}
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(edited, "w") as new:
+        for entry in old.namelist():
+            data = json.loads(old.read(entry)) if entry == "data" else None
+            if data is not None:
+                data["policy_kwargs"] |= texts
+            new.writestr(entry, old.read(entry) if data is None else json.dumps(data))
+    batch = observations(model.observation_space)
+    expected = predicted(sb3.A2C.load(edited), batch)
+    assert_same_actions(reference.act(load_policy(edited), batch), expected, ACTIONS)
+
+
+def test_a_squash_without_gsde_is_refused(tmp_path: Path) -> None:
+    kwargs = {"squash_output": True}
+    model = sb3.A2C("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, use_sde=True, policy_kwargs=kwargs, device="cpu")
+    model.use_sde = False
+    with pytest.raises(LilliputError, match="squash_output without use_sde"):
+        load_policy(save(model, tmp_path))
+
+
 def test_the_spread_of_the_actions_is_read_where_it_is_the_same_in_all_states(tmp_path: Path) -> None:
     models = {
         "matrix": sb3.PPO("MlpPolicy", Still(vector(), MATRIX), n_steps=8, device="cpu"),

@@ -118,8 +118,19 @@ def policy_kwargs(data: dict[str, Any]) -> dict[str, Any]:
         return {}
     found = {key: value for key, value in entry.items() if not key.startswith(":")}
     exact = string_keys(_pickled(entry)) or {}
-    # JSON has numpy's numbers as texts: their pickles tell them from texts.
-    return {key: _number_in(exact.get(key), value) if isinstance(value, str) else value for key, value in found.items()}
+    # The framework goes by the pickle; JSON has classes and numpy's numbers as texts.
+    return {key: _exact(exact.get(key), value) for key, value in found.items()}
+
+
+def _exact(pickled: Any, value: Any) -> Any:
+    """What a pickle says of an argument, classes as text; the value that JSON has where it says nothing of the kind."""
+    match pickled:
+        case bool() | int() | float():
+            return pickled
+        case Global(module=module, name=name) if class_of(value):
+            return f"<class '{module}.{name}'>"
+        case _:
+            return _number_in(pickled, value)
 
 
 def flag(value: Any, what: str, name: str) -> bool:

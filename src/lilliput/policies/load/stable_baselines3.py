@@ -186,11 +186,11 @@ def _actor_critic(saved: Saved) -> list[Layer]:
         for part in ("shared_net", "policy_net"):
             stack += _hidden(saved, f"mlp_extractor.{part}", activation)
     stack.append(network.dense(saved.state, "action_net", saved.name))
-    if (
-        isinstance(saved.action_space, spaces.Box)
-        and sb3_data.flag(saved.data.get("use_sde"), "use_sde", saved.name)
-        and saved.flag("squash_output", default=False)
-    ):
+    if isinstance(saved.action_space, spaces.Box) and saved.flag("squash_output", default=False):
+        if not sb3_data.flag(saved.data.get("use_sde"), "use_sde", saved.name):
+            raise LilliputError(
+                f"{saved.name} says squash_output without use_sde, which the framework does not do; save it again"
+            )
         return stack + network.squash_head(saved.action_space, saved.name)
     return stack + _clip_or_choose(saved)
 
