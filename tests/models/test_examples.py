@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +99,20 @@ def test_the_commands_of_a_family_s_page_run_as_they_stand(family, tmp_path, mon
     assert "kept" in said[1]
     assert "golden answers reproduced" in said[-1]
     assert (tmp_path / "results" / "report.html").is_file()
+
+
+def test_a_graph_is_compressed_and_exported_where_there_is_no_torch(tmp_path):
+    static = f"quantize(scheme='static', source={str(DIGITS)!r}, observations=20)"
+    recipes = ["quantize()", static, "half()", "prune_weights(sparsity=0.5)", "prune_units(ratio=0.25)"]
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
+        "from lilliput.models.compress import compress\n"
+        "from lilliput.models.export import export\n"
+        "from lilliput.models.load import load_model\n"
+        f"model = load_model({str(FOLDER / 'classifier.onnx')!r}, family='classification')\n"
+        f"for n, recipe in enumerate({recipes!r}):\n"
+        f"    small = export(compress(model, recipe), 'onnx', {str(tmp_path)!r} + f'/{{n}}')\n"
+        "    print(small.model_bytes < model.model_bytes)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout.split() == ["True"] * len(recipes)
