@@ -1,6 +1,7 @@
 """Sizes foretold against sizes made; texts against the recipes that they are."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.policy import Policy
-from lilliput.shrink.configuration import Loss, Student, losses
+from lilliput.shrink.configuration import Loss, Sight, Student, losses
 from lilliput.shrink.request import Request
 from lilliput.shrink.run import shrink
 from lilliput.task import Task
@@ -64,8 +65,8 @@ def test_the_size_is_known_before_the_student_is_made(student: Student) -> None:
     box = spaces.Box((6,), np.full(6, -np.inf), np.full(6, np.inf))
     policy = Policy(box, spaces.Discrete(3), (*select, *made.network(0), layers.ArgmaxAction((3,))))
     # Weights that came out as zeros may be stored in less.
-    assert 0.9 * student.model_bytes(6, 3, 0) <= policy.model_bytes <= student.model_bytes(6, 3, 0)
-    assert policy.n_macs == student.n_macs(6, 3)
+    assert 0.9 * student.model_bytes(Sight(6), 3, 0) <= policy.model_bytes <= student.model_bytes(Sight(6), 3, 0)
+    assert policy.n_macs == student.n_macs(Sight(6), 3)
 
 
 def test_what_a_policy_without_its_checkpoint_goes_without_is_said(tmp_path: Path) -> None:
@@ -78,3 +79,28 @@ def test_what_a_policy_without_its_checkpoint_goes_without_is_said(tmp_path: Pat
         with pytest.raises(LilliputError, match="choose another"):
             shrink(subject, request, tmp_path, said.append)
         assert [("lilliput.load_checkpoint" in line) for line in said] == [True] * lines
+
+
+@pytest.mark.parametrize(
+    ("channels", "hidden", "bits"), [((4, 6), (5,), 4), ((3,), (), 6), ((2, 3), (4, 3), (8, 4, 5, 6, 3))]
+)
+def test_the_size_of_one_that_sees_images_is_known_too(
+    channels: tuple[int, ...], hidden: tuple[int, ...], bits: Any
+) -> None:
+    pytest.importorskip("torch")
+    from tests.policies.bright import bright
+
+    from lilliput.policies.policy import replace_layers
+    from lilliput.policies.students.image_student import ImageStudent, Shape
+
+    teacher = bright()
+    windows = (((8, 8), (4, 4), (0, 0)), ((4, 4), (2, 2), (0, 0)))[: len(channels)]
+    n = len(channels) + len(hidden) + 1
+    made = ImageStudent(
+        Shape((1, 36, 36), windows, channels, hidden, 2), bits if isinstance(bits, tuple) else (bits,) * n, 8, 0
+    )
+    made.quantize(np.random.default_rng(0).integers(0, 255, (64, 1, 36, 36), np.uint8))
+    policy = replace_layers(teacher, (*made.network(), teacher.layers[-1]))
+    student, sight = Student(hidden, bits, "kl", channels=channels), Sight.of(teacher)
+    assert 0.9 * student.model_bytes(sight, 2, 0) <= policy.model_bytes <= 1.1 * student.model_bytes(sight, 2, 0)
+    assert policy.n_macs == student.n_macs(sight, 2)

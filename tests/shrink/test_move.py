@@ -6,7 +6,7 @@ import pytest
 
 from lilliput.policies.compress import format_recipe, parse
 from lilliput.shrink import move
-from lilliput.shrink.configuration import Loss, Student, starts, student_of
+from lilliput.shrink.configuration import Loss, Sight, Student, image_starts, starts, student_of
 from lilliput.shrink.move import MOVES, Effects, chance, moves
 
 CHOICES: tuple[Loss, ...] = ("kl", "regret", "cross_entropy")
@@ -21,7 +21,7 @@ def test_every_move_leads_to_a_recipe_that_says_what_it_is(
 ) -> None:
     seen = list(starts(ways, inputs, remembers=remembers))
     for _ in range(2):
-        neighbours = (moves(student, inputs, 6, ways, (512, 2), remembers=remembers) for student in seen[:40])
+        neighbours = (moves(student, Sight(inputs), 6, ways, (512, 2), remembers=remembers) for student in seen[:40])
         seen += [child for each in neighbours for kind, child in each if kind in MOVES]
     assert any(student.memory for student in seen) == any(student.history for student in seen) == remembers
     assert len({student.recipe for student in seen}) > 50
@@ -34,13 +34,13 @@ def test_every_move_has_an_effect_to_begin_with() -> None:
     for ways, inputs in itertools.product((CHOICES, ARRAYS), (17, 376)):
         every = [Student((8,), bits, "l2") for bits in (2, 3, 4, 5, 6, 8, (5, 6))]
         for student in (*every, Student((8, 8), 6, "l2", steps=18_000), Student((), 6, "l2", steps=162_000)):
-            assert {kind for kind, _ in moves(student, inputs, 6, ways, (512, 1))} <= set(MOVES)
+            assert {kind for kind, _ in moves(student, Sight(inputs), 6, ways, (512, 1))} <= set(MOVES)
     assert len({kind.name for kind in MOVES}) == len(MOVES)
 
 
 def test_what_a_student_keeps_of_the_past_grows_shrinks_and_goes() -> None:
     def after(student: Student) -> dict[move.Move, Student]:
-        return dict(moves(student, 17, 6, ARRAYS, (512, 1), remembers=True))
+        return dict(moves(student, Sight(17), 6, ARRAYS, (512, 1), remembers=True))
 
     plain = Student((8,), 6, "l2")
     found = after(plain)
@@ -50,18 +50,34 @@ def test_what_a_student_keeps_of_the_past_grows_shrinks_and_goes() -> None:
     assert move.EVOLVED in found
     assert not {move.EVOLVED, move.NO_RANGES, move.FEWER_BITS_WHERE_MOST_ARE} & set(after(found[move.A_MEMORY]))
     assert after(found[move.A_MEMORY])[move.NO_MEMORY].memory is None
-    sizes = [one.model_bytes(17, 6, 0) for one in (plain, found[move.LONGER_HISTORY])]
+    sizes = [one.model_bytes(Sight(17), 6, 0) for one in (plain, found[move.LONGER_HISTORY])]
     assert sizes[0] < sizes[1]
 
 
 def test_of_many_inputs_students_see_a_part() -> None:
     first, *_ = starts(ARRAYS, 376)
     assert first.seen == 94
-    found = dict(moves(first, 376, 6, ARRAYS, (512, 1)))
+    found = dict(moves(first, Sight(376), 6, ARRAYS, (512, 1)))
     inputs = (move.FAR_FEWER_INPUTS, move.FEWER_INPUTS, move.MORE_INPUTS, move.FAR_MORE_INPUTS)
     assert [found[kind].seen for kind in inputs] == [38, 66, 132, 235]
-    assert dict(moves(found[move.FAR_MORE_INPUTS], 376, 6, ARRAYS, (512, 1)))[move.FAR_MORE_INPUTS].seen is None
-    assert not any(kind in inputs for kind, _ in moves(starts(ARRAYS, 17)[0], 17, 6, ARRAYS, (512, 1)))
+    assert dict(moves(found[move.FAR_MORE_INPUTS], Sight(376), 6, ARRAYS, (512, 1)))[move.FAR_MORE_INPUTS].seen is None
+    assert not any(kind in inputs for kind, _ in moves(starts(ARRAYS, 17)[0], Sight(17), 6, ARRAYS, (512, 1)))
+
+
+def test_students_of_images_change_in_ways_of_their_own() -> None:
+    atari = Sight(28_224, ((64, 400), (16, 81), (9, 49)), 4)
+    seen = list(image_starts(atari))
+    seen += [child for student in seen for _, child in moves(student, atari, 6, ("kl",), (512, 2))]
+    assert len({student.recipe for student in seen}) > 30
+    for student in dict.fromkeys(seen):
+        assert len(student.channels) == 3
+        assert student.recipe.startswith("distill_images(")
+        assert student_of(student.recipe) == student
+    first = seen[0]
+    found = dict(moves(first, atari, 6, ("kl",), (512, 2)))
+    assert found[move.NARROWER].channels == (6, 12, 12)
+    assert found[move.FEWER_BITS_WHERE_MOST_ARE].weight_bits == (6, 6, 6, 5, 6)
+    assert found[move.FEWER_BITS_WHERE_MOST_ARE].root == first.root, "the real student is trained once for both"
 
 
 @pytest.mark.parametrize(
@@ -71,9 +87,9 @@ def test_of_many_inputs_students_see_a_part() -> None:
 def test_the_layer_of_the_most_weights_gets_fewer_bits(
     hidden: tuple[int, ...], inputs: int, wanted: tuple[int, ...]
 ) -> None:
-    found = dict(moves(Student(hidden, 6, "l2"), inputs, 6, ARRAYS, (512, 1)))[move.FEWER_BITS_WHERE_MOST_ARE]
+    found = dict(moves(Student(hidden, 6, "l2"), Sight(inputs), 6, ARRAYS, (512, 1)))[move.FEWER_BITS_WHERE_MOST_ARE]
     assert found.weight_bits == wanted
-    assert found.model_bytes(inputs, 6, 0) < Student(hidden, 6, "l2").model_bytes(inputs, 6, 0)
+    assert found.model_bytes(Sight(inputs), 6, 0) < Student(hidden, 6, "l2").model_bytes(Sight(inputs), 6, 0)
     assert found.root == Student(hidden, 6, "l2").root, "the real student is trained once for both"
 
 

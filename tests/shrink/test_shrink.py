@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from tests.policies.bright import BRIGHT, bright
 from tests.shrink.games import cartpole
 
 from lilliput import record
@@ -68,6 +69,18 @@ def test_a_student_is_found_and_confirmed(tmp_path: Path) -> None:
     assert result.low >= 0.8
     assert f"{result.bytes:,} bytes instead of {result.baseline_bytes:,}" in result.sentence
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.slow
+def test_of_images_a_convolutional_student_is_found_and_confirmed(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    request = Request(Task(f"tests.policies.learn.toys:{BRIGHT}"), keep=0.9, within_s=90.0)
+    result = shrink(bright(32, 64), request, tmp_path, lambda _: None)
+    assert result.recipe.startswith("distill_images(")
+    assert result.factor > 20
+    assert result.low >= 0.9
+    small = policy_file.read(tmp_path / "policy.lilliput")
+    assert (episode_returns(small, BRIGHT, range(40)) > 18).all()
 
 
 def test_a_policy_that_is_not_better_than_random_is_refused(tmp_path: Path) -> None:

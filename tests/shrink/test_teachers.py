@@ -15,7 +15,7 @@ from lilliput.policies import layers
 from lilliput.policies.compress import Context, compress
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.policy import Policy, replace_layers
-from lilliput.shrink.configuration import Loss, Teachers, starts, student_of
+from lilliput.shrink.configuration import Loss, Sight, Teachers, starts, student_of
 from lilliput.shrink.move import Effects, moves, to_teacher
 from lilliput.shrink.page import rows
 from lilliput.shrink.request import Place, Request
@@ -113,11 +113,11 @@ def test_the_search_begins_with_a_student_of_each_and_moves_between_them() -> No
     assert len(every) == len(starts(WAYS, 17)) + 2
     for student in every:
         assert student_of(student.recipe) == student
-    found = list(moves(every[1], 17, 6, SCHOOLS["a" * 12], (512, 1), SCHOOLS))
+    found = list(moves(every[1], Sight(17), 6, SCHOOLS["a" * 12], (512, 1), SCHOOLS))
     others = (to_teacher(None), to_teacher("b" * 12))
     assert {child.teacher for move, child in found if move in others} == {None, "b" * 12}
     regret = next(child for _, child in found if child.loss == "regret")
-    back = dict(moves(regret, 17, 6, SCHOOLS["a" * 12], (512, 1), SCHOOLS))[to_teacher(None)]
+    back = dict(moves(regret, Sight(17), 6, SCHOOLS["a" * 12], (512, 1), SCHOOLS))[to_teacher(None)]
     assert back.loss in WAYS, "a loss that the other teacher has"
 
 

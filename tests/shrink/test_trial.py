@@ -1,15 +1,21 @@
-"""What a trial's record says played it: the reference, whatever the size of the policy and of the blocks."""
+"""What a trial's record says played it: the reference, whatever the size of policy and blocks; of images, C."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.policies.bright import BRIGHT, bright
 
+from lilliput import record
 from lilliput.policies import layers, spaces
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.play import episode_returns
 from lilliput.policies.policy import Policy
 from lilliput.shrink.request import Place, Request
-from lilliput.shrink.trial import play, seeds
+from lilliput.shrink.trial import attempt, known, play, seeds
+from lilliput.study.policies import POLICIES
+from lilliput.study.workspace import Workspace
 from lilliput.task import Task
 
 
@@ -33,3 +39,16 @@ def test_returns_are_those_of_the_reference_however_many_play_at_once(block: int
     policy, request = wide(), Request(Task("Pendulum-v1"), train=False)
     played = play(Place(tmp_path, policy.digest, request), policy, None, 5, block=block)
     np.testing.assert_array_equal(played, episode_returns(policy, "Pendulum-v1", seeds(request.seed, 5)))
+
+
+def test_of_images_the_c_artifact_plays_and_the_record_says_so(tmp_path: Path) -> None:
+    policy, request = bright(), Request(Task(BRIGHT, wrappers=("transpose_image",)), train=False)
+    POLICIES.keep(Checkpoint(policy), Workspace(tmp_path))
+    place = Place(tmp_path, policy.digest, request)
+    trial = attempt(place, "", time.time() + 300, None, 4, block=3)
+    np.testing.assert_array_equal(trial.returns, [20, 20, 20, 20])
+    (found,) = record.read_all(tmp_path / "records")
+    assert found.cell.format == "c"
+    (returns,) = [one for one in found.measurements if one.quantity == "episode_return"]
+    assert returns.method == f"measured: {BRIGHT}, played by its c artifact, one episode a seed"
+    np.testing.assert_array_equal(known(place)[0][""].returns, trial.returns)

@@ -1,17 +1,22 @@
 """The students that a search may try, and those that it begins with."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, final
 
+from lilliput.errors import NotApplicable
+from lilliput.policies import layers, spaces
 from lilliput.policies.affine import packed_nbytes
 from lilliput.policies.compress import format_recipe, parse
 from lilliput.policies.compress.distill import Distill
+from lilliput.policies.compress.distill_images import DistillImages, can_train_images, windows_of
 from lilliput.policies.compress.finetune import Finetune
 from lilliput.policies.compress.step import Step
 from lilliput.policies.learner import Checkpoint
+from lilliput.policies.policy import Policy
 
 InputRange = Literal["per_dimension", "per_tensor", "none"]
 Loss = Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"]
@@ -19,6 +24,34 @@ Loss = Literal["auto", "l2", "l1", "kl", "cross_entropy", "regret"]
 
 _SEQUENCES = 5
 """A step over sequences takes so many times as long as one over states."""
+
+
+@final
+@dataclass(frozen=True)
+class Sight:
+    """What students see: so many numbers or, of images, what a convolution of so many channels makes of them.
+
+    Attributes:
+        inputs: numbers of an observation.
+        windows: of each convolution how many numbers of a channel a window has, and how many places it stands at.
+        channels: of the image.
+    """
+
+    inputs: int
+    windows: tuple[tuple[int, int], ...] = ()
+    channels: int = 0
+
+    @staticmethod
+    def of(policy: Policy) -> "Sight":
+        """The policy's."""
+        shape = spaces.input_shape(policy.observation_space)
+        windows: list[tuple[int, int]] = []
+        now = shape
+        for layer in policy.layers:
+            now = layers.output_shape(layer, now)
+            if isinstance(layer, layers.Conv2d | layers.QuantizedConv2d):
+                windows.append((math.prod(layer.weight.shape[2:]), math.prod(now[1:])))
+        return Sight(math.prod(shape), tuple(windows), shape[0] if windows else 0)
 
 
 @final
@@ -43,10 +76,18 @@ class Student:
     """Observations that it sees at once; None: the last alone."""
     memory: int | None = None
     """Units of a GRU in front of the hidden layers; None: it does not remember."""
+    channels: tuple[int, ...] = ()
+    """Of the convolutions of one that sees images."""
 
     @property
     def recipe(self) -> str:
         """Its text."""
+        if self.channels:
+            bits, disturbance = self.weight_bits, self.disturbance
+            made = DistillImages(
+                self.channels, self.hidden, self.steps, bits, disturbance=disturbance, teacher=self.teacher
+            )
+            return format_recipe((made,))
         steps: tuple[Step, ...] = (
             Distill(
                 self.hidden,
@@ -69,39 +110,64 @@ class Student:
     @property
     def root(self) -> tuple[object, ...]:
         """What its real student depends on: trained once for all that share it."""
-        return self.hidden, self.loss, self.disturbance, self.steps, self.seen, self.teacher, self.history, self.memory
+        return (
+            self.hidden, self.loss, self.disturbance, self.steps, self.seen, self.teacher, self.history, self.memory,
+            self.channels,
+        )  # fmt: skip
 
     @property
     def work(self) -> int:
         """Steps of its training, in those of a student without a memory."""
         return self.steps * (1 if self.memory is None else _SEQUENCES)
 
-    def products(self, inputs: int, outputs: int) -> tuple[tuple[int, int], ...]:
-        """Inputs and outputs of each of its matrices, in order."""
+    def model_bytes(self, sight: Sight, outputs: int, head: int) -> int:
+        """Its size, known before it is made."""
+        inputs = sight.inputs
+        index = 0 if self.seen is None else min(-(-inputs // 8), self.seen * (1 if inputs <= 256 else 2))
+        linear = self._linear(sight, outputs)
+        every = self.weight_bits if isinstance(self.weight_bits, tuple) else (self.weight_bits,) * len(linear)
+        total = head
+        # Students of images have real numbers of four bytes, and no range for each input.
+        real = 4 if self.channels else 2
+        for bits, (weights, fan_out, _) in zip(every, linear, strict=True):
+            total += packed_nbytes(weights, bits) + real * fan_out + (2 * fan_out if self.per_channel else real)
+        if self.channels:
+            return total + 5 * len(linear)
         first = (self.seen or inputs) * (self.history or 1)
+        ranges = {"per_dimension": 3 * first, "per_tensor": 3, "none": 0}[self.input_range]
+        return total + index + ranges + 3 * (len(linear) - 1)
+
+    def n_macs(self, sight: Sight, outputs: int) -> int:
+        """Multiply-accumulates of a decision."""
+        return sum(macs for _, _, macs in self._linear(sight, outputs))
+
+    def weights(self, sight: Sight, outputs: int) -> list[int]:
+        """Of each layer."""
+        return [weights for weights, _, _ in self._linear(sight, outputs)]
+
+    def _linear(self, sight: Sight, outputs: int) -> list[tuple[int, int, int]]:
+        """Of each layer the weights, the outputs and the multiply-accumulates."""
+        found: list[tuple[int, int, int]] = []
+        before, places = sight.channels, 1
+        for channels, (window, places) in zip(self.channels, sight.windows, strict=False):
+            found.append((window * before * channels, channels, window * before * channels * places))
+            before = channels
+        first = before * places if self.channels else (self.seen or sight.inputs) * (self.history or 1)
         units = self.memory
         gates = () if units is None else ((first, 3 * units), (units, 3 * units))
-        return (*gates, *itertools.pairwise((units or first, *self.hidden, outputs)))
-
-    def model_bytes(self, inputs: int, outputs: int, head: int) -> int:
-        """Its size, known before it is made."""
-        index = 0 if self.seen is None else min(-(-inputs // 8), self.seen * (1 if inputs <= 256 else 2))
-        sizes = self.products(inputs, outputs)
-        every = self.weight_bits if isinstance(self.weight_bits, tuple) else (self.weight_bits,) * len(sizes)
-        total = head
-        for bits, (fan_in, fan_out) in zip(every, sizes, strict=True):
-            total += packed_nbytes(fan_in * fan_out, bits) + 2 * fan_out + (2 * fan_out if self.per_channel else 2)
-        ranges = {"per_dimension": 3 * sizes[0][0], "per_tensor": 3, "none": 0}[self.input_range]
-        return total + index + ranges + 3 * (len(sizes) - 1)
-
-    def n_macs(self, inputs: int, outputs: int) -> int:
-        """Multiply-accumulates of a decision."""
-        return sum(a * b for a, b in self.products(inputs, outputs))
+        sizes = (*gates, *itertools.pairwise((units or first, *self.hidden, outputs)))
+        return [*found, *((a * b, b, a * b) for a, b in sizes)]
 
 
 def student_of(recipe: str) -> Student | None:
     """The student that a recipe makes; None where it makes something else."""
     match parse(recipe):
+        case (DistillImages(weight_bits=int() | tuple() as bits) as seen,):
+            student = Student(
+                seen.hidden, bits, "kl", disturbance=seen.disturbance, steps=seen.steps, teacher=seen.teacher,
+                channels=seen.channels,
+            )  # fmt: skip
+            return student if student.recipe == recipe else None
         case (Distill() as made,):
             raised = None
         case (Distill() as made, Finetune(objective="return") as raised):
@@ -119,12 +185,23 @@ def student_of(recipe: str) -> Student | None:
     return student if student.recipe == recipe else None
 
 
+def can_be_taught(policy: Policy) -> bool:
+    """Whether students that see images can be made of it here."""
+    try:
+        windows_of(policy, 1)
+    except NotApplicable:
+        return False
+    return can_train_images()
+
+
 MANY_INPUTS, _VERY_MANY = 32, 64
 """From so many a student may see a part of them, and the first students see a quarter."""
 
 
 def losses(teacher: Checkpoint) -> tuple[Loss, ...]:
     """What students of the policy may learn by, first what they begin with."""
+    if len(spaces.input_shape(teacher.policy.observation_space)) > 1:
+        return ("kl",)
     if teacher.policy.is_discrete:
         return ("kl", "regret", "cross_entropy")
     if teacher.learner.critic:
@@ -153,6 +230,18 @@ def starts(
         Student((), 6, loss, seen=seen),
         Student((32,), 6, other),
         Student((24, 24), 6, loss, disturbance=0.0, seen=seen),
+    )
+
+
+def image_starts(sight: Sight, teachers: Teachers = MappingProxyType({})) -> tuple[Student, ...]:
+    """Where the search begins of images: a middle size of every teacher, a large one and a tiny one."""
+    n = len(sight.windows)
+    middle = Student((32,), 6, "kl", steps=3_000, channels=(8, *(16,) * (n - 1)))
+    return (
+        middle,
+        *(replace(middle, teacher=teacher) for teacher in teachers if teacher is not None),
+        Student((64,), 4, "kl", steps=4_500, channels=(16, *(32,) * (n - 1))),
+        Student((16,), 4, "kl", steps=3_000, channels=(4, *(8,) * (n - 1))),
     )
 
 

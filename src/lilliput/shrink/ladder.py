@@ -51,8 +51,13 @@ def first_steps(policy: Policy, failed: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name, useful in wanted if useful and name not in failed)
 
 
-def rungs(first: Sequence[str], tried: Collection[str], *, remembers: bool = False) -> list[str]:
-    """The recipes that begin with these steps and were not tried, for a policy that remembers or not."""
-    kinds = _REMEMBERS if remembers else _RUNGS
+def rungs(
+    first: Sequence[str], tried: Collection[str], *, remembers: bool = False, most: int | None = None
+) -> list[str]:
+    """The recipes that begin with these steps and were not tried, for a policy that remembers or not.
+
+    Of more than `most` only the first.
+    """
+    kinds = (_REMEMBERS if remembers else _RUNGS)[:most]
     every = (format_recipe(parse("".join(f"{name}() | " for name in first) + rung)) for rung in kinds)
     return [recipe for recipe in every if recipe not in tried]

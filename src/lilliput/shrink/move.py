@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import final
 
-from lilliput.shrink.configuration import MANY_INPUTS, Loss, Student, Teachers, of_teacher
+from lilliput.shrink.configuration import MANY_INPUTS, Loss, Sight, Student, Teachers, of_teacher
 
 
 @final
@@ -98,7 +98,7 @@ _SHORT, _BEST = 0.15, 1.04
 
 def moves(
     student: Student,
-    inputs: int,
+    sight: Sight,
     outputs: int,
     ways: Sequence[Loss],
     evolutions: tuple[int, int],
@@ -117,35 +117,25 @@ def moves(
         yield from _memories(student)
     if isinstance(student.weight_bits, tuple):
         yield MORE_BITS, replace(student, weight_bits=bits)
-    elif hidden and bits >= 4 and student.memory is None:
-        yield FEWER_BITS_WHERE_MOST_ARE, replace(student, weight_bits=_fewer_in_the_largest(student, inputs, outputs))
-    if hidden:
-        yield A_LITTLE_NARROWER, replace(student, hidden=_scaled(hidden, 0.88))
-        yield NARROWER, replace(student, hidden=_scaled(hidden, 0.72))
-        yield MUCH_NARROWER, replace(student, hidden=_scaled(hidden, 0.45))
-        if max(hidden) <= 12:
+    elif len(student.weights(sight, outputs)) > 1 and bits >= 4 and student.memory is None:
+        yield FEWER_BITS_WHERE_MOST_ARE, replace(student, weight_bits=_fewer_in_the_largest(student, sight, outputs))
+    if hidden or student.channels:
+        for move, factor in ((A_LITTLE_NARROWER, 0.88), (NARROWER, 0.72), (MUCH_NARROWER, 0.45)):
+            yield move, _resized(student, factor)
+        if hidden and max(hidden) <= 12:
             yield LINEAR, replace(student, hidden=(), weight_bits=bits)
-        yield A_LITTLE_WIDER, replace(student, hidden=_scaled(hidden, 1.14))
-        yield WIDER, replace(student, hidden=_scaled(hidden, 1.4))
-        yield MUCH_WIDER, replace(student, hidden=_scaled(hidden, 2.0))
+        for move, factor in ((A_LITTLE_WIDER, 1.14), (WIDER, 1.4), (MUCH_WIDER, 2.0)):
+            yield move, _resized(student, factor)
         if student.steps < _LONG:
-            yield WIDER_AND_LONGER, replace(student, hidden=_scaled(hidden, 1.5), steps=3 * student.steps)
+            yield WIDER_AND_LONGER, replace(_resized(student, 1.5), steps=3 * student.steps)
     else:
         yield WIDER, replace(student, hidden=(4,))
     if bits in _BELOW:
         yield TO_FEWER_BITS[bits], replace(student, weight_bits=_BELOW[bits])
     if bits in _ABOVE:
         yield MORE_BITS, replace(student, weight_bits=_ABOVE[bits])
-    if student.per_channel:
-        yield A_SCALE_A_LAYER, replace(student, per_channel=False)
-    elif hidden:
-        yield A_SCALE_AN_OUTPUT, replace(student, per_channel=True)
-    if student.input_range == "per_dimension" and bits >= 3 and student.memory is None:
-        yield NO_RANGES, replace(student, input_range="none")
-    if len(hidden) == 2:
-        yield FLATTER, replace(student, hidden=(round(1.6 * hidden[0]),), weight_bits=bits)
-    if len(hidden) == 1 and hidden[0] >= 6:
-        yield DEEPER, replace(student, hidden=(round(hidden[0] / 1.6),) * 2, weight_bits=bits)
+    if not student.channels:
+        yield from _vector_moves(student, bits)
     for loss in ways:
         if loss != student.loss:
             yield OTHER_LOSS, replace(student, loss=loss)
@@ -158,7 +148,8 @@ def moves(
         yield MUCH_LONGER, replace(student, steps=6 * student.steps)
     elif 3 * student.steps <= MOST_STEPS:
         yield LONGER_STILL, replace(student, steps=3 * student.steps)
-    if inputs >= MANY_INPUTS:
+    inputs = sight.inputs
+    if inputs >= MANY_INPUTS and not student.channels:
         for move, factor in ((FEWER_INPUTS, 0.7), (FAR_FEWER_INPUTS, 0.4), (MORE_INPUTS, 1.4), (FAR_MORE_INPUTS, 2.5)):
             seen = round(factor * (student.seen or inputs))
             if seen >= 4 and (student.seen is not None or factor < 1):
@@ -166,7 +157,7 @@ def moves(
     for teacher, own in teachers.items():
         if teacher != student.teacher:
             yield to_teacher(teacher), of_teacher(student, teacher, own)
-    if not student.evolve and student.history is None and student.memory is None:
+    if not student.evolve and student.history is None and student.memory is None and not student.channels:
         yield EVOLVED, replace(student, evolve=evolutions[0], each=evolutions[1])
 
 
@@ -193,17 +184,36 @@ def _memories(student: Student) -> Iterator[tuple[Move, Student]]:
         )
 
 
+def _vector_moves(student: Student, bits: int) -> Iterator[tuple[Move, Student]]:
+    """Those that only students of vectors have."""
+    hidden = student.hidden
+    if student.per_channel:
+        yield A_SCALE_A_LAYER, replace(student, per_channel=False)
+    elif hidden:
+        yield A_SCALE_AN_OUTPUT, replace(student, per_channel=True)
+    if student.input_range == "per_dimension" and bits >= 3 and student.memory is None:
+        yield NO_RANGES, replace(student, input_range="none")
+    if len(hidden) == 2:
+        yield FLATTER, replace(student, hidden=(round(1.6 * hidden[0]),), weight_bits=bits)
+    if len(hidden) == 1 and hidden[0] >= 6:
+        yield DEEPER, replace(student, hidden=(round(hidden[0] / 1.6),) * 2, weight_bits=bits)
+
+
 def to_teacher(teacher: str | None) -> Move:
     """The move to that teacher, one of its own: what one brings says nothing of another."""
     return replace(ANOTHER_TEACHER, name=f"{ANOTHER_TEACHER.name}: {teacher}")
 
 
-def _fewer_in_the_largest(student: Student, inputs: int, outputs: int) -> tuple[int, ...]:
+def _fewer_in_the_largest(student: Student, sight: Sight, outputs: int) -> tuple[int, ...]:
     """One bit fewer in the layer of the most weights."""
     assert isinstance(student.weight_bits, int)
-    weights = [a * b for a, b in student.products(inputs, outputs)]
+    weights = student.weights(sight, outputs)
     largest = weights.index(max(weights))
     return tuple(student.weight_bits - (index == largest) for index in range(len(weights)))
+
+
+def _resized(student: Student, factor: float) -> Student:
+    return replace(student, hidden=_scaled(student.hidden, factor), channels=_scaled(student.channels, factor))
 
 
 def _scaled(hidden: tuple[int, ...], factor: float) -> tuple[int, ...]:

@@ -15,10 +15,12 @@ from lilliput.errors import LilliputError
 from lilliput.files import Format
 from lilliput.policies import file as policy_file
 from lilliput.policies.artifact import name_for
+from lilliput.policies.compress.distill_images import can_train_images
 from lilliput.policies.export import export
 from lilliput.policies.learner import Checkpoint, checkpoint_of
 from lilliput.policies.policy import Policy
 from lilliput.shrink import confirm, objective
+from lilliput.shrink.actor import sees_images
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.result import Result, frontier, read_result, table, write_result
 from lilliput.shrink.schedule import Schedule, least, schedule, too_few
@@ -103,7 +105,7 @@ def _shrink(every: Sequence[Checkpoint], request: Request, here: Workspace, say:
         return read_result(here.result)
     for one in every:
         POLICIES.keep(one, here)
-    request, notes = _trainable(request)
+    request, notes = _trainable(policy, request)
     place = Place(here.folder, policy.digest, request, tuple(one.digest for one in others))
     until = started + request.within_s - 3 - (_COMPARING_S if objective.names(request) else 0)
     with workers(request.workers) as processes:
@@ -126,8 +128,11 @@ def _shrink(every: Sequence[Checkpoint], request: Request, here: Workspace, say:
     return result
 
 
-def _trainable(request: Request) -> tuple[Request, list[str]]:
+def _trainable(policy: Policy, request: Request) -> tuple[Request, list[str]]:
     """The request, without training where that is not possible here, and what to say of it."""
+    if request.train and sees_images(policy) and not can_train_images():
+        note = "without torch only what needs no training was tried: pip install 'lilliput[train]'"
+        return replace(request, train=False), [note]
     if not request.train or has_compiler():
         return request, []
     note = "without a C compiler only what needs no training was tried: apt install gcc"

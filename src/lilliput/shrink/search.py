@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -13,14 +13,23 @@ import numpy as np
 
 from lilliput import paired
 from lilliput.errors import LilliputError
-from lilliput.policies import spaces
 from lilliput.policies.compress.context import TEACHER_DIGITS
 from lilliput.policies.compress.distill_play import small_head, split_head
 from lilliput.policies.constants import constants
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.play import OutOfTime
 from lilliput.policies.policy import Policy
-from lilliput.shrink.configuration import Loss, Student, losses, starts, student_of
+from lilliput.shrink.actor import sees_images
+from lilliput.shrink.configuration import (
+    Loss,
+    Sight,
+    Student,
+    can_be_taught,
+    image_starts,
+    losses,
+    starts,
+    student_of,
+)
 from lilliput.shrink.ladder import first_steps, rungs
 from lilliput.shrink.move import Effects, Move, chance, moves
 from lilliput.shrink.request import Place
@@ -171,8 +180,8 @@ class _Run:
         known_by = {None: teacher, **{one.digest[:TEACHER_DIGITS]: one for one in others}}
         self._losses: dict[str | None, tuple[Loss, ...]] = {name: losses(one) for name, one in known_by.items()}
         self._effects = Effects()
-        self._inputs = int(np.prod(spaces.input_shape(policy.observation_space)))
-        self._trainable = place.request.train and len(spaces.input_shape(policy.observation_space)) == 1
+        self._sight, images = Sight.of(policy), sees_images(policy)
+        self._trainable = place.request.train and (not images or can_be_taught(policy))
         self._outputs = 0
         self._heads: dict[str | None, int] = {}
         if self._trainable:
@@ -182,18 +191,23 @@ class _Run:
         self._came_from: dict[str, tuple[Move, str]] = {}
         self._running: dict[Future[Trial], str] = {}
         self._played_on: set[str] = set()
-        self._seconds_per_step = 0.001
+        self._seconds_per_step = 0.04 if images else 0.001
         self._seconds_per_episode = max(0.001, self.trials[""].seconds / len(self.trials[""].returns))
         # What every student costs, however it is trained: the choice among restarts, and the race.
         self._played = _OVERHEAD_S + (_CHOOSING + RACE[-1]) * self._seconds_per_episode
         self._remembers = any(one.policy.has_memory for one in known_by.values())
-        begin = starts(self._losses[None], self._inputs, self._losses, remembers=self._remembers)
-        every = begin if self._trainable else ()
+        every: tuple[Student, ...] = ()
+        if self._trainable and images:
+            every = image_starts(self._sight, self._losses)
+        elif self._trainable:
+            every = starts(self._losses[None], self._sight.inputs, self._losses, remembers=self._remembers)
         self._starts = [student for student in every if student.recipe not in self.trials]
         self._policy, self._n_starts, self._turn = policy, len(every), 0
         self._first_steps = first_steps(policy, self._failed_steps())
-        self._ladder = rungs(self._first_steps, self.trials, remembers=policy.has_memory)
-        self._n_ladder = len(rungs(self._first_steps, (), remembers=policy.has_memory))
+        # Of images, what is safe and small at once is a student: pruning by curvature takes minutes there.
+        self._rungs = 1 if self._trainable and images else None
+        self._ladder = self._left(self.trials)
+        self._n_ladder = len(self._left(()))
 
     def all(self) -> None:
         """Try until the time is over or nothing is left that promises anything."""
@@ -223,6 +237,10 @@ class _Run:
                 self._take(self._running.pop(future), _result(future))
             self.until = self._end(self.searched())
 
+    def _left(self, tried: Collection[str]) -> list[str]:
+        """What needs no training and was not tried."""
+        return rungs(self._first_steps, tried, remembers=self._policy.has_memory, most=self._rungs)
+
     def _failed_steps(self) -> set[str]:
         return {trial.step for trial in self.trials.values() if trial.step}
 
@@ -238,7 +256,7 @@ class _Run:
             first = first_steps(self._policy, self._failed_steps())
             if first != self._first_steps:
                 self._first_steps = first
-                self._ladder = rungs(first, self.trials, remembers=self._policy.has_memory)
+                self._ladder = self._left(self.trials)
             return
         self.trials[recipe] = trial
         estimate, error = self.bar.retention(trial.returns)
@@ -294,11 +312,11 @@ class _Run:
             bar = self.bar.keep + self.bar.margin(trial.returns)
             ways = self._losses[parent.teacher]
             for move, child in moves(
-                parent, self._inputs, self._outputs, ways, evolutions, self._losses, remembers=self._remembers
+                parent, self._sight, self._outputs, ways, evolutions, self._losses, remembers=self._remembers
             ):
                 if child.recipe in self.trials or child.recipe in self.students:
                     continue
-                if child.evolve and child.n_macs(self._inputs, self._outputs) > _EVOLVABLE:
+                if child.evolve and child.n_macs(self._sight, self._outputs) > _EVOLVABLE:
                     continue
                 value = self._value(child)
                 cost = self._played + self._cost(parent, child)
@@ -354,8 +372,8 @@ class _Run:
 
     def _value(self, student: Student) -> float:
         if self.place.request.objective == "model_bytes":
-            return float(student.model_bytes(self._inputs, self._outputs, self._heads[student.teacher]))
-        macs = float(student.n_macs(self._inputs, self._outputs))
+            return float(student.model_bytes(self._sight, self._outputs, self._heads[student.teacher]))
+        macs = float(student.n_macs(self._sight, self._outputs))
         base = self.trials[""]
         return macs if self.place.request.objective == "n_macs" else base.value * min(1.0, macs / max(1, self._macs))
 

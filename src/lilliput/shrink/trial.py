@@ -20,21 +20,19 @@ from lilliput.measurement import Measurement
 from lilliput.policies import file as policy_file
 from lilliput.policies import reference
 from lilliput.policies.compress import Context, compress, format_recipe, parse
-from lilliput.policies.compress.distill_play import split_head
 from lilliput.policies.play import (
     EnvironmentSpec,
     Lockstep,
     OutOfTime,
-    PolicyAct,
     RandomPolicy,
     SameAct,
     SeedPlan,
     Stage,
 )
-from lilliput.policies.play import play as play_all
 from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, REFERENCE, Cell, Record
 from lilliput.shrink import objective
+from lilliput.shrink.actor import acting, format_of, sees_images
 from lilliput.shrink.move import chance
 from lilliput.shrink.request import Place, Request
 from lilliput.study.observations import kept_observations
@@ -130,9 +128,11 @@ def attempt(
     found = objective.counted(policy)
     if bar is None or not bar.hopeless(played):
         found += objective.measured(policy, place.request)
-    method = f"measured: {place.request.task.id}, played by the reference, one episode a seed"
+    format_ = format_of(policy)
+    player = "the reference" if format_ == REFERENCE else f"its {format_} artifact"
+    method = f"measured: {place.request.task.id}, played by {player}, one episode a seed"
     record = Record(
-        _cell(place, recipe, len(played)),
+        _cell(place, recipe, len(played), format_=format_),
         "done",
         measurements=(Measurement("episode_return", tuple(played), method), *found),
         elapsed_s=round(time.monotonic() - start, 3),
@@ -279,19 +279,19 @@ def play(
 def _blocks(
     place: Place, policy: Policy, every: Sequence[int], block: int, deadline: float
 ) -> Iterator[Float64[np.ndarray, " n"]]:
-    """The returns of so many episodes at a time; those of images, of which a batch gains nothing, all at once."""
+    """The returns of so many episodes at a time; those of images, of which a batch gains nothing, one after another."""
     environment = _environment(place)
-    try:
-        split_head(policy)
-    except LilliputError:
-        stage = Stage(environment, policy.observation_space, deadline)
-        yield np.array([one.episode_return for one in play_all(stage, SameAct(PolicyAct(policy)), every)])
+    blocks = [every[at : at + block] for at in range(0, len(every), block)]
+    if sees_images(policy):
+        with acting(policy) as act, Stage(environment, policy.observation_space, deadline) as stage:
+            for some in blocks:
+                yield np.array([stage.play(seed, SameAct(act)).episode_return for seed in some])
         return
     lockstep = Lockstep(environment, policy.observation_space, block, iter(every), deadline=deadline)
     rows = reference.Rows(policy)
     try:
-        for at in range(0, len(every), block):
-            yield lockstep.returns(lambda x: rows(x, lockstep.begins), every[at : at + block])
+        for some in blocks:
+            yield lockstep.returns(lambda x: rows(x, lockstep.begins), some)
     finally:
         lockstep.close()
 
@@ -310,8 +310,8 @@ def seconds_an_episode(place: Place, until: float) -> float:
     """
     source = policy_file.read(place.here.policy(place.policy_digest))
     deadline = time.monotonic() + max(_LEAST_S, until - time.time())
-    with Stage(_environment(place), source.observation_space, deadline) as stage:
-        return stage.play(seeds(place.request.seed, 1)[0], SameAct(PolicyAct(source))).wall_time_s
+    with acting(source) as act, Stage(_environment(place), source.observation_space, deadline) as stage:
+        return stage.play(seeds(place.request.seed, 1)[0], SameAct(act)).wall_time_s
 
 
 def play_random(place: Place, episodes: int, until: float = math.inf) -> Float64[np.ndarray, " n"]:
@@ -332,7 +332,7 @@ def play_random(place: Place, episodes: int, until: float = math.inf) -> Float64
     return np.array(found)
 
 
-def _cell(place: Place, recipe: str, n: int, subject: str = "") -> Cell:
+def _cell(place: Place, recipe: str, n: int, subject: str = "", format_: str = REFERENCE) -> Cell:
     request = place.request
     quantities = ("episode_return", "model_bytes", "n_macs", *objective.names(request))
     return Cell(
@@ -340,11 +340,11 @@ def _cell(place: Place, recipe: str, n: int, subject: str = "") -> Cell:
         recipe,
         request.task,
         seeds(request.seed, n),
-        format=REFERENCE,
+        format=format_,
         compression_seed=request.seed,
         quantities=quantities,
         settings=(*episode_settings(request.max_steps), ("role", SELECTION)),
-        versions=versions(POLICIES, recipe, quantities, request.task, REFERENCE),
+        versions=versions(POLICIES, recipe, quantities, request.task, format_),
     )
 
 
@@ -362,7 +362,8 @@ def known(place: Place) -> tuple[dict[str, Trial], np.ndarray]:
             continue
         played = np.array(record.values("episode_return"))
         recipe = record.cell.recipe
-        if record.cell.versions != versions(POLICIES, recipe, record.cell.quantities, record.cell.task, REFERENCE):
+        cell = record.cell
+        if cell.versions != versions(POLICIES, recipe, cell.quantities, cell.task, cell.format):
             continue
         if record.cell.subject not in (place.policy_digest, RANDOM_POLICY):  # another teacher's
             continue

@@ -29,9 +29,9 @@ from lilliput.policies.learn import train  # noqa: E402
 from lilliput.policies.learn.rl import run  # noqa: E402
 from lilliput.policies.learn.rl.algorithm import ALGORITHMS, algorithm  # noqa: E402
 from lilliput.policies.learn.rl.hyperparameters import tuned  # noqa: E402
-from lilliput.policies.learn.rl.layer import Compressed  # noqa: E402
 from lilliput.policies.learn.rl.pruning import Pruning  # noqa: E402
 from lilliput.policies.learn.rl.training import Quantization, Training  # noqa: E402
+from lilliput.policies.students.torch_layer import Compressed  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
 

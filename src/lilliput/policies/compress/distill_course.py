@@ -22,6 +22,7 @@ from lilliput.policies.compress.distill_play import (
     Seen,
     Teacher,
     Watch,
+    check_vector,
     collect,
     outputs,
     small_head,
@@ -124,6 +125,7 @@ class Course:
 
     def __init__(self, settings: Settings, context: Context, start: Start | None = None) -> None:
         self._name = settings.name.split()[0]
+        check_vector(context.teacher, self._name)
         if settings.loss == "regret" and not (context.teacher.is_discrete or context.learner.critic):
             raise LilliputError(
                 f"{self._name}: loss 'regret' of an array needs the teacher's critic, which its file does not have, or "

@@ -7,7 +7,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Bool, Float32, UInt16
 
-from lilliput.errors import LilliputError
+from lilliput.errors import NotApplicable
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import NOTHING, Learner
@@ -25,19 +25,21 @@ _ERROR = 0.4
 
 
 def split_head(policy: Policy) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
-    """The network, and the layers behind it that only shape the action.
-
-    Raises:
-        LilliputError: the observation is no vector.
-    """
-    if len(spaces.input_shape(policy.observation_space)) != 1:
-        raise LilliputError(
-            "distill: the observation is an image; students are made for vectors: use prune_units and quantize"
-        )
+    """The network, and the layers behind it that only shape the action."""
     end = len(policy.layers)
     while end and isinstance(policy.layers[end - 1], layers.Head):
         end -= 1
     return policy.layers[:end], policy.layers[end:]
+
+
+def check_vector(policy: Policy, name: str) -> None:
+    """Check that the observation is a vector.
+
+    Raises:
+        NotApplicable: it is an image.
+    """
+    if len(spaces.input_shape(policy.observation_space)) != 1:
+        raise NotApplicable(f"{name}: the observation is an image, and its students see vectors; use distill_images")
 
 
 def small_head(head: Sequence[Layer]) -> tuple[Layer, ...]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from lilliput.policies.compress.distill import Distill
+from lilliput.policies.compress.distill_images import DistillImages
 from lilliput.policies.compress.equalize import Equalize
 from lilliput.policies.compress.evolve import Evolve
 from lilliput.policies.compress.finetune import Finetune
@@ -25,6 +26,7 @@ STEPS: dict[str, type[Step]] = {
         Equalize,
         Half,
         Distill,
+        DistillImages,
         Finetune,
         Evolve,
     )

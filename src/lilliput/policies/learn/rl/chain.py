@@ -11,8 +11,8 @@ from torch import nn
 from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.learn.rl.algorithm import Algorithm
-from lilliput.policies.learn.rl.layer import Bits, Compressed
 from lilliput.policies.policy import Policy, replace_layers
+from lilliput.policies.students.torch_layer import Bits, Compressed
 
 
 def install(model: Any, row: Algorithm, bits: Bits | None, input_bits: int | None) -> tuple[Compressed, ...]:

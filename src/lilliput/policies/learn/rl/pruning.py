@@ -7,7 +7,7 @@ from typing import Final, Literal, final, get_args
 import torch
 
 from lilliput.errors import LilliputError
-from lilliput.policies.learn.rl.layer import Compressed
+from lilliput.policies.students.torch_layer import Compressed
 
 Distribution = Literal["uniform", "erdos_renyi", "global"]
 DISTRIBUTIONS: Final[tuple[Distribution, ...]] = get_args(Distribution)

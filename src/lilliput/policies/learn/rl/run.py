@@ -24,7 +24,6 @@ from lilliput.policies.file import read, write
 from lilliput.policies.learn.rl import chain as chains
 from lilliput.policies.learn.rl import checkpoint, pruning
 from lilliput.policies.learn.rl.algorithm import Algorithm, algorithm
-from lilliput.policies.learn.rl.layer import Bits, Compressed
 from lilliput.policies.learn.rl.model import make_model, settings_of
 from lilliput.policies.learn.rl.start import begin_from, networks_of
 from lilliput.policies.learn.rl.training import FILE, NAME, Training
@@ -32,6 +31,7 @@ from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import load_checkpoint
 from lilliput.policies.play import SeedPlan, episode_returns
 from lilliput.policies.policy import Policy
+from lilliput.policies.students.torch_layer import Bits, Compressed
 
 Progress = Callable[[str, int, int], None]
 
