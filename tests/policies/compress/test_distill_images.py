@@ -113,7 +113,7 @@ def test_what_cannot_be_is_said() -> None:
     box = spaces.Box((2,), np.full(2, -1.0), np.full(2, 1.0))
     array = Policy(teacher.observation_space, box, (*teacher.layers[:-1], layers.ClipAction(f32(-1), f32(1))))
     with pytest.raises(NotApplicable, match="the policy makes no choice"):
-        compress(array, "distill_images(channels=(2, 2))", context(teacher))
+        compress(array, "distill_images(channels=(2, 2))", context(array))
     with pytest.raises(LilliputError, match="weight_bits has 2 numbers; the student has 5 layers"):
         parse("distill_images(weight_bits=(8, 8))")
     with pytest.raises(LilliputError, match="distill_images plays the environment"):
