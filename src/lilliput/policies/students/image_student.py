@@ -256,7 +256,7 @@ def _best_step(layer: Compressed) -> torch.Tensor:
 
 
 def outputs_of(stack: Sequence[Layer], images: UInt8[np.ndarray, "n c h w"]) -> Float32[np.ndarray, "n outputs"]:
-    """What the layers give: `reference` up to the order of sums, ten times as fast on images."""
+    """What the layers give: `reference` up to the order of sums, several times as fast on images."""
     with torch.no_grad():
         parts = [_played(stack, images[i : i + _AT_ONCE]) for i in range(0, len(images), _AT_ONCE)]
     return np.concatenate(parts).reshape(len(images), -1).astype(np.float32)
