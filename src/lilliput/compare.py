@@ -111,7 +111,7 @@ def compare(
     from lilliput.report import summary
     from lilliput.report.remarks import remarks
     from lilliput.study import compare as small_study
-    from lilliput.study.environment import elsewhere, resolve
+    from lilliput.study.environment import about_the_task, resolve
 
     folder = Path(folder)
     task = resolve(policy.provenance, environment, json.dumps(dict(environment_kwargs or {})))
@@ -122,7 +122,7 @@ def compare(
     subject = checkpoint_of(policy)
     records = small_study.compare(subject, asked, folder, workers or os.cpu_count() or 1, told, force=force)
     rows = summary.rows(records, keep)
-    caveats = elsewhere(policy.provenance.environment, task.id)
+    caveats = about_the_task(policy.provenance.environment, task)
     said = (*caveats, *_told(policy.provenance.guesses, records, folder), *remarks(rows))
     left_out = _write(folder, policy, task, keep, rows, records, said, caveats)
     return Compared(folder, task, keep, rows, records, said, left_out)

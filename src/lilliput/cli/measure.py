@@ -65,11 +65,14 @@ def measure(
         raise click.UsageError(f"{given[0]} needs --target, such as cortex-m4")
     from lilliput.policies.artifact import read_artifact
     from lilliput.study.artifact import measure_artifact
-    from lilliput.study.environment import elsewhere, keyword_arguments
+    from lilliput.study.environment import about_the_task, keyword_arguments
+    from lilliput.task import Task
 
     kwargs = keyword_arguments(environment_kwargs)
-    for caveat in elsewhere(read_artifact(folder).manifest.environment, environment) if environment else ():
-        click.echo(f"note: {caveat}", err=True)
+    if environment:
+        trained_on = read_artifact(folder).manifest.environment
+        for caveat in about_the_task(trained_on, Task.of(environment, kwargs)):
+            click.echo(f"note: {caveat}", err=True)
     with progress.shown(quiet=as_json) as report:
         found = measure_artifact(folder, environment, kwargs, episodes, seed, report, max_steps)
     if as_json:

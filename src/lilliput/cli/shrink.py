@@ -95,7 +95,7 @@ def shrink(
     from lilliput.shrink.result import table, to_json
     from lilliput.shrink.run import shrink as run
     from lilliput.shrink.run import so_far
-    from lilliput.study.environment import elsewhere, known, resolve
+    from lilliput.study.environment import about_the_task, known, resolve
 
     if len(sources) > 1 and not teachers:
         raise click.UsageError(f"{len(sources)} sources; with --teachers they are teachers of one task, or give one")
@@ -115,7 +115,9 @@ def shrink(
     task = resolve(first.provenance, environment, environment_kwargs)
     every = (first, *others)
     guesses = tuple(dict.fromkeys(guess for one in every for guess in one.provenance.guesses))
-    caveats = tuple(dict.fromkeys(caveat for one in every for caveat in elsewhere(one.provenance.environment, task.id)))
+    caveats = tuple(
+        dict.fromkeys(caveat for one in every for caveat in about_the_task(one.provenance.environment, task))
+    )
     request = Request(
         task=task,
         keep=keep,

@@ -74,7 +74,7 @@ def shrink(
     from lilliput.errors import MissingDependency
     from lilliput.shrink import page, run
     from lilliput.shrink.request import Request
-    from lilliput.study.environment import elsewhere, resolve
+    from lilliput.study.environment import about_the_task, resolve
 
     folder = Path(folder)
     request = Request(
@@ -95,7 +95,7 @@ def shrink(
     told = say or (lambda _: None)
     result = run.shrink(policy, request, folder, told, teachers=teachers, observations=observations, force=force)
     origins = [one.provenance for one in (policy, *teachers)]
-    caveats = [caveat for one in origins for caveat in elsewhere(one.environment, request.task.id)]
+    caveats = [caveat for one in origins for caveat in about_the_task(one.environment, request.task)]
     guesses = [guess for one in origins for guess in one.guesses]
     with contextlib.suppress(MissingDependency):
         title = f"{', '.join(one.source for one in origins)} on {request.task.id}, made small"

@@ -12,6 +12,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies.compress import Context
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.play import check_fit, make_environment, successor
+from lilliput.policies.play.games import how_episodes_differ
 from lilliput.policies.policy import Policy, Provenance
 from lilliput.task import Task
 
@@ -68,17 +69,22 @@ def kept(origin: Provenance, kwargs: Mapping[str, Any]) -> Task | None:
     return Task.of(origin.plays, kwargs or keyword_arguments(origin.plays_kwargs or "{}")) if origin.plays else None
 
 
-def elsewhere(trained_on: str, environment: str) -> tuple[str, ...]:
-    """A sentence where a policy plays another environment than its source names; else none.
+def about_the_task(trained_on: str, task: Task) -> tuple[str, ...]:
+    """A sentence each: where it is another environment than the source names, and how episodes of a game differ.
 
-    >>> elsewhere("Walker2d-v4", "Walker2d-v5")
+    >>> about_the_task("Walker2d-v4", Task("Walker2d-v5"))
     ('trained on Walker2d-v4, played in Walker2d-v5: another task, whose returns are not those of it',)
-    >>> elsewhere("", "Walker2d-v5"), elsewhere("Follow-v0", "my_module:Follow-v0")
+    >>> about_the_task("", Task("Walker2d-v5")), about_the_task("Follow-v0", Task("my_module:Follow-v0"))
     ((), ())
     """
-    if not trained_on or trained_on.rpartition(":")[2] == environment.rpartition(":")[2]:
-        return ()
-    return (f"trained on {trained_on}, played in {environment}: another task, whose returns are not those of it",)
+    said = how_episodes_differ(task.id, task.kwargs)
+    games = (said,) if said else ()
+    if not trained_on or trained_on.rpartition(":")[2] == task.id.rpartition(":")[2]:
+        return games
+    return (
+        f"trained on {trained_on}, played in {task.id}: another task, whose returns are not those of it",
+        *games,
+    )
 
 
 def context_for(

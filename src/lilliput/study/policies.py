@@ -39,7 +39,7 @@ from lilliput.policies.play.origin import packages
 from lilliput.policies.policy import Policy
 from lilliput.record import MAX_STEPS, RANDOM_POLICY, Cell
 from lilliput.report.recipe_text import calibration, steps
-from lilliput.study.environment import behind, elsewhere, kept, named
+from lilliput.study.environment import about_the_task, behind, kept, named
 from lilliput.study.observations import observations_of
 from lilliput.study.wing import Pairs, Progress, Wing
 from lilliput.study.workspace import Workspace
@@ -151,7 +151,7 @@ class Policies(Wing):
 
     def caveats(self, subject: Checkpoint, task: Task) -> tuple[str, ...]:
         """That it plays elsewhere than it was trained, and what its loader guessed."""
-        return (*elsewhere(subject.provenance.environment, task.id), *subject.provenance.guesses)
+        return (*about_the_task(subject.provenance.environment, task), *subject.provenance.guesses)
 
     def _own(self, subject: Checkpoint, source: str) -> Task:
         trained_on = subject.provenance.environment
