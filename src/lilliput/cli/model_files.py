@@ -51,6 +51,23 @@ def _is_of_pictures(folder: Path) -> bool:
     return (folder / "preprocessor_config.json").is_file() or (folder / "model_index.json").is_file()
 
 
+def hint(source: Path) -> str:
+    """How to say that the source is no policy, where it may be none: an ONNX file of pictures or tokens; else ""."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if source.suffix.lower() != ".onnx":
+        return ""
+    try:
+        inputs = onnx.load(source, load_external_data=False).graph.input
+    except (OSError, DecodeError, ValueError):
+        return ""
+    types = [one.type.tensor_type for one in inputs]
+    if any(len(one.shape.dim) == 4 or one.elem_type == onnx.TensorProto.INT64 for one in types):
+        return "; if it is no policy, say what it answers to: --family, or --task of compare"
+    return ""
+
+
 def load(source: Path, told: Mapping[str, str | None], *, quiet: bool = False) -> "Model":
     """The model; what its loader guessed stands on stderr unless `quiet`."""
     from lilliput.models.load import load_model

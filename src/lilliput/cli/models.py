@@ -53,16 +53,18 @@ def compare(
     (out / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
     (out / "report.csv").write_text(files.csv_text(rows), encoding="utf-8")
     title = f"{source.name} on {task}"
+    written = "this table and report.html"
     try:
         page.write_rows(rows, records, keep, out / "report.html", title, caveats=model.provenance.guesses)
     except MissingDependency as error:
         click.echo(f"note: {error}", err=True)
+        written = "this table"
     if as_json:
         found = {"task": task, "keep": keep, "rows": table.to_json(rows), "remarks": said}
         click.echo(json.dumps(found | {"guesses": model.provenance.guesses}, indent=1))
     else:
         click.echo(f"{title}, keep {keep:g}\n\n{table.text(rows)}\n\n" + "\n".join(said))
-        click.echo(f"\nartifacts, records and this table: {out}")
+        click.echo(f"\nartifacts, records and {written}: {out}")
     if failed := [record for record in records if record.status == "failed"]:
         click.echo(
             f"Error: {len(failed)} of {len(records)} cells failed; the first: {printable(failed[0].reason)}", err=True

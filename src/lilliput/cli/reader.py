@@ -9,6 +9,7 @@ import click
 import numpy as np
 
 from lilliput.cli import model_files, progress
+from lilliput.errors import LilliputError
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.policy import Policy
 
@@ -116,7 +117,12 @@ def read(
     model_files.refuse(source)
 
     kwargs = keyword_arguments(environment_kwargs)
-    checkpoint = load_checkpoint(source, environment=environment, environment_kwargs=kwargs, **reading)
+    try:
+        checkpoint = load_checkpoint(source, environment=environment, environment_kwargs=kwargs, **reading)
+    except LilliputError as error:
+        if not (hint := model_files.hint(source)):
+            raise
+        raise LilliputError(f"{error}{hint}") from error
     if not quiet:
         progress.say_guesses(checkpoint.provenance.guesses)
     return checkpoint

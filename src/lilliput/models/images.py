@@ -220,6 +220,8 @@ def _from_npz(path: Path, name: str) -> Pictures:
 @lru_cache(maxsize=4)
 def _arrays(path: Path, name: str, size: int, changed: int) -> Pictures:
     del size, changed  # what tells whether the file is still the same
+    if not zipfile.is_zipfile(path):
+        raise LilliputError(f"{name!r} is no folder of pictures and no .npz with images (labels and names)")
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             images = file["images"]
@@ -228,7 +230,7 @@ def _arrays(path: Path, name: str, size: int, changed: int) -> Pictures:
             classes = tuple(str(one) for one in file["names"]) if "names" in file else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise LilliputError(
-            f"{name!r} is no folder of pictures and no .npz with images (labels and names): {str(error)[:80]}"
+            f"{name!r} is no .npz with images (labels and names), or a damaged one: {str(error)[:80]}"
         ) from error
     if images.ndim == 3:
         images = images[..., None]
