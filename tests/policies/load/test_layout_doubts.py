@@ -106,6 +106,49 @@ def test_integers_are_no_weights(kind: str, tmp_path: Path) -> None:
     assert load_policy(written(half, tmp_path), activation="tanh", action="discrete")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        mlp("quantile_net", [5, 64, 4 * 50]),
+        mlp("model.model.model", [5, 64, 4 * 20]),
+        mlp("actor", [5, 64, 2 * 51]) | CRITIC,
+        mlp("network", [5, 64, 2 * 51]),
+        named([5, 64, 32, 3 * 51], ["fc1", "fc2", "fc3"]),
+        named([5, 256, 256, 3 * 51], ["l1", "l2", "l3"]),
+    ],
+    ids=["QR-DQN", "tianshou", "actor", "network", "fc", "l"],
+)
+def test_many_choices_may_be_distributions_of_few(value: Any, tmp_path: Path) -> None:
+    path = written(value, tmp_path)
+    said: Any = {"activation": "relu", "action": "discrete"}
+    with pytest.raises(LilliputError, match=r"outputs may be a distribution of each choice's value .* --plain if"):
+        load_policy(path, **said)
+    with pytest.raises(LilliputError, match=r"CartPole-v1 takes Discrete\(2\)"):
+        load_policy(path, **said, environment="CartPole-v1")
+    assert any("one number a choice" in one for one in load_policy(path, **said, plain=True).provenance.guesses)
+
+
+def test_what_few_choices_are_not_taken_for_is_said_unless_an_environment_takes_as_many(tmp_path: Path) -> None:
+    path = written(mlp("net_container", [6, 64, 3]), tmp_path)
+    said: Any = {"activation": "relu", "action": "discrete"}
+    sentence = "its 3 outputs are taken as one number a choice: not as"
+    assert any(one.startswith(sentence) for one in load_policy(path, **said).provenance.guesses)
+    known = load_policy(path, **said, environment="Acrobot-v1")
+    assert not any("number a choice" in one for one in known.provenance.guesses)
+
+
+@pytest.mark.parametrize("brain", [False, True])
+def test_weights_of_16_bits_are_said(brain: bool, tmp_path: Path) -> None:
+    state = mlp("net", SIZES)
+    half = {key: array.astype("f2") for key, array in state.items()}
+    if brain:  # bfloat16: the upper half of a float32
+        half = {key: (array.view("u4") & 0xFFFF0000).astype("u4").view("f4") for key, array in state.items()}
+    said: Any = {"activation": "relu", "action": "discrete"}
+    for value, expected in ((half, True), (state, False)):
+        guesses = load_policy(written(value, tmp_path), **said).provenance.guesses
+        assert any("numbers of 16 bits" in one for one in guesses) == expected
+
+
 def test_an_option_overrules_the_guess_of_a_script(tmp_path: Path) -> None:
     bounds = {"action_scale": np.ones(3, "f4"), "action_bias": np.zeros(3, "f4")}
     td3 = named([5, 16, 16, 3], ["fc1", "fc2", "fc_mu"]) | bounds

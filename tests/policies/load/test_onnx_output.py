@@ -109,6 +109,20 @@ def test_constants_and_inputs_passed_through_are_no_action(tmp_path: Path) -> No
         load_policy(tmp_path / "policy.onnx", output="continuous_actions")
 
 
+@pytest.mark.parametrize("output", ["q_values", "out"])
+def test_a_table_of_numbers_is_no_row_of_choices(output: str, tmp_path: Path) -> None:
+    nodes = [
+        node("Gemm", "obs w0 b0", "h"),
+        node("Relu", "h", "a"),
+        node("Gemm", "a atoms", "flat"),
+        node("Reshape", "flat shape", output),
+    ]
+    constants = WEIGHTS | {"atoms": f32(8, 6, seed=1), "shape": np.asarray([-1, 2, 3])}
+    (tmp_path / "policy.onnx").write_bytes(build(nodes, constants, outputs=[(output, TensorProto.FLOAT)]))
+    with pytest.raises(LilliputError, match=r"shape \[2, 3\] an observation: several numbers a choice"):
+        load_policy(tmp_path / "policy.onnx", action=None if output == "q_values" else "discrete")
+
+
 def test_a_dueling_network_is_a_choice_only_where_the_user_says_so(tmp_path: Path) -> None:
     nodes = [
         node("Gemm", "obs w0 b0", "h"),

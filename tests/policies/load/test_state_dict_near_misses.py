@@ -91,9 +91,9 @@ def test_what_is_taken_of_a_dqn_is_said_and_an_environment_contradicts_it(tmp_pa
         load_policy(path, environment="CartPole-v1")
     assert load_policy(path, environment="Acrobot-v1")
     atoms = written(mlp("network", [5, 120, 84, 4 * 51]), tmp_path)
-    with pytest.raises(LilliputError, match=r"204 outputs, which may be a distribution .*C51.*--action discrete"):
+    with pytest.raises(LilliputError, match=r"204 outputs, which may be a distribution .*C51.*discrete and --plain"):
         load_policy(atoms)
-    assert load_policy(atoms, action="discrete")
+    assert load_policy(atoms, action="discrete", plain=True)
 
 
 def test_what_a_file_cannot_tell_of_its_observation_and_action_is_said(tmp_path: Path) -> None:

@@ -192,6 +192,16 @@ def test_logits_are_a_choice_where_the_user_says_so(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(100, 6)).astype(np.float32)
     with torch.no_grad():
         np.testing.assert_array_equal(reference.act(policy, x), program(torch.tensor(x)).numpy().argmax(axis=1))
+    assert any("taken as one number a choice" in one for one in policy.provenance.guesses)
+
+
+def test_a_table_of_numbers_is_no_row_of_choices(tmp_path: Path) -> None:
+    atoms = torch.nn.Sequential(
+        torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 6), torch.nn.Unflatten(1, (2, 3))
+    )
+    saved(atoms, "trace", tmp_path / "policy.pt")
+    with pytest.raises(LilliputError, match=r"shape \[2, 3\] an observation: several numbers a choice"):
+        load_policy(tmp_path / "policy.pt", action="discrete")
 
 
 class Two(nn.Module):

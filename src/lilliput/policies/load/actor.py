@@ -11,6 +11,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
 from lilliput.policies.load.options import action_head
+from lilliput.policies.load.plain import choices_said
 from lilliput.policies.load.source import Source
 from lilliput.policies.play.wrappers import Atari, FrameStack, TransposeImage, format_wrapper
 from lilliput.policies.policy import Policy, Provenance
@@ -59,8 +60,7 @@ def vector_policy(
     space = spaces.Box((n_inputs(stack),), np.asarray(-np.inf), np.asarray(np.inf))
     n = n_outputs(stack)
     if action == "discrete":
-        source.options.check_choices(n, source.name)
-        provenance = dataclasses.replace(said, guesses=guesses)
+        provenance = dataclasses.replace(said, guesses=(*guesses, *choices_said(n, source)))
         return Policy(space, spaces.Discrete(n), (*stack, layers.ArgmaxAction((n,))), provenance)
     if unbounded and source.options.given_space(n, source.name) is None:
         bounds, origin = spaces.Box((n,), np.asarray(-np.inf), np.asarray(np.inf)), unbounded

@@ -20,7 +20,7 @@ from lilliput.policies.load.actor import UNBOUNDED, atari_policy, convention, n_
 from lilliput.policies.load.layout import Layout, linear, numbered
 from lilliput.policies.load.network import State
 from lilliput.policies.load.options import ACTIONS, ACTIVATIONS, action_head
-from lilliput.policies.load.plain import outputs_said
+from lilliput.policies.load.plain import JOYSTICK, outputs_said
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
 from lilliput.policies.policy import Policy, Provenance
@@ -31,8 +31,6 @@ DQN_UNITS, PPO_UNITS = (120, 84), (64, 64)
 
 _ATOMS = (51, 101)
 """Numbers of atoms that C51's scripts give each action."""
-_JOYSTICK = 18
-"""Choices of an Atari game at most."""
 _STATISTICS = (
     "observation statistics are not in the file: give them as normalizer=, if the script normalized observations"
 )
@@ -130,7 +128,8 @@ def _dqn(saved: Saved, source: Source) -> Policy:
             if any(n % atoms == 0 for atoms in _ATOMS):
                 raise LilliputError(
                     f"{saved.name} has {n} outputs, which may be a distribution of each action's value (C51) rather "
-                    "than a value an action; give --action discrete if they are values, else export it as ONNX"
+                    "than a value an action; give --action discrete and --plain if they are values, else export "
+                    "it as ONNX"
                 )
             guesses = (*guesses, f"the outputs are taken as Q-values of {n} choices, as in CleanRL's script")
         said = Provenance(framework=FRAMEWORK, algorithm="DQN", guesses=guesses)
@@ -147,9 +146,9 @@ def _atari(last: str, algorithm: str, saved: Saved, source: Source) -> Policy:
     stack = [network.scale_image(), *convolutions, network.dense(state, "network.7", name), *activation]
     said = Provenance(framework=FRAMEWORK, algorithm=algorithm, guesses=(*guesses, _ATARI))
     n = len(network.array(state, f"{last}.weight", name))
-    if n > _JOYSTICK:
+    if n > JOYSTICK:
         raise LilliputError(
-            f"{name} has {n} outputs, and an Atari game takes {_JOYSTICK} choices at most: they may be a distribution "
+            f"{name} has {n} outputs, and an Atari game takes {JOYSTICK} choices at most: they may be a distribution "
             "of each action's value (C51, QR-DQN); export it as ONNX"
         )
     return atari_policy([*stack, network.dense(state, last, name)], name, said)

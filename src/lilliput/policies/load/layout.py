@@ -90,6 +90,11 @@ def refusal(saved: Saved, layouts: Sequence[Layout]) -> LilliputError:
     if saved.objects:
         path, kind = next(iter(saved.objects.items()))
         where = f" under {path[:60]!r}" if path else ""
+        if path.startswith("data.") and ".spaces." in kind:
+            return LilliputError(
+                f"{saved.name} is a policy that Stable-Baselines3 saved alone (policy.save()); give the zip that "
+                f"model.save() writes, or {WAY_OUT}"
+            )
         return LilliputError(
             f"{saved.name} holds a pickled {kind[:80]}{where}, which is not read; save the policy's state_dict() alone "
             f"with torch.save, or {WAY_OUT}"

@@ -18,6 +18,7 @@ from lilliput.policies.load import (
     onnx_output,
     onnx_qoperator,
     onnx_run,
+    plain,
 )
 from lilliput.policies.load.flow import Choices, Flow
 from lilliput.policies.load.onnx_constant import Constant, folded
@@ -297,9 +298,13 @@ def _chosen(
         return tuple(math.prod(group.shape) // group.rows for group in groups), flow.vector(whole)
     size = math.prod(result.shape) // result.rows
     last = flow.settled(result)
+    scores = source.action is None and onnx_output.is_scores(output)
+    if scores or source.action == "discrete":
+        plain.check_row(result.shape, result.rows)
     if source.action == "discrete":
+        guesses.append(plain.one_number_a_choice(size))
         return (size,), flow.vector(last)
-    if source.action is None and onnx_output.is_scores(output):
+    if scores:
         guesses.append(f"the output {output[:40]!r} is a number a choice: the action is the choice of the largest")
         return (size,), flow.vector(last)
     return None, last

@@ -178,8 +178,8 @@ class Options:
             "--action-low and --action-high (-inf and inf: it has none)"
         )
 
-    def check_choices(self, n: int, name: str) -> None:
-        """Check that the environment that was named, where it runs here, takes a choice of `n`.
+    def check_choices(self, n: int, name: str) -> bool:
+        """Whether an environment was named, runs here and takes a choice of `n`.
 
         Raises:
             LilliputError: it takes something else.
@@ -187,11 +187,11 @@ class Options:
         from lilliput.policies.play import action_space_of, make_environment
 
         if self.environment is None:
-            return
+            return False
         try:
             made = make_environment(self.environment, environment_kwargs=self.environment_kwargs)
         except LilliputError:
-            return
+            return False
         try:
             space = action_space_of(made)
         finally:
@@ -201,6 +201,7 @@ class Options:
                 f"{name} is read as a choice of {n}; {self.environment} takes {spaces.describe(space)}: name the "
                 "environment it was trained on, or give --action continuous or tanh where its outputs are the action"
             )
+        return True
 
     def observation_shape(self) -> tuple[int, ...] | None:
         """Of the environment that was named, without wrappers; None where none was, or it does not run here."""

@@ -7,12 +7,15 @@ program may add them (a residual connection, two encoders) or multiply them, wit
 import itertools
 from collections.abc import Sequence
 
+from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.layers import Layer
 from lilliput.policies.load.network import BATCH_NORM_EPSILON, State
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
 
+JOYSTICK = 18
+"""Choices of an Atari game at most."""
 LAYER_NORMS = f"norms are taken as torch's LayerNorm, epsilon {BATCH_NORM_EPSILON:g}, not as group or batch norms"
 
 
@@ -51,6 +54,46 @@ def outputs_said(saved: Saved, last: str, source: Source) -> tuple[str, ...]:
     """The sentence on outputs that may be two numbers an action, of programs whose files people bring most; or none."""
     doubt = doubt_of_outputs(saved, last, source)
     return (f"{doubt.replace(' may be', ' are taken as actions, not as')}",) if doubt else ()
+
+
+def choices_said(n: int, source: Source) -> tuple[str, ...]:
+    """The sentence on `n` outputs that the user alone says are choices; none where an environment takes as many.
+
+    Raises:
+        LilliputError: they are more than a joystick's, which are often several numbers a choice, and neither an
+            environment nor `plain` says that each is a choice.
+    """
+    if source.options.check_choices(n, source.name) or source.options.action != "discrete":
+        return ()
+    if n > JOYSTICK:
+        source.options.only_layers(
+            source.name,
+            f"its {n} outputs may be a distribution of each choice's value (C51, QR-DQN) or several choices at once; "
+            "--env tells it too",
+        )
+    return (one_number_a_choice(n),)
+
+
+def one_number_a_choice(n: int) -> str:
+    """The sentence on what `n` outputs that are taken as choices are not taken for."""
+    return (
+        f"its {n} outputs are taken as one number a choice: not as a distribution of each one's value (C51, QR-DQN), "
+        "not as several choices (MultiDiscrete)"
+    )
+
+
+def check_row(shape: Sequence[int], rows: int) -> None:
+    """Check that outputs of this shape, for `rows` observations, are a row of numbers, one a choice.
+
+    Raises:
+        LilliputError: they are a table: a row for each choice, or for each of several choices.
+    """
+    own = [size for size in shape if size > 1]
+    if len(own) - (rows > 1) > 1:
+        raise LilliputError(
+            f"its output has the shape {list(shape[-2:])} an observation: several numbers a choice (C51, QR-DQN), or "
+            "several choices; export the choice itself (argmax), or one number a choice"
+        )
 
 
 def norm_among(found: Sequence[Layer], arrays: State) -> str:

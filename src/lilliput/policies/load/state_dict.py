@@ -4,6 +4,8 @@ import dataclasses
 import re
 from typing import Final
 
+import numpy as np
+
 from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.learner import Checkpoint, checkpoint_of
@@ -30,6 +32,9 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
 """The layouts, in the order in which they are tried; docs/formats.md lists them."""
 
 
+_HALF = "it has numbers of 16 bits: computed in float32 here, where its program may round each step to 16"
+
+
 def read_state_dict(source: Source) -> Checkpoint:
     """The deterministic policy in a file of torch.save, and what the file tells of its learner.
 
@@ -52,9 +57,21 @@ def read_state_dict(source: Source) -> Checkpoint:
     policy = read.policy
     if any(not isinstance(layer, layers.Dense) for layer in policy.layers):
         policy = _saying(policy, _listed(found, source))
+    if _is_half(found):
+        policy = _saying(policy, (_HALF,))
     if layout not in chains.LAYOUTS and (norm := norm_among(policy.layers, found.arrays)):
         source.options.only_layers(found.name, norm)
     return dataclasses.replace(read, policy=_with_norms(with_settings(found, policy, source)))
+
+
+def _is_half(found: Saved) -> bool:
+    """Whether a matrix in the file is of 16 bits: a bfloat16 is read as the float32 that ends in 16 zeros."""
+    matrices = [array for array in found.arrays.values() if array.ndim > 1 and array.size >= 64 and array.any()]
+    return any(
+        array.dtype == np.float16
+        or (array.dtype == np.float32 and not (np.ascontiguousarray(array).view(np.uint32) & 0xFFFF).any())
+        for array in matrices
+    )
 
 
 def _read_module(found: Saved, source: Source) -> Policy | Checkpoint:
@@ -74,7 +91,7 @@ def _read_module(found: Saved, source: Source) -> Policy | Checkpoint:
         return read_sequential(module, source)
     raise LilliputError(
         f"{found.name} is a pickled module of the class {module.kind[:80]!r}; supported: Spinning Up's MLPActorCritic, "
-        f"ikostrikov's Policy, Sequential; save its state_dict(), or {WAY_OUT}"
+        f"ikostrikov's Policy, Sequential; {WAY_OUT}"
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
-from lilliput.policies.load import flow, flow_layers
+from lilliput.policies.load import flow, flow_layers, plain
 from lilliput.policies.load.archive import Archive
 from lilliput.policies.load.flow import Choices, Flow
 from lilliput.policies.load.inert_pickle import MAX_PICKLE_BYTES, Global, Record, read_pickle, state_of, string_keys
@@ -220,6 +220,8 @@ def _assembled(source: Source, module: Module, code: Code, shape: tuple[int, ...
     else:
         last = flow.settled(value)
         if source.action == "discrete":
+            plain.check_row(value.shape, value.rows)
+            guesses.append(plain.one_number_a_choice(math.prod(last.shape)))
             sizes, last = (math.prod(last.shape),), flow.vector(last)
     if source.action == "tanh" or (source.action == "continuous" and sizes is not None):
         raise LilliputError(f"what the program gives is {'a choice' if sizes else 'the action'}; leave action away")
