@@ -48,13 +48,17 @@ def test_compare_judges_each_of_them(name, task, told, better_than, tmp_path):
         "-r",
         "half()",
         "-r",
+        "quantize(scheme='weight_only')",
+        "-r",
         "prune_weights(sparsity=0.9)",
     ]
     found = json.loads(run(*command, "--no-timings", "--keep", "0.9", "-o", tmp_path / "out", "--json").stdout)
-    baseline, half, pruned = found["rows"]
+    baseline, half, codes, pruned = found["rows"]
     assert baseline["mean_value"] > better_than
     assert half["verdict"]["status"] == "kept"
     assert half["smaller"] > 1.9
+    assert codes["verdict"]["status"] == "kept"
+    assert codes["smaller"] > 3.4
     assert pruned["verdict"]["status"] == "lost"
     assert pruned["retention"]["estimate"] < 0.9
     assert (FOLDER / f"{name}.onnx").stat().st_size < 500_000
@@ -103,7 +107,8 @@ def test_the_commands_of_a_family_s_page_run_as_they_stand(family, tmp_path, mon
 
 def test_a_graph_is_compressed_and_exported_where_there_is_no_torch(tmp_path):
     static = f"quantize(scheme='static', source={str(DIGITS)!r}, observations=20)"
-    recipes = ["quantize()", static, "half()", "prune_weights(sparsity=0.5)", "prune_units(ratio=0.25)"]
+    codes = "quantize(scheme='weight_only', weight_bits=4)"
+    recipes = ["quantize()", static, codes, "half()", "prune_weights(sparsity=0.5)", "prune_units(ratio=0.25)"]
     code = (
         "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
         "from lilliput.models.compress import compress\n"

@@ -93,8 +93,9 @@ def test_a_pattern_that_does_not_divide_a_layer_is_refused(model):
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ("quantize(weight_bits=4)", "for language models"),
-        ("quantize(scheme='weights')", "for language models"),
+        ("quantize(weight_bits=4)", 'scheme="weight_only" has 8 or 4'),
+        ("quantize(method='gptq', source='c4')", "for language models"),
+        ("quantize(scheme='static', source={data!r}, observations=6) | half()", "leave half out"),
         ("quantize() | quantize()", "quantized already"),
         ("quantize() | prune_units(ratio=0.5)", "prune_units before quantize"),
         ("quantize() | finetune(steps=1, source='x')", r"write finetune\(...\) \| quantize"),
@@ -102,9 +103,9 @@ def test_a_pattern_that_does_not_divide_a_layer_is_refused(model):
         ("prune_weights(sparsity=0.5, importance='wanda', source='c4')", "for language models"),
     ],
 )
-def test_what_a_graph_cannot_have_is_refused(model, recipe, message):
+def test_what_a_graph_cannot_have_is_refused(made, model, recipe, message):
     with pytest.raises(LilliputError, match=message):
-        compress(model, recipe)
+        compress(model, recipe.format(data=str(made[1])))
 
 
 def test_pictures_that_calibrate_never_judge(made):

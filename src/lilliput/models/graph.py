@@ -55,12 +55,16 @@ def raised(proto: "onnx.ModelProto", least: int) -> "onnx.ModelProto":
     version = next((one.version for one in proto.opset_import if one.domain in ("", "ai.onnx")), 1)
     if version >= least:
         return proto
+    target = max(least, OPSET)
     try:
-        return version_converter.convert_version(proto, OPSET)
+        new = version_converter.convert_version(proto, target)
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
         raise LilliputError(
-            f"the graph is in version {version} of ONNX's operators and cannot be raised to {OPSET}: {str(error)[:160]}"
+            f"the graph is in version {version} of ONNX's operators and cannot be raised to {target}: "
+            f"{str(error)[:160]}"
         ) from error
+    new.ir_version = max(new.ir_version, onnx.helper.find_min_ir_version_for(new.opset_import, ignore_unknown=True))
+    return new
 
 
 def simplified(proto: "onnx.ModelProto") -> "onnx.ModelProto":

@@ -48,7 +48,9 @@ class Weight:
     def rows(self) -> Num[np.ndarray, "outputs inputs"]:
         """What it stands for, a row an output."""
         array = (
-            (self.array.astype(np.float32) - self.zero) * self.scale if self.array.dtype.kind in "iu" else self.array
+            (self.array.astype(np.float32) - self.zero) * self.scale
+            if self.array.dtype.name.startswith(("int", "uint"))
+            else self.array
         )
         return as_rows(array, self.columns)
 
@@ -96,12 +98,13 @@ def in_graph(proto: "onnx.ModelProto") -> Iterator[Weight]:
     for node in proto.graph.node:
         if node.op_type not in (*LAYERS, *INTEGER) or len(node.input) < 2:
             continue
-        name, zero, scale, axis = node.input[1], np.zeros(()), np.ones(()), None
+        name, zero, scale, axis, block = node.input[1], np.zeros(()), np.ones(()), None, 0
         if name in behind:
             source = behind[name]
             name, scale = source.input[0], value(source.input[1])
             zero = value(source.input[2]) if len(source.input) > 2 else zero
             axis = next((part.i for part in source.attribute if part.name == "axis"), 1)
+            block = next((part.i for part in source.attribute if part.name == "block_size"), 0)
         elif node.op_type in INTEGER and len(node.input) > 3:
             zero = value(node.input[3])
         if name not in stored or name in seen or len(stored[name].dims) < 2:
@@ -110,17 +113,17 @@ def in_graph(proto: "onnx.ModelProto") -> Iterator[Weight]:
         array = numpy_helper.to_array(stored[name])
         transposed = any(part.name == "transB" and part.i for part in node.attribute)
         columns = node.op_type in ("MatMul", "MatMulInteger") or (node.op_type == "Gemm" and not transposed)
-        if axis is None or not zero.ndim:
-            shape = ()
-        else:
-            shape = tuple(-1 if at == axis % array.ndim else 1 for at in range(array.ndim))
-        yield Weight(
-            name,
-            array,
-            columns,
-            zero.reshape(shape) if zero.size > 1 else zero.reshape(()),
-            scale.reshape(shape) if scale.size > 1 else scale.reshape(()),
-        )
+        yield Weight(name, array, columns, *(_spread(part, array.shape, axis, block) for part in (zero, scale)))
+
+
+def _spread(part: np.ndarray, shape: tuple[int, ...], axis: int | None, block: int) -> np.ndarray:
+    """Scales or zero points in a shape that meets the weight's."""
+    if part.size == 1 or axis is None:
+        return part.reshape(()) if part.size == 1 else part
+    axis %= len(shape)
+    if block:
+        return np.repeat(part, block, axis).take(range(shape[axis]), axis)
+    return part.reshape([-1 if at == axis else 1 for at in range(len(shape))])
 
 
 def still_zero(model: Model) -> tuple[int, int] | None:

@@ -140,13 +140,19 @@ def stored_bytes(weight: Num[np.ndarray, "..."], storage: Quantized | None, *, k
     """
     n, kept = weight.size, int(np.count_nonzero(weight)) if kept is None else kept
     if storage is None:
-        return min(weight.nbytes, math.ceil(n / 8) + kept * weight.dtype.itemsize)
+        bits = bits_of(weight.dtype)
+        return min(math.ceil(n * bits / 8), math.ceil(n / 8) + math.ceil(kept * bits / 8))
     inside = 0 if storage.outliers is None else len(storage.outliers.values)
     values = math.ceil(n / 8) + math.ceil(max(kept - inside, 0) * storage.bits / 8)
     if storage.zeros_are_codes:
         values = min(values, math.ceil(n * storage.bits / 8))
     parts = (storage.scale, storage.zero_point, storage.order, storage.outliers, storage.adapter)
     return values + sum(_nbytes(part, storage) for part in parts if part is not None)
+
+
+def bits_of(dtype: np.dtype) -> int:
+    """Bits of a number where it is stored: numpy has a byte for those of four bits, of which files pack two in one."""
+    return 4 if dtype.name in ("int4", "uint4") else 8 * dtype.itemsize
 
 
 def _nbytes(part: np.ndarray | Statistics | Outliers | Adapter, storage: Quantized) -> int:

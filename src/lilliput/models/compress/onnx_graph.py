@@ -13,10 +13,11 @@ import numpy as np
 
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models.compress.arithmetic import pruning
+from lilliput.models.compress.arithmetic.rounding import nearest
 from lilliput.models.compress.context import Context
 from lilliput.models.compress.feeds import calibration
 from lilliput.models.graph import as_graph, graph_of, raised
-from lilliput.models.linear import LAYERS, QUANTIZED, as_stored, in_graph
+from lilliput.models.linear import LAYERS, QUANTIZED, Weight, as_stored, in_graph
 from lilliput.models.model import Graph, Model
 from lilliput.models.picture import batch_of, picture_port
 
@@ -37,6 +38,63 @@ def dynamic(model: Model) -> Model:
     with _files(model) as (source, target):
         quantize_dynamic(source, target, weight_type=QuantType.QUInt8, extra_options={"DefaultTensorType": 1})
         return _read(model, target)
+
+
+def weight_only(model: Model, bits: int, group_size: int, context: Context) -> Model:
+    """The model whose linear layers have codes for weights and compute in float32: DequantizeLinear stands before each.
+
+    Codes are symmetric, so that pruned weights stay zero. Each output has a scale; of a matrix each `group_size`
+    neighbouring inputs of it, where that is not 0. A transposed convolution has one for each input channel.
+
+    Raises:
+        NotApplicable: no linear layer has weights.
+        LilliputError: it is quantized already, has weights that are not float32, or a group that fits nothing.
+    """
+    _check(model)
+    # Four bits and groups came with version 21 of the operators, a scale for each output with 13.
+    proto = raised(graph_of(model), 21 if bits == 4 or group_size else 13)
+    found = list(in_graph(proto))
+    whole = [weight.name for weight in found if weight.array.ndim != 2]
+    if group_size and len(whole) == len(found):
+        raise LilliputError("quantize: groups are of the inputs of a matrix, and the graph has only convolutions")
+    if group_size and whole:
+        context.tell(f"quantize: groups are for matrices; {len(whole)} other weights have one scale for each output")
+    for weight in found:
+        _store_codes(proto, weight, bits, group_size if weight.array.ndim == 2 else 0)
+    return _with(model, proto)
+
+
+def _store_codes(proto: "onnx.ModelProto", weight: Weight, bits: int, group_size: int) -> None:
+    """Puts codes and scales where the weight was, and what makes it of them before all other nodes."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    name, shape = weight.name, weight.array.shape
+    if weight.array.dtype != np.float32:
+        raise LilliputError(f"quantize: {name} is {weight.array.dtype}; codes of weights are made of float32")
+    stored = nearest(weight.rows, bits, group_size, symmetric=True)
+    assert isinstance(stored.scale, np.ndarray)
+    packed = helper.tensor_dtype_to_np_dtype(TensorProto.INT8 if bits == 8 else TensorProto.INT4)
+    codes = as_stored(stored.codes, shape, weight.columns).astype(packed)
+    scale = stored.scale.astype(np.float32)
+    # Axes are counted from the end: where they are counted from the front, onnxruntime 1.32 makes one MatMulNBits of
+    # this node and a product, which rounds the product's other side to 8 bits as well.
+    if group_size:
+        scale = scale.T if weight.columns else scale
+        attributes: dict[str, Any] = {"axis": -2 if weight.columns else -1, "block_size": group_size}
+    else:
+        scale = scale[:, 0]
+        attributes = {"axis": -1 if weight.columns else -len(shape)}
+    names = [f"{name}_quantized", f"{name}_scale"]
+    if taken := {tensor.name for tensor in proto.graph.initializer}.intersection(names):
+        raise LilliputError(f"quantize: the graph has a weight {min(taken)!r} beside {name!r}; rename it")
+    kept = [tensor for tensor in proto.graph.initializer if tensor.name != name]
+    given = [value for value in proto.graph.input if value.name != name]
+    arrays = (np.ascontiguousarray(codes), np.ascontiguousarray(scale))
+    made = [numpy_helper.from_array(array, made) for array, made in zip(arrays, names, strict=True)]
+    nodes = [helper.make_node("DequantizeLinear", names, [name], f"{name}_dequantize", **attributes), *proto.graph.node]
+    for part, new in (("initializer", [*kept, *made]), ("input", given), ("node", nodes)):
+        proto.graph.ClearField(part)
+        getattr(proto.graph, part).extend(new)
 
 
 def static(model: Model, source: str, observations: int, context: Context) -> Model:
@@ -99,6 +157,8 @@ def half(model: Model) -> Model:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     proto = graph_of(model)
+    if any(node.op_type == "DequantizeLinear" for node in proto.graph.node):
+        raise LilliputError("half: the graph has codes, whose scales stay float32; leave half out")
     real = [(name, array) for name, array in _weights(proto) if array.dtype == np.float32]
     if not real:
         raise NotApplicable("half: no weight is longer than 16 bits; nothing to halve")
@@ -141,17 +201,23 @@ def prune(model: Model, sparsity: float, pattern: pruning.Pattern | None) -> Mod
     return dataclasses.replace(_with(model, proto), pruned=MappingProxyType(masks))
 
 
+def _check(model: Model) -> None:
+    """Checks that the graph has weights to quantize, and no codes yet."""
+    proto = graph_of(model)
+    if any(node.op_type in QUANTIZED for node in proto.graph.node):
+        raise LilliputError("quantize: the graph is quantized already; quantize once")
+    if not list(in_graph(proto)):
+        raise NotApplicable("quantize: the graph has no linear layer whose weights could be quantized")
+
+
 @contextlib.contextmanager
 def _files(model: Model) -> Iterator[tuple[str, str]]:
     """A prepared file of the graph, and a place for what is made of it."""
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    _check(model)
     proto = graph_of(model)
-    if any(node.op_type in QUANTIZED for node in proto.graph.node):
-        raise LilliputError("quantize: the graph is quantized already; quantize once")
-    if not list(in_graph(proto)):
-        raise NotApplicable("quantize: the graph has no linear layer whose weights could be quantized")
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, prepared, target = (str(Path(folder) / name) for name in ("a.onnx", "b.onnx", "c.onnx"))
         onnx.save(proto, source)

@@ -25,15 +25,15 @@ class Quantize(Step):
     """Of a language model: makes each weight of the linear layers in the blocks a code; embeddings and head stay real.
 
     Weights that an earlier step pruned stay zero, whatever the method. Of any other model: 8 bits for the weights and
-    inputs of every linear layer of its ONNX graph, by onnxruntime's quantizers.
+    inputs of every linear layer of its ONNX graph, by onnxruntime's quantizers; or weights alone, of 8 or 4 bits.
 
     Attributes:
         weight_bits: of a code, 2 to 8.
         method: `nearest`; `gptq` (arXiv 2210.17323); `spqr` (arXiv 2306.03078): small groups whose scales are codes of
             3 bits themselves, outliers as float16.
         group_size: neighbouring inputs of an output that share a scale; 0: all. SpQR's is 16 unless it is given.
-        scheme: `weights` alone (language models), `dynamic` or `static` ranges of inputs (all others); None: what the
-            model's family has, `dynamic` before `static`.
+        scheme: `weight_only` (inputs stay real), `dynamic` or `static` ranges of inputs (not of language models);
+            None: `weight_only` for language models, `dynamic` for all others.
         source: of calibration text: `random`, `self`, a name, or a text file; for `static`, of pictures.
         observations: pictures that calibrate.
         samples: windows of text; tokens: the length of each.
@@ -47,7 +47,7 @@ class Quantize(Step):
 
     weight_bits: int = 8
     method: Literal["nearest", "gptq", "spqr"] = "nearest"
-    scheme: Literal["weights", "dynamic", "static"] | None = None
+    scheme: Literal["weight_only", "dynamic", "static"] | None = None
     group_size: int | None = None
     source: str | None = None
     samples: int = 128
@@ -99,7 +99,7 @@ class Quantize(Step):
             return self._graph(model, context)
         if self.scheme in ("dynamic", "static"):
             raise LilliputError(
-                f"quantize: a language model has scheme 'weights'; {self.scheme!r} is for other families"
+                f"quantize: a language model has scheme 'weight_only'; {self.scheme!r} is for other families"
             )
         if model.stored:
             raise LilliputError(f"quantize: {next(iter(model.stored))} is quantized already; quantize once")
@@ -137,10 +137,20 @@ class Quantize(Step):
         return small
 
     def _graph(self, model: Model, context: Context) -> Model:
-        if self.scheme == "weights" or self.method != "nearest" or self.weight_bits != 8:
+        if self.method != "nearest" or not self.symmetric:
             raise LilliputError(
-                f"quantize: a model of {model.family} has scheme 'dynamic' or 'static' of 8 bits; weights alone, fewer "
-                "bits, GPTQ and SpQR are for language models"
+                f"quantize: GPTQ, SpQR and symmetric=False are for language models; this is of {model.family}"
+            )
+        if self.scheme == "weight_only":
+            if self.weight_bits not in (4, 8):
+                raise LilliputError(
+                    f"quantize: weight_bits is {self.weight_bits}; an ONNX graph has codes of 8 or 4 bits"
+                )
+            return onnx_graph.weight_only(model, self.weight_bits, self.group_size or 0, context)
+        if self.weight_bits != 8 or self.group_size is not None:
+            raise LilliputError(
+                f"quantize: a model of {model.family} has 8 bits without groups where inputs are quantized too; "
+                'scheme="weight_only" has 8 or 4 and groups'
             )
         if self.source is not None:
             return onnx_graph.static(model, self.source, self.observations, context)
