@@ -55,3 +55,47 @@ def test_a_child_ends_with_a_parent_that_was_killed_and_not_at_ctrl_c(tmp_path: 
         time.sleep(0.05)
     else:
         assert not Path(f"/proc/{pid}").exists()
+
+
+IMPORTING = """
+import os, pathlib, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from lilliput import child_process
+
+told = pathlib.Path(sys.argv[1])
+if __name__ != "__main__" and not told.exists():  # a worker that is importing still
+    told.write_text(str(os.getpid()))
+    time.sleep(1)
+
+def work():
+    return os.getpid()
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, child_process.Spawn(), child_process.start) as pool:
+        print(pool.submit(work).result(), os.environ.get("OMP_NUM_THREADS"))
+"""
+
+
+def test_ctrl_c_does_not_reach_a_child_that_is_importing_still(tmp_path: Path) -> None:
+    script, told = tmp_path / "parent.py", tmp_path / "pid"
+    script.write_text(IMPORTING)
+    environment = {name: value for name, value in os.environ.items() if name not in child_process.ONE_THREAD}
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(told)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    until = time.monotonic() + 600
+    while not (told.exists() and told.read_text()) and time.monotonic() < until:
+        time.sleep(0.02)
+    os.kill(int(told.read_text()), signal.SIGINT)
+    out, err = parent.communicate()
+    assert (out.split(), err) == ([told.read_text(), "None"], "")
+
+
+def test_every_process_is_started_where_ctrl_c_is_kept_from_it() -> None:
+    source = Path(child_process.__file__).parent
+    others = [path for path in source.rglob("*.py") if path.name != "child_process.py"]
+    assert not [path for path in others if "get_context(" in path.read_text()]

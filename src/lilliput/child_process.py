@@ -6,6 +6,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import final
 
 ONE_THREAD: dict[str, str] = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
@@ -28,10 +31,32 @@ def one_thread() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def start() -> None:
-    """Begin a process that leaves Ctrl-C, which reaches all of a terminal, to its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent(lambda: os._exit(1))
+@final
+class _Process(SpawnProcess):
+    """One that computes on one core, and that Ctrl-C does not reach before `start`, whatever it imports until then."""
+
+    def start(self) -> None:
+        resource_tracker.ensure_running()  # the first to start it lets Ctrl-C through again
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the new process inherits
+        try:
+            with one_thread():
+                super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@final
+class Spawn(SpawnContext):
+    """Where each of our processes is from; the first that it does is `start`."""
+
+    Process = _Process
+
+
+def start(end: Callable[[], object] = lambda: os._exit(1)) -> None:
+    """Begin a process that leaves Ctrl-C, which reaches all of a terminal, to its parent, and ends with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what came before is forgotten
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    end_with_parent(end)
 
 
 def end_with_parent(end: Callable[[], object]) -> None:

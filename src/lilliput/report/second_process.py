@@ -1,7 +1,6 @@
 """What a report of thousands of records gives a second core to do."""
 
 import contextlib
-import multiprocessing
 import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -19,7 +18,6 @@ def second_process(n_records: int) -> Iterator[Executor | None]:
     if n_records < MANY or (os.cpu_count() or 1) < 2:
         yield None
         return
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), child_process.start) as pool:
-        with child_process.one_thread():  # each core has a process already
-            pool.submit(figures.load)
+    with ProcessPoolExecutor(1, child_process.Spawn(), child_process.start) as pool:
+        pool.submit(figures.load)
         yield pool

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from multiprocessing import get_context
 from typing import ParamSpec, TypeVar, final
 
 from lilliput import child_process
@@ -47,8 +46,8 @@ def workers(n: int) -> Iterator[Workers]:
 
     They are ended, not waited for, where something goes wrong or the user interrupts.
     """
-    found = Workers(lambda: ProcessPoolExecutor(n, get_context("spawn"), child_process.start))
-    with child_process.one_thread(), ExitStack() as wrong:
+    found = Workers(lambda: ProcessPoolExecutor(n, child_process.Spawn(), child_process.start))
+    with ExitStack() as wrong:
         wrong.callback(found.stop)
         yield found
         wrong.pop_all()

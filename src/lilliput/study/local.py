@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -49,9 +48,8 @@ class Local(Executor):
             for cell in cells:
                 yield cell, cell.train()
             return
-        context = multiprocessing.get_context("spawn")
-        with child_process.one_thread(), contextlib.ExitStack() as end:
-            pool = ProcessPoolExecutor(min(self.workers, len(cells)), context, child_process.start)
+        with contextlib.ExitStack() as end:
+            pool = ProcessPoolExecutor(min(self.workers, len(cells)), child_process.Spawn(), child_process.start)
             end.callback(_end, pool)
             running = {pool.submit(cell.train): cell for cell in cells}
             for future in as_completed(running):

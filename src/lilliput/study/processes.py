@@ -1,7 +1,6 @@
 """Worker processes that may hang or be killed without taking anything but their own job along."""
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import time
@@ -133,11 +132,10 @@ class _Worker:
 
 
 def _started(folder: Path) -> tuple[Connection, BaseProcess]:
-    context = multiprocessing.get_context("spawn")
+    context = child_process.Spawn()
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, folder), daemon=False)
-    with child_process.one_thread():
-        process.start()
+    process.start()
     theirs.close()
     return ours, process
 
@@ -145,7 +143,7 @@ def _started(folder: Path) -> tuple[Connection, BaseProcess]:
 def _work(pipe: Connection, folder: Path) -> None:
     # A group of its own: Ctrl-C reaches the parent alone, and whoever ends this process ends what it started.
     os.setsid()
-    child_process.end_with_parent(lambda: os.killpg(0, signal.SIGKILL))
+    child_process.start(lambda: os.killpg(0, signal.SIGKILL))
     while True:
         try:
             job = pipe.recv()

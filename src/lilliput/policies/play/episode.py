@@ -11,6 +11,7 @@ from typing import Any, Protocol, final, runtime_checkable
 import numpy as np
 from jaxtyping import Float64
 
+from lilliput import child_process
 from lilliput.errors import LilliputError
 from lilliput.policies import reference, spaces
 from lilliput.policies.artifact import Running
@@ -332,7 +333,6 @@ def _local(stage: Stage, act_of_seed: ActOfSeed, seeds: tuple[int, ...]) -> Iter
 def _spread(stage: Stage, act_of_seed: ActOfSeed, seeds: tuple[int, ...], workers: int) -> Iterator[Episode]:
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
 
     try:
         job = pickle.dumps((stage, act_of_seed))
@@ -341,7 +341,7 @@ def _spread(stage: Stage, act_of_seed: ActOfSeed, seeds: tuple[int, ...], worker
             f"workers is {workers}, but the act function cannot be sent to another process ({error}); use workers=1"
         ) from None
     # Not fork: a forked onnxruntime or BLAS waits for threads that it left behind.
-    pool = ProcessPoolExecutor(min(workers, len(seeds)), get_context("spawn"), worker.start, (job,))
+    pool = ProcessPoolExecutor(min(workers, len(seeds)), child_process.Spawn(), worker.start, (job,))
     try:
         yield from pool.map(worker.play, seeds)
     except BrokenProcessPool:
