@@ -307,7 +307,9 @@ def _why_nothing(place: Place, searched: Searched, outcomes: Mapping[str, str]) 
     notes = []
     tried = [trial for trial in searched.trials.values() if trial.recipe]
     if not any(len(trial.returns) for trial in tried):
-        notes.append(f"nothing was played within {place.request.within_s:g} s: give more time (--within)")
+        # Of a baseline of too few episodes it was said already how much time is needed.
+        more = "" if too_few(searched.bar) else ": give more time (--within)"
+        notes.append(f"no candidate was played within {place.request.within_s:g} s{more}")
     played = [trial for trial in tried if trial.may_win and len(trial.returns)]
     if played and not outcomes:
         best = max(played, key=lambda trial: searched.bar.sure(trial.returns))
