@@ -120,7 +120,8 @@ def test_loading_needs_no_framework(tmp_path: Path) -> None:
         (b"PK\x03\x04" + bytes(60), "'x.zip' is not a readable zip archive"),
         ((FOLDER / "foreign.pkl").read_bytes(), "is a pickle, but not one of torch.save"),
         ((FOLDER / "ppo.npz").read_bytes(), "is a zip file with action.npy, observation.npy; supported:"),
-        ((FOLDER / "vecnormalize.pkl").read_bytes(), "is a pickle, but not one of torch.save"),
+        ((FOLDER / "vecnormalize.pkl").read_bytes(), "holds the statistics .* and no policy; .* with --normalizer"),
+        (b'{"mean": [0.0], "var": [1.0]}', "holds the statistics .* and no policy"),
     ],
 )
 def test_a_file_of_another_kind_is_refused_in_one_line(content: bytes, message: str, tmp_path: Path) -> None:
@@ -134,7 +135,13 @@ def test_a_file_of_another_kind_is_refused_in_one_line(content: bytes, message: 
 def test_a_path_that_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(LilliputError, match=r"nothing.zip' does not exist"):
         load_policy(tmp_path / "nothing.zip")
-    with pytest.raises(LilliputError, match=r"holds 0 zip files \(none\); give the path of one"):
+    with pytest.raises(LilliputError, match="holds no zip of a policy, but nothing; give the path of a file"):
+        load_policy(tmp_path)
+    (tmp_path / "small.lilliput").touch()
+    with pytest.raises(LilliputError, match=r"holds no zip of a policy, but small.lilliput; give the path"):
+        load_policy(tmp_path)
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(LilliputError, match="is an exported artifact, which `lilliput check` and"):
         load_policy(tmp_path)
     with pytest.raises(LilliputError, match="is not a file"):
         load_policy("/dev/null")

@@ -34,7 +34,7 @@ from lilliput.policies.load.stable_baselines3 import (
 from lilliput.policies.load.state_dict import read_state_dict
 from lilliput.policies.load.torch_file import is_torch_zip
 from lilliput.policies.load.torchscript import is_torchscript, read_torchscript
-from lilliput.policies.load.vecnormalize import read_normalizer, standardize
+from lilliput.policies.load.vecnormalize import is_normalizer, read_normalizer, standardize
 from lilliput.policies.play.wrappers import Atari, format_wrapper, parse_wrappers
 from lilliput.policies.policy import Policy, Provenance
 
@@ -89,6 +89,11 @@ FORMATS: Final = (
     Format("ONNX", lambda data: data.startswith(b"\x08"), read_onnx),
 )
 """The formats, in the order in which they are tried: .lilliput begins with a length, which may look like others."""
+
+_STATISTICS: Final = (
+    "holds the statistics that observations are normalized with, and no policy; give the policy's file, and this one "
+    "with --normalizer"
+)
 
 _INSTEAD: Final = {
     b"version https://git-lfs": "a pointer of Git LFS and not the file itself; fetch that with git lfs pull",
@@ -268,9 +273,13 @@ def _dispatch(source: Source) -> Checkpoint:
             try:
                 return checkpoint_of(kind.read(source))
             except LilliputError as error:
+                if is_normalizer(data, name):
+                    raise LilliputError(f"{name} {_STATISTICS}") from None
                 # What the nouns refuse does not name the file; what a file says may hold terminal codes.
                 message = _printable(str(error))
                 raise LilliputError(message if name in message else f"{name}: {message}") from error
+    if is_normalizer(data, name):
+        raise LilliputError(f"{name} {_STATISTICS}")
     for start, what in _INSTEAD.items():
         if data[:64].lstrip().lower().startswith(start):
             raise LilliputError(f"{name} is {what}")

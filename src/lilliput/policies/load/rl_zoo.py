@@ -1,11 +1,14 @@
 """An rl-zoo folder, as training or its hub lays it out: the zip, config.yml, args.yml, env_kwargs.yml, statistics."""
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, final
 
 from lilliput.errors import LilliputError
+from lilliput.foreign_text import printable
+from lilliput.policies.artifact import MANIFEST
 from lilliput.policies.load.inert_pickle import MAX_BITS
 from lilliput.policies.play.wrappers import (
     WRAPPERS,
@@ -72,7 +75,7 @@ def zip_of_folder(folder: Path) -> Path:
     """The zip of an rl-zoo folder, of the run's (`<Env>_1/`) or of the one inside it (`<Env>_1/<Env>/`).
 
     Raises:
-        LilliputError: no zip or several there.
+        LilliputError: no zip or several there; what is there instead is named.
     """
     inner = folder.parent / f"{folder.name}.zip"
     if inner.is_file() and ((folder / "config.yml").is_file() or not any(folder.glob("*.zip"))):
@@ -86,7 +89,16 @@ def zip_of_folder(folder: Path) -> Path:
         return named[0]
     if len(zips) == 1:
         return zips[0]
-    found = ", ".join(path.name for path in zips[:4]) or "none"
+    if (folder / MANIFEST).is_file():
+        raise LilliputError(
+            f"folder {folder.name!r} is an exported artifact, which `lilliput check` and `lilliput measure` read; give "
+            "the checkpoint or the .lilliput file that it was exported from"
+        )
+    if not zips:
+        there = sorted(printable(path.name) for path in itertools.islice(folder.iterdir(), 1000))
+        what = f"{', '.join(there[:4])}{', ...' if len(there) > 4 else ''}" if there else "nothing"
+        raise LilliputError(f"folder {folder.name!r} holds no zip of a policy, but {what}; give the path of a file")
+    found = ", ".join(path.name for path in zips[:4])
     raise LilliputError(f"folder {folder.name!r} holds {len(zips)} zip files ({found}); give the path of one")
 
 

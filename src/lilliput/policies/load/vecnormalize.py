@@ -81,6 +81,17 @@ def read_normalizer(data: bytes, name: str) -> Normalizer:
     )
 
 
+def is_normalizer(data: bytes, name: str) -> bool:
+    """Whether a file's bytes are observation statistics, be they of those that are read or not."""
+    try:
+        read_normalizer(data, name)
+    except ForeignNormalizer:
+        return True
+    except LilliputError:
+        return False
+    return True
+
+
 def standardize(normalizer: Normalizer, space: spaces.ObservationSpace, name: str) -> layers.Standardize | None:
     """The layer that does to a raw observation what the normalizer does; None where it does nothing.
 
