@@ -197,6 +197,13 @@ def _value(call: str, parameter: str, node: ast.expr) -> Any:
             return -value if isinstance(sign, ast.USub) else value
         case ast.Tuple(elts=items):
             return tuple(_value(call, parameter, item) for item in items)
+        case ast.Name(id=name) if name.capitalize() in ("True", "False", "None"):
+            raise LilliputError(f"{call[:40]}: {parameter[:40]} is {name}; write {name.capitalize()}")
+        case ast.Name(id=name):
+            raise LilliputError(
+                f"{call[:40]}: {parameter[:40]} is {name[:40]} without quotes; write it as text, in quotes: "
+                f'"{name[:40]}"'
+            )
         case _:
             raise LilliputError(
                 f"{call[:40]}: {parameter[:40]} is {_shown(node)}; it must be a plain number, string or tuple"

@@ -73,6 +73,11 @@ STEP_NAMES = ", ".join(STEPS)
         ("prune_units(*[0.1])", "prune_units: '*' is not allowed; write name=value"),
         ("prune_units(**{})", "prune_units: '*' is not allowed; write name=value"),
         ("prune_units(ratio=1 - 0.5)", "prune_units: ratio is '1 - 0.5'; it must be a plain number, string or tuple"),
+        (
+            "prune_units(0.1, importance=l1)",
+            'prune_units: importance is l1 without quotes; write it as text, in quotes: "l1"',
+        ),
+        ("prune_units(ratio=true)", "prune_units: ratio is true; write True"),
         ("prune_units(ratio=exit())", "prune_units: ratio is 'exit()'; it must be a plain number, string or tuple"),
         (
             "prune_units(0.1, importance='activaton')",
