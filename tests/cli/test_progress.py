@@ -1,5 +1,7 @@
 """Lines of progress: the time that is left follows from what was done while it was watched."""
 
+import io
+import re
 import sys
 
 import pytest
@@ -22,3 +24,24 @@ def test_the_estimate_counts_only_what_was_done_since_it_began(
     assert lines == [
         f"training: {already + 10 * step} of {already + 100}, about {100 - 10 * step} s left" for step in range(1, 5)
     ]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_bar_says_which_of_its_times_is_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys, "stderr", _Terminal())
+    with progress.shown(quiet=False) as report:
+        report("cells", 2, 4)
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", sys.stderr.getvalue())
+    assert re.search(r"cells .* 2/4 0:00:0\d so far, about \S+ left", plain)
+
+
+def test_what_is_guessed_of_one_of_several_sources_says_of_which(capsys: pytest.CaptureFixture[str]) -> None:
+    progress.say_guesses(["a", "b"], "ppo.zip")
+    progress.say_guesses(["c"])
+    assert capsys.readouterr().err.splitlines() == ["guessed: ppo.zip: a", "guessed: ppo.zip: b", "guessed: c"]

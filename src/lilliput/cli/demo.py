@@ -77,8 +77,8 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     start = time.monotonic()
     results: dict[str, object] = {}
     loaded = {source.name: load_checkpoint(source) for source in sources}
-    for checkpoint in loaded.values():
-        progress.say_guesses(checkpoint.provenance.guesses)
+    for name, checkpoint in loaded.items():
+        progress.say_guesses(checkpoint.provenance.guesses, name)
     for number, (name, checkpoint) in enumerate(loaded.items(), 1):
         id_ = name.partition("-")[2]
         target, policy = output / name, checkpoint.policy

@@ -15,10 +15,10 @@ def silent(_what: str, _done: int, _total: int) -> None:
     """Print nothing."""
 
 
-def say_guesses(guesses: Sequence[str]) -> None:
-    """Say on stderr what had to be guessed of a source, a line each."""
+def say_guesses(guesses: Sequence[str], source: str = "") -> None:
+    """Say on stderr what had to be guessed of a source, a line each; its name is for where there are several."""
     for guess in guesses:
-        click.echo(f"guessed: {guess}", err=True)
+        click.echo(f"guessed: {source and f'{source}: '}{guess}", err=True)
 
 
 @contextmanager
@@ -45,9 +45,10 @@ def _bar() -> Iterator[Report]:
         TimeRemainingColumn,
     )
 
-    spent, left = TimeElapsedColumn(), TimeRemainingColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), spent, TextColumn("left"), left)
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    what, so_far, left = (TextColumn(text) for text in ("{task.description}", "so far, about", "left"))
+    times = (TimeElapsedColumn(), so_far, TimeRemainingColumn(), left)
+    console = Console(stderr=True)
+    with Progress(what, BarColumn(), MofNCompleteColumn(), *times, console=console, transient=True) as progress:
         tasks: dict[str, int] = {}
 
         def report(what: str, done: int, total: int) -> None:

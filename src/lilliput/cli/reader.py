@@ -104,12 +104,18 @@ def options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def read(
-    source: Path, reading: dict[str, Any], environment: str | None, environment_kwargs: str, *, quiet: bool = False
+    source: Path,
+    reading: dict[str, Any],
+    environment: str | None,
+    environment_kwargs: str,
+    *,
+    quiet: bool = False,
+    named: str = "",
 ) -> Checkpoint:
     """The policy in the source, and what teaches students of it.
 
     The environment says the bounds of its action where nothing else does.
-    What had to be guessed stands on stderr, a line each, unless `quiet`.
+    What had to be guessed stands on stderr, a line each, unless `quiet`; behind the name where one is given.
     """
     from lilliput.policies.load import load_checkpoint
     from lilliput.study.environment import keyword_arguments
@@ -124,7 +130,7 @@ def read(
             raise
         raise LilliputError(f"{error}{hint}") from error
     if not quiet:
-        progress.say_guesses(checkpoint.provenance.guesses)
+        progress.say_guesses(checkpoint.provenance.guesses, named)
     return checkpoint
 
 

@@ -99,7 +99,11 @@ def shrink(
 
     if len(sources) > 1 and not teachers:
         raise click.UsageError(f"{len(sources)} sources; with --teachers they are teachers of one task, or give one")
-    first, *others = (reader.read(source, reading, environment, environment_kwargs) for source in sources)
+    names = [str(source) if len(sources) > 1 else "" for source in sources]
+    first, *others = (
+        reader.read(source, reading, environment, environment_kwargs, named=name)
+        for source, name in zip(sources, names, strict=True)
+    )
     given = reader.observations(observations, first.policy)
     if given is not None and known(first.provenance, environment, environment_kwargs) is None:
         measured = (target != "host", objective != "model_bytes", max_flash, max_ram, deadline)
@@ -114,9 +118,12 @@ def shrink(
         return
     task = resolve(first.provenance, environment, environment_kwargs)
     every = (first, *others)
-    guesses = tuple(dict.fromkeys(guess for one in every for guess in one.provenance.guesses))
-    caveats = tuple(
-        dict.fromkeys(caveat for one in every for caveat in about_the_task(one.provenance.environment, task))
+    guesses, caveats = (
+        tuple(f"{name and f'{name}: '}{line}" for name, lines in zip(names, told, strict=True) for line in lines)
+        for told in (
+            [one.provenance.guesses for one in every],
+            [about_the_task(one.provenance.environment, task) for one in every],
+        )
     )
     request = Request(
         task=task,
