@@ -54,6 +54,19 @@ def test_rows_against_hand_computed_numbers(records):
     assert (dead.status, dead.reason) == ("not_applicable", "no input is dead")
 
 
+def test_what_one_reason_keeps_from_being_measured_is_one_line(records):
+    quantities = ("energy_j", "gross_energy_j", "episode_energy_j")
+    absent = (*(Absent(name, "no counter") for name in quantities), Absent("file_bytes", "no compiler"))
+    rows = summary.rows([dataclasses.replace(one, absent=absent) for one in records], 0.95)
+    lines = [line for line in remarks(rows) if line.startswith("not measured")]
+    assert lines == [f"not measured: {', '.join(quantities)}: no counter", "not measured: file_bytes: no compiler"]
+
+
+def test_no_number_is_a_negative_zero(records):
+    row = dataclasses.replace(summary.rows(records, 0.95)[0], memory_bytes=-4096.0)
+    assert "+0.0 MiB" in table.cost_cells(row)
+
+
 def test_a_candidate_without_its_baseline_gets_no_retention(records):
     (row,) = summary.rows([r for r in records if r.cell.recipe == "quantize()"], 0.95)
     assert row.retention is None

@@ -275,4 +275,4 @@ def _kept(row: Row) -> str:
 
 def interval_text(interval: Interval | None) -> str:
     """A mean with its ends, or a dash."""
-    return "-" if interval is None else f"{interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+    return "-" if interval is None else f"{interval.estimate:+z.3f} [{interval.low:+z.3f}, {interval.high:+z.3f}]"

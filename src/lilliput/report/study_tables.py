@@ -113,7 +113,7 @@ def disturbed(rows: Sequence[Row], keep: float) -> PrintedTable:
     for one in disturbances.effects(rows, keep):
         shares = [f"{share:.0%}" for share in (one.baseline_left, one.before, one.under)]
         more = one.lost_more
-        points = [] if more is None else [f"{100 * value:+.1f}" for value in (more.estimate, more.low, more.high)]
+        points = [] if more is None else [f"{100 * value:+z.1f}" for value in (more.estimate, more.low, more.high)]
         interval = f"{points[0]} [{points[1]}, {points[2]}]" if points else "-"
         body.append((one.recipe, one.disturbance, one.answer, *shares, interval, str(one.n_policies)))
     header = (

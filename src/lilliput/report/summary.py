@@ -240,8 +240,12 @@ def _row(
     model_bytes, base_bytes = own.one("model_bytes"), baseline.one("model_bytes")
     file_bytes, base_file = own.one("file_bytes"), baseline.one("file_bytes")
     peak, identity = own.one("peak_memory_bytes"), own.one("identity_memory_bytes")
-    absent = {f"{a.quantity}: {a.reason}": None for record in records for a in record.absent}
-    absent |= {f"{record.cell.target}: {record.reason}": None for record in counted if record.status != "done"}
+    reasons: dict[str, dict[str, None]] = {}
+    for what, reason in (
+        *((absent.quantity, absent.reason) for record in records for absent in record.absent),
+        *((record.cell.target, record.reason) for record in counted if record.status != "done"),
+    ):
+        reasons.setdefault(reason, {})[what] = None
     difference = abs(mean(returns) - mean(base_returns)) if part.returns.complete else None
     return Row(
         policy=cell.subject,
@@ -274,7 +278,7 @@ def _row(
         peak_memory_bytes=peak,
         energy_j=own.one("energy_j"),
         episode_time_s=own.one("episode_time_s"),
-        notes=tuple(absent),
+        notes=tuple(f"{', '.join(what)}: {reason}" for reason, what in reasons.items()),
         digests=tuple(record.digest for record in (*records, *counted)),
         on_targets=tuple(_on_target(record) for record in counted if record.status == "done"),
         figures=_figures(part),

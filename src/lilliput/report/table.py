@@ -170,7 +170,7 @@ def cost_cells(row: Row) -> Cells:
         _or_dash(row.n_macs, "{:,}"),
         *(seconds(value) for value in ((time.p50, time.p95, time.p99) if time else (None, None, None))),
         _or_dash(time.ratio if time else None, "{:.1f}x"),
-        "-" if row.memory_bytes is None else f"{row.memory_bytes / 2**20:+.1f} MiB",
+        "-" if row.memory_bytes is None else f"{row.memory_bytes / 2**20:+z.1f} MiB",
         "-" if row.energy_j is None else f"{row.energy_j * 1e6:.3g} uJ",
     )
 
