@@ -34,10 +34,11 @@ class _Terminal(io.StringIO):
 def test_the_bar_says_which_of_its_times_is_which(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr(sys, "stderr", _Terminal())
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
     with progress.shown(quiet=False) as report:
         report("cells", 2, 4)
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", sys.stderr.getvalue())
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
     assert re.search(r"cells .* 2/4 0:00:0\d so far, about \S+ left", plain)
 
 
