@@ -10,7 +10,8 @@ import tests.checked  # noqa: F401 (pyproject names it to check what annotations
 # What is not collected for doctests: what stands on torch, where torch is not installed.
 collect_ignore_glob = ["tests/fixtures/load/training/*", "tests/models/fixtures/*"]
 if importlib.util.find_spec("torch") is None or importlib.util.find_spec("stable_baselines3") is None:
-    collect_ignore_glob.append("src/lilliput/policies/learn/rl/*")
+    collect_ignore_glob += ["src/lilliput/policies/learn/rl/*", "src/lilliput/policies/students/image_student.py"]
+    collect_ignore_glob.append("src/lilliput/policies/students/torch_layer.py")
 
 
 @pytest.hookimpl(wrapper=True)

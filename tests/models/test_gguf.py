@@ -13,13 +13,14 @@ from lilliput.models.export import export
 from lilliput.models.load import load_model
 
 pytestmark = pytest.mark.frameworks
+gguf = pytest.importorskip("gguf")
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
 
 
 def test_a_gguf_file_is_what_its_codes_stand_for_kept_and_exported(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    import gguf
-    import torch
     from transformers import AutoModelForCausalLM
 
     folder = small_folder(tmp_path / "folder")
