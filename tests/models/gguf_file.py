@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def gguf_file(folder: Path, path: Path) -> Path:
         told = names.get_name(name, try_suffixes=(".weight",))
         if told is None:
             raise AssertionError(f"GGUF has no name for {name}")
-        rows = np.asarray(weights, np.float32)
+        rows: Any = np.asarray(weights, np.float32)
         if name.endswith(("q_proj.weight", "k_proj.weight")):  # its rotary embedding pairs neighbours, theirs halves
             n = heads if "q_proj" in name else kv_heads
             rows = rows.reshape(n, 2, rows.shape[0] // n // 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)

@@ -44,7 +44,7 @@ class Recall(gymnasium.Env):
         return self._seen(), reward, False, self._step == self.STEPS, {}
 
 
-gymnasium.register("Recall-v0", entry_point=Recall)
+gymnasium.register("Recall-v0", entry_point=f"{__name__}:Recall")
 
 
 def recalling() -> Policy:

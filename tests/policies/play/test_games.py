@@ -1,5 +1,7 @@
 """How episodes of a game differ, held to what the emulator itself says."""
 
+from typing import Any
+
 import gymnasium
 import pytest
 
@@ -10,9 +12,9 @@ from lilliput.task import Task
 
 @pytest.mark.parametrize("name", ["ALE/Pong-v5", "PongNoFrameskip-v4", "PongNoFrameskip-v0", "Pong-v4"])
 @pytest.mark.parametrize("kwargs", [{}, {"repeat_action_probability": 0.1}, {"repeat_action_probability": 0}])
-def test_sticky_actions_are_said_where_the_emulator_has_them(name: str, kwargs: dict[str, float]) -> None:
+def test_sticky_actions_are_said_where_the_emulator_has_them(name: str, kwargs: dict[str, Any]) -> None:
     gymnasium.register_envs(pytest.importorskip("ale_py"))
-    env = gymnasium.make(name, **kwargs)
+    env: Any = gymnasium.make(name, **kwargs)
     sticky = env.unwrapped.ale.getFloat("repeat_action_probability")
     env.close()
     (said,) = about_the_task(name, Task.of(name, kwargs))

@@ -90,8 +90,8 @@ def chosen(network: "torch.nn.Module", names: tuple[str, ...]) -> "torch.nn.Modu
 
         def forward(self, *inputs: "torch.Tensor") -> Any:
             found = self.network(*inputs)
-            given = tuple(found[name] for name in names)
-            return given if len(given) > 1 else given[0]
+            given = [found[name] for name in names]
+            return tuple(given) if len(given) > 1 else given[0]
 
     return Chosen().eval()
 
