@@ -258,6 +258,7 @@ def test_an_atari_network_names_its_wrappers(tmp_path: Path) -> None:
     path.write_bytes(torch_bytes(AtariQ().state_dict()))
     policy = load_policy(path)
     assert policy.provenance.wrappers == ("atari", "frame_stack", "transpose_image")
+    assert any("strides and padding of the convolutions" in one for one in policy.provenance.guesses)
     assert isinstance(policy.layers[0], layers.Standardize)
 
 

@@ -149,6 +149,50 @@ def test_weights_of_16_bits_are_said(brain: bool, tmp_path: Path) -> None:
         assert any("numbers of 16 bits" in one for one in guesses) == expected
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (named([5, 256, 256, 3], ["l1", "l2", "l3"]), {"action_low": -1.0, "action_high": 1.0}),
+        (mlp("actor_mean", SIZES) | CRITIC | LOGSTD, FREE),
+        ({"model_state_dict": mlp("actor", SIZES) | CRITIC | SPREAD, "iter": 1}, {"activation": "elu"}),
+        ({"policy": mlp("net_container", SIZES) | {"log_std_parameter": SPREAD["std"]}}, {"activation": "elu"}),
+    ],
+    ids=["sfujim", "cleanrl", "rsl_rl", "skrl"],
+)
+def test_layers_of_one_size_are_said_to_follow_one_another(state: Any, said: Any, tmp_path: Path) -> None:
+    guesses = load_policy(written(state, tmp_path), **said).provenance.guesses
+    assert sum("a residual connection" in one for one in guesses) == 1
+
+
+def test_layers_of_different_sizes_leave_no_room_for_sums(tmp_path: Path) -> None:
+    state = {"model_state_dict": mlp("actor", [5, 64, 32, 3]) | CRITIC | SPREAD, "iter": 1}
+    guesses = load_policy(written(state, tmp_path), activation="elu").provenance.guesses
+    assert not any("residual" in one for one in guesses)
+
+
+def test_what_rsl_rl_keeps_in_no_file_is_said_or_answered(tmp_path: Path) -> None:
+    row = np.ones((1, 5), "f4")
+    statistics = {f"actor_obs_normalizer.{key}": row for key in ("_mean", "_var", "_std")}
+    statistics["actor_obs_normalizer.count"] = np.asarray(9)
+    path = written({"model_state_dict": mlp("actor", SIZES) | CRITIC | SPREAD | statistics, "iter": 1}, tmp_path)
+    guesses = load_policy(path, activation="elu").provenance.guesses
+    assert any("epsilon and clip are not in the file: 0.01 and none" in one for one in guesses)
+    assert any("last_activation" in one for one in guesses)
+    told = load_policy(path, activation="elu", action="tanh", action_low=-1.0, action_high=1.0).provenance.guesses
+    assert not any("last_activation" in one for one in told)
+
+
+def test_a_layer_norm_of_the_observation_stands_before_cleanrls_layers(tmp_path: Path) -> None:
+    norm = {"actor_mean.0.weight": np.full(5, 2, "f4"), "actor_mean.0.bias": np.ones(5, "f4")}
+    behind = named(SIZES, ["actor_mean.1", "actor_mean.3", "actor_mean.5"])
+    policy = load_policy(written(norm | behind | CRITIC | LOGSTD, tmp_path), activation="tanh", plain=True, **FREE)
+    x = batch(5)
+    centred = x - x.mean(1, keepdims=True)
+    normed = centred / np.sqrt((centred**2).mean(1, keepdims=True) + 1e-5) * 2 + 1
+    expected = forward(behind, ["actor_mean.1", "actor_mean.3", "actor_mean.5"], normed, np.tanh)
+    np.testing.assert_allclose(reference.act(policy, x), expected, atol=1e-5)
+
+
 def test_an_option_overrules_the_guess_of_a_script(tmp_path: Path) -> None:
     bounds = {"action_scale": np.ones(3, "f4"), "action_bias": np.zeros(3, "f4")}
     td3 = named([5, 16, 16, 3], ["fc1", "fc2", "fc_mu"]) | bounds

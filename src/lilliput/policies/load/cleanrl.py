@@ -16,7 +16,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.load import network
-from lilliput.policies.load.actor import UNBOUNDED, atari_policy, convention, n_outputs, vector_policy
+from lilliput.policies.load.actor import UNBOUNDED, atari_policy, convention, n_inputs, n_outputs, vector_policy
 from lilliput.policies.load.layout import Layout, linear, numbered
 from lilliput.policies.load.network import State
 from lilliput.policies.load.options import ACTIONS, ACTIVATIONS, action_head
@@ -35,6 +35,7 @@ _STATISTICS = (
     "observation statistics are not in the file: give them as normalizer=, if the script normalized observations"
 )
 _ATARI = "the observation is taken to be an Atari game's, prepared as CleanRL does: four frames of 84 x 84, over 255"
+_STRIDES = "strides and padding of the convolutions are not in the file: 4, 2 and 1, and none, as in CleanRL's script"
 
 
 def trained_on(folder: str) -> str:
@@ -144,7 +145,7 @@ def _atari(last: str, algorithm: str, saved: Saved, source: Source) -> Policy:
     activation, guesses = _overruled(source, "relu")
     convolutions = network.nature_convolutions(state, [f"network.{index}" for index in (0, 2, 4)], name, activation)
     stack = [network.scale_image(), *convolutions, network.dense(state, "network.7", name), *activation]
-    said = Provenance(framework=FRAMEWORK, algorithm=algorithm, guesses=(*guesses, _ATARI))
+    said = Provenance(framework=FRAMEWORK, algorithm=algorithm, guesses=(*guesses, _ATARI, _STRIDES))
     n = len(network.array(state, f"{last}.weight", name))
     if n > JOYSTICK:
         raise LilliputError(
@@ -240,9 +241,7 @@ def _row(state: State, key: str, name: str) -> np.ndarray:
 
 
 def _vector(stack: list[Layer]) -> spaces.Box:
-    first = stack[0]
-    size = first.weight.shape[1] if isinstance(first, layers.Dense) else 0
-    return spaces.Box((size,), np.asarray(-np.inf), np.asarray(np.inf))
+    return spaces.Box((n_inputs(stack),), np.asarray(-np.inf), np.asarray(np.inf))
 
 
 _CRITICS = tuple(rf"\[\d\]\.{key}" for key in linear("fc1", "fc2", "fc3"))

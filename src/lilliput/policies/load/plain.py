@@ -40,6 +40,17 @@ def doubt_of_sizes(arrays: State, names: Sequence[str]) -> str:
     return ""
 
 
+def in_order(found: Sequence[Layer]) -> tuple[str, ...]:
+    """The sentence on layers of one size, which a known program runs one after the other; none without such layers."""
+    dense = [layer.weight.shape for layer in found if isinstance(layer, layers.Dense)]
+    sizes = [dense[0][1], *(rows for rows, _ in dense)] if dense else []
+    twice = next((size for size in sizes if sizes.count(size) > 1), None)
+    if twice is None:
+        return ()
+    said = f"a sum or gate of two values of {twice} numbers (a residual connection) would not show in the file"
+    return (f"its layers are taken one after the other: {said}",)
+
+
 def doubt_of_outputs(saved: Saved, last: str, source: Source) -> str:
     """Why the outputs may be two numbers an action; "" where that cannot be, or the number of actions is known."""
     outputs = len(saved.arrays[f"{last}.weight"])

@@ -5,6 +5,7 @@ observation is (x - mean) / (std + 0.01) where statistics are in the file. The a
 offset and clip are the environment's.
 """
 
+import dataclasses
 import re
 from functools import partial
 from typing import Any, Final
@@ -33,6 +34,7 @@ _NAMES = {"lrelu": "leaky_relu", "swish": "silu", "identity": "none"}
 """rsl_rl's names of activations, where they differ from ours."""
 
 _ENVIRONMENTS = "scale, offset and clip of the action are the environment's and not in the file: taken as it is"
+_LAST = "the last activation (last_activation) is not in the file: none, as by default in rsl_rl"
 _STATISTICS = ("_mean", "_var", "_std", "count")
 
 
@@ -45,11 +47,14 @@ def _read(actor: str, normalizer: str, memory: str, saved: Saved, source: Source
     if normalizer:
         mean, std = (network.array(state, f"{normalizer}.{key}", name).reshape(-1) for key in ("_mean", "_std"))
         stack = [network.standardize(mean, 1 / (std.astype(np.float64) + EPSILON), np.inf), *stack]
-        guesses = (*guesses, f"the normalizer's epsilon is not in the file: {EPSILON}, as in rsl_rl")
+        known = f"{EPSILON} and none, as in rsl_rl"
+        guesses = (*guesses, f"the normalizer's epsilon and clip are not in the file: {known}")
     said = Provenance(framework=FRAMEWORK, algorithm="PPO", guesses=guesses)
     action = source.options.take("action") or "continuous"
     if action == "discrete":
         raise LilliputError(f"{name} has the spread of real actions; give another --action")
+    if source.options.action is None:
+        said = dataclasses.replace(said, guesses=(*guesses, _LAST))
     policy = vector_policy(stack, action, source, said, unbounded=_ENVIRONMENTS if action == "continuous" else "")
     if action == "tanh":  # the spread is that of its argument
         return policy

@@ -14,7 +14,7 @@ from lilliput.policies.load.ikostrikov import is_ikostrikov, read_ikostrikov
 from lilliput.policies.load.layout import WAY_OUT, Layout, recognise, refusal
 from lilliput.policies.load.network import BATCH_NORM_EPSILON
 from lilliput.policies.load.pickled_module import is_torch, read_sequential
-from lilliput.policies.load.plain import LAYER_NORMS, doubt_of_sizes, norm_among
+from lilliput.policies.load.plain import LAYER_NORMS, doubt_of_sizes, in_order, norm_among
 from lilliput.policies.load.saved import Saved, saved
 from lilliput.policies.load.settings import with_settings
 from lilliput.policies.load.source import Source
@@ -55,6 +55,8 @@ def read_state_dict(source: Source) -> Checkpoint:
     else:
         raise refusal(found, LAYOUTS)
     policy = read.policy
+    if not source.options.plain and not any("one after the other" in one for one in policy.provenance.guesses):
+        policy = _saying(policy, in_order(policy.layers))
     if any(not isinstance(layer, layers.Dense) for layer in policy.layers):
         policy = _saying(policy, _listed(found, source))
     if _is_half(found):
