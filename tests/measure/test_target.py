@@ -185,7 +185,6 @@ def test_students_do_what_the_reference_does_in_integers(
 
 
 @pytest.mark.embedded
-@pytest.mark.embedded
 @pytest.mark.parametrize("recipe", ["", "quantize()"])
 def test_a_memory_is_kept_within_the_stack_that_is_said(recipe: str, tmp_path: Path) -> None:
     chosen = target.target_named("riscv32")

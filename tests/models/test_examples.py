@@ -8,12 +8,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from click.testing import CliRunner
 
 from lilliput.cli import cli
 from lilliput.errors import LilliputError
+from lilliput.models.compress import compress
+from lilliput.models.graph import graph_of
+from lilliput.models.load import load_model
 
 FOLDER = Path(__file__).parents[2] / "examples" / "models"
 DIGITS, SCENES = FOLDER / "digits.npz", FOLDER / "scenes.npz"
@@ -121,3 +125,11 @@ def test_a_graph_is_compressed_and_exported_where_there_is_no_torch(tmp_path):
     )
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.split() == ["True"] * len(recipes)
+
+
+@pytest.mark.parametrize(
+    "recipe", ["half()", "quantize()", 'quantize(scheme="weight_only")', "prune_weights(sparsity=0.5)"]
+)
+@pytest.mark.parametrize("name", ["classifier", "detector", "diffusion"])
+def test_what_a_recipe_makes_is_what_onnx_allows(name, recipe):
+    onnx.checker.check_model(graph_of(compress(load_model(str(FOLDER / f"{name}.onnx")), recipe)))

@@ -154,6 +154,7 @@ def half(model: Model) -> Model:
         NotApplicable: no weight is longer.
         LilliputError: a weight that float16 does not hold, or a graph that cannot be converted.
     """
+    from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     proto = graph_of(model)
@@ -166,8 +167,10 @@ def half(model: Model) -> Model:
         if np.abs(array).max(initial=0) > np.finfo(np.float16).max:
             raise LilliputError(f"half: {name} holds {np.abs(array).max():g}; float16 ends at 65504")
     with _quiet():
-        found = convert_float_to_float16(proto, keep_io_types=True)
-    return _with(model, found)
+        found = ONNXModel(convert_float_to_float16(proto, keep_io_types=True))
+        # It puts casts behind the nodes that read them, where onnxruntime runs the graph and ONNX forbids it.
+        found.topological_sort()
+    return _with(model, found.model)
 
 
 def prune(model: Model, sparsity: float, pattern: pruning.Pattern | None) -> Model:

@@ -43,7 +43,7 @@ def _soft(rows: int, layer: layers.Linear, is_in_integers: bool) -> int:
             if layer.input is None:
                 return _one_by_one(rows)
             if is_in_integers:
-                return 4 * rows + 144
+                return 4 * rows + (144 if rows <= _FEW_ROWS else 200)
             if rows <= _FEW_ROWS:
                 return 4 * rows + 160
             return 8 * rows + 264 if _is_plain(layer) else 4 * rows + 204
