@@ -1,6 +1,8 @@
 """Against the frameworks' own predict, for every family and every option that changes the deterministic action."""
 
 import json
+import sys
+import types
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,65 @@ def test_any_widths_of_an_off_policy_actor(algorithm: str, net_arch: Any, tmp_pa
 )
 def test_ars_squashes_or_clips(kwargs: dict, tmp_path: Path) -> None:
     check(contrib.ARS("MlpPolicy", Still(vector(), ACTIONS), policy_kwargs=kwargs, device="cpu"), tmp_path)
+
+
+@pytest.mark.parametrize("net_arch", [None, [7], [], {"pi": [7, 9], "vf": [3]}, {"pi": [], "vf": [3]}], ids=str)
+def test_hidden_layers_changed_by_hand_are_said(net_arch: Any, tmp_path: Path) -> None:
+    kwargs = {} if net_arch is None else {"net_arch": net_arch}
+    model = sb3.PPO("MlpPolicy", Still(vector(), ACTIONS), policy_kwargs=kwargs, device="cpu")
+    model.save(tmp_path / "made.zip")
+    model.policy.mlp_extractor.policy_net.append(torch.nn.Linear(model.policy.action_net.in_features, 8))
+    model.policy.action_net = torch.nn.Linear(8, model.policy.action_net.out_features)
+    model.save(tmp_path / "changed.zip")
+    for name in ("made", "changed"):
+        guesses = load_policy(tmp_path / f"{name}.zip").provenance.guesses
+        assert any("changed by hand" in one for one in guesses) == (name == "changed")
+
+
+def test_the_sizes_of_imitations_policy_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stable_baselines3.common.policies import ActorCriticPolicy
+
+    def sized(self: Any, *args: Any, **kwargs: Any) -> None:
+        ActorCriticPolicy.__init__(self, *args, **kwargs, net_arch=[32, 32])
+
+    where = "imitation.policies.base"
+    cls: Any = type("FeedForward32Policy", (ActorCriticPolicy,), {"__init__": sized, "__module__": where})
+    for name in ("imitation", "imitation.policies", where):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setattr(sys.modules[where], "FeedForward32Policy", cls, raising=False)
+    sb3.PPO(cls, Still(vector(), ACTIONS), device="cpu").save(tmp_path / "x.zip")
+    assert not any("changed by hand" in one for one in load_policy(tmp_path / "x.zip").provenance.guesses)
+
+
+@pytest.mark.parametrize("net_arch", [None, [7], {"pi": [7, 9], "qf": [3]}], ids=str)
+@pytest.mark.parametrize("algorithm", ["SAC", "TD3", "TQC", "CrossQ", "DQN", "QRDQN"])
+def test_hidden_layers_of_off_policy_actors_changed_by_hand_are_said(
+    algorithm: str, net_arch: Any, tmp_path: Path
+) -> None:
+    valued = "DQN" in algorithm
+    if valued and isinstance(net_arch, dict):
+        net_arch = net_arch["pi"]
+    cls = getattr(sb3, algorithm, None) or getattr(contrib, algorithm)
+    kwargs = {} if net_arch is None else {"net_arch": net_arch}
+    space = gymnasium.spaces.Discrete(3) if valued else ACTIONS
+    model = cls("MlpPolicy", Still(vector(), space), policy_kwargs=kwargs, device="cpu", **SHORT)
+    model.save(tmp_path / "made.zip")
+    owner, name = {
+        "TD3": (lambda: model.policy.actor, "mu"),
+        "DQN": (lambda: model.policy.q_net, "q_net"),
+        "QRDQN": (lambda: model.policy.quantile_net, "quantile_net"),
+    }.get(algorithm, (lambda: model.policy.actor, "latent_pi"))
+    network = getattr(owner(), name)
+    n = next(module for module in network if isinstance(module, torch.nn.Linear)).in_features
+    setattr(
+        owner(),
+        name,
+        torch.nn.Sequential(torch.nn.Linear(n, n), torch.nn.ReLU(), *network),
+    )
+    model.save(tmp_path / "changed.zip")
+    for file in ("made", "changed"):
+        guesses = load_policy(tmp_path / f"{file}.zip").provenance.guesses
+        assert any("changed by hand" in one for one in guesses) == (file == "changed")
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"with_bias": True}, {"squash_output": True}], ids=str)

@@ -1,5 +1,6 @@
 """A Stable-Baselines3 zip as it was parsed, and the hidden activation of its policy."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -73,3 +74,33 @@ class Saved:
         if not module or module.partition(".")[0] in _OURS or (module, kind) in _SUBCLASSES:
             return ""
         return f"{module}.{kind}".strip(".")
+
+
+def say_changed(saved: Saved, hidden: str, default: list[int], *, headed: bool = False) -> None:
+    """Note that a framework's own policy has other hidden layers than it was made with: they were changed by hand.
+
+    Args:
+        saved: the zip.
+        hidden: a regular expression of the Sequentials that hold the hidden layers.
+        default: their sizes where nothing is said.
+        headed: whether the Sequential's last layer is the head.
+    """
+    if saved.custom or sb3_data.policy_class(saved.data) in _SUBCLASSES:
+        return
+    match saved.kwargs.get("net_arch"):
+        case {"pi": [*said]} | [{"pi": [*said]}]:
+            pass
+        case [*said] if all(isinstance(one, int) for one in said):
+            pass
+        case None if not any("features_extractor." in key for key in saved.state):
+            said = default
+        case _:
+            return
+    pattern = re.compile(rf"(?:{hidden})\.\d+\.weight")
+    found = [len(array) for key, array in saved.state.items() if pattern.fullmatch(key) and array.ndim == 2]
+    found = found[:-1] if headed else found
+    if found != said:
+        saved.guesses.append(
+            f"its hidden layers are {str(found)[:60]}, not {str(said)[:60]} that it was made with: changed by hand; "
+            "what else stands between and behind them is in no file; an activation is taken to stand behind each"
+        )

@@ -15,7 +15,7 @@ from lilliput.policies.load.options import Options
 from lilliput.policies.load.plain import LAYER_NORMS, norm_among
 from lilliput.policies.load.sb3_algorithm import algorithm_of
 from lilliput.policies.load.sb3_layout import Family, family_of
-from lilliput.policies.load.sb3_saved import Saved
+from lilliput.policies.load.sb3_saved import Saved, say_changed
 from lilliput.policies.load.sb3_statistics import Traces, traces
 from lilliput.policies.load.torch_file import read_torch
 from lilliput.policies.play.wrappers import TransposeImage, channels_first, format_wrapper
@@ -185,6 +185,7 @@ def _actor_critic(saved: Saved) -> list[Layer]:
         activation = saved.activation("Tanh")
         for part in ("shared_net", "policy_net"):
             stack += _hidden(saved, f"mlp_extractor.{part}", activation)
+        say_changed(saved, r"mlp_extractor\.(?:shared|policy)_net", [64, 64])
     stack.append(network.dense(saved.state, "action_net", saved.name))
     if isinstance(saved.action_space, spaces.Box) and saved.flag("squash_output", default=False):
         if not sb3_data.flag(saved.data.get("use_sde"), "use_sde", saved.name):
@@ -238,6 +239,7 @@ def _squashed_gaussian(saved: Saved) -> list[Layer]:
             saved.state, "actor.latent_pi", saved.activation("ReLU"), saved.name, epsilon=epsilon
         )
         stack += hidden
+        say_changed(saved, r"actor\.latent_pi", [256, 256])
     clipped = "actor.mu.0.weight" in saved.state
     mean = network.dense(saved.state, "actor.mu.0" if clipped else "actor.mu", saved.name)
     stack.append(network.take_up(mean, pending, saved.name))
@@ -255,6 +257,7 @@ def _deterministic(saved: Saved) -> list[Layer]:
     """TD3 and DDPG: the network ends in a tanh."""
     stack = _features(saved, "actor.features_extractor")
     stack += _closed_chain(saved, "actor.mu", _inner_activation(saved, "actor.mu"))
+    say_changed(saved, r"actor\.mu", [400, 300], headed=True)
     return stack + network.squash_head(_box(saved), saved.name)
 
 
@@ -289,6 +292,7 @@ def _q_values(saved: Saved) -> list[Layer]:
     """DQN: the choice of the highest value."""
     stack = _features(saved, "q_net.features_extractor")
     stack += _closed_chain(saved, "q_net.q_net", _inner_activation(saved, "q_net.q_net"))
+    say_changed(saved, r"q_net\.q_net", [64, 64], headed=True)
     return stack + _clip_or_choose(saved)
 
 
@@ -296,6 +300,7 @@ def _quantiles(saved: Saved) -> list[Layer]:
     """QR-DQN: the choice of the highest mean over the quantiles; the mean folds into the last layer."""
     stack = _features(saved, "quantile_net.features_extractor")
     stack += _closed_chain(saved, "quantile_net.quantile_net", _inner_activation(saved, "quantile_net.quantile_net"))
+    say_changed(saved, r"quantile_net\.quantile_net", [64, 64], headed=True)
     last = stack.pop()
     if (
         not isinstance(saved.action_space, spaces.Discrete)
