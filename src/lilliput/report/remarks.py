@@ -6,7 +6,7 @@ from lilliput.foreign_text import printable
 from lilliput.record import REFERENCE
 from lilliput.report.label import labels
 from lilliput.report.printed_table import number
-from lilliput.report.row import Row
+from lilliput.report.row import Row, by_policy
 from lilliput.report.table import name
 from lilliput.report.words import words_of
 from lilliput.task import MODEL_SCORES
@@ -35,16 +35,15 @@ def remarks(rows: Sequence[Row]) -> list[str]:
 
 def warnings(rows: Sequence[Row]) -> list[str]:
     """What numbers in the tables are to be taken with care, a line each, with its subject where there are several."""
-    subjects = dict.fromkeys((row.policy, row.environment) for row in rows)
-    known = labels(rows)
-    found = []
-    for subject in subjects:
-        own = [row for row in rows if (row.policy, row.environment) == subject]
-        who = f"{known[subject]}: " if len(subjects) > 1 else ""
+    groups, known = by_policy(rows), labels(rows)
+    found, alone = [], []
+    for subject, own in groups.items():
+        who = f"{known[subject]}: " if len(groups) > 1 else ""
         found += [f"{who}{line}" for line in (*_episodes(own), *_costs(own), *_noise(own))]
-    unknown = [subject for subject in subjects if _alone(rows, subject)]
-    if unknown:
-        of = f" of {', '.join(known[subject] for subject in unknown)}" if len(subjects) > 1 else ""
+        if any(baseline.noise is None for baseline in _baselines(own)):
+            alone.append(known[subject])
+    if alone:
+        of = f" of {', '.join(alone)}" if len(groups) > 1 else ""
         found.append(f"no floor of noise is known{of}: one arithmetic alone was run")
     return found
 
@@ -96,12 +95,6 @@ def _noise(rows: Sequence[Row]) -> list[str]:
             f"{within and f'; a difference no larger is none: {within}'}"
         )
     return found
-
-
-def _alone(rows: Sequence[Row], subject: tuple[str, str]) -> bool:
-    """Whether nothing tells how far the subject's baseline moves by itself."""
-    own = _baselines([row for row in rows if (row.policy, row.environment) == subject])
-    return any(baseline.noise is None for baseline in own)
 
 
 def _baselines(rows: Sequence[Row]) -> list[Row]:
