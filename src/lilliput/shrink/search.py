@@ -13,26 +13,13 @@ import numpy as np
 
 from lilliput import paired
 from lilliput.errors import LilliputError
-from lilliput.policies.compress.context import TEACHER_DIGITS
-from lilliput.policies.compress.distill_play import small_head, split_head
-from lilliput.policies.constants import constants
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.play import OutOfTime
-from lilliput.policies.policy import Policy
-from lilliput.shrink.actor import sees_images
-from lilliput.shrink.configuration import (
-    Loss,
-    Sight,
-    Student,
-    can_be_taught,
-    image_starts,
-    losses,
-    starts,
-    student_of,
-)
+from lilliput.shrink.configuration import Student, student_of
 from lilliput.shrink.ladder import first_steps, rungs
-from lilliput.shrink.move import Effects, Move, chance, moves
+from lilliput.shrink.move import Effects, Move, chance
 from lilliput.shrink.request import Place
+from lilliput.shrink.search_space import SearchSpace
 from lilliput.shrink.trial import (
     BLOCK,
     FEW_EPISODES,
@@ -66,8 +53,6 @@ _SLOW_BAR_PART = 0.25
 """Of the time, for what trials are held against where episodes take long."""
 _GRACE_S = 1.0
 """What is asked to stop looks at the clock at every step of an environment; what has not by then is ended."""
-_EVOLVABLE = 500
-"""Weights that some hundreds of episodes can still move towards a higher return."""
 _OVERHEAD_S = 2.0
 _CHOOSING = 32
 _SHARED = 0.3
@@ -168,7 +153,6 @@ class _Run:
         say: Say,
         others: Sequence[Checkpoint],
     ) -> None:
-        policy = teacher.policy
         self.place, self.bar, self.workers, self.say = place, bar, workers, say
         self.trials: dict[str, Trial] = dict(known(place)[0])
         found = {recipe: student_of(recipe) for recipe in self.trials}
@@ -176,36 +160,22 @@ class _Run:
             recipe: student for recipe, student in found.items() if student is not None
         }
         self._end, self.until = end, end(self.searched())
-        self._macs = policy.n_macs
-        known_by = {None: teacher, **{one.digest[:TEACHER_DIGITS]: one for one in others}}
-        self._losses: dict[str | None, tuple[Loss, ...]] = {name: losses(one) for name, one in known_by.items()}
+        self._policy, self._n_macs = teacher.policy, teacher.policy.n_macs
+        self._space = SearchSpace.of(teacher, others, train=place.request.train)
         self._effects = Effects()
-        self._sight, images = Sight.of(policy), sees_images(policy)
-        self._trainable = place.request.train and (not images or can_be_taught(policy))
-        self._outputs = 0
-        self._heads: dict[str | None, int] = {}
-        if self._trainable:
-            self._heads = {name: _head_bytes(one.policy) for name, one in known_by.items()}
-            last = policy.layers[-1]
-            self._outputs = sum(last.sizes) if policy.is_discrete else policy.action_space.size  # type: ignore[union-attr]
         self._came_from: dict[str, tuple[Move, str]] = {}
         self._running: dict[Future[Trial], str] = {}
         self._played_on: set[str] = set()
-        self._seconds_per_step = 0.04 if images else 0.001
+        self._seconds_per_step = 0.04 if self._space.images else 0.001
         self._seconds_per_episode = max(0.001, self.trials[""].seconds / len(self.trials[""].returns))
         # What every student costs, however it is trained: the choice among restarts, and the race.
         self._played = _OVERHEAD_S + (_CHOOSING + RACE[-1]) * self._seconds_per_episode
-        self._remembers = any(one.policy.has_memory for one in known_by.values())
-        every: tuple[Student, ...] = ()
-        if self._trainable and images:
-            every = image_starts(self._sight, self._losses)
-        elif self._trainable:
-            every = starts(self._losses[None], self._sight.inputs, self._losses, remembers=self._remembers)
-        self._starts = [student for student in every if student.recipe not in self.trials]
-        self._policy, self._n_starts, self._turn = policy, len(every), 0
-        self._first_steps = first_steps(policy, self._failed_steps())
+        first = self._space.starts()
+        self._starts = [student for student in first if student.recipe not in self.trials]
+        self._n_starts, self._turn = len(first), 0
+        self._first_steps = first_steps(self._policy, self._failed_steps())
         # Of images, what is safe and small at once is a student: pruning by curvature takes minutes there.
-        self._rungs = 1 if self._trainable and images else None
+        self._rungs = 1 if self._space.trainable and self._space.images else None
         self._ladder = self._left(self.trials)
         self._n_ladder = len(self._left(()))
 
@@ -290,7 +260,7 @@ class _Run:
             return leader
         reached = self._reached()
         small = math.log(_WORTH_A_LADDER * self.trials[""].value)
-        climbing = not self._trainable or max((sure for at, sure in reached if at <= small), default=0.0) < _SAFE
+        climbing = not self._space.trainable or max((sure for at, sure in reached if at <= small), default=0.0) < _SAFE
         self._turn += 1
         if self._ladder and (
             len(self._ladder) == self._n_ladder or (climbing and (self._turn % 2 or not self._starts))
@@ -298,7 +268,7 @@ class _Run:
             return self._ladder.pop(0)
         if self._starts:
             return self._register(self._starts.pop(0), None)
-        if not self._trainable:
+        if not self._space.trainable:
             return None
         busy = {self.students[r].root for r in self._running.values() if r in self.students}
         promising: tuple[float, Student, tuple[Move, str]] | None = None
@@ -310,13 +280,8 @@ class _Run:
                 continue
             estimate, error = self.bar.retention(trial.returns)
             bar = self.bar.keep + self.bar.margin(trial.returns)
-            ways = self._losses[parent.teacher]
-            for move, child in moves(
-                parent, self._sight, self._outputs, ways, evolutions, self._losses, remembers=self._remembers
-            ):
+            for move, child in self._space.neighbours(parent, evolutions):
                 if child.recipe in self.trials or child.recipe in self.students:
-                    continue
-                if child.evolve and child.n_macs(self._sight, self._outputs) > _EVOLVABLE:
                     continue
                 value = self._value(child)
                 cost = self._played + self._cost(parent, child)
@@ -372,10 +337,11 @@ class _Run:
 
     def _value(self, student: Student) -> float:
         if self.place.request.objective == "model_bytes":
-            return float(student.model_bytes(self._sight, self._outputs, self._heads[student.teacher]))
-        macs = float(student.n_macs(self._sight, self._outputs))
-        base = self.trials[""]
-        return macs if self.place.request.objective == "n_macs" else base.value * min(1.0, macs / max(1, self._macs))
+            return float(self._space.model_bytes(student))
+        macs = float(self._space.n_macs(student))
+        if self.place.request.objective == "n_macs":
+            return macs
+        return self.trials[""].value * min(1.0, macs / max(1, self._n_macs))
 
     def _cost(self, parent: Student, child: Student) -> float:
         shared = child.root == parent.root and child.root[0] == parent.root[0]
@@ -390,11 +356,6 @@ class _Run:
         spread = deviation(self.bar.baseline) / max(1e-9, paired.gap(self.bar.baseline, self.bar.random))
         each = 1 if spread < 0.05 else 2 if spread < 0.12 else 4
         return max(200, 1 << round(math.log2(max(budget, 200)))), each
-
-
-def _head_bytes(policy: Policy) -> int:
-    """Of what shapes the action of its students."""
-    return sum(array.nbytes for layer in small_head(split_head(policy)[1]) for array in constants(layer).values())
 
 
 def gain(value: float, reached: Sequence[tuple[float, float]]) -> float:
