@@ -102,14 +102,82 @@ def test_what_a_file_cannot_tell_of_its_observation_and_action_is_said(tmp_path:
 
     box: Any = {"action_low": -1.0, "action_high": 1.0}
     sfujim = load_policy(written(SFUJIM, tmp_path), **box).provenance.guesses
-    assert "observation statistics are not in the file: taken as not normalized" in sfujim
+    assert any(guess.startswith("observation statistics, scaling and clipping are not in the file") for guess in sfujim)
     assert any("BCQ's actor" in guess and "TD3+BC" in guess for guess in sfujim)
-    own = named([5, 16, 12, 3], ["a", "b", "c"])
-    assert "observation statistics are not in the file" in said(own, activation="relu", action="continuous")
     assert "how the outputs become an action is not in the file: continuous" in said(PPO)
     preprocess = mlp("actor.preprocess.model.model", [5, 16, 8]) | dense("actor.mu.model.0", 8, 3, RNG)
     tianshou = {"model": preprocess | {"actor.sigma_param": np.zeros((3, 1), "f4")}}
     assert "behind the last layer of preprocess too" in said(tianshou, activation="relu", action="continuous")
+
+
+BOUNDS: dict[str, Any] = {"action_low": -1.0, "action_high": 1.0}
+SCALE = {"action_scale": np.ones(3, "f4"), "action_bias": np.zeros(3, "f4")}
+RSL = mlp("actor", [5, 16, 3]) | mlp("critic", [5, 16, 1]) | {"std": SPREAD}
+RSL_STATISTICS = {f"actor_obs_normalizer.{key}": np.ones((1, 5), "f4") for key in ("_mean", "_var", "_std")}
+RSL_STATISTICS["actor_obs_normalizer.count"] = np.asarray(9)
+RL_GAMES = mlp("a2c_network.actor_mlp", [5, 16, 8])
+ELU: dict[str, Any] = {"activation": "elu"}
+SAC = dense("fc_logstd", 16, 3, RNG) | SCALE | named([5, 16, 16, 3], ["fc1", "fc2", "fc_mean"])
+ATARI = {f"network.{key}.bias": np.zeros(n, "f4") for key, n in ((0, 2), (2, 2), (4, 2), (7, 8), (9, 3))} | {
+    f"network.{key}.weight": np.ones(shape, "f4")
+    for key, shape in ((0, (2, 4, 8, 8)), (2, (2, 2, 4, 4)), (4, (2, 2, 3, 3)), (7, (8, 98)), (9, (3, 8)))
+}
+STATE_DICTS: dict[str, tuple[Any, dict[str, Any], str, str]] = {
+    "sfujim": (SFUJIM, BOUNDS, "observation statistics", "tanh (tanh of the outputs"),
+    "CleanRL's SAC": (SAC, {}, "observation statistics", "tanh (tanh of the outputs"),
+    "CleanRL's TD3": (
+        named([5, 16, 16, 3], ["fc1", "fc2", "fc_mu"]) | SCALE, {}, "observation statistics", "tanh (tanh"
+    ),
+    "CleanRL's PPO": (PPO, FREE, "observation statistics", "continuous"),
+    "CleanRL's DQN": (mlp("network", [5, 120, 84, 3]), {}, "observation statistics", "discrete (the index of the l"),
+    "CleanRL's Atari DQN": (ATARI, {}, "the observation is taken to be an Atari game's", "discrete"),
+    "rsl_rl": ({"model_state_dict": RSL, "iter": 1}, ELU, "observation statistics", "continuous"),
+    "rsl_rl, statistics": (
+        {"model_state_dict": RSL | RSL_STATISTICS, "iter": 1}, ELU, "what is done to the observation before", "continu"
+    ),
+    "rsl_rl 4": (
+        {"actor_state_dict": mlp("mlp", [5, 16, 3]) | {"distribution.std_param": SPREAD}, "iter": 1},
+        ELU, "observation statistics", "continuous",
+    ),
+    "skrl": (
+        {"policy": mlp("net_container", [5, 16, 3]) | {"log_std_parameter": SPREAD}},
+        ELU, "observation statistics", "continuous",
+    ),
+    "rl_games": (
+        RL_GAMES | dense("a2c_network.mu", 8, 3, RNG) | {"a2c_network.sigma": SPREAD},
+        ELU | BOUNDS, "observation statistics", "clipped to [-1, 1]",
+    ),
+    "rl_games, choices": (
+        RL_GAMES | dense("a2c_network.logits", 8, 3, RNG), ELU, "observation statistics", "discrete"
+    ),
+    "a chain": (named([5, 16, 12, 3], ["a", "b", "c"]), ELU | {"action": "discrete"}, "observation statistics", ""),
+    "tianshou": (
+        mlp("actor.preprocess.model.model", [5, 16, 8]) | dense("actor.last.model.0", 8, 3, RNG),
+        ELU | {"action": "discrete"}, "observation statistics", "",
+    ),
+    "Sequential": (
+        sequential(linear(5, 8), layer("activation.ReLU"), linear(8, 3, 1)),
+        {"action": "discrete"}, "observation statistics", "",
+    ),
+}  # fmt: skip
+"""A file of weights, its options, how the sentences on observation and action begin; "": it was said."""
+
+
+@pytest.mark.parametrize("what", STATE_DICTS)
+def test_what_stands_before_the_first_layer_and_behind_the_last_is_in_no_file_and_said(
+    what: str, tmp_path: Path
+) -> None:
+    value, options, before, behind = STATE_DICTS[what]
+    guesses = load_policy(written(value, tmp_path), **options).provenance.guesses
+    assert sum(guess.startswith(before) for guess in guesses) == 1
+    head = "how the outputs become an action is not in the file: "
+    assert [guess for guess in guesses if guess.startswith(f"{head}{behind}")] == [
+        guess for guess in guesses if guess.startswith(head)
+    ]
+    assert sum(guess.startswith(head) for guess in guesses) == bool(behind)
+    if before == "observation statistics":  # unless the user said it
+        told = load_policy(written(value, tmp_path), **options, normalizer=False).provenance.guesses
+        assert not any(guess.startswith(before) for guess in told)
 
 
 @pytest.mark.parametrize("names", [("model_state_dict", "ema_state_dict"), ("last", "best"), ("agent_0", "agent_1")])

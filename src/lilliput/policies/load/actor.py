@@ -18,7 +18,6 @@ from lilliput.policies.policy import Policy, Provenance
 
 FRAMES, SIDE = 4, 84
 """The usual observation of an Atari game: four frames of 84 x 84."""
-NO_STATISTICS = "observation statistics are not in the file: taken as not normalized"
 UNBOUNDED = "the bounds of the observation are not in the file: taken as unbounded"
 
 
@@ -70,7 +69,7 @@ def vector_policy(
     return Policy(space, bounds, (*stack, *action_head(action, bounds, source.name)), provenance)
 
 
-def unit_policy(stack: Sequence[Layer], source: Source, said: Provenance, sentence: str) -> Policy:
+def unit_policy(stack: Sequence[Layer], source: Source, said: Provenance, sentence: str = "") -> Policy:
     """The policy of a network whose outputs are clipped to [-1, 1] and moved to the bounds; `sentence` says whose way.
 
     Raises:
@@ -82,7 +81,7 @@ def unit_policy(stack: Sequence[Layer], source: Source, said: Provenance, senten
     if np.isfinite([space.low, space.high]).all():
         half, middle = (space.high - space.low) / 2, (space.high + space.low) / 2
         tail = [layers.HardTanh(-1.0, 1.0), *network.rescale_head(half, middle, source.name)]
-        guesses = (*guesses, sentence)
+        guesses = (*guesses, sentence) if sentence else guesses
     inputs = spaces.Box((n_inputs(stack),), np.asarray(-np.inf), np.asarray(np.inf))
     return Policy(inputs, space, (*stack, *tail), dataclasses.replace(said, guesses=guesses))
 

@@ -16,9 +16,9 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
-from lilliput.policies.load.actor import NO_STATISTICS, convention, vector_policy
+from lilliput.policies.load.actor import convention, vector_policy
 from lilliput.policies.load.layout import Layout, linear
-from lilliput.policies.load.options import ACTIONS, ACTIVATIONS
+from lilliput.policies.load.options import ACTIVATIONS
 from lilliput.policies.load.plain import outputs_said
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
@@ -72,13 +72,9 @@ def _read(chain: Chain, saved: Saved, source: Source) -> Policy | Checkpoint:
         activation, head = ACTIVATIONS[hidden or chain.activation], action or chain.action
         if hidden is None:
             guesses.append(convention("the hidden activation", chain.activation, chain.what))
-        if action is None:
-            guesses.append(convention("how the outputs become an action", f"{head} ({ACTIONS[head]})", chain.what))
     stack: list[Layer] = []
     if chain.normalizer is not None:
         stack.append(_standardize(chain.normalizer, saved))
-    else:
-        guesses.append(NO_STATISTICS)
     guesses += [chain.others] if chain.others else []
     for index, key in enumerate(chain.linear):
         stack.append(network.dense(state, key, name))

@@ -19,7 +19,7 @@ from lilliput.policies.load import network
 from lilliput.policies.load.actor import UNBOUNDED, atari_policy, convention, n_inputs, n_outputs, vector_policy
 from lilliput.policies.load.layout import Layout, linear, numbered
 from lilliput.policies.load.network import State
-from lilliput.policies.load.options import ACTIONS, ACTIVATIONS, action_head
+from lilliput.policies.load.options import ACTIVATIONS, action_head
 from lilliput.policies.load.plain import JOYSTICK, outputs_said
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
@@ -31,9 +31,7 @@ DQN_UNITS, PPO_UNITS = (120, 84), (64, 64)
 
 _ATOMS = (51, 101)
 """Numbers of atoms that C51's scripts give each action."""
-_STATISTICS = (
-    "observation statistics are not in the file: give them as normalizer=, if the script normalized observations"
-)
+_NORMALIZES = "CleanRL's script normalizes it"
 _ATARI = "the observation is taken to be an Atari game's, prepared as CleanRL does: four frames of 84 x 84, over 255"
 _STRIDES = "strides and padding of the convolutions are not in the file: 4, 2 and 1, and none, as in CleanRL's script"
 
@@ -90,7 +88,7 @@ def _ppo_continuous(saved: Saved, source: Source) -> Checkpoint:
     said = Provenance(
         framework=FRAMEWORK,
         algorithm="PPO",
-        guesses=(*guess, *_as_script("continuous", source), _STATISTICS, UNBOUNDED, origin),
+        guesses=(*guess, UNBOUNDED, origin),
     )
     action = source.options.take("action") or "continuous"
     if action == "discrete":
@@ -222,13 +220,6 @@ def _overruled(source: Source, kind: str) -> tuple[tuple[Layer, ...], tuple[str,
     return ACTIVATIONS[given or kind], () if given else (guess,)
 
 
-def _as_script(action: str, source: Source) -> tuple[str, ...]:
-    """The sentence that says how the outputs become an action where no option does."""
-    given = source.options.action is not None
-    what = "how the outputs become an action"
-    return () if given else (convention(what, f"{action} ({ACTIONS[action]})", "CleanRL's script"),)
-
-
 def _row(state: State, key: str, name: str) -> np.ndarray:
     """A buffer of action bounds; a vectorized environment gave it one row for each copy."""
     values = network.array(state, key, name)
@@ -248,7 +239,13 @@ _CRITICS = tuple(rf"\[\d\]\.{key}" for key in linear("fc1", "fc2", "fc3"))
 _BOUNDS = ("action_scale", "action_bias")
 
 LAYOUTS: Final = (
-    Layout("CleanRL's continuous PPO", (*numbered("actor_mean"), "actor_logstd"), _ppo_continuous, numbered("critic")),
+    Layout(
+        "CleanRL's continuous PPO",
+        (*numbered("actor_mean"), "actor_logstd"),
+        _ppo_continuous,
+        numbered("critic"),
+        before=_NORMALIZES,
+    ),
     Layout(
         "CleanRL's Atari PPO",
         (*linear("network.0", "network.2", "network.4", "network.7", "actor"),),

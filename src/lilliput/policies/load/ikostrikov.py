@@ -9,7 +9,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
-from lilliput.policies.load.actor import NO_STATISTICS, atari_policy, n_inputs, vector_policy
+from lilliput.policies.load.actor import atari_policy, n_inputs, vector_policy
 from lilliput.policies.load.inert_numpy import array_of
 from lilliput.policies.load.inert_pickle import state_of
 from lilliput.policies.load.layout import WAY_OUT
@@ -52,7 +52,7 @@ def read_ikostrikov(module: Module, beside: tuple[Any, ...], source: Source) -> 
     if class_name(base) == "MLPBase":
         check_members(base, {"actor", "critic", "critic_linear"}, (), name)
         stack = [*sequential(child(base, "actor", name), name), *last]
-        said = Provenance(framework=FRAMEWORK, algorithm="A2C, PPO or ACKTR", guesses=_guesses(beside))
+        said = Provenance(framework=FRAMEWORK, algorithm="A2C, PPO or ACKTR")
         policy = vector_policy([*_normalizer(beside, n_inputs(stack), name), *stack], action, source, said)
         if action == "discrete":
             return policy
@@ -70,10 +70,6 @@ def _head(module: Module, name: str) -> tuple[str, list[Layer]]:
             return "continuous", layers_of(child(module, "fc_mean", name), name)
         case kind:
             raise LilliputError(f"{name}: a head {kind[:60]!r} is not read; supported: Categorical, DiagGaussian")
-
-
-def _guesses(beside: tuple[Any, ...]) -> tuple[str, ...]:
-    return () if _statistics(beside) else (NO_STATISTICS,)
 
 
 def _statistics(beside: tuple[Any, ...]) -> dict[str, Any] | None:

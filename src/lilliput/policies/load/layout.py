@@ -46,6 +46,8 @@ class Layout:
         what: its name, as errors and docs/formats.md spell it.
         keys: regular expressions; each is the whole name of one key or more of such a file.
         learner: of keys that may be there and are not the policy's.
+        before: what its program is known to do to the observation that no file holds; behind: the program's settings,
+            in no file either, of what it does with the outputs.
         read: its reader; it may still refuse. It gives the policy alone where the keys tell nothing of a learner.
     """
 
@@ -53,6 +55,8 @@ class Layout:
     keys: tuple[str, ...]
     read: Callable[[Saved, Source], Policy | Checkpoint]
     learner: tuple[str, ...] = ()
+    before: str = ""
+    behind: str = ""
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """The expressions that no key of the file is."""

@@ -7,7 +7,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
-from lilliput.policies.load.actor import NO_STATISTICS, vector_policy
+from lilliput.policies.load.actor import vector_policy
 from lilliput.policies.load.layout import WAY_OUT
 from lilliput.policies.load.plain import doubt_of_outputs, doubt_of_sizes
 from lilliput.policies.load.saved import Saved
@@ -71,7 +71,7 @@ def read_chain(saved: Saved, source: Source) -> Policy:
         while not isinstance(stack[-1], layers.Dense):
             stack.pop()
     order = f"the layers {', '.join(names)[:120]} are taken one after the other, with nothing else between"
-    return vector_policy(stack, action, source, Provenance(framework="torch", guesses=(order, NO_STATISTICS)))
+    return vector_policy(stack, action, source, Provenance(framework="torch", guesses=(order,)))
 
 
 def _names(saved: Saved) -> list[str]:

@@ -5,7 +5,6 @@ observation is (x - mean) / (std + 0.01) where statistics are in the file. The a
 offset and clip are the environment's.
 """
 
-import dataclasses
 import re
 from functools import partial
 from typing import Any, Final
@@ -34,7 +33,7 @@ _NAMES = {"lrelu": "leaky_relu", "swish": "silu", "identity": "none"}
 """rsl_rl's names of activations, where they differ from ours."""
 
 _ENVIRONMENTS = "scale, offset and clip of the action are the environment's and not in the file: taken as it is"
-_LAST = "the last activation (last_activation) is not in the file: none, as by default in rsl_rl"
+_LAST = "its last_activation: none by default"
 _STATISTICS = ("_mean", "_var", "_std", "count")
 
 
@@ -53,8 +52,6 @@ def _read(actor: str, normalizer: str, memory: str, saved: Saved, source: Source
     action = source.options.take("action") or "continuous"
     if action == "discrete":
         raise LilliputError(f"{name} has the spread of real actions; give another --action")
-    if source.options.action is None:
-        said = dataclasses.replace(said, guesses=(*guesses, _LAST))
     policy = vector_policy(stack, action, source, said, unbounded=_ENVIRONMENTS if action == "continuous" else "")
     if action == "tanh":  # the spread is that of its argument
         return policy
@@ -114,7 +111,7 @@ def _layout(
     name = f"{what}{' with statistics' if normalizer else ''}"
     remembered = recurrent.keys(memory) if memory else ()
     read = partial(_read, actor, normalizer, memory)
-    return Layout(name, (std, *numbered(actor), *statistics, *remembered), read, learner)
+    return Layout(name, (std, *numbered(actor), *statistics, *remembered), read, learner, behind=_LAST)
 
 
 _NAMES_OF_STD = r"(?:log_)?std"

@@ -10,7 +10,7 @@ import numpy as np
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
-from lilliput.policies.load.actor import convention, unit_policy, vector_policy
+from lilliput.policies.load.actor import unit_policy, vector_policy
 from lilliput.policies.load.layout import Layout, linear, numbered
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
@@ -29,7 +29,7 @@ def _rl_games(head: str, keys: tuple[str, ...], saved: Saved, source: Source) ->
     activation = source.options.activation_layers(name, "elu in most configurations; mlp: activation says it")
     found, _ = network.sequential(state, f"{_NETWORK}.actor_mlp", activation, name)
     stack: list[Layer] = [*found, network.dense(state, f"{_NETWORK}.{head}", name)]
-    guesses = ["the last activation (mu_activation) is not in the file: none, as by default in rl_games"]
+    guesses: list[str] = []
     if keys:
         mean, var = (network.double(state, key, name) for key in keys)
         stack = [network.standardize(mean, 1 / np.sqrt(var + 1e-5), CLIP), *stack]
@@ -37,8 +37,7 @@ def _rl_games(head: str, keys: tuple[str, ...], saved: Saved, source: Source) ->
     said = Provenance(framework="rl_games", algorithm="PPO", guesses=tuple(guesses))
     if head == "logits":
         return vector_policy(stack, "discrete", source, said)
-    moved = "the mean is clipped to [-1, 1] and moved to the bounds, as with rl_games' clip_actions"
-    policy = unit_policy(stack, source, said, moved)
+    policy = unit_policy(stack, source, said)
     return network.with_std(policy, state, f"{_NETWORK}.sigma", moved=True)
 
 
@@ -57,8 +56,6 @@ def _skrl(prefix: str, normalizer: str, saved: Saved, source: Source) -> Checkpo
         stack = [network.standardize(mean, 1 / (np.sqrt(var) + 1e-8), CLIP), *stack]
         guesses.append("the normalizer's epsilon and clip are not in the file: 1e-8 and 5, as by default in skrl")
     action = source.options.take("action") or "continuous"
-    if source.options.action is None:
-        guesses.append(convention("how the outputs become an action", "as they are", "skrl's output: ACTIONS"))
     said = Provenance(framework="skrl", algorithm="PPO", guesses=tuple(guesses))
     unbounded = "skrl clips no action by default: taken as it is" if action == "continuous" else ""
     policy = vector_policy(stack, action, source, said, unbounded=unbounded)
@@ -73,11 +70,12 @@ def _rl_games_layouts() -> list[Layout]:
         r"running_mean_std\.count",
     )
     heads = {"mu": (*linear(f"{_NETWORK}.mu"), rf"{_NETWORK}\.sigma"), "logits": linear(f"{_NETWORK}.logits")}
+    behind = {"mu": "its mu_activation: none, its clip_actions: on, both by default", "logits": ""}
     found: list[Layout] = []
     for (head, own), statistics in itertools.product(heads.items(), ((), _STATISTICS)):
         keys = (*numbered(f"{_NETWORK}.actor_mlp"), *own, *map(re.escape, statistics))
         what = f"rl_games' PPO ({head}{', with statistics' if statistics else ''})"
-        found.append(Layout(what, keys, partial(_rl_games, head, statistics), learner))
+        found.append(Layout(what, keys, partial(_rl_games, head, statistics), learner, behind=behind[head]))
     return found
 
 
@@ -93,7 +91,15 @@ def _skrl_layouts() -> list[Layout]:
         if normalizer == "observation_preprocessor":  # then the other one is the critic's
             learner = (*learner, r"state_preprocessor\..*")
         what = f"skrl's {'shared ' if shared else ''}Gaussian model{f' with {normalizer}' if normalizer else ''}"
-        found.append(Layout(what, (*own, *last, *statistics), partial(_skrl, prefix, normalizer), learner))
+        found.append(
+            Layout(
+                what,
+                (*own, *last, *statistics),
+                partial(_skrl, prefix, normalizer),
+                learner,
+                behind="its output: ACTIONS",
+            )
+        )
     return found
 
 

@@ -20,6 +20,7 @@ from lilliput.policies.load.settings import with_settings
 from lilliput.policies.load.source import Source
 from lilliput.policies.load.spinning_up import is_spinning_up, read_spinning_up
 from lilliput.policies.load.torch_file import read_torch
+from lilliput.policies.load.unsaid import unsaid_of_action, unsaid_of_observation
 from lilliput.policies.policy import Policy
 
 LAYOUTS: Final[tuple[Layout, ...]] = (
@@ -44,7 +45,8 @@ def read_state_dict(source: Source) -> Checkpoint:
     found = saved(read_torch(source.data, source.name), source.name)
     if found.module is not None:
         read = checkpoint_of(_read_module(found, source))
-        return dataclasses.replace(read, policy=with_settings(found, read.policy, source))
+        policy = _saying(read.policy, unsaid_of_observation(read.policy))
+        return dataclasses.replace(read, policy=with_settings(found, policy, source))
     if rsl_rl.is_of_two_numbers(found):
         raise rsl_rl.two_numbers(found, source)
     layout = recognise(found, LAYOUTS)
@@ -54,7 +56,10 @@ def read_state_dict(source: Source) -> Checkpoint:
         read = Checkpoint(own_network.read_chain(found, source))
     else:
         raise refusal(found, LAYOUTS)
-    policy = read.policy
+    before, behind = (layout.before, layout.behind) if layout else ("", "")
+    whose = "CleanRL's script" if read.provenance.framework == cleanrl.FRAMEWORK else layout.what if layout else ""
+    policy = _saying(read.policy, unsaid_of_action(read.policy, source, f"{whose}{f' ({behind})' if behind else ''}"))
+    policy = _saying(policy, unsaid_of_observation(policy, before))
     if not source.options.plain and not any("one after the other" in one for one in policy.provenance.guesses):
         policy = _saying(policy, in_order(policy.layers))
     if any(not isinstance(layer, layers.Dense) for layer in policy.layers):
