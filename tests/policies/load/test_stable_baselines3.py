@@ -844,3 +844,41 @@ def test_a_recurrent_policy_acts_as_its_framework(action_space: Any, kwargs: dic
         action, state = model.predict(row, state, np.array([step == 0]), deterministic=True)
         expected.append(action)
     np.testing.assert_allclose(reference.act_episode(policy, x), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("layout", ["rl-zoo", "beside", "given"])
+def test_statistics_under_a_frame_stack_stand_before_it(layout: str, tmp_path: Path) -> None:
+    from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
+
+    inner = VecNormalize(DummyVecEnv([lambda: Still(vector(), ACTIONS)]), norm_reward=False, clip_obs=1.5)
+    environment = VecFrameStack(inner, 3)
+    model = shaken(sb3.PPO("MlpPolicy", environment, n_steps=64, batch_size=64, device="cpu", seed=0))
+    model.learn(64)
+    path = save(model, tmp_path, "Still-v0")
+    folder = tmp_path / "Still-v0" if layout == "rl-zoo" else tmp_path
+    folder.mkdir(exist_ok=True)
+    inner.save(str(folder / "vecnormalize.pkl"))
+    with pytest.raises(LilliputError, match=r"\[5\]; the policy's observation has \[15\]; if .*frame_stack\(3\)"):
+        load_policy(path, normalizer=folder / "vecnormalize.pkl")
+    options: dict[str, Any] = {}
+    if layout == "rl-zoo":
+        (folder / "config.yml").write_text("frame_stack: 3\nnormalize: true\n")
+    else:
+        with pytest.raises(LilliputError, match="was trained under VecNormalize" if layout == "beside" else ""):
+            load_policy(path)
+        options = {"wrappers": ["frame_stack(3)"]}
+    if layout == "given":
+        options["normalizer"] = folder / "vecnormalize.pkl"
+    policy = load_policy(path, **options)
+    assert policy.provenance.wrappers == ()
+    assert any("stacked inside the policy" in guess for guess in policy.provenance.guesses)
+    inner.training = False
+    seen: Any = environment.reset()
+    raw, wanted = [], []
+    for _ in range(20):
+        raw.append(np.asarray(inner.get_original_obs())[0])
+        action = model.predict(seen, deterministic=True)[0]
+        wanted.append(action[0])
+        seen = environment.step(action)[0]
+    np.testing.assert_allclose(reference.act_episode(policy, np.array(raw)), np.array(wanted), atol=1e-5)
+    assert np.std(wanted, axis=0).min() > 1e-3

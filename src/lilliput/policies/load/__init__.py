@@ -20,6 +20,7 @@ from lilliput.policies.load import rl_zoo
 from lilliput.policies.load.actions import rebounded
 from lilliput.policies.load.archive import read_archive
 from lilliput.policies.load.cleanrl import trained_on
+from lilliput.policies.load.frames import frame_of, stacked_inside
 from lilliput.policies.load.lilliput import read_lilliput
 from lilliput.policies.load.onnx import read_onnx
 from lilliput.policies.load.options import Bound, Options
@@ -181,16 +182,22 @@ def load_checkpoint(
         checkpoint = _dispatch(Source(data, name, path.parent, options))
         side = rl_zoo.Side()
         notes: tuple[str, ...] = ()
+        space = checkpoint.policy.observation_space
+        frame = frame_of(space, worn or ())
         statistics = Path(normalizer) if normalizer is not None and normalizer is not False else None
         if checkpoint.provenance.framework == "stable_baselines3" and _is_zip(data):
             side = rl_zoo.side_of_zip(path)
             notes = side.notes
+            frame = frame_of(space, (side.wrappers or ()) if worn is None else worn)
             if normalizer is None:
                 told = read_traces(read_archive(data, name), checkpoint.policy)
-                found = statistics_of(path, side, checkpoint.policy.observation_space, told)
+                found = statistics_of(path, side, space, told, frame)
                 statistics, notes = found.path, (*notes, *found.notes)
         if statistics is not None:
-            checkpoint = _normalized(checkpoint, statistics)
+            checkpoint = _normalized(checkpoint, statistics, frame)
+            if checkpoint.policy.observation_space is frame:  # the stack is no wrapper any more
+                worn = worn if worn is None else worn[:-1]
+                side = dataclasses.replace(side, wrappers=side.wrappers and side.wrappers[:-1])
         elif normalizer is False and _has_normalizer(checkpoint.policy):
             raise LilliputError(
                 f"{name} has its normalizer inside, which cannot be left out; leave --no-normalizer away"
@@ -312,18 +319,24 @@ def _has_normalizer(policy: Policy) -> bool:
     return any(isinstance(layer, layers.Standardize) and layer.mean.shape for layer in policy.layers[:1])
 
 
-def _normalized(checkpoint: Checkpoint, path: Path) -> Checkpoint:
-    """The policy with the normalizer of that file as its first layer, which its critic sees through as well."""
-    policy, critic = checkpoint.policy, checkpoint.learner.critic
+def _normalized(checkpoint: Checkpoint, path: Path, frame: spaces.Box | None) -> Checkpoint:
+    """The policy with the normalizer of that file as its first layer, which its critic sees through as well.
+
+    Of statistics of a `frame` the policy is one of single observations that stacks them itself.
+    """
+    policy = checkpoint.policy
     if policy.provenance.recipe or _has_normalizer(policy):
         raise LilliputError(
             f"{policy.provenance.source or 'the policy'} has its normalizer inside already; leave normalizer= away"
         )
     name = repr(path.name)
     normalizer = read_normalizer(_read_file(path), name)
-    layer = standardize(normalizer, policy.observation_space, name)
+    layer = standardize(normalizer, policy.observation_space, name, frame)
     if layer is None:
         return checkpoint
+    if frame is not None and layer.mean.shape == frame.shape:
+        checkpoint = stacked_inside(checkpoint, frame)
+    policy, critic = checkpoint.policy, checkpoint.learner.critic
     provenance = dataclasses.replace(policy.provenance, guesses=policy.provenance.guesses + normalizer.guesses)
     critic = (_beside_action(layer, policy), *critic) if critic else ()
     return Checkpoint(

@@ -144,8 +144,10 @@ def _observation(entry: Any) -> dict[str, np.ndarray] | None:
         return None
 
 
-def statistics_of(zip_path: Path, side: Side, space: spaces.ObservationSpace, told: Traces) -> Found:
-    """The file of the zip's own statistics.
+def statistics_of(
+    zip_path: Path, side: Side, space: spaces.ObservationSpace, told: Traces, frame: spaces.Box | None
+) -> Found:
+    """The file of the zip's own statistics, which may be those of a `frame` of the observation.
 
     Raises:
         LilliputError: the policy was trained on normalized observations and there is none, or none that is surely its
@@ -173,15 +175,17 @@ def statistics_of(zip_path: Path, side: Side, space: spaces.ObservationSpace, to
         case "nothing" | "rewards":
             return Found()
         case None:
-            return _search(zip_path, side, space, told)
+            return _search(zip_path, side, space, told, frame)
         case _:
             assert_never(side.normalized)
 
 
-def _search(zip_path: Path, side: Side, space: spaces.ObservationSpace, told: Traces) -> Found:
+def _search(
+    zip_path: Path, side: Side, space: spaces.ObservationSpace, told: Traces, frame: spaces.Box | None
+) -> Found:
     others: list[str] = []
     for folder in dict.fromkeys((*side.folders, zip_path.parent, zip_path.absolute().parent.parent)):
-        if fitting := _fitting(zip_path, folder, space, told, others):
+        if fitting := _fitting(zip_path, folder, space, told, others, frame):
             return _chosen(fitting, repr(zip_path.name), told, tuple(others))
     match told.trained:
         case "normalized":
@@ -199,7 +203,12 @@ def _search(zip_path: Path, side: Side, space: spaces.ObservationSpace, told: Tr
 
 
 def _fitting(
-    zip_path: Path, folder: Path, space: spaces.ObservationSpace, told: Traces, others: list[str]
+    zip_path: Path,
+    folder: Path,
+    space: spaces.ObservationSpace,
+    told: Traces,
+    others: list[str],
+    frame: spaces.Box | None,
 ) -> list[_Candidate]:
     """The folder's files that may hold the zip's statistics; what keeps the others from it is added to `others`.
 
@@ -213,7 +222,7 @@ def _fitting(
             if path.stat().st_size > MAX_NORMALIZER_BYTES:
                 raise LilliputError(f"it has {path.stat().st_size} bytes")
             normalizer = read_normalizer(path.read_bytes(), "it")
-            layer = standardize(normalizer, space, "it")
+            layer = standardize(normalizer, space, "it", frame)
         except ForeignNormalizer as error:
             if rank < _ANOTHERS and told.trained != "plain":
                 raise LilliputError(

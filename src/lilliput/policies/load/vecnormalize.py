@@ -92,8 +92,12 @@ def is_normalizer(data: bytes, name: str) -> bool:
     return True
 
 
-def standardize(normalizer: Normalizer, space: spaces.ObservationSpace, name: str) -> layers.Standardize | None:
+def standardize(
+    normalizer: Normalizer, space: spaces.ObservationSpace, name: str, frame: spaces.Box | None = None
+) -> layers.Standardize | None:
     """The layer that does to a raw observation what the normalizer does; None where it does nothing.
+
+    Its statistics may be of a `frame`, one of the observations that are stacked to one of `space`.
 
     Raises:
         LilliputError: the statistics are of another shape than the observation.
@@ -102,10 +106,13 @@ def standardize(normalizer: Normalizer, space: spaces.ObservationSpace, name: st
         return None
     match normalizer.statistics, space:
         case Statistics() as statistics, spaces.Box(shape=shape):
-            if statistics.mean.shape != shape:
+            own = statistics.mean.shape
+            if own != shape and (frame is None or own != frame.shape):
+                parts = shape[0] // own[0] if len(own) == len(shape) == 1 and own[0] and not shape[0] % own[0] else 1
+                way = f"; if that is the last {parts} of them (VecFrameStack), give --wrapper 'frame_stack({parts})'"
                 raise LilliputError(
-                    f"{name} holds statistics of shape {list(statistics.mean.shape)}; the policy's observation has "
-                    f"{list(shape)}"
+                    f"{name} holds statistics of shape {list(own)}; the policy's observation has {list(shape)}"
+                    f"{way if parts > 1 and frame is None else ''}"
                 )
             return _layer(statistics.mean, statistics.var, np.asarray(normalizer.clip_obs), normalizer.epsilon)
         case Mapping() as by_key, spaces.Dict(boxes=boxes):
