@@ -24,7 +24,13 @@ def share(candidate: float, baseline: float, floor: float) -> float:
     >>> share(-160.0, -150.0, -1250.0), share(1.0, 1.0, 1.0)
     (0.990909090909091, nan)
     """
-    return (candidate - floor) / (baseline - floor) if baseline > floor else math.nan
+    return float(shares(*(np.array([value], np.float64) for value in (candidate, baseline, floor)))[0])
+
+
+def shares(candidate: Scores, baseline: Scores, floor: Scores) -> Scores:
+    """The same of each mean of several, such as draws of the items."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(baseline > floor, (candidate - floor) / (baseline - floor), math.nan)
 
 
 def differences(

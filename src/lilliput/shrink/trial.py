@@ -297,9 +297,7 @@ def _blocks(
 
 
 def _environment(place: Place) -> EnvironmentSpec:
-    request = place.request
-    task = request.task
-    return EnvironmentSpec(task.id, task.wrappers, task.kwargs, request.max_steps)
+    return EnvironmentSpec.of(place.request.task, place.request.max_steps)
 
 
 def seconds_an_episode(place: Place, until: float) -> float:

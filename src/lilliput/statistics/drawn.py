@@ -9,7 +9,7 @@ import math
 import numpy as np
 from jaxtyping import Float64
 
-from lilliput.paired import differences, gap, share
+from lilliput.paired import differences, gap, shares
 from lilliput.statistics.quantile import require_finite
 from lilliput.statistics.retention import Retention
 from lilliput.statistics.verdict import Status, Verdict, require_share
@@ -38,8 +38,7 @@ def decided(
     d = differences(candidate, baseline, floor, keep)
     low, high = (_bound(d, part) for part in (tail, confidence))
     above = baseline - floor
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = np.where(above > 0, (candidate - floor) / above, math.nan)
+    kept_of_each = shares(candidate, baseline, floor)
     status: Status
     kept = None
     retention_low = -math.inf
@@ -49,11 +48,10 @@ def decided(
         status = "baseline not better than random"
     else:
         status = "kept" if low > 0 else "lost" if high < 0 else "undecided"
-        whole = share(float(candidate[0]), float(baseline[0]), float(floor[0]))
-        if np.isfinite(shares).all():
-            ends = [_bound(shares, part) for part in (tail / 2, 1 - tail / 2)]
-            kept = Retention(whole, ends[0], ends[1], "bca")
-            retention_low = _bound(shares, tail)
+        if np.isfinite(kept_of_each).all():
+            ends = [_bound(kept_of_each, part) for part in (tail / 2, 1 - tail / 2)]
+            kept = Retention(float(kept_of_each[0]), ends[0], ends[1], "bca")
+            retention_low = _bound(kept_of_each, tail)
     return kept, Verdict(status, keep, n, float(d[0]), low, high, retention_low, confidence, 0.0, None)
 
 

@@ -222,7 +222,7 @@ class Policies(Wing):
 
     def floor(self, cell: Cell, progress: Progress) -> tuple[Measurement, ...]:
         """The returns of uniform-random actions."""
-        spec = EnvironmentSpec(cell.task.id, cell.task.wrappers, cell.task.kwargs, cell.max_steps)
+        spec = EnvironmentSpec.of(cell.task, cell.max_steps)
         told = lambda done, total: progress("random policy", done, total)  # noqa: E731
         played = random_episodes(spec, seeds_of(cell), progress=told)
         return of_episodes(played, "measured: uniform-random actions", cell.max_steps)

@@ -177,10 +177,16 @@ class Genome:
                     continue
                 case layers.LayerNorm():
                     continue  # its gains and shifts stay what they are
-                case _:
+                case (
+                    layers.Conv2d() | layers.QuantizedConv2d() | layers.Flatten() | layers.Lstm() | layers.Gru()
+                    | layers.History() | layers.SquashAction() | layers.RescaleAction() | layers.ClipAction()
+                    | layers.ArgmaxAction()
+                ):  # fmt: skip
                     raise LilliputError(
                         f"evolve: {type(layer).__name__} is not supported; give a network of dense layers"
                     )
+                case _:
+                    assert_never(layer)
         self._units = np.concatenate(units)
         self.n = len(self._units)
 
@@ -206,7 +212,7 @@ class Genome:
                 case layers.Dense(weight=weight, bias=bias):
                     real = next(parts).astype(np.float32)
                     found = (real,) if bias is None else (real, next(parts).astype(np.float32))
-                case _:
+                case _:  # no more than __init__ let in: nothing of it moves
                     found = ()
             built.append((layer, found))
         return built
@@ -227,7 +233,7 @@ class Genome:
                     new.append(replace(layer, weight=tensor, bias=arrays[2][0] if len(arrays) > 2 else None))
                 case layers.Dense():
                     new.append(replace(layer, weight=arrays[0][0], bias=arrays[1][0] if len(arrays) > 1 else None))
-                case _:
+                case _:  # as it was
                     new.append(layer)
         return replace_layers(self._policy, (*new, *self._head))
 
@@ -278,7 +284,7 @@ class _Act:
                     raise LilliputError(
                         'evolve: ranges of each observation are not supported; quantize(scheme="static")'
                     )
-                case _:
+                case _:  # as everywhere
                     flat = reference.apply(layer, y.reshape(len(x), -1))
                     y = flat.reshape(self.members, self.each, -1)
         flat = y.reshape(len(x), -1)

@@ -1,7 +1,7 @@
 """Training at the policy's present shape and bits: by what the teacher does, or by the return itself."""
 
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Literal, assert_never, final
 
 import numpy as np
 
@@ -192,9 +192,17 @@ def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
                 norms[-1] = layer
             case layers.Relu() | layers.Tanh() | layers.Silu() if weights and before not in _ACTIVATIONS:
                 activations.add(_ACTIVATIONS[type(layer)])
-            case _:
+            case (
+                layers.SelectInputs() | layers.History() | layers.Standardize() | layers.Dense()
+                | layers.QuantizedDense() | layers.LayerNorm() | layers.Relu() | layers.Tanh() | layers.Silu()
+                | layers.Conv2d() | layers.QuantizedConv2d() | layers.Flatten() | layers.Sigmoid() | layers.Elu()
+                | layers.LeakyRelu() | layers.Gelu() | layers.HardTanh() | layers.Lstm() | layers.Gru()
+                | layers.SquashAction() | layers.RescaleAction() | layers.ClipAction() | layers.ArgmaxAction()
+            ):  # fmt: skip
                 after = "" if before is None else f" behind {before.__name__}"
                 raise NotApplicable(f"finetune: layer {index} is {type(layer).__name__}{after}; {_SUPPORTED}")
+            case _:
+                assert_never(layer)
         before = type(layer)
     if before not in (layers.Dense, layers.QuantizedDense):
         raise NotApplicable(f"finetune: the network ends in {before and before.__name__}; {_SUPPORTED}")

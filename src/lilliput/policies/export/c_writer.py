@@ -1,7 +1,7 @@
 """The statements of one decision as they are written: the buffer of the current values, and the working memory."""
 
 from dataclasses import dataclass, field
-from typing import final
+from typing import assert_never, final
 
 import numpy as np
 
@@ -192,8 +192,16 @@ def _quantizes_bytes(policy: Policy) -> int:
                 | layers.QuantizedConv2d(input=layers.StaticRange() as range_)
             ) if range_.inverse_scale.ndim == range_.zero_point.ndim == 0 and np.any(layer.weight.values):
                 return index
-            case _:
+            case (
+                layers.Standardize() | layers.QuantizedDense() | layers.QuantizedConv2d() | layers.Dense()
+                | layers.Conv2d() | layers.SelectInputs() | layers.LayerNorm() | layers.Flatten() | layers.Relu()
+                | layers.Tanh() | layers.Sigmoid() | layers.Elu() | layers.LeakyRelu() | layers.Silu()
+                | layers.Gelu() | layers.HardTanh() | layers.Lstm() | layers.Gru() | layers.History()
+                | layers.SquashAction() | layers.RescaleAction() | layers.ClipAction() | layers.ArgmaxAction()
+            ):  # fmt: skip
                 return -1
+            case _:
+                assert_never(layer)
     return -1
 
 

@@ -1,7 +1,7 @@
 """Golden examples: observations with the reference's actions, which every artifact of the policy must reproduce."""
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, assert_never, final
 
 import numpy as np
 
@@ -152,8 +152,16 @@ def spread(policy: Policy) -> Spread:
                     scale = np.abs(layer.scale.astype(np.float64))
                     centre[inputs] = layer.mean
                     width[inputs] = 1 / np.where(scale > 0, scale, 1)
-            case _:
+            case (
+                layers.Standardize() | layers.Dense() | layers.QuantizedDense() | layers.Conv2d()
+                | layers.QuantizedConv2d() | layers.LayerNorm() | layers.Flatten() | layers.Relu() | layers.Tanh()
+                | layers.Sigmoid() | layers.Elu() | layers.LeakyRelu() | layers.Silu() | layers.Gelu()
+                | layers.HardTanh() | layers.Lstm() | layers.Gru() | layers.History() | layers.SquashAction()
+                | layers.RescaleAction() | layers.ClipAction() | layers.ArgmaxAction()
+            ):  # fmt: skip
                 break
+            case _:
+                assert_never(layer)
     shape = spaces.input_shape(space)
     return Spread(*(array.reshape(shape) for array in (centre, width, low, high, whole)))
 

@@ -14,6 +14,7 @@ from lilliput.errors import LilliputError, MissingDependency
 from lilliput.policies import spaces
 from lilliput.policies.play.failure import RAISED, failure
 from lilliput.policies.play.wrappers import parse_wrappers
+from lilliput.task import Task
 
 if TYPE_CHECKING:
     import gymnasium
@@ -54,6 +55,8 @@ _ID = re.compile(r"^(?:[\w.]+:)?(?:[\w-]+/)?(?P<name>[\w:.-]+?)-v(?P<version>\d+
 class EnvironmentSpec:
     """What to make an environment from; it can be sent to another process.
 
+    A `Task` says the same in text that records and digests hold; here arguments may be what JSON cannot hold.
+
     Attributes:
         id: as Gymnasium registers it.
         wrappers: texts from the closed list, the innermost first.
@@ -69,6 +72,11 @@ class EnvironmentSpec:
     def __post_init__(self) -> None:
         if self.max_steps is not None and self.max_steps < 1:
             raise LilliputError(f"max_steps is {self.max_steps}; it must be at least 1")
+
+    @staticmethod
+    def of(task: Task, max_steps: int | None) -> "EnvironmentSpec":
+        """Of a task that is played."""
+        return EnvironmentSpec(task.id, task.wrappers, task.kwargs, max_steps)
 
     def make(self) -> "gymnasium.Env":
         """A fresh environment with its wrappers; see `make_environment`."""

@@ -139,7 +139,7 @@ class Compressed(nn.Module):
         return self._bias() - codes.flatten(1).sum(1) * self.zero_point() * self.scale()
 
     @torch.no_grad()
-    def deployed(self) -> layers.Layer:
+    def deployed(self) -> layers.Linear:
         """The layer as an artifact has it."""
         codes, step = self.weight_codes() if self.bits is not None and bool(self.quantized) else (None, None)
         padding = self.convolution

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import torch
@@ -74,20 +74,20 @@ def plain_state(model: Any) -> dict[str, torch.Tensor]:
 
 def deployed(policy: Policy, chain: tuple[Compressed, ...]) -> Policy:
     """The policy that the plain state gave, with each layer of the chain as it was trained, and without dead units."""
-    indices = [index for index, layer in enumerate(policy.layers) if isinstance(layer, layers.Linear)]
-    new = list(policy.layers)
+    linear = {index: layer for index, layer in enumerate(policy.layers) if isinstance(layer, layers.Linear)}
+    indices = list(linear)
     for index, compressed in zip(indices, chain, strict=False):
-        new[index] = compressed.deployed()
+        linear[index] = compressed.deployed()
     for index, after, compressed in zip(indices, indices[1:], chain, strict=False):
         alive = np.flatnonzero(compressed.unit_mask.numpy())
         size = len(compressed.unit_mask)
         if len(alive) < size:
-            new[index] = _rows(new[index], alive)
-            new[after] = _columns(new[after], alive, size)
-    return replace_layers(policy, tuple(new))
+            linear[index] = _rows(linear[index], alive)
+            linear[after] = _columns(linear[after], alive, size)
+    return replace_layers(policy, tuple(linear.get(index, layer) for index, layer in enumerate(policy.layers)))
 
 
-def _rows(layer: layers.Layer, kept: np.ndarray) -> layers.Layer:
+def _rows(layer: layers.Linear, kept: np.ndarray) -> layers.Linear:
     match layer:
         case layers.Dense() | layers.Conv2d():
             bias = None if layer.bias is None else layer.bias[kept]
@@ -97,10 +97,10 @@ def _rows(layer: layers.Layer, kept: np.ndarray) -> layers.Layer:
             weight = dataclasses.replace(layer.weight, values=np.ascontiguousarray(layer.weight.values[kept]))
             return dataclasses.replace(layer, weight=weight, bias=bias)
         case _:
-            raise AssertionError(type(layer))
+            assert_never(layer)
 
 
-def _columns(layer: layers.Layer, kept: np.ndarray, size: int) -> layers.Layer:
+def _columns(layer: layers.Linear, kept: np.ndarray, size: int) -> layers.Linear:
     match layer:
         case layers.Dense() | layers.Conv2d():
             columns = _block(kept, layer.weight.shape[1] // size)
@@ -110,7 +110,7 @@ def _columns(layer: layers.Layer, kept: np.ndarray, size: int) -> layers.Layer:
             values = np.ascontiguousarray(layer.weight.values[:, columns])
             return dataclasses.replace(layer, weight=dataclasses.replace(layer.weight, values=values))
         case _:
-            raise AssertionError(type(layer))
+            assert_never(layer)
 
 
 def _block(kept: np.ndarray, width: int) -> np.ndarray:
