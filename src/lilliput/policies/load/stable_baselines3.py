@@ -86,7 +86,7 @@ def read_stable_baselines3(archive: Archive, options: Options) -> Checkpoint:
     wrappers = _wrappers(saved)
     provenance = Provenance(
         framework=FRAMEWORK,
-        algorithm=algorithm_of(saved),
+        algorithm=algorithm_of(data, state, name),
         wrappers=wrappers,
         guesses=tuple(dict.fromkeys(saved.guesses)),
     )
@@ -271,7 +271,11 @@ def _critic(saved: Saved) -> tuple[Layer, ...]:
         return ()
     centre, half = ((space.high + space.low) / 2).reshape(-1), ((space.high - space.low) / 2).reshape(-1)
     n = shape[0]
-    if not network.has(saved.state, "critic.qf0.") or algorithm_of(saved) == "CrossQ" or not (half > 0).all():
+    if (
+        not network.has(saved.state, "critic.qf0.")
+        or algorithm_of(saved.data, saved.state, saved.name) == "CrossQ"
+        or not (half > 0).all()
+    ):
         return ()
     scaled = layers.Standardize(
         np.concatenate([np.zeros(n), centre]).astype(np.float32),

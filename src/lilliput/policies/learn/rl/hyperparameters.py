@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any, Final, final
 
 from lilliput.errors import LilliputError
+from lilliput.policies.learn.rl import setting
 from lilliput.policies.learn.rl.algorithm import Algorithm
 
 _OURS: Final = ("n_envs", "normalize", "frame_stack", "noise_type", "noise_std", "policy_kwargs", "n_timesteps")
@@ -124,12 +125,13 @@ def hyperparameters(
     """
     found, source = tuned(algorithm, environment, image=image)
     merged = {key: value for key, value in found.items() if key != "n_timesteps"} | dict(settings)
-    accepted = set(inspect.signature(row.load().__init__).parameters) - _FIXED - {"self"}
-    for name in settings:
+    accepted = accepted_by(row)
+    for name, value in settings.items():
         if name not in accepted | {"n_envs", "noise_std"}:
             raise LilliputError(
                 f"{algorithm} has no setting {name!r}; allowed: {', '.join(sorted(accepted | {'n_envs', 'noise_std'}))}"
             )
+        setting.check(name, value)
     policy = dict(merged.get("policy_kwargs", {}) if networks is None else networks)
     if hidden is not None:
         policy["net_arch"] = _architecture(row, hidden, policy.get("net_arch"))
@@ -137,13 +139,15 @@ def hyperparameters(
         if activation not in ACTIVATIONS:
             raise LilliputError(f"activation is {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
         policy["activation"] = activation
-    n_envs = merged.get("n_envs", 1)
-    if not isinstance(n_envs, int) or n_envs < 1:
-        raise LilliputError(f"n_envs is {n_envs!r}; it must be an integer from 1")
     wanted = merged.get("normalize", False) if normalize is None else normalize
     noise = merged.get("noise_std", 0.1 if algorithm in ("td3", "ddpg") else 0.0)
     arguments = {key: value for key, value in merged.items() if key not in _OURS and key in accepted}
-    return Hyperparameters(arguments, policy, n_envs, bool(wanted), float(noise), source)
+    return Hyperparameters(arguments, policy, merged.get("n_envs", 1), bool(wanted), float(noise), source)
+
+
+def accepted_by(row: Algorithm) -> frozenset[str]:
+    """The arguments of the framework's class that are the user's to set."""
+    return frozenset(inspect.signature(row.load().__init__).parameters) - _FIXED - {"self"}
 
 
 def _architecture(row: Algorithm, hidden: tuple[int, ...], now: Any) -> Any:

@@ -65,7 +65,7 @@ def make_model(training: Training, row: Algorithm, chosen: Hyperparameters, fold
     """The framework's model with its environments; with a folder, its replay buffer is there."""
     venv = _environments(training, chosen)
     arguments = {name: _argument(value) for name, value in chosen.arguments.items()}
-    window = int(arguments.pop("buffer_size", 1_000_000))
+    window = arguments.pop("buffer_size", 1_000_000)
     if not row.on_policy:
         arguments["buffer_size"] = venv.num_envs  # the framework's own is taken out again
     if chosen.noise and training.algorithm in ("td3", "ddpg"):

@@ -51,8 +51,8 @@ def check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed - there + _SPARE_BYTES > free:
         raise LilliputError(
-            f"the replay buffer takes {needed / 1e9:.2f} GB in {folder} and {free / 1e9:.2f} GB are free; make room, "
-            "take fewer steps, or choose another folder"
+            f"the replay buffer takes {needed / 1e6:,.0f} MB in {folder}, with {_SPARE_BYTES / 1e6:,.0f} MB to spare, "
+            f"and {free / 1e6:,.0f} MB are free; make room, take fewer steps, or choose another folder"
         )
 
 

@@ -7,6 +7,7 @@ process is the one that ended the segment before. So an interrupted and an unint
 import contextlib
 import dataclasses
 import hashlib
+import io
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecTransposeImage, is_vecenv_wrapped
 
 from lilliput.errors import LilliputError
+from lilliput.files import is_out_of_space, write_whole
 from lilliput.policies.file import read, write
 from lilliput.policies.learn.rl import chain as chains
 from lilliput.policies.learn.rl import checkpoint, pruning
@@ -37,6 +39,9 @@ Progress = Callable[[str, int, int], None]
 
 _CHECK_EVERY: Final = 1000
 """Steps between two looks at whether the weights are still numbers."""
+
+_THEIRS: Final = ("model.zip", "vecnormalize.pkl")
+"""Files that the framework reads."""
 
 _ERRORS: Final = (ValueError, RuntimeError, AssertionError, FloatingPointError)
 """What the frameworks raise where a loss is no number any more, or an environment gives what they cannot take."""
@@ -100,27 +105,30 @@ def train(
     if start_from is not None:
         digest = hashlib.sha256(Path(start_from).read_bytes()).hexdigest()
         training = dataclasses.replace(training, start_from=digest)
-    chosen = settings_of(training, row, None if start_from is None else networks_of(start_from))
-    if start_from is not None:
-        begin_from(make_model(training, row, chosen), start_from)  # what cannot go on leaves no trace
+    chosen = settings_of(training, row, None if start_from is None else networks_of(start_from, training.algorithm))
     folder = Path(folder)
-    _enter(folder, training, force=force)
     torch.set_num_threads(1)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
+        twin = make_model(training, row, chosen)  # what cannot be made, or cannot go on, leaves no trace
+        if start_from is not None:
+            begin_from(twin, start_from)
+        _enter(folder, training, force=force)
         model = make_model(training, row, chosen, folder / "replay")
-        twin = None if training.quantization is None and training.pruning is None else make_model(training, row, chosen)
+    compressed = training.quantization is not None or training.pruning is not None
     notes = (f"hyperparameters: {chosen.source}", *dict.fromkeys(" ".join(str(one.message).split()) for one in said))
     if start_from is not None:
         notes += begin_from(model, start_from)
-    chain: tuple[Compressed, ...] = () if twin is None else _installed(model, row, training)
-    course = Course(training, row, model, twin, chain, folder, progress or (lambda *_: None))
+    chain = _installed(model, row, training) if compressed else ()
+    course = Course(training, row, model, twin if compressed else None, chain, folder, progress or (lambda *_: None))
     done = course.resume()
     deadline = None if within is None else time.monotonic() + within
     while done < training.steps:
         done = course.segment(done)
         if deadline is not None and time.monotonic() > deadline:
             break
+    if not model._n_updates:
+        notes += (f"nothing was learned: learning begins after {model.learning_starts:,} steps (learning_starts)",)
     return course.result(notes)
 
 
@@ -133,7 +141,8 @@ def _installed(model: Any, row: Algorithm, training: Training) -> tuple[Compress
 def _enter(folder: Path, training: Training, *, force: bool) -> None:
     asked = training.to_json()
     path = folder / NAME
-    if path.exists() and not force:
+    # Without a checkpoint nothing is lost by another training.
+    if path.exists() and not force and (folder / checkpoint.NAME).exists():
         found = FILE.read(path)
         # More steps of the same training go on from what is there: all else has to be the same.
         if {**found, "steps": 0} != {**plain(asked), "steps": 0}:
@@ -151,7 +160,7 @@ def _enter(folder: Path, training: Training, *, force: bool) -> None:
     if folder.exists() and any(folder.iterdir()) and not path.exists() and not force:
         raise LilliputError(f"{folder} holds something else; choose another folder, or --force")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (checkpoint.NAME, "policy.lilliput", "best.lilliput", "model.zip", "vecnormalize.pkl"):
+    for name in (checkpoint.NAME, "policy.lilliput", "best.lilliput", *_THEIRS):
         (folder / name).unlink(missing_ok=True)
     for file in (folder / "replay").glob("*.npy"):
         file.unlink()
@@ -226,20 +235,22 @@ class Course:
         self.model.set_random_seed(seed)
         self.model._last_obs = None  # the framework resets its environments then
         between = _Between(self, end)
-        with self._said(done), contextlib.suppress(_SegmentEnd):
+        with self._said(), contextlib.suppress(_SegmentEnd):
             self.model.learn(self.training.steps - done, callback=between, reset_num_timesteps=False, log_interval=None)
         step = self.model.num_timesteps
         self.check_finite(step)
         self.compress(step)
-        deployed = self.deployed()
-        returns = self._evaluate(deployed.policy)
-        best = max((float(np.mean(one.returns)) for one in self.evaluations), default=-np.inf)
-        self.evaluations += (Evaluation(step, returns),)
-        write(deployed, self.folder / "policy.lilliput", force=True)
-        if float(np.mean(returns)) > best:
-            write(deployed, self.folder / "best.lilliput", force=True)
-        saved = [(one.step, list(one.returns)) for one in self.evaluations]
-        checkpoint.save(self.folder, self.model, {"moment": self.moment, "evaluations": saved})
+        with self._room():
+            deployed = self.deployed()
+            returns = self._evaluate(deployed.policy)
+            best = max((float(np.mean(one.returns)) for one in self.evaluations), default=-np.inf)
+            evaluations = (*self.evaluations, Evaluation(step, returns))
+            write(deployed, self.folder / "policy.lilliput", force=True)
+            if float(np.mean(returns)) > best:
+                write(deployed, self.folder / "best.lilliput", force=True)
+            saved = [(one.step, list(one.returns)) for one in evaluations]
+            checkpoint.save(self.folder, self.model, {"moment": self.moment, "evaluations": saved})
+        self.evaluations = evaluations
         self.report(step)
         return step
 
@@ -266,9 +277,8 @@ class Course:
         for name, value in self.model.policy.named_parameters():
             if not bool(torch.isfinite(value).all()):
                 raise LilliputError(
-                    f"training diverged: {name} is not finite after {step} steps; what was there after "
-                    f"{self.evaluations[-1].step if self.evaluations else 0} steps is kept; a smaller "
-                    "learning_rate may help"
+                    f"training diverged: {name} is not finite after {step} steps; {self._kept}; a smaller "
+                    "learning_rate may help, unless the environment pays or shows what is no number"
                 )
 
     def report(self, step: int) -> None:
@@ -285,17 +295,20 @@ class Course:
             self.twin._last_original_obs = model._last_original_obs
             self.twin._last_obs = model._last_obs
             model = self.twin
-        part = self.folder / ".model.part.zip"
-        model.save(part)
-        part.replace(self.folder / "model.zip")
+        zipped, statistics = (self.folder / name for name in _THEIRS)
+        data = io.BytesIO()
+        model.save(data)
+        write_whole(zipped, data.getvalue())
         normalize = self.model.get_vec_normalize_env()
-        statistics = self.folder / "vecnormalize.pkl"
         if normalize is not None:
             part = self.folder / ".vecnormalize.part"
-            normalize.save(str(part))
-            part.replace(statistics)
+            try:
+                normalize.save(str(part))
+                part.replace(statistics)
+            finally:
+                part.unlink(missing_ok=True)
         loaded = load_checkpoint(
-            self.folder / "model.zip",
+            zipped,
             normalizer=False if normalize is None else statistics,
             wrappers=self._worn() or None,
         )
@@ -328,14 +341,34 @@ class Course:
         )
         return tuple(float(one) for one in returns)
 
+    @property
+    def _kept(self) -> str:
+        """What is not lost by an end now, in words."""
+        if not self.evaluations:
+            return "nothing was kept yet"
+        return f"what was there after {self.evaluations[-1].step} steps is kept"
+
     @contextlib.contextmanager
-    def _said(self, done: int) -> Iterator[None]:
+    def _said(self) -> Iterator[None]:
         """What the framework raises, as one line of ours."""
         try:
             yield
         except _ERRORS as error:
+            step = self.model.num_timesteps
+            self.check_finite(step)  # says why, where that is why
             reason = " ".join(str(error).split())[:160] or type(error).__name__
+            said = f"training stopped after {step} steps ({type(error).__name__}: {reason}); {self._kept}"
+            raise LilliputError(said) from error
+
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[None]:
+        """A disk that is full at a checkpoint, in one line; the last checkpoint is whole, and is gone on from."""
+        try:
+            yield
+        except (OSError, LilliputError) as error:
+            if not is_out_of_space(error):
+                raise
             raise LilliputError(
-                f"training stopped after {self.model.num_timesteps} steps ({type(error).__name__}: {reason}); "
-                f"what was there after {done} steps is kept"
+                f"the disk of {self.folder} is full after {self.model.num_timesteps} steps; {self._kept}; make "
+                "room, and the same command goes on"
             ) from error

@@ -3,24 +3,34 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from lilliput.errors import LilliputError
 from lilliput.policies.learn.rl.hyperparameters import ACTIVATIONS
 from lilliput.policies.load import network, sb3_data
 from lilliput.policies.load.archive import Archive, read_archive
+from lilliput.policies.load.sb3_algorithm import algorithm_of
 from lilliput.policies.load.torch_file import read_torch
 from lilliput.policies.load.vecnormalize import Statistics, read_normalizer
 
 
-def networks_of(source: str | Path) -> dict[str, Any]:
+def networks_of(source: str | Path, algorithm: str) -> dict[str, Any]:
     """What the zip says of its networks: `net_arch` and `activation`, each where it is not the framework's default.
 
     Raises:
-        LilliputError: no such zip, or networks of a kind that is not trained here.
+        LilliputError: no such zip, of another algorithm, or networks of a kind that is not trained here.
     """
     path, archive = _opened(source)
-    kwargs = sb3_data.policy_kwargs(sb3_data.parse_data(archive.read("data", sb3_data.MAX_DATA_BYTES), path.name))
+    data = sb3_data.parse_data(archive.read("data", sb3_data.MAX_DATA_BYTES), path.name)
+    trained_by = algorithm_of(data, _state(path, archive), path.name)
+    # A2C, PPO and TRPO have the same networks, and a zip may leave it open which of them it was.
+    if algorithm not in trained_by.lower().replace("-", "").replace(",", "").split():
+        raise LilliputError(
+            f"{path.name!r} was trained by {trained_by}, and --algo is {algorithm}: a policy goes on learning by what "
+            "trained it"
+        )
+    kwargs = sb3_data.policy_kwargs(data)
     found: dict[str, Any] = {}
     architecture = kwargs.get("net_arch")
     if isinstance(architecture, list) and len(architecture) == 1 and isinstance(architecture[0], dict):
@@ -46,6 +56,10 @@ def _opened(source: str | Path) -> tuple[Path, Archive]:
     return path, archive
 
 
+def _state(path: Path, archive: Archive) -> dict[str, np.ndarray]:
+    return network.state_dict(read_torch(archive.read("policy.pth"), f"{path.name}: policy.pth"), path.name)
+
+
 def begin_from(model: Any, source: str | Path) -> tuple[str, ...]:
     """What starts fresh, in words; the model's networks have the weights of the zip now.
 
@@ -53,7 +67,7 @@ def begin_from(model: Any, source: str | Path) -> tuple[str, ...]:
         LilliputError: no such zip, or one whose networks are not the model's.
     """
     path, archive = _opened(source)
-    found = network.state_dict(read_torch(archive.read("policy.pth"), f"{path.name}: policy.pth"), path.name)
+    found = _state(path, archive)
     own = model.policy.state_dict()
     differing = [key for key in sorted(set(own) | set(found)) if key not in own or key not in found]
     if not differing:
