@@ -492,6 +492,47 @@ def test_a_file_that_grows_when_it_is_followed_is_refused(tmp_path: Path) -> Non
         load_policy(tmp_path / "x.pt")
 
 
+@pytest.mark.frameworks
+def test_a_sequential_of_torch_with_batch_norms_and_an_activation_at_its_end(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    torch.manual_seed(0)
+    x = batch(5)
+
+    def saved_by_torch(*modules: Any, name: str = "x.pt") -> tuple[Path, np.ndarray]:
+        net = nn.Sequential(*modules)
+        for one in net.modules():
+            if isinstance(one, nn.BatchNorm1d) and one.track_running_stats:
+                one.running_mean.normal_()
+                one.running_var.uniform_(0.1, 2)
+                if one.affine:
+                    nn.init.normal_(one.weight)
+        torch.save(net, tmp_path / name)  # as most do, without .eval()
+        with torch.no_grad():
+            return tmp_path / name, net.eval()(torch.tensor(x)).numpy()
+
+    inner = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8, eps=0.01))
+    normed = (nn.BatchNorm1d(5, affine=False), inner, nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 2), nn.Tanh())
+    path, wanted = saved_by_torch(*normed)
+    box: Any = {"action_low": -1.0, "action_high": 1.0}
+    np.testing.assert_allclose(reference.act(load_policy(path, action="continuous", **box), x), wanted, atol=1e-5)
+    squashed = load_policy(path, action="tanh", **BOX)
+    np.testing.assert_allclose(reference.act(squashed, x), 2 * wanted, atol=1e-5)
+    assert any(
+        "Tanh that it ends in is taken as the one of --action tanh" in one for one in squashed.provenance.guesses
+    )
+    assert (reference.act(load_policy(path, action="discrete"), x) == wanted.argmax(1)).all()
+    path, wanted = saved_by_torch(nn.Linear(5, 3), nn.Sigmoid())
+    np.testing.assert_allclose(reference.act(load_policy(path, action="continuous", **box), x), wanted, atol=1e-6)
+    np.testing.assert_allclose(reference.act(load_policy(path, action="tanh", **box), x), np.tanh(wanted), atol=1e-6)
+    for odd in ((nn.Linear(5, 3), nn.ReLU(), nn.BatchNorm1d(3)), (nn.BatchNorm1d(5), nn.LayerNorm(5), nn.Linear(5, 3))):
+        with pytest.raises(LilliputError, match="BatchNorm1d with no Linear right before or behind"):
+            load_policy(saved_by_torch(*odd)[0], action="discrete")
+    bare = nn.BatchNorm1d(5, track_running_stats=False)
+    with pytest.raises(LilliputError, match="running_mean"):
+        load_policy(saved_by_torch(bare, nn.Linear(5, 3))[0], action="discrete")
+
+
 def odd(policy: Policy) -> None:
     raise AssertionError(f"loaded as {policy.provenance}")
 

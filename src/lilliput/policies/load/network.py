@@ -239,9 +239,9 @@ def sequential(
         previous = index
         where = f"{prefix}.{index}"
         if "running_mean" in keys or "ra_mean" in keys:
-            scaling = _scaling(sub_state(state, f"{where}."), epsilon, f"{name}: {where}")
+            scaling = batch_norm(sub_state(state, f"{where}."), epsilon, f"{name}: {where}")
             if found and isinstance(found[-1], layers.Dense):
-                found[-1] = _fold_after(found[-1], scaling, f"{name}: {where}")
+                found[-1] = fold_after(found[-1], scaling, f"{name}: {where}")
             else:
                 pending = scaling
                 opened = False
@@ -307,7 +307,12 @@ def take_up(layer: layers.Dense, scaling: Scaling | None, name: str) -> layers.D
     return layers.Dense((weight * scaling.scale).astype(np.float32), bias.astype(np.float32))
 
 
-def _fold_after(layer: layers.Dense, scaling: Scaling, name: str) -> layers.Dense:
+def fold_after(layer: layers.Dense, scaling: Scaling, name: str) -> layers.Dense:
+    """The Dense layer that equals this one and the scaling behind it.
+
+    Raises:
+        LilliputError: they do not fit each other.
+    """
     if scaling.scale.shape != (layer.weight.shape[0],):
         raise LilliputError(
             f"{name}: a batch normalization of {scaling.scale.size} features behind a layer of {layer.weight.shape[0]} "
@@ -317,8 +322,12 @@ def _fold_after(layer: layers.Dense, scaling: Scaling, name: str) -> layers.Dens
     return layers.Dense((layer.weight * scaling.scale[:, None]).astype(np.float32), bias.astype(np.float32))
 
 
-def _scaling(state: State, epsilon: float, name: str) -> Scaling:
-    """The scaling of a BatchNorm1d, or of sb3_contrib's BatchRenorm1d with its ra_mean and ra_var."""
+def batch_norm(state: State, epsilon: float, name: str) -> Scaling:
+    """The scaling of a BatchNorm1d, or of sb3_contrib's BatchRenorm1d with its ra_mean and ra_var.
+
+    Raises:
+        LilliputError: numbers that do not fit each other.
+    """
     mean, var = ("running_mean", "running_var") if "running_mean" in state else ("ra_mean", "ra_var")
     gain = "scale" if mean == "ra_mean" else "weight"
     statistics = [array(state, key, name).astype(np.float64) for key in (mean, var)]

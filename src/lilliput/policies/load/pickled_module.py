@@ -9,6 +9,7 @@ from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
 from lilliput.policies.load.actor import vector_policy
 from lilliput.policies.load.layout import WAY_OUT
+from lilliput.policies.load.network import Scaling
 from lilliput.policies.load.source import Source
 from lilliput.policies.load.torch_file import Module
 from lilliput.policies.policy import Policy, Provenance
@@ -52,13 +53,12 @@ def read_sequential(module: Module, source: Source) -> Policy:
             f"{source.name} is a Sequential for images, and does not say their size and bounds; supported: of Linear "
             f"layers; or {WAY_OUT}"
         )
-    if not isinstance(stack[-1], layers.Dense):
-        raise LilliputError(
-            f"{source.name} is a Sequential that ends in {type(stack[-1]).__name__}; supported: one that ends in "
-            f"Linear; or {WAY_OUT}"
-        )
-    said = Provenance(framework="torch")
-    return vector_policy(stack, source.options.kind_of_action(source.name), source, said)
+    action = source.options.kind_of_action(source.name)
+    guesses: tuple[str, ...] = ()
+    if action == "tanh" and isinstance(stack[-1], layers.Tanh):
+        stack.pop()
+        guesses = ("the Tanh that it ends in is taken as the one of --action tanh, not as another before it",)
+    return vector_policy(stack, action, source, Provenance(framework="torch", guesses=guesses))
 
 
 def child(module: Module, name: str, source: str) -> Module:
@@ -96,24 +96,63 @@ def sequential(module: Module, name: str, flatten: str = "") -> list[Layer]:
     Raises:
         LilliputError: it is none, is empty, or holds a module that is not read.
     """
+    return _folded(_inside(module, name, flatten), name)
+
+
+def _inside(module: Module, name: str, flatten: str) -> list[Layer | Scaling]:
     if not is_torch(module, "Sequential") or not module.children or module.arrays:
         raise LilliputError(f"{name}: a {module.kind[:60]} stands where a Sequential of layers should; {WAY_OUT}")
-    return [layer for key in module.children for layer in layers_of(child(module, key, name), name, flatten)]
+    return [part for key in module.children for part in _parts(child(module, key, name), name, flatten)]
 
 
-def layers_of(module: Module, name: str, flatten: str = "") -> list[Layer]:
+def layers_of(module: Module, name: str) -> list[Layer]:
     """The layers that compute what one of torch's modules does in evaluation.
 
     Raises:
         LilliputError: a class or an argument that is not read.
     """
+    return _folded(_parts(module, name, ""), name)
+
+
+def _folded(parts: list[Layer | Scaling], name: str) -> list[Layer]:
+    """The layers with the scalings of batch normalizations in the weights before or else behind them.
+
+    Raises:
+        LilliputError: neither is Linear.
+    """
+    found: list[Layer] = []
+    pending: Scaling | None = None
+    for part in parts:
+        if isinstance(part, Scaling):
+            if pending is not None:
+                break
+            if found and isinstance(found[-1], layers.Dense):
+                found[-1] = network.fold_after(found[-1], part, name)
+            else:
+                pending = part
+        elif isinstance(part, layers.Dense):
+            found.append(network.take_up(part, pending, name))
+            pending = None
+        elif pending is not None:
+            break
+        else:
+            found.append(part)
+    if pending is not None:
+        raise LilliputError(f"{name} has a BatchNorm1d with no Linear right before or behind it; {WAY_OUT}")
+    return found
+
+
+def _parts(module: Module, name: str, flatten: str) -> list[Layer | Scaling]:
+    """The layers and scalings of one of torch's modules in evaluation."""
     kind, given = class_name(module), module.attributes
     if flatten and kind == flatten and not module.arrays and not module.children:
         return [layers.Flatten()]
     if module.kind in _NOTHING:
         return []
     if is_torch(module, "Sequential"):
-        return sequential(module, name, flatten)
+        return _inside(module, name, flatten)
+    if is_torch(module, "BatchNorm1d") and isinstance(given.get("eps"), int | float):
+        return [network.batch_norm(module.arrays, float(given["eps"]), name)]
     if is_torch(module, "Linear"):
         check_members(module, (), module.arrays.keys() & {"bias"} | {"weight"}, name)
         return [network.dense({f"{kind}.{key}": array for key, array in module.arrays.items()}, kind, name)]
@@ -129,8 +168,8 @@ def layers_of(module: Module, name: str, flatten: str = "") -> list[Layer]:
     if is_torch(module, *_ACTIVATIONS):
         return [_activation(kind, {key: given[key] for key in _ACTIVATIONS[kind] if key in given}, name)]
     raise LilliputError(
-        f"{name} holds a module {module.kind[:60]}; supported: Linear, Conv2d, LayerNorm, Flatten, Dropout, Identity, "
-        f"{', '.join(_ACTIVATIONS)}; or {WAY_OUT}"
+        f"{name} holds a module {module.kind[:60]}; supported: Linear, Conv2d, LayerNorm, BatchNorm1d, Flatten, Dropout, "
+        f"Identity, {', '.join(_ACTIVATIONS)}; or {WAY_OUT}"
     )
 
 
