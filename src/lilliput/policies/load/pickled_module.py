@@ -151,7 +151,7 @@ def _parts(module: Module, name: str, flatten: str) -> list[Layer | Scaling]:
         return []
     if is_torch(module, "Sequential"):
         return _inside(module, name, flatten)
-    if is_torch(module, "BatchNorm1d") and isinstance(given.get("eps"), int | float):
+    if is_torch(module, "BatchNorm1d") and "running_mean" in module.arrays and isinstance(given.get("eps"), float):
         return [network.batch_norm(module.arrays, float(given["eps"]), name)]
     if is_torch(module, "Linear"):
         check_members(module, (), module.arrays.keys() & {"bias"} | {"weight"}, name)
@@ -168,8 +168,8 @@ def _parts(module: Module, name: str, flatten: str) -> list[Layer | Scaling]:
     if is_torch(module, *_ACTIVATIONS):
         return [_activation(kind, {key: given[key] for key in _ACTIVATIONS[kind] if key in given}, name)]
     raise LilliputError(
-        f"{name} holds a module {module.kind[:60]}; supported: Linear, Conv2d, LayerNorm, BatchNorm1d, Flatten, Dropout, "
-        f"Identity, {', '.join(_ACTIVATIONS)}; or {WAY_OUT}"
+        f"{name} holds a module {module.kind[:60]}; supported: Linear, Conv2d, LayerNorm, Flatten, Dropout, Identity, "
+        f"BatchNorm1d with running statistics, {', '.join(_ACTIVATIONS)}; or {WAY_OUT}"
     )
 
 
