@@ -15,6 +15,7 @@ from lilliput.study.cluster import Ray
 from lilliput.study.conduct import conduct, records
 from lilliput.study.document import read_study
 from lilliput.study.plan import plan
+from lilliput.study.training import cells_of, waiting
 
 IGNORE = lambda *_: None  # noqa: E731
 
@@ -56,6 +57,29 @@ def test_a_cell_that_hangs_or_kills_its_ray_worker_is_a_record(balancer, tmp_pat
     reasons = {r.cell.task.id: r.reason for r in records(tmp_path / "out") if r.status == "failed"}
     assert "stopped after its time of 25 s" in reasons["hostile:Hangs-v0"]
     assert "ended 2 times" in reasons["hostile:Kills-v0"]
+
+
+@pytest.mark.slow
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore")
+def test_ray_trains_to_the_bits_of_local_processes_and_says_why_one_failed(tmp_path):
+    pytest.importorskip("stable_baselines3")
+    small = {"n_steps": 32, "batch_size": 32, "n_envs": 1, "n_epochs": 1, "learning_rate": 0.001, "clip_range": 0.2}
+    asked = {"algorithm": "ppo", "environment": "CartPole-v1", "steps": 64, "segment": 64, "episodes": 1,
+             "hidden": [4], "settings": small, "seeds": [0, 1]}  # fmt: skip
+    trained: list[list[bytes]] = []
+    for name, executor in (("local", local.Local(1)), ("ray", Ray(2))):
+        cells = cells_of({**asked, "folder": "good"}, tmp_path / name)
+        bad = cells_of({**asked, "folder": "bad", "algorithm": "sac", "settings": {}, "seeds": [0]}, tmp_path / name)
+        reasons = {cell.folder: reason for cell, reason in executor.train_all([*cells, *bad])}
+        assert [reasons[cell.folder] for cell in cells] == ["", ""]
+        assert "sac plays continuous actions" in reasons[bad[0].folder]
+        assert not waiting(cells)
+        assert waiting(bad) == bad
+        assert not (cells[0].folder / "replay").exists()
+        trained.append([cell.policy.read_bytes() for cell in cells])
+    assert trained[0] == trained[1]
+    assert trained[0][0] != trained[0][1]
 
 
 @pytest.mark.slow
