@@ -9,6 +9,10 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from lilliput.policies import reference
+from lilliput.policies.load import load_policy
+from lilliput.policies.policy import Policy
+
 N_OBSERVATIONS = 1000
 
 
@@ -33,6 +37,11 @@ def vector(size: int = 5, low: float = -np.inf, high: float = np.inf) -> spaces.
 
 ACTIONS = spaces.Box(np.array([-2.0, 0.1, -1.0], np.float32), np.array([2.0, 0.3, 1.0], np.float32))
 IMAGE = spaces.Box(0, 255, (36, 40, 3), np.uint8)
+DISCRETE = spaces.Discrete(5)
+SEVERAL = spaces.MultiDiscrete([3, 2, 4])
+MATRIX = spaces.Box(-1.0, np.array([[1.0, 2.0], [3.0, 4.0]], np.float32), (2, 2))
+SHORT = {"learning_starts": 0, "buffer_size": 10}
+"""Of an algorithm with a replay buffer."""
 
 
 def shaken(model: Any, seed: int = 0) -> Any:
@@ -86,6 +95,15 @@ def assert_same_actions(
     else:
         np.testing.assert_array_equal(actual, expected)
         assert len(np.unique(expected)) > 1, "one choice for all observations: the test could not fail"
+
+
+def check(model: Any, folder: Path) -> Policy:
+    """The loaded policy, once its actions are the framework's."""
+    shaken(model)
+    policy = load_policy(save(model, folder))
+    batch = observations(model.observation_space)
+    assert_same_actions(reference.act(policy, batch), predicted(model, batch), model.action_space)
+    return policy
 
 
 def torch_bytes(value: Any, **options: Any) -> bytes:

@@ -1,23 +1,18 @@
 """Against the frameworks' own predict, for every family and every option that changes the deterministic action."""
 
-import json
 import sys
 import types
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium import spaces
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference
-from lilliput.policies import spaces as ours
 from lilliput.policies.load import load_checkpoint, load_policy
 from lilliput.policies.load.sb3_statistics import UNKNOWN
-from lilliput.policies.policy import Policy
 
 torch = pytest.importorskip("torch")
 sb3 = pytest.importorskip("stable_baselines3")
@@ -25,12 +20,16 @@ contrib = pytest.importorskip("sb3_contrib")
 
 from tests.policies.load.frameworks import (  # noqa: E402
     ACTIONS,
+    DISCRETE,
     IMAGE,
+    MATRIX,
+    SEVERAL,
+    SHORT,
     Still,
     assert_same_actions,
+    check,
     observations,
     predicted,
-    rewrite_zip,
     save,
     shaken,
     vector,
@@ -38,24 +37,10 @@ from tests.policies.load.frameworks import (  # noqa: E402
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
 
-DISCRETE = spaces.Discrete(5)
-SEVERAL = spaces.MultiDiscrete([3, 2, 4])
-MATRIX = spaces.Box(-1.0, np.array([[1.0, 2.0], [3.0, 4.0]], np.float32), (2, 2))
-SHORT = {"learning_starts": 0, "buffer_size": 10}
-
 
 @pytest.fixture(autouse=True)
 def same_networks() -> None:
     torch.manual_seed(0)
-
-
-def check(model: Any, tmp_path: Path) -> Policy:
-    """The loaded policy, once its actions are the framework's."""
-    shaken(model)
-    policy = load_policy(save(model, tmp_path))
-    batch = observations(model.observation_space)
-    assert_same_actions(reference.act(policy, batch), predicted(model, batch), model.action_space)
-    return policy
 
 
 def families() -> list[Any]:
@@ -213,39 +198,6 @@ def test_gsde_of_an_actor_critic(algorithm: Any, squash: bool, tmp_path: Path) -
     assert any(isinstance(layer, layers.SquashAction) for layer in policy.layers) is squash
 
 
-@pytest.mark.parametrize("on", [True, 1, np.bool_(True), np.float32(1)], ids=repr)
-def test_what_is_on_by_any_true_value_is_on(on: Any, tmp_path: Path) -> None:
-    """A search over hyperparameters gives 1, or numpy's values; JSON has these as texts."""
-    off = 0 if isinstance(on, int) else np.bool_(False)
-    squashed = sb3.A2C(
-        "MlpPolicy", Still(vector(), ACTIONS), n_steps=8, use_sde=on, policy_kwargs={"squash_output": on}, device="cpu"
-    )
-    assert isinstance(check(squashed, tmp_path).layers[-2], layers.SquashAction)
-    kwargs = {"net_arch": [6], "squash_output": off}
-    check(contrib.ARS("MlpPolicy", Still(vector(), ACTIONS), policy_kwargs=kwargs, device="cpu"), tmp_path)
-    pixels = gymnasium.spaces.Box(0, 255, (3, 8, 8), np.uint8)
-    kwargs = {"normalize_images": off}
-    raw = check(sb3.PPO("MlpPolicy", Still(pixels, ACTIONS), n_steps=8, policy_kwargs=kwargs, device="cpu"), tmp_path)
-    assert not isinstance(raw.layers[0], layers.Standardize)
-
-
-def test_arguments_are_what_their_pickle_says_as_in_the_framework(tmp_path: Path) -> None:
-    kwargs = {"activation_fn": torch.nn.ReLU, "squash_output": False}
-    model = sb3.A2C("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, use_sde=True, policy_kwargs=kwargs, device="cpu")
-    path = save(model, tmp_path)
-    edited = tmp_path / "edited.zip"
-    texts = {"activation_fn": "<class 'torch.nn.modules.activation.Tanh'>", "squash_output": True}
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(edited, "w") as new:
-        for entry in old.namelist():
-            data = json.loads(old.read(entry)) if entry == "data" else None
-            if data is not None:
-                data["policy_kwargs"] |= texts
-            new.writestr(entry, old.read(entry) if data is None else json.dumps(data))
-    batch = observations(model.observation_space)
-    expected = predicted(sb3.A2C.load(edited), batch)
-    assert_same_actions(reference.act(load_policy(edited), batch), expected, ACTIONS)
-
-
 def test_a_squash_without_gsde_is_refused(tmp_path: Path) -> None:
     kwargs = {"squash_output": True}
     model = sb3.A2C("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, use_sde=True, policy_kwargs=kwargs, device="cpu")
@@ -316,145 +268,6 @@ def test_gsde_clips_the_mean(algorithm: str, kwargs: dict, tmp_path: Path) -> No
     assert clipped == ([] if kwargs.get("clip_mean") == 0.0 else [kwargs.get("clip_mean", 2.0)])
 
 
-@pytest.mark.parametrize("share", [True, False])
-@pytest.mark.parametrize("algorithm", ["PPO", "DQN", "QRDQN", "SAC", "TD3"])
-def test_nature_cnn(algorithm: str, share: bool, tmp_path: Path) -> None:
-    cls = getattr(sb3, algorithm, None) or getattr(contrib, algorithm)
-    discrete = algorithm in ("DQN", "QRDQN")
-    kwargs: dict[str, Any] = {"features_extractor_kwargs": {"features_dim": 32}}
-    if not discrete:
-        kwargs["share_features_extractor"] = share
-    options = {"n_steps": 8} if algorithm == "PPO" else SHORT
-    model = cls(
-        "CnnPolicy", Still(IMAGE, DISCRETE if discrete else ACTIONS), policy_kwargs=kwargs, device="cpu", **options
-    )
-    shaken(model)
-    policy = load_policy(save(model, tmp_path))
-    assert ours.input_shape(policy.observation_space) == (3, 36, 40)
-    assert policy.provenance.wrappers == ("transpose_image",)
-    batch = observations(model.observation_space, n=40)
-    assert_same_actions(reference.act(policy, batch), predicted(model, batch), model.action_space)
-
-
-class Pictures(gymnasium.Env):
-    """Images of which one stripe is bright; the reward is for its number."""
-
-    def __init__(self, shape: tuple[int, ...] = (4, 36, 40), axis: int = 2) -> None:
-        self.observation_space = spaces.Box(0, 255, shape, np.uint8)
-        self.action_space = spaces.Discrete(3)
-        self.axis = axis
-
-    def picture(self) -> np.ndarray:
-        self.stripe = int(self.np_random.integers(3))
-        image = self.np_random.integers(0, 50, self.observation_space.shape).astype(np.uint8)
-        width = image.shape[self.axis] // 3
-        np.moveaxis(image, self.axis, 0)[self.stripe * width : (self.stripe + 1) * width] += 150
-        return image
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed)
-        self.n = 0
-        return self.picture(), {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        reward = float(action == self.stripe)
-        self.n += 1
-        return self.picture(), reward, False, self.n >= 20, {}
-
-
-@pytest.mark.parametrize(
-    ("shape", "axis", "wrappers"),
-    [
-        ((4, 36, 40), 2, ("transpose_image",)),
-        ((36, 40, 4), 1, ("transpose_image",)),
-        ((40, 4, 36), 0, ("transpose_image",)),
-        ((6, 6, 6), 0, ()),
-        ((4, 4, 36), 2, ()),
-        ((4, 36, 4), 1, ("transpose_image",)),
-        ((12, 12, 9), 2, ("transpose_image",)),
-    ],
-    ids=str,
-)
-def test_images_are_transposed_where_the_framework_did(
-    shape: tuple[int, ...], axis: int, wrappers: tuple[str, ...], tmp_path: Path
-) -> None:
-    from lilliput.policies.play import episode_returns
-
-    gymnasium.register("Pictures-v0", lambda **kwargs: Pictures(**kwargs))
-    try:
-        model = shaken(sb3.PPO("MlpPolicy", Pictures(shape, axis), n_steps=20, batch_size=20, seed=0, device="cpu"))
-        policy = load_policy(save(model, tmp_path))
-        assert policy.provenance.wrappers == wrappers
-        kwargs = {"shape": shape, "axis": axis}
-        told = load_policy(tmp_path / "model.zip", environment="Pictures-v0", environment_kwargs=kwargs)
-        assert told.provenance.wrappers == (wrappers if model.observation_space.shape != shape else ())
-        assert not any("channels last" in guess for guess in told.provenance.guesses) or told.provenance.wrappers
-        ours = episode_returns(policy, "Pictures-v0", range(5), environment_kwargs=kwargs)
-        theirs, environment = [], Pictures(shape, axis)
-        turned = model.observation_space.shape != shape
-        for seed in range(5):
-            seen, total, over = environment.reset(seed=seed)[0], 0.0, False
-            while not over:
-                batch = np.transpose(seen, (2, 0, 1)) if turned else seen
-                seen, reward, _, over, _ = environment.step(int(model.predict(batch, deterministic=True)[0]))
-                total += reward
-            theirs.append(total)
-        np.testing.assert_array_equal(ours, theirs)
-        assert len(set(theirs)) > 1
-    finally:
-        del gymnasium.registry["Pictures-v0"]
-
-
-def test_the_channels_of_an_atari_game_are_known(tmp_path: Path) -> None:
-    model = sb3.PPO("CnnPolicy", Still(spaces.Box(0, 255, (84, 84, 4), np.uint8), DISCRETE), n_steps=8, device="cpu")
-    path = save(model, tmp_path)
-    assert any("channels last" in guess for guess in load_policy(path).provenance.guesses)
-    (tmp_path / "model").mkdir()
-    config = "env_wrapper: stable_baselines3.common.atari_wrappers.AtariWrapper\nframe_stack: 4\n"
-    (tmp_path / "model" / "config.yml").write_text(config)
-    policy = load_policy(path)
-    assert policy.provenance.wrappers == ("atari", "frame_stack", "transpose_image")
-    assert not any("channels last" in guess for guess in policy.provenance.guesses)
-
-
-def test_images_already_scaled_are_not_divided_again(tmp_path: Path) -> None:
-    space = spaces.Box(0, 255, (3, 40, 36), np.uint8)
-    kwargs = {"normalize_images": False, "features_extractor_kwargs": {"features_dim": 16, "normalized_image": True}}
-    model = shaken(sb3.PPO("CnnPolicy", Still(space, DISCRETE), n_steps=8, policy_kwargs=kwargs, device="cpu"))
-    policy = load_policy(save(model, tmp_path))
-    assert isinstance(policy.layers[0], layers.Conv2d)
-    batch = observations(space, n=40)
-    assert_same_actions(reference.act(policy, batch), predicted(model, batch), DISCRETE)
-
-
-def test_an_image_through_an_mlp_is_divided_and_flattened(tmp_path: Path) -> None:
-    space = spaces.Box(0, 255, (3, 8, 8), np.uint8)
-    check(sb3.PPO("MlpPolicy", Still(space, DISCRETE), n_steps=8, device="cpu"), tmp_path)
-
-
-def test_a_matrix_observation_is_flattened(tmp_path: Path) -> None:
-    check(sb3.PPO("MlpPolicy", Still(spaces.Box(-1, 1, (3, 4)), ACTIONS), n_steps=8, device="cpu"), tmp_path)
-
-
-@pytest.mark.parametrize("algorithm", ["PPO", "SAC", "DQN"])
-def test_dict_observations_are_concatenated_as_the_framework_does(algorithm: str, tmp_path: Path) -> None:
-    space = spaces.Dict({"z": vector(3), "a": vector(2), "m": spaces.Box(-1, 1, (2, 2))})
-    options = {"n_steps": 8} if algorithm == "PPO" else SHORT
-    action_space = DISCRETE if algorithm == "DQN" else ACTIONS
-    policy = check(
-        getattr(sb3, algorithm)("MultiInputPolicy", Still(space, action_space), device="cpu", **options), tmp_path
-    )
-    assert isinstance(policy.observation_space, ours.Dict)
-    assert [key for key, _ in policy.observation_space.boxes] == list(space.spaces)
-
-
-def test_a_dict_with_an_image_is_refused(tmp_path: Path) -> None:
-    space = spaces.Dict({"camera": spaces.Box(0, 255, (3, 40, 40), np.uint8), "speed": vector(2)})
-    model = sb3.PPO("MultiInputPolicy", Still(space, DISCRETE), n_steps=8, device="cpu")
-    with pytest.raises(LilliputError, match="Dict observation with images"):
-        load_policy(save(model, tmp_path))
-
-
 def test_layer_norm_behind_the_linear_layers(tmp_path: Path) -> None:
     # The framework's create_mlp takes post_linear_modules; a policy that uses it saves the same keys.
     from stable_baselines3.common.torch_layers import create_mlp
@@ -481,319 +294,6 @@ def test_batch_norm_before_the_linear_layers_folds_away(tmp_path: Path) -> None:
     assert [type(layer).__name__ for layer in policy.layers[:4]] == ["Dense", "Relu", "Dense", "Relu"]
 
 
-def test_the_exact_bounds_come_from_the_file(tmp_path: Path) -> None:
-    low = np.array([-0.123456789, -1e-9, -3.4e38], np.float32)
-    space = spaces.Box(low, np.array([1e-7, 0.3926991, 3.4e38], np.float32))
-    model = sb3.PPO("MlpPolicy", Still(vector(), space), n_steps=8, device="cpu")
-    policy = load_policy(save(model, tmp_path))
-    assert isinstance(policy.action_space, ours.Box)
-    np.testing.assert_array_equal(policy.action_space.low, space.low.astype(np.float64))
-    np.testing.assert_array_equal(policy.action_space.high, space.high.astype(np.float64))
-
-
-def data_of(path: Path) -> dict[str, Any]:
-    with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.read("data"))
-
-
-def without_pickles(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: without_pickles(item) for key, item in value.items() if key != ":serialized:"}
-    return value
-
-
-SPACES = [
-    (vector(), ACTIONS),
-    (spaces.Box(-1e-9, np.array([1e30, 2.5], np.float32)), DISCRETE),
-    (spaces.Box(0, 255, (3, 36, 36), np.uint8), SEVERAL),
-    (vector(1500), MATRIX),
-    (spaces.Dict({"b": vector(3), "a": spaces.Box(-1.0, np.array([2.0, 3.0], np.float32))}), ACTIONS),
-]
-
-
-@pytest.mark.parametrize(("observation_space", "action_space"), SPACES, ids=str)
-def test_the_text_of_the_spaces_is_enough(observation_space: Any, action_space: Any, tmp_path: Path) -> None:
-    kind = "MultiInputPolicy" if isinstance(observation_space, spaces.Dict) else "MlpPolicy"
-    model = sb3.PPO(kind, Still(observation_space, action_space), n_steps=8, device="cpu")
-    path = save(model, tmp_path)
-    exact = load_policy(path)
-    data = json.dumps(without_pickles(data_of(path))).encode()
-    from_text = load_policy(rewrite_zip(path, tmp_path / "text.zip", {"data": data}))
-    assert from_text.digest == exact.digest
-
-
-class Refused:
-    def __reduce__(self) -> Any:
-        return (exec, ("raise SystemExit('a pickle was executed')",))
-
-
-def test_no_pickle_in_the_data_is_executed(tmp_path: Path) -> None:
-    import base64
-    import pickle
-
-    path = save(sb3.PPO("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, device="cpu"), tmp_path)
-    hostile = base64.b64encode(pickle.dumps(Refused())).decode()
-
-    def poisoned(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: hostile if key == ":serialized:" else poisoned(item) for key, item in value.items()}
-        return value
-
-    changed = {"data": json.dumps(poisoned(data_of(path))).encode()}
-    assert load_policy(rewrite_zip(path, tmp_path / "hostile.zip", changed)).digest == load_policy(path).digest
-
-
-def test_elided_bounds_without_a_pickle_are_refused_unless_all_are_the_same(tmp_path: Path) -> None:
-    space = spaces.Box(np.arange(1500, dtype=np.float32) - 2000, np.float32(np.inf))
-    path = save(sb3.PPO("MlpPolicy", Still(space, ACTIONS), n_steps=8, device="cpu"), tmp_path)
-    data = without_pickles(data_of(path))
-    with pytest.raises(LilliputError, match=r"low is .*not all of its numbers are in the file"):
-        load_policy(rewrite_zip(path, tmp_path / "text.zip", {"data": json.dumps(data).encode()}))
-    exact = load_policy(path).observation_space
-    assert isinstance(exact, ours.Box)
-    assert exact.low[1] == -1999
-
-
-def test_shared_layers_of_old_versions(tmp_path: Path) -> None:
-    """Before 1.8 the first layers could be common to actor and critic: mlp_extractor.shared_net."""
-    model = shaken(
-        sb3.PPO("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, policy_kwargs={"net_arch": [8, 6]}, device="cpu")
-    )
-    path = save(model, tmp_path)
-    with zipfile.ZipFile(path) as archive, archive.open("policy.pth") as entry:
-        state = torch.load(entry, weights_only=True)
-    renamed = {
-        key.replace("policy_net.0", "shared_net.0").replace("policy_net.2", "policy_net.0"): value
-        for key, value in state.items()
-        if "mlp_extractor.value_net" not in key
-    }
-    from tests.policies.load.frameworks import torch_bytes
-
-    old = rewrite_zip(path, tmp_path / "old.zip", {"policy.pth": torch_bytes(renamed)})
-    batch = observations(model.observation_space)
-    assert_same_actions(reference.act(load_policy(old), batch), predicted(model, batch), ACTIONS)
-
-
-def test_the_oldest_torch_format(tmp_path: Path) -> None:
-    from tests.policies.load.frameworks import torch_bytes
-
-    path = save(sb3.SAC("MlpPolicy", Still(vector(), ACTIONS), device="cpu", **SHORT), tmp_path)
-    with zipfile.ZipFile(path) as archive, archive.open("policy.pth") as entry:
-        state = torch.load(entry, weights_only=True)
-    old = rewrite_zip(
-        path, tmp_path / "old.zip", {"policy.pth": torch_bytes(state, _use_new_zipfile_serialization=False)}
-    )
-    assert load_policy(old).digest == load_policy(path).digest
-
-
-def ppo(observation_space: Any, action_space: Any, **options: Any) -> Any:
-    return sb3.PPO("MlpPolicy", Still(observation_space, action_space), n_steps=8, device="cpu", **options)
-
-
-class Network(torch.nn.Module):
-    """The custom network of the framework's documentation: an activation behind each layer, which no key names."""
-
-    def __init__(self, n_features: int, activation: Any) -> None:
-        super().__init__()
-        self.latent_dim_pi, self.latent_dim_vf = 16, 8
-        self.policy_net = torch.nn.Sequential(torch.nn.Linear(n_features, 16), activation())
-        self.value_net = torch.nn.Sequential(torch.nn.Linear(n_features, 8), activation())
-
-    def forward(self, features: Any) -> Any:
-        return self.forward_actor(features), self.forward_critic(features)
-
-    def forward_actor(self, features: Any) -> Any:
-        return self.policy_net(features)
-
-    def forward_critic(self, features: Any) -> Any:
-        return self.value_net(features)
-
-
-def custom_policy(activation: Any) -> Any:
-    class Custom(sb3.common.policies.ActorCriticPolicy):
-        def __init__(self, *given: Any, gain: float = 1.0, **named: Any) -> None:
-            super().__init__(*given, **named)
-
-        def _build_mlp_extractor(self) -> None:
-            self.mlp_extractor = Network(self.features_dim, activation)  # type: ignore[assignment]
-
-    return Custom
-
-
-@pytest.mark.parametrize("kind", ["ReLU", "ELU", "SiLU", "Tanh"])
-def test_a_custom_network_asks_for_its_activation(kind: str, tmp_path: Path) -> None:
-    policy_class = custom_policy(getattr(torch.nn, kind))
-    own = {"gain": 0.5}
-    model = shaken(sb3.PPO(policy_class, Still(vector(), ACTIONS), n_steps=8, policy_kwargs=own, device="cpu"))
-    path = save(model, tmp_path)
-    with pytest.raises(LilliputError, match=r"Custom is not the framework's.*give --plain"):
-        load_policy(path, activation=kind.lower())
-    with pytest.raises(LilliputError, match=r"Custom is not the framework's.*give --activation relu\|tanh"):
-        load_policy(path, plain=True)
-    policy = load_policy(path, activation=kind.lower(), plain=True)
-    batch = observations(model.observation_space)
-    assert_same_actions(reference.act(policy, batch), predicted(model, batch), ACTIONS)
-    assert f"the hidden activation is not in the file: {kind.lower()}, as given" in policy.provenance.guesses
-    assert "its argument gain = 0.5 is the class's own, and not read" in policy.provenance.guesses
-
-
-def test_an_activation_for_a_network_that_has_none_or_names_it_is_refused(tmp_path: Path) -> None:
-    named = {"activation_fn": torch.nn.ELU}
-    for kwargs, ending in ((named, "named"), ({"net_arch": []}, "linear")):
-        model = sb3.PPO("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, policy_kwargs=kwargs, device="cpu")
-        path = save(model, tmp_path, ending)
-        load_policy(path)
-        with pytest.raises(LilliputError, match="needs no activation to be read"):
-            load_policy(path, activation="relu")
-
-
-@pytest.mark.parametrize("algorithm", ["PPO", "SAC", "TD3", "DQN", "TQC"])
-def test_normalized_training_is_known_from_its_zip(algorithm: str, tmp_path: Path) -> None:
-    from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
-
-    cls = getattr(sb3, algorithm, None) or getattr(contrib, algorithm)
-    name = "Acrobot-v1" if algorithm == "DQN" else "Pendulum-v1"
-    options = {"n_steps": 64, "batch_size": 64} if algorithm == "PPO" else {"learning_starts": 100}
-
-    def trained(folder: str, **normalizer: Any) -> Any:
-        (tmp_path / folder).mkdir()
-        environment: Any = DummyVecEnv([lambda: gymnasium.make(name)])
-        environment = VecNormalize(environment, **normalizer) if normalizer else environment
-        model = cls("MlpPolicy", environment, seed=0, device="cpu", **options)
-        model.learn(128)
-        if normalizer:
-            environment.save(str(tmp_path / folder / "vec_normalize.pkl"))
-        save(shaken(model), tmp_path / folder)
-        return model, environment
-
-    model, environment = trained("normalized", norm_obs=True)
-    policy = load_policy(tmp_path / "normalized" / "model.zip")
-    raw = observations(model.observation_space, n=200)
-    environment.training = False
-    expected = predicted(model, environment.normalize_obs(raw))
-    assert_same_actions(reference.act(policy, raw), expected, model.action_space)
-    assert not any("another moment" in guess or "though it saw" in guess for guess in policy.provenance.guesses)
-    (tmp_path / "alone").mkdir()
-    alone = save(model, tmp_path / "alone")
-    if algorithm == "PPO":
-        with pytest.raises(LilliputError, match="was trained under VecNormalize"):
-            load_policy(alone)
-    # A stray file: the plain run's zip beside the statistics of the normalized one.
-    plain, _ = trained("plain")
-    (tmp_path / "plain" / "vec_normalize.pkl").write_bytes((tmp_path / "normalized/vec_normalize.pkl").read_bytes())
-    beside = tmp_path / "plain" / "model.zip"
-    if algorithm == "PPO":
-        loaded = load_policy(beside)
-        assert any("vec_normalize.pkl is not taken" in guess for guess in loaded.provenance.guesses)
-    else:
-        with pytest.raises(LilliputError, match="cannot be its observation statistics"):
-            load_policy(beside)
-        loaded = load_policy(beside, normalizer=False)
-    assert_same_actions(reference.act(loaded, raw), predicted(plain, raw), plain.action_space)
-    rewards, _ = trained("rewards", norm_obs=False)
-    same = load_policy(tmp_path / "rewards" / "model.zip", normalizer=None)
-    assert_same_actions(reference.act(same, raw), predicted(rewards, raw), rewards.action_space)
-
-
-def test_the_statistics_of_a_dict_are_proven_too(tmp_path: Path) -> None:
-    from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
-
-    space = spaces.Dict({"z": spaces.Box(-1, 1, (3,)), "a": spaces.Box(2, 9, (2,))})
-    environment = VecNormalize(DummyVecEnv([lambda: Still(space, ACTIONS)]), norm_obs_keys=["a"])
-    model = sb3.SAC("MultiInputPolicy", environment, seed=0, device="cpu", learning_starts=100, buffer_size=200)
-    model.learn(60)
-    path = save(model, tmp_path)
-    environment.save(str(tmp_path / "vec_normalize.pkl"))
-    policy = load_policy(path)
-    raw = {key: observations(inner, n=100) for key, inner in space.spaces.items()}
-    environment.training = False
-    expected = predicted(model, environment.normalize_obs(raw))
-    assert_same_actions(reference.act(policy, raw), expected, ACTIONS)
-    other = VecNormalize(DummyVecEnv([lambda: Still(spaces.Dict({"z": vector(3), "a": vector(2)}), ACTIONS)]))
-    other.reset()
-    other.save(str(tmp_path / "vec_normalize.pkl"))
-    with pytest.raises(LilliputError, match="cannot be its observation statistics"):
-        load_policy(path)
-
-
-@pytest.mark.parametrize("key", ["mlp_extractor.shared.0.weight", "std", "value_net2.weight", "actor.std.weight"])
-def test_keys_that_are_not_the_framework_s_refuse(key: str, tmp_path: Path) -> None:
-    from tests.policies.load.frameworks import torch_bytes
-
-    path = save(ppo(vector(), ACTIONS), tmp_path)
-    with zipfile.ZipFile(path) as archive, archive.open("policy.pth") as entry:
-        state = torch.load(entry, weights_only=True)
-    changed = rewrite_zip(path, tmp_path / "x.zip", {"policy.pth": torch_bytes({**state, key: torch.zeros(1)})})
-    with pytest.raises(LilliputError, match=f"policy.pth has '{key}', which the framework's own"):
-        load_policy(changed)
-
-
-def refusals() -> list[Any]:
-    return [
-        pytest.param(
-            lambda: ppo(vector(), spaces.MultiBinary(3)),
-            "action_space is MultiBinary; supported: Box, Discrete",
-            id="bits",
-        ),
-        pytest.param(
-            lambda: ppo(spaces.Discrete(4), DISCRETE), r"Discrete\(4\) -> Discrete\(5\) is not supported", id="one-hot"
-        ),
-        pytest.param(
-            lambda: sb3.PPO(OwnHead, Still(vector(), ACTIONS), n_steps=8, device="cpu"),
-            r"OwnHead has its own _get_action_dist_from_latent, and may decide otherwise",
-            id="own head",
-        ),
-        pytest.param(
-            lambda: ppo(vector(), DISCRETE, policy_kwargs={"features_extractor_class": Doubling}),
-            "features_extractor_class is .*Doubling.*supported: FlattenExtractor, NatureCNN",
-            id="extractor",
-        ),
-    ]
-
-
-class Doubling(sb3.common.torch_layers.BaseFeaturesExtractor):
-    def __init__(self, observation_space: gymnasium.Space) -> None:
-        super().__init__(observation_space, 10)
-
-    def forward(self, x: Any) -> Any:
-        return torch.cat([x, x], 1)
-
-
-class OwnHead(sb3.common.policies.ActorCriticPolicy):
-    def _get_action_dist_from_latent(self, latent_pi: Any) -> Any:
-        return super()._get_action_dist_from_latent(0.5 * latent_pi)
-
-
-class Inherits(OwnHead):
-    """Has no function of its own; what decides stands in its base."""
-
-
-class Halves:
-    def _predict(self, observation: Any, deterministic: bool = False) -> Any:
-        return super()._predict(observation, deterministic) / 2  # type: ignore[misc]
-
-
-class Mixed(Halves, sb3.common.policies.ActorCriticPolicy):
-    """The same in a mixin."""
-
-
-@pytest.mark.parametrize("policy_class", [Inherits, Mixed])
-@pytest.mark.parametrize("by_value", [False, True])
-def test_what_a_policy_class_inherits_is_asked_about(
-    policy_class: Any, by_value: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if by_value:  # as a class of a script, which cloudpickle stores whole
-        for one in (policy_class, *policy_class.__bases__):
-            if one.__module__ == __name__:
-                monkeypatch.setattr(one, "__module__", "__main__")
-    kwargs = {"activation_fn": torch.nn.ELU}
-    path = save(
-        sb3.PPO(policy_class, Still(vector(), ACTIONS), n_steps=8, policy_kwargs=kwargs, device="cpu"), tmp_path
-    )
-    with pytest.raises(LilliputError, match=r"is not the framework's.*inherits from.*activation_fn.*give --plain"):
-        load_policy(path)
-
-
 def test_a_maskable_policy_chooses_as_without_a_mask_and_says_so(tmp_path: Path) -> None:
     model = shaken(contrib.MaskablePPO("MlpPolicy", Still(vector(), DISCRETE), n_steps=8, device="cpu"))
     policy = load_policy(save(model, tmp_path))
@@ -801,21 +301,6 @@ def test_a_maskable_policy_chooses_as_without_a_mask_and_says_so(tmp_path: Path)
     assert any("choice without a mask" in guess for guess in policy.provenance.guesses)
     batch = observations(model.observation_space)
     assert_same_actions(reference.act(policy, batch), predicted(model, batch), DISCRETE)
-
-
-@pytest.mark.parametrize(("make", "message"), refusals())
-def test_what_is_refused_is_said(make: Any, message: str, tmp_path: Path) -> None:
-    with pytest.raises(LilliputError, match=message) as caught:
-        load_policy(save(make(), tmp_path))
-    assert "\n" not in str(caught.value)
-
-
-def test_a_policy_with_non_finite_weights_is_refused(tmp_path: Path) -> None:
-    model = sb3.PPO("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, device="cpu")
-    with torch.no_grad():
-        model.policy.action_net.weight[0, 0] = float("nan")
-    with pytest.raises(LilliputError, match="not finite"):
-        load_policy(save(model, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -844,41 +329,3 @@ def test_a_recurrent_policy_acts_as_its_framework(action_space: Any, kwargs: dic
         action, state = model.predict(row, state, np.array([step == 0]), deterministic=True)
         expected.append(action)
     np.testing.assert_allclose(reference.act_episode(policy, x), expected, atol=2e-6)
-
-
-@pytest.mark.parametrize("layout", ["rl-zoo", "beside", "given"])
-def test_statistics_under_a_frame_stack_stand_before_it(layout: str, tmp_path: Path) -> None:
-    from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
-
-    inner = VecNormalize(DummyVecEnv([lambda: Still(vector(), ACTIONS)]), norm_reward=False, clip_obs=1.5)
-    environment = VecFrameStack(inner, 3)
-    model = shaken(sb3.PPO("MlpPolicy", environment, n_steps=64, batch_size=64, device="cpu", seed=0))
-    model.learn(64)
-    path = save(model, tmp_path, "Still-v0")
-    folder = tmp_path / "Still-v0" if layout == "rl-zoo" else tmp_path
-    folder.mkdir(exist_ok=True)
-    inner.save(str(folder / "vecnormalize.pkl"))
-    with pytest.raises(LilliputError, match=r"\[5\]; the policy's observation has \[15\]; if .*frame_stack\(3\)"):
-        load_policy(path, normalizer=folder / "vecnormalize.pkl")
-    options: dict[str, Any] = {}
-    if layout == "rl-zoo":
-        (folder / "config.yml").write_text("frame_stack: 3\nnormalize: true\n")
-    else:
-        with pytest.raises(LilliputError, match="was trained under VecNormalize" if layout == "beside" else ""):
-            load_policy(path)
-        options = {"wrappers": ["frame_stack(3)"]}
-    if layout == "given":
-        options["normalizer"] = folder / "vecnormalize.pkl"
-    policy = load_policy(path, **options)
-    assert policy.provenance.wrappers == ()
-    assert any("stacked inside the policy" in guess for guess in policy.provenance.guesses)
-    inner.training = False
-    seen: Any = environment.reset()
-    raw, wanted = [], []
-    for _ in range(20):
-        raw.append(np.asarray(inner.get_original_obs())[0])
-        action = model.predict(seen, deterministic=True)[0]
-        wanted.append(action[0])
-        seen = environment.step(action)[0]
-    np.testing.assert_allclose(reference.act_episode(policy, np.array(raw)), np.array(wanted), atol=1e-5)
-    assert np.std(wanted, axis=0).min() > 1e-3
