@@ -76,6 +76,8 @@ def test_a_setting_that_the_policy_does_not_have_refuses(
         {"config": {"hidden_act": "nn.ELU()", "critic_activation": "tanh"}},
         {"output_activation": None, "final_activation": "identity", "squash": False, "layer_norm": False},
         {"max_grad_norm": 0.5, "norm_adv": True, "clip_coef": 0.2, "normalize_returns": True, "reward_scale": 5.0},
+        {"clip_vloss": True, "vf_clip_range": 0.2, "noise_clip": 0.5, "normalize_value": True, "rew_norm": True},
+        {"rewards_shaper_scale": 0.1, "clip_predicted_values": True, "value_clip": 0.2, "q_norm": True},
         {"lr": 0.1, "hidden": [8, 8], "configuration": "run 3", "use_rmsprop": True, "act_dim": 3, "obs_scale": 1.0},
         {"layer_norm": 0, "squash": 0, "norm_obs": 0, "frame_skip": 1, "max_norm": 1, "clip_obs": 0},
     ],
@@ -95,6 +97,9 @@ def test_a_setting_that_agrees_or_is_the_learner_s_says_nothing(settings: dict[s
         ("x", [1.0, 2.0, 3.0, 4.0, 5.0]),
         ("gain", [1.0, 2.0, 3.0]),
         ("temperature", 0.5),
+        ("control_value_scale", 2.0),
+        ("noise_free_gain", 3.0),
+        ("obs_q_clip", 5.0),
     ],
 )
 def test_a_setting_that_may_count_and_is_not_read_is_named(key: str, value: Any, tmp_path: Path) -> None:
@@ -329,6 +334,8 @@ def test_a_run_s_settings_that_agree_say_nothing_and_others_are_named(tmp_path: 
     ).provenance.guesses
     assert any("params/agent.yaml: clip_actions = 0.1, which is not read" in guess for guess in odd)
     assert any("params/agent.yaml: policy.twist = 3, which is not read" in guess for guess in odd)
+    odd = load_policy(run_of("control_value_scale: 2.0\npolicy: {activation: elu}", RSL_FILE, tmp_path)).provenance
+    assert any("control_value_scale = 2.0, which is not read" in guess for guess in odd.guesses)
     around = "clip_observations: 5.0\nnormalization: {obs_scales: {ang_vel: 0.25}}\nalgorithm: {clip_param: 0.2}\n"
     odd = load_policy(run_of(f"{around}policy: {{activation: elu}}", RSL_FILE, tmp_path)).provenance.guesses
     assert [guess.partition(" = ")[0].rpartition(" ")[2] for guess in odd if "not read" in guess] == [

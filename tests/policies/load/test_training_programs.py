@@ -97,6 +97,16 @@ def test_two_numbers_an_action_are_refused(name: str) -> None:
             load_policy(FOLDER / f"{name}.pt", **said)
 
 
+def test_means_and_spreads_of_rsl_rl_3_are_no_actions(tmp_path: Path) -> None:
+    two = mlp("actor", [5, 8, 6]) | mlp("critic", [5, 8, 1])
+    path = tmp_path / "model_3.pt"
+    path.write_bytes(torch_file({"model_state_dict": two, **RUN}))
+    every: list[Any] = [{}, {"activation": "elu", "action": "continuous"}]
+    for said in every:
+        with pytest.raises(LilliputError, match=r"its 6 outputs are the means and spreads of 3 actions .*state_depend"):
+            load_policy(path, **said)
+
+
 STATISTICS = {f"{key}": np.ones((1, 5), "f4") for key in ("_mean", "_var", "_std")}
 RUN = {"optimizer_state_dict": {"state": {}, "param_groups": []}, "iter": 3, "infos": None}
 

@@ -68,6 +68,16 @@ _SURROUNDINGS: Final = re.compile(
 """Groups of such settings."""
 
 
+_LEARNERS_WORDS: Final = """
+adaptive adv advantage advantages bootstrap bounds clip clipped clipping clips coef coeff coefficient critic critics
+cutoff discriminator double ent error explained factor frac grad gradient grads hard huber kl limit loss losses lr
+mode no noise norm normalise normalization normalize normalized normed param penalty polyak predicted prop
+proportion q qf range ret return returns rew reward rewards rms rmsprop scale scaled scaler scaling schedule
+scheduled scheduler separate shaper shaping smooth smoothing squared std surrogate target targets threshold truncate
+type v value values vf vloss
+"""
+_LEARNERS: Final = frozenset(_LEARNERS_WORDS.split())
+"""Words of what learns: what they clip, scale and normalize is the learner's, where no other word says otherwise."""
 _ALONE: Final = frozenset(
     (
         "average", "avg", "decay", "e", "fraction", "k", "lam", "lambda", "max", "maximum", "mean", "min", "minimum",
@@ -101,6 +111,16 @@ def is_harmless(path: str, value: str | int | float | list[Any] | tuple[Any, ...
         return False
     names = _words(key)
     return names <= _ENDS | _SIZES if names & _ENDS else names <= _HARMLESS and not names <= _ALONE
+
+
+def is_learners(key: str, value: Any) -> bool:
+    """Whether a setting with a word of the learner's is off, a text, or all of its words are such or harmless.
+
+    >>> is_learners("vf_clip_range", 0.2), is_learners("noise_free_gain", 3.0), is_learners("control_value_scale", 2.0)
+    (True, False, False)
+    """
+    off = value in (0, 1) if isinstance(value, int | float) and not isinstance(value, bool) else not value
+    return off or isinstance(value, str) or _words(key) <= _LEARNERS | _HARMLESS
 
 
 def is_size(path: str) -> bool:

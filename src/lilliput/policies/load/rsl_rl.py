@@ -86,14 +86,28 @@ def _activation(source: Source) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
 
 
 def is_of_two_numbers(saved: Saved) -> bool:
-    """Whether it is rsl_rl 4's, with nothing of a distribution: a network that may give two numbers an action."""
-    own = all(key.startswith(("mlp.", "obs_normalizer.")) for key in saved.arrays)
-    return own and "actor_state_dict" in saved.members
+    """Whether it is rsl_rl's, with nothing of a distribution: a network that may give two numbers an action."""
+    if "actor_state_dict" in saved.members:  # from version 4 on
+        return all(key.startswith(("mlp.", "obs_normalizer.")) for key in saved.arrays)
+    own = all(re.match(r"(?:actor|critic)(?:_obs_normalizer)?\.", key) for key in saved.arrays)
+    actor = any(key.startswith("actor.") for key in saved.arrays)
+    return own and actor and {"model_state_dict", "iter", "infos"} <= {*saved.members} and not _outputs(saved) % 2
+
+
+def _outputs(saved: Saved) -> int:
+    prefix = "actor" if any(key.startswith("actor.") for key in saved.arrays) else "mlp"
+    return n_outputs(network.closed(saved.arrays, prefix, (), saved.name))
 
 
 def two_numbers(saved: Saved, source: Source) -> LilliputError:
     """What is said of outputs that may be two numbers an action, with the way out."""
-    n = n_outputs(network.closed(saved.arrays, "mlp", (), saved.name))
+    n = _outputs(saved)
+    if "actor_state_dict" not in saved.members:
+        return LilliputError(
+            f"{source.name} is of rsl_rl 3 or of a program like it, without std: its {n} outputs are the means and "
+            f"spreads of {n // 2} actions (state_dependent_std), which the file does not tell; {WAY_OUT}, "
+            "policy.act_inference as its forward"
+        )
     return LilliputError(
         f"{source.name} is of rsl_rl 4 or later without distribution.*: its {n} outputs may be a Beta distribution's "
         "or two numbers an action of a state-dependent Gaussian, which the file does not tell; of the Gaussian give "

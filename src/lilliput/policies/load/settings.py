@@ -9,7 +9,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
-from lilliput.policies.load.harmless import is_harmless, is_size
+from lilliput.policies.load.harmless import is_harmless, is_learners, is_size
 from lilliput.policies.load.inert_pickle import Global, Persistent, Record
 from lilliput.policies.load.layout import WAY_OUT
 from lilliput.policies.load.options import ACTIVATIONS
@@ -179,7 +179,7 @@ def _is_settled(path: str, value: Any, found: Saved, policy: Policy, source: Sou
         case str() if re.sub(r"^.*\.|\(.*", "", value).lower() in ACTIVATIONS and not _LEARNING.search(path):
             pass  # whatever its name is
         case _ if _LEARNING.search(path):
-            return True
+            return not (_LEARNING.search(key) and _TELLING.search(key)) or is_learners(key, value)
         case _ if not _TELLING.search(path):
             return not isinstance(value, str | int | float | list | tuple) or is_harmless(path, value)
     if isinstance(value, int) and value in (0, 1) and _SWITCH.search(key):  # as command lines spell it
