@@ -10,14 +10,22 @@ import numpy as np
 import pytest
 from tests.shrink.games import cartpole
 
+from lilliput.errors import LilliputError, MissingDependency
+from lilliput.measure import count, target_named
+from lilliput.policies.artifact import read_artifact
+from lilliput.policies.compress import compress
+from lilliput.policies.export import c, export
 from lilliput.policies.learner import Checkpoint
 from lilliput.shrink import objective
+from lilliput.shrink.code_bytes import CodeBytes
+from lilliput.shrink.configuration import Student
 from lilliput.shrink.confirm import finalists
 from lilliput.shrink.request import Place, Request
-from lilliput.shrink.result import frontier
+from lilliput.shrink.result import Result, frontier, table
 from lilliput.shrink.run import shrink
 from lilliput.shrink.search import Searched
-from lilliput.shrink.trial import Bar, attempt, known, play_random
+from lilliput.shrink.search_space import SearchSpace
+from lilliput.shrink.trial import Bar, Trial, attempt, known, play_random
 from lilliput.study.policies import POLICIES
 from lilliput.study.workspace import Workspace
 from lilliput.task import Task
@@ -81,13 +89,96 @@ def test_a_limit_is_broken_from_one_byte_on() -> None:
     assert objective.names(request) == ("flash_bytes", "ram_bytes", "instructions")
 
 
+def test_flash_and_ram_are_the_smallest_processors_where_none_is_named() -> None:
+    for name in ("flash_bytes", "ram_bytes"):
+        request = Request(Task("CartPole-v1"), objective=name)
+        assert request.target == "cortex-m0plus"
+        assert objective.names(request) == ("flash_bytes", "ram_bytes")
+    assert Request(Task("CartPole-v1"), objective="flash_bytes", target="riscv32").target == "riscv32"
+    with pytest.raises(LilliputError, match="it takes the format c"):
+        Request(Task("CartPole-v1"), objective="flash_bytes", format="onnx")
+
+
+def test_without_the_compiler_flash_is_refused_before_anything_is_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    request = Request(Task("CartPole-v1"), objective="flash_bytes")
+    with pytest.raises(MissingDependency, match="apt install gcc-arm-none-eabi"):
+        shrink(cartpole(), request, tmp_path / "out", lambda _: None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_policies_of_one_shape_have_one_text_and_others_another() -> None:
+    one, other, wide = (compress(cartpole(width), recipe) for width, recipe in
+                        ((8, "half()"), (8, "prune_weights(sparsity=0.1) | half()"), (10, "half()")))  # fmt: skip
+    assert one.digest != other.digest
+    assert c.shape(one) == c.shape(other) != c.shape(wide)
+    assert c.shape(one) != c.shape(cartpole(8))
+
+
+@pytest.mark.embedded
+def test_a_shape_is_compiled_once_and_a_record_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
+        pytest.skip("needs gcc-arm-none-eabi and qemu-system-arm")
+    request = Request(Task("CartPole-v1"), objective="flash_bytes")
+    first = objective.measured(compress(cartpole(8), "half()"), request, tmp_path)
+    monkeypatch.setattr(objective, "_on_the_target", lambda *_: pytest.fail("compiled again"))
+    again = objective.measured(compress(cartpole(8), "prune_weights(sparsity=0.1) | half()"), request, tmp_path)
+    assert [(one.quantity, one.values) for one in first] == [(one.quantity, one.values) for one in again]
+    assert all("(of a policy of this shape)" in one.method for one in again)
+    assert objective.value(request, first) > cartpole(8).model_bytes / 2
+
+
+def test_what_was_seen_of_code_foretells_students_of_its_kind() -> None:
+    space = SearchSpace.of(Checkpoint(cartpole()), (), train=True)
+    small, large, linear = Student((4,), 4, "l2"), Student((9,), 4, "l2"), Student((), 4, "l2")
+    code = CodeBytes("flash_bytes", space)
+    code.learn(small, 2_000.0 + space.model_bytes(small))
+    code.learn(linear, 900.0 + space.model_bytes(linear))
+    assert code.predict(large) == 2_000 + space.model_bytes(large)
+    other = Student((), 3, "l1")
+    assert code.predict(other) == 900 + space.model_bytes(other)
+
+
+@pytest.mark.embedded
+def test_flash_before_and_after_is_that_of_the_artifacts_and_is_said(tmp_path: Path) -> None:
+    if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
+        pytest.skip("needs gcc-arm-none-eabi and qemu-system-arm")
+    request = Request(Task("CartPole-v1"), objective="flash_bytes")
+    before = export(cartpole(16), "c", tmp_path / "before")
+    after = export(compress(cartpole(8), "half()"), "c", tmp_path / "after")
+    figures = objective.compared(request, before.folder, after.folder)
+    counts = [count(one, target_named("cortex-m0plus")) for one in (before, after)]
+    assert {name: values for name, *values in figures}["flash_bytes"] == [one.flash_bytes for one in counts]
+    made = Result(
+        400, 100, 0.97, 0.95, 1.0, "half()", 1.0, 1.0, 96, 12, 60.0, (), (), figures,
+        objective=request.objective, target=request.target,
+    )  # fmt: skip
+    assert "100 bytes instead of 400" in made.sentence
+    assert f"{counts[1].flash_bytes:,} bytes of flash instead of {counts[0].flash_bytes:,}" in made.sentence
+    assert made.made_small == "bytes of flash on cortex-m0plus"
+    assert replace(made, recipe="").sentence.startswith("100 bytes as before: nothing smaller, in bytes of flash on ")
+
+
+def test_the_frontier_is_that_of_the_objective() -> None:
+    def trial(recipe: str, value: float, model_bytes: int, kept: float) -> Trial:
+        return Trial(recipe, float(value), model_bytes, np.full(32, 100 * kept), 1.0)
+
+    bar = Bar(np.full(32, 100.0), np.zeros(32), 0.9)
+    made = [trial("", 5_000, 400, 1.0), trial("a()", 3_000, 300, 0.9), trial("b()", 4_000, 100, 0.8)]
+    hopeless = trial("c()", np.inf, 50, 0.1)  # was not compiled
+    points = frontier(Searched({one.recipe: one for one in (*made, hopeless)}, bar), {})
+    assert [(point.recipe, point.size) for point in points] == [("a()", 3_000), ("", 5_000)]
+    heading, first, *_ = table(points, 400, "flash_bytes").splitlines()
+    assert "flash_bytes" in heading
+    assert "3,000" in first
+
+
 @pytest.mark.embedded
 def test_the_fewest_instructions_within_the_flash_of_a_processor(tmp_path: Path) -> None:
     if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
         pytest.skip("needs gcc-arm-none-eabi and qemu-system-arm")
-    from lilliput.measure import count, target_named
-    from lilliput.policies.artifact import read_artifact
-
     request = Request(
         Task("CartPole-v1"), 0.8, 60.0, "instructions", train=False, target="cortex-m4", max_flash=6_000, max_ram=4_000
     )

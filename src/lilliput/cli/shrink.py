@@ -37,10 +37,15 @@ if TYPE_CHECKING:
     "--objective",
     default="model_bytes",
     show_default=True,
-    type=click.Choice(["model_bytes", "n_macs", "latency_s", "instructions"]),
-    help="What is made small.",
+    type=click.Choice(["model_bytes", "flash_bytes", "ram_bytes", "n_macs", "latency_s", "instructions"]),
+    help="What is made small. Flash and RAM are those of the program compiled for the target: code counts.",
 )
-@click.option("--target", default="host", show_default=True, help="What it is to run on: host, cortex-m4, ...")
+@click.option(
+    "--target",
+    default="host",
+    show_default=True,
+    help="What it is to run on: host, cortex-m4, ...; for flash_bytes and ram_bytes cortex-m0plus where none is given.",
+)
 @click.option("--max-flash", type=click.IntRange(min=1), help="Bytes of flash that it may take on the target.")
 @click.option("--max-ram", type=click.IntRange(min=1), help="Bytes of RAM that it may take on the target.")
 @click.option(
@@ -163,7 +168,7 @@ def shrink(
     if as_json:
         click.echo(json.dumps({**to_json(result), "remarks": caveats, "guesses": guesses}, indent=1))
         return
-    click.echo(table(result.frontier, result.baseline_bytes) + "\n")
+    click.echo(table(result.frontier, result.baseline_bytes, result.objective) + "\n")
     for note in (*caveats, *result.notes):
         click.echo(f"note: {note}")
     if result.recipe:

@@ -134,6 +134,17 @@ def target_named(name: str) -> Target:
     return TARGETS[name]
 
 
+def check_tools(target: Target) -> None:
+    """Check that what compiles for the target and emulates it is installed.
+
+    Raises:
+        MissingDependency: it is not.
+    """
+    for command, package in ((target.compiler, target.package), (target.emulator[0], target.emulator_package)):
+        if not shutil.which(command):
+            raise MissingDependency(f"{target.name}: {command} is not installed; apt install {package}")
+
+
 def count(artifact: Artifact, target: Target) -> Counts:
     """Flash, RAM, stack and instructions of one decision, and the self-test, in the emulator.
 
@@ -143,9 +154,7 @@ def count(artifact: Artifact, target: Target) -> Counts:
     """
     if artifact.manifest.format != "c":
         raise LilliputError(f"{artifact.folder} is of the format {artifact.manifest.format}; a microcontroller needs c")
-    for command, package in ((target.compiler, target.package), (target.emulator[0], target.emulator_package)):
-        if not shutil.which(command):
-            raise MissingDependency(f"{target.name}: {command} is not installed; apt install {package}")
+    check_tools(target)
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         mains = f"-D{artifact.manifest.name.upper()}_SELFTEST_MAIN", "-Dmain=selftest_main"

@@ -53,9 +53,10 @@ def shrink(
         teachers: others that play the same. The return of the best of all is to be kept; students may be of each.
         keep: the share of the return above random that the result has to keep.
         within_s: seconds for everything.
-        objective: what is made small: model_bytes, n_macs, latency_s or instructions.
+        objective: what is made small: model_bytes, flash_bytes, ram_bytes, n_macs, latency_s or instructions.
         format: of the artifact, c or onnx.
-        target: what it is to run on: host, or a processor that is emulated.
+        target: what it is to run on: host, or a processor that is emulated; for flash and RAM cortex-m0plus where none
+            is named.
         max_flash: bytes of flash that it may take on that processor.
         max_ram: the same of RAM.
         deadline_s: seconds that a decision may take on the host.

@@ -24,7 +24,12 @@ def write(folder: Path, result: Result, keep: float, title: str, caveats: Sequen
     every = record_file.read_all(Workspace(folder).records)
     records = [record for record in every if record.cell.is_floor or record.cell.subject.startswith(best)]
     found = rows(records, result, keep)
-    notes = (result.sentence, "retention without a verdict is of selection episodes: the best of many looks too good")
+    asked = () if result.objective == "model_bytes" else (f"made small: {result.made_small}",)
+    notes = (
+        result.sentence,
+        *asked,
+        "retention without a verdict is of selection episodes: the best of many looks too good",
+    )
     return page.write_rows(
         found, records, keep, Workspace(folder).page, title, notes=(*notes, *result.notes), caveats=caveats
     )

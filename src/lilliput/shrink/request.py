@@ -9,8 +9,11 @@ from lilliput.measure.target import target_named
 from lilliput.study.workspace import Workspace
 from lilliput.task import Task
 
-Objective = Literal["model_bytes", "n_macs", "latency_s", "instructions"]
+Objective = Literal["model_bytes", "flash_bytes", "ram_bytes", "n_macs", "latency_s", "instructions"]
 OBJECTIVES: dict[str, Objective] = {name: name for name in get_args(Objective)}
+
+SMALLEST_TARGET = "cortex-m0plus"
+"""Whose flash or RAM is made small where no processor is named."""
 
 ALPHA = 0.05
 """False acceptance of the whole command, over all the candidates that it confirms."""
@@ -29,7 +32,8 @@ class Request:
         format: of the artifact, c or onnx.
         seed: everything random follows from it.
         workers: processes.
-        target: what it is to run on: host, or a processor that is emulated.
+        target: what it is to run on: host, or a processor that is emulated; host becomes the smallest of them where
+            flash or RAM is made small.
         max_flash, max_ram: bytes that it may take on that processor.
         deadline_s: seconds that a decision may take on the host.
         max_steps: after which an episode is cut; None: the usual.
@@ -57,6 +61,8 @@ class Request:
             raise LilliputError(f"keep is {self.keep:g}; it must be above 0, at most 1")
         if self.objective not in OBJECTIVES:
             raise LilliputError(f"objective {self.objective!r} is not known; allowed: {', '.join(OBJECTIVES)}")
+        if self.target == "host" and self.objective in ("flash_bytes", "ram_bytes"):
+            object.__setattr__(self, "target", SMALLEST_TARGET)
         on_host = self.target == "host"
         if on_host and (self.objective == "instructions" or self.max_flash is not None or self.max_ram is not None):
             raise LilliputError(
@@ -67,7 +73,7 @@ class Request:
         if not on_host and (self.format != "c" or self.deadline_s is not None or self.objective == "latency_s"):
             raise LilliputError(
                 f"target {self.target!r} is emulated: it takes the format c, and has no time; "
-                "use --objective instructions"
+                "use --objective instructions, flash_bytes or ram_bytes"
             )
         if self.within_s < 1 or self.workers < 1:
             raise LilliputError(f"within is {self.within_s:g} s and workers is {self.workers}; both must be at least 1")

@@ -1,5 +1,6 @@
 """What shrink found, in numbers and in one sentence."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,11 @@ _UNITS = {
 @final
 @dataclass(frozen=True)
 class Point:
-    """One trial on the frontier of size against retention, on selection episodes."""
+    """One trial on the frontier of the objective against retention, on selection episodes.
+
+    Attributes:
+        value: of the objective; None in files of before it was written.
+    """
 
     recipe: str
     bytes: int
@@ -31,6 +36,12 @@ class Point:
     standard_error: float
     n_episodes: int
     outcome: str = ""
+    value: float | None = None
+
+    @property
+    def size(self) -> float:
+        """What was made small."""
+        return self.bytes if self.value is None else self.value
 
 
 @final
@@ -78,6 +89,7 @@ class Result:
         frontier: no other trial is both smaller and better.
         teachers: where there were several.
         figures: quantity, its value before and after, of all that the objective and the limits are about.
+        objective: what was made small; target: the processor that it is to run on, host where none was named.
     """
 
     baseline_bytes: int
@@ -95,6 +107,8 @@ class Result:
     frontier: tuple[Point, ...]
     figures: tuple[tuple[str, float, float], ...] = ()
     teachers: tuple[Taught, ...] = ()
+    objective: str = "model_bytes"
+    target: str = "host"
 
     @property
     def factor(self) -> float:
@@ -105,13 +119,21 @@ class Result:
     def sentence(self) -> str:
         """The result for people."""
         if not self.recipe:
-            return f"{self.bytes:,} bytes as before: nothing smaller was confirmed to keep the return"
+            made = "" if self.objective == "model_bytes" else f", in {self.made_small},"
+            return f"{self.bytes:,} bytes as before: nothing smaller{made} was confirmed to keep the return"
         figures = "".join(f", {_words(name, before, after)}" for name, before, after in self.figures)
         return (
             f"{self.bytes:,} bytes instead of {self.baseline_bytes:,} ({self.factor:.0f}x){figures}; "
             f"keeps {100 * self.retention:.1f} % of the return (at least {100 * self.low:.1f} %, 95 % confidence) "
             f"on {self.n_episodes} episodes that the search never saw.{self._taught}"
         )
+
+    @property
+    def made_small(self) -> str:
+        """What was made small, for people."""
+        if self.objective in ("flash_bytes", "ram_bytes", "instructions"):
+            return f"{_UNITS[self.objective]} on {self.target}"
+        return {**_UNITS, "model_bytes": "bytes of constants", "latency_s": "time of a decision"}[self.objective]
 
     @property
     def _taught(self) -> str:
@@ -170,11 +192,12 @@ def frontier(searched: Searched, outcomes: Mapping[str, str]) -> tuple[Point, ..
     for trial in searched.trials.values():
         if trial.reason or not len(trial.returns) or (trial.recipe and trial.broken):
             continue
+        if not math.isfinite(trial.value):  # what was hopeless was not measured
+            continue
         estimate, error = searched.bar.retention(trial.returns)
-        points.append(
-            Point(trial.recipe, trial.model_bytes, estimate, error, len(trial.returns), outcomes.get(trial.recipe, ""))
-        )
-    points.sort(key=lambda point: (point.bytes, -point.retention))
+        outcome, n = outcomes.get(trial.recipe, ""), len(trial.returns)
+        points.append(Point(trial.recipe, trial.model_bytes, estimate, error, n, outcome, trial.value))
+    points.sort(key=lambda point: (point.size, -point.retention))
     kept: list[Point] = []
     best = float("-inf")
     for point in points:
@@ -184,13 +207,15 @@ def frontier(searched: Searched, outcomes: Mapping[str, str]) -> tuple[Point, ..
     return tuple(kept)
 
 
-def table(points: Sequence[Point], baseline_bytes: int) -> str:
-    """The frontier as text."""
-    lines = [f"{'bytes':>9} {'factor':>8} {'kept %':>8} {'±':>5} {'episodes':>8}  recipe"]
+def table(points: Sequence[Point], baseline_bytes: int, objective: str = "model_bytes") -> str:
+    """The frontier as text, with a column for what was made small."""
+    shown = "" if objective == "model_bytes" else f"{objective:>13} "
+    lines = [f"{'bytes':>9} {'factor':>8} {shown}{'kept %':>8} {'±':>5} {'episodes':>8}  recipe"]
     for point in points:
         outcome = f" ({point.outcome})" if point.outcome else ""
+        size = f"{point.size:>13,.6g} " if shown else ""
         lines.append(
-            f"{point.bytes:>9,} {baseline_bytes / point.bytes:>7.1f}x {100 * point.retention:>8.1f} "
+            f"{point.bytes:>9,} {baseline_bytes / point.bytes:>7.1f}x {size}{100 * point.retention:>8.1f} "
             f"{200 * point.standard_error:>5.1f} {point.n_episodes:>8}  {point.recipe or 'baseline'}{outcome}"
         )
     return "\n".join(lines)

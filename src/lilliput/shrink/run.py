@@ -86,6 +86,7 @@ def shrink(
         say(_ALONE)
     given = "" if observations is None else digest_of(observations)
     request = replace(request, task=behind(policy.provenance, request.task), observations=given)
+    objective.check_target(request)
     here = enter(folder, "shrink", force=force)
     with locked(folder):
         if force and here.request.exists():
@@ -122,7 +123,7 @@ def _shrink(every: Sequence[Checkpoint], request: Request, here: Workspace, say:
     notes += told if confirmation.accepted else _why_nothing(place, searched, confirmation.outcomes)
     schools = taught(every, kept, searched, confirmation.accepted[0] if confirmation.accepted else None)
     notes += [one.sentence for one in schools]
-    result = _result(policy, searched, confirmation, notes, figures, time.time() - started)
+    result = _result(policy, request, searched, confirmation, notes, figures, time.time() - started)
     result = replace(result, teachers=schools)
     _finish(place, policy, result)
     return result
@@ -272,7 +273,7 @@ def so_far(policies: Sequence[Checkpoint], request: Request, folder: Path) -> st
         return "nothing was tried yet"
     n = min(len(random), len(trials[""].returns))
     bar = Bar(trials[""].returns[:n], random[:n], request.keep)
-    return table(frontier(Searched(trials, bar), {}), policy.model_bytes)
+    return table(frontier(Searched(trials, bar), {}), policy.model_bytes, request.objective)
 
 
 def _artifact(place: Place, recipe: str) -> Path:
@@ -329,6 +330,7 @@ def _why_nothing(place: Place, searched: Searched, outcomes: Mapping[str, str]) 
 
 def _result(
     policy: Policy,
+    request: Request,
     searched: Searched,
     confirmation: _Confirmation,
     notes: Sequence[str],
@@ -339,7 +341,10 @@ def _result(
     n_trials = sum(1 for trial in searched.trials.values() if trial.recipe)
     if confirmation.accepted is None:
         size, worst = policy.model_bytes, worst_decile(searched.bar.baseline)
-        return Result(size, size, 1.0, 1.0, 1.0, "", worst, worst, 0, n_trials, seconds, tuple(notes), points)
+        return Result(
+            size, size, 1.0, 1.0, 1.0, "", worst, worst, 0, n_trials, seconds, tuple(notes), points,
+            objective=request.objective, target=request.target,
+        )  # fmt: skip
     trial, confirmed = confirmation.accepted
     candidate, baseline, random = confirmed.returns
     interval = retention(candidate, baseline, random, rng=np.random.default_rng(0))
@@ -358,6 +363,8 @@ def _result(
         notes=tuple(notes),
         frontier=points,
         figures=figures,
+        objective=request.objective,
+        target=request.target,
     )
 
 

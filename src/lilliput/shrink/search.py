@@ -15,6 +15,7 @@ from lilliput import paired
 from lilliput.errors import LilliputError
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.play import OutOfTime
+from lilliput.shrink.code_bytes import CodeBytes
 from lilliput.shrink.configuration import Student, student_of
 from lilliput.shrink.ladder import first_steps, rungs
 from lilliput.shrink.move import Effects, Move, chance
@@ -163,6 +164,7 @@ class _Run:
         self._policy, self._n_macs = teacher.policy, teacher.policy.n_macs
         self._space = SearchSpace.of(teacher, others, train=place.request.train)
         self._effects = Effects()
+        self._code = CodeBytes(place.request.objective, self._space)
         self._came_from: dict[str, tuple[Move, str]] = {}
         self._running: dict[Future[Trial], str] = {}
         self._played_on: set[str] = set()
@@ -173,6 +175,8 @@ class _Run:
         first = self._space.starts()
         self._starts = [student for student in first if student.recipe not in self.trials]
         self._n_starts, self._turn = len(first), 0
+        for recipe in self.students:
+            self._learn_code(recipe)
         self._first_steps = first_steps(self._policy, self._failed_steps())
         # Of images, what is safe and small at once is a student: pruning by curvature takes minutes there.
         self._rungs = 1 if self._space.trainable and self._space.images else None
@@ -229,6 +233,7 @@ class _Run:
                 self._ladder = self._left(self.trials)
             return
         self.trials[recipe] = trial
+        self._learn_code(recipe)
         estimate, error = self.bar.retention(trial.returns)
         if not played_on:
             self._learn(recipe, trial, estimate)
@@ -335,9 +340,21 @@ class _Run:
             self._came_from[recipe] = origin
         return recipe
 
+    def _learn_code(self, recipe: str) -> None:
+        """Take up what the code of a student takes, where that counts and it was compiled."""
+        student, trial = self.students.get(recipe), self.trials[recipe]
+        if self._on_target and student is not None and self._space.trainable and math.isfinite(trial.value):
+            self._code.learn(student, trial.value)
+
+    @property
+    def _on_target(self) -> bool:
+        return self.place.request.objective in ("flash_bytes", "ram_bytes")
+
     def _value(self, student: Student) -> float:
         if self.place.request.objective == "model_bytes":
             return float(self._space.model_bytes(student))
+        if self._on_target:
+            return self._code.predict(student)
         macs = float(self._space.n_macs(student))
         if self.place.request.objective == "n_macs":
             return macs

@@ -15,7 +15,7 @@ from jaxtyping import Float64
 
 from lilliput import paired
 from lilliput import record as record_file
-from lilliput.errors import LilliputError, NotApplicable
+from lilliput.errors import LilliputError, MissingDependency, NotApplicable
 from lilliput.measurement import Measurement
 from lilliput.policies import file as policy_file
 from lilliput.policies import reference
@@ -115,11 +115,7 @@ def attempt(
     except OutOfTime:
         return _late(recipe, start, "made")
     except (LilliputError, NotApplicable) as error:
-        status = "not_applicable" if isinstance(error, NotApplicable) else "failed"
-        seconds = round(time.monotonic() - start, 3)
-        record = Record(_cell(place, recipe, 1), status, str(error), elapsed_s=seconds, step=error.step)
-        record_file.write(record, place.here.records)
-        return _trial(place.request, record)
+        return _failed(place, recipe, error, start)
     if time.monotonic() > deadline:
         return _late(recipe, start, "made")
     played = play(place, policy, bar, episodes, deadline, block)
@@ -127,7 +123,14 @@ def attempt(
         return _late(recipe, start, "played")
     found = objective.counted(policy)
     if bar is None or not bar.hopeless(played):
-        found += objective.measured(policy, place.request)
+        try:
+            found += objective.measured(policy, place.request, place.here.work)
+        except MissingDependency:
+            raise
+        except LilliputError as error:
+            if bar is None:
+                raise
+            return _failed(place, recipe, error, start)
     format_ = format_of(policy)
     player = "the reference" if format_ == REFERENCE else f"its {format_} artifact"
     method = f"measured: {place.request.task.id}, played by {player}, one episode a seed"
@@ -137,6 +140,14 @@ def attempt(
         measurements=(Measurement("episode_return", tuple(played), method), *found),
         elapsed_s=round(time.monotonic() - start, 3),
     )
+    record_file.write(record, place.here.records)
+    return _trial(place.request, record)
+
+
+def _failed(place: Place, recipe: str, error: LilliputError, start: float) -> Trial:
+    status = "not_applicable" if isinstance(error, NotApplicable) else "failed"
+    seconds = round(time.monotonic() - start, 3)
+    record = Record(_cell(place, recipe, 1), status, str(error), elapsed_s=seconds, step=error.step)
     record_file.write(record, place.here.records)
     return _trial(place.request, record)
 
