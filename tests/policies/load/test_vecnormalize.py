@@ -78,6 +78,16 @@ def test_a_normalizer_with_code_set_on_it_is_refused() -> None:
         read_normalizer(saved(normalize_obs=np.tanh), "x.pkl")
 
 
+def test_what_was_set_on_a_normalizer_or_its_statistics_is_said_or_refused() -> None:
+    assert not read_normalizer(saved(training=False, ret_rms=None), "x").guesses
+    (said,) = read_normalizer(saved(obs_gain=3.0, training=False), "x").guesses
+    assert said == "the normalizer holds obs_gain, which VecNormalize does not and which is not read"
+    odd = RunningMeanStd(np.zeros(4), np.ones(4))
+    odd.__dict__["shrink"] = 0.5
+    with pytest.raises(LilliputError, match="holds statistics with shrink, which the framework's do not have"):
+        read_normalizer(saved(obs_rms=odd), "x")
+
+
 def test_keys_that_are_not_normalized_stay_as_they_are() -> None:
     space = spaces.Dict((("a", VECTOR), ("b", spaces.Box((2, 2), np.asarray(-9.0), np.asarray(9.0)))))
     rng = np.random.default_rng(0)

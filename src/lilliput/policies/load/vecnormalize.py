@@ -234,6 +234,8 @@ def _from_pickle(data: bytes, name: str) -> Normalizer:
         for what, default in _DEFAULTS.items()
         if what not in state
     ]
+    if "norm_obs" in state and (own := sorted(map(str, state.keys() - _OF_VECNORMALIZE))):
+        guesses.append(f"the normalizer holds {', '.join(own)[:80]}, which VecNormalize does not and which is not read")
     epsilon, clip = (
         _number(array_of(state.get(what, default), f"{name}: {what}"), what, name)
         for what, default in _DEFAULTS.items()
@@ -249,6 +251,12 @@ def _from_pickle(data: bytes, name: str) -> Normalizer:
 
 _RUNNING = {"mean", "var", "count", "epsilon", "clip_obs"}
 """What a dict or object of running statistics may hold."""
+_OF_VECNORMALIZE = {
+    "num_envs", "observation_space", "action_space", "render_mode", "metadata", "reset_infos", "_seeds", "_options",
+    "norm_obs", "norm_reward", "norm_obs_keys", "obs_keys", "obs_spaces", "obs_rms", "ret_rms", "clip_obs",
+    "clip_reward", "gamma", "epsilon", "training", "old_obs", "old_reward", "spec", "actions", "waiting",
+}  # fmt: skip
+"""What the framework's VecNormalize keeps, in any of its versions."""
 _METHODS = {"normalize_obs", "_normalize_obs", "step_wait", "reset"}
 """Of VecNormalize: what is set on one in their place is how it normalizes."""
 _FRAMEWORKS = ("stable_baselines3", "stable_baselines", "gymnasium", "gym", "baselines", "collections", "builtins")
@@ -290,6 +298,11 @@ def _count(pickled: Any) -> float | None:
 def _running(value: Any, name: str) -> Statistics:
     """The statistics of a pickled RunningMeanStd."""
     state = string_keys(value) or state_of(value) or {}
+    if {"mean", "var"} <= set(state) and (others := sorted(map(str, state.keys() - _RUNNING))):
+        raise ForeignNormalizer(
+            f"{name} holds statistics with {', '.join(others)[:80]}, which the framework's do not have and which may "
+            "normalize otherwise; if they do not, give mean, var, epsilon and clip as an .npz or .json file"
+        )
     if not {"mean", "var"} <= set(state):
         raise LilliputError(
             f"{name} holds no running mean and variance of observations; save it with VecNormalize.save"
