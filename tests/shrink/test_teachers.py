@@ -1,6 +1,7 @@
 """Several teachers: the best of them is what is to be kept, and students are of each."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,14 @@ def worse() -> Policy:
 
 
 def test_the_best_teacher_is_what_is_to_be_kept_and_that_stays(tmp_path: Path) -> None:
-    good, bad = Checkpoint(cartpole()), Checkpoint(worse())
+    good, bad = (
+        Checkpoint(replace(policy, provenance=replace(policy.provenance, source="a.zip", algorithm=algorithm)))
+        for policy, algorithm in ((cartpole(), "PPO"), (worse(), "A2C"))
+    )
     place, said = Place(enter(tmp_path, "shrink", force=False).folder, bad.digest, REQUEST), []
     assert best(place, (bad, good), said.append) is good
     assert len(said) == 3
+    assert said[0].startswith(f"a.zip (A2C, {bad.digest[:12]}) returns "), "one name for two is none"
     assert best(place, (good, bad), said.append) is good
     assert len(said) == 3, "what is decided is not played again"
     for others in ((bad,), (bad, Checkpoint(cartpole(32)))):
@@ -80,8 +85,6 @@ def test_the_result_says_who_taught_in_words_and_in_json() -> None:
 
 
 def test_teachers_have_to_see_the_same(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     stacked = replace(cartpole().provenance, wrappers=("time_feature(500)",))
     with pytest.raises(LilliputError):
         distinct((Checkpoint(cartpole()), Checkpoint(replace(cartpole(), provenance=stacked))), Task("CartPole-v1"))

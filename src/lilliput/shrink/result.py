@@ -68,7 +68,8 @@ class Taught:
         """The same for people."""
         kept = "" if self.retention is None else f", of which the best kept {100 * self.retention:.1f} %"
         best = " (the best teacher)" if self.best else ""
-        return f"{self.source}{best} taught {self.n_students} students{kept}"
+        students = "student" if self.n_students == 1 else "students"
+        return f"{self.source}{best} taught {self.n_students} {students}{kept}"
 
 
 @final

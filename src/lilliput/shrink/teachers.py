@@ -113,10 +113,12 @@ def decided(here: Workspace, policies: Sequence[Checkpoint]) -> Checkpoint | Non
 
 
 def _name(policy: Checkpoint, policies: Sequence[Checkpoint]) -> str:
-    """What it was loaded from, and its digest where that does not tell it from the others."""
+    """What it was loaded from; where that does not tell it from the others, who learned it, and its digest."""
     source = policy.provenance.source
-    alone = sum(one.provenance.source == source for one in policies) == 1
-    return source if alone else f"{source} ({policy.digest[:TEACHER_DIGITS]})"
+    if sum(one.provenance.source == source for one in policies) == 1:
+        return source
+    told = (policy.provenance.algorithm, policy.digest[:TEACHER_DIGITS])
+    return f"{source} ({', '.join(filter(None, told))})"
 
 
 def taught(
