@@ -1,6 +1,7 @@
 """Policies that a study trains first: where, how often, and what becomes of one that fails."""
 
 import json
+import queue
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from lilliput.cli import cli
+from lilliput.cli.study import _watched
 from lilliput.errors import LilliputError
 from lilliput.policies import file as policy_file
+from lilliput.policies.learn import curve
 from lilliput.study.document import read_study
 from lilliput.study.training import cells_of, waiting
 
@@ -100,3 +103,18 @@ def test_a_training_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> N
     assert done.stderr.count("failed: training in") == 2
     assert "2 trainings failed" in done.stderr
     assert "cells done" in done.stdout
+
+
+def test_who_waits_for_trainings_hears_how_far_they_are(tmp_path: Path) -> None:
+    asked = {"folder": "a", "algorithm": "ppo", "environment": "CartPole-v1", "steps": 40, "seeds": [0, 1]}
+    cells = cells_of(asked, tmp_path)
+    heard: queue.Queue[tuple[str, int, int]] = queue.Queue()
+    with _watched(cells, lambda *said: heard.put(said), every_s=0.01):
+        assert heard.get(timeout=60) == ("training, steps", 0, 80)
+        for cell, steps in zip(cells, (10, 44), strict=True):  # the last rollout goes beyond the last step
+            cell.folder.mkdir(parents=True)
+            curve.write(cell.folder, [(steps, (1.0,))])
+            assert curve.steps(cell.folder) == steps
+        while (said := heard.get(timeout=60)) != ("training, steps", 50, 80):
+            assert said == ("training, steps", 10, 80)
+    assert heard.empty(), "the same is not said again"

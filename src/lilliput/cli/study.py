@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lilliput.cli import option
+from lilliput.cli import option, progress
 
 if TYPE_CHECKING:
     from lilliput.record import Record
@@ -134,13 +135,38 @@ def _train(cells: "Sequence[TrainingCell]", executor: "Executor", *, quiet: bool
     if not quiet:
         steps = sum(cell.asked["steps"] for cell in cells)
         click.echo(f"training {len(cells)} policies first, {steps:,} steps in all", err=True)
-    for done, (cell, reason) in enumerate(executor.train_all(cells), 1):
-        failed += bool(reason)
-        if reason:
-            click.echo(f"failed: training in {cell.folder}: {reason}", err=True)
-        elif not quiet:
-            click.echo(f"{done} of {len(cells)} trained: {cell.policy}", err=True)
+    with progress.shown(quiet) as report, _watched(cells, report):
+        for done, (cell, reason) in enumerate(executor.train_all(cells), 1):
+            failed += bool(reason)
+            if reason:
+                click.echo(f"failed: training in {cell.folder}: {reason}", err=True)
+            elif not quiet:
+                click.echo(f"{done} of {len(cells)} trained: {cell.policy}", err=True)
     return failed
+
+
+@contextlib.contextmanager
+def _watched(cells: "Sequence[TrainingCell]", report: progress.Report, every_s: float = 2.0) -> Iterator[None]:
+    """While it lasts, what the trainings have done by their last checkpoints on this machine is reported."""
+    from lilliput.policies.learn import curve
+
+    over, total = threading.Event(), sum(cell.asked["steps"] for cell in cells)
+
+    def watch() -> None:
+        before = -1
+        while not over.wait(every_s):
+            now = sum(min(curve.steps(cell.folder), cell.asked["steps"]) for cell in cells)
+            if now != before:
+                report("training, steps", now, total)
+            before = now
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 @study.command()

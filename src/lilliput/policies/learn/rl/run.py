@@ -23,6 +23,7 @@ from stable_baselines3.common.vec_env import VecTransposeImage, is_vecenv_wrappe
 from lilliput.errors import LilliputError
 from lilliput.files import is_out_of_space, write_whole
 from lilliput.policies.file import read, write
+from lilliput.policies.learn import curve
 from lilliput.policies.learn.rl import chain as chains
 from lilliput.policies.learn.rl import checkpoint, pruning
 from lilliput.policies.learn.rl.algorithm import Algorithm, algorithm
@@ -160,7 +161,7 @@ def _enter(folder: Path, training: Training, *, force: bool) -> None:
     if folder.exists() and any(folder.iterdir()) and not path.exists() and not force:
         raise LilliputError(f"{folder} holds something else; choose another folder, or --force")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (checkpoint.NAME, "policy.lilliput", "best.lilliput", *_THEIRS):
+    for name in (checkpoint.NAME, curve.NAME, "policy.lilliput", "best.lilliput", *_THEIRS):
         (folder / name).unlink(missing_ok=True)
     for file in (folder / "replay").glob("*.npy"):
         file.unlink()
@@ -250,6 +251,7 @@ class Course:
                 write(deployed, self.folder / "best.lilliput", force=True)
             saved = [(one.step, list(one.returns)) for one in evaluations]
             checkpoint.save(self.folder, self.model, {"moment": self.moment, "evaluations": saved})
+            curve.write(self.folder, saved)
         self.evaluations = evaluations
         self.report(step)
         return step
