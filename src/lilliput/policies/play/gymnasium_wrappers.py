@@ -91,8 +91,12 @@ class TimeFeatureEnv(gymnasium.Wrapper):
         observation, reward, terminated, truncated, info = self.env.step(action)
         return self._with_time(observation), float(reward), terminated, truncated, info
 
+    def time_after(self, steps: np.ndarray) -> np.ndarray:
+        """What it shows after so many steps of an episode."""
+        return np.array(np.ones(steps.shape) if self._test_mode else 1 - steps / self._max_steps, self._dtype)
+
     def _with_time(self, observation: Any) -> Any:
-        time = np.array(1.0 if self._test_mode else 1 - self._n_steps / self._max_steps, self._dtype)
+        time = self.time_after(np.array(self._n_steps))
         if self._keyed:
             return {**observation, "observation": np.append(observation["observation"], time)}
         return np.append(observation, time)
@@ -304,10 +308,10 @@ class ZeroContactForcesEnv(gymnasium.ObservationWrapper):
                 "or Humanoid's of 376"
             )
         self._kept = _KEPT[space.shape[0]]
-        self._forces = np.zeros(CONTACT_FORCES, space.dtype)
         low, high = (np.append(bound[: self._kept], np.zeros(CONTACT_FORCES)) for bound in (space.low, space.high))
         kind = np.dtype(space.dtype)
         self.observation_space = Box(low.astype(kind), high.astype(kind), dtype=kind.type)
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
-        return np.append(observation[: self._kept], self._forces)
+        forces = np.zeros((*observation.shape[:-1], CONTACT_FORCES), observation.dtype)
+        return np.concatenate([observation[..., : self._kept], forces], axis=-1)
