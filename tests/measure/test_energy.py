@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lilliput.errors import MissingDependency
-from lilliput.measure import energy, episode_energy, episode_return, latency
+from lilliput.measure import energy, episode_energy, episode_time, latency
 from lilliput.measure.energy_process import measure
 from lilliput.measure.model_process import one_answer
 from lilliput.measure.rapl import Counter, Domain, open_counter, update_interval_s, watch
@@ -100,8 +100,7 @@ def test_energy_of_an_answer_of_a_model_is_the_power_times_its_time(machine: Pat
 def test_energy_of_an_episode_is_the_power_times_its_time(machine: Path, small: Artifact) -> None:
     found = episode_energy(small.folder, "Pendulum-v1", range(60), root=machine, window_s=0.2)
     assert isinstance(found, Measurement), found
-    seconds = episode_return(small.folder, "Pendulum-v1", range(20))[3]
-    assert isinstance(seconds, Measurement)
+    seconds = episode_time(small.folder, "Pendulum-v1", range(20))
     assert len(found.values) >= 1
     assert 0.2 < np.median(found.values) / (20.0 * np.median(seconds.values)) < 20
     none = episode_energy(small.folder, "Pendulum-v1", [0], root=machine / "none")

@@ -3,7 +3,7 @@
 from lilliput.measure.budget import limits
 from lilliput.measure.conditions import conditions
 from lilliput.measure.energy import energy, episode_energy
-from lilliput.measure.episode_return import episode_return, of_episodes
+from lilliput.measure.episode_return import episode_return, episode_time, of_episodes
 from lilliput.measure.latency import latency
 from lilliput.measure.memory import memory
 from lilliput.measure.size import size
@@ -17,6 +17,7 @@ __all__ = [
     "energy",
     "episode_energy",
     "episode_return",
+    "episode_time",
     "latency",
     "limits",
     "memory",

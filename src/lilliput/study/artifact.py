@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lilliput.measure import energy, episode_return, latency, memory, size
+from lilliput.measure import energy, episode_return, episode_time, latency, memory, size
 from lilliput.measurement import Absent, Measurement
 from lilliput.policies.artifact import golden_observations, read_artifact
 from lilliput.policies.play import SeedPlan
 from lilliput.study.wing import Progress
+
+TIMED_EPISODES = 10
 
 
 def measure_artifact(
@@ -28,14 +30,12 @@ def measure_artifact(
     observations = golden_observations(artifact)
     found: list[Measurement | Absent] = [*size(artifact)]
     if environment is not None:
-        found += episode_return(
-            folder,
-            environment,
-            SeedPlan(seed).episodes("confirmation", n_episodes),
-            environment_kwargs=environment_kwargs,
-            max_steps=max_steps,
-            progress=lambda done, total: progress("episodes", done, total),
-        )
+        seeds = SeedPlan(seed).episodes("confirmation", n_episodes)
+        task: dict[str, Any] = {"environment_kwargs": environment_kwargs, "max_steps": max_steps}
+        told = lambda done, total: progress("episodes", done, total)  # noqa: E731
+        found += episode_return(folder, environment, seeds, **task, progress=told)
+        told = lambda done, total: progress("episodes that are timed", done, total)  # noqa: E731
+        found.append(episode_time(folder, environment, seeds[:TIMED_EPISODES], **task, progress=told))
     found += latency([folder], observations)
     found += [m for m in memory(folder, observations) if m.quantity != "identity_memory_bytes"]
     found += energy(folder, observations)

@@ -70,6 +70,7 @@ def test_episodes_are_those_of_a_plain_loop_whatever_was_played_before(name: str
     for seed, episode in zip(seeds, played, strict=True):
         assert (episode.episode_return, episode.length, episode.terminated, episode.truncated) == expected[seed]
         assert episode.seed == seed
+        assert episode.wall_time_s is not None
         assert episode.wall_time_s > 0
 
 

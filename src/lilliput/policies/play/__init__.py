@@ -10,9 +10,6 @@ from lilliput.policies.play.environment import (
     successor,
 )
 from lilliput.policies.play.episode import (
-    Act,
-    ActOfSeed,
-    Episode,
     PolicyAct,
     Progress,
     RandomPolicy,
@@ -25,8 +22,10 @@ from lilliput.policies.play.episode import (
     random_returns,
 )
 from lilliput.policies.play.fit import check_fit
-from lilliput.policies.play.player import BatchAct, Lockstep, OutOfTime
+from lilliput.policies.play.lanes import Episode, OutOfTime
+from lilliput.policies.play.player import BatchAct, Lockstep
 from lilliput.policies.play.seeds import ROLES, Role, SeedPlan, check_disjoint
+from lilliput.policies.play.together import Act, ActOfSeed
 from lilliput.policies.play.wrappers import (
     WRAPPERS,
     Atari,

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, final, get_args
 
@@ -14,8 +14,6 @@ from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.play.environment import EnvironmentSpec, observation_space_of
 from lilliput.policies.play.episode import (
-    Act,
-    ActOfSeed,
     Beginning,
     Progress,
     RandomPolicy,
@@ -25,6 +23,7 @@ from lilliput.policies.play.episode import (
     begun,
     checked_seeds,
 )
+from lilliput.policies.play.together import Act, ActOfSeed, Acts, EachItsOwn
 from lilliput.policies.policy import Policy
 
 Source = Literal["policy", "noisy_policy", "random_policy", "first_steps", "gaussian"]
@@ -101,12 +100,10 @@ def collect_episodes(
     plain, policy_space = act_and_space(act, environment, None)
     act_of_seed, found = _act_of_seed(source, plain), list[np.ndarray]()
     with Stage(environment, policy_space, deadline) as stage:
-        for seed in itertools.islice(seeds, MAX_EPISODES):
+        for seen in _watched(stage, act_of_seed, seeds):
+            found.append(np.stack(seen))
             if len(found) >= MIN_EPISODES and sum(map(len, found)) >= n_observations:
                 break
-            seen: list[np.ndarray] = []
-            stage.play(seed, act_of_seed, seen)
-            found.append(np.stack(seen))
     return tuple(found)
 
 
@@ -149,6 +146,10 @@ class NoisyPolicy:
 
         return noisy
 
+    def together(self) -> Acts | None:
+        """See `Together`."""
+        return EachItsOwn(self) if isinstance(self.act, Beginning) else None
+
 
 def _sample(
     stage: Stage,
@@ -163,11 +164,7 @@ def _sample(
     keys = np.zeros(0)
     n_seen = 0
     with stage:
-        for n_episodes, seed in enumerate(itertools.islice(seeds, MAX_EPISODES)):
-            if n_episodes >= MIN_EPISODES and n_seen >= n:
-                break
-            seen: list[np.ndarray] = []
-            stage.play(seed, act_of_seed, seen)
+        for n_episodes, seen in enumerate(_watched(stage, act_of_seed, seeds), 1):
             n_seen += len(seen)
             kept, keys = kept + seen, np.concatenate([keys, rng.random(len(seen))])
             if len(kept) > n:
@@ -175,9 +172,19 @@ def _sample(
                 kept, keys = [kept[i] for i in smallest], keys[smallest]
             if progress is not None:
                 progress(min(n_seen, n), n)
+            if n_episodes >= MIN_EPISODES and n_seen >= n:
+                break
     if n_seen < n:
         raise LilliputError(f"the episodes gave only {n_seen} of {n} observations; give more seeds or ask for fewer")
     return np.stack(kept)
+
+
+def _watched(stage: Stage, act_of_seed: ActOfSeed, seeds: Iterable[int]) -> Iterator[list[np.ndarray]]:
+    """What is observed in one episode after another; the first ones side by side, since that many are wanted."""
+    every = itertools.islice(seeds, MAX_EPISODES)
+    while some := tuple(itertools.islice(every, MIN_EPISODES)):
+        for _, seen in stage.play_all(some, act_of_seed, watch=True):
+            yield seen
 
 
 def _first_steps(stage: Stage, act_of_seed: ActOfSeed, n: int, seed: int) -> np.ndarray:

@@ -85,9 +85,14 @@ class EnvironmentSpec:
     @property
     def resets_cleanly(self) -> bool:
         """Whether a reset is known to make an episode independent of those before it."""
-        found = _registered(self.id)
-        entry_point = found.entry_point if found is not None else None
+        entry_point = entry_point_of(self.id)
         return isinstance(entry_point, str) and entry_point.startswith(_INDEPENDENT) and "atari" not in self.wrappers
+
+
+def entry_point_of(environment: str) -> Any:
+    """What Gymnasium makes environments of that id with, as "module:class" or callable; None where it knows none."""
+    found = _registered(environment)
+    return found.entry_point if found is not None else None
 
 
 def make_environment(

@@ -4,7 +4,7 @@ import copy
 import operator
 import pickle
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -18,11 +18,20 @@ from lilliput.policies.artifact import Running
 from lilliput.policies.play import worker
 from lilliput.policies.play.environment import EnvironmentSpec
 from lilliput.policies.play.fit import check_fit
+from lilliput.policies.play.lanes import Episode, Lanes
 from lilliput.policies.play.player import Row
+from lilliput.policies.play.together import (
+    AT_ONCE,
+    Act,
+    ActOfSeed,
+    Acts,
+    EachItsOwn,
+    OneForAll,
+    Together,
+    play_together,
+)
+from lilliput.policies.play.twin import has_twin, twin_of
 from lilliput.policies.policy import Policy
-
-Act = Callable[[Any], Any]
-"""One observation to one action: a number for Discrete, an array of the space's shape otherwise."""
 
 Progress = Callable[[int, int], None]
 """Called after each episode with how many are done, and of how many."""
@@ -33,33 +42,21 @@ RANDOM_POLICY = 0x5EED
 _DRAWN = 256
 
 
-@final
-@dataclass(frozen=True)
-class Episode:
-    """One episode.
-
-    Attributes:
-        seed: of the environment's reset.
-        episode_return: the sum of its rewards.
-        length: steps.
-        terminated: the task ended. truncated: a step limit cut it short.
-        wall_time_s: of policy and environment together, from before the reset to after the last step.
-    """
-
-    seed: int
-    episode_return: float
-    length: int
-    terminated: bool
-    truncated: bool
-    wall_time_s: float
-
-
 @runtime_checkable
 class Beginning(Protocol):
     """What acts in one episode at a time: a policy with a memory, or one without, whose beginning is itself."""
 
     def begin(self, seed: int = 0) -> Act:
         """The act of an episode of its own; the seed is the episode's."""
+        ...
+
+
+@runtime_checkable
+class Batching(Beginning, Protocol):
+    """One that also answers many observations at once, where it remembers nothing."""
+
+    def batch(self, observations: Any) -> np.ndarray:
+        """The actions, each as it is for that observation alone."""
         ...
 
 
@@ -77,6 +74,10 @@ class PolicyAct:
 
     def __call__(self, observation: Any) -> Any:
         return reference.act(self.policy, np.asarray(observation)[None])[0]
+
+    def batch(self, observations: Any) -> np.ndarray:
+        """The actions for a batch of observations, each as it is for that one alone."""
+        return reference.act(self.policy, np.asarray(observations))
 
     def begin(self, seed: int = 0) -> Act:
         """Itself, or what remembers one episode."""
@@ -222,6 +223,10 @@ class RandomPolicy:
         drawn = _draws(space)
         return lambda _: next(drawn)
 
+    def together(self) -> Acts:
+        """See `Together`."""
+        return EachItsOwn(self)
+
 
 def _draws(space: Any) -> Iterator[Any]:
     """What `space.sample()` gives again and again; many at a time where that gives the same, at a tenth of the cost."""
@@ -244,9 +249,13 @@ class SameAct:
     def __call__(self, seed: int, action_space: Any) -> Act:
         return begun(self.act, seed)
 
-
-ActOfSeed = Callable[[int, Any], Act]
-"""From an episode's seed and the environment's action space to the act that plays it."""
+    def together(self) -> Acts | None:
+        """See `Together`."""
+        if not isinstance(self.act, Beginning):
+            return None
+        if isinstance(self.act, Batching) and self.act.begin() is self.act:
+            return OneForAll(self.act.batch)
+        return EachItsOwn(self)
 
 
 @final
@@ -261,6 +270,7 @@ class Stage:
     ) -> None:
         self.environment, self.observation_space, self.deadline = environment, observation_space, deadline
         self._row: Row | None = None
+        self._lanes: Lanes | None = None
 
     def __enter__(self) -> "Stage":
         return self
@@ -272,10 +282,42 @@ class Stage:
         return (Stage, (self.environment, self.observation_space, self.deadline))
 
     def close(self) -> None:
-        """Closes the environment."""
+        """Closes the environments."""
         if self._row is not None:
             self._row.close()
             self._row = None
+        if self._lanes is not None:
+            self._lanes.close()
+            self._lanes = None
+
+    def plays_together(self, act_of_seed: ActOfSeed) -> bool:
+        """Whether `play_all` plays many episodes at once."""
+        return _together(act_of_seed) is not None and has_twin(self.environment)
+
+    def play_all(
+        self, seeds: Sequence[int], act_of_seed: ActOfSeed, watch: bool = False
+    ) -> Iterator[tuple[Episode, list[np.ndarray]]]:
+        """The episode of each seed, in their order, and what the policy observed in it if that is watched.
+
+        Many at once where the environment has a batched twin: the episodes are the same.
+        """
+        acts = _together(act_of_seed) if len(seeds) > 1 else None
+        lanes = self._lanes_for(len(seeds)) if acts is not None else None
+        if acts is not None and lanes is not None:
+            yield from play_together(lanes, acts, seeds, watch)
+            return
+        for seed in seeds:
+            seen: list[np.ndarray] = []
+            yield self.play(seed, act_of_seed, seen if watch else None), seen
+
+    def _lanes_for(self, n: int) -> Lanes | None:
+        """Those of the twin, if there is one; as many as there are seeds, or as many as help."""
+        n = min(AT_ONCE, n)
+        if self._lanes is None or len(self._lanes) != n:
+            if self._lanes is not None:
+                self._lanes.close()
+            self._lanes = twin_of(self.environment, n, self.deadline)
+        return self._lanes
 
     def play(self, seed: int, act_of_seed: ActOfSeed, seen: list[np.ndarray] | None = None) -> Episode:
         """The episode of that seed; what the policy observed is appended to `seen`."""
@@ -295,6 +337,11 @@ class Stage:
         if not self.environment.resets_cleanly:
             self.close()
         return Episode(seed, row.total, row.length, row.terminated, not row.terminated, wall_time)
+
+
+def _together(act_of_seed: object) -> Acts | None:
+    """What acts in many of its episodes at once, if anything may."""
+    return act_of_seed.together() if isinstance(act_of_seed, Together) else None
 
 
 def play(
@@ -326,8 +373,8 @@ def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
 
 def _local(stage: Stage, act_of_seed: ActOfSeed, seeds: tuple[int, ...]) -> Iterator[Episode]:
     with stage:
-        for seed in seeds:
-            yield stage.play(seed, act_of_seed)
+        for episode, _ in stage.play_all(seeds, act_of_seed):
+            yield episode
 
 
 def _spread(stage: Stage, act_of_seed: ActOfSeed, seeds: tuple[int, ...], workers: int) -> Iterator[Episode]:
@@ -343,7 +390,10 @@ def _spread(stage: Stage, act_of_seed: ActOfSeed, seeds: tuple[int, ...], worker
     # Not fork: a forked onnxruntime or BLAS waits for threads that it left behind.
     pool = ProcessPoolExecutor(min(workers, len(seeds)), child_process.Spawn(), worker.start, (job,))
     try:
-        yield from pool.map(worker.play, seeds)
+        # Those that are played side by side are not torn apart further than the processes are many.
+        size = min(AT_ONCE, -(-len(seeds) // workers)) if stage.plays_together(act_of_seed) else 1
+        for played in pool.map(worker.play, (seeds[i : i + size] for i in range(0, len(seeds), size))):
+            yield from played
     except BrokenProcessPool:
         raise LilliputError(
             f"one of {workers} worker processes ended at once; use workers=1, and in a script call this under "

@@ -1,7 +1,8 @@
-"""Many episodes at once: what the player steps, be it environments side by side or one simulator for all."""
+"""What plays episodes side by side, be it an environment for each or one simulator for all; and what an episode is."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, final
+from dataclasses import dataclass
+from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -14,6 +15,29 @@ class OutOfTime(LilliputError):
     """The deadline passed in the middle of an episode."""
 
 
+@final
+@dataclass(frozen=True)
+class Episode:
+    """One episode.
+
+    Attributes:
+        seed: of the environment's reset.
+        episode_return: the sum of its rewards.
+        length: steps.
+        terminated: the task ended. truncated: a step limit cut it short.
+        wall_time_s: of policy and environment together, from before the reset to after the last step; None where
+            others were played at the same time.
+    """
+
+    seed: int
+    episode_return: float
+    length: int
+    terminated: bool
+    truncated: bool
+    wall_time_s: float | None
+
+
+@runtime_checkable
 class Lanes(Protocol):
     """Episodes side by side, each by the number of its lane.
 

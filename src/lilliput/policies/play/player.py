@@ -11,16 +11,13 @@ from jaxtyping import Float64
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.play.boundary import BadExchange, action_checker, observer
-from lilliput.policies.play.environment import MAX_STEPS, EnvironmentSpec
+from lilliput.policies.play.environment import MAX_STEPS, EnvironmentSpec, observation_space_of
 from lilliput.policies.play.failure import RAISED, failure
+from lilliput.policies.play.lanes import Lanes, OutOfTime
+from lilliput.policies.play.twin import twin_of
 
 BatchAct = Callable[[np.ndarray], np.ndarray]
 """The actions for the observations of all rows, in their order."""
-
-
-@final
-class OutOfTime(LilliputError):
-    """The deadline passed in the middle of an episode."""
 
 
 @final
@@ -129,8 +126,65 @@ class Row:
 
 
 @final
+class Rows:
+    """See `Lanes`: an environment for each."""
+
+    def __init__(
+        self, spec: EnvironmentSpec, space: spaces.ObservationSpace | None, n: int, deadline: float | None = None
+    ) -> None:
+        from gymnasium.spaces import Box
+
+        self._rows = [Row(spec, space, deadline) for _ in range(n)]
+        self.action_space: Any = self._rows[0].environment.action_space
+        self._action_shape = self.action_space.shape if isinstance(self.action_space, Box) else None
+        made = observation_space_of(self._rows[0].environment) if space is None else space
+        self.observations = np.zeros((n, *spaces.input_shape(made)), np.float32)
+        self.totals, self.lengths = np.zeros(n), np.zeros(n, np.int64)
+        self.terminated, self.over = np.zeros(n, bool), np.ones(n, bool)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def begin(self, lanes: Sequence[int] | np.ndarray, seeds: Sequence[int], *, fresh: bool = True) -> None:
+        """See `Lanes.begin`."""
+        for lane, seed in zip(np.asarray(lanes).tolist(), seeds, strict=True):
+            row = self._rows[lane]
+            row.begin(seed) if fresh else row.go_on(seed)
+            self._keep(lane)
+
+    def step(self, lanes: Sequence[int] | np.ndarray, actions: Sequence[Any] | np.ndarray) -> None:
+        """See `Lanes.step`."""
+        for lane, action in zip(np.asarray(lanes).tolist(), actions, strict=True):
+            shaped = action if self._action_shape is None else np.reshape(action, self._action_shape)
+            self._rows[lane].step(shaped)
+            self._keep(lane)
+
+    def close(self) -> None:
+        """See `Lanes.close`."""
+        for row in self._rows:
+            row.close()
+
+    def _keep(self, lane: int) -> None:
+        row = self._rows[lane]
+        self.observations[lane] = row.observation.reshape(self.observations.shape[1:])
+        self.totals[lane], self.lengths[lane] = row.total, row.length
+        self.terminated[lane], self.over[lane] = row.terminated, row.over
+
+
+def lanes_of(
+    environment: EnvironmentSpec, space: spaces.ObservationSpace | None, n: int, deadline: float | None = None
+) -> Lanes:
+    """So many episodes side by side: in the environment's batched twin where it has one.
+
+    Raises:
+        LilliputError: the environment cannot be made.
+    """
+    return twin_of(environment, n, deadline) or Rows(environment, space, n, deadline)
+
+
+@final
 class Lockstep:
-    """Rows that step together, so that one batch of inferences serves all; an episode that ends is followed by another.
+    """Episodes that step together, so that one batch of inferences serves all; one that ends is followed by another.
 
     Attributes:
         observations: of all rows, each as one vector.
@@ -147,34 +201,28 @@ class Lockstep:
         *,
         deadline: float | None = None,
     ) -> None:
-        from gymnasium.spaces import Box
-
         self._seeds = seeds
-        self._rows = [Row(environment, space, deadline) for _ in range(n)]
-        self.action_space: Any = self._rows[0].environment.action_space
-        self._action_shape = self.action_space.shape if isinstance(self.action_space, Box) else None
-        self.observations = np.zeros((n, *spaces.input_shape(space)), np.float32)
-        for i, row in enumerate(self._rows):
-            row.go_on(next(seeds))
-            self._keep(i)
+        self._lanes = lanes_of(environment, space, n, deadline)
+        self._every = np.arange(n)
+        self.action_space: Any = self._lanes.action_space
+        self.observations = self._lanes.observations
+        self._lanes.begin(self._every, [next(seeds) for _ in range(n)], fresh=False)
         self.begins = np.ones(n, bool)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._lanes)
 
     def close(self) -> None:
         """Closes the environments."""
-        for row in self._rows:
-            row.close()
+        self._lanes.close()
 
     def step(self, actions: np.ndarray) -> None:
         """One step everywhere; where an episode ends the next one begins in the same environment."""
-        for i, row in enumerate(self._rows):
-            row.step(self._shaped(actions[i]))
-            self.begins[i] = row.over
-            if row.over:
-                row.go_on(next(self._seeds))
-            self._keep(i)
+        self._lanes.step(self._every, actions)
+        self.begins[:] = self._lanes.over
+        ended = np.flatnonzero(self.begins)
+        if len(ended):
+            self._lanes.begin(ended, [next(self._seeds) for _ in ended], fresh=False)
 
     def returns(self, act: BatchAct, seeds: Sequence[int]) -> Float64[np.ndarray, " n"]:
         """The return of the episode of each seed, of which there are at most as many as rows.
@@ -182,22 +230,11 @@ class Lockstep:
         Raises:
             OutOfTime: the deadline has passed before all of them ended.
         """
-        rows = self._rows[: len(seeds)]
-        for i, row in enumerate(rows):
-            row.begin(seeds[i])
-            self._keep(i)
+        lanes, n = self._lanes, len(seeds)
+        lanes.begin(self._every[:n], seeds)
         self.begins[:] = True
-        while any(not row.over for row in rows):
+        while len(going := np.flatnonzero(~lanes.over[:n])):
             actions = act(self.observations)
             self.begins[:] = False
-            for i, row in enumerate(rows):
-                if not row.over:
-                    row.step(self._shaped(actions[i]))
-                    self._keep(i)
-        return np.array([row.total for row in rows])
-
-    def _shaped(self, action: Any) -> Any:
-        return action if self._action_shape is None else np.reshape(action, self._action_shape)
-
-    def _keep(self, i: int) -> None:
-        self.observations[i] = self._rows[i].observation.reshape(self.observations.shape[1:])
+            lanes.step(going, actions[going])
+        return lanes.totals[:n].copy()

@@ -16,10 +16,10 @@ def start(job: bytes) -> None:
     child_process.start()
 
 
-def play(seed: int) -> Any:
-    """The episode of that seed."""
+def play(seeds: tuple[int, ...]) -> list[Any]:
+    """The episodes of those seeds."""
     stage, act_of_seed = _opened()
-    return stage.play(seed, act_of_seed)
+    return [episode for episode, _ in stage.play_all(seeds, act_of_seed)]
 
 
 @functools.cache

@@ -90,7 +90,7 @@ class TwinLanes:
         state = self._simulations.state
         try:
             self._simulations.reset(which)
-            for lane, seed in zip(which, seeds, strict=True):
+            for lane, seed in zip(which.tolist(), seeds, strict=True):
                 state["qpos"][lane], state["qvel"][lane] = self._task.start(self._env, np_random(int(seed))[0])
             self._simulations.forward(which)
         except SimulationError as error:
@@ -103,7 +103,7 @@ class TwinLanes:
         """See `Lanes.step`."""
         which = np.asarray(lanes, np.int32)
         if time.monotonic() > self._deadline:
-            raise OutOfTime(f"{self._place(which[0])}: the time was over")
+            raise OutOfTime(f"{self._place(int(which[0]))}: the time was over")
         given = self._checked(which, actions)
         for change in self._changes:
             given = change(given)
@@ -123,7 +123,7 @@ class TwinLanes:
         self._see(scene, which)
         infinite = which[self.over[which] & ~np.isfinite(self.totals[which])]
         if len(infinite):
-            raise LilliputError(f"{self._place(infinite[0])}: the return is {self.totals[infinite[0]]}")
+            raise LilliputError(f"{self._place(int(infinite[0]))}: the return is {self.totals[infinite[0]]}")
 
     def close(self) -> None:
         """See `Lanes.close`."""
@@ -150,21 +150,20 @@ class TwinLanes:
         with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is said
             narrow = x[goes_on].astype(np.float32)
         if not np.isfinite(narrow).all():
-            for lane, row in zip(which[goes_on], x[goes_on], strict=True):
+            for lane, row in zip(which[goes_on].tolist(), x[goes_on], strict=True):
                 self._exchange(lane, self._observed, row)
         self.observations[which[goes_on]] = narrow
 
     def _checked(self, which: Int32[np.ndarray, " k"], actions: Sequence[Any] | np.ndarray) -> np.ndarray:
         """The actions as the environment takes them."""
         space = self.action_space
-        if (
-            isinstance(actions, np.ndarray)
-            and actions.dtype == space.dtype
-            and actions.shape == (len(which), *space.shape)
-            and np.isfinite(actions).all()
-        ):
-            return actions
-        given = [self._exchange(lane, self._check_action, one) for lane, one in zip(which, actions, strict=True)]
+        if isinstance(actions, np.ndarray) and actions.size == len(which) * space.low.size:
+            given = actions.reshape(len(which), *space.shape).astype(space.dtype, copy=False)
+            if np.isfinite(given).all():
+                return given
+        given = [
+            self._exchange(lane, self._check_action, one) for lane, one in zip(which.tolist(), actions, strict=True)
+        ]
         return np.stack(given)
 
     def _exchange(self, lane: int, convert: Callable[[Any], np.ndarray], given: Any) -> np.ndarray:

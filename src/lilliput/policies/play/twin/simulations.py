@@ -5,6 +5,7 @@
 
 import ctypes
 import functools
+import importlib
 import weakref
 from pathlib import Path
 from typing import Any, final
@@ -55,8 +56,7 @@ class Simulations:
         Raises:
             ValueError: this MuJoCo cannot simulate such a model like that.
         """
-        import mujoco
-
+        kinds: Any = importlib.import_module("mujoco").mjtState
         library = _library()
         error = ctypes.create_string_buffer(_ERROR)
         # What `mj_rnePostConstraint` needs of the step is kept where every simulation has an MjData of its own.
@@ -70,7 +70,7 @@ class Simulations:
         rows, first = _array(library.mjb_state(batch), (n, width)), library.mjb_state(batch)
         self.state: dict[str, Float64[np.ndarray, "n k"]] = {}
         for name in ("qpos", "qvel", "ctrl"):
-            kind = getattr(mujoco.mjtState, f"mjSTATE_{name.upper()}").value
+            kind = getattr(kinds, f"mjSTATE_{name.upper()}").value
             at = (library.mjb_stateComponent(batch, kind, ctypes.byref(size)) - first) // 8
             self.state[name] = rows[:, at : at + size.value]
         self.found: dict[str, np.ndarray] = {}
@@ -118,12 +118,13 @@ _ALL_STAGES = 3
 
 def _array(address: int, shape: tuple[int, ...]) -> Float64[np.ndarray, "n ..."]:
     """The float64 numbers that stand there."""
-    n = int(np.prod(shape))
-    return np.frombuffer((ctypes.c_double * n).from_address(address), np.float64, n).reshape(shape) if n else np.zeros(shape)
+    if not np.prod(shape):
+        return np.zeros(shape)
+    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_double)), shape)
 
 
 def _ints(address: int, n: int) -> Int32[np.ndarray, " n"]:
-    return np.frombuffer((ctypes.c_int * n).from_address(address), np.int32, n)
+    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_int)), (n,))
 
 
 @functools.cache

@@ -46,13 +46,13 @@ class Task:
 
 
 def _uniform(env: Any, rng: np.random.Generator, *, scale: float | None = None) -> Start:
-    scale = env._reset_noise_scale if scale is None else scale
+    scale = float(env._reset_noise_scale) if scale is None else scale
     positions = env.init_qpos + rng.uniform(low=-scale, high=scale, size=env.model.nq)
     return positions, env.init_qvel + rng.uniform(low=-scale, high=scale, size=env.model.nv)
 
 
 def _normal(env: Any, rng: np.random.Generator, *, scale: float | None = None) -> Start:
-    scale = env._reset_noise_scale if scale is None else scale
+    scale = float(env._reset_noise_scale) if scale is None else scale
     positions = env.init_qpos + rng.uniform(low=-scale, high=scale, size=env.model.nq)
     return positions, env.init_qvel + scale * rng.standard_normal(env.model.nv)
 
@@ -316,7 +316,7 @@ def _pole_pay(scene: Scene, *, always: bool) -> Float64[np.ndarray, " n"]:
 
 def _two_legs(healthy: Callable[[Scene], Bool[np.ndarray, " n"]], version: int) -> Task:
     pay = partial(_running, healthy=healthy, while_it_lasts=version == 4)
-    see = partial(_joints, hidden=1, most=10)
+    see = partial(_joints, hidden=1, most=10.0)
     return Task(_uniform, see, pay, partial(_fallen, healthy=healthy), _root)
 
 
@@ -350,38 +350,38 @@ _SWIMMER = Task(_uniform, partial(_joints, hidden=2), _running, mark=_root)
 _POLES = ("qfrc_constraint", "site_xpos")
 
 TASKS = {
-    "ant_v4.AntEnv": _ant(4),
-    "ant_v5.AntEnv": _ant(5),
-    "half_cheetah_v4.HalfCheetahEnv": _CHEETAH,
-    "half_cheetah_v5.HalfCheetahEnv": _CHEETAH,
-    "hopper_v4.HopperEnv": _two_legs(_hopper_healthy, 4),
-    "hopper_v5.HopperEnv": _two_legs(_hopper_healthy, 5),
-    "humanoid_v4.HumanoidEnv": _humanoid(4),
-    "humanoid_v5.HumanoidEnv": _humanoid(5),
-    "humanoidstandup_v4.HumanoidStandupEnv": Task(
+    "ant_v4:AntEnv": _ant(4),
+    "ant_v5:AntEnv": _ant(5),
+    "half_cheetah_v4:HalfCheetahEnv": _CHEETAH,
+    "half_cheetah_v5:HalfCheetahEnv": _CHEETAH,
+    "hopper_v4:HopperEnv": _two_legs(_hopper_healthy, 4),
+    "hopper_v5:HopperEnv": _two_legs(_hopper_healthy, 5),
+    "humanoid_v4:HumanoidEnv": _humanoid(4),
+    "humanoid_v5:HumanoidEnv": _humanoid(5),
+    "humanoidstandup_v4:HumanoidStandupEnv": Task(
         partial(_uniform, scale=0.01), _standup_4, _standup_pay, fields=_BODIES[:3], forces=_always
     ),
-    "humanoidstandup_v5.HumanoidStandupEnv": Task(
+    "humanoidstandup_v5:HumanoidStandupEnv": Task(
         _uniform, _humanoid_5, _standup_pay, fields=_BODIES[:3], forces=_always
     ),
-    "inverted_double_pendulum_v4.InvertedDoublePendulumEnv": Task(
+    "inverted_double_pendulum_v4:InvertedDoublePendulumEnv": Task(
         partial(_normal, scale=0.1), _poles, _poles_pay, _poles_end, fields=_POLES
     ),
-    "inverted_double_pendulum_v5.InvertedDoublePendulumEnv": Task(
+    "inverted_double_pendulum_v5:InvertedDoublePendulumEnv": Task(
         _normal, partial(_poles, constraints=1), _poles_pay, _poles_end, fields=_POLES
     ),
-    "inverted_pendulum_v4.InvertedPendulumEnv": Task(
+    "inverted_pendulum_v4:InvertedPendulumEnv": Task(
         partial(_uniform, scale=0.01), _joints, partial(_pole_pay, always=True), _pole_ends
     ),
-    "inverted_pendulum_v5.InvertedPendulumEnv": Task(_uniform, _joints, partial(_pole_pay, always=False), _pole_ends),
-    "pusher_v5.PusherEnv": Task(_pusher_start, _pusher, _pusher_pay, fields=("xpos",)),
-    "reacher_v4.ReacherEnv": Task(
+    "inverted_pendulum_v5:InvertedPendulumEnv": Task(_uniform, _joints, partial(_pole_pay, always=False), _pole_ends),
+    "pusher_v5:PusherEnv": Task(_pusher_start, _pusher, _pusher_pay, fields=("xpos",)),
+    "reacher_v4:ReacherEnv": Task(
         _reacher_start, _reacher, partial(_reacher_pay, before=True), mark=_miss, fields=("xpos",)
     ),
-    "reacher_v5.ReacherEnv": Task(_reacher_start, partial(_reacher, axes=2), _reacher_pay, fields=("xpos",)),
-    "swimmer_v4.SwimmerEnv": _SWIMMER,
-    "swimmer_v5.SwimmerEnv": _SWIMMER,
-    "walker2d_v4.Walker2dEnv": _two_legs(_walker_healthy, 4),
-    "walker2d_v5.Walker2dEnv": _two_legs(_walker_healthy, 5),
+    "reacher_v5:ReacherEnv": Task(_reacher_start, partial(_reacher, axes=2), _reacher_pay, fields=("xpos",)),
+    "swimmer_v4:SwimmerEnv": _SWIMMER,
+    "swimmer_v5:SwimmerEnv": _SWIMMER,
+    "walker2d_v4:Walker2dEnv": _two_legs(_walker_healthy, 4),
+    "walker2d_v5:Walker2dEnv": _two_legs(_walker_healthy, 5),
 }
 """By class, in `gymnasium.envs.mujoco`. Pusher-v4 does not run on MuJoCo 3 or newer."""

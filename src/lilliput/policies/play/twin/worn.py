@@ -42,7 +42,8 @@ class Stack(Worn):
     """See `FrameStackEnv`."""
 
     def __init__(self, wrapper: FrameStackEnv, n: int) -> None:
-        self._stack = np.zeros((n, *wrapper.observation_space.shape), wrapper.observation_space.dtype)
+        space: Any = wrapper.observation_space
+        self._stack = np.zeros((n, *space.shape), space.dtype)
 
     def seen(self, x: np.ndarray, which: Int32[np.ndarray, " n"], steps: Int64[np.ndarray, " n"]) -> np.ndarray:
         """With those before."""
