@@ -47,6 +47,7 @@ def test_the_name_tells(names: list[str], action: str) -> None:
         ["head_a", "head_b"],
         ["logits_0", "logits_1"],
         ["out", "7"],
+        ["squashed_action", "mean", "std"],
     ],
 )
 def test_names_that_do_not_tell_are_refused_with_the_list(names: list[str]) -> None:

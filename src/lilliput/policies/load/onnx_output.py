@@ -95,7 +95,9 @@ def choose(names: Sequence[str], wanted: str | None, name: str) -> tuple[str, st
     for one in left:
         by_name.setdefault("_".join(_words(one)), []).append(one)
     found = next((by_name[one] for one in PLAIN if one in by_name), [])
-    if len(found) == 1:
+    # A "squashed_action" beside a "mean" is what the mean becomes.
+    called = any({"action", "actions"} & {*_words(one)} for one in left if one not in found)
+    if len(found) == 1 and not (called and not {"action", "actions"} & {*_words(found[0])}):
         (plain,) = found
         return plain, f"the file has several outputs ({shown}): the action is {plain[:40]!r}"
     if len(left) == 1 and len(names) > 1 and _words(left[0]):
