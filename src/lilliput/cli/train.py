@@ -63,6 +63,13 @@ class _Units(click.ParamType):
     type=click.Choice(["uniform", "erdos_renyi", "global"]),
     help="How sparsity spreads over layers.",
 )
+@click.option(
+    "--prune-method",
+    default="gradual",
+    show_default=True,
+    type=click.Choice(["gradual", "set"]),
+    help="Cut more and more weights, or train sparse from the start and move the least weights (SET).",
+)
 @click.option("--units", is_flag=True, help="Prune whole hidden units instead of weights.")
 @click.option(
     "--resume-from",
@@ -89,6 +96,7 @@ def train(
     prune_from: float,
     prune_to: float,
     distribution: Any,
+    prune_method: Any,
     units: bool,
     as_json: bool,
     **given: Any,
@@ -117,7 +125,7 @@ def train(
     quantization = None
     if weight_bits is not None:
         quantization = Quantization(weight_bits, activation_bits, input_bits, quantize_from)
-    pruning = None if sparsity is None else Pruning(sparsity, prune_from, prune_to, distribution, units)
+    pruning = None if sparsity is None else Pruning(sparsity, prune_from, prune_to, distribution, units, prune_method)
     out: Path = given["out"]
     with progress.shown(quiet=as_json) as report:
         trained = learn.train(

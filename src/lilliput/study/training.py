@@ -23,7 +23,7 @@ KEYS: Mapping[str, type | tuple[type, ...]] = {
 
 _PARTS = {
     "quantization": ("weight_bits", "activation_bits", "input_bits", "start"),
-    "pruning": ("sparsity", "start", "end", "distribution", "units"),
+    "pruning": ("sparsity", "start", "end", "distribution", "units", "method"),
 }
 """Keys of the two tables; the first of each is needed."""
 

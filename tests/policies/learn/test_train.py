@@ -175,6 +175,55 @@ def test_masks_follow_the_schedule_and_stay(tmp_path, monkeypatch):
     assert zeros == pytest.approx(0.8, abs=0.01)
 
 
+@pytest.mark.parametrize("name", ["sac", "dqn"])
+def test_sparse_from_the_start_moves_weights_at_one_sparsity_also_after_an_interruption(name, tmp_path, monkeypatch):
+    """Between `start` and `end` masks change, a quarter of the weights always there; what begins, begins from zero."""
+    seen: list[tuple[float, list[Any]]] = []
+    original = run.Course.compress
+
+    def watched(course, step):
+        before = [layer.mask.clone() for layer in course.chain]
+        original(course, step)
+        for layer, mask in zip(course.chain, before, strict=True):
+            assert bool((layer.weight[layer.mask == 0].abs() < 1e-2).all())  # momentum moves them on a little
+            if seen:
+                assert bool((layer.weight[(layer.mask > 0) & (mask == 0)] == 0).all())
+        assert sparsity_of(course.chain) == pytest.approx(0.75, abs=0.02)
+        seen.append((step / 320, [layer.mask.clone() for layer in course.chain]))
+
+    environment, settings = quick(name)
+    asked: dict[str, Any] = {"steps": 320, "segment": 80, "episodes": 1, "hidden": (16, 16), "settings": settings,
+                             "pruning": Pruning(0.75, 0.2, 0.7, "erdos_renyi", method="set")}  # fmt: skip
+    with monkeypatch.context() as watching:
+        watching.setattr(run.Course, "compress", watched)
+        train(name, environment, tmp_path / "whole", **asked)
+    early, changing, late = (
+        {tuple(bytes(mask.numpy()) for mask in masks) for share, masks in seen if low <= share < high}
+        for low, high in ((0, 0.2), (0.2, 0.7), (0.71, 1.01))
+    )
+    assert len(early) == len(late) == 1
+    assert len(changing) > 20
+    while train(name, environment, tmp_path / "cut", **asked, within=0.0).steps < 320:
+        pass
+    for file in ("policy.lilliput", "best.lilliput"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
+
+
+@pytest.mark.parametrize("asked", [{"units": True}, {"distribution": "global"}])
+def test_sparse_from_the_start_is_of_weights_within_layers(asked):
+    with pytest.raises(LilliputError, match="set moves single weights within layers"):
+        Pruning(0.5, method="set", **asked)
+
+
+def test_a_folder_from_before_there_were_two_methods_goes_on(tmp_path):
+    asked: dict[str, Any] = {"steps": 80, "segment": 40, "episodes": 1, "hidden": (8,), "settings": FEW}
+    train("a2c", SIGN, tmp_path, **asked, pruning=Pruning(0.5))
+    found = json.loads((tmp_path / "training.json").read_text())
+    del found["pruning"]["method"]
+    (tmp_path / "training.json").write_text(json.dumps({**found, "training_format": 1}))
+    assert train("a2c", SIGN, tmp_path, **asked, pruning=Pruning(0.5)).steps == 80
+
+
 @pytest.mark.parametrize("distribution", ["uniform", "erdos_renyi", "global"])
 def test_every_distribution_holds_the_sparsity_over_all_layers(distribution):
     torch.manual_seed(0)

@@ -1,4 +1,9 @@
-"""Which weights or units are left at each moment of a training: gradual magnitude pruning (arXiv 1710.01878)."""
+"""Which weights or units are left at each moment of a training.
+
+Gradual magnitude pruning (arXiv 1710.01878), or sparse from the first step, with the least weights put elsewhere from
+time to time: sparse evolutionary training (SET, arXiv 1707.04780). RigL would ask for gradients of weights that are not
+there, which a masked layer does not have.
+"""
 
 import itertools
 from dataclasses import dataclass
@@ -9,16 +14,23 @@ import torch
 from lilliput.errors import LilliputError
 from lilliput.policies.students.torch_layer import Compressed
 
+Method = Literal["gradual", "set"]
+METHODS: Final[tuple[Method, ...]] = get_args(Method)
 Distribution = Literal["uniform", "erdos_renyi", "global"]
 DISTRIBUTIONS: Final[tuple[Distribution, ...]] = get_args(Distribution)
 TIMES: Final = 100
-"""How often masks are cut between the first and the last time."""
+"""How often masks are cut, or weights moved, between the first and the last time."""
+_MOVED: Final = 0.3
+"""Of a layer's weights, at each time (zeta of the paper)."""
 
 
 @final
 @dataclass(frozen=True)
 class Pruning:
     """A schedule of sparsity: 0 until `start`, then cubically to `sparsity` at `end`, both shares of all steps.
+
+    With the method `set` all of the training is at `sparsity`: masks are drawn before its first step, and from `start`
+    to `end` the least weights go and as many begin from zero where none was.
 
     Attributes:
         sparsity: share of the weights of all layers that are 0 at the end; with `units`, of the hidden units.
@@ -32,6 +44,7 @@ class Pruning:
     end: float = 0.8
     distribution: Distribution = "uniform"
     units: bool = False
+    method: Method = "gradual"
 
     def __post_init__(self) -> None:
         if not 0 < self.sparsity < 1:
@@ -44,6 +57,10 @@ class Pruning:
             raise LilliputError(f"distribution is {self.distribution!r}; allowed: {', '.join(DISTRIBUTIONS)}")
         if self.units and self.distribution != "uniform":
             raise LilliputError("units are pruned at the same share in every layer: distribution must be 'uniform'")
+        if self.method not in METHODS:
+            raise LilliputError(f"the method of pruning is {self.method!r}; allowed: {', '.join(METHODS)}")
+        if self.method == "set" and (self.units or self.distribution == "global"):
+            raise LilliputError("set moves single weights within layers: neither units nor distribution 'global'")
 
     def at(self, share: float) -> float:
         """The sparsity when a share of all steps is done.
@@ -51,13 +68,15 @@ class Pruning:
         >>> [round(Pruning(0.8, 0.25, 0.75).at(share), 3) for share in (0.2, 0.5, 0.75, 1.0)]
         [0.0, 0.7, 0.8, 0.8]
         """
+        if self.method == "set":
+            return self.sparsity
         done = min(max((share - self.start) / (self.end - self.start), 0.0), 1.0)
         return self.sparsity * (1 - (1 - done) ** 3)
 
     def moment(self, share: float) -> int:
-        """How many times the masks have been cut when a share of all steps is done."""
+        """How many times the masks have been changed when a share of all steps is done."""
         done = min(max((share - self.start) / (self.end - self.start), 0.0), 1.0)
-        return int(done * TIMES + 1e-9)
+        return int(done * TIMES + 1e-9) + (self.method == "set")
 
 
 @torch.no_grad()
@@ -71,6 +90,34 @@ def cut(chain: tuple[Compressed, ...], pruning: Pruning, sparsity: float) -> Non
             layer.mask.mul_(kept)
     for layer in chain:
         layer.weight.mul_(layer.mask)
+
+
+@torch.no_grad()
+def move(chain: tuple[Compressed, ...], pruning: Pruning, moment: int, seed: int) -> None:
+    """Draws masks of that sparsity at the first moment; at later ones the least weights go and others begin from zero.
+
+    What is drawn depends on the seed and the moment alone, not on what was drawn before.
+    """
+    drawn = torch.Generator().manual_seed(seed * (TIMES + 2) + moment)
+    if moment == 1:
+        chances = [torch.rand(layer.mask.shape, generator=drawn) for layer in chain]
+        for layer, kept in zip(chain, _kept(chances, pruning.distribution, pruning.sparsity), strict=True):
+            layer.mask.copy_(kept)
+    else:
+        for layer in chain:
+            _rewire(layer, drawn)
+    for layer in chain:
+        layer.weight.mul_(layer.mask)
+
+
+def _rewire(layer: Compressed, drawn: torch.Generator) -> None:
+    there, mask = int(layer.mask.sum()), layer.mask.flatten()
+    count = min(round(_MOVED * there), mask.numel() - there)
+    magnitudes = torch.where(mask > 0, layer.weight.abs().flatten(), torch.full_like(mask, -1.0))
+    chances = torch.where(mask > 0, torch.full_like(mask, -1.0), torch.rand(mask.shape, generator=drawn))
+    staying = _largest(magnitudes, there - count).reshape(layer.mask.shape)
+    layer.weight.mul_(staying)  # also where momentum went on moving what is masked: what begins, begins from zero
+    layer.mask.copy_(staying + _largest(chances, count).reshape(layer.mask.shape))
 
 
 def _kept(magnitudes: list[torch.Tensor], distribution: Distribution, sparsity: float) -> list[torch.Tensor]:

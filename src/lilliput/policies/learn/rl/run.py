@@ -261,7 +261,11 @@ class Course:
         share = step / self.training.steps
         if (plan := self.training.pruning) is not None and plan.moment(share) > self.moment:
             self.moment = plan.moment(share)
-            pruning.cut(self.chain, plan, plan.at(share))
+            match plan.method:
+                case "gradual":
+                    pruning.cut(self.chain, plan, plan.at(share))
+                case "set":
+                    pruning.move(self.chain, plan, self.moment, self.training.seed)
             chains.mirror(self.model, self.row, self.chain, steps=False)
         if (asked := self.training.quantization) is not None and share >= asked.start:
             waiting = [layer for layer in self.chain if not bool(layer.quantized)]

@@ -12,7 +12,14 @@ from lilliput.policies.learn.rl.algorithm import algorithm
 from lilliput.policies.learn.rl.pruning import Pruning
 from lilliput.policies.play.wrappers import parse_wrappers
 
-FILE: Final = Format("training", 1)
+
+def _with_method(data: dict[str, Any]) -> dict[str, Any]:
+    pruning = data.get("pruning")
+    return data | ({"pruning": {**pruning, "method": "gradual"}} if isinstance(pruning, dict) else {})
+
+
+FILE: Final = Format("training", 2, {1: _with_method})
+"""2: how weights are pruned. 1: what was asked."""
 NAME: Final = "training.json"
 
 
