@@ -522,6 +522,12 @@ def test_a_full_disk_is_one_line_and_the_same_training_goes_on_afterwards(failin
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
 
 
+def test_an_environment_that_breaks_down_is_one_line_and_its_last_checkpoint_stays(tmp_path):
+    with pytest.raises(LilliputError, match=r"stopped after 59 steps \(KeyError: 'sensor 3'\); .* 40 steps is kept"):
+        train("a2c", "Breaks-v0", tmp_path, steps=80, segment=40, episodes=1, hidden=(4,), settings=FEW)
+    assert (tmp_path / "best.lilliput").exists()
+
+
 def test_a_training_that_kept_nothing_yet_makes_room_for_another(tmp_path):
     common: dict[str, Any] = {"steps": 80, "segment": 80, "episodes": 1, "hidden": (4,), "normalize": False}
     with pytest.raises(LilliputError, match="nothing was kept yet"):

@@ -52,6 +52,20 @@ class NaN(Follow):
         return observation, float("nan"), terminated, truncated, info
 
 
+class Breaks(Follow):
+    """Breaks down in its 60th step, by an error of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._steps = 0
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self._steps += 1
+        if self._steps == 60:
+            raise KeyError("sensor 3")
+        return super().step(action)
+
+
 class Bright(Sign):
     """Shows an image, its channel last, and pays 1 where the choice is whether it is bright."""
 
@@ -64,6 +78,6 @@ class Bright(Sign):
         return np.full((36, 36, 1), 200 if self._shown[0] > 0 else 30, np.uint8)
 
 
-for name in ("Follow", "Sign", "NaN", "Bright"):
+for name in ("Follow", "Sign", "NaN", "Breaks", "Bright"):
     if f"{name}-v0" not in gymnasium.registry:
         gymnasium.register(f"{name}-v0", entry_point=f"{__name__}:{name}")

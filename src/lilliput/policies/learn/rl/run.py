@@ -44,9 +44,6 @@ _CHECK_EVERY: Final = 1000
 _THEIRS: Final = ("model.zip", "vecnormalize.pkl")
 """Files that the framework reads."""
 
-_ERRORS: Final = (ValueError, RuntimeError, AssertionError, FloatingPointError)
-"""What the frameworks raise where a loss is no number any more, or an environment gives what they cannot take."""
-
 
 @final
 @dataclass(frozen=True)
@@ -356,10 +353,12 @@ class Course:
 
     @contextlib.contextmanager
     def _said(self) -> Iterator[None]:
-        """What the framework raises, as one line of ours."""
+        """What the framework or the environment raises, as one line of ours."""
         try:
             yield
-        except _ERRORS as error:
+        except LilliputError:
+            raise
+        except Exception as error:  # an environment is anybody's program, and raises what it likes
             step = self.model.num_timesteps
             self.check_finite(step)  # says why, where that is why
             reason = " ".join(str(error).split())[:160] or type(error).__name__
