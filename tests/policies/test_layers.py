@@ -158,6 +158,7 @@ EVERY: dict[type, tuple[Layer, tuple[int, ...]]] = {
     ),
     layers.History: (layers.History(3), (2,)),
     layers.SquashAction: (layers.SquashAction(), (2,)),
+    layers.BetaAction: (layers.BetaAction(), (4,)),
     layers.RescaleAction: (layers.RescaleAction(f32([1, 1]), f32([0, 0])), (2,)),
     layers.ClipAction: (layers.ClipAction(f32([-1, -np.inf]), f32([1, 1])), (2,)),
     layers.ArgmaxAction: (layers.ArgmaxAction((2,)), (2,)),

@@ -258,6 +258,17 @@ def test_saturating_functions_do_not_overflow() -> None:
         np.testing.assert_array_equal(reference.apply(layer, x), f32([expected]), err_msg=str(layer))
 
 
+def test_the_mean_of_a_beta_distribution_is_that_of_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    x = f32(RNG.normal(size=(50, 6)) * 5)
+    a, b = (1 + np.logaddexp(0, half.astype(np.float64)) for half in (x[:, :3], x[:, 3:]))
+    np.testing.assert_allclose(reference.apply(layers.BetaAction(), x), stats.beta(a, b).mean(), rtol=1e-6)
+    # rsl_rl's raw 0 and 2 on the range from -1 to 1: not the mode, which would be 0.351
+    assert 2 * reference.apply(layers.BetaAction(), f32([[0, 2]]))[0, 0] - 1 == pytest.approx(-0.297, abs=1e-3)
+    extreme = reference.apply(layers.BetaAction(), f32([[-3e38, 3e38, 1e4, -3e38]]))
+    np.testing.assert_allclose(extreme, [[1 / 1e4, 1]], rtol=1e-3)
+
+
 def test_standardize_clips_both_sides_and_an_infinite_clip_does_nothing() -> None:
     x = f32([[-100, 0, 1, 100]])
     clipped = layers.Standardize(f32([0, 0, 1, 0]), f32([1, 1, 2, 0.01]), f32(10))

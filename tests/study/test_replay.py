@@ -1,12 +1,15 @@
 import base64
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from tests.study.test_study import ran, study_file
 
 from lilliput.report import summary
 from lilliput.report.files import write_all
+from lilliput.shrink.page import clips_of
+from lilliput.shrink.result import Result
 from lilliput.study.conduct import records
 from lilliput.study.replay import replays
 
@@ -36,6 +39,14 @@ def test_baseline_and_candidate_stand_side_by_side_in_a_clip_on_the_page(balance
         4 * width * height
     )
     assert "half() (onnx), seed" in page
+    # What a shrink confirmed, from its folder: the same two, on the first episode of the confirmation.
+    cells = [(one, replace(one.cell, settings=(("role", "confirmation"),))) for one in known if one.artifact]
+    confirmed = [replace(one, cell=cell) for one, cell in cells]
+    result = Result(2, 1, 1.0, 1.0, 1.0, "half()", 1.0, 1.0, 20, 1, 1.0, (), ())
+    (shown,), without = clips_of(confirmed, result, folder)
+    assert not without
+    assert Image.open(io.BytesIO(shown.webp)).size == (width, height)
+    assert clips_of(confirmed, replace(result, recipe=""), folder) == ((), ("no replay: nothing was confirmed",))
 
 
 def test_where_nothing_kept_the_return_it_says_so(balancer, tmp_path):

@@ -43,9 +43,9 @@ _READING = {
     ),
     "action": click.option(
         "--action",
-        type=click.Choice(["discrete", "continuous", "tanh"]),
+        type=click.Choice(["discrete", "continuous", "tanh", "beta"]),
         help="How outputs become an action, where the source does not say: the largest of logits or Q-values, as they "
-        "are (clipped to the bounds), or their tanh, moved to the bounds.",
+        "are (clipped to the bounds), their tanh, moved to the bounds, or (rsl_rl) a Beta distribution's mean, moved.",
     ),
     "action_low": click.option(
         "--action-low",

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 @click.option(
     "--workers", default=os.cpu_count() or 1, show_default="cores", type=click.IntRange(min=1), help="Processes."
 )
+@click.option("--replay", is_flag=True, help="Put a clip on the page: the policy beside the smaller one.")
 @click.option("--no-training", is_flag=True, help="Only what needs no training: seconds instead of minutes.")
 @option.out
 @option.force
@@ -79,6 +80,7 @@ def shrink(
     max_steps: int,
     seed: int,
     workers: int,
+    replay: bool,
     no_training: bool,
     out: Path,
     force: bool,
@@ -101,7 +103,10 @@ def shrink(
     from lilliput.shrink.run import shrink as run
     from lilliput.shrink.run import so_far
     from lilliput.study.environment import about_the_task, known, resolve
+    from lilliput.study.replay import check_pillow
 
+    if replay:
+        check_pillow()
     if len(sources) > 1 and not teachers:
         raise click.UsageError(f"{len(sources)} sources; with --teachers they are teachers of one task, or give one")
     names = [str(source) if len(sources) > 1 else "" for source in sources]
@@ -161,7 +166,7 @@ def shrink(
     try:
         named = ", ".join(one.provenance.source for one in every)
         title = f"{named} on {task.id}, made small"
-        page.write(out, result, keep, title, caveats=(*caveats, *guesses))
+        page.write(out, result, keep, title, caveats=(*caveats, *guesses), replay=replay)
         written = "artifact, policy, records and report.html"
     except MissingDependency as error:
         click.echo(f"note: {error}", err=True)

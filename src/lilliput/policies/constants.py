@@ -153,7 +153,7 @@ def constants(layer: layers.Layer) -> dict[str, np.ndarray]:
         case (
             layers.Flatten() | layers.Relu() | layers.Tanh() | layers.Sigmoid() | layers.Elu() | layers.LeakyRelu()
             | layers.Silu() | layers.Gelu() | layers.HardTanh() | layers.History() | layers.SquashAction()
-            | layers.ArgmaxAction()
+            | layers.BetaAction() | layers.ArgmaxAction()
         ):  # fmt: skip
             found = {}
         case _:

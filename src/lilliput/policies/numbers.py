@@ -8,6 +8,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies.layers import (
     ArgmaxAction,
+    BetaAction,
     ClipAction,
     Conv2d,
     Dense,
@@ -60,7 +61,7 @@ def real_numbers(layer: Layer) -> tuple[np.ndarray | float, ...]:
             return layer.low, layer.high
         case SelectInputs() | Flatten() | Relu() | Tanh() | Sigmoid() | Silu() | Gelu() | SquashAction():
             return ()
-        case History() | ClipAction() | ArgmaxAction():
+        case History() | BetaAction() | ClipAction() | ArgmaxAction():
             return ()
         case _:
             assert_never(layer)
@@ -75,7 +76,7 @@ def bounds(layer: Layer) -> tuple[np.ndarray, ...]:
             return layer.low, layer.high
         case (
             SelectInputs() | Flatten() | LayerNorm() | Relu() | Tanh() | Sigmoid() | Elu() | LeakyRelu() | Silu()
-            | Gelu() | HardTanh() | SquashAction() | RescaleAction() | ArgmaxAction()
+            | Gelu() | HardTanh() | SquashAction() | BetaAction() | RescaleAction() | ArgmaxAction()
         ):  # fmt: skip
             return ()
         case Dense() | QuantizedDense() | Conv2d() | QuantizedConv2d() | Lstm() | Gru() | History():
@@ -109,7 +110,8 @@ def parameters(layer: Layer) -> tuple[np.ndarray, ...]:
             return layer.weight, layer.bias
         case (
             SelectInputs() | Standardize() | Flatten() | Relu() | Tanh() | Sigmoid() | Elu() | LeakyRelu() | Silu()
-            | Gelu() | HardTanh() | History() | SquashAction() | RescaleAction() | ClipAction() | ArgmaxAction()
+            | Gelu() | HardTanh() | History() | SquashAction() | BetaAction() | RescaleAction() | ClipAction()
+            | ArgmaxAction()
         ):  # fmt: skip
             return ()
         case _:
@@ -128,7 +130,7 @@ def n_macs(layer: Layer, output: tuple[int, ...]) -> int:
             return n_macs(layer.input, output) + n_macs(layer.recurrent, output) + again
         case (
             SelectInputs() | Standardize() | LayerNorm() | Flatten() | Relu() | Tanh() | Sigmoid() | Elu() | LeakyRelu()
-            | Silu() | Gelu() | HardTanh() | History() | SquashAction() | RescaleAction() | ClipAction()
+            | Silu() | Gelu() | HardTanh() | History() | SquashAction() | BetaAction() | RescaleAction() | ClipAction()
             | ArgmaxAction()
         ):  # fmt: skip
             return 0

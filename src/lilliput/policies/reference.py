@@ -262,6 +262,9 @@ def apply(layer: Layer, x: Float32[np.ndarray, "n ..."]) -> np.ndarray:
             return half * x * (one + np.asarray(_ERF(x * np.float32(math.sqrt(0.5))), np.float32))
         case layers.HardTanh():
             return np.clip(x, np.float32(layer.low), np.float32(layer.high))
+        case layers.BetaAction():
+            alpha, beta = np.split(one + _softplus(x), 2, axis=1)
+            return alpha / (alpha + beta)
         case layers.RescaleAction():
             return x * _f32(layer.scale) + _f32(layer.offset)
         case layers.ClipAction():
@@ -286,6 +289,10 @@ def _sigmoid(x: Float32[np.ndarray, "n ..."]) -> Float32[np.ndarray, "n ..."]:
     one = np.float32(1)
     small = np.exp(-np.abs(x))  # never overflows
     return np.where(x >= 0, one / (one + small), small / (one + small))
+
+
+def _softplus(x: Float32[np.ndarray, "n inputs"]) -> Float32[np.ndarray, "n inputs"]:
+    return np.maximum(x, np.float32(0)) + np.log1p(np.exp(-np.abs(x)))
 
 
 def _matmul(

@@ -5,17 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from lilliput import record as record_file
+from lilliput.errors import LilliputError
 from lilliput.measurement import Measurement
 from lilliput.record import Record
 from lilliput.report import page
 from lilliput.report.row import Row
 from lilliput.report.summary import rows as rows_of
 from lilliput.shrink.result import Result
+from lilliput.study.replay import clip
 from lilliput.study.workspace import Workspace
 
 
-def write(folder: Path, result: Result, keep: float, title: str, caveats: Sequence[str] = ()) -> Path:
-    """The page of that folder's records; see `report.page` for `caveats`.
+def write(
+    folder: Path, result: Result, keep: float, title: str, caveats: Sequence[str] = (), *, replay: bool = False
+) -> Path:
+    """The page of that folder's records, on request with a clip; see `report.page` for `caveats`.
 
     Raises:
         MissingDependency: plotly is not installed.
@@ -24,15 +28,30 @@ def write(folder: Path, result: Result, keep: float, title: str, caveats: Sequen
     every = record_file.read_all(Workspace(folder).records)
     records = [record for record in every if record.cell.is_floor or record.cell.subject.startswith(best)]
     found = rows(records, result, keep)
+    clips, without = clips_of(records, result, folder) if replay else ((), ())
     asked = () if result.objective == "model_bytes" else (f"made small: {result.made_small}",)
     notes = (
         result.sentence,
         *asked,
+        *without,
         "retention without a verdict is of selection episodes: the best of many looks too good",
     )
     return page.write_rows(
-        found, records, keep, Workspace(folder).page, title, notes=(*notes, *result.notes), caveats=caveats
+        found, records, keep, Workspace(folder).page, title, notes=(*notes, *result.notes), caveats=caveats, clips=clips
     )
+
+
+def clips_of(records: Sequence[Record], result: Result, folder: Path) -> tuple[tuple[page.Clip, ...], tuple[str, ...]]:
+    """The baseline beside what was confirmed, on an episode that the search never saw, or why there is none."""
+    confirmed = [record for record in records if ("role", "confirmation") in record.cell.settings and record.artifact]
+    sides = [next((one for one in confirmed if one.cell.recipe == text), None) for text in ("", result.recipe)]
+    baseline, small = sides
+    if not result.recipe or baseline is None or small is None:
+        return (), ("no replay: nothing was confirmed",)
+    try:
+        return (clip((baseline, small), baseline.cell.task.id, folder),), ()
+    except LilliputError as error:
+        return (), (f"no replay: {error}",)
 
 
 def rows(records: Sequence[Record], result: Result, keep: float) -> tuple[Row, ...]:

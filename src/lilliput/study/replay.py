@@ -15,6 +15,7 @@ from lilliput.report.label import labels
 from lilliput.report.page import Clip
 from lilliput.report.row import Row, by_policy
 from lilliput.report.smallest import promising, smallest
+from lilliput.task import Task
 
 SECONDS = 6.0
 FRAMES_A_SECOND = 12
@@ -30,11 +31,7 @@ def replays(records: Sequence[Record], rows: Sequence[Row], keep: float, folder:
     Raises:
         MissingDependency: pillow is not installed.
     """
-    try:
-        from PIL import Image  # noqa: F401  before anything is played
-    except ImportError as error:
-        raise MissingDependency("--replay needs pillow; install it with: pip install 'lilliput[report]'") from error
-    os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo draws without a display
+    check_pillow()
     names, known = labels(rows), {record.digest: record for record in records}
     clips, without = [], []
     for (key, group), row in zip(by_policy(rows).items(), smallest(rows), strict=True):
@@ -48,17 +45,45 @@ def replays(records: Sequence[Record], rows: Sequence[Row], keep: float, folder:
             without.append(f"no replay of {names[key]}: its artifacts are not in {folder}")
             continue
         try:
-            clips.append(_clip([side for side in sides if side is not None], names[key], folder))
+            clips.append(clip([side for side in sides if side is not None], names[key], folder))
         except LilliputError as error:
             without.append(f"no replay of {names[key]}: {error}")
     return clips, without
 
 
-def _clip(sides: Sequence[Record], name: str, folder: Path) -> Clip:
+def check_pillow() -> None:
+    """Nothing; before anything is played.
+
+    Raises:
+        MissingDependency: pillow is not installed.
+    """
+    try:
+        from PIL import Image  # noqa: F401
+    except ImportError as error:
+        raise MissingDependency("--replay needs pillow; install it with: pip install 'lilliput[report]'") from error
+
+
+def clip(sides: Sequence[Record], name: str, folder: Path) -> Clip:
+    """The clip of a baseline and a candidate, on the first of their episodes.
+
+    Raises:
+        LilliputError: the environment does not draw, or an artifact is not in the folder.
+    """
+    seed = int(sides[0].cell.items[0])
+    size, webp = side_by_side(sides[0].cell.task, [folder / side.artifact for side in sides], seed)
+    return Clip(name, sides[1].cell.recipe, sides[1].cell.format, seed, size, webp)
+
+
+def side_by_side(task: Task, artifacts: Sequence[Path], seed: int) -> tuple[tuple[int, int], bytes]:
+    """The size of the pictures and the animated picture (WebP) of what those artifacts do on one seed, left to right.
+
+    Raises:
+        LilliputError: the environment does not draw.
+    """
     from PIL import Image
 
-    seed = int(sides[0].cell.items[0])
-    played = [_frames(side, seed, folder / side.artifact) for side in sides]
+    os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo draws without a display
+    played = [_frames(task, seed, artifact) for artifact in artifacts]
     length = max(map(len, played))
     # A side that ended stands still.
     pairs = [np.hstack([frames[min(n, len(frames) - 1)] for frames in played]) for n in range(length)]
@@ -66,10 +91,10 @@ def _clip(sides: Sequence[Record], name: str, folder: Path) -> Clip:
     packed = io.BytesIO()
     duration = round(1000 / FRAMES_A_SECOND)
     images[0].save(packed, "WEBP", save_all=True, append_images=images[1:], duration=duration, loop=0, quality=40)
-    return Clip(name, sides[1].cell.recipe, sides[1].cell.format, seed, images[0].size, packed.getvalue())
+    return images[0].size, packed.getvalue()
 
 
-def _frames(record: Record, seed: int, artifact: Path) -> list[np.ndarray]:
+def _frames(task: Task, seed: int, artifact: Path) -> list[np.ndarray]:
     """The episode's first seconds as small pictures.
 
     Raises:
@@ -77,7 +102,6 @@ def _frames(record: Record, seed: int, artifact: Path) -> list[np.ndarray]:
     """
     from lilliput.policies.export import open_artifact
 
-    task = record.cell.task
     kwargs = {**task.kwargs, "render_mode": "rgb_array"}
     environment = make_environment(task.id, wrappers=task.wrappers, environment_kwargs=kwargs)
     try:

@@ -8,6 +8,8 @@ import onnxruntime
 import pytest
 
 from lilliput.policies import layers, reference, spaces
+from lilliput.policies.compress import Context, compress
+from lilliput.policies.export import check, export
 from lilliput.policies.load import load_policy
 
 FOLDER = Path(os.environ.get("LILLIPUT_ROBOTS", ""))
@@ -33,3 +35,15 @@ def test_the_g1_remembers() -> None:
     policy = load_policy(FOLDER / "g1" / "motion.pt")
     assert [type(layer) for layer in policy.layers] == [layers.Lstm, layers.Dense, layers.Elu, layers.Dense]
     assert policy.n_parameters == 31_404
+
+
+@pytest.mark.slow
+def test_the_g1_remembers_in_codes_and_can_be_checked(tmp_path: Path) -> None:
+    """A few hundred numbers are rounded in a step, and what flips is remembered: most sequences are unsteady."""
+    policy = load_policy(FOLDER / "g1" / "motion.pt")
+    x = np.random.default_rng(0).normal(0, 0.5, (600, 47)).astype(np.float32)
+    recipe = "quantize(scheme='static', granularity='per_channel', input='per_dimension')"
+    small = compress(policy, recipe, Context.from_observations(policy, x))
+    artifact = export(small, "c", tmp_path / "a")
+    assert check(tmp_path / "a").ok
+    assert artifact.manifest.tolerance < 1e-3

@@ -107,6 +107,47 @@ def test_means_and_spreads_of_rsl_rl_3_are_no_actions(tmp_path: Path) -> None:
             load_policy(path, **said)
 
 
+RANGE: Any = {"action_low": -1.0, "action_high": 1.0}
+
+
+def test_the_mean_of_a_beta_distribution_is_the_action_and_its_range_has_to_be_said(tmp_path: Path) -> None:
+    path, wanted = FOLDER / "rsl_rl5_beta.pt", np.load(FOLDER / "rsl_rl5_beta.npy")
+    policy = load_policy(path, activation="elu", action="beta", **RANGE)
+    np.testing.assert_allclose(reference.act(policy, OBSERVATIONS), wanted, atol=2e-6)
+    assert wanted.std() > 0.05
+    with pytest.raises(LilliputError, match=r"range of its 2 actions .action_range.; give --action-low"):
+        load_policy(path, activation="elu", action="beta")
+    narrow = load_policy(path, activation="elu", action="beta", action_low=[0.0, -2.0], action_high=[1.0, 2.0])
+    moved = (wanted + 1) / 2 * np.array([1, 4]) + np.array([0, -2])
+    np.testing.assert_allclose(reference.act(narrow, OBSERVATIONS), moved, atol=4e-6)
+    for said in ({"activation": "elu", "action": "beta"}, {"activation": "elu", "action": "beta", **RANGE}):
+        with pytest.raises(LilliputError, match="--action beta is of rsl_rl 4's checkpoints without"):
+            load_policy(FOLDER / "rsl_rl5_gaussian.pt", **said)
+
+
+def test_the_run_says_that_it_is_a_beta_distribution_and_its_range(tmp_path: Path) -> None:
+    (tmp_path / "params").mkdir()
+    config, path = tmp_path / "params" / "agent.yaml", tmp_path / "model_3.pt"
+    shutil.copy(FOLDER / "rsl_rl5_beta.pt", path)
+    cfg = "actor:\n  class_name: MLPModel\n  activation: elu\n  distribution_cfg:\n    class_name: {}\n"
+    beta = cfg.format("rsl_rl.modules.distribution:BetaDistribution")
+    config.write_text(beta)
+    wanted = np.load(FOLDER / "rsl_rl5_beta.npy")
+    np.testing.assert_allclose(reference.act(read := load_policy(path), OBSERVATIONS), wanted, atol=2e-6)
+    assert any("-1 to 1: rsl_rl's default, none is in agent.yaml" in one for one in read.provenance.guesses)
+    config.write_text(f"{beta}    action_range: [-3.0, 1.0]\n")
+    np.testing.assert_allclose(reference.act(load_policy(path), OBSERVATIONS), wanted * 2 - 1, atol=4e-6)
+    config.write_text(f"{beta}    action_range: [3.0, 1.0]\n")
+    with pytest.raises(LilliputError, match="action_range is"):
+        load_policy(path)
+    config.write_text(beta)
+    with pytest.raises(LilliputError, match="two an action"):
+        load_policy(path, action="continuous")
+    config.write_text(cfg.format("HeteroscedasticGaussianDistribution"))
+    with pytest.raises(LilliputError, match="its 4 outputs are those of HeteroscedasticGaussian"):
+        load_policy(path, action="beta", **RANGE)
+
+
 STATISTICS = {f"{key}": np.ones((1, 5), "f4") for key in ("_mean", "_var", "_std")}
 RUN = {"optimizer_state_dict": {"state": {}, "param_groups": []}, "iter": 3, "infos": None}
 

@@ -24,6 +24,9 @@ _ERROR = 0.4
 """Of an action, in half the width of its bounds: how far from the teacher's the critic is asked."""
 
 
+_HALF = np.array(0.5, np.float16)
+
+
 def split_head(policy: Policy) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
     """The network, and the layers behind it that only shape the action."""
     end = len(policy.layers)
@@ -50,6 +53,8 @@ def small_head(head: Sequence[Layer]) -> tuple[Layer, ...]:
             case layers.RescaleAction(scale=scale, offset=offset):
                 if not ((scale == 1).all() and (offset == 0).all()):
                     found.append(layers.RescaleAction(_short(scale), _short(offset)))
+            case layers.BetaAction():  # any number between 0 and 1, by one number an action instead of two
+                found += [layers.SquashAction(), layers.RescaleAction(_HALF, _HALF)]
             case layers.ClipAction(low=low, high=high):
                 found.append(layers.ClipAction(_short(low), _short(high)))
             case _:

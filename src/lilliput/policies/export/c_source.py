@@ -217,6 +217,10 @@ def _write(writer: Writer, layer: Layer) -> None:
             writer.call("gelu", f"{writer.in_place()}, {n}")
         case layers.HardTanh():
             writer.call("hard_tanh", f"{writer.in_place()}, {n}, {real(layer.low)}, {real(layer.high)}")
+        case layers.BetaAction():
+            target = writer.target(n // 2)
+            writer.call("beta_mean", f"{writer.x}, {n // 2}, {target}")
+            writer.x = target
         case layers.RescaleAction():
             scale, offset = writer.real(0, "scale", layer.scale), writer.real(1, "offset", layer.offset)
             steps = step(layer.scale), step(layer.offset)

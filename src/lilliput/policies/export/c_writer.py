@@ -84,7 +84,8 @@ class Writer:
 
     def __post_init__(self) -> None:
         self.shapes = layer_shapes(self.policy)
-        linear = [i for i, layer in enumerate(self.policy.layers) if isinstance(layer, layers.Linear | layers.Memory)]
+        sized = layers.Linear | layers.Memory | layers.BetaAction
+        linear = [i for i, layer in enumerate(self.policy.layers) if isinstance(layer, sized)]
         # An image would have to be turned first, so a convolution never writes the action itself.
         self.writes_action = linear[-1] if len(self.shapes[linear[-1] + 1]) == 1 and not self.policy.is_discrete else -1
         if spaces.input_dtype(self.policy.observation_space) == "uint8":

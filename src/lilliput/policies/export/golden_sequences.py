@@ -1,6 +1,7 @@
 """Golden examples of a policy with a memory: episodes from their start; an artifact must reproduce every action."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, final
 
 import numpy as np
 
@@ -12,7 +13,10 @@ from lilliput.policies.policy import Policy
 
 N_STEPS = 64
 N_SEQUENCES = 4
-_CANDIDATES = 12
+_EFFORTS = ((12, 12), (48, 64))
+"""How many sequences are drawn, and how often an observation is moved off a tie: more where the first do not do. Of a
+memory in codes a few hundred numbers are rounded in a step, and what flips once is remembered to the end.
+"""
 _ROUNDS = 3
 _MARGIN = 4.0
 """Errors of a step are remembered by the next ones; those of a processor may all have one sign."""
@@ -20,8 +24,8 @@ _MARGIN = 4.0
 _REACH = 16
 """Times SHAKE: how near a tie a number may not be, since what others are off by adds up over the steps."""
 
-_TRIES, _NUDGE = 12, 0.01
-"""How often, and by what part of its width, an observation is moved off a tie."""
+_NUDGE = 0.01
+"""By what part of its width an observation is moved off a tie."""
 
 _INERTIA = 0.9
 """How much of its distance from the centre an observation keeps from a step to the next."""
@@ -37,29 +41,48 @@ def golden_sequences(policy: Policy, observations: Any = None) -> Golden:
     Raises:
         LilliputError: observations of another shape, or a policy too unsteady to be compared with anything.
     """
+    most = 0.0
+    for candidates, tries in _EFFORTS:
+        golden, moved = _of_candidates(policy, observations, candidates, tries)
+        if golden.tolerance <= WORST_TOLERANCE * moved.size:
+            return golden
+        most = moved.most
+    raise LilliputError(
+        f"the policy is too unsteady to check: numbers changed by {SHAKE:g} move its actions of {N_STEPS} steps by "
+        f"{most:.2g}, and too few of {_EFFORTS[-1][0]} sequences avoid that; quantize what it remembers with more "
+        'bits, or leave its inputs real: scheme="weight_only"'
+    )
+
+
+@final
+@dataclass(frozen=True)
+class _Moved:
+    """How large the actions are, and by how much those of the chosen sequences move."""
+
+    size: float
+    most: float
+
+
+def _of_candidates(policy: Policy, observations: Any, n: int, tries: int) -> tuple[Golden, _Moved]:
+    """The steadiest sequences of so many, and how steady."""
     rng = np.random.default_rng(int(policy.digest[:16], 16))
-    candidates = _drawn(policy, rng)
+    candidates = _drawn(policy, n, rng)
     if observations is not None:
         seen = spaces.artifact_input(policy.observation_space, observations)
-        windows = [seen[at : at + N_STEPS] for at in range(0, len(seen) - N_STEPS + 1, N_STEPS)][: _CANDIDATES // 2]
+        windows = [seen[at : at + N_STEPS] for at in range(0, len(seen) - N_STEPS + 1, N_STEPS)][: n // 2]
         if windows:
             candidates = np.concatenate([np.stack(windows), candidates])
-    candidates = _off_ties(policy, candidates, rng)
+    candidates = _off_ties(policy, candidates, tries, rng)
     actions = _acted(policy, candidates)
     moves = _movement(policy, candidates, rng)
     if policy.is_discrete:
         # A choice that is close to another at a step is one that a rounding error may turn.
         chosen = np.argsort(moves, kind="stable")[:N_SEQUENCES]
-        return Golden(candidates[chosen], actions[chosen], 0.0)
+        return Golden(candidates[chosen], actions[chosen], 0.0), _Moved(1.0, 0.0)
     size = scale(policy, actions.reshape(-1, *actions.shape[2:]))
     chosen = np.sort(np.argsort(moves, kind="stable")[:N_SEQUENCES])
-    tolerance = max(TOLERANCE * size, _MARGIN * float(moves[chosen].max()))
-    if not tolerance <= WORST_TOLERANCE * size:
-        raise LilliputError(
-            f"the policy is too unsteady to check: numbers changed by {SHAKE:g} move its actions of {N_STEPS} steps by "
-            f"{tolerance / _MARGIN:.2g}; give real observations, or more bits"
-        )
-    return Golden(candidates[chosen], actions[chosen], tolerance)
+    most = float(moves[chosen].max())
+    return Golden(candidates[chosen], actions[chosen], max(TOLERANCE * size, _MARGIN * most)), _Moved(size, most)
 
 
 def _acted(policy: Policy, sequences: np.ndarray) -> np.ndarray:
@@ -71,23 +94,23 @@ def _acted(policy: Policy, sequences: np.ndarray) -> np.ndarray:
     return np.stack(actions, axis=1)
 
 
-def _drawn(policy: Policy, rng: np.random.Generator) -> np.ndarray:
+def _drawn(policy: Policy, n: int, rng: np.random.Generator) -> np.ndarray:
     """Walks around what is likely, (n, steps, *input shape); the first stands still at zero."""
     likely = spread(policy)
     shape = likely.centre.shape
-    walks = np.zeros((_CANDIDATES, N_STEPS, *shape))
-    at = rng.standard_normal((_CANDIDATES, *shape))
+    walks = np.zeros((n, N_STEPS, *shape))
+    at = rng.standard_normal((n, *shape))
     for step in range(N_STEPS):
-        fresh = rng.standard_normal((_CANDIDATES, *shape))
+        fresh = rng.standard_normal((n, *shape))
         at = _INERTIA * at + np.sqrt(1 - _INERTIA**2) * fresh
         walks[:, step] = at
-    far = rng.choice([0.5, 1.0, 2.0], (_CANDIDATES, *(1,) * (len(shape) + 1)))
+    far = rng.choice([0.5, 1.0, 2.0], (n, *(1,) * (len(shape) + 1)))
     walks = likely.centre + far * walks * likely.width
     walks[0] = 0
     return allowed(policy, likely, walks)
 
 
-def _off_ties(policy: Policy, sequences: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _off_ties(policy: Policy, sequences: np.ndarray, tries: int, rng: np.random.Generator) -> np.ndarray:
     """The sequences, with an observation moved a little where a number that is quantized then lies beside a tie.
 
     What flips is remembered: few sequences of codes would be steady to their end.
@@ -98,11 +121,11 @@ def _off_ties(policy: Policy, sequences: np.ndarray, rng: np.random.Generator) -
     likely, state, found = spread(policy), reference.start(policy, len(sequences)), sequences.copy()
     for step in range(sequences.shape[1]):
         open_, kept = np.ones(len(sequences), bool), state
-        for attempt in range(_TRIES):
+        for attempt in range(tries):
             moved = _NUDGE * likely.width * rng.standard_normal(sequences[:, step].shape) if attempt else 0
             tried = allowed(policy, likely, sequences[:, step] + moved)
             close, after = _beside_ties(policy, tried, state)
-            taken = open_ & (~close | (attempt == _TRIES - 1))
+            taken = open_ & (~close | (attempt == tries - 1))
             found[taken, step] = tried[taken]
             kept = tuple(
                 np.where(taken.reshape(-1, *[1] * (new.ndim - 1)), new, old)

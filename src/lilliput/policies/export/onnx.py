@@ -178,6 +178,11 @@ def layer_of_graph(graph: Graph, layer: layers.Layer, x: str, shape: tuple[int, 
             return graph.node("Mul", graph.node("Mul", x, gate), graph.constant(np.float32(0.5)))
         case layers.HardTanh(low=low, high=high):
             return graph.clip(x, np.array(low), np.array(high))
+        case layers.BetaAction():
+            both = graph.node("Add", graph.node("Softplus", x), graph.constant(np.float32(1)))
+            parts, sizes = (f"{both}_alpha", f"{both}_beta"), np.full(2, shape[0] // 2, np.int64)
+            graph.node_of_several("Split", both, graph.constant(sizes), outputs=parts, axis=1)
+            return graph.node("Div", parts[0], graph.node("Add", *parts))
         case layers.RescaleAction():
             return graph.node("Add", graph.node("Mul", x, graph.real(layer.scale)), graph.real(layer.offset))
         case layers.ClipAction():

@@ -4,7 +4,7 @@ What a layer computes is said in `reference.py`. Real arrays are float32, or flo
 arithmetic always reads them as float32. Adding a layer: one class here, then wherever the type checker complains.
 """
 
-from lilliput.policies.layers.action import ArgmaxAction, ClipAction, Head, RescaleAction, SquashAction
+from lilliput.policies.layers.action import ArgmaxAction, BetaAction, ClipAction, Head, RescaleAction, SquashAction
 from lilliput.policies.layers.activation import (
     Activation,
     Elu,
@@ -48,6 +48,7 @@ __all__ = [
     "MAX_OUTPUTS",
     "Activation",
     "ArgmaxAction",
+    "BetaAction",
     "ClipAction",
     "Conv2d",
     "Dense",

@@ -15,6 +15,15 @@ class SquashAction:
 
 
 @final
+@dataclass(frozen=True)
+class BetaAction:
+    """alpha / (alpha + beta): the mean of a Beta distribution, between 0 and 1, half as many as there are inputs.
+
+    alpha is softplus + 1 of the first half of the inputs, beta of the second.
+    """
+
+
+@final
 @dataclass(frozen=True, eq=False)
 class RescaleAction:
     """x * scale + offset: from [-1, 1] to the bounds of the action space; arrays of shape () or (actions,)."""
@@ -47,4 +56,4 @@ class ArgmaxAction:
     INTEGER: ClassVar[bool] = True
 
 
-Head = SquashAction | RescaleAction | ClipAction | ArgmaxAction
+Head = BetaAction | SquashAction | RescaleAction | ClipAction | ArgmaxAction

@@ -6,7 +6,7 @@ from typing import assert_never
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.policies.layers.action import ArgmaxAction, ClipAction, RescaleAction, SquashAction
+from lilliput.policies.layers.action import ArgmaxAction, BetaAction, ClipAction, RescaleAction, SquashAction
 from lilliput.policies.layers.activation import (
     Elu,
     Gelu,
@@ -81,6 +81,10 @@ def output_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
             return indices.shape
         case Flatten():
             return (int(np.prod(shape)),)
+        case BetaAction():
+            if len(shape) != 1 or shape[0] % 2:
+                raise LilliputError(f"a Beta distribution's two numbers an action get an input of shape {list(shape)}")
+            return (shape[0] // 2,)
         case ArgmaxAction(sizes=sizes):
             if not sizes or min(sizes) < 1 or shape != (sum(sizes),):
                 raise LilliputError(f"an argmax over groups of {list(sizes)} gets an input of shape {list(shape)}")

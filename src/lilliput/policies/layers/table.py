@@ -1,6 +1,6 @@
 """The closed set of layers, and each by its name."""
 
-from lilliput.policies.layers.action import ArgmaxAction, ClipAction, Head, RescaleAction, SquashAction
+from lilliput.policies.layers.action import ArgmaxAction, BetaAction, ClipAction, Head, RescaleAction, SquashAction
 from lilliput.policies.layers.activation import (
     Activation,
     Elu,
@@ -23,8 +23,8 @@ KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         SelectInputs, Standardize, Dense, QuantizedDense, Conv2d, QuantizedConv2d, LayerNorm, Flatten, Relu, Tanh,
-        Sigmoid, Elu, LeakyRelu, Silu, Gelu, HardTanh, Lstm, Gru, History, SquashAction, RescaleAction, ClipAction,
-        ArgmaxAction,
+        Sigmoid, Elu, LeakyRelu, Silu, Gelu, HardTanh, Lstm, Gru, History, SquashAction, BetaAction, RescaleAction,
+        ClipAction, ArgmaxAction,
     )
 }  # fmt: skip
 """The closed set by name, as files spell it."""

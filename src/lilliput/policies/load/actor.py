@@ -86,22 +86,25 @@ def unit_policy(stack: Sequence[Layer], source: Source, said: Provenance, senten
     return Policy(inputs, space, (*stack, *tail), dataclasses.replace(said, guesses=guesses))
 
 
-def atari_policy(stack: Sequence[Layer], name: str, said: Provenance) -> Policy:
+def atari_policy(stack: Sequence[Layer], name: str, said: Provenance, *, frames: int = FRAMES) -> Policy:
     """The policy of a network on an Atari game's images as Stable-Baselines3, CleanRL and baselines prepare them.
+
+    `frames` are stacked; one is not.
 
     Raises:
         LilliputError: the network takes others.
     """
-    space = spaces.Box((FRAMES, SIDE, SIDE), np.asarray(0.0), np.asarray(255.0), "uint8")
+    space = spaces.Box((frames, SIDE, SIDE), np.asarray(0.0), np.asarray(255.0), "uint8")
     shape: tuple[int, ...] = space.shape
     for layer in stack:
         if isinstance(layer, layers.Dense) and layer.weight.shape[1] != math.prod(shape):
             raise LilliputError(
-                f"{name} takes images that are not {FRAMES} x {SIDE} x {SIDE}; supported: the usual Atari preparation"
+                f"{name} takes images that are not {frames} x {SIDE} x {SIDE}; supported: the usual Atari preparation"
             )
         shape = layers.output_shape(layer, shape)
     n = n_outputs(stack)
-    wrappers = tuple(format_wrapper(wrapper) for wrapper in (Atari(), FrameStack(FRAMES), TransposeImage()))
+    stacked = (FrameStack(frames),) if frames > 1 else ()
+    wrappers = tuple(format_wrapper(wrapper) for wrapper in (Atari(), *stacked, TransposeImage()))
     provenance = dataclasses.replace(said, wrappers=wrappers)
     return Policy(space, spaces.Discrete(n), (*stack, layers.ArgmaxAction((n,))), provenance)
 

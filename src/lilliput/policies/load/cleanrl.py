@@ -1,4 +1,4 @@
-"""State dicts of CleanRL's scripts: continuous and discrete PPO, DQN, their Atari variants, SAC, TD3 and DDPG.
+"""State dicts of CleanRL's scripts: continuous and discrete PPO, DQN, Atari's, with an LSTM too, SAC, TD3 and DDPG.
 
 What the scripts fix (activations, images) is noted as a guess; the observation statistics of PPO's continuous script
 are in no file. A network named `actor` or `network` may be anybody's: it is CleanRL's where the file or its folder is
@@ -15,8 +15,8 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint, Learner
-from lilliput.policies.load import network
-from lilliput.policies.load.actor import UNBOUNDED, atari_policy, convention, n_inputs, n_outputs, vector_policy
+from lilliput.policies.load import network, recurrent
+from lilliput.policies.load.actor import FRAMES, UNBOUNDED, atari_policy, convention, n_inputs, n_outputs, vector_policy
 from lilliput.policies.load.layout import Layout, linear, numbered
 from lilliput.policies.load.network import State
 from lilliput.policies.load.options import ACTIVATIONS, action_head
@@ -33,6 +33,8 @@ _ATOMS = (51, 101)
 """Numbers of atoms that C51's scripts give each action."""
 _NORMALIZES = "CleanRL's script normalizes it"
 _ATARI = "the observation is taken to be an Atari game's, prepared as CleanRL does: four frames of 84 x 84, over 255"
+_ATARI_ONE = "the observation is taken to be an Atari game's, prepared as CleanRL does: one frame of 84 x 84, over 255"
+_BEHIND = "the activation stands behind the last layer before the LSTM too, as in CleanRL's ppo_atari_lstm.py"
 _STRIDES = "strides and padding of the convolutions are not in the file: 4, 2 and 1, and none, as in CleanRL's script"
 
 
@@ -138,19 +140,36 @@ def _dqn(saved: Saved, source: Source) -> Policy:
     return vector_policy(stack, action, source, Provenance(framework="torch"))
 
 
-def _atari(last: str, algorithm: str, saved: Saved, source: Source) -> Policy:
+def _atari(last: str, algorithm: str, remembers: bool, saved: Saved, source: Source) -> Policy:
     state, name = saved.arrays, saved.name
     activation, guesses = _overruled(source, "relu")
     convolutions = network.nature_convolutions(state, [f"network.{index}" for index in (0, 2, 4)], name, activation)
     stack = [network.scale_image(), *convolutions, network.dense(state, "network.7", name), *activation]
-    said = Provenance(framework=FRAMEWORK, algorithm=algorithm, guesses=(*guesses, _ATARI, _STRIDES))
+    memory = recurrent.levels(state, "lstm", name) if remembers else []
+    prepared = _ATARI_ONE if remembers else _ATARI
+    said = Provenance(framework=FRAMEWORK, algorithm=algorithm, guesses=(*guesses, prepared, _STRIDES))
     n = len(network.array(state, f"{last}.weight", name))
     if n > JOYSTICK:
         raise LilliputError(
             f"{name} has {n} outputs, and an Atari game takes {JOYSTICK} choices at most: they may be a distribution "
             "of each action's value (C51, QR-DQN); export it as ONNX"
         )
-    return atari_policy([*stack, network.dense(state, last, name)], name, said)
+    frames = 1 if remembers else FRAMES
+    return atari_policy([*stack, *memory, network.dense(state, last, name)], name, said, frames=frames)
+
+
+def _remembering(saved: Saved, source: Source) -> Policy:
+    """The agent of ppo_atari_lstm.py with Linear layers in the place of its convolutions, as many programs have it."""
+    known = "tanh or relu in programs after CleanRL's ppo_atari_lstm.py"
+    activation, action = source.options.hidden_and_action(saved.name, known)
+    found, _ = network.sequential(saved.arrays, "network", activation, saved.name)
+    stack = [
+        *found,
+        *recurrent.levels(saved.arrays, "lstm", saved.name),
+        network.dense(saved.arrays, "actor", saved.name),
+    ]
+    said = Provenance(framework="torch", algorithm="PPO", guesses=(_BEHIND,))
+    return vector_policy(stack, action, source, said)
 
 
 def _sac(saved: Saved, source: Source) -> Checkpoint:
@@ -249,13 +268,25 @@ LAYOUTS: Final = (
     Layout(
         "CleanRL's Atari PPO",
         (*linear("network.0", "network.2", "network.4", "network.7", "actor"),),
-        partial(_atari, "actor", "PPO"),
+        partial(_atari, "actor", "PPO", False),
+        linear("critic"),
+    ),
+    Layout(
+        "CleanRL's Atari PPO with an LSTM",
+        (*linear("network.0", "network.2", "network.4", "network.7", "actor"), *recurrent.keys("lstm")),
+        partial(_atari, "actor", "PPO", True),
+        linear("critic"),
+    ),
+    Layout(
+        "an LSTM behind a network (network.*, lstm.*, actor, critic)",
+        (*numbered("network"), *recurrent.keys("lstm"), *linear("actor")),
+        _remembering,
         linear("critic"),
     ),
     Layout(
         "CleanRL's Atari DQN",
         linear(*(f"network.{index}" for index in (0, 2, 4, 7, 9))),
-        partial(_atari, "network.9", "DQN"),
+        partial(_atari, "network.9", "DQN", False),
     ),
     Layout("CleanRL's DQN", numbered("network"), _dqn),
     Layout("an actor-critic (actor.*, critic.*)", numbered("actor"), _actor_critic, numbered("critic")),

@@ -30,6 +30,9 @@ ACTIONS: Final[Mapping[str, str]] = {
 }
 """What --action takes: how a network's outputs become the action."""
 
+BETA: Final = "beta"
+"""What --action takes besides, of rsl_rl's files alone."""
+
 PLAIN: Final = (
     "each layer takes what the one before gives, behind nothing but the activation, each norm is torch's LayerNorm and "
     "each output an action's"
@@ -72,7 +75,7 @@ class Options:
     def __post_init__(self) -> None:
         for name, value, known in (
             ("activation", self.activation, ACTIVATIONS),
-            ("action", self.action, ACTIONS),
+            ("action", self.action, (*ACTIONS, BETA)),
         ):
             if value is not None and value not in known:
                 raise LilliputError(f"{name} is {value!r}; it must be {' or '.join(known)}")
@@ -80,9 +83,23 @@ class Options:
             raise LilliputError("one bound of the action is given; give both, action_low and action_high")
 
     def take(self, name: Literal["output", "activation", "action"]) -> str | None:
-        """An option, or None where it was not given; it is taken then."""
+        """An option, or None where it was not given; it is taken then.
+
+        Raises:
+            LilliputError: the action is a Beta distribution's: only who asks for that can read one.
+        """
+        if name == "action" and self.action == BETA:
+            raise LilliputError(
+                "--action beta is of rsl_rl 4's checkpoints without distribution.*, and this is none: give another "
+                f"--action, {'|'.join(ACTIONS)}"
+            )
         self.taken.add(name)
         return getattr(self, name)
+
+    def take_beta(self) -> bool:
+        """Whether the outputs were said to be a Beta distribution's."""
+        self.taken.add("action")
+        return self.action == BETA
 
     def activation_layers(self, name: str, known: str = "") -> tuple[Layer, ...]:
         """The hidden activation that was given.

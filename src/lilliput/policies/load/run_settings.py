@@ -16,11 +16,12 @@ FILE = "params/agent.yaml"
 
 _RSL_RL: Final = {
     "ActorCritic", "ActorCriticRecurrent", "StudentTeacher", "StudentTeacherRecurrent", "MLPModel", "RNNModel",
-    "GaussianDistribution",
+    "GaussianDistribution", "BetaDistribution",
 }  # fmt: skip
 """rsl_rl's classes of what is read here."""
 _READ: Final = {
     "activation", "class_name", "rnn_type", "rnn_hidden_dim", "rnn_hidden_size", "rnn_num_layers", "std_type",
+    "action_range",
 }  # fmt: skip
 """Settings of rsl_rl's networks that its reader follows, or that the weights tell."""
 

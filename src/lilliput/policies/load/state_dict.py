@@ -48,7 +48,9 @@ def read_state_dict(source: Source) -> Checkpoint:
         policy = _saying(read.policy, unsaid_of_observation(read.policy))
         return dataclasses.replace(read, policy=with_settings(found, policy, source))
     if rsl_rl.is_of_two_numbers(found):
-        raise rsl_rl.two_numbers(found, source)
+        policy = rsl_rl.read_beta(found, source)
+        policy = _saying(policy, unsaid_of_observation(policy))
+        return Checkpoint(with_settings(found, policy, source))
     layout = recognise(found, LAYOUTS)
     if layout is not None:
         read = checkpoint_of(layout.read(found, source))

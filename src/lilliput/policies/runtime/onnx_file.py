@@ -15,7 +15,7 @@ OPERATORS = frozenset(
         "Add", "ArgMax", "BitShift", "Cast", "Clip", "Concat", "Conv", "ConvInteger", "Div", "DynamicQuantizeLinear",
         "Elu", "Equal", "Erf", "Flatten", "Gather", "Gemm", "IsNaN", "LayerNormalization", "LeakyRelu", "MatMul",
         "MatMulInteger", "Max", "Min", "Mul", "QuantizeLinear", "ReduceMax", "ReduceMin", "ReduceSum", "Relu",
-        "Reshape", "Round", "Sigmoid", "Slice", "Split", "Sub", "Tanh", "Where",
+        "Reshape", "Round", "Sigmoid", "Slice", "Softplus", "Split", "Sub", "Tanh", "Where",
     )
 )  # fmt: skip
 
