@@ -114,7 +114,7 @@ class TwinLanes:
             raise self._failed("failed at a step", error) from None
         scene = Scene(self._env, self._simulations, which, given)
         self._mark(scene, which)
-        rewards, terminated = self._task.pay(scene), self._task.ends(scene)
+        rewards, terminated = self._task.pay(scene), scene.told(self._task.ends)
         self.rewards = rewards
         self.totals[which] += rewards
         self.lengths[which] += 1

@@ -1,5 +1,6 @@
 """What a task looks at after a step: the numbers of some simulations, as Gymnasium's environments look at one."""
 
+from collections.abc import Callable
 from typing import Any, final
 
 import numpy as np
@@ -27,6 +28,7 @@ class Scene:
         self.before, self.after = _NOTHING, _NOTHING
         self._simulations, self._which = simulations, which
         self._seen: dict[str, np.ndarray] = {}
+        self._told: dict[Callable[[Scene], np.ndarray], np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self._which)
@@ -45,6 +47,12 @@ class Scene:
     def body(self, name: str | int) -> Float64[np.ndarray, "n 3"]:
         """Where a body is."""
         return self["xpos"][:, self.env.model.body(name).id]
+
+    def told(self, question: Callable[["Scene"], np.ndarray]) -> np.ndarray:
+        """The answer, found once."""
+        if question not in self._told:
+            self._told[question] = question(self)
+        return self._told[question]
 
     def none(self) -> Bool[np.ndarray, " n"]:
         """Of no one."""

@@ -89,12 +89,12 @@ def _joints(scene: Scene, *, hidden: int = 0, most: float = np.inf) -> list[np.n
 
 
 def _ant_4(scene: Scene) -> list[np.ndarray]:
-    forces = [_felt(scene)] if scene.env._use_contact_forces else []
+    forces = [scene.told(_felt)] if scene.env._use_contact_forces else []
     return [*_joints(scene, hidden=2), *forces]
 
 
 def _ant_5(scene: Scene) -> list[np.ndarray]:
-    forces = [_felt(scene)[:, 6:]] if scene.env._include_cfrc_ext_in_observation else []
+    forces = [scene.told(_felt)[:, 6:]] if scene.env._include_cfrc_ext_in_observation else []
     return [*_joints(scene, hidden=2), *forces]
 
 
@@ -184,7 +184,7 @@ def _effort(scene: Scene, name: str = "action") -> Float[np.ndarray, " n"]:
 
 
 def _ant_touch(scene: Scene) -> Float64[np.ndarray, " n"]:
-    return scene.env._contact_cost_weight * _sums(np.square(_felt(scene)))
+    return scene.env._contact_cost_weight * _sums(np.square(scene.told(_felt)))
 
 
 def _humanoid_touch(scene: Scene) -> Float64[np.ndarray, " n"]:
@@ -216,7 +216,7 @@ def _running(
     if weight is not None:
         reward = weight * reward
     if healthy is not None:
-        paid = healthy(scene)
+        paid = scene.told(healthy)
         if while_it_lasts:
             paid = (paid | bool(env._terminate_when_unhealthy)).astype(np.float64)
         reward = reward + paid * env._healthy_reward
@@ -244,7 +244,7 @@ def _poles_pay(scene: Scene) -> Float64[np.ndarray, " n"]:
     distance = 0.01 * _squares(tip[:, 0]) + _squares(tip[:, 2] - 2)
     speed = 1e-3 * _squares(velocities[:, 1]) + 5e-3 * _squares(velocities[:, 2])
     bonus = getattr(scene.env, "_healthy_reward", None)
-    alive = 10 if bonus is None else bonus * (~_poles_end(scene)).astype(np.int64)
+    alive = 10 if bonus is None else bonus * (~scene.told(_poles_end)).astype(np.int64)
     return alive - distance - speed
 
 
@@ -266,7 +266,7 @@ def _pusher_pay(scene: Scene) -> Float64[np.ndarray, " n"]:
 
 
 def _fallen(scene: Scene, *, healthy: Callable[[Scene], Bool[np.ndarray, " n"]]) -> Bool[np.ndarray, " n"]:
-    return ~healthy(scene) if scene.env._terminate_when_unhealthy else scene.none()
+    return ~scene.told(healthy) if scene.env._terminate_when_unhealthy else scene.none()
 
 
 def _between(numbers: Float64[np.ndarray, " n"], ends: tuple[float, float]) -> Bool[np.ndarray, " n"]:
@@ -308,7 +308,7 @@ def _poles_end(scene: Scene) -> Bool[np.ndarray, " n"]:
 
 
 def _pole_pay(scene: Scene, *, always: bool) -> Float64[np.ndarray, " n"]:
-    return np.ones(len(scene)) if always else (~_pole_ends(scene)).astype(np.float64)
+    return np.ones(len(scene)) if always else (~scene.told(_pole_ends)).astype(np.float64)
 
 
 # The table.
