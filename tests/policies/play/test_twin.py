@@ -217,7 +217,9 @@ def test_episodes_are_those_played_one_by_one_in_every_format(format_: str, tmp_
     assert [one.seed for one in played] == seeds
     assert all(one.wall_time_s is None for one in played)
     assert told[-1] == (43, 43)
-    assert len(told) == 43
+    assert told == sorted(set(told))
+    # Also while none is over.
+    assert len(told) > 2
     one_by_one = episodes(lambda x: act_of(act)(x), "Hopper-v4", seeds, max_steps=40)
     assert [(one.episode_return, one.length) for one in played] == [
         (one.episode_return, one.length) for one in one_by_one

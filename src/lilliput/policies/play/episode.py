@@ -295,16 +295,20 @@ class Stage:
         return _together(act_of_seed) is not None and has_twin(self.environment)
 
     def play_all(
-        self, seeds: Sequence[int], act_of_seed: ActOfSeed, watch: bool = False
+        self,
+        seeds: Sequence[int],
+        act_of_seed: ActOfSeed,
+        watch: bool = False,
+        told: Callable[[int], None] = lambda episodes: None,
     ) -> Iterator[tuple[Episode, list[np.ndarray]]]:
         """The episode of each seed, in their order, and what the policy observed in it if that is watched.
 
-        Many at once where the environment has a batched twin: the episodes are the same.
+        Many at once where the environment has a batched twin: the episodes are the same; `told` is how far they are.
         """
         acts = _together(act_of_seed) if len(seeds) > 1 else None
         lanes = self._lanes_for(len(seeds)) if acts is not None else None
         if acts is not None and lanes is not None:
-            yield from play_together(lanes, acts, seeds, watch)
+            yield from play_together(lanes, acts, seeds, watch, told)
             return
         for seed in seeds:
             seen: list[np.ndarray] = []
@@ -351,12 +355,19 @@ def play(
     order = checked_seeds(seeds)
     if workers < 1:
         raise LilliputError(f"workers is {workers}; it must be at least 1")
-    results = _local(stage, act_of_seed, order) if workers == 1 else _spread(stage, act_of_seed, order, workers)
+    n_told = 0
+
+    def told(n: int) -> None:
+        nonlocal n_told
+        if progress is not None and n > n_told:
+            n_told = n
+            progress(n, len(order))
+
+    results = _local(stage, act_of_seed, order, told) if workers == 1 else _spread(stage, act_of_seed, order, workers)
     played: list[Episode] = []
     for episode in results:
         played.append(episode)
-        if progress is not None:
-            progress(len(played), len(order))
+        told(len(played))
     return tuple(played)
 
 
@@ -371,9 +382,11 @@ def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     return order
 
 
-def _local(stage: Stage, act_of_seed: ActOfSeed, seeds: tuple[int, ...]) -> Iterator[Episode]:
+def _local(
+    stage: Stage, act_of_seed: ActOfSeed, seeds: tuple[int, ...], told: Callable[[int], None]
+) -> Iterator[Episode]:
     with stage:
-        for episode, _ in stage.play_all(seeds, act_of_seed):
+        for episode, _ in stage.play_all(seeds, act_of_seed, told=told):
             yield episode
 
 

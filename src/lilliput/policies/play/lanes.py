@@ -43,12 +43,14 @@ class Lanes(Protocol):
 
     Attributes:
         action_space: the environment's, with its wrappers.
+        limit: the steps after which an episode is cut.
         observations: what the policy is to answer next in each lane: finite float32, or bytes of an image.
         totals: of the rewards so far; lengths: the steps.
         terminated: whether the task ended; over: whether anything did.
     """
 
     action_space: Any
+    limit: int
     observations: np.ndarray
     totals: Float64[np.ndarray, " n"]
     lengths: Int64[np.ndarray, " n"]

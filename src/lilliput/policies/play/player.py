@@ -29,6 +29,7 @@ class Row:
         observation: what the policy is to answer next: finite float32, or bytes of an image.
         total: the rewards so far; length: the steps.
         terminated: whether the task ended; over: whether anything did.
+        limit: the steps after which an episode is cut, whatever the environment's own limit.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Row:
             LilliputError: the environment cannot be made.
         """
         self._spec, self._space = spec, space
-        self._limit = spec.max_steps or MAX_STEPS
+        self.limit = spec.max_steps or MAX_STEPS
         self._deadline = math.inf if deadline is None else deadline
         self._used = False
         self._make()
@@ -94,7 +95,7 @@ class Row:
             self.total += float(reward)
             self.length += 1
             self.terminated = bool(terminated)
-            self.over = self.terminated or bool(truncated) or self.length >= self._limit
+            self.over = self.terminated or bool(truncated) or self.length >= self.limit
             # Nobody acts on the last observation.
             if not self.over:
                 self.observation = self._observed(observation)
@@ -136,6 +137,7 @@ class Rows:
 
         self._rows = [Row(spec, space, deadline) for _ in range(n)]
         self.action_space: Any = self._rows[0].environment.action_space
+        self.limit = self._rows[0].limit
         self._action_shape = self.action_space.shape if isinstance(self.action_space, Box) else None
         made = observation_space_of(self._rows[0].environment) if space is None else space
         self.observations = np.zeros((n, *spaces.input_shape(made)), np.float32)

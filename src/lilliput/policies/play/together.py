@@ -7,8 +7,11 @@ import numpy as np
 
 from lilliput.policies.play.lanes import Episode, Lanes
 
-AT_ONCE = 32
-"""Episodes side by side: more gain next to nothing, and nothing is told before the first ones end."""
+AT_ONCE = 64
+"""Episodes side by side: more gain next to nothing."""
+
+_STEPS_A_WORD = 16
+"""So many steps apart it is told how far it is."""
 
 Act = Callable[[Any], Any]
 """One observation to one action: a number for Discrete, an array of the space's shape otherwise."""
@@ -72,7 +75,11 @@ class EachItsOwn:
 
 
 def play_together(
-    lanes: Lanes, acts: Acts, seeds: Sequence[int], watch: bool = False
+    lanes: Lanes,
+    acts: Acts,
+    seeds: Sequence[int],
+    watch: bool = False,
+    told: Callable[[int], None] = lambda episodes: None,
 ) -> Iterator[tuple[Episode, list[np.ndarray]]]:
     """The episode of each seed in their order, each as soon as those before it are over; with what it observed.
 
@@ -81,6 +88,7 @@ def play_together(
         acts: what plays.
         seeds: of the episodes.
         watch: whether observations are kept at all.
+        told: now and then how many episodes are played, those that go on counted by their steps.
 
     Raises:
         OutOfTime: the deadline passed.
@@ -89,7 +97,7 @@ def play_together(
     place = np.arange(len(lanes))  # the place of its seed, by lane
     done: dict[int, tuple[Episode, list[np.ndarray]]] = {}
     seen: list[list[np.ndarray]] = [[] for _ in range(len(lanes))]
-    n_begun = n_given = 0
+    n_begun = n_given = n_steps = 0
 
     def begin(which: Sequence[int]) -> None:
         nonlocal n_begun
@@ -104,11 +112,14 @@ def play_together(
     begin(range(len(lanes)))
     going = np.arange(n_begun, dtype=np.int32)
     while len(going):
-        observations = lanes.observations[going]
+        observations = lanes.observations[going] if watch or len(going) < len(lanes) else lanes.observations
         if watch:
             for lane, x in zip(going.tolist(), observations, strict=True):
                 seen[lane].append(x)
         lanes.step(going, acts(observations, going))
+        n_steps += 1
+        if n_steps % _STEPS_A_WORD == 0:
+            told(n_given + len(done) + int(lanes.lengths[going].sum() / lanes.limit))
         ended = going[lanes.over[going]].tolist()
         for lane in ended:
             terminated = bool(lanes.terminated[lane])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Bool, Int32
 
 from lilliput.errors import LilliputError
 from lilliput.policies.play.boundary import BadExchange, action_checker, observer
@@ -61,7 +61,7 @@ class TwinLanes:
         if found is None:
             raise Unlike("a wrapper is not of the closed list")
         self._changes, self._worn, limit = found
-        self._limit = min(max_steps or MAX_STEPS, limit or MAX_STEPS)
+        self.limit = min(max_steps or MAX_STEPS, limit or MAX_STEPS)
         self._deadline = math.inf if deadline is None else deadline
         env, forces = self._env, task.forces(self._env)
         fields = (*task.fields, "cfrc_ext") if forces else task.fields
@@ -118,12 +118,12 @@ class TwinLanes:
         self.rewards = rewards
         self.totals[which] += rewards
         self.lengths[which] += 1
-        self.terminated[which] = terminated
-        self.over[which] = terminated | (self.lengths[which] >= self._limit)
-        self._see(scene, which)
-        infinite = which[self.over[which] & ~np.isfinite(self.totals[which])]
-        if len(infinite):
-            raise LilliputError(f"{self._place(int(infinite[0]))}: the return is {self.totals[infinite[0]]}")
+        over = terminated | (self.lengths[which] >= self.limit)
+        self.terminated[which], self.over[which] = terminated, over
+        self._see(scene, which, ~over if over.any() else None)
+        for lane in which[over].tolist():
+            if not math.isfinite(self.totals[lane]):
+                raise LilliputError(f"{self._place(lane)}: the return is {self.totals[lane]}")
 
     def close(self) -> None:
         """See `Lanes.close`."""
@@ -140,19 +140,20 @@ class TwinLanes:
         scene.before = self._marks[which]
         self._marks[which] = scene.after
 
-    def _see(self, scene: Scene, which: Int32[np.ndarray, " k"]) -> None:
-        """Keeps the observations; nobody acts on the last one of an episode."""
+    def _see(self, scene: Scene, which: Int32[np.ndarray, " k"], goes_on: Bool[np.ndarray, " k"] | None = None) -> None:
+        """Keeps the observations, where not all go on those that do: nobody acts on the last one of an episode."""
         x = np.concatenate(self._task.see(scene), axis=1)
         for one in self._worn:
             x = one.seen(x, which, self.lengths[which])
         self.seen = x
-        goes_on = ~self.over[which]
+        if goes_on is not None:
+            x, which = x[goes_on], which[goes_on]
         with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is said
-            narrow = x[goes_on].astype(np.float32)
+            narrow = x.astype(np.float32)
         if not np.isfinite(narrow).all():
-            for lane, row in zip(which[goes_on].tolist(), x[goes_on], strict=True):
+            for lane, row in zip(which.tolist(), x, strict=True):
                 self._exchange(lane, self._observed, row)
-        self.observations[which[goes_on]] = narrow
+        self.observations[which] = narrow
 
     def _checked(self, which: Int32[np.ndarray, " k"], actions: Sequence[Any] | np.ndarray) -> np.ndarray:
         """The actions as the environment takes them."""
