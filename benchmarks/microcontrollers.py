@@ -34,33 +34,35 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--targets", nargs="+", default=["cortex-m0plus", "cortex-m3", "cortex-m4"])
     options = parser.parse_args()
-    print("| network | target | float32 | static int8 | int8 / float32 | emx-onnx-cgen float32 | emx / ours |")
-    print("|---|---|--:|--:|--:|--:|--:|")
+    columns = "network | target | float32 | static int8 | int8 / float32 | int16 in, int8 | / float32"
+    print(f"| {columns} | emx-onnx-cgen | / ours |")
+    print("|---|---|--:|--:|--:|--:|--:|--:|--:|")
     for network in options.networks:
         widths = NETWORKS[network]
         for name, activation in ACTIVATIONS.items():
             with tempfile.TemporaryDirectory() as scratch:
                 real = policy(widths, activation)
                 ours = export(real, "c", Path(scratch) / "float32", name="policy")
-                small = export(in_integers(real, widths), "c", Path(scratch) / "int8")
+                codes = in_integers(real, widths)
+                small = export(codes, "c", Path(scratch) / "int8")
+                whole = export(codes, "c", Path(scratch) / "int16", observation="int16")
                 peer = emx_artifact(options.emx, real, ours, Path(scratch) / "emx") if options.emx else None
                 for target in options.targets:
-                    print(row(f"{network} {name}", target, ours, small, peer), flush=True)
+                    print(row(f"{network} {name}", target, ours, small, whole, peer), flush=True)
 
 
-def row(label: str, target: str, ours: Artifact, small: Artifact, peer: Artifact | None) -> str:
+def row(label: str, target: str, ours: Artifact, small: Artifact, whole: Artifact, peer: Artifact | None) -> str:
     """The counts of one policy on one target."""
     chosen = TARGETS[target]
-    float32, int8 = (count(artifact, chosen) for artifact in (ours, small))
-    assert float32.passes_selftest
-    assert int8.passes_selftest
+    float32, int8, int16 = found = [count(artifact, chosen) for artifact in (ours, small, whole)]
+    assert all(one.passes_selftest for one in found)
     theirs = "- | -"
     if peer is not None:
-        found = count(peer, chosen)
-        assert found.passes_selftest
-        theirs = f"{found.instructions:,} | {found.instructions / float32.instructions:.2f}"
-    share = int8.instructions / float32.instructions
-    return f"| {label} | {target} | {float32.instructions:,} | {int8.instructions:,} | {share:.3f} | {theirs} |"
+        other = count(peer, chosen)
+        assert other.passes_selftest
+        theirs = f"{other.instructions:,} | {other.instructions / float32.instructions:.2f}"
+    shares = [f"{one.instructions:,} | {one.instructions / float32.instructions:.3f}" for one in (int8, int16)]
+    return f"| {label} | {target} | {float32.instructions:,} | {' | '.join(shares)} | {theirs} |"
 
 
 def policy(widths: tuple[int, ...], activation: layers.Activation) -> Policy:

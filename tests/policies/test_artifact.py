@@ -73,7 +73,7 @@ def test_a_file_that_was_changed_or_removed_is_refused(written: Artifact, name: 
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda m: m.update(artifact_format=4), "of format 4; this version reads 1 to 3: update lilliput"),
+        (lambda m: m.update(artifact_format=5), "of format 5; this version reads 1 to 4: update lilliput"),
         (lambda m: m.update(name="../out"), "is malformed"),
         (lambda m: m.update(name="a b"), "is malformed"),
         (lambda m: m.update(symbol="system"), "is malformed"),

@@ -15,6 +15,7 @@ from lilliput.errors import LilliputError
 @reader.options
 @option.environment
 @option.environment_kwargs
+@option.observations
 @click.option(
     "--format",
     "format_",
@@ -23,6 +24,13 @@ from lilliput.errors import LilliputError
 )
 @option.out
 @click.option("--name", help="What the names of C and of its files start with; default: from the folder's name.")
+@click.option(
+    "--observation",
+    default="float",
+    show_default=True,
+    type=click.Choice(["float", "int16", "q16.16"]),
+    help="What C takes. Of integers it gives integers too and links no float; the header says how each number counts.",
+)
 @option.force
 @model_files.options
 @option.as_json
@@ -31,9 +39,11 @@ def export(
     reading: dict[str, Any],
     environment: str | None,
     environment_kwargs: str,
+    observations: Path | None,
     format_: str | None,
     out: Path,
     name: str | None,
+    observation: str,
     force: bool,
     as_json: bool,
     **told: str | None,
@@ -50,12 +60,17 @@ def export(
     Example: lilliput export small.lilliput --format c -o small-c/
     """
     if model_files.is_model(source, told):
+        if observation != "float":
+            raise LilliputError("--observation is of policies")
         _model(source, told, format_, out, name, force=force, as_json=as_json)
         return
     from lilliput.policies.export import export as export_policy
 
     policy = reader.read(source, reading, environment, environment_kwargs).policy
-    artifact = export_policy(policy, format_ or "c", out, force=force, name=name)
+    met = reader.observations(observations, policy)
+    artifact = export_policy(
+        policy, format_ or "c", out, observations=met, force=force, name=name, observation=observation
+    )
     if as_json:
         click.echo(
             json.dumps(

@@ -17,7 +17,7 @@ from lilliput.errors import LilliputError, MissingDependency
 from lilliput.measure.meter import Measured, Meter, Room
 from lilliput.measurement import Measurement
 from lilliput.policies import spaces
-from lilliput.policies.artifact import Artifact, read_artifact
+from lilliput.policies.artifact import Artifact, Manifest, read_artifact
 
 _BOARDS = Path(__file__).parent / "boards"
 _FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections")
@@ -215,8 +215,8 @@ def _compiled(artifact: Artifact, target: Target, source: Path, work: Path, *opt
     defined = (
         f"-DDECIDE={manifest.symbol}",
         f'-DPOLICY="{manifest.name}.h"',
-        f"-DINPUT={'uint8_t' if spaces.input_dtype(manifest.observation_space) == 'uint8' else 'float'}",
-        f"-DOUTPUT={'int32_t' if is_choice else 'float'}",
+        f"-DINPUT={_input_type(manifest)}",
+        f"-DOUTPUT={'int32_t' if is_choice or manifest.units is not None else 'float'}",
         f"-DSIZE_OF_OBSERVATION={int(np.prod(spaces.input_shape(manifest.observation_space)))}",
         f"-DSIZE_OF_ACTION={int(np.prod(spaces.action_shape(manifest.action_space)))}",
     )
@@ -230,6 +230,12 @@ def _compiled(artifact: Artifact, target: Target, source: Path, work: Path, *opt
         [target.compiler, *target.flags, *_FLAGS, *defined, *include, *options, "-c", str(source), "-o", str(output)],
     )
     return output
+
+
+def _input_type(manifest: Manifest) -> str:
+    if manifest.units is not None:
+        return f"{manifest.units.dtype.name}_t"
+    return "uint8_t" if spaces.input_dtype(manifest.observation_space) == "uint8" else "float"
 
 
 def _selftest(artifact: Artifact) -> Path:

@@ -17,10 +17,12 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
+from lilliput.policies.fixed_point import FixedPoint, units_from_json
 
-FORMAT = 3
+FORMAT = 4
 """Version of the artifact folder. 1: the first, all of whose C is named `policy`. 2: a name and a symbol of its own.
-3: a state, and golden examples that are sequences; an artifact without a memory is still written as 2."""
+3: a state, and golden examples that are sequences. 4: observations and actions of integers. An artifact with neither is
+still written as 2."""
 
 MAX_STATE = 1 << 22
 """Numbers that an artifact may remember: a manifest that says more is damaged."""
@@ -61,6 +63,7 @@ class Manifest:
         name: what the names of C, and of its files, start with.
         symbol: the function of C that decides; empty where the format has none.
         state: what is remembered from step to step, by the name of its port (see `state.to_json`).
+        fixed_point: how the numbers of an observation count where C takes integers (see `units_to_json`).
     """
 
     format: str
@@ -85,6 +88,12 @@ class Manifest:
     name: str = DEFAULT_NAME
     symbol: str = ""
     state: dict[str, dict[str, Any]] = field(default_factory=dict)
+    fixed_point: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def units(self) -> FixedPoint | None:
+        """How the numbers of an observation count; None: they are no integers."""
+        return units_from_json(self.fixed_point)
 
 
 @final
@@ -134,9 +143,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> Artifact:
     data = {f.name: getattr(manifest, f.name) for f in dataclasses.fields(manifest)}
     data["observation_space"] = spaces.to_json(manifest.observation_space)
     data["action_space"] = spaces.to_json(manifest.action_space)
-    if not manifest.state:
-        del data["state"]
-    version = FORMAT if manifest.state else FORMAT - 1
+    for name in ("state", "fixed_point"):
+        if not data[name]:
+            del data[name]
+    version = 4 if manifest.fixed_point else 3 if manifest.state else 2
     (folder / MANIFEST).write_text(json.dumps({"artifact_format": version, **data}, indent=1) + "\n")
     return Artifact(folder, manifest)
 
@@ -158,6 +168,7 @@ def read_artifact(folder: str | Path) -> Artifact:
             raise LilliputError(
                 f"{folder} is an artifact of format {version!r}; this version reads 1 to {FORMAT}: update lilliput"
             )
+        data["fixed_point"] = data.get("fixed_point", {})
         data["state"] = _checked_state(data.get("state", {}), version)
         if version == 1:
             data |= {"name": DEFAULT_NAME, "symbol": f"{DEFAULT_NAME}_act" if data["format"] == "c" else ""}
@@ -168,6 +179,7 @@ def read_artifact(folder: str | Path) -> Artifact:
         data["contract"] = tuple((str(key), str(text)) for key, text in data.get("contract", ()))
         _check_types(data)
         manifest = Manifest(**{**data, "tolerance": float(data["tolerance"])})
+        _check_units(manifest, version)
         named = [(str(name), str(digest)) for name, digest in manifest.files.items()]
         if not _NAME.fullmatch(manifest.name) or manifest.symbol not in ("", f"{manifest.name}_act"):
             raise ValueError(f"its name is {manifest.name!r} and its symbol {manifest.symbol!r}")
@@ -183,7 +195,7 @@ def read_artifact(folder: str | Path) -> Artifact:
 
 def _checked_state(state: Any, version: int) -> dict[str, dict[str, Any]]:
     """The state that a manifest tells, or ValueError."""
-    if bool(state) != (version == FORMAT) or not isinstance(state, dict):
+    if bool(state) != (version == 3) or not isinstance(state, dict):
         raise ValueError(f"its format is {version} and its state {str(state)[:40]}")
     for name, port in state.items():
         shape, initial = port["shape"], port["initial"]
@@ -200,6 +212,14 @@ def _checked_state(state: Any, version: int) -> dict[str, dict[str, Any]]:
         if math.prod(shape) > MAX_STATE or len(initial) not in (0, math.prod(shape)):
             raise ValueError(f"its state {name[:40]!r} of shape {shape} begins with {len(initial)} numbers")
     return state
+
+
+def _check_units(manifest: Manifest, version: int) -> None:
+    """Raises ValueError where the manifest tells of no units, or of others than its observation can have."""
+    units = manifest.units
+    n_numbers = math.prod(spaces.input_shape(manifest.observation_space))
+    if (units is not None) != (version == 4) or (units is not None and len(units.fraction_bits) != n_numbers):
+        raise ValueError(f"its format is {version} and its units are {str(manifest.fixed_point)[:40]}")
 
 
 def _check_types(data: dict[str, Any]) -> None:

@@ -101,6 +101,11 @@ def store_weight(weight: np.ndarray | QuantizedTensor, order: WeightOrder = ROW_
     return smallest if smallest.nbytes <= WORTH_DECODING * dense.nbytes else dense
 
 
+def dense_values(weight: QuantizedTensor, order: WeightOrder) -> np.ndarray:
+    """The codes of a dense layer in the stored order, all of them."""
+    return _ordered(weight.values, order)
+
+
 def _ordered(rows: np.ndarray, order: WeightOrder) -> np.ndarray:
     """All values in the stored order.
 

@@ -24,9 +24,12 @@ from lilliput.policies.artifact import (
     write_golden,
     write_manifest,
 )
-from lilliput.policies.export.golden import golden_examples
+from lilliput.policies.export import fixed
+from lilliput.policies.export.c_exporter import C
+from lilliput.policies.export.golden import golden_examples, golden_integers
 from lilliput.policies.export.golden_sequences import golden_sequences
 from lilliput.policies.export.table import FORMATS
+from lilliput.policies.fixed_point import OBSERVATIONS, FixedPoint, units_to_json
 from lilliput.policies.policy import Policy
 from lilliput.policies.runtime import Actor
 
@@ -72,6 +75,7 @@ def export(
     observations: Any = None,
     force: bool = False,
     name: str | None = None,
+    observation: str = "float",
 ) -> Artifact:
     """The artifact of the policy, written to `folder`, opened and found to reproduce its golden examples.
 
@@ -79,9 +83,11 @@ def export(
         policy: what to export.
         format: a key of FORMATS.
         folder: a new folder.
-        observations: raw ones that the policy met, for the golden examples; drawn where there are none.
+        observations: raw ones that the policy met, for the golden examples and for the range of numbers that become
+            int16; drawn where there are none.
         force: replace an artifact that stands there.
         name: what its names of C start with, so that several live in one program; the folder's where none is given.
+        observation: float; or int16 or q16.16, for a C artifact that takes and gives integers and links no float.
 
     Raises:
         LilliputError: an unknown format, a name that C cannot have, a folder that exists, or a result that does not do
@@ -93,15 +99,22 @@ def export(
     if name is None:
         name = name_for(folder)
     check_name(name)
+    exporter, units = FORMATS[format], None
+    if observation != "float":
+        units = _units(policy, format, observation, observations)
+        exporter = C(units)
     _check_free(folder, force)
-    golden = (golden_sequences if policy.has_memory else golden_examples)(policy, observations)
+    if units is not None:
+        golden = golden_integers(policy, units, observations)
+    else:
+        golden = (golden_sequences if policy.has_memory else golden_examples)(policy, observations)
     # Beside its final place, so that one rename puts it there whole.
     work = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
     try:
         work.mkdir(parents=True)
-        versions = FORMATS[format].write(policy, work, golden, name)
+        versions = exporter.write(policy, work, golden, name)
         write_golden(work, golden.observations, golden.actions)
-        artifact = write_manifest(work, _manifest(policy, format, name, work, golden.tolerance, versions))
+        artifact = write_manifest(work, _manifest(policy, format, name, work, golden.tolerance, versions, units))
         result = check(work)
         if not result.ok:
             raise LilliputError(
@@ -113,6 +126,23 @@ def export(
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Artifact(folder, artifact.manifest)
+
+
+def _units(policy: Policy, format: str, observation: str, observations: Any) -> FixedPoint:
+    """How the numbers of an observation of integers count.
+
+    Raises:
+        LilliputError: another format than C, an unknown kind, or a policy that integers cannot do.
+    """
+    if observation not in OBSERVATIONS:
+        raise LilliputError(f"the observation is {observation!r}; allowed: float, {', '.join(OBSERVATIONS)}")
+    if format != C.NAME:
+        raise LilliputError(f"--observation {observation} is of the format c; {format} takes floats")
+    seen = None
+    if observations is not None:
+        seen = spaces.artifact_input(policy.observation_space, observations)
+        seen = seen.reshape(len(seen), -1)
+    return fixed.units(policy, OBSERVATIONS[observation], seen)
 
 
 def open_artifact(folder: str | Path) -> Actor:
@@ -222,7 +252,13 @@ def _put(work: Path, folder: Path) -> None:
 
 
 def _manifest(
-    policy: Policy, format: str, name: str, folder: Path, tolerance: float, versions: dict[str, str]
+    policy: Policy,
+    format: str,
+    name: str,
+    folder: Path,
+    tolerance: float,
+    versions: dict[str, str],
+    units: FixedPoint | None,
 ) -> Manifest:
     provenance = policy.provenance
     return Manifest(
@@ -253,4 +289,5 @@ def _manifest(
         name=name,
         symbol=FORMATS[format].symbol(name),
         state=state.to_json(policy) if policy.has_memory else {},
+        fixed_point=units_to_json(units),
     )

@@ -12,10 +12,12 @@ from lilliput.foreign_text import in_c_comment
 from lilliput.policies import layers, spaces
 from lilliput.policies.artifact import DEFAULT_NAME, check_name
 from lilliput.policies.export import c_about, c_kernels, c_stack
+from lilliput.policies.export.c_fixed import generate_fixed
 from lilliput.policies.export.c_linear import BLOCK_ROWS
 from lilliput.policies.export.c_selftest import selftest
 from lilliput.policies.export.c_source import CSource, generate
 from lilliput.policies.export.c_writer import DECODED
+from lilliput.policies.fixed_point import ACTION_BITS, FixedPoint
 from lilliput.policies.policy import Policy, layer_shapes
 
 
@@ -27,6 +29,7 @@ def write(
     tolerance: float,
     *,
     name: str = DEFAULT_NAME,
+    units: FixedPoint | None = None,
 ) -> None:
     """Write <name>.h, <name>.c, <name>_kernels.h, <name>_selftest.c and what builds and describes them.
 
@@ -37,12 +40,13 @@ def write(
         actions: the reference's actions for them, batch first.
         tolerance: how far an action may be off; 0 for choices.
         name: what the names of C, and of the files, start with.
+        units: of observations and actions that are integers; None: they are floats.
 
     Raises:
         LilliputError: a name that is none of C, or a policy that the C format cannot hold.
     """
     check_name(name)
-    source, integers = generate(policy)
+    source, integers = generate(policy) if units is None else (generate_fixed(policy, units), None)
     sizes = _Sizes(policy)
     texts = {
         f"{name}.h": _header(policy, source, integers, sizes, name),
@@ -137,13 +141,12 @@ def _header(policy: Policy, source: CSource, integers: CSource | None, sizes: _S
     choice = "" if not policy.is_discrete else " Each number of the action is a choice, counted from 0."
     recipe = f", {in_c_comment(policy.provenance.recipe)}" if policy.provenance.recipe else ""
     spoken = in_c_comment(f"{spaces.describe(policy.observation_space)} -> {spaces.describe(policy.action_space)}")
-    undecided = "every choice is 0" if policy.is_discrete else "every number of the action is NaN"
-    unmoved = ", and the state stays as it was" if source.state else ""
+    about = _of_floats(policy, source) if source.units is None else _of_integers(policy, source.units, sizes)
     state, act_in = _state_argument(source, name), _act_in_declared(source, name)
     return f"""\
 /* {spoken}
    {policy.n_parameters} parameters, {policy.n_macs} multiply-accumulates a decision,
-   {policy.model_bytes} bytes of constants. Policy {policy.digest[:16]}{recipe} */
+   {_constant_bytes(policy, source)} bytes of constants. Policy {policy.digest[:16]}{recipe} */
 #ifndef {guard}
 #define {guard}
 
@@ -166,8 +169,7 @@ typedef struct {{
 {_state_type(source, name)}\
 /* Writes the environment's action for one raw observation, flattened row by row; everything between the two, such as
    normalization and clipping, is inside.{choice} The two arrays may not overlap.
-   Returns 0; or 1 where a number that the policy reads is NaN or infinite: then {undecided}{unmoved}.
-   Takes at most {stack[0]} bytes of stack, with the working memory, without a float unit, {stack[1]} with one. */
+{about}   Takes at most {_words_of_stack(stack)}. */
 int {name}_act({state}const {source.input_type} *observation, {source.action_type} *action);
 
 /* The same, with working memory that the caller gives: one for each thread or interrupt level that calls. */
@@ -182,6 +184,45 @@ int {name}_selftest(void);
 
 #endif
 """
+
+
+def _of_floats(policy: Policy, source: CSource) -> str:
+    """What the header says of numbers that are floats."""
+    undecided = "every choice is 0" if policy.is_discrete else "every number of the action is NaN"
+    unmoved = ", and the state stays as it was" if source.state else ""
+    return f"   Returns 0; or 1 where a number that the policy reads is NaN or infinite: then {undecided}{unmoved}.\n"
+
+
+def _of_integers(policy: Policy, units: FixedPoint, sizes: "_Sizes") -> str:
+    """What the header says of numbers that are integers."""
+    if len(set(units.fraction_bits)) == 1:
+        bits = units.fraction_bits[0]
+        scale = f"every number of the observation counts in units of {_unit(bits)}: {_converted('x', bits)}"
+    else:
+        lines = [
+            f"\n     {index}: {_unit(bits)}, {_converted('x', bits)}" for index, bits in enumerate(units.fraction_bits)
+        ]
+        scale = f"the numbers of the observation count in units of{''.join(lines)}"
+    action = "" if policy.is_discrete else f"\n   A number of the action counts in units of {_unit(ACTION_BITS)}."
+    return f"""\
+   There is no float in it: {scale};
+   what does not fit {8 * units.dtype.itemsize} bits is to be saturated.{action}
+   Returns 0.
+"""
+
+
+def _unit(bits: int) -> str:
+    return f"1 / {1 << bits}" if bits > 0 else str(1 << -bits)
+
+
+def _converted(of: str, bits: int) -> str:
+    """A real number in units of 2^-bits."""
+    return f"{of} is {1 << bits} {of}" if bits > 0 else f"{of} is {of} / {1 << -bits}"
+
+
+def _constant_bytes(policy: Policy, source: CSource) -> int:
+    """Bytes of flash that the constants take."""
+    return policy.model_bytes if source.units is None else source.constant_bytes
 
 
 def _state_argument(source: CSource, name: str) -> str:
@@ -255,6 +296,10 @@ def _limits(policy: Policy, source: CSource, integers: CSource | None, name: str
     if largest > MAX_16_BITS:
         sizes = f'#if SIZE_MAX < {largest}\n#error "this policy is too large for sizes of 16 bits"\n#endif\n'
     both = [each for each in (source, integers) if each is not None]
+    between_integers = """\
+#undef LILLIPUT_INTEGERS
+#define LILLIPUT_INTEGERS 1
+"""
     chosen = f"""\
 #if !defined(LILLIPUT_INTEGERS)
 #define LILLIPUT_INTEGERS {name.upper()}_INTEGERS
@@ -277,7 +322,7 @@ def _limits(policy: Policy, source: CSource, integers: CSource | None, name: str
 """
     return "".join(
         [
-            chosen if integers is not None else "",
+            chosen if integers is not None else between_integers if source.units is not None else "",
             f"#define MOST_ROWS {most_rows}\n",
             "#define STORES_HALVES 1\n" if any(each.stores_halves for each in both) else "",
             in_memory if any(each.mixes_memories for each in both) else "",
@@ -289,12 +334,20 @@ def _limits(policy: Policy, source: CSource, integers: CSource | None, name: str
 
 def _stack(policy: Policy, source: CSource, integers: CSource | None) -> tuple[int, int]:
     """Bytes of stack that a call takes at most on microcontrollers without and with a float unit."""
+    if source.units is not None:
+        one_by_one = not any(kernel.startswith(("dense_to", "packed_to")) for kernel in source.kernels)
+        bound = source.scratch_bytes(has_floats=True) + c_stack.between_integers(policy, one_by_one=one_by_one)
+        return bound, bound
     without = source if integers is None else integers
     with_one = source if integers is None or _has_large_tables(policy, integers) else integers
     return (
         without.scratch_bytes(has_floats=False) + c_stack.without_a_float_unit(policy),
         with_one.scratch_bytes(has_floats=True) + c_stack.with_a_float_unit(policy),
     )
+
+
+def _words_of_stack(stack: tuple[int, int]) -> str:
+    return f"{stack[0]} bytes of stack, with the working memory, without a float unit, {stack[1]} with one"
 
 
 def _has_large_tables(policy: Policy, integers: CSource) -> bool:

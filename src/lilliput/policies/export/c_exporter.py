@@ -7,6 +7,7 @@ from typing import ClassVar, final
 from lilliput.policies.artifact import Artifact
 from lilliput.policies.export.exporter import Exporter
 from lilliput.policies.export.golden import Golden
+from lilliput.policies.fixed_point import FixedPoint
 from lilliput.policies.policy import Policy
 from lilliput.policies.runtime import Actor
 
@@ -14,7 +15,13 @@ from lilliput.policies.runtime import Actor
 @final
 @dataclass(frozen=True)
 class C(Exporter):
-    """Sources, a self-test with the golden examples, and a README for whoever compiles them."""
+    """Sources, a self-test with the golden examples, and a README for whoever compiles them.
+
+    Attributes:
+        units: of observations and actions that are integers; None: they are floats.
+    """
+
+    units: FixedPoint | None = None
 
     NAME: ClassVar[str] = "c"
     BUILD_S: ClassVar[float] = 4.0  # it is compiled; measured on two cores
@@ -23,12 +30,15 @@ class C(Exporter):
         """See `Exporter.write`."""
         from lilliput.policies.export import c
 
-        c.write(policy, folder, golden.observations, golden.actions, golden.tolerance, name=name)
+        c.write(policy, folder, golden.observations, golden.actions, golden.tolerance, name=name, units=self.units)
         return {}
 
     def open(self, artifact: Artifact) -> Actor:
         """The artifact compiled for this processor."""
-        from lilliput.policies.runtime.native import open_native
+        from lilliput.policies.runtime.native import open_native, open_with_integers
+
+        if artifact.manifest.fixed_point:
+            return open_with_integers(artifact)
 
         return open_native(artifact)
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
+
 from lilliput.policies import layers
 from lilliput.policies.constants import store_weight, weight_order
 from lilliput.policies.export import requantize
@@ -107,17 +109,23 @@ def integer_constants(name: str, layer: layers.QuantizedDense, how: IntegerLayer
     if by is None:
         texts = [f"BY_COUNT(0, {value})" for value in middle.tolist()]
         return {f"{name}_centre": _listed(f"int32_t {name}_centre", texts)}
-    texts = [
-        f"{{{multiplier}, BY_COUNT({offset}, {centred})}}" if _is_whole(layer) else f"{{{multiplier}, {offset}}}"
-        for multiplier, offset, centred in zip(
-            by.multiplier.tolist(), by.offset.tolist(), by.centred_offset.tolist(), strict=True
-        )
-    ]
-    found = {f"{name}_requantize": _listed(f"requantize_row {name}_requantize", texts)}
+    stored = pairs_of_integers(
+        f"{name}_requantize", by.multiplier, by.offset, by.centred_offset if _is_whole(layer) else None
+    )
+    found = {f"{name}_requantize": stored}
     if by.table is not None:
         found[f"{name}_first"] = array(f"{name}_first", by.table.first)
         found[f"{name}_steps"] = array(f"{name}_steps", by.table.steps)
     return found
+
+
+def pairs_of_integers(name: str, multiplier: np.ndarray, offset: np.ndarray, centred: np.ndarray | None = None) -> str:
+    """The definition of a multiplier and an offset a row; `centred`: other offsets, for kernels of pairs of weights."""
+    offsets = [str(one) for one in offset.tolist()]
+    if centred is not None:
+        offsets = [f"BY_COUNT({one}, {other})" for one, other in zip(offsets, centred.tolist(), strict=True)]
+    texts = [f"{{{one}, {other}}}" for one, other in zip(multiplier.tolist(), offsets, strict=True)]
+    return _listed(f"requantize_row {name}", texts)
 
 
 def _listed(declared: str, texts: list[str]) -> str:
@@ -130,7 +138,7 @@ def integer_linear(writer: Writer, layer: layers.QuantizedDense, how: IntegerLay
     (rows, width), name = layer.weight.shape, writer.name
     assert isinstance(layer.input, layers.StaticRange)
     if not how.gets_codes:
-        quantize_static(writer, layer.input, writer.need("codes", _fours(width)))
+        quantize_static(writer, layer.input, writer.need("codes", fours(width)))
         writer.x = "scratch->codes"
     by, codes = how.requantization, writer.x
     if by is None:
@@ -144,7 +152,7 @@ def integer_linear(writer: Writer, layer: layers.QuantizedDense, how: IntegerLay
         writer.x = target
         return
     kind = "dense" if _is_whole(layer) else "packed"
-    target = writer.need("next_codes" if codes == "scratch->codes" else "codes", _fours(rows))
+    target = writer.need("next_codes" if codes == "scratch->codes" else "codes", fours(rows))
     up = "" if _is_whole(layer) else f", {by.up}"
     given = f"{_given(writer, layer, codes)}{up}, {name}_requantize"
     if by.table is None:
@@ -161,9 +169,10 @@ def _given(writer: Writer, layer: layers.QuantizedDense, codes: str) -> str:
     (rows, width), name = layer.weight.shape, writer.name
     if not _is_whole(layer):
         return f"{name}_weight, {layer.weight.bits}, {rows}, {width}, {codes}"
-    pairs = writer.need("pairs", _fours(width) // 2)
+    pairs = writer.need("pairs", fours(width) // 2)
     return f"{name}_weight, {rows}, {width}, integer_input({codes}, {width}, {pairs})"
 
 
-def _fours(width: int) -> int:
+def fours(width: int) -> int:
+    """The next multiple of four."""
     return (width + 3) // 4 * 4

@@ -4,6 +4,7 @@ import numpy as np
 
 from lilliput.policies.export.c_source import CSource
 from lilliput.policies.export.c_text import c_type, rows
+from lilliput.policies.fixed_point import ACTION_BITS
 
 MAX_NUMBERS = 1 << 18
 """Numbers in the observations: images are many, and a compiler reads them all."""
@@ -19,7 +20,12 @@ def selftest(source: CSource, name: str, observations: np.ndarray, actions: np.n
     size = int(np.prod(observations.shape[1:]))
     n = max(1, min(len(observations), MAX_NUMBERS // size))
     inputs = np.ascontiguousarray(observations[:n], np.uint8 if source.input_type == "uint8_t" else np.float32)
-    outputs = np.ascontiguousarray(actions[:n], np.int32 if source.action_type == "int32_t" else np.float32)
+    outputs = np.ascontiguousarray(actions[:n], np.int32 if actions.dtype.kind == "i" else np.float32)
+    if source.units is not None:
+        inputs = source.units.integers(observations[:n])
+        if actions.dtype.kind == "f":
+            outputs = np.rint(actions[:n].astype(np.float64) * 2.0**ACTION_BITS).astype(np.int32)
+            tolerance = float(np.ceil(tolerance * 2.0**ACTION_BITS))
     n_actions = outputs.size // n
 
     def table(of: str, values: np.ndarray, length: int) -> str:

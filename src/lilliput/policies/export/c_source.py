@@ -20,6 +20,7 @@ from lilliput.policies.export.c_linear import linear
 from lilliput.policies.export.c_memory import remember, reset_lines, state_arrays
 from lilliput.policies.export.c_text import array, c_type, real
 from lilliput.policies.export.c_writer import DECODED, SCRATCH, Writer, step
+from lilliput.policies.fixed_point import FixedPoint
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy
 
@@ -40,6 +41,7 @@ class CSource:
         state: what is remembered, the lengths of arrays of floats by name; reset: the statements that begin an episode.
         table_bytes: of the tables that replace curved activations.
         input_type: C type of an observation's numbers; action_type: of an action's.
+        units: how they count where they are integers; constant_bytes: of the constants then.
     """
 
     data: dict[str, str]
@@ -53,6 +55,8 @@ class CSource:
     table_bytes: int
     input_type: str
     action_type: str
+    units: FixedPoint | None = None
+    constant_bytes: int = 0
 
     def scratch_bytes(self, *, has_floats: bool) -> int:
         """Bytes of working memory on a processor with a float unit, or on one without."""

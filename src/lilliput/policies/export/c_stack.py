@@ -19,6 +19,7 @@ _FEW_ROWS = 8
 """Sums of codes are added one by one where no layer has more rows: see few_sums.h."""
 _FEW_FLOAT_ROWS = 4
 """Of floats eight are summed at once."""
+_ONE_BY_ONE = 80
 _MEMORY = 96
 """Of the cells of a memory, beside their linear layers."""
 
@@ -33,6 +34,11 @@ def with_a_float_unit(policy: Policy) -> int:
     """Bytes beside the working memory on a processor with a float unit."""
     rows = _most_rows(policy)
     return _memory(policy) + max(_hard(rows, part) for _, part in _linear(policy))
+
+
+def between_integers(policy: Policy, *, one_by_one: bool) -> int:
+    """Bytes beside the working memory where no number is a float, with sums one by one or of blocks of rows."""
+    return _ONE_BY_ONE if one_by_one else 4 * _most_rows(policy) + 176
 
 
 def _soft(rows: int, layer: layers.Linear, is_in_integers: bool) -> int:

@@ -1,5 +1,6 @@
 """Golden examples: observations with the reference's actions, which every artifact of the policy must reproduce."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, assert_never, final
 
@@ -8,6 +9,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.export.steadiness import SHAKE, movement
+from lilliput.policies.fixed_point import FixedPoint
 from lilliput.policies.policy import Policy
 
 N_EXAMPLES = 64
@@ -46,6 +48,12 @@ def golden_examples(policy: Policy, observations: Any = None) -> Golden:
     Raises:
         LilliputError: observations of another shape, or a policy too unsteady to be compared with anything.
     """
+    return _examples(policy, observations, lambda candidates: candidates, SHAKE, TOLERANCE)
+
+
+def _examples(
+    policy: Policy, observations: Any, snapped: Callable[[np.ndarray], np.ndarray], shake: float, tolerated: float
+) -> Golden:
     rng = np.random.default_rng(int(policy.digest[:16], 16))
     space = policy.observation_space
     one = int(np.prod(spaces.input_shape(space))) * np.dtype(spaces.input_dtype(space)).itemsize
@@ -57,17 +65,17 @@ def golden_examples(policy: Policy, observations: Any = None) -> Golden:
         seen = _distinct(seen[rng.permutation(len(seen))[:n_candidates]])
         ordinary = np.concatenate([seen, ordinary[len(seen) :]])
     extreme = _distinct(_extremes(policy))
-    candidates = np.concatenate([extreme, ordinary])
+    candidates = snapped(np.concatenate([extreme, ordinary]))
     actions = reference.act(policy, candidates)
-    moves = np.where(_finite(candidates, actions), movement(policy, candidates, rng), np.inf)
-    tolerance = 0.0 if policy.is_discrete else TOLERANCE * scale(policy, actions[len(extreme) :])
+    moves = np.where(_finite(candidates, actions), movement(policy, candidates, rng, shake), np.inf)
+    tolerance = 0.0 if policy.is_discrete else tolerated * scale(policy, actions[len(extreme) :])
     if not policy.is_discrete and np.count_nonzero(moves <= tolerance) < n // 4:
         # Thousands of codes, or units that saturate where two codes meet: the steadiest examples, and what they bear.
         bearable = float(np.sort(moves)[n // 4 - 1]) * 1.5
-        worst = tolerance * WORST_TOLERANCE / TOLERANCE
+        worst = tolerance * WORST_TOLERANCE / tolerated
         if not bearable <= worst:
             raise LilliputError(
-                f"the policy is too unsteady to check: numbers changed by {SHAKE:g} move its action by {bearable:.2g}, "
+                f"the policy is too unsteady to check: numbers changed by {shake:g} move its action by {bearable:.2g}, "
                 f"more than {worst:.2g}; {remedy(policy)}"
             )
         tolerance = max(tolerance, bearable)
@@ -78,6 +86,29 @@ def golden_examples(policy: Policy, observations: Any = None) -> Golden:
         chosen = np.argsort(~steady, kind="stable")
     chosen = chosen[:n]
     return Golden(candidates[chosen], actions[chosen], tolerance)
+
+
+INTEGER_SHAKE = 1e-4
+"""Relative change of the numbers between two layers that integers may make: a code is off by one only where the number
+that is rounded lies within a twentieth of the middle between two."""
+
+INTEGER_TOLERANCE = 1e-3
+"""How far an action that is an integer may be off, of the action's scale."""
+
+
+def golden_integers(policy: Policy, units: FixedPoint, observations: Any = None) -> Golden:
+    """Examples whose observations are integers in these units: see `golden_examples`.
+
+    Raises:
+        LilliputError: observations of another shape, or a policy too unsteady to be compared with anything.
+    """
+
+    def snapped(candidates: np.ndarray) -> np.ndarray:
+        # What floats cannot hold of 32 bits is rounded once more: the integer of a float is exact.
+        reals = units.reals(units.integers(candidates)).astype(np.float32)
+        return units.reals(units.integers(reals)).astype(np.float32).reshape(candidates.shape)
+
+    return _examples(policy, observations, snapped, INTEGER_SHAKE, INTEGER_TOLERANCE)
 
 
 def remedy(policy: Policy) -> str:

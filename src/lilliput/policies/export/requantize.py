@@ -101,26 +101,65 @@ def is_paired(layer: layers.QuantizedDense) -> bool:
     """Whether the layer's sums and weights fit kernels that take two weights as one number of 16 bits."""
     if not isinstance(layer.input, layers.StaticRange):
         return False
-    reach = _reach(layer)
-    farthest = np.max(np.abs([reach, reach - centre(layer.weight.values)]))
+    found = reach(layer)
+    farthest = np.max(np.abs([found, found - centre(layer.weight.values)]))
     return bool(layer.weight.values.min() > -128 and farthest < 1 << (SUM_BITS - 1))
 
 
 def is_short(layer: layers.QuantizedDense) -> bool:
     """Whether the layer's sums fit 32 bits."""
-    return isinstance(layer.input, layers.StaticRange) and int(np.max(np.abs(_reach(layer)))) < 1 << 31
+    return isinstance(layer.input, layers.StaticRange) and int(np.max(np.abs(reach(layer)))) < 1 << 31
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums of products.
+
+    Attributes:
+        reach: the smallest and the largest of each row.
+        raised: whether kernels multiply them by a power of two first.
+        centre: what they are less, see `centre`.
+        unit: what one stands for, in units of a weight's scale.
+    """
+
+    reach: Int64[np.ndarray, "2 rows"]
+    raised: bool = False
+    centre: Int64[np.ndarray, " rows"] | int = 0
+    unit: float = 1.0
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Straight:
+    """(x * multiplier + offset * 2^16) >> shift, one or one each."""
+
+    multiplier: Int32[np.ndarray, " n"]
+    offset: Int32[np.ndarray, " n"]
+    shift: int
 
 
 def requantization(
-    layer: layers.QuantizedDense, between: tuple[Layer, ...], following: layers.StaticRange
+    layer: layers.QuantizedDense, between: tuple[Layer, ...], following: layers.StaticRange, sums: "Sums | None" = None
 ) -> Requantization | None:
-    """How the sums of `layer` become codes of `following`, or None where integers cannot tell."""
+    """How the sums of `layer` become codes of `following`, or None where integers cannot tell.
+
+    Args:
+        layer: a static one, or one whose weights alone are quantized.
+        between: activations.
+        following: the next layer's input range.
+        sums: of a layer whose weights alone are quantized.
+    """
+    of_codes = sums is None
     scale, inverse = layer.weight.scale.astype(np.float64), float(following.inverse_scale.flat[0])
     if following.inverse_scale.shape != () or not inverse > 0 or not (scale > 0).all():
         return None
     lowest = _lowest(between)
-    if not isinstance(layer.input, layers.StaticRange) or lowest is None:
+    if (of_codes and not isinstance(layer.input, layers.StaticRange)) or lowest is None:
         return None
+    if sums is None:
+        sums = Sums(reach(layer), raised=layer.weight.bits < 8, centre=centre(layer.weight.values))
+    scale = scale * sums.unit
     rows = len(layer.weight.values)
     slope = np.broadcast_to(scale, rows)
     bias = np.zeros(rows) if layer.bias is None else layer.bias.astype(np.float64)
@@ -137,7 +176,7 @@ def requantization(
     left, low, high = (int(code(np.array([y]))[0]) for y in (-1e30, max(lowest, -1e30), 1e30))
     if all(isinstance(activation, layers.Relu | layers.HardTanh) for activation in between):
         # Straight, so that the clamp is all there is to the activation; half a code rounds.
-        return _straight(layer, slope * inverse, bias * inverse + float(zero) + 0.5, (low, high))
+        return _straight(sums, slope * inverse, bias * inverse + float(zero) + 0.5, (low, high))
     at = _real_steps(code, np.arange(low + 1, high + 1), max(lowest, -_FAR), _FAR)
     falling = left - low
     if falling:
@@ -147,14 +186,14 @@ def requantization(
     # A value's bits above `shift` are its bin; the bins span the steps, one bin to spare at either end.
     bin_width = max((at[-1] - at[0]) / (_BINS - 2), 1e-30)
     start = at[0] - bin_width
-    sums = np.max(np.abs(_reach(layer)), axis=0)
-    farthest = float(np.max((slope * sums + np.abs(bias) + abs(start)) / bin_width))
+    largest = np.max(np.abs(sums.reach), axis=0)
+    farthest = float(np.max((slope * largest + np.abs(bias) + abs(start)) / bin_width))
     shift = int(np.floor(min(20, _VALUE_BITS - np.log2(max(farthest, _BINS)))))
     # How much too steep a row is for a multiplier, at that shift.
     excess = float(np.log2(slope.max() / bin_width)) + shift + TABLE_SHIFT - _MULTIPLIER_BITS
-    up = max(0, int(np.ceil(excess))) if layer.weight.bits < 8 else 0
+    up = max(0, int(np.ceil(excess))) if sums.raised else 0
     shift = int(np.floor(shift - max(0.0, excess - up)))
-    if shift < 12 or sums.max() * 2.0**up >= 1 << 31:  # a step would be placed too coarsely
+    if shift < 12 or largest.max() * 2.0**up >= 1 << 31:  # a step would be placed too coarsely
         return None
     units = 2.0**shift / bin_width
     steps = np.ceil((at - start) * units).astype(np.int64)
@@ -171,28 +210,28 @@ def requantization(
     table = CodeTable((first % 256).astype(np.uint8), every, shift, late, falling, low if falling else 0)
     multiplier = np.rint(slope * units * 2.0 ** (TABLE_SHIFT - up)).astype(np.int32)
     offset = (bias - start) * units
-    stored = np.rint([offset, offset + slope * units * centre(layer.weight.values)])
+    stored = np.rint([offset, offset + slope * units * sums.centre])
     most = np.iinfo(np.int32).max
     # Codes are centred where a weight takes all of 8 bits; elsewhere nobody reads the second offset.
-    if np.abs(stored if layer.weight.bits == 8 else stored[:1]).max() > most:
+    if np.abs(stored if of_codes and not sums.raised else stored[:1]).max() > most:
         return None
     stored = np.clip(stored, -most, most).astype(np.int32)
     return Requantization(1 << up, multiplier, stored[0], stored[1], TABLE_SHIFT, low, high, table)
 
 
 def _straight(
-    layer: layers.QuantizedDense,
+    sums: "Sums",
     slope: Float64[np.ndarray, " rows"],
     offset: Float64[np.ndarray, " rows"],
     ends: tuple[int, int],
 ) -> Requantization | None:
     """The integers of slope * sum + offset, as many bits as there is room for."""
-    offsets = np.stack([offset, offset + slope * centre(layer.weight.values)])
+    offsets = np.stack([offset, offset + slope * sums.centre])
     room = _MULTIPLIER_BITS - np.log2(slope.max()), OFFSET_SHIFT + 30 - np.log2(np.abs(offsets).max() + 1e-9)
     exact = int(np.floor(min(*room, 54)))
     shift = max(exact, 32)  # kernels take the upper half of a product
     up = shift - exact
-    if up and (layer.weight.bits == 8 or shift > room[1] or np.abs(_reach(layer)).max() * 2.0**up >= 1 << 31):
+    if up and (not sums.raised or shift > room[1] or np.abs(sums.reach).max() * 2.0**up >= 1 << 31):
         return None
     multiplier = np.rint(slope * 2.0**exact).astype(np.int32)
     stored = np.rint(offsets * 2.0 ** (shift - OFFSET_SHIFT)).astype(np.int32)
@@ -216,7 +255,7 @@ def _rises(activation: Layer) -> bool:
             return isinstance(activation, Rising)
 
 
-def _reach(layer: layers.QuantizedDense) -> Int64[np.ndarray, "2 rows"]:
+def reach(layer: layers.QuantizedDense) -> Int64[np.ndarray, "2 rows"]:
     """The smallest and the largest sum of each row."""
     assert isinstance(layer.input, layers.StaticRange)
     weight = layer.weight.values.astype(np.int64)

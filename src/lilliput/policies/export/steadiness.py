@@ -16,7 +16,7 @@ CLOSE = 3
 """A choice is close where its lead is less than so many times what the values moved."""
 
 
-def movement(policy: Policy, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def movement(policy: Policy, observations: np.ndarray, rng: np.random.Generator, shake: float = SHAKE) -> np.ndarray:
     """How far the reference's action moves for each observation; for a choice 0, or infinite where it is close."""
     seeds = rng.integers(1 << 32, size=2)
     first = next(i for i, layer in enumerate(policy.layers) if isinstance(layer, layers.Linear))
@@ -40,7 +40,7 @@ def movement(policy: Policy, observations: np.ndarray, rng: np.random.Generator)
         def output(index: int, x: np.ndarray) -> np.ndarray:
             # What a sum is off by depends on its terms, not on the sum: the others of the row stand for them.
             size = np.abs(x) + (root_mean_square(x) if index > first else 0)
-            change = (sign * SHAKE * noise.uniform(-1, 1, x.shape) * size).astype(np.float32)
+            change = (sign * shake * noise.uniform(-1, 1, x.shape) * size).astype(np.float32)
             return reference.apply(stack[index], x + change)
 
         return moved(output)
@@ -49,7 +49,7 @@ def movement(policy: Policy, observations: np.ndarray, rng: np.random.Generator)
         noise = np.random.default_rng(seed)
 
         def output(index: int, x: np.ndarray) -> np.ndarray:
-            others = of_other_codes(stack[index], x, (noise.random(x.shape) < 0.5) == side)
+            others = of_other_codes(stack[index], x, (noise.random(x.shape) < 0.5) == side, 2 * shake)
             return reference.apply(stack[index], x) + others
 
         return moved(output)

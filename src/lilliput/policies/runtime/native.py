@@ -18,6 +18,7 @@ from lilliput.compiler import FOR_THIS_PROCESSOR, shared_object
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.artifact import Artifact
+from lilliput.policies.fixed_point import ACTION_BITS
 from lilliput.policies.runtime import Actor
 from lilliput.policies.runtime.memory import first_state, refuse_without_beginning
 
@@ -33,18 +34,36 @@ def open_native(artifact: Artifact) -> Actor:
         MissingDependency: there is no C compiler.
         LilliputError: the artifact's C files are missing, changed or refused by the compiler.
     """
-    name, symbol = artifact.manifest.name, artifact.manifest.symbol
-    files = [artifact.folder / f"{name}{end}" for end in (".c", ".h", "_kernels.h")]
-    missing = next((file for file in files if not file.is_file()), None)
-    if missing:
-        raise LilliputError(f"{missing} is missing; export again")
-    library = _loadable(files, symbol)
+    library = _loadable(_files(artifact), artifact.manifest.symbol)
     extension = _extension()
     if isinstance(extension, str):
         warnings.warn(f"{extension}; policies are called through ctypes, 0.5 us slower", RuntimeWarning, stacklevel=2)
     if artifact.manifest.state:
         return NativeEpisodes(artifact, library, extension)
     return _opened(artifact, library, extension)
+
+
+def open_with_integers(artifact: Artifact) -> Actor:
+    """The artifact of integers, compiled for this processor: it takes and gives real numbers as any other does.
+
+    Raises:
+        MissingDependency: there is no C compiler.
+        LilliputError: the artifact's C files are missing, changed or refused by the compiler.
+    """
+    return IntegerActor(artifact, _loadable(_files(artifact), artifact.manifest.symbol))
+
+
+def _files(artifact: Artifact) -> list[Path]:
+    """What is compiled.
+
+    Raises:
+        LilliputError: a file is missing.
+    """
+    files = [artifact.folder / f"{artifact.manifest.name}{end}" for end in (".c", ".h", "_kernels.h")]
+    missing = next((file for file in files if not file.is_file()), None)
+    if missing:
+        raise LilliputError(f"{missing} is missing; export again")
+    return files
 
 
 def _opened(artifact: Artifact, library: Path, extension: ModuleType | str) -> Actor:
@@ -130,6 +149,54 @@ class CtypesActor:
         """Itself, where there is nothing to remember."""
         if self.artifact.manifest.state:
             refuse_without_beginning(self.artifact)
+        return self
+
+    def into(self, observation: Any, out: np.ndarray) -> None:
+        """Write the action into `out`, an array of the action's shape."""
+        out[...] = self(observation)
+
+
+@final
+class IntegerActor:
+    """A running C artifact of integers; threads may share it.
+
+    Real observations become the nearest integers in the artifact's units, saturated. Where a number is not finite the
+    action is NaN, and every choice 0, as the reference has it: C is not asked.
+    """
+
+    def __init__(self, artifact: Artifact, library: Path) -> None:
+        self.artifact = artifact
+        units = artifact.manifest.units
+        if units is None:
+            raise LilliputError(f"{artifact.folder} takes no integers")
+        self._units, self._space = units, artifact.manifest.observation_space
+        self._shape = spaces.action_shape(artifact.manifest.action_space)
+        self._is_box = isinstance(artifact.manifest.action_space, spaces.Box)
+        self._is_choice = isinstance(artifact.manifest.action_space, spaces.Discrete)
+        self._decide = getattr(ctypes.CDLL(str(library)), artifact.manifest.symbol)
+        self._decide.argtypes, self._decide.restype = (ctypes.c_void_p, ctypes.c_void_p), None
+
+    def __call__(self, observation: Any) -> Any:
+        """The environment's action for one raw observation."""
+        action = self.batch(spaces.as_batch(observation))[0]
+        return int(action) if self._is_choice else action
+
+    def batch(self, observations: Any) -> np.ndarray:
+        """The actions for a batch of raw observations, batch first."""
+        x = spaces.artifact_input(self._space, observations)
+        is_finite = np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
+        integers = self._units.integers(np.nan_to_num(x))
+        actions = np.zeros((len(x), *self._shape), np.int32)
+        for i in np.flatnonzero(is_finite):
+            self._decide(integers[i].ctypes.data, actions[i : i + 1].ctypes.data)
+        if not self._is_box:
+            return actions.astype(np.int64)
+        found = (actions * 2.0**-ACTION_BITS).astype(np.float32)
+        found[~is_finite] = np.nan
+        return found
+
+    def begin(self, seed: int = 0) -> "IntegerActor":
+        """Itself: there is nothing to remember."""
         return self
 
     def into(self, observation: Any, out: np.ndarray) -> None:
