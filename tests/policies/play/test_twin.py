@@ -1,5 +1,6 @@
 """Batched twins. Oracle: Gymnasium's own environments, to the last bit."""
 
+import ctypes
 import itertools
 import subprocess
 import sys
@@ -345,3 +346,30 @@ def test_an_older_mujoco_keeps_the_environments() -> None:
         "assert not twin.has_twin(EnvironmentSpec('Hopper-v5'))\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_clock_that_mujoco_reads_is_stopped_while_one_plays_and_goes_on_after() -> None:
+    from lilliput.policies.play.mujoco_library import clock_stopped, library
+
+    clock = ctypes.c_void_p.in_dll(library(), "mjcb_time")
+    before, during = clock.value, []
+
+    class Watching(hopper_v5.HopperEnv):  # type: ignore[misc]
+        def step(self, action: Any) -> Any:
+            during.append(clock.value)
+            return super().step(action)
+
+    gymnasium.register("LilliputWatching-v0", Watching, max_episode_steps=3)  # type: ignore[arg-type]
+    try:
+        episodes(lambda _: np.zeros(3, np.float32), "LilliputWatching-v0", [1])
+        Lockstep(
+            EnvironmentSpec("LilliputWatching-v0"), policy_for("Hopper-v5").observation_space, 2, itertools.count()
+        ).step(np.zeros((2, 3), np.float32))
+    finally:
+        del gymnasium.registry["LilliputWatching-v0"]
+    assert before
+    assert during == [None] * 5
+    assert clock.value == before
+    with pytest.raises(KeyError), clock_stopped():
+        raise KeyError
+    assert clock.value == before

@@ -19,6 +19,7 @@ from lilliput.policies.play import worker
 from lilliput.policies.play.environment import EnvironmentSpec
 from lilliput.policies.play.fit import check_fit
 from lilliput.policies.play.lanes import Episode, Lanes
+from lilliput.policies.play.mujoco_library import clock_stopped
 from lilliput.policies.play.player import Row
 from lilliput.policies.play.together import (
     AT_ONCE,
@@ -331,12 +332,13 @@ class Stage:
         act = act_of_seed(seed, row.environment.action_space)
         start = time.perf_counter()
         row.begin(seed)
-        while not row.over:
-            observation = row.observation
-            if seen is not None:
-                # A copy: some environments write the next observation into the same array.
-                seen.append(observation.copy())
-            row.step(act(observation))
+        with clock_stopped():
+            while not row.over:
+                observation = row.observation
+                if seen is not None:
+                    # A copy: some environments write the next observation into the same array.
+                    seen.append(observation.copy())
+                row.step(act(observation))
         wall_time = time.perf_counter() - start
         if not self.environment.resets_cleanly:
             self.close()

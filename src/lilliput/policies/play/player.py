@@ -14,6 +14,7 @@ from lilliput.policies.play.boundary import BadExchange, action_checker, observe
 from lilliput.policies.play.environment import MAX_STEPS, EnvironmentSpec, observation_space_of
 from lilliput.policies.play.failure import RAISED, failure
 from lilliput.policies.play.lanes import Lanes, OutOfTime
+from lilliput.policies.play.mujoco_library import clock_stopped
 from lilliput.policies.play.twin import twin_of
 
 BatchAct = Callable[[np.ndarray], np.ndarray]
@@ -156,10 +157,11 @@ class Rows:
 
     def step(self, lanes: Sequence[int] | np.ndarray, actions: Sequence[Any] | np.ndarray) -> None:
         """See `Lanes.step`."""
-        for lane, action in zip(np.asarray(lanes).tolist(), actions, strict=True):
-            shaped = action if self._action_shape is None else np.reshape(action, self._action_shape)
-            self._rows[lane].step(shaped)
-            self._keep(lane)
+        with clock_stopped():
+            for lane, action in zip(np.asarray(lanes).tolist(), actions, strict=True):
+                shaped = action if self._action_shape is None else np.reshape(action, self._action_shape)
+                self._rows[lane].step(shaped)
+                self._keep(lane)
 
     def close(self) -> None:
         """See `Lanes.close`."""

@@ -3,18 +3,17 @@
 `mujoco.batch` is this for Python; it has no way to `mjb_apply`, without which there are no contact forces after a step.
 """
 
-import contextlib
 import copy
 import ctypes
 import functools
 import importlib
 import weakref
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 from jaxtyping import Float64, Int32
+
+from lilliput.policies.play.mujoco_library import clock_stopped, library
 
 OLDEST = (4, 0)
 """The first MuJoCo that has it."""
@@ -60,7 +59,7 @@ class Simulations:
             ValueError: this MuJoCo cannot simulate such a model like that.
         """
         mujoco: Any = importlib.import_module("mujoco")
-        kinds, library = mujoco.mjtState, _library()
+        kinds, functions = mujoco.mjtState, _functions()
         if model.ntree == 1:
             # All constraints are one island: to look for islands changes no bit, and takes a twentieth of a step.
             model = copy.copy(model)
@@ -68,22 +67,22 @@ class Simulations:
         error = ctypes.create_string_buffer(_ERROR)
         # What `mj_rnePostConstraint` needs of the step is kept where every simulation has an MjData of its own.
         config = _Config(1, forces)
-        batch = library.mjb_makeBatch(model._address, n, ctypes.byref(config), error, _ERROR)
+        batch = functions.mjb_makeBatch(model._address, n, ctypes.byref(config), error, _ERROR)
         if not batch:
             raise ValueError(error.value.decode(errors="replace"))
-        self._close = weakref.finalize(self, library.mjb_deleteBatch, batch)
-        self._library, self._batch, self._forces = library, batch, forces
-        size, width = ctypes.c_int(), library.mjb_nstate(batch)
-        rows, first = _array(library.mjb_state(batch), (n, width)), library.mjb_state(batch)
+        self._close = weakref.finalize(self, functions.mjb_deleteBatch, batch)
+        self._functions, self._batch, self._forces = functions, batch, forces
+        size, width = ctypes.c_int(), functions.mjb_nstate(batch)
+        rows, first = _array(functions.mjb_state(batch), (n, width)), functions.mjb_state(batch)
         self.state: dict[str, Float64[np.ndarray, "n k"]] = {}
         for name in ("qpos", "qvel", "ctrl"):
             kind = getattr(kinds, f"mjSTATE_{name.upper()}").value
-            at = (library.mjb_stateComponent(batch, kind, ctypes.byref(size)) - first) // 8
+            at = (functions.mjb_stateComponent(batch, kind, ctypes.byref(size)) - first) // 8
             self.state[name] = rows[:, at : at + size.value]
         self.found: dict[str, np.ndarray] = {}
         for name in fields:
             element = ctypes.c_int()
-            address = library.mjb_output(batch, name.encode(), ctypes.byref(size), ctypes.byref(element))
+            address = functions.mjb_output(batch, name.encode(), ctypes.byref(size), ctypes.byref(element))
             shape = getattr(data, name).shape
             if not address or element.value != 8 or size.value != np.prod(shape):
                 raise ValueError(f"MuJoCo does not give {name} as float64")
@@ -91,21 +90,21 @@ class Simulations:
 
     def reset(self, which: Int32[np.ndarray, " k"]) -> None:
         """Makes those as `mj_resetData` does, with nothing computed."""
-        self._check(which, self._library.mjb_reset(self._batch, which.ctypes.data, len(which), None, 0))
+        self._check(which, self._functions.mjb_reset(self._batch, which.ctypes.data, len(which), None, 0))
 
     def forward(self, which: Int32[np.ndarray, " k"]) -> None:
         """Computes what follows from the state of those, as `mj_forward` does."""
-        self._check(which, self._library.mjb_forward(self._batch, which.ctypes.data, len(which), _ALL_STAGES))
+        self._check(which, self._functions.mjb_forward(self._batch, which.ctypes.data, len(which), _ALL_STAGES))
 
     def step(self, which: Int32[np.ndarray, " k"], substeps: int) -> None:
         """Steps those so often."""
-        library, ids = self._library, which.ctypes.data
+        functions, ids = self._functions, which.ctypes.data
         with clock_stopped():
-            self._check(which, library.mjb_step(self._batch, ids, len(which), substeps, 0))
+            self._check(which, functions.mjb_step(self._batch, ids, len(which), substeps, 0))
         if self._forces:
-            self._check(which, library.mjb_apply(self._batch, ids, len(which), _forces(), None, 0))
+            self._check(which, functions.mjb_apply(self._batch, ids, len(which), _forces(), None, 0))
             # What a function computes is found after the next call only, be it one that does nothing.
-            self._check(which, library.mjb_forward(self._batch, ids, len(which), 0))
+            self._check(which, functions.mjb_forward(self._batch, ids, len(which), 0))
 
     def close(self) -> None:
         """Frees them; the arrays are not to be read any more."""
@@ -115,28 +114,9 @@ class Simulations:
     def _check(self, which: Int32[np.ndarray, " k"], failed: int) -> None:
         if not failed:
             return
-        status = _ints(self._library.mjb_status(self._batch), int(which.max()) + 1)
+        status = _ints(self._functions.mjb_status(self._batch), int(which.max()) + 1)
         first = int(which[np.flatnonzero(status[which])[0]])
-        raise SimulationError(first, self._library.mjb_error(self._batch, first).decode(errors="replace"))
-
-
-@contextlib.contextmanager
-def clock_stopped() -> Iterator[None]:
-    """While MuJoCo does not time its own stages: its Python module has it read the clock at each, a fifth of a step.
-
-    `mujoco.set_mjcb_time(None)` does not stop it (4.0.0). No number of a simulation depends on it.
-    """
-    clock = _clock()
-    before, clock.value = clock.value, None
-    try:
-        yield
-    finally:
-        clock.value = before
-
-
-@functools.cache
-def _clock() -> ctypes.c_void_p:
-    return ctypes.c_void_p.in_dll(_library(), "mjcb_time")
+        raise SimulationError(first, self._functions.mjb_error(self._batch, first).decode(errors="replace"))
 
 
 _ALL_STAGES = 3
@@ -155,18 +135,13 @@ def _ints(address: int, n: int) -> Int32[np.ndarray, " n"]:
 
 
 @functools.cache
-def _library() -> Any:
-    """MuJoCo's functions; the module has loaded the same file.
+def _functions() -> Any:
+    """MuJoCo's functions with what they take.
 
     Raises:
-        ValueError: there is no such file, or it has not these functions.
+        ValueError: it has not these functions.
     """
-    import mujoco
-
-    found = [path for path in Path(mujoco.__file__).parent.iterdir() if _is_library(path)]
-    if len(found) != 1:
-        raise ValueError("MuJoCo's library is not where its module is")
-    library = ctypes.CDLL(str(found[0]))
+    found = library()
     pointer, number = ctypes.c_void_p, ctypes.c_int
     try:
         for name, result, *arguments in (
@@ -183,21 +158,16 @@ def _library() -> Any:
             ("mjb_step", number, pointer, pointer, number, number, number),
             ("mjb_apply", number, pointer, pointer, number, pointer, pointer, number),
         ):
-            function = getattr(library, name)
+            function = getattr(found, name)
             function.restype, function.argtypes = result, arguments
     except AttributeError as error:
         raise ValueError(str(error)) from None
-    return library
-
-
-def _is_library(path: Path) -> bool:
-    name = path.name
-    return name.startswith("libmujoco.") and (".so" in name or name.endswith(".dylib"))
+    return found
 
 
 @functools.cache
 def _forces() -> int:
     """The address of `mj_rnePostConstraint`: it takes model and data, and looks at nothing else that it is given."""
-    address = ctypes.cast(_library().mj_rnePostConstraint, ctypes.c_void_p).value
+    address = ctypes.cast(_functions().mj_rnePostConstraint, ctypes.c_void_p).value
     assert address is not None
     return address
