@@ -8,6 +8,8 @@ STAMPS := $(VENV)/.installed
 # Nothing is compiled ahead: of twenty thousand modules a test run imports a fifth, and Python keeps what it compiled.
 PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+# Containers often say that Python keep no bytecode: hundreds of processes would each compile all that they import.
+unexport PYTHONDONTWRITEBYTECODE
 # Array libraries would otherwise start a thread pool in each of the test processes.
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1

@@ -6,7 +6,7 @@ Nothing of the package is touched but the table that the row goes into.
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from tests.studied import records, studied
 
 from lilliput.cli import cli
 from lilliput.measure import target as targets
@@ -33,9 +34,7 @@ from lilliput.study import executors, local
 from lilliput.study.executor import Executor
 from lilliput.study.table import WINGS
 from lilliput.study.training import TrainingCell
-from lilliput.study.wing import Pairs, Progress, Wing
-from lilliput.study.workspace import Workspace
-from lilliput.task import Task
+from lilliput.study.wing import Progress
 
 SILENT: Progress = lambda *_: None  # noqa: E731
 
@@ -54,26 +53,6 @@ def balancer(tmp_path: Path) -> Policy:
     policy = Policy(space, spaces.Discrete(2), stack, Provenance(source="balancer", environment="CartPole-v1"))
     policy_file.write(policy, tmp_path / "balancer.lilliput")
     return policy
-
-
-def studied(folder: Path, *lines: str, subjects: str = 'policies = ["*.lilliput"]') -> dict[str, str]:
-    """The files of the report of a study in one process, which is where the rows that a test adds are."""
-    text = "\n".join([subjects, *lines, "cell_timeout = 0"])
-    if "recipes" not in text:
-        text = 'recipes = ["half()"]\n' + text
-    if "episodes" not in text and subjects.startswith("policies"):
-        text = "episodes = 2\n" + text
-    (folder / "study.toml").write_text(text)
-    command = ["study", "run", str(folder / "study.toml"), "-o", str(folder / "out"), "--workers", "1", "--json"]
-    done = CliRunner().invoke(cli, command, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    assert (found["failed"], found["to_go"]) == (0, 0)
-    return {kind: Path(found[kind]).read_text() for kind in ("csv", "html") if kind in found}
-
-
-def records(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in (folder / "out" / "records").iterdir()]
 
 
 def compared(folder: Path, *lines: str) -> str:
@@ -250,158 +229,3 @@ def test_a_target_is_counted_on(balancer: Policy, tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(targets.TARGETS, row.name, row)
     written = studied(tmp_path, 'formats = ["c"]', 'targets = ["made-up-m3"]')
     assert "made-up-m3_flash_bytes" in written["csv"]
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text that answers which letter comes next: always the one that it has most of."""
-
-    words: str
-
-    @property
-    def digest(self) -> str:
-        return "text-" + self.words.encode().hex()[:40]
-
-
-@dataclass(frozen=True)
-class Rightness(Meter):
-    NAME: ClassVar[str] = "rightness"
-    QUANTITIES: ClassVar[tuple[str, ...]] = ("rightness", "model_bytes")
-
-    def measure(self, room: Room) -> Sequence[Measured]:
-        found = []
-        for bench in room.benches:
-            text = (bench.folder / "text").read_text()
-            scores = tuple(_right(text, item) for item in bench.cell.items)
-            found.append(
-                (
-                    Measurement("rightness", scores, "measured: letters"),
-                    Measurement("model_bytes", (float(len(text)),), "counted: letters"),
-                )
-            )
-        return found
-
-
-def _right(text: str, item: int | str) -> float:
-    """How well a text answers: a share that depends on the item, the whole of it for a letter that it has."""
-    return (0.5 + (int(item) % 7) / 14) * float("a" in text)
-
-
-@dataclass(frozen=True)
-class Texts(Wing):
-    """A made-up wing: texts that are made small by taking letters out."""
-
-    NAME: ClassVar[str] = "texts"
-    SUBJECT: ClassVar[str] = "text"
-    TASK: ClassVar[str] = "question"
-    TASKS: ClassVar[str] = "questions"
-    FLOOR: ClassVar[str] = "guess"
-    ITEMS: ClassVar[str] = "asked"
-    QUANTITIES: ClassVar[tuple[str, ...]] = ("rightness", "model_bytes")
-
-    @property
-    def formats(self) -> tuple[str, ...]:
-        return ("plain",)
-
-    @property
-    def meters(self) -> Sequence[Meter]:
-        return (Rightness(),)
-
-    def canonical(self, recipe: str) -> str:
-        return recipe.strip()
-
-    def step_versions(self, recipe: str) -> Mapping[str, int]:
-        return {"shorten": 2} if recipe else {}
-
-    def packages(self, task: Task, format_: str) -> Pairs:
-        return ()
-
-    def is_named(self, source: str) -> bool:
-        return False
-
-    def load(self, source: str, told: Mapping[str, Any]) -> Text:
-        return Text(Path(source).read_text())
-
-    def names(self, subject: Text) -> Pairs:
-        return (("source", "a text"), ("algorithm", "prose"))
-
-    def tasks(self, subject: Text, source: str, named: Sequence[Task]) -> tuple[Task, ...]:
-        return tuple(Task(task.id, score="rightness") for task in named or (Task("letters"),))
-
-    def caveats(self, subject: Text, task: Task) -> tuple[str, ...]:
-        return ()
-
-    def items(self, task: Task, seed: int, n: int) -> tuple[int, ...]:
-        return tuple(range(n))
-
-    def settings(self, given: Mapping[str, int]) -> Pairs:
-        return ()
-
-    def file(self, here: Workspace, digest: str) -> Path:
-        return here.folder / "texts" / digest
-
-    def keep(self, subject: Text, here: Workspace) -> None:
-        path = self.file(here, subject.digest)
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(subject.words)
-
-    def read(self, here: Workspace, digest: str) -> Text:
-        return Text(self.file(here, digest).read_text())
-
-    def build(self, subject: Text, cell: Cell, here: Workspace, folder: Path, progress: Progress) -> None:
-        folder.mkdir(parents=True)
-        (folder / "text").write_text(subject.words[:: 2 if cell.recipe else 1])
-
-    def is_sound(self, folder: Path) -> bool:
-        return True
-
-    def floor(self, cell: Cell, progress: Progress) -> tuple[Measurement, ...]:
-        return (Measurement("rightness", (0.04,) * len(cell.items), "counted: one of 25"),)
-
-    def can_answer(self, subject: Text) -> bool:
-        return True
-
-    def answer(self, subject: Text, cell: Cell, progress: Progress) -> tuple[Measurement, ...]:
-        scores = tuple(_right(subject.words, item) for item in cell.items)
-        return (Measurement("rightness", scores, "measured: by heart"),)
-
-    def observations(self, subject: Text, cell: Cell) -> np.ndarray:
-        return np.zeros(1)
-
-    def identity(self, subject: Text, format_: str, folder: Path) -> Path:
-        return folder
-
-    def item_s(self, subject: Text | None, cell: Cell) -> float:
-        return 0.0
-
-    def build_s(self, cell: Cell) -> float:
-        return 0.1
-
-    def calibration_items(self, recipe: str) -> int:
-        return 0
-
-    def artifact_bytes(self, subject: Text) -> int:
-        return len(subject.words)
-
-
-def test_a_wing_is_studied_from_its_file_to_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("plotly")
-    row = Quantity("rightness", "1", "higher", False, 3, "whether a letter was right")
-    monkeypatch.setitem(QUANTITIES, "rightness", row)
-    monkeypatch.setitem(WINGS, "texts", Texts())
-    (tmp_path / "one.txt").write_text("a man a plan a canal panama")
-    lines = ('questions = ["letters"]', 'recipes = ["shorten()"]', "asked = 200")
-    written = studied(tmp_path, *lines, subjects='texts = ["*.txt"]')
-    by_role = {(r["cell"]["subject"] == "guess", r["recipe"], r["cell"]["format"]): r for r in records(tmp_path)}
-    assert set(by_role) == {
-        (True, "", "none"), (False, "", "plain"), (False, "shorten()", "plain"), (False, "", "reference"),
-    }  # fmt: skip
-    cell = by_role[False, "shorten()", "plain"]["cell"]
-    assert (cell["wing"], cell["floor"], cell["task"]["score"]) == ("texts", "guess", "rightness")
-    assert cell["versions"] == [["quantity.model_bytes", "1"], ["quantity.rightness", "3"], ["step.shorten", "2"]]
-    line = next(line for line in written["csv"].splitlines() if "shorten()" in line)
-    assert ",kept," in line
-    assert "prose letters" in line
-    assert "shorten()" in written["html"]
-    dry = CliRunner().invoke(cli, ["study", "run", str(tmp_path / "study.toml"), "--dry-run", "--json"])
-    assert json.loads(dry.stdout)["cells"] == 4

@@ -1,17 +1,13 @@
 """Training: resumed is uninterrupted, masks hold, what is trained is deployed, and the frameworks load it."""
 
-import errno
 import json
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,15 +19,15 @@ pytest.importorskip("sb3_contrib")
 
 from click.testing import CliRunner  # noqa: E402
 from tests.policies.learn import toys  # noqa: E402
+from tests.policies.learn.toys import FOLLOW, SIGN, SMALL, quick  # noqa: E402
 
 from lilliput.cli import cli  # noqa: E402
 from lilliput.errors import LilliputError  # noqa: E402
 from lilliput.policies import layers, reference  # noqa: E402
 from lilliput.policies.export import export, open_artifact  # noqa: E402
 from lilliput.policies.learn import train  # noqa: E402
-from lilliput.policies.learn.rl import run, setting  # noqa: E402
+from lilliput.policies.learn.rl import run  # noqa: E402
 from lilliput.policies.learn.rl.algorithm import ALGORITHMS, algorithm  # noqa: E402
-from lilliput.policies.learn.rl.hyperparameters import _zoo, accepted_by, tuned  # noqa: E402
 from lilliput.policies.learn.rl.pruning import Pruning  # noqa: E402
 from lilliput.policies.learn.rl.training import Quantization, Training  # noqa: E402
 from lilliput.policies.students.torch_layer import Compressed  # noqa: E402
@@ -43,20 +39,6 @@ def sparsity_of(chain: tuple[Compressed, ...]) -> float:
     """The share of all weights that is masked."""
     total = sum(layer.mask.numel() for layer in chain)
     return 1 - sum(int(layer.mask.sum()) for layer in chain) / total
-
-
-SMALL = {"learning_starts": 40, "batch_size": 16, "train_freq": 1, "gradient_steps": 1}
-FEW = {"n_steps": 40, "n_envs": 1}
-FOLLOW, SIGN = "Follow-v0", "Sign-v0"
-
-
-def quick(name: str) -> tuple[str, dict[str, Any]]:
-    """A toy environment that the algorithm plays, and settings with which it takes a second."""
-    row = ALGORITHMS[name]
-    settings = dict(FEW if row.on_policy else SMALL)
-    if name in ("ppo", "trpo"):
-        settings["batch_size"] = 40
-    return (SIGN if row.actions == ("discrete",) else FOLLOW), settings
 
 
 def inputs(n: int) -> np.ndarray:
@@ -386,55 +368,6 @@ def test_a_policy_goes_on_learning_with_the_networks_that_its_zip_has(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
-def test_losses_that_are_no_numbers_are_one_line_and_lose_nothing(tmp_path):
-    with pytest.raises(LilliputError, match=r"training diverged: .* nothing was kept yet") as caught:
-        train("ppo", "NaN-v0", tmp_path, steps=400, segment=100, episodes=1, settings=quick("ppo")[1], normalize=False)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "environment", "message"),
-    [
-        ("dqn", FOLLOW, "plays discrete actions"),
-        ("sac", SIGN, "plays continuous actions"),
-        ("ppo", "Nowhere-v0", "Nowhere"),
-    ],
-)
-def test_an_environment_that_cannot_be_played_is_refused(name, environment, message, tmp_path):
-    with pytest.raises(LilliputError, match=message):
-        train(name, environment, tmp_path / "out", steps=10)
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_folder_of_another_training_is_refused_and_begun_anew_with_force(tmp_path):
-    common: dict[str, Any] = {"steps": 80, "segment": 40, "episodes": 1, "hidden": (8,), "settings": FEW}
-    train("a2c", SIGN, tmp_path, **common)
-    with pytest.raises(LilliputError, match=r"another training \(seed differ\)"):
-        train("a2c", SIGN, tmp_path, **common, seed=1)
-    assert train("a2c", SIGN, tmp_path, **common, seed=1, force=True).steps == 80
-
-
-def test_a_replay_buffer_that_does_not_fit_the_disk_is_refused_before_it_begins(tmp_path, monkeypatch):
-    full = shutil.disk_usage(tmp_path)._replace(free=0)
-    monkeypatch.setattr("lilliput.policies.learn.rl.replay.shutil.disk_usage", lambda _: full)
-    with pytest.raises(LilliputError, match=r"the replay buffer takes .* MB are free"):
-        train("sac", FOLLOW, tmp_path / "out", steps=100, settings=SMALL)
-
-
-def test_settings_are_a_closed_set(tmp_path):
-    with pytest.raises(LilliputError, match=r"no setting 'leaning_rate'; allowed: .*learning_rate"):
-        train("ppo", SIGN, tmp_path / "out", steps=10, settings={"leaning_rate": 1})
-
-
-def test_tuned_hyperparameters_name_the_environment_they_are_for():
-    row, source = tuned("ppo", "HumanoidStandup-v4", image=False)
-    assert row["batch_size"] == 32
-    assert "tuned on HumanoidStandup-v2" in source
-    none, said = tuned("ppo", FOLLOW, image=False)
-    assert none == {}
-    assert "defaults" in said
-
-
 def test_the_command_prints_what_it_made(tmp_path):
     arguments = ["train", "--algo", "ppo", "--env", SIGN, "--steps", "80", "--segment", "40", "--episodes", "2"]
     arguments += ["--hidden", "8", "--weight-bits", "4", "--activation-bits", "4", "--set", "n_steps=40"]
@@ -453,83 +386,7 @@ def test_a_training_is_the_same_data_when_read_again():
     assert run.plain(training.to_json()) == json.loads(json.dumps(training.to_json()))
 
 
-@pytest.mark.parametrize("name", sorted(ALGORITHMS))
-def test_every_setting_of_the_frameworks_and_of_the_zoo_is_known(name):
-    for one in accepted_by(ALGORITHMS[name]):
-        assert one in {*setting.COUNTS, *setting.SHARES, *setting.SWITCHES, *setting.NUMBERS}
-        with pytest.raises(LilliputError, match=f"{one} is"):
-            setting.check(one, "much")
-        with pytest.raises(LilliputError, match=f"{one} is"):
-            setting.check(one, float("nan"))
-    for row in _zoo()["algorithms"][name].values():
-        for one in row.keys() & {*accepted_by(ALGORITHMS[name]), "n_envs", "noise_std"}:
-            setting.check(one, row[one])
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "message"),
-    [
-        ("sac", {"buffer_size": "big"}, "buffer_size is big; it must be an integer from 1"),
-        ("sac", {"batch_size": 0}, "batch_size is 0"),
-        ("td3", {"noise_std": float("nan")}, "noise_std is nan"),
-        ("td3", {"train_freq": [1, "day"]}, "train_freq is"),
-        ("tqc", {"gradient_steps": 0}, "gradient_steps is 0; it must be -1, or an integer from 1"),
-        ("ppo", {"gamma": 7}, "gamma is 7; it must be a number from 0 to 1"),
-        ("ppo", {"n_steps": 1, "n_envs": 1}, "cannot be made"),
-        ("a2c", {"use_sde": 1}, "use_sde is 1; it must be true or false"),
-    ],
-)
-def test_a_setting_out_of_range_is_refused_and_leaves_no_trace(name, settings, message, tmp_path):
-    with pytest.raises(LilliputError, match=re.escape(message)) as caught:
-        train(name, quick(name)[0], tmp_path / "out", steps=10, settings=settings)
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_training_too_short_to_learn_says_so(tmp_path):
     idle = {**SMALL, "learning_starts": 1000}
     found = train("sac", FOLLOW, tmp_path, steps=40, segment=40, episodes=1, hidden=(4,), settings=idle)
     assert any("nothing was learned: learning begins after 1,000 steps" in note for note in found.notes)
-
-
-def test_a_zip_of_another_algorithm_is_refused(tmp_path):
-    """PPO's and A2C's networks are alike, so that only the zip's settings tell."""
-    train("a2c", SIGN, tmp_path / "a", steps=40, segment=40, episodes=1, hidden=(4,), settings=FEW)
-    with pytest.raises(LilliputError, match=r"'model\.zip' was trained by A2C, and --algo is ppo"):
-        train("ppo", SIGN, tmp_path / "b", steps=40, start_from=tmp_path / "a" / "model.zip")
-    assert not (tmp_path / "b").exists()
-
-
-@pytest.mark.parametrize("failing", ["model.zip", "policy.lilliput", "state.pt"])
-def test_a_full_disk_is_one_line_and_the_same_training_goes_on_afterwards(failing, tmp_path, monkeypatch):
-    """Whichever file of the second checkpoint there is no room for: what follows is as if nothing had happened."""
-    asked: dict[str, Any] = {"steps": 120, "segment": 40, "episodes": 1, "hidden": (4,), "settings": FEW}
-    train("a2c", SIGN, tmp_path / "whole", **asked)
-    written: list[str] = []
-
-    def fsync(descriptor: int) -> None:
-        written.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
-        if sum(f".{failing}." in name for name in written) == 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as full:
-        full.setattr("lilliput.files.os.fsync", fsync)
-        with pytest.raises(LilliputError, match="is full after 80 steps; what was there after 40 steps is kept"):
-            train("a2c", SIGN, tmp_path / "cut", **asked)
-    assert not [file.name for file in (tmp_path / "cut").iterdir() if file.name.startswith(".")]
-    train("a2c", SIGN, tmp_path / "cut", **asked)
-    for file in ("policy.lilliput", "best.lilliput"):
-        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
-
-
-def test_an_environment_that_breaks_down_is_one_line_and_its_last_checkpoint_stays(tmp_path):
-    with pytest.raises(LilliputError, match=r"stopped after 59 steps \(KeyError: 'sensor 3'\); .* 40 steps is kept"):
-        train("a2c", "Breaks-v0", tmp_path, steps=80, segment=40, episodes=1, hidden=(4,), settings=FEW)
-    assert (tmp_path / "best.lilliput").exists()
-
-
-def test_a_training_that_kept_nothing_yet_makes_room_for_another(tmp_path):
-    common: dict[str, Any] = {"steps": 80, "segment": 80, "episodes": 1, "hidden": (4,), "normalize": False}
-    with pytest.raises(LilliputError, match="nothing was kept yet"):
-        train("ppo", "NaN-v0", tmp_path, settings=quick("ppo")[1], **common)
-    assert train("ppo", SIGN, tmp_path, settings=quick("ppo")[1], **common).steps == 80

@@ -81,3 +81,19 @@ class Bright(Sign):
 for name in ("Follow", "Sign", "NaN", "Breaks", "Bright"):
     if f"{name}-v0" not in gymnasium.registry:
         gymnasium.register(f"{name}-v0", entry_point=f"{__name__}:{name}")
+
+
+SMALL = {"learning_starts": 40, "batch_size": 16, "train_freq": 1, "gradient_steps": 1}
+FEW = {"n_steps": 40, "n_envs": 1}
+FOLLOW, SIGN = "Follow-v0", "Sign-v0"
+
+
+def quick(name: str) -> tuple[str, dict[str, Any]]:
+    """A toy environment that the algorithm plays, and settings with which it takes a second."""
+    from lilliput.policies.learn.rl.algorithm import ALGORITHMS
+
+    row = ALGORITHMS[name]
+    settings = dict(FEW if row.on_policy else SMALL)
+    if name in ("ppo", "trpo"):
+        settings["batch_size"] = 40
+    return (SIGN if row.actions == ("discrete",) else FOLLOW), settings

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.policies.load.torchscript import agree, mlp, saved
 
 from lilliput.errors import LilliputError
-from lilliput.policies import layers, reference, spaces
+from lilliput.policies import layers, reference
 from lilliput.policies.load import load_policy
-from lilliput.policies.policy import Policy
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "load"
 
@@ -23,10 +23,6 @@ pytestmark = [
         "ignore::DeprecationWarning", "ignore::UserWarning", "ignore:.*:torch.jit.TracerWarning"
     ),
 ]
-
-
-def mlp() -> Any:
-    return nn.Sequential(nn.Linear(6, 16), nn.ELU(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 3))
 
 
 class Normalizer(nn.Module):
@@ -123,35 +119,6 @@ def many_layers() -> Any:
         nn.Linear(6, 8), nn.LayerNorm(8), nn.SiLU(), nn.Dropout(), nn.Linear(8, 8), nn.BatchNorm1d(8), nn.GELU(),
         nn.Linear(8, 8, bias=False), nn.ReLU(inplace=True), nn.Linear(8, 3), nn.Hardtanh(),
     )  # fmt: skip
-
-
-def saved(module: Any, how: str, path: Path, shape: tuple[int, ...] = (1, 6)) -> Any:
-    """The program, once it is in the file."""
-    module.eval()
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
-            nn.init.uniform_(part.running_var, 0.5, 2.0)
-            nn.init.normal_(part.running_mean)
-    match how:
-        case "script":
-            program = torch.jit.script(module)
-        case "trace":
-            program = torch.jit.trace(module, torch.zeros(shape))
-        case _:
-            program = torch.jit.freeze(torch.jit.script(module))
-    program.save(str(path))
-    return program
-
-
-def agree(policy: Policy, program: Any) -> None:
-    x = np.random.default_rng(0).normal(size=(1000, *spaces.input_shape(policy.observation_space))).astype(np.float32)
-    with torch.no_grad():
-        expected = np.concatenate([program(torch.tensor(row[None])).numpy() for row in x])
-    actual = reference.act(policy, x)
-    if policy.is_discrete:
-        assert (actual == expected).mean() > 0.999
-    else:
-        np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("how", ["script", "trace", "freeze"])
@@ -356,69 +323,6 @@ def test_hooks_of_the_whole_are_refused_and_those_inside_are_followed(before: bo
         x = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
         expected = torch.jit.load(str(tmp_path / "policy.pt"))(torch.tensor(x)).detach().numpy()
         np.testing.assert_allclose(reference.act(load_policy(tmp_path / "policy.pt"), x), expected, atol=1e-5)
-
-
-class OverAxis(nn.Module):
-    def __init__(self, dim: int, choice: bool) -> None:
-        super().__init__()
-        self.n, self.dim, self.choice = mlp(), dim, choice
-
-    def forward(self, x):
-        y = self.n(x)
-        return torch.argmax(y, dim=self.dim) if self.choice else torch.softmax(y, dim=self.dim)
-
-
-@pytest.mark.parametrize("choice", [True, False])
-@pytest.mark.parametrize("how", ["script", "freeze", (1, 6), (3, 6)])
-def test_a_choice_over_the_axis_of_the_observations_is_refused(how: Any, choice: bool, tmp_path: Path) -> None:
-    path = tmp_path / "policy.pt"
-    shape, how = (how, "trace") if isinstance(how, tuple) else ((1, 6), how)
-    saved(OverAxis(0, choice), how, path, shape)
-    with pytest.raises(LilliputError, match="works over axis 0, which holds the observations"):
-        load_policy(path)
-
-
-class Joined(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b = nn.Linear(6, 2), nn.Linear(6, 2)
-
-    def forward(self, x):
-        return torch.cat([self.a(x), self.b(x)], 0)
-
-
-@pytest.mark.parametrize("shape", [None, (1, 6), (6,)])
-def test_values_are_joined_over_axis_0_only_where_the_trace_shows_an_observation_alone(
-    shape: tuple[int, ...] | None, tmp_path: Path
-) -> None:
-    path = tmp_path / "policy.pt"
-    program = saved(Joined(), "script" if shape is None else "trace", path, shape or (1, 6))
-    if shape != (6,):
-        with pytest.raises(LilliputError, match="cat works over axis 0, which holds the observations"):
-            load_policy(path)
-        return
-    x = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
-    theirs = np.stack([program(one).detach().numpy() for one in torch.from_numpy(x)])
-    np.testing.assert_allclose(reference.act(load_policy(path), x), theirs, atol=1e-6)
-
-
-@pytest.mark.parametrize("choice", [True, False])
-@pytest.mark.parametrize("dim", [0, -1])
-def test_a_choice_over_axis_0_is_read_where_the_trace_shows_an_observation_alone(
-    dim: int, choice: bool, tmp_path: Path
-) -> None:
-    program = saved(OverAxis(dim, choice), "trace", tmp_path / "policy.pt", (6,))
-    policy = load_policy(tmp_path / "policy.pt")
-    assert policy.action_space == spaces.Discrete(3)
-    x = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
-    theirs = [int(torch.argmax(y) if y.ndim else y) for y in map(program, torch.from_numpy(x))]
-    np.testing.assert_array_equal(reference.act(policy, x), theirs)
-
-
-def test_an_axis_that_a_value_has_not_is_refused(tmp_path: Path) -> None:
-    torch.jit.script(OverAxis(-3, True)).save(str(tmp_path / "policy.pt"))
-    with pytest.raises(LilliputError, match="the axis -3 of a value with 2 axes"):
-        load_policy(tmp_path / "policy.pt")
 
 
 def test_what_is_still_training_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""What a training refuses before it begins, and what it keeps where it cannot go on."""
+
+import errno
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("stable_baselines3")
+pytest.importorskip("sb3_contrib")
+
+from tests.policies.learn.toys import FEW, FOLLOW, SIGN, SMALL, quick  # noqa: E402
+
+from lilliput.errors import LilliputError  # noqa: E402
+from lilliput.policies.learn import train  # noqa: E402
+
+pytestmark = pytest.mark.frameworks
+
+
+def test_losses_that_are_no_numbers_are_one_line_and_lose_nothing(tmp_path):
+    with pytest.raises(LilliputError, match=r"training diverged: .* nothing was kept yet") as caught:
+        train("ppo", "NaN-v0", tmp_path, steps=400, segment=100, episodes=1, settings=quick("ppo")[1], normalize=False)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "environment", "message"),
+    [
+        ("dqn", FOLLOW, "plays discrete actions"),
+        ("sac", SIGN, "plays continuous actions"),
+        ("ppo", "Nowhere-v0", "Nowhere"),
+    ],
+)
+def test_an_environment_that_cannot_be_played_is_refused(name, environment, message, tmp_path):
+    with pytest.raises(LilliputError, match=message):
+        train(name, environment, tmp_path / "out", steps=10)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_another_training_is_refused_and_begun_anew_with_force(tmp_path):
+    common: dict[str, Any] = {"steps": 80, "segment": 40, "episodes": 1, "hidden": (8,), "settings": FEW}
+    train("a2c", SIGN, tmp_path, **common)
+    with pytest.raises(LilliputError, match=r"another training \(seed differ\)"):
+        train("a2c", SIGN, tmp_path, **common, seed=1)
+    assert train("a2c", SIGN, tmp_path, **common, seed=1, force=True).steps == 80
+
+
+def test_a_replay_buffer_that_does_not_fit_the_disk_is_refused_before_it_begins(tmp_path, monkeypatch):
+    full = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr("lilliput.policies.learn.rl.replay.shutil.disk_usage", lambda _: full)
+    with pytest.raises(LilliputError, match=r"the replay buffer takes .* MB are free"):
+        train("sac", FOLLOW, tmp_path / "out", steps=100, settings=SMALL)
+
+
+def test_a_zip_of_another_algorithm_is_refused(tmp_path):
+    """PPO's and A2C's networks are alike, so that only the zip's settings tell."""
+    train("a2c", SIGN, tmp_path / "a", steps=40, segment=40, episodes=1, hidden=(4,), settings=FEW)
+    with pytest.raises(LilliputError, match=r"'model\.zip' was trained by A2C, and --algo is ppo"):
+        train("ppo", SIGN, tmp_path / "b", steps=40, start_from=tmp_path / "a" / "model.zip")
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("failing", ["model.zip", "policy.lilliput", "state.pt"])
+def test_a_full_disk_is_one_line_and_the_same_training_goes_on_afterwards(failing, tmp_path, monkeypatch):
+    """Whichever file of the second checkpoint there is no room for: what follows is as if nothing had happened."""
+    asked: dict[str, Any] = {"steps": 120, "segment": 40, "episodes": 1, "hidden": (4,), "settings": FEW}
+    train("a2c", SIGN, tmp_path / "whole", **asked)
+    written: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        written.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        if sum(f".{failing}." in name for name in written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("lilliput.files.os.fsync", fsync)
+        with pytest.raises(LilliputError, match="is full after 80 steps; what was there after 40 steps is kept"):
+            train("a2c", SIGN, tmp_path / "cut", **asked)
+    assert not [file.name for file in (tmp_path / "cut").iterdir() if file.name.startswith(".")]
+    train("a2c", SIGN, tmp_path / "cut", **asked)
+    for file in ("policy.lilliput", "best.lilliput"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
+
+
+def test_an_environment_that_breaks_down_is_one_line_and_its_last_checkpoint_stays(tmp_path):
+    with pytest.raises(LilliputError, match=r"stopped after 59 steps \(KeyError: 'sensor 3'\); .* 40 steps is kept"):
+        train("a2c", "Breaks-v0", tmp_path, steps=80, segment=40, episodes=1, hidden=(4,), settings=FEW)
+    assert (tmp_path / "best.lilliput").exists()
+
+
+def test_a_training_that_kept_nothing_yet_makes_room_for_another(tmp_path):
+    common: dict[str, Any] = {"steps": 80, "segment": 80, "episodes": 1, "hidden": (4,), "normalize": False}
+    with pytest.raises(LilliputError, match="nothing was kept yet"):
+        train("ppo", "NaN-v0", tmp_path, settings=quick("ppo")[1], **common)
+    assert train("ppo", SIGN, tmp_path, settings=quick("ppo")[1], **common).steps == 80

@@ -1,0 +1,84 @@
+"""Choices and joins in TorchScript: over the axis of the numbers, never over that of the observations."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.policies.load.torchscript import mlp, saved
+
+from lilliput.errors import LilliputError
+from lilliput.policies import reference, spaces
+from lilliput.policies.load import load_policy
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+pytestmark = [
+    pytest.mark.frameworks,
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning", "ignore::UserWarning", "ignore:.*:torch.jit.TracerWarning"
+    ),
+]
+
+
+class OverAxis(nn.Module):
+    def __init__(self, dim: int, choice: bool) -> None:
+        super().__init__()
+        self.n, self.dim, self.choice = mlp(), dim, choice
+
+    def forward(self, x):
+        y = self.n(x)
+        return torch.argmax(y, dim=self.dim) if self.choice else torch.softmax(y, dim=self.dim)
+
+
+@pytest.mark.parametrize("choice", [True, False])
+@pytest.mark.parametrize("how", ["script", "freeze", (1, 6), (3, 6)])
+def test_a_choice_over_the_axis_of_the_observations_is_refused(how: Any, choice: bool, tmp_path: Path) -> None:
+    path = tmp_path / "policy.pt"
+    shape, how = (how, "trace") if isinstance(how, tuple) else ((1, 6), how)
+    saved(OverAxis(0, choice), how, path, shape)
+    with pytest.raises(LilliputError, match="works over axis 0, which holds the observations"):
+        load_policy(path)
+
+
+class Joined(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 2), nn.Linear(6, 2)
+
+    def forward(self, x):
+        return torch.cat([self.a(x), self.b(x)], 0)
+
+
+@pytest.mark.parametrize("shape", [None, (1, 6), (6,)])
+def test_values_are_joined_over_axis_0_only_where_the_trace_shows_an_observation_alone(
+    shape: tuple[int, ...] | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "policy.pt"
+    program = saved(Joined(), "script" if shape is None else "trace", path, shape or (1, 6))
+    if shape != (6,):
+        with pytest.raises(LilliputError, match="cat works over axis 0, which holds the observations"):
+            load_policy(path)
+        return
+    x = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+    theirs = np.stack([program(one).detach().numpy() for one in torch.from_numpy(x)])
+    np.testing.assert_allclose(reference.act(load_policy(path), x), theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("choice", [True, False])
+@pytest.mark.parametrize("dim", [0, -1])
+def test_a_choice_over_axis_0_is_read_where_the_trace_shows_an_observation_alone(
+    dim: int, choice: bool, tmp_path: Path
+) -> None:
+    program = saved(OverAxis(dim, choice), "trace", tmp_path / "policy.pt", (6,))
+    policy = load_policy(tmp_path / "policy.pt")
+    assert policy.action_space == spaces.Discrete(3)
+    x = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+    theirs = [int(torch.argmax(y) if y.ndim else y) for y in map(program, torch.from_numpy(x))]
+    np.testing.assert_array_equal(reference.act(policy, x), theirs)
+
+
+def test_an_axis_that_a_value_has_not_is_refused(tmp_path: Path) -> None:
+    torch.jit.script(OverAxis(-3, True)).save(str(tmp_path / "policy.pt"))
+    with pytest.raises(LilliputError, match="the axis -3 of a value with 2 axes"):
+        load_policy(tmp_path / "policy.pt")
