@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo test test-frameworks test-slow test-embedded test-rest test-numeric test-processors tools check lint types bench wheel clean
+.PHONY: demo test test-frameworks test-slow test-embedded test-rest test-numeric test-processors tools check lint types bench bench-against wheel clean
 
 demo: $(STAMPS)/runtime
 	$(BIN)/lilliput demo
@@ -74,6 +74,10 @@ types: $(STAMPS)/dev $(STAMPS)/test $(STAMPS)/frameworks
 bench: $(STAMPS)/test $(STAMPS)/frameworks
 	$(BIN)/python benchmarks/environment_steps.py
 	$(BIN)/python benchmarks/latency.py --rounds 9 $(if $(PEERS),--peers $(PEERS))
+
+# The same rows by this tree and by another checkout, in turn: make bench-against OTHER=../before
+bench-against: $(STAMPS)/test
+	$(BIN)/python benchmarks/against.py $(OTHER)
 
 wheel: $(STAMPS)/dev
 	$(BIN)/python -m build
