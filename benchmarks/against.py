@@ -129,7 +129,7 @@ def _calls(folder: Path) -> tuple[dict[str, Callable[[], Any]], list[str]]:
 
     policy = lilliput.load_policy(POLICY)
     rng = np.random.default_rng(0)
-    batch = rng.normal(size=(1000, *policy.observation_space.shape)).astype(np.float32)
+    batch = rng.normal(size=(1000, policy.observation_space.size)).astype(np.float32)
     context = lilliput.Context.from_environment(policy, "LunarLander-v3", seed=0, observations=batch)
     small = lilliput.compress(policy, RECIPE, context)
     acts = {}

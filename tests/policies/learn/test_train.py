@@ -19,7 +19,7 @@ pytest.importorskip("sb3_contrib")
 
 from click.testing import CliRunner  # noqa: E402
 from tests.policies.learn import toys  # noqa: E402
-from tests.policies.learn.toys import FOLLOW, SIGN, SMALL, quick  # noqa: E402
+from tests.policies.learn.toys import FEW, FOLLOW, SIGN, SMALL, quick  # noqa: E402
 
 from lilliput.cli import cli  # noqa: E402
 from lilliput.errors import LilliputError  # noqa: E402
