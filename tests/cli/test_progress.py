@@ -46,3 +46,11 @@ def test_what_is_guessed_of_one_of_several_sources_says_of_which(capsys: pytest.
     progress.say_guesses(["a", "b"], "ppo.zip")
     progress.say_guesses(["c"])
     assert capsys.readouterr().err.splitlines() == ["guessed: ppo.zip: a", "guessed: ppo.zip: b", "guessed: c"]
+
+
+def test_a_comparison_says_what_comes_last_and_how_to_leave_it_out(capsys):
+    progress.say_what_is_timed(timings=True, quiet=False)
+    progress.say_what_is_timed(timings=False, quiet=False)
+    progress.say_what_is_timed(timings=True, quiet=True)
+    out, err = capsys.readouterr()
+    assert (out, err.count("--no-timings"), len(err.splitlines())) == ("", 1, 1)

@@ -174,6 +174,14 @@ def test_falls_stand_beside_the_mean_where_episodes_can_end_early(records):
     assert "6/100" in lines[lines.index("(baseline)") + 1].split()
     found = next(row for row in table.to_json(rows) if row["recipe"] == "quantize()")
     assert (found["n_terminated"], found["baseline_terminated"]) == (6, 6)
+    assert not any(line.startswith("early") for line in remarks(rows))
+
+
+def test_where_every_episode_ends_by_itself_a_line_says_that_this_is_no_fall(records):
+    ended = np.ones(100, bool)
+    rows = summary.rows([*records[:2], with_ends(records[2], ended), with_ends(records[3], ended)], 0.95)
+    (line,) = [line for line in remarks(rows) if line.startswith("early")]
+    assert "a landing" in line
 
 
 def test_the_floor_of_the_noise_is_a_row_and_no_less_is_called_a_difference(records):

@@ -112,6 +112,18 @@ def test_the_wrong_environment_is_refused_with_both_spaces(balancer, tmp_path):
         compare(Checkpoint(balancer), comparison(task=Task("Acrobot-v1")), tmp_path, 1, SILENT)
 
 
+def test_a_folder_keeps_the_table_of_one_policy_unless_forced(balancer, finished, tmp_path):
+    folder = shutil.copytree(finished[1], tmp_path / "results")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    other = Checkpoint(compress(balancer, "half()", Context.from_environment(balancer, "CartPole-v1", 0)))
+    with pytest.raises(LilliputError, match=r"holds the comparison of another policy.*another folder, or give --force"):
+        compare(other, comparison(recipes=RECIPES[:1]), folder, 1, SILENT)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    both = compare(other, comparison(recipes=RECIPES[:1], n_episodes=2), folder, 1, SILENT, force=True)
+    assert all(record.status == "done" for record in both)
+    assert set(before) < set(folder.rglob("*"))
+
+
 def test_a_recipe_without_a_step_is_refused_and_twins_are_one(balancer):
     with pytest.raises(LilliputError, match=r"recipe '' has no step; drop it"):
         cells(Checkpoint(balancer), comparison(recipes=("",)))

@@ -121,6 +121,7 @@ def compare(
     if given is not None and known(origin, environment, environment_kwargs) is None:
         _by_actions(policy, recipes, formats or ("c",), given, seed, out, force=force, as_json=as_json)
         return
+    progress.say_what_is_timed(timings=not no_timings, quiet=as_json)
     with progress.shown(quiet=as_json) as report:
         compared = run(
             checkpoint,

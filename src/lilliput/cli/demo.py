@@ -54,7 +54,7 @@ MODEL_RECIPES = ("quantize()", "half()", "prune_weights(sparsity=0.5)", "prune_u
 @option.as_json
 def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     """Compare five recipes on each policy of a folder, with the C format, shrink one, and compare four on a
-    classifier of digits; three minutes.
+    classifier of digits; two to four minutes on two cores.
 
     \b
     Example: lilliput demo --policies examples/policies

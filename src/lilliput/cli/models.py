@@ -45,6 +45,7 @@ def compare(
     comparison = Comparison(
         Task(task), recipes, formats or (usual,), n_items, seed, timings=timings, wing=MODELS.NAME, energy=energy
     )
+    progress.say_what_is_timed(timings=timings, quiet=as_json)
     with progress.shown(quiet=as_json) as report:
         records = run(model, comparison, out, workers, report, force=force)
     rows = summary.rows(records, keep)

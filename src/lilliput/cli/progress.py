@@ -21,6 +21,12 @@ def say_guesses(guesses: Sequence[str], source: str = "") -> None:
         click.echo(f"guessed: {source and f'{source}: '}{guess}", err=True)
 
 
+def say_what_is_timed(*, timings: bool, quiet: bool) -> None:
+    """Say on stderr, before a comparison begins, what its last and often longest part is and how to leave it out."""
+    if timings and not quiet:
+        click.echo("times, memory and energy are measured last, alone; --no-timings leaves them out", err=True)
+
+
 @contextmanager
 def shown(quiet: bool) -> Iterator[Report]:
     """A function to report progress to; it shows nothing in the first two seconds."""

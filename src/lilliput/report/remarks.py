@@ -57,6 +57,11 @@ def _episodes(rows: Sequence[Row]) -> list[str]:
             )
         if row.other_versions:
             found.append(f"{name(row)}: other versions are another task: {row.other_versions}")
+    if any(row.n_terminated is not None and row.n_terminated == row.n_episodes for row in _baselines(rows)):
+        found.append(
+            "early: as loaded all episodes end before the limit of steps already; a landing or a goal reached counts "
+            "there as a fall does"
+        )
     return found
 
 

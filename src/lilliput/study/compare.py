@@ -12,10 +12,10 @@ from lilliput.record import MAX_STEPS, Cell, Record
 from lilliput.study import local, timing
 from lilliput.study.observations import SETTING, digest_of, keep_observations
 from lilliput.study.plan import by_meaning, floor_of
-from lilliput.study.table import wing_of
+from lilliput.study.table import WINGS, wing_of
 from lilliput.study.version import versions
 from lilliput.study.wing import Progress, Subject, Wing
-from lilliput.study.workspace import enter, locked
+from lilliput.study.workspace import Workspace, enter, locked
 from lilliput.task import Task
 
 
@@ -56,12 +56,17 @@ def compare(
 
     Raises:
         LilliputError: the task cannot be had or does not fit the subject, a recipe does not parse, or the folder holds
-            something else and `force` is not given. Then nothing was written.
+            something else, or what another subject was compared in, and `force` is not given. Then nothing was written.
     """
     wing = wing_of(comparison.wing)
     played = cells(subject, comparison)
     here = enter(folder, "comparison", force=force)
     with locked(folder):
+        if not force and (other := _another(wing, here, subject.digest)):
+            raise LilliputError(
+                f"{folder} holds the comparison of another {other}, whose table and page this one would replace; "
+                f"choose another folder, or give --force to keep the records of both in it"
+            )
         wing.keep(subject, here)
         if comparison.observations is not None:
             keep_observations(folder, comparison.observations)
@@ -117,6 +122,14 @@ def cells(subject: Subject, comparison: Comparison) -> tuple[Cell, ...]:
         for recipe in recipes
     ]
     return (floor_of(wing, found[0]), *found, *by_meaning(wing, subject, found[0]))
+
+
+def _another(wing: Wing, here: Workspace, digest: str) -> str:
+    """What a folder's comparison is of, where it is of none with this digest; empty: of this, or of nothing yet."""
+    kept = {one.SUBJECT: one.file(here, digest) for one in (wing, *WINGS.values())}
+    if kept[wing.SUBJECT].exists():
+        return ""
+    return next((subject for subject, path in kept.items() if path.parent.is_dir() and any(path.parent.iterdir())), "")
 
 
 def timings_of(wing: Wing, *, energy: bool) -> tuple[str, ...]:

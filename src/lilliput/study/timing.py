@@ -81,6 +81,7 @@ def measure(cells: Sequence[Cell], folder: Path, progress: Progress) -> tuple[Re
     artifacts = [built(cell, subject, here, progress) for cell in (baseline, *cells)]
     meters = meters_of(first.quantities, wing.meters)
     records = []
+    progress("timing", 0, len(cells))
     with tempfile.TemporaryDirectory() as scratch:
         room = Room(
             tuple(map(Bench, artifacts[1:], cells)),
