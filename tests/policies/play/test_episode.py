@@ -14,7 +14,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.layers import ClipAction, Dense
 from lilliput.policies.play import EnvironmentSpec, SameAct, Stage, episode_returns, episodes, random_returns
-from lilliput.policies.play.episode import PolicyAct
+from lilliput.policies.play.acting import PolicyAct
 from lilliput.policies.policy import Policy
 
 REUSED = [

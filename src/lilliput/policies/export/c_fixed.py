@@ -1,17 +1,15 @@
 """The C of a policy that is called with integers and answers with integers: no float is linked."""
 
-from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import affine, layers, reference
-from lilliput.policies.constants import dense_values, weight_order
 from lilliput.policies.export import fixed, requantize
-from lilliput.policies.export.c_integer import fours, pairs_of_integers, weight_array
+from lilliput.policies.export.c_fixed_data import FixedData, is_paired
+from lilliput.policies.export.c_integer import fours
 from lilliput.policies.export.c_source import CSource
-from lilliput.policies.export.c_text import array
 from lilliput.policies.export.c_writer import SCRATCH, Writer
 from lilliput.policies.fixed_point import FixedPoint
 from lilliput.policies.layers import Layer
@@ -19,8 +17,6 @@ from lilliput.policies.policy import Policy
 
 _FEW_WEIGHTS = 256
 """So many weights in all are multiplied one by one, which is the least code."""
-_WORTH_UNPACKING = 64
-"""Bytes that packing has to save: about what the code that unpacks takes."""
 _INT32_MAX = (1 << 31) - 1
 _ALL = -_INT32_MAX, _INT32_MAX
 _BEFORE_A_CURVE = -(1 << 29) + 1, (1 << 29) - 1
@@ -46,12 +42,11 @@ class _Fixed:
     """Writes the layers in their order."""
 
     def __init__(self, policy: Policy, units: FixedPoint) -> None:
-        self.policy, self.units, self.found = policy, units, fixed.parts(policy)
+        self.policy, self.units, self.parts = policy, units, fixed.parts_of(policy)
         self.writer = Writer(policy)
-        self.data: dict[str, str] = {}
-        self.table_bytes = self.constant_bytes = 0
+        self.data = FixedData()
         self.is_choice = policy.is_discrete
-        blocks = self.found.blocks
+        blocks = self.parts.blocks
         n_weights = sum(block.layer.weight.values.size for block in blocks)
         curves = [
             [one for one in block.between if not isinstance(one, layers.Relu | layers.HardTanh)] for block in blocks
@@ -65,7 +60,7 @@ class _Fixed:
         """What was written."""
         writer = self.writer
         return CSource(
-            data=self.data,
+            data=self.data.texts,
             body="".join(f"    {line}\n" if line else "\n" for line in [*writer.declarations, *writer.lines]),
             kernels=frozenset(writer.kernels),
             scratch=tuple(
@@ -75,25 +70,25 @@ class _Fixed:
             mixes_memories=False,
             state={},
             reset=(),
-            table_bytes=self.table_bytes,
+            table_bytes=self.data.table_bytes,
             input_type="int16_t" if self.units.observation == "int16" else "int32_t",
             action_type="int32_t",
             units=self.units,
-            constant_bytes=self.constant_bytes,
+            constant_bytes=self.data.nbytes,
         )
 
     def all(self) -> None:
         """Write everything."""
-        first = self.found.blocks[0]
+        first = self.parts.blocks[0]
         self._about(first.index)
         if first.layer.input is None:
             self._sums_of_numbers(first)
         else:
             self._codes_of_numbers(first)
-        for at, block in enumerate(self.found.blocks):
+        for at, block in enumerate(self.parts.blocks):
             if at:
                 self._about(block.index)
-            following = self.found.blocks[at + 1] if at + 1 < len(self.found.blocks) else None
+            following = self.parts.blocks[at + 1] if at + 1 < len(self.parts.blocks) else None
             if following is None:
                 self._last(block)
             else:
@@ -111,16 +106,16 @@ class _Fixed:
 
     def _gathered(self, shifts: np.ndarray | None) -> str:
         """The numbers that are read, in one unit."""
-        if self.found.indices is None and shifts is None:
+        if self.parts.indices is None and shifts is None:
             return "observation"
         indices, shifted = "NULL", "NULL"
-        if self.found.indices is not None:
+        if self.parts.indices is not None:
             indices = "inputs"
-            self._store(indices, self.found.indices.astype(np.uint16))
+            self.data.store(indices, self.parts.indices.astype(np.uint16))
         if shifts is not None:
             shifted = "shifts"
-            self._store(shifted, shifts.astype(np.uint8))
-        n = self.found.n_inputs
+            self.data.store(shifted, shifts.astype(np.uint8))
+        n = self.parts.n_inputs
         target = self.writer.need("inputs", n)
         self.writer.call(f"fixed_gather_{self.number}", f"observation, {indices}, {shifted}, {n}, {target}")
         self.number = "i32"
@@ -129,16 +124,16 @@ class _Fixed:
     def _sums_of_numbers(self, block: fixed.Block) -> None:
         """Sums of a layer whose weights alone are quantized."""
         writer, layer = self.writer, block.layer
-        self.unit, limit = fixed.sum_unit(self.found, self.units, self.is_choice)
+        self.unit, limit = fixed.sum_unit(self.parts, self.units, self.is_choice)
         if self.units.observation == "int16":
             bits = np.array(self.units.fraction_bits)
-            bits = bits if self.found.indices is None else bits[self.found.indices]
+            bits = bits if self.parts.indices is None else bits[self.parts.indices]
             shifts = self.unit - bits
             x = self._gathered(shifts if shifts.any() else None)
         else:
             x = self._gathered(None)
         rows, width = layer.weight.shape
-        bits = self._row_major(layer)
+        bits = self.data.row_major(f"{writer.name}_weight", layer)
         sums = writer.need("sums", rows)
         if self.units.observation == "int16":
             writer.call(f"fixed_sums_{self.number}", f"{bits}, {writer.name}_weight, {rows}, {width}, {x}, {sums}")
@@ -150,48 +145,23 @@ class _Fixed:
 
     def _codes_of_numbers(self, block: fixed.Block) -> None:
         """Codes of what is read."""
-        writer, found = self.writer, self.found
+        writer, parts = self.writer, self.parts
         assert isinstance(block.layer.input, layers.StaticRange)
-        slope, offset = fixed.standardized(found, block.layer.input)
-        low, high = fixed.ends(found, block.layer.input)
+        slope, offset = fixed.standardized(parts, block.layer.input)
+        low, high = fixed.ends(parts, block.layer.input)
         bits = np.array(self.units.fraction_bits)
-        slope = slope * 2.0 ** -(bits if found.indices is None else bits[found.indices]).astype(np.float64)
+        slope = slope * 2.0 ** -(bits if parts.indices is None else bits[parts.indices]).astype(np.float64)
         x = self._gathered(None)
-        n = found.n_inputs
+        n = parts.n_inputs
         by = fixed.short(slope, offset) if self.units.observation == "int16" else None
         kernel = f"fixed_codes_{self.number}" if by is not None else f"fixed_codes_wide_{self.number}"
         by = by or fixed.straight(slope, offset)
-        self._rows(f"{writer.name}_codes", by)
+        self.data.rows(f"{writer.name}_codes", by)
         codes = writer.need("codes", fours(n))
         writer.call(kernel, f"{x}, {n}, {writer.name}_codes, {by.shift}, {low}, {high}, {codes}")
         writer.x = codes
 
     # Layers.
-
-    def _row_major(self, layer: layers.QuantizedDense) -> int:
-        """Store the weight row after row; the bits of one."""
-        weight, bits = layer.weight, layer.weight.bits
-        if affine.packed_nbytes(weight.values.size, bits) + _WORTH_UNPACKING >= weight.values.size:
-            bits = 8
-        name = f"{self.writer.name}_weight"
-        values = weight.values.reshape(-1) if bits == 8 else affine.pack(weight.values, bits)
-        self._store(name, values)
-        return bits
-
-    def _blocks(self, layer: layers.QuantizedDense) -> str:
-        """Store the weight as the kernels of integers want it, and what they are told of it."""
-        writer, (rows, width) = self.writer, layer.weight.shape
-        name = f"{writer.name}_weight"
-        if layer.weight.bits == 8 and requantize.is_paired(layer):
-            self.data[name] = weight_array(name, layer)
-            self.constant_bytes += layer.weight.values.size
-            pairs = writer.need("pairs", fours(width) // 2)
-            return f"{name}, {rows}, {width}, integer_input({writer.x}, {width}, {pairs})"
-        self._store(name, affine.pack(dense_values(layer.weight, weight_order(layer)), layer.weight.bits))
-        return f"{name}, {layer.weight.bits}, {rows}, {width}, {writer.x}"
-
-    def _is_paired(self, layer: layers.QuantizedDense) -> bool:
-        return layer.weight.bits == 8 and requantize.is_paired(layer)
 
     def _slope(self, block: fixed.Block) -> tuple[np.ndarray, np.ndarray]:
         """What a sum stands for: its slope and offset, a row."""
@@ -207,7 +177,7 @@ class _Fixed:
         rows, width = layer.weight.shape
         sums = writer.need("sums", rows)
         if layer.input is not None:
-            bits = self._row_major(layer)
+            bits = self.data.row_major(f"{writer.name}_weight", layer)
             kind = "i32" if writer.x.endswith("numbers") else "u8"
             writer.call(f"fixed_sums_{kind}", f"{bits}, {writer.name}_weight, {rows}, {width}, {writer.x}, {sums}")
         return sums
@@ -228,16 +198,16 @@ class _Fixed:
         low, high = _codes(block.between, range_, np.array([-1e30, 1e30], np.float32))
         curve = next((_CURVED[type(one)] for one in block.between if type(one) in _CURVED), "")
         if not curve:
-            line = _Line(slope * scale, bias * scale + zero, self._farthest_sum(block), _CODE_BITS)
+            line = fixed.Line(slope * scale, bias * scale + zero, self._farthest_sum(block), _CODE_BITS)
             self._to_fixed(f"{writer.name}_requantize", line, sums, rows, (low, high), numbers)
         else:
-            real = _Line(slope * 65536, bias * 65536, self._farthest_sum(block))
+            real = fixed.Line(slope * 65536, bias * 65536, self._farthest_sum(block))
             self._to_fixed(f"{writer.name}_real", real, sums, rows, _BEFORE_A_CURVE, numbers)
             writer.call(f"fixed_{curve}_all", f"{numbers}, {rows}")
             farthest = float(_BEFORE_A_CURVE[1]) if curve == "silu" else 65536.0
             if curve == "silu":
                 farthest = min(farthest, float((np.abs(real.slope) * real.farthest + np.abs(real.offset)).max()))
-            line = _Line(np.atleast_1d(scale / 65536), np.atleast_1d(zero), farthest, _CODE_BITS)
+            line = fixed.Line(np.atleast_1d(scale / 65536), np.atleast_1d(zero), farthest, _CODE_BITS)
             ends = 0, affine.unsigned_max(range_.bits)
             self._to_fixed(f"{writer.name}_requantize", line, numbers, rows, ends, numbers)
         writer.x = numbers
@@ -254,22 +224,20 @@ class _Fixed:
                 f"--observation: integers cannot make codes of the sums of layer {block.index}: the next has an input "
                 'range for each input, or scales are too far apart; quantize(scheme="static") with input="per_tensor"'
             )
-        is_paired = not sums and self._is_paired(layer)
+        paired = not sums and is_paired(layer)
         name = writer.name
-        self._rows(f"{name}_requantize", by, by.centred_offset if is_paired else None)
-        given = f"{sums}, {rows}, 0" if sums else self._blocks(layer)
-        if not sums and not is_paired:
+        self.data.rows(f"{name}_requantize", by, by.centred_offset if paired else None)
+        given = f"{sums}, {rows}, 0" if sums else self.data.blocks(writer, layer)
+        if not sums and not paired:
             given += f", {by.up}"
-        kind = "rows" if sums else "dense" if is_paired else "packed"
+        kind = "rows" if sums else "dense" if paired else "packed"
         target = writer.need("next_codes" if writer.x == "scratch->codes" else "codes", fours(rows))
         given += f", {name}_requantize"
         if by.table is None:
             writer.call(f"{kind}_to_codes", f"{given}, {by.shift}, {by.low}, {by.high}, {target}")
         else:
             table = by.table
-            self._store(f"{name}_first", table.first)
-            self._store(f"{name}_steps", table.steps)
-            self.table_bytes += table.nbytes
+            self.data.table(name, table)
             writer.declare(f"const code_table {name}_table = {{{name}_first, {name}_steps, {table.shift}}};")
             called = f"{given}, {name}_table, {table.late}, {table.falling}, {table.low}, {target}"
             writer.call(f"{kind}_to_table", called)
@@ -279,10 +247,10 @@ class _Fixed:
         """The smallest and largest sum of each row of the first layer."""
         weight = layer.weight.values.astype(np.int64)
         if self.units.observation == "q16.16":
-            _, limit = fixed.sum_unit(self.found, self.units, self.is_choice)
+            _, limit = fixed.sum_unit(self.parts, self.units, self.is_choice)
             return np.stack([np.full(len(weight), side * limit << self.unit) for side in (-1, 1)])
         bits = np.array(self.units.fraction_bits)
-        bits = bits if self.found.indices is None else bits[self.found.indices]
+        bits = bits if self.parts.indices is None else bits[self.parts.indices]
         most = (np.abs(weight) * (32768 << (self.unit - bits))).sum(axis=1)
         return np.stack([-most, most])
 
@@ -290,7 +258,7 @@ class _Fixed:
 
     def _last(self, block: fixed.Block) -> None:
         """The action, from the sums of the last linear layer."""
-        writer, head = self.writer, list(self.found.head)
+        writer, head = self.writer, list(self.parts.head)
         rows = block.layer.weight.shape[0]
         slope, bias = self._slope(block)
         if self.is_choice:
@@ -306,41 +274,41 @@ class _Fixed:
             low, high = (int(fixed.action_integers(end).flat[0]) for end in (head[0].low, head[0].high))
             ends = low, high
             head.pop(0)
-        line = _Line(slope * 65536, bias * 65536, self._farthest_sum(block))
+        line = fixed.Line(slope * 65536, bias * 65536, self._farthest_sum(block))
         self._from_sums(block, line, ends, "action")
         writer.name = "action"
         for layer in head:
             self._behind(layer, rows)
 
-    def _from_sums(self, block: fixed.Block, line: "_Line", ends: tuple[int, int], target: str) -> None:
+    def _from_sums(self, block: fixed.Block, line: fixed.Line, ends: tuple[int, int], target: str) -> None:
         """Write numbers of 32 bits from the sums of a layer."""
         writer, layer = self.writer, block.layer
         rows, name = layer.weight.shape[0], f"{writer.name}_real"
         if self.is_small or layer.input is None:
             self._to_fixed(name, line, self._summed(block), rows, ends, target)
             return
-        is_paired = self._is_paired(layer)
+        paired = is_paired(layer)
         by = fixed.scaled(line.slope, line.offset, line.farthest, 0)
         if by is None:
             raise LilliputError(f"--observation: the outputs of layer {block.index} are too far apart for 32 bits")
         centred = by.offset + np.rint(line.slope * requantize.centre(layer.weight.values) * 2.0**by.shift).astype(int)
         if np.abs(centred).max() > _INT32_MAX:
             raise LilliputError(f"--observation: the outputs of layer {block.index} are too far apart for 32 bits")
-        self._rows(name, by, centred if is_paired else None)
-        kernel = "dense_to_fixed" if is_paired else "packed_to_fixed"
-        given = f"{self._blocks(layer)}, {name}, {by.up}, {by.shift}"
+        self.data.rows(name, by, centred if paired else None)
+        kernel = "dense_to_fixed" if paired else "packed_to_fixed"
+        given = f"{self.data.blocks(writer, layer)}, {name}, {by.up}, {by.shift}"
         writer.call(kernel, f"{given}, {ends[0]}, {ends[1]}, {target}")
 
-    def _to_fixed(self, name: str, line: "_Line", sums: str, n: int, ends: tuple[int, int], target: str) -> None:
+    def _to_fixed(self, name: str, line: fixed.Line, sums: str, n: int, ends: tuple[int, int], target: str) -> None:
         """Write numbers of 32 bits from numbers of 32 bits."""
         step = 0 if len(line.slope) == 1 else 1
         by = fixed.scaled(line.slope, line.offset, line.farthest, line.least_bits)
         if by is not None:
-            self._rows(name, by)
+            self.data.rows(name, by)
             shifts, kernel = f"{by.up}, {by.shift}", "rows_to_fixed"
         else:
             wide = fixed.straight(line.slope, line.offset)
-            self._rows(name, wide)
+            self.data.rows(name, wide)
             shifts, kernel = str(wide.shift), "rows_to_fixed_wide"
         self.writer.call(kernel, f"{sums}, {n}, {name}, {step}, {shifts}, {ends[0]}, {ends[1]}, {target}")
 
@@ -348,37 +316,22 @@ class _Fixed:
         """How large a sum becomes."""
         return float(np.abs(self._all_sums(block)).max())
 
-    def _rows(
-        self,
-        name: str,
-        by: requantize.Straight | fixed.Scaled | requantize.Requantization,
-        centred: np.ndarray | None = None,
-    ) -> None:
-        """Store multipliers and offsets."""
-        self.data[name] = pairs_of_integers(name, by.multiplier, by.offset, centred)
-        self.constant_bytes += by.multiplier.nbytes + by.offset.nbytes
-
-    def _store(self, name: str, values: np.ndarray) -> None:
-        """Store an array."""
-        self.data[name] = array(name, values)
-        self.constant_bytes += values.nbytes
-
     def _choice(self, block: fixed.Block, slope: np.ndarray, bias: np.ndarray) -> None:
         writer, rows = self.writer, block.layer.weight.shape[0]
-        last = self.found.head[-1]
-        if not isinstance(last, layers.ArgmaxAction) or not all(_keeps_order(one) for one in self.found.head[:-1]):
+        last = self.parts.head[-1]
+        if not isinstance(last, layers.ArgmaxAction) or not all(_keeps_order(one) for one in self.parts.head[:-1]):
             raise LilliputError("--observation: what stands in front of the choice is not in integers yet")
         if block.layer.input is None and np.ptp(slope) == 0:
             values, offsets = writer.need("sums", rows), f"{writer.name}_offset"
             stored = np.rint(bias / slope)
             if np.abs(stored).max() > 1 << 29:
                 raise LilliputError("--observation: a bias is too large for 32 bits beside its weights")
-            self._store(offsets, stored.astype(np.int32))
+            self.data.store(offsets, stored.astype(np.int32))
         else:
             reach = np.abs(self._all_sums(block) * slope).max() + np.abs(bias).max()
             unit = 2.0 ** np.floor(_UNIT_BITS - np.log2(max(reach, 1e-30)))
             values, offsets = writer.need("numbers", rows), "NULL"
-            self._from_sums(block, _Line(slope * unit, bias * unit, self._farthest_sum(block)), _ALL, values)
+            self._from_sums(block, fixed.Line(slope * unit, bias * unit, self._farthest_sum(block)), _ALL, values)
         starts = np.cumsum((0, *last.sizes[:-1]))
         for group, (start, length) in enumerate(zip(starts, last.sizes, strict=True)):
             at = f" + {start}" if start else ""
@@ -411,7 +364,7 @@ class _Fixed:
         given = []
         for part, values in named:
             name = f"{kind}_{part}"
-            self._store(name, np.atleast_1d(fixed.action_integers(np.clip(values, -32767, 32767))))
+            self.data.store(name, np.atleast_1d(fixed.action_integers(np.clip(values, -32767, 32767))))
             given += [name, str(int(values.ndim > 0))]
         self.writer.call(f"fixed_{kind}", f"action, {n}, {', '.join(given)}")
 
@@ -434,21 +387,10 @@ def _is_one(values: np.ndarray) -> bool:
     return bool(np.ptp(values) == 0) and bool(np.isfinite(values).all())
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class _Line:
-    """slope * x + offset, of x up to `farthest` in size, so many bits exact behind the point."""
-
-    slope: np.ndarray
-    offset: np.ndarray
-    farthest: float
-    least_bits: int = 0
-
-
 def _codes(between: tuple[Layer, ...], range_: layers.StaticRange, y: np.ndarray) -> tuple[int, ...]:
     """The codes of numbers behind activations."""
     for activation in between:
         y = reference.apply(activation, y)
     scale = range_.inverse_scale.astype(np.float32)
-    found = affine.quantize_unsigned(y, scale, np.asarray(range_.zero_point), range_.bits)
-    return tuple(int(code) for code in found)
+    codes = affine.quantize_unsigned(y, scale, np.asarray(range_.zero_point), range_.bits)
+    return tuple(int(code) for code in codes)

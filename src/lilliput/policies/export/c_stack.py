@@ -13,6 +13,7 @@ from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.constants import store_weight, weight_order
 from lilliput.policies.export.c_integer import integer_layers
 from lilliput.policies.export.c_linear import BLOCK_ROWS
+from lilliput.policies.export.c_source import CSource
 from lilliput.policies.policy import Policy
 
 _FEW_ROWS = 8
@@ -22,21 +23,42 @@ _FEW_FLOAT_ROWS = 4
 _ONE_BY_ONE = 80
 _MEMORY = 96
 """Of the cells of a memory, beside their linear layers."""
+LARGE_TABLES = 0.5
+"""Tables larger than this share of the constants cost a processor with a float unit more flash than they are worth."""
 
 
-def without_a_float_unit(policy: Policy) -> int:
+def most(policy: Policy, source: CSource, integers: CSource | None) -> tuple[int, int]:
+    """Bytes of stack that a call takes at most on microcontrollers without and with a float unit."""
+    if source.units is not None:
+        one_by_one = not any(kernel.startswith(("dense_to", "packed_to")) for kernel in source.kernels)
+        bound = source.scratch_bytes(has_floats=True) + _between_integers(policy, one_by_one=one_by_one)
+        return bound, bound
+    without = source if integers is None else integers
+    with_one = source if integers is None or has_large_tables(policy, integers) else integers
+    return (
+        without.scratch_bytes(has_floats=False) + _without_a_float_unit(policy),
+        with_one.scratch_bytes(has_floats=True) + _with_a_float_unit(policy),
+    )
+
+
+def has_large_tables(policy: Policy, integers: CSource) -> bool:
+    """Whether a float unit is left to do without integers, unless the compiler is told otherwise."""
+    return integers.table_bytes > LARGE_TABLES * policy.model_bytes
+
+
+def _without_a_float_unit(policy: Policy) -> int:
     """Bytes beside the working memory on a processor without a float unit."""
     rows, in_integers = _most_rows(policy), integer_layers(policy)
     return _memory(policy) + max(_soft(rows, part, index in in_integers) for index, part in _linear(policy))
 
 
-def with_a_float_unit(policy: Policy) -> int:
+def _with_a_float_unit(policy: Policy) -> int:
     """Bytes beside the working memory on a processor with a float unit."""
     rows = _most_rows(policy)
     return _memory(policy) + max(_hard(rows, part) for _, part in _linear(policy))
 
 
-def between_integers(policy: Policy, *, one_by_one: bool) -> int:
+def _between_integers(policy: Policy, *, one_by_one: bool) -> int:
     """Bytes beside the working memory where no number is a float, with sums one by one or of blocks of rows."""
     return _ONE_BY_ONE if one_by_one else 4 * _most_rows(policy) + 176
 

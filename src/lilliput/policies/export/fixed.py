@@ -61,7 +61,7 @@ class Parts:
     n_numbers: int
 
 
-def parts(policy: Policy) -> Parts:
+def parts_of(policy: Policy) -> Parts:
     """The policy as integers do it.
 
     Raises:
@@ -142,11 +142,11 @@ def units(policy: Policy, observation: Observation, seen: np.ndarray | None = No
     Raises:
         LilliputError: integers cannot do the policy, or nothing tells the range of a number that is to be an int16.
     """
-    found = parts(policy)
+    parts = parts_of(policy)
     if observation == "q16.16":
-        return FixedPoint(observation, (16,) * found.n_numbers)
-    farthest = _farthest(policy, found)
-    read = np.arange(found.n_numbers) if found.indices is None else found.indices
+        return FixedPoint(observation, (16,) * parts.n_numbers)
+    farthest = _farthest(policy, parts)
+    read = np.arange(parts.n_numbers) if parts.indices is None else parts.indices
     if seen is not None:
         farthest = np.where(farthest < BOUNDED, farthest, 2 * np.abs(seen[:, read]).max(axis=0))
     untold = [int(number) for number, most in zip(read, farthest, strict=True) if not most < BOUNDED]
@@ -156,21 +156,21 @@ def units(policy: Policy, observation: Observation, seen: np.ndarray | None = No
             "has no bounds, the first layer no input range); give --observations, or take --observation q16.16"
         )
     bits = np.clip(np.floor(np.log2(_SHORT / np.maximum(farthest, 1e-6))), -15, 24).astype(int)
-    weight = found.blocks[0].layer.weight.values.astype(np.int64)
-    if found.blocks[0].layer.input is None:
+    weight = parts.blocks[0].layer.weight.values.astype(np.int64)
+    if parts.blocks[0].layer.input is None:
         if np.ptp(bits) <= _CLOSE_BITS:  # one unit for all: none has to be shifted
             bits[:] = bits.min()
         # Sums of numbers that count in one unit have to fit.
         while np.abs(weight * 2 ** (bits.max() - bits)).sum(axis=1).max() * (_SHORT + 1) > _MOST_SUM:
             if bits.max() <= bits.min():
-                raise LilliputError(f"--observation int16: sums of {found.n_inputs} products do not fit; take q16.16")
+                raise LilliputError(f"--observation int16: sums of {parts.n_inputs} products do not fit; take q16.16")
             bits = np.minimum(bits, bits.max() - 1)
-    every = np.zeros(found.n_numbers, int)
+    every = np.zeros(parts.n_numbers, int)
     every[read] = bits
     return FixedPoint(observation, tuple(every.tolist()))
 
 
-def _farthest(policy: Policy, found: Parts) -> Float64[np.ndarray, " inputs"]:
+def _farthest(policy: Policy, parts: Parts) -> Float64[np.ndarray, " inputs"]:
     """How large each number that is read becomes at most, or until where it makes a difference; infinite: unknown."""
     space = policy.observation_space
     boxes = (space,) if isinstance(space, spaces.Box) else tuple(box for _, box in space.boxes)
@@ -178,38 +178,38 @@ def _farthest(policy: Policy, found: Parts) -> Float64[np.ndarray, " inputs"]:
         [np.broadcast_to(np.maximum(np.abs(box.low), np.abs(box.high)), box.shape).reshape(-1) for box in boxes]
     )
     bounds = np.where(bounds < BOUNDED, bounds, np.inf)
-    if found.indices is not None:
-        bounds = bounds[found.indices]
-    range_ = found.blocks[0].layer.input
+    if parts.indices is not None:
+        bounds = bounds[parts.indices]
+    range_ = parts.blocks[0].layer.input
     if not isinstance(range_, layers.StaticRange):
         return bounds
-    slope, offset = standardized(found, range_)
+    slope, offset = standardized(parts, range_)
     top = affine.unsigned_max(range_.bits)
     with np.errstate(divide="ignore"):
         ends = np.abs([(-0.5 - offset) / slope, (top + 0.5 - offset) / slope])
     return np.where(np.isfinite(ends).all(axis=0), ends.max(axis=0), bounds)
 
 
-def standardized(found: Parts, range_: layers.StaticRange) -> tuple[np.ndarray, np.ndarray]:
+def standardized(parts: Parts, range_: layers.StaticRange) -> tuple[np.ndarray, np.ndarray]:
     """Slope and offset of the codes of the first layer as a function of what is read, without rounding and ends."""
-    slope = np.broadcast_to(range_.inverse_scale.astype(np.float64), found.n_inputs)
-    offset = np.broadcast_to(range_.zero_point.astype(np.float64), found.n_inputs)
-    if found.standardize is None:
+    slope = np.broadcast_to(range_.inverse_scale.astype(np.float64), parts.n_inputs)
+    offset = np.broadcast_to(range_.zero_point.astype(np.float64), parts.n_inputs)
+    if parts.standardize is None:
         return slope, offset
-    scale = slope * found.standardize.scale.astype(np.float64)
-    return scale, offset - scale * found.standardize.mean.astype(np.float64)
+    scale = slope * parts.standardize.scale.astype(np.float64)
+    return scale, offset - scale * parts.standardize.mean.astype(np.float64)
 
 
-def ends(found: Parts, range_: layers.StaticRange) -> tuple[int, int]:
+def ends(parts: Parts, range_: layers.StaticRange) -> tuple[int, int]:
     """The smallest and largest code of the first layer's inputs, which a normalizer's clip may keep from the last ones.
 
     Raises:
         LilliputError: they differ from input to input.
     """
     top = affine.unsigned_max(range_.bits)
-    if found.standardize is None or not np.isfinite(found.standardize.clip).any():
+    if parts.standardize is None or not np.isfinite(parts.standardize.clip).any():
         return 0, top
-    clip = found.standardize.clip.astype(np.float32)
+    clip = parts.standardize.clip.astype(np.float32)
     every = [
         np.clip(np.rint(side * clip * range_.inverse_scale.astype(np.float32)) + range_.zero_point, 0, top)
         for side in (np.float32(-1), np.float32(1))
@@ -220,6 +220,17 @@ def ends(found: Parts, range_: layers.StaticRange) -> tuple[int, int]:
             'quantize(scheme="static", input="per_dimension") of observations that it does not clip'
         )
     return int(every[0].flat[0]), int(every[1].flat[0])
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Line:
+    """slope * x + offset, of x up to `farthest` in size, so many bits exact behind the point."""
+
+    slope: np.ndarray
+    offset: np.ndarray
+    farthest: float
+    least_bits: int = 0
 
 
 def straight(slope: np.ndarray, offset: np.ndarray) -> Straight:
@@ -273,29 +284,29 @@ def _stored(values: np.ndarray) -> np.ndarray:
     return np.rint(values).astype(np.int32)
 
 
-def sum_unit(found: Parts, given: FixedPoint, head_is_choice: bool) -> tuple[int, int]:
+def sum_unit(parts: Parts, given: FixedPoint, head_is_choice: bool) -> tuple[int, int]:
     """Fraction bits of the sums of a first layer whose weights alone are quantized, and, in whole units, what they are
     saturated at (of q16.16; int16 needs no end).
     """
-    block = found.blocks[0]
+    block = parts.blocks[0]
     if given.observation == "int16":
         read = np.array(given.fraction_bits)
-        return int((read if found.indices is None else read[found.indices]).max()), 0
+        return int((read if parts.indices is None else read[parts.indices]).max()), 0
     scale = block.layer.weight.scale.astype(np.float64)
     bias = np.zeros(1) if block.layer.bias is None else block.layer.bias.astype(np.float64)
     limit = _FARTHEST_CHOICE
-    matters = _matters(found) if not head_is_choice or len(found.blocks) > 1 else None
+    matters = _matters(parts) if not head_is_choice or len(parts.blocks) > 1 else None
     if matters is not None:
         limit = int(np.ceil((matters + np.abs(bias).max()) / np.abs(scale).min())) + 1
     limit = min(limit, 1 << (_SUM_BITS - 4))
     return min(16, _SUM_BITS - int(np.ceil(np.log2(limit)))), limit
 
 
-def _matters(found: Parts) -> float | None:
+def _matters(parts: Parts) -> float | None:
     """The size of the first layer's outputs from which on a larger one makes no difference; None: there is none."""
-    behind = found.blocks[0].between or found.head
-    if len(found.blocks) > 1:
-        range_ = found.blocks[1].layer.input
+    behind = parts.blocks[0].between or parts.head
+    if len(parts.blocks) > 1:
+        range_ = parts.blocks[1].layer.input
         assert isinstance(range_, layers.StaticRange)
         scale, zero = range_.inverse_scale.astype(np.float64), range_.zero_point.astype(np.float64)
         top = affine.unsigned_max(range_.bits)

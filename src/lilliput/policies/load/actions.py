@@ -9,6 +9,7 @@ from lilliput.policies import spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
+from lilliput.policies.load.action_spread import learner_in
 from lilliput.policies.load.options import Options
 
 
@@ -46,4 +47,4 @@ def rebounded(checkpoint: Checkpoint, options: Options, name: str, *, moved: boo
         head = [] if inside else network.clip_head(spaces.Box(space.shape, low, high))
     box = spaces.Box(space.shape, low, high, space.dtype)
     made = dataclasses.replace(policy, action_space=box, layers=(*policy.layers, *head))
-    return Checkpoint(made, network.learner_in(checkpoint.learner, scale))
+    return Checkpoint(made, learner_in(checkpoint.learner, scale))

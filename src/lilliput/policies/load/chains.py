@@ -16,6 +16,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
+from lilliput.policies.load.action_spread import with_std
 from lilliput.policies.load.actor import convention, vector_policy
 from lilliput.policies.load.layout import Layout, linear
 from lilliput.policies.load.options import ACTIVATIONS
@@ -82,7 +83,7 @@ def _read(chain: Chain, saved: Saved, source: Source) -> Policy | Checkpoint:
             stack += [*_norm(chain, index, state, name), *activation]
     said = Provenance(framework="torch", algorithm=chain.algorithm, guesses=tuple(guesses))
     policy = vector_policy(stack, head, source, said)
-    return network.with_std(policy, state, chain.std) if chain.std else policy
+    return with_std(policy, state, chain.std) if chain.std else policy
 
 
 def _is_known_by_names(chain: Chain) -> bool:

@@ -16,6 +16,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.load import network, recurrent
+from lilliput.policies.load.action_spread import action_std, check_std
 from lilliput.policies.load.actor import FRAMES, UNBOUNDED, atari_policy, convention, n_inputs, n_outputs, vector_policy
 from lilliput.policies.load.layout import Layout, linear, numbered
 from lilliput.policies.load.network import State
@@ -86,7 +87,7 @@ def _ppo_continuous(saved: Saved, source: Source) -> Checkpoint:
         activation, guess = source.options.activation_layers(saved.name, known), ()
     stack = network.closed(saved.arrays, "actor_mean", activation, saved.name)
     space, origin = source.options.action_space(n_outputs(stack), saved.name, trained_on(source.folder.name))
-    network.check_std(saved.arrays, "actor_logstd", space, saved.name)
+    check_std(saved.arrays, "actor_logstd", space, saved.name)
     said = Provenance(
         framework=FRAMEWORK,
         algorithm="PPO",
@@ -96,7 +97,7 @@ def _ppo_continuous(saved: Saved, source: Source) -> Checkpoint:
     if action == "discrete":
         raise LilliputError(f"{saved.name} has the spread of real actions (actor_logstd); give another --action")
     policy = Policy(_vector(stack), space, (*stack, *action_head(action, space, saved.name)), said)
-    return Checkpoint(policy, Learner(action_std=network.action_std(saved.arrays, "actor_logstd", space)))
+    return Checkpoint(policy, Learner(action_std=action_std(saved.arrays, "actor_logstd", space)))
 
 
 def _actor_critic(saved: Saved, source: Source) -> Policy:

@@ -19,6 +19,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
+from lilliput.policies.load.action_spread import learner_in
 from lilliput.policies.load.rl_zoo import read_yaml
 from lilliput.policies.policy import Policy
 
@@ -112,7 +113,7 @@ def inside(checkpoint: Checkpoint, name: str) -> Checkpoint:
         contract=(*policy.provenance.contract, (_INSIDE, what)),
     )
     made = Policy(policy.observation_space, box, (*readings, *policy.layers, *head), provenance)
-    return Checkpoint(made, network.learner_in(checkpoint.learner, scale))
+    return Checkpoint(made, learner_in(checkpoint.learner, scale))
 
 
 def _action(said: Mapping[str, str], size: int, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, str]:

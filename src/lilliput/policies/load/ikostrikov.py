@@ -9,6 +9,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
+from lilliput.policies.load.action_spread import with_std
 from lilliput.policies.load.actor import atari_policy, n_inputs, vector_policy
 from lilliput.policies.load.inert_numpy import array_of
 from lilliput.policies.load.inert_pickle import state_of
@@ -56,7 +57,7 @@ def read_ikostrikov(module: Module, beside: tuple[Any, ...], source: Source) -> 
         policy = vector_policy([*_normalizer(beside, n_inputs(stack), name), *stack], action, source, said)
         if action == "discrete":
             return policy
-        return network.with_std(policy, child(head, "logstd", name).arrays, "_bias")
+        return with_std(policy, child(head, "logstd", name).arrays, "_bias")
     raise LilliputError(f"{name}: a base {base.kind[:60]!r} is not read; supported: CNNBase, MLPBase; or {WAY_OUT}")
 
 

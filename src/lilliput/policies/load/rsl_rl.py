@@ -16,6 +16,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.load import network, recurrent
+from lilliput.policies.load.action_spread import check_std
 from lilliput.policies.load.actor import UNBOUNDED, n_inputs, n_outputs, vector_policy
 from lilliput.policies.load.layout import WAY_OUT, Layout, numbered
 from lilliput.policies.load.network import State
@@ -77,7 +78,7 @@ def _spread(policy: Policy, state: State) -> tuple[float, ...]:
     """The spread of the actions: std itself, or its logarithm; none where it is no number an action."""
     assert isinstance(policy.action_space, spaces.Box)
     (key,) = (key for key in state if re.fullmatch(rf"(?:\w+\.)*{_STD}", key))
-    network.check_std(state, key, policy.action_space, FRAMEWORK)
+    check_std(state, key, policy.action_space, FRAMEWORK)
     spread = state[key].astype(np.float64).reshape(-1)
     spread = np.exp(spread) if "log_std" in key else spread
     fits = spread.size == policy.action_space.size and bool((np.isfinite(spread) & (spread > 0)).all())

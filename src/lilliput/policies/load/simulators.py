@@ -10,6 +10,7 @@ import numpy as np
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
+from lilliput.policies.load.action_spread import with_std
 from lilliput.policies.load.actor import unit_policy, vector_policy
 from lilliput.policies.load.layout import Layout, linear, numbered
 from lilliput.policies.load.saved import Saved
@@ -38,7 +39,7 @@ def _rl_games(head: str, keys: tuple[str, ...], saved: Saved, source: Source) ->
     if head == "logits":
         return vector_policy(stack, "discrete", source, said)
     policy = unit_policy(stack, source, said)
-    return network.with_std(policy, state, f"{_NETWORK}.sigma", moved=True)
+    return with_std(policy, state, f"{_NETWORK}.sigma", moved=True)
 
 
 def _skrl(prefix: str, normalizer: str, saved: Saved, source: Source) -> Checkpoint:
@@ -59,7 +60,7 @@ def _skrl(prefix: str, normalizer: str, saved: Saved, source: Source) -> Checkpo
     said = Provenance(framework="skrl", algorithm="PPO", guesses=tuple(guesses))
     unbounded = "skrl clips no action by default: taken as it is" if action == "continuous" else ""
     policy = vector_policy(stack, action, source, said, unbounded=unbounded)
-    return network.with_std(policy, state, f"{prefix}log_std_parameter")
+    return with_std(policy, state, f"{prefix}log_std_parameter")
 
 
 def _rl_games_layouts() -> list[Layout]:

@@ -7,6 +7,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
+from lilliput.policies.load.action_spread import with_std
 from lilliput.policies.load.actor import UNBOUNDED, n_inputs, n_outputs, vector_policy
 from lilliput.policies.load.layout import WAY_OUT
 from lilliput.policies.load.pickled_module import check_members, child, class_name, layers_of, sequential
@@ -49,7 +50,7 @@ def read_spinning_up(module: Module, source: Source) -> Policy | Checkpoint:
             check_members(actor, {"mu_net"}, {"log_std"}, name)
             stack = _linear(sequential(child(actor, "mu_net", name), name), name)
             policy = vector_policy(stack, "continuous", source, _said("PPO, TRPO or VPG"))
-            return network.with_std(policy, actor.arrays, "log_std")
+            return with_std(policy, actor.arrays, "log_std")
         case "MLPCategoricalActor":
             check_members(actor, {"logits_net"}, (), name)
             stack = _linear(sequential(child(actor, "logits_net", name), name), name)

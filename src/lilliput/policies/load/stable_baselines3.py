@@ -10,6 +10,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.load import network, recurrent, sb3_data
+from lilliput.policies.load.action_spread import action_std
 from lilliput.policies.load.archive import Archive
 from lilliput.policies.load.options import Options
 from lilliput.policies.load.plain import LAYER_NORMS, norm_among
@@ -82,7 +83,7 @@ def read_stable_baselines3(archive: Archive, options: Options) -> Checkpoint:
         if saved.custom:
             options.only_layers(name, norm)
         saved.guesses.append(LAYER_NORMS)
-    learner = Learner(_critic(saved), network.action_std(saved.state, "log_std", action_space))
+    learner = Learner(_critic(saved), action_std(saved.state, "log_std", action_space))
     wrappers = _wrappers(saved)
     provenance = Provenance(
         framework=FRAMEWORK,
@@ -204,7 +205,7 @@ def _ars(saved: Saved) -> list[Layer]:
         stack.append(network.dense(saved.state, "action_net", saved.name))
     else:
         activation = _inner_activation(saved, "action_net")
-        stack += (chain := _closed_chain(saved, "action_net", activation))
+        stack += (chain := network.closed(saved.state, "action_net", activation, saved.name))
         linear = len(chain) == 1
     if "squash_output" in saved.kwargs:
         squash = saved.flag("squash_output", default=True)
@@ -256,7 +257,7 @@ def _squashed_gaussian(saved: Saved) -> list[Layer]:
 def _deterministic(saved: Saved) -> list[Layer]:
     """TD3 and DDPG: the network ends in a tanh."""
     stack = _features(saved, "actor.features_extractor")
-    stack += _closed_chain(saved, "actor.mu", _inner_activation(saved, "actor.mu"))
+    stack += network.closed(saved.state, "actor.mu", _inner_activation(saved, "actor.mu"), saved.name)
     say_changed(saved, r"actor\.mu", [400, 300], headed=True)
     return stack + network.squash_head(_box(saved), saved.name)
 
@@ -283,7 +284,7 @@ def _critic(saved: Saved) -> tuple[Layer, ...]:
         np.asarray(np.inf, np.float32),
     )
     try:
-        *hidden, last = _closed_chain(saved, "critic.qf0", _inner_activation(saved, "critic.qf0"))
+        *hidden, last = network.closed(saved.state, "critic.qf0", _inner_activation(saved, "critic.qf0"), saved.name)
     except LilliputError:
         return ()
     assert isinstance(last, layers.Dense)
@@ -295,7 +296,7 @@ def _critic(saved: Saved) -> tuple[Layer, ...]:
 def _q_values(saved: Saved) -> list[Layer]:
     """DQN: the choice of the highest value."""
     stack = _features(saved, "q_net.features_extractor")
-    stack += _closed_chain(saved, "q_net.q_net", _inner_activation(saved, "q_net.q_net"))
+    stack += network.closed(saved.state, "q_net.q_net", _inner_activation(saved, "q_net.q_net"), saved.name)
     say_changed(saved, r"q_net\.q_net", [64, 64], headed=True)
     return stack + _clip_or_choose(saved)
 
@@ -303,7 +304,9 @@ def _q_values(saved: Saved) -> list[Layer]:
 def _quantiles(saved: Saved) -> list[Layer]:
     """QR-DQN: the choice of the highest mean over the quantiles; the mean folds into the last layer."""
     stack = _features(saved, "quantile_net.features_extractor")
-    stack += _closed_chain(saved, "quantile_net.quantile_net", _inner_activation(saved, "quantile_net.quantile_net"))
+    stack += network.closed(
+        saved.state, "quantile_net.quantile_net", _inner_activation(saved, "quantile_net.quantile_net"), saved.name
+    )
     say_changed(saved, r"quantile_net\.quantile_net", [64, 64], headed=True)
     last = stack.pop()
     if (
@@ -359,16 +362,6 @@ def _hidden(saved: Saved, prefix: str, activation: Sequence[Layer]) -> list[Laye
     found, pending = network.sequential(saved.state, prefix, activation, saved.name)
     if pending is not None:
         raise LilliputError(f"{saved.name}: {prefix} ends in a batch normalization; supported: before a Linear layer")
-    return found
-
-
-def _closed_chain(saved: Saved, prefix: str, activation: Sequence[Layer]) -> list[Layer]:
-    """A chain that ends in a Linear layer."""
-    found, pending = network.sequential(saved.state, prefix, activation, saved.name, closed=False)
-    if pending is not None or not found or not isinstance(found[-1], layers.Dense):
-        raise LilliputError(
-            f"{saved.name}: {prefix} does not end in a Linear layer; supported: the framework's own networks"
-        )
     return found
 
 

@@ -16,6 +16,7 @@ from lilliput.policies import spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
+from lilliput.policies.load.action_spread import with_std
 from lilliput.policies.load.actor import n_outputs, unit_policy, vector_policy
 from lilliput.policies.load.layout import WAY_OUT, Layout, numbered
 from lilliput.policies.load.saved import Saved
@@ -45,7 +46,7 @@ def _read(prefix: str, head: Head, saved: Saved, source: Source) -> Policy | Che
         policy = vector_policy(stack, action, source, said)
         if action == "tanh" and head != "sac":
             _check_unit(policy, n_outputs(stack), name)
-    return network.with_std(policy, state, f"{prefix}sigma_param", moved=True) if head == "mu" else policy
+    return with_std(policy, state, f"{prefix}sigma_param", moved=True) if head == "mu" else policy
 
 
 def _check_unit(policy: Policy, n: int, name: str) -> None:

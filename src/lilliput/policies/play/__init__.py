@@ -1,5 +1,6 @@
 """Runs policies in environments: seeded episodes under an `act` function, and observations from them."""
 
+from lilliput.policies.play.acting import PolicyAct, RandomPolicy, SameAct
 from lilliput.policies.play.collect import NOISE, SOURCES, NoisyPolicy, Source, collect, collect_episodes
 from lilliput.policies.play.environment import (
     MAX_STEPS,
@@ -10,10 +11,7 @@ from lilliput.policies.play.environment import (
     successor,
 )
 from lilliput.policies.play.episode import (
-    PolicyAct,
     Progress,
-    RandomPolicy,
-    SameAct,
     Stage,
     episode_returns,
     episodes,

@@ -12,17 +12,9 @@ from jaxtyping import Float32, UInt8
 
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
+from lilliput.policies.play.acting import Beginning, RandomPolicy, SameAct, begun
 from lilliput.policies.play.environment import EnvironmentSpec, observation_space_of
-from lilliput.policies.play.episode import (
-    Beginning,
-    Progress,
-    RandomPolicy,
-    SameAct,
-    Stage,
-    act_and_space,
-    begun,
-    checked_seeds,
-)
+from lilliput.policies.play.episode import Progress, Stage, act_and_space, checked_seeds
 from lilliput.policies.play.together import Act, ActOfSeed, Acts, EachItsOwn
 from lilliput.policies.policy import Policy
 
