@@ -142,7 +142,7 @@ ENVIRONMENTS = ("HalfCheetah-v4", "Hopper-v4", "Walker2d-v4", "Ant-v4", "Humanoi
 
 
 def main() -> None:
-    """Nothing; prints a table for every environment."""
+    """Print a table for every environment."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--environments", nargs="+", default=ENVIRONMENTS)
@@ -162,7 +162,7 @@ def main() -> None:
 
 
 def measure(players: dict[str, Play], rounds: int) -> None:
-    """Nothing; prints the table of these ways to play."""
+    """Print the table of these ways to play."""
     print("returns of seed 0: " + ", ".join(f"{name} {play(0)[1]:.2f}" for name, play in players.items()))
     speeds: dict[str, list[float]] = {name: [] for name in players}
     rng = np.random.default_rng(0)

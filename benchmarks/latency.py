@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def run(name: str, rounds: int, chosen: list[str]) -> None:
-    """Nothing; prints the table of one network."""
+    """Print the table of one network."""
     rng = np.random.default_rng(0)
     weights = random_weights(name, rng)
     policy = policy_of(name, weights)

@@ -53,7 +53,7 @@ def ran(folder: Path, episodes: int, workers: int, timeout: int = 600) -> tuple[
 
 
 def copied(folder: Path, n: int) -> None:
-    """Nothing; the study in the folder has about n records: its own under other seeds, with returns drawn again."""
+    """Fill the study's folder up to about n records: its own under other seeds, with returns drawn again."""
     rng = np.random.default_rng(0)
     own = [r for r in records(folder) if r.cell.recipe and not r.cell.is_floor]
     path = folder / "plan.json"

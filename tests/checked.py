@@ -6,6 +6,7 @@ shapes anew in each took nine tenths of the time of many a test. Jaxtyping's and
 take a millisecond to make, are made when it is first called: most are not, in a worker's part of the tests.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Collection, Hashable
 from types import FunctionType
@@ -14,9 +15,8 @@ from typing import Any, final
 import jaxtyping
 import numpy as np
 from beartype import beartype
-from jaxtyping import _decorator
 
-_jaxtyped = _decorator.jaxtyped
+_jaxtyped: Any = jaxtyping.jaxtyped
 _MOST_ITEMS = 64
 _MOST_ANSWERS = 64
 _MOST_KINDS = 4096
@@ -70,18 +70,27 @@ def _seen_of(fn: FunctionType) -> _Seen:
     """An inner function is another one whenever the outer one runs, and has the same annotations."""
     key = (fn.__code__, *fn.__annotations__.items())
     try:
-        found = _seen.get(key)
+        seen = _seen.get(key)
     except TypeError:  # an annotation that cannot be hashed
         return _Seen(fn.__annotations__)
-    if found is None:
-        found = _seen[key] = _Seen(fn.__annotations__)
-    return found
+    if seen is None:
+        seen = _seen[key] = _Seen(fn.__annotations__)
+    return seen
 
 
 def jaxtyped(fn: Any = None, *, typechecker: Any = None) -> Any:
     """As jaxtyping's own, which is asked about what has not been seen."""
     if fn is None:
         return functools.partial(jaxtyped, typechecker=typechecker)
+    if isinstance(fn, type):
+        if dataclasses.is_dataclass(fn) and "__init__" in vars(fn):
+            fn.__init__ = jaxtyped(fn.__init__, typechecker=typechecker)
+        return fn
+    if isinstance(fn, classmethod | staticmethod):
+        return type(fn)(jaxtyped(fn.__func__, typechecker=typechecker))
+    if isinstance(fn, property):
+        get, set_, delete = (part and jaxtyped(part, typechecker=typechecker) for part in (fn.fget, fn.fset, fn.fdel))
+        return property(get, set_, delete)
     if not isinstance(fn, FunctionType) or typechecker is None:
         return _jaxtyped(fn, typechecker=typechecker)
     seen = _seen_of(fn)
@@ -173,5 +182,5 @@ def _look(type_: type) -> str:
     return found
 
 
-# By this name jaxtyping's import hook decorates functions, and jaxtyping itself what is inside classes.
-jaxtyping.jaxtyped = _decorator.jaxtyped = jaxtyped  # type: ignore[assignment]
+# By this name jaxtyping's import hook decorates functions and classes.
+jaxtyping.jaxtyped = jaxtyped  # type: ignore[assignment]

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from lilliput.errors import MissingDependency
+from lilliput.policies.artifact import read_artifact
+from lilliput.policies.learner import checkpoint_of
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -107,7 +111,6 @@ def compare(
         LilliputError: the environment cannot be had or does not fit the policy, a recipe does not parse, or the folder
             holds something else. Then nothing was written.
     """
-    from lilliput.policies.learner import checkpoint_of
     from lilliput.report import summary
     from lilliput.report.remarks import remarks
     from lilliput.study import compare as small_study
@@ -130,8 +133,6 @@ def compare(
 
 def _told(known: Sequence[str], records: "tuple[Record, ...]", folder: Path) -> Iterator[str]:
     """What steps said of a candidate, as its artifact has it: of an input that stood still in calibration, say."""
-    from lilliput.policies.artifact import read_artifact
-
     for recipe, artifact in dict.fromkeys((one.cell.recipe, one.artifact) for one in records):
         if recipe and artifact:
             said = read_artifact(folder / artifact).manifest.guesses
@@ -149,7 +150,6 @@ def _write(
     caveats: Sequence[str],
 ) -> str:
     """Write the tables and the page; why there is no page, or nothing."""
-    from lilliput.errors import MissingDependency
     from lilliput.report import files, page, table
 
     (folder / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in remarks) + "\n")

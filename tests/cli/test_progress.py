@@ -49,8 +49,9 @@ def test_what_is_guessed_of_one_of_several_sources_says_of_which(capsys: pytest.
 
 
 def test_a_comparison_says_what_comes_last_and_how_to_leave_it_out(capsys):
-    progress.say_what_is_timed(timings=True, quiet=False)
-    progress.say_what_is_timed(timings=False, quiet=False)
-    progress.say_what_is_timed(timings=True, quiet=True)
+    for quiet, first, n_reports in ((False, progress.TIMED_LAST, 3), (False, progress.TIMED_LAST, 0), (True, "x", 1)):
+        with progress.shown(quiet=quiet, first=first) as report:
+            for done in range(n_reports):
+                report("cells", done, 3)
     out, err = capsys.readouterr()
     assert (out, err.count("--no-timings"), len(err.splitlines())) == ("", 1, 1)

@@ -103,7 +103,7 @@ def two_tasks_of(place):
 
 
 def check_records(study, there, folder):
-    """Nothing, where every record in `there` says what a run of its cell alone says, in this process."""
+    """Every record in `there` says what a run of its cell alone says, in this process."""
     planned, here = plan.plan(study), Workspace(folder)
     for subject in planned.subjects.values():
         planned.wing.keep(subject, here)

@@ -7,6 +7,8 @@ import click
 
 from lilliput.cli import option
 from lilliput.errors import LilliputError
+from lilliput.policies.export import check as check_artifact
+from lilliput.policies.export import describe, failures
 
 
 @click.command()
@@ -28,8 +30,6 @@ def check(folder: Path, as_json: bool) -> None:
         else:
             click.echo(f"{folder}: golden answers reproduced; largest difference {missed:.3g}, allowed {TOLERANCE:g}")
         return
-    from lilliput.policies.export import check as check_artifact
-    from lilliput.policies.export import describe, failures
 
     result = check_artifact(folder)
     if as_json:

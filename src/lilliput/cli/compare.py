@@ -10,8 +10,10 @@ import click
 from click.core import ParameterSource
 
 from lilliput.cli import actions, models, option, progress, reader
+from lilliput.compare import compare as run
 from lilliput.errors import LilliputError
 from lilliput.foreign_text import printable
+from lilliput.policies.compress import format_recipe, parse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,8 +110,6 @@ def compare(
         raise LilliputError(f"{source} does not exist; a model's hub id is judged on a --task; name one")
     if any(told.values()):
         raise LilliputError("--picture, --module and --family are of models, which are judged on a --task; name one")
-    from lilliput.compare import compare as run
-    from lilliput.policies.compress import format_recipe, parse
     from lilliput.study.environment import keyword_arguments, known
 
     distinct = {format_recipe(parse(text)) for text in recipes}
@@ -121,8 +121,7 @@ def compare(
     if given is not None and known(origin, environment, environment_kwargs) is None:
         _by_actions(policy, recipes, formats or ("c",), given, seed, out, force=force, as_json=as_json)
         return
-    progress.say_what_is_timed(timings=not no_timings, quiet=as_json)
-    with progress.shown(quiet=as_json) as report:
+    with progress.shown(quiet=as_json, first="" if no_timings else progress.TIMED_LAST) as report:
         compared = run(
             checkpoint,
             recipes,

@@ -1,6 +1,7 @@
 """`lilliput compress`: a recipe applied to a checkpoint."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,11 @@ import click
 
 from lilliput.cli import model_files, option, progress, reader
 from lilliput.errors import LilliputError
+from lilliput.policies import file as policy_file
+from lilliput.policies.compress import compress as apply
+from lilliput.policies.compress import parse
 from lilliput.policies.learner import Checkpoint, Learner
+from lilliput.policies.reference import act
 
 
 @click.command()
@@ -54,13 +59,8 @@ def compress(
     if model_files.is_model(source, told):
         _model(source, told, recipe, seed, out, force=force, as_json=as_json)
         return
-    from dataclasses import asdict, replace
 
     from lilliput.measure.agreement import NO_RETURN, agreement, lines
-    from lilliput.policies import file as policy_file
-    from lilliput.policies.compress import compress as apply
-    from lilliput.policies.compress import parse
-    from lilliput.policies.reference import act
     from lilliput.study.environment import context_for, named
 
     if out.is_dir():

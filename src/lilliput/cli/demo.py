@@ -10,6 +10,8 @@ import click
 
 from lilliput.cli import option, progress
 from lilliput.errors import LilliputError
+from lilliput.policies.load import load_checkpoint
+from lilliput.task import Task
 
 if TYPE_CHECKING:
     from lilliput.report.row import Row
@@ -59,7 +61,6 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     \b
     Example: lilliput demo --policies examples/policies
     """
-    from lilliput.policies.load import load_checkpoint
     from lilliput.report import summary, table
     from lilliput.report.remarks import warnings
     from lilliput.shrink.request import Request
@@ -67,7 +68,6 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     from lilliput.shrink.run import shrink
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run
-    from lilliput.task import Task
 
     sources = sorted(path for path in policies.iterdir() if path.is_dir()) if policies.is_dir() else []
     if not sources:
@@ -120,7 +120,6 @@ def _model(folder: Path, target: Path, *, quiet: bool) -> "tuple[Row, ...]":
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run
     from lilliput.study.models import MODELS
-    from lilliput.task import Task
 
     click.echo(f"a model that is no policy: {folder / MODEL}", err=True)
     model = MODELS.load(str(folder / MODEL), {"family": "classification"})

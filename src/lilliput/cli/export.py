@@ -8,6 +8,7 @@ import click
 
 from lilliput.cli import model_files, option, reader
 from lilliput.errors import LilliputError
+from lilliput.policies.export import export as export_policy
 
 
 @click.command()
@@ -64,7 +65,6 @@ def export(
             raise LilliputError("--observation is of policies")
         _model(source, told, format_, out, name, force=force, as_json=as_json)
         return
-    from lilliput.policies.export import export as export_policy
 
     policy = reader.read(source, reading, environment, environment_kwargs).policy
     met = reader.observations(observations, policy)

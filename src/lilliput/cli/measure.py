@@ -2,12 +2,15 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lilliput.cli import option, progress
+from lilliput.policies.artifact import read_artifact
+from lilliput.task import Task
 
 DOES_NOT_FIT = 3
 """Exit code where an artifact fails its self-test on the target or passes a limit."""
@@ -63,10 +66,8 @@ def measure(
     given = [f"--{name.replace('_', '-')}" for name, value in wanted.items() if value is not None and name != "volts"]
     if given:
         raise click.UsageError(f"{given[0]} needs --target, such as cortex-m4")
-    from lilliput.policies.artifact import read_artifact
     from lilliput.study.artifact import measure_artifact
     from lilliput.study.environment import about_the_task, keyword_arguments
-    from lilliput.task import Task
 
     kwargs = keyword_arguments(environment_kwargs)
     if environment:
@@ -85,6 +86,5 @@ def measure(
 
 
 def _data(measurement: Any) -> dict[str, Any]:
-    from dataclasses import asdict
 
     return asdict(measurement)

@@ -7,6 +7,8 @@ from typing import Any, TypedDict
 
 import click
 
+from lilliput.policies.artifact import read_artifact
+
 
 class Wanted(TypedDict):
     """What the command line says of a processor; None where it says nothing."""
@@ -25,7 +27,6 @@ def measure_on_target(folder: Path, name: str, wanted: Wanted, *, as_json: bool)
     """Whether the artifact fits what was given; prints all that was found."""
     from lilliput.measure import budget, datasheet, target
     from lilliput.measurement import Measurement
-    from lilliput.policies.artifact import read_artifact
     from lilliput.report.table import measurement_line
 
     chosen = target.target_named(name)

@@ -1,5 +1,6 @@
 """Models on the command line that are no policies: which sources are, and what show, compress, export and check do."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ import click
 
 from lilliput.cli.progress import say_guesses
 from lilliput.errors import LilliputError
+from lilliput.files import write_whole
 
 if TYPE_CHECKING:
     from lilliput.models.model import Model
@@ -81,8 +83,6 @@ def load(source: Path, told: Mapping[str, str | None], *, quiet: bool = False) -
 
 def show(source: Path, told: Mapping[str, str | None], *, as_json: bool) -> str:
     """What the model holds: its ports, its sizes, its linear layers."""
-    import dataclasses
-
     from lilliput.models.linear import linear_of
 
     model = load(source, told, quiet=True)
@@ -134,7 +134,6 @@ def compress(source: Path, told: Mapping[str, str | None], recipe: str, seed: in
     Raises:
         LilliputError: the output is named otherwise, or the recipe cannot be honoured.
     """
-    from lilliput.files import write_whole
     from lilliput.models.compress import Context, parse
     from lilliput.models.compress import compress as apply
     from lilliput.models.graph import graph_of

@@ -12,6 +12,7 @@ from lilliput.cli import progress
 from lilliput.cli.progress import say_guesses
 from lilliput.errors import MissingDependency
 from lilliput.foreign_text import printable
+from lilliput.task import Task
 
 
 def compare(
@@ -37,7 +38,6 @@ def compare(
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run
     from lilliput.study.models import MODELS
-    from lilliput.task import Task
 
     model = MODELS.load(str(source), {name: value for name, value in told.items() if value})
     say_guesses(model.provenance.guesses)
@@ -45,8 +45,7 @@ def compare(
     comparison = Comparison(
         Task(task), recipes, formats or (usual,), n_items, seed, timings=timings, wing=MODELS.NAME, energy=energy
     )
-    progress.say_what_is_timed(timings=timings, quiet=as_json)
-    with progress.shown(quiet=as_json) as report:
+    with progress.shown(quiet=as_json, first=progress.TIMED_LAST if timings else "") as report:
         records = run(model, comparison, out, workers, report, force=force)
     rows = summary.rows(records, keep)
     said = remarks(rows)

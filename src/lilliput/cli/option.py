@@ -1,5 +1,6 @@
 """Options and arguments that several commands share, each defined once."""
 
+import os
 from pathlib import Path
 from typing import Any, final
 
@@ -30,8 +31,6 @@ seed = click.option(
 def _placed(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     del context, parameter
     if value is not None:
-        import os
-
         from lilliput.models.device import DEVICE, device
 
         os.environ[DEVICE] = value

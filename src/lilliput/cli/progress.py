@@ -21,22 +21,34 @@ def say_guesses(guesses: Sequence[str], source: str = "") -> None:
         click.echo(f"guessed: {source and f'{source}: '}{guess}", err=True)
 
 
-def say_what_is_timed(*, timings: bool, quiet: bool) -> None:
-    """Say on stderr, before a comparison begins, what its last and often longest part is and how to leave it out."""
-    if timings and not quiet:
-        click.echo("times, memory and energy are measured last, alone; --no-timings leaves them out", err=True)
+TIMED_LAST = "times, memory and energy are measured last, alone; --no-timings leaves them out"
+"""Of a comparison: its last and often longest part."""
 
 
 @contextmanager
-def shown(quiet: bool) -> Iterator[Report]:
-    """A function to report progress to; it shows nothing in the first two seconds."""
+def shown(quiet: bool, first: str = "") -> Iterator[Report]:
+    """A function to report progress to; it shows nothing in the first two seconds, but what is to be said first.
+
+    That is said when something is reported: what cannot be done at all is refused in one line before.
+    """
     if quiet:
         yield silent
     elif sys.stderr.isatty():
         with _bar() as report:
-            yield report
+            yield _behind(first, report)
     else:
-        yield _lines()
+        yield _behind(first, _lines())
+
+
+def _behind(first: str, report: Report) -> Report:
+    left = [first] if first else []
+
+    def both(what: str, done: int, total: int) -> None:
+        while left:
+            click.echo(left.pop(), err=True)
+        report(what, done, total)
+
+    return both
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 from lilliput.cli import model_files, progress
 from lilliput.errors import LilliputError
 from lilliput.policies.learner import Checkpoint
+from lilliput.policies.load import load_checkpoint
 from lilliput.policies.policy import Policy
 
 
@@ -117,7 +118,6 @@ def read(
     The environment says the bounds of its action where nothing else does.
     What had to be guessed stands on stderr, a line each, unless `quiet`; behind the name where one is given.
     """
-    from lilliput.policies.load import load_checkpoint
     from lilliput.study.environment import keyword_arguments
 
     model_files.refuse(source)

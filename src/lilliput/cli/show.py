@@ -1,6 +1,7 @@
 """`lilliput show`: what a checkpoint holds."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,6 @@ def show(
 
 def summary(checkpoint: Checkpoint) -> dict[str, Any]:
     """What `show --json` prints."""
-    from dataclasses import asdict
-
     policy, learner = checkpoint.policy, checkpoint.learner
     shapes = layer_shapes(policy)
     return {

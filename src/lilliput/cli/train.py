@@ -8,6 +8,7 @@ import click
 
 from lilliput.cli import duration, option, progress
 from lilliput.errors import LilliputError
+from lilliput.policies import learn
 
 _NAMES = ("a2c", "ppo", "trpo", "ddpg", "td3", "sac", "tqc", "dqn", "qrdqn")
 
@@ -111,7 +112,6 @@ def train(
     Example: lilliput train --algo sac --env HalfCheetah-v4 --steps 1000000 --hidden 16,16 --weight-bits 4
              --activation-bits 4 --input-bits 8 -o small/
     """
-    from lilliput.policies import learn
     from lilliput.policies.learn.rl.algorithm import algorithm as row_of
 
     row_of(given["algorithm"]).load()  # says what is missing before anything of it is imported

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lilliput.errors import MissingDependency
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -72,7 +74,6 @@ def shrink(
         LilliputError: the environment does not fit the policy, the policy is not better than random there, or the
             folder is another's or in use.
     """
-    from lilliput.errors import MissingDependency
     from lilliput.shrink import page, run
     from lilliput.shrink.request import Request
     from lilliput.study.environment import about_the_task, resolve

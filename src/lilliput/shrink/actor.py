@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lilliput.compiler import has_compiler
 from lilliput.policies import spaces
+from lilliput.policies.export import export, open_artifact
 from lilliput.policies.play import Act, PolicyAct
 from lilliput.policies.policy import Policy
 from lilliput.record import REFERENCE
@@ -32,7 +33,6 @@ def acting(policy: Policy) -> Iterator[Act]:
     if format_of(policy) == REFERENCE:
         yield PolicyAct(policy)
         return
-    from lilliput.policies.export import export, open_artifact
 
     with tempfile.TemporaryDirectory() as folder:
         export(policy, "c", Path(folder) / "artifact")

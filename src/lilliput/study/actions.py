@@ -13,6 +13,7 @@ import numpy as np
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.measure.agreement import Agreement, agreement
 from lilliput.policies import reference
+from lilliput.policies.compress import Context, compress, format_recipe, parse
 from lilliput.policies.export import check, export, open_artifact
 from lilliput.policies.policy import Policy
 from lilliput.policies.runtime import Actor
@@ -65,8 +66,6 @@ def compare_actions(
     Raises:
         LilliputError: a recipe that does not parse, or a folder that holds something else.
     """
-    from lilliput.policies.compress import format_recipe, parse
-
     wanted = list(dict.fromkeys(["", *(format_recipe(parse(text)) for text in recipes)]))
     enter(folder, "comparison", force=force)
     own = reference.act_episode(policy, observations)  # with a memory, one episode in its order
@@ -86,7 +85,6 @@ def compare_actions(
 def _judged(
     policy: Policy, recipe: str, format_: str, observations: np.ndarray, own: np.ndarray, seed: int, folder: Path
 ) -> Judged:
-    from lilliput.policies.compress import Context, compress, parse
 
     made_from = [policy.digest, recipe, format_, seed, digest_of(observations)]
     name = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]

@@ -24,6 +24,7 @@ from lilliput.policies.export import export
 from lilliput.policies.export.table import FORMATS
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import load_checkpoint
+from lilliput.policies.play import MAX_STEPS as USUAL
 from lilliput.policies.play import (
     EnvironmentSpec,
     SeedPlan,
@@ -173,8 +174,6 @@ class Policies(Wing):
 
     def settings(self, given: Mapping[str, int]) -> Pairs:
         """After how many steps an episode is cut, where that is not the usual."""
-        from lilliput.policies.play import MAX_STEPS as USUAL
-
         return tuple((name, str(value)) for name, value in given.items() if value != USUAL)
 
     def file(self, here: Workspace, digest: str) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lilliput.errors import LilliputError, MissingDependency
+from lilliput.policies.export import open_artifact
 from lilliput.policies.play import make_environment
 from lilliput.record import Record
 from lilliput.report.label import labels
@@ -52,7 +53,7 @@ def replays(records: Sequence[Record], rows: Sequence[Row], keep: float, folder:
 
 
 def check_pillow() -> None:
-    """Nothing; before anything is played.
+    """Check, before anything is played, that clips can be written.
 
     Raises:
         MissingDependency: pillow is not installed.
@@ -100,8 +101,6 @@ def _frames(task: Task, seed: int, artifact: Path) -> list[np.ndarray]:
     Raises:
         LilliputError: the environment does not draw.
     """
-    from lilliput.policies.export import open_artifact
-
     kwargs = {**task.kwargs, "render_mode": "rgb_array"}
     environment = make_environment(task.id, wrappers=task.wrappers, environment_kwargs=kwargs)
     try:

@@ -52,7 +52,7 @@ def attempt(cells: Sequence[Cell], folder: Path, work: Callable[[], tuple[Record
     """What `work` makes of the cells; where it fails, a record of each says so: a result, and the study goes on."""
     try:
         return work()
-    except Exception as error:  # noqa: BLE001  the only broad catch
+    except Exception as error:  # noqa: BLE001  whatever it is, it is a cell's result
         return tuple(failure(cell, error, folder) for cell in cells)
 
 

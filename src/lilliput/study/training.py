@@ -8,6 +8,7 @@ from typing import Any, final
 from lilliput.errors import LilliputError, closest
 from lilliput.files import Format
 from lilliput.policies import file as policy_file
+from lilliput.policies import learn
 
 DONE = Format("trained", 1)
 """Of the file that says that a training came to its end. 1: what was asked."""
@@ -77,7 +78,6 @@ class TrainingCell:
         return ""
 
     def _train(self) -> None:
-        from lilliput.policies import learn
         from lilliput.policies.learn.rl.algorithm import algorithm
 
         asked = dict(self.asked)

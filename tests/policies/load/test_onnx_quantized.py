@@ -179,7 +179,7 @@ def test_convolutions_of_codes_are_read(tmp_path: Path) -> None:
 
 
 def check_codes(policy: Policy, path: Path) -> None:
-    """Nothing where policy and file agree but for single codes."""
+    """Policy and file agree but for single codes."""
     x = f32(200, 6, seed=9)
     expected = one_by_one(path, x)
     apart = np.abs(reference.act(policy, x) - expected).max(axis=1)

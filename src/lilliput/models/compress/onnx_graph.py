@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
@@ -250,8 +251,6 @@ def _weights(proto: "onnx.ModelProto") -> list[tuple[str, np.ndarray]]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without the advice of the quantizers, which speak to their own users."""
-    import warnings
-
     before = logging.root.level
     logging.root.setLevel(logging.ERROR)
     try:

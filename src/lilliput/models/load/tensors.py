@@ -1,6 +1,7 @@
 """Files of weights alone (.pth, .pt, .th, .bin, .safetensors), put into a network that stands elsewhere."""
 
 import hashlib
+import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,8 +60,6 @@ def read_tensors(path: Path) -> dict[str, "torch.Tensor"]:
     Raises:
         LilliputError: it is damaged, or no file of weights alone.
     """
-    import pickle
-
     import torch
 
     try:

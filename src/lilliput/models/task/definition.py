@@ -3,6 +3,7 @@
 Templates run in Jinja's sandbox; a definition that names Python code (`!function`) is refused.
 """
 
+import ast
 import importlib.util
 import re
 from dataclasses import dataclass
@@ -148,7 +149,6 @@ def _merged(path: Path, left: int) -> dict[str, Any]:
 
 
 def _literal(text: str, name: str, where: str) -> list[Any]:
-    import ast
 
     try:
         found = ast.literal_eval(text)

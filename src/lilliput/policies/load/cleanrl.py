@@ -24,6 +24,7 @@ from lilliput.policies.load.options import ACTIVATIONS, action_head
 from lilliput.policies.load.plain import JOYSTICK, outputs_said
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
+from lilliput.policies.play import action_space_of, make_environment
 from lilliput.policies.policy import Policy, Provenance
 
 FRAMEWORK = "cleanrl"
@@ -59,8 +60,6 @@ def _is_discrete(source: Source, n: int, *, formed: bool) -> bool:
 
     A run's folder names the environment: where that runs here and takes no choice of `n`, the file is another's.
     """
-    from lilliput.policies.play import action_space_of, make_environment
-
     environment = trained_on(source.folder.name)
     if not _is_named(source) and not (formed and environment):
         return False

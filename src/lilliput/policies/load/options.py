@@ -10,6 +10,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.load import network
+from lilliput.policies.play import action_space_of, make_environment
 
 ACTIVATIONS: Final[Mapping[str, tuple[Layer, ...]]] = {
     "relu": (layers.Relu(),),
@@ -132,7 +133,7 @@ class Options:
         return self._asked(name, "", "action", doubt=doubt)[1]
 
     def only_layers(self, name: str, doubt: str) -> None:
-        """Nothing, where it was said that the layers in the file are all that there is; `doubt` says why they may not.
+        """Ask whether the layers in the file are all that there is; `doubt` says why they may not be.
 
         Raises:
             LilliputError: it was not said.
@@ -201,8 +202,6 @@ class Options:
         Raises:
             LilliputError: it takes something else.
         """
-        from lilliput.policies.play import action_space_of, make_environment
-
         if self.environment is None:
             return False
         try:
@@ -222,8 +221,6 @@ class Options:
 
     def observation_shape(self) -> tuple[int, ...] | None:
         """Of the environment that was named, without wrappers; None where none was, or it does not run here."""
-        from lilliput.policies.play import make_environment
-
         if self.environment is None:
             return None
         try:
@@ -275,7 +272,6 @@ class Options:
         return np.broadcast_to(array, (n_actions,))
 
     def _space_of(self, environment: str, name: str, lacks: str) -> spaces.Box:
-        from lilliput.policies.play import action_space_of, make_environment
 
         try:
             made = make_environment(environment, environment_kwargs=self.environment_kwargs)

@@ -16,7 +16,6 @@ from lilliput.policies.play.lanes import OutOfTime
 from lilliput.policies.play.twin.scene import Scene
 from lilliput.policies.play.twin.simulations import SimulationError, Simulations
 from lilliput.policies.play.twin.tasks import Task
-from lilliput.policies.play.twin.worn import worn
 
 
 @final
@@ -55,12 +54,14 @@ class TwinLanes:
         Raises:
             Unlike: it has a wrapper or a model that is not known here.
         """
+        from lilliput.policies.play.twin.worn import worn
+
         self._name, self._environment, self._env, self._task = name, environment, environment.unwrapped, task
         self.action_space = environment.action_space
-        found = worn(environment, n)
-        if found is None:
+        known = worn(environment, n)
+        if known is None:
             raise Unlike("a wrapper is not of the closed list")
-        self._changes, self._worn, limit = found
+        self._changes, self._worn, limit = known
         self.limit = min(max_steps or MAX_STEPS, limit or MAX_STEPS)
         self._deadline = math.inf if deadline is None else deadline
         env, forces = self._env, task.forces(self._env)
