@@ -381,6 +381,15 @@ def test_the_command_prints_what_it_made(tmp_path):
     assert "need --weight-bits" in str(refused.exception)
 
 
+def test_policies_of_several_trainings_are_told_apart_by_their_source():
+    plain = Training("sac", FOLLOW, 10, seed=1)
+    others = [Training("sac", FOLLOW, 10), Training("sac", FOLLOW, 10, 1, quantization=Quantization(4, 4))]
+    others += [Training("sac", FOLLOW, 10, 1, pruning=plan) for plan in (Pruning(0.95), Pruning(0.9, method="set"))]
+    assert plain.words == "sac on Follow-v0, seed 1"
+    assert others[-1].words == "sac on Follow-v0, seed 1, 90 % sparse (set, uniform)"
+    assert len({one.words for one in (plain, *others)}) == 5
+
+
 def test_a_training_is_the_same_data_when_read_again():
     training = Training("sac", FOLLOW, 10, hidden=(4,), quantization=Quantization(4), pruning=Pruning(0.5))
     assert run.plain(training.to_json()) == json.loads(json.dumps(training.to_json()))

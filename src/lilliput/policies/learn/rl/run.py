@@ -318,7 +318,7 @@ class Course:
         policy = chains.deployed(loaded.policy, self.chain) if self.chain else loaded.policy
         provenance = dataclasses.replace(
             policy.provenance,
-            source=f"{self.training.algorithm} on {self.training.environment}",
+            source=self.training.words,
             guesses=(),  # a loader's; what made the zip knows
             source_sha256="",  # of a zip with the time in it: the same training would give another file
             environment=self.training.environment,

@@ -91,6 +91,20 @@ class Training:
             if type(value) is not int or value < least:
                 raise LilliputError(f"{name} is {value!r}; it must be an integer from {least}")
 
+    @property
+    def words(self) -> str:
+        """What it is, to tell its policy from those of other trainings."""
+        said = [f"{self.algorithm} on {self.environment}", f"seed {self.seed}"]
+        if self.start_from:
+            said.append(f"from {self.start_from[:8]}")
+        if (pruning := self.pruning) is not None:
+            what = "of the units gone" if pruning.units else f"sparse ({pruning.method}, {pruning.distribution})"
+            said.append(f"{100 * pruning.sparsity:g} % {what}")
+        if (asked := self.quantization) is not None:
+            inputs = "" if asked.activation_bits is None else f" and {asked.activation_bits}-bit inputs"
+            said.append(f"{asked.weight_bits}-bit weights{inputs}")
+        return ", ".join(said)
+
     def to_json(self) -> dict[str, Any]:
         """The request as JSON data."""
         return {**dataclasses.asdict(self), "wrappers": list(self.wrappers)} | (
