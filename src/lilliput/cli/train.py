@@ -68,8 +68,9 @@ class _Units(click.ParamType):
     "--prune-method",
     default="gradual",
     show_default=True,
-    type=click.Choice(["gradual", "set"]),
-    help="Cut more and more weights, or train sparse from the start and move the least weights (SET).",
+    type=click.Choice(["gradual", "set", "rigl"]),
+    help="Cut more and more weights, or train sparse from the start and move the least weights: anywhere (SET), or "
+    "where the gradient is largest (RigL).",
 )
 @click.option("--units", is_flag=True, help="Prune whole hidden units instead of weights.")
 @click.option(

@@ -1,4 +1,4 @@
-"""Training: resumed is uninterrupted, masks hold, what is trained is deployed, and the frameworks load it."""
+"""Training: resumed is uninterrupted, what is trained is deployed, and the frameworks load it."""
 
 import json
 import os
@@ -19,7 +19,7 @@ pytest.importorskip("sb3_contrib")
 
 from click.testing import CliRunner  # noqa: E402
 from tests.policies.learn import toys  # noqa: E402
-from tests.policies.learn.toys import FEW, FOLLOW, SIGN, SMALL, quick  # noqa: E402
+from tests.policies.learn.toys import FOLLOW, SIGN, SMALL, quick  # noqa: E402
 
 from lilliput.cli import cli  # noqa: E402
 from lilliput.errors import LilliputError  # noqa: E402
@@ -33,12 +33,6 @@ from lilliput.policies.learn.rl.training import Quantization, Training  # noqa: 
 from lilliput.policies.students.torch_layer import Compressed  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
-
-
-def sparsity_of(chain: tuple[Compressed, ...]) -> float:
-    """The share of all weights that is masked."""
-    total = sum(layer.mask.numel() for layer in chain)
-    return 1 - sum(int(layer.mask.sum()) for layer in chain) / total
 
 
 def inputs(n: int) -> np.ndarray:
@@ -123,118 +117,6 @@ def test_the_framework_loads_the_zip_and_acts_as_the_policy_does(name, tmp_path)
     )
     x = inputs(32)
     np.testing.assert_allclose(reference.act(trained.policy, x), predicted(name, tmp_path, x), atol=1e-5)
-
-
-def test_masks_follow_the_schedule_and_stay(tmp_path, monkeypatch):
-    seen = []
-    original = run.Course.compress
-
-    def watched(course, step):
-        before = [layer.mask.clone() for layer in course.chain]
-        original(course, step)
-        for layer, mask in zip(course.chain, before, strict=True):
-            assert bool((layer.mask <= mask).all())
-            assert bool((layer.weight[layer.mask == 0].abs() < 1e-2).all())
-        seen.append((step / 400, sparsity_of(course.chain)))
-
-    plan = Pruning(0.8, 0.2, 0.8, "global")
-    monkeypatch.setattr(run.Course, "compress", watched)
-    trained = train(
-        "sac",
-        FOLLOW,
-        tmp_path,
-        steps=400,
-        segment=200,
-        episodes=1,
-        hidden=(16, 16),
-        settings=SMALL,
-        pruning=plan,
-    )
-    for share, sparsity in seen:
-        assert sparsity == pytest.approx(plan.at(share), abs=0.03)
-    weights = [layer.weight for layer in trained.policy.layers if isinstance(layer, layers.Dense)]
-    zeros = sum(int((weight == 0).sum()) for weight in weights) / sum(weight.size for weight in weights)
-    assert zeros == pytest.approx(0.8, abs=0.01)
-
-
-@pytest.mark.parametrize("name", ["sac", "dqn"])
-def test_sparse_from_the_start_moves_weights_at_one_sparsity_also_after_an_interruption(name, tmp_path, monkeypatch):
-    """Between `start` and `end` masks change, a quarter of the weights always there; what begins, begins from zero."""
-    seen: list[tuple[float, list[Any]]] = []
-    original = run.Course.compress
-
-    def watched(course, step):
-        before = [layer.mask.clone() for layer in course.chain]
-        original(course, step)
-        for layer, mask in zip(course.chain, before, strict=True):
-            assert bool((layer.weight[layer.mask == 0].abs() < 1e-2).all())  # momentum moves them on a little
-            if seen:
-                assert bool((layer.weight[(layer.mask > 0) & (mask == 0)] == 0).all())
-        assert sparsity_of(course.chain) == pytest.approx(0.75, abs=0.02)
-        seen.append((step / 320, [layer.mask.clone() for layer in course.chain]))
-
-    environment, settings = quick(name)
-    asked: dict[str, Any] = {"steps": 320, "segment": 80, "episodes": 1, "hidden": (16, 16), "settings": settings,
-                             "pruning": Pruning(0.75, 0.2, 0.7, "erdos_renyi", method="set")}  # fmt: skip
-    with monkeypatch.context() as watching:
-        watching.setattr(run.Course, "compress", watched)
-        train(name, environment, tmp_path / "whole", **asked)
-    early, changing, late = (
-        {tuple(bytes(mask.numpy()) for mask in masks) for share, masks in seen if low <= share < high}
-        for low, high in ((0, 0.2), (0.2, 0.7), (0.71, 1.01))
-    )
-    assert len(early) == len(late) == 1
-    assert len(changing) > 20
-    while train(name, environment, tmp_path / "cut", **asked, within=0.0).steps < 320:
-        pass
-    for file in ("policy.lilliput", "best.lilliput"):
-        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
-
-
-@pytest.mark.parametrize("asked", [{"units": True}, {"distribution": "global"}])
-def test_sparse_from_the_start_is_of_weights_within_layers(asked):
-    with pytest.raises(LilliputError, match="set moves single weights within layers"):
-        Pruning(0.5, method="set", **asked)
-
-
-def test_a_folder_from_before_there_were_two_methods_goes_on(tmp_path):
-    asked: dict[str, Any] = {"steps": 80, "segment": 40, "episodes": 1, "hidden": (8,), "settings": FEW}
-    train("a2c", SIGN, tmp_path, **asked, pruning=Pruning(0.5))
-    found = json.loads((tmp_path / "training.json").read_text())
-    del found["pruning"]["method"]
-    (tmp_path / "training.json").write_text(json.dumps({**found, "training_format": 1}))
-    assert train("a2c", SIGN, tmp_path, **asked, pruning=Pruning(0.5)).steps == 80
-
-
-@pytest.mark.parametrize("distribution", ["uniform", "erdos_renyi", "global"])
-def test_every_distribution_holds_the_sparsity_over_all_layers(distribution):
-    torch.manual_seed(0)
-    shapes = ((4, 32), (32, 32), (32, 2))
-    chain = tuple(Compressed(torch.nn.Linear(*shape), None, signed=True, per_input=False) for shape in shapes)
-    run.pruning.cut(chain, Pruning(0.7, distribution=distribution), 0.7)
-    assert sparsity_of(chain) == pytest.approx(0.7, abs=0.01)
-    densities = [float(layer.mask.mean()) for layer in chain]
-    assert min(densities) > 0
-    if distribution == "erdos_renyi":  # the wide layer pays for the narrow ones
-        assert densities[1] < min(densities[0], densities[2])
-
-
-def test_pruned_units_are_gone_and_the_policy_does_the_same(tmp_path):
-    trained = train(
-        "td3",
-        FOLLOW,
-        tmp_path,
-        steps=200,
-        segment=100,
-        episodes=1,
-        hidden=(16, 12),
-        settings=SMALL,
-        pruning=Pruning(0.5, 0.1, 0.6, units=True),
-    )
-    shapes = [layer.weight.shape for layer in trained.policy.layers if isinstance(layer, layers.Dense)]
-    assert shapes == [(8, 2), (6, 8), (2, 6)]
-    x = inputs(32)
-    np.testing.assert_allclose(reference.act(trained.policy, x), predicted("td3", tmp_path, x), atol=1e-5)
 
 
 def train_in_parts(name: str, out: Any) -> None:

@@ -45,12 +45,14 @@ class Compressed(nn.Module):
         signed: whether the input can be negative; then the zero point is the middle of the codes.
         per_input: whether each input of a Linear has a step of its own: observations, whose numbers differ in size.
         largest: the largest absolute input seen so far, one or one an input; the steps begin there.
+        gradient: since `watch`, the sum of the gradients of all weights, of those that are masked as if they were 0.
     """
 
     mask: torch.Tensor
     unit_mask: torch.Tensor
     quantized: torch.Tensor
     largest: torch.Tensor
+    gradient: torch.Tensor | None
 
     def __init__(self, layer: nn.Linear | nn.Conv2d, bits: Bits | None, *, signed: bool, per_input: bool) -> None:
         super().__init__()
@@ -62,6 +64,7 @@ class Compressed(nn.Module):
         self.register_buffer("quantized", torch.zeros((), dtype=torch.bool))
         shape = (layer.weight.shape[1],) if per_input else ()
         self.register_buffer("largest", torch.zeros(shape))
+        self.register_buffer("gradient", None)
         self.log_inverse = nn.Parameter(torch.zeros(shape))
         self.log_step = nn.Parameter(torch.zeros(()))
         if bits is not None and bits.activation is not None:
@@ -96,13 +99,17 @@ class Compressed(nn.Module):
             self.log_step.copy_(torch.log(torch.clamp(step, min=1e-8)))
             self.quantized.fill_(True)
 
+    def watch(self) -> None:
+        """Sums up gradients from now on; whoever used them sets the sum to 0."""
+        self.register_buffer("gradient", torch.zeros_like(self.weight))
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.bits is None:
-            return self._product(x, self.weight * self.mask, self._bias())
+            return self._product(x, self._masked(), self._bias())
         if not bool(self.quantized):
             if self.training and self.bits.activation is not None:
                 self._see(x.detach())
-            return self._product(x, self.weight * self.mask, self._bias())
+            return self._product(x, self._masked(), self._bias())
         codes, step = self.weight_codes()
         if self.bits.activation is None:
             return self._affine(self._product(x, codes, None), step)
@@ -172,8 +179,14 @@ class Compressed(nn.Module):
         bias = torch.zeros(self.weight.shape[0]) if self.bias is None else self.bias
         return bias * self.unit_mask
 
-    def _scaled_weight(self) -> torch.Tensor:
+    def _masked(self) -> torch.Tensor:
         weight = self.weight * self.mask
+        if self.gradient is not None and weight.requires_grad:
+            weight.register_hook(self.gradient.add_)
+        return weight
+
+    def _scaled_weight(self) -> torch.Tensor:
+        weight = self._masked()
         if not self.per_input or self.bits is None or self.bits.activation is None:
             return weight
         return weight * (1 / self.inverse())

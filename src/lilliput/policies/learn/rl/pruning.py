@@ -1,11 +1,12 @@
 """Which weights or units are left at each moment of a training.
 
 Gradual magnitude pruning (arXiv 1710.01878), or sparse from the first step, with the least weights put elsewhere from
-time to time: sparse evolutionary training (SET, arXiv 1707.04780). RigL would ask for gradients of weights that are not
-there, which a masked layer does not have.
+time to time: anywhere in sparse evolutionary training (SET, arXiv 1707.04780), where the gradient is largest in RigL
+(arXiv 1911.11134).
 """
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Final, Literal, final, get_args
 
@@ -14,14 +15,14 @@ import torch
 from lilliput.errors import LilliputError
 from lilliput.policies.students.torch_layer import Compressed
 
-Method = Literal["gradual", "set"]
+Method = Literal["gradual", "set", "rigl"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
 Distribution = Literal["uniform", "erdos_renyi", "global"]
 DISTRIBUTIONS: Final[tuple[Distribution, ...]] = get_args(Distribution)
 TIMES: Final = 100
 """How often masks are cut, or weights moved, between the first and the last time."""
 _MOVED: Final = 0.3
-"""Of a layer's weights, at each time (zeta of the paper)."""
+"""Of a layer's weights, at each time (SET's zeta); in RigL at the first, and less and less until none at the last."""
 
 
 @final
@@ -29,8 +30,8 @@ _MOVED: Final = 0.3
 class Pruning:
     """A schedule of sparsity: 0 until `start`, then cubically to `sparsity` at `end`, both shares of all steps.
 
-    With the method `set` all of the training is at `sparsity`: masks are drawn before its first step, and from `start`
-    to `end` the least weights go and as many begin from zero where none was.
+    With the methods `set` and `rigl` all of the training is at `sparsity`: masks are drawn before its first step, and
+    from `start` to `end` the least weights go and as many others begin from zero.
 
     Attributes:
         sparsity: share of the weights of all layers that are 0 at the end; with `units`, of the hidden units.
@@ -59,8 +60,15 @@ class Pruning:
             raise LilliputError("units are pruned at the same share in every layer: distribution must be 'uniform'")
         if self.method not in METHODS:
             raise LilliputError(f"the method of pruning is {self.method!r}; allowed: {', '.join(METHODS)}")
-        if self.method == "set" and (self.units or self.distribution == "global"):
-            raise LilliputError("set moves single weights within layers: neither units nor distribution 'global'")
+        if self.from_the_start and (self.units or self.distribution == "global"):
+            raise LilliputError(
+                f"{self.method} moves single weights within layers: neither units nor distribution 'global'"
+            )
+
+    @property
+    def from_the_start(self) -> bool:
+        """Whether the sparsity is that of the end in all of the training."""
+        return self.method != "gradual"
 
     def at(self, share: float) -> float:
         """The sparsity when a share of all steps is done.
@@ -68,7 +76,7 @@ class Pruning:
         >>> [round(Pruning(0.8, 0.25, 0.75).at(share), 3) for share in (0.2, 0.5, 0.75, 1.0)]
         [0.0, 0.7, 0.8, 0.8]
         """
-        if self.method == "set":
+        if self.from_the_start:
             return self.sparsity
         done = min(max((share - self.start) / (self.end - self.start), 0.0), 1.0)
         return self.sparsity * (1 - (1 - done) ** 3)
@@ -76,7 +84,7 @@ class Pruning:
     def moment(self, share: float) -> int:
         """How many times the masks have been changed when a share of all steps is done."""
         done = min(max((share - self.start) / (self.end - self.start), 0.0), 1.0)
-        return int(done * TIMES + 1e-9) + (self.method == "set")
+        return int(done * TIMES + 1e-9) + self.from_the_start
 
 
 @torch.no_grad()
@@ -105,19 +113,28 @@ def move(chain: tuple[Compressed, ...], pruning: Pruning, moment: int, seed: int
             layer.mask.copy_(kept)
     else:
         for layer in chain:
-            _rewire(layer, drawn)
+            if pruning.method == "set":
+                _rewire(layer, torch.rand(layer.mask.shape, generator=drawn) * (1 - layer.mask), _MOVED)
+            elif layer.gradient is not None and bool(layer.gradient.any()):  # else nothing was learned yet
+                _rewire(layer, layer.gradient.abs(), _MOVED * (1 + math.cos(math.pi * (moment - 1) / TIMES)) / 2)
+                layer.gradient.zero_()
     for layer in chain:
         layer.weight.mul_(layer.mask)
 
 
-def _rewire(layer: Compressed, drawn: torch.Generator) -> None:
+def _rewire(layer: Compressed, chances: torch.Tensor, part: float) -> None:
+    """Takes out that part of the weights, the least, and lets as many begin where the chances are best.
+
+    Where a weight stays it has no chance; in RigL one that has just gone may begin anew.
+    """
     there, mask = int(layer.mask.sum()), layer.mask.flatten()
-    count = min(round(_MOVED * there), mask.numel() - there)
+    count = min(round(part * there), mask.numel() - there)
     magnitudes = torch.where(mask > 0, layer.weight.abs().flatten(), torch.full_like(mask, -1.0))
-    chances = torch.where(mask > 0, torch.full_like(mask, -1.0), torch.rand(mask.shape, generator=drawn))
-    staying = _largest(magnitudes, there - count).reshape(layer.mask.shape)
-    layer.weight.mul_(staying)  # also where momentum went on moving what is masked: what begins, begins from zero
-    layer.mask.copy_(staying + _largest(chances, count).reshape(layer.mask.shape))
+    staying = _largest(magnitudes, there - count)
+    beginning = _largest(torch.where(staying > 0, torch.full_like(mask, -1.0), chances.flatten()), count)
+    # Also where momentum went on moving what is masked: what begins, begins from zero.
+    layer.weight.mul_(staying.reshape(layer.mask.shape))
+    layer.mask.copy_((staying + beginning).reshape(layer.mask.shape))
 
 
 def _kept(magnitudes: list[torch.Tensor], distribution: Distribution, sparsity: float) -> list[torch.Tensor]:

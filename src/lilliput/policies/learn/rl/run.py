@@ -133,7 +133,11 @@ def train(
 def _installed(model: Any, row: Algorithm, training: Training) -> tuple[Compressed, ...]:
     asked = training.quantization
     bits = None if asked is None else Bits(asked.weight_bits, asked.activation_bits)
-    return chains.install(model, row, bits, None if asked is None else asked.input_bits)
+    chain = chains.install(model, row, bits, None if asked is None else asked.input_bits)
+    if training.pruning is not None and training.pruning.method == "rigl":
+        for layer in chain:
+            layer.watch()
+    return chain
 
 
 def _enter(folder: Path, training: Training, *, force: bool) -> None:
@@ -261,7 +265,7 @@ class Course:
             match plan.method:
                 case "gradual":
                     pruning.cut(self.chain, plan, plan.at(share))
-                case "set":
+                case "set" | "rigl":
                     pruning.move(self.chain, plan, self.moment, self.training.seed)
             chains.mirror(self.model, self.row, self.chain, steps=False)
         if (asked := self.training.quantization) is not None and share >= asked.start:

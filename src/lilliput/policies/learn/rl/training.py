@@ -90,6 +90,8 @@ class Training:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise LilliputError(f"{name} is {value!r}; it must be an integer from {least}")
+        if self.algorithm == "trpo" and self.pruning is not None and self.pruning.method == "rigl":
+            raise LilliputError("rigl asks for the gradients of a loss, and trpo steps along others; use set")
 
     @property
     def words(self) -> str:
