@@ -160,6 +160,86 @@ class Leaking(Lstm):
         return self.actor(x.squeeze(0))
 
 
+class Cells(torch.nn.Module):
+    """torch's LSTMCell and GRUCell, whose new states are written to their buffers, or are the buffers from then on."""
+
+    def __init__(self, first: float = 0.0) -> None:
+        super().__init__()
+        self.normalizer = torch.nn.LayerNorm(5)
+        self.rnn, self.second, self.actor = torch.nn.LSTMCell(5, 6), torch.nn.GRUCell(6, 4), torch.nn.Linear(4, 2)
+        self.register_buffer("h", torch.full((1, 6), first))
+        self.register_buffer("c", torch.full((1, 6), -first))
+        self.register_buffer("g", torch.full((1, 4), first))
+        self.register_buffer("other", torch.zeros(1, 4))
+
+    def forward(self, x):
+        h, c = self.rnn(self.normalizer(x), (self.h, self.c))
+        self.h[:] = h
+        self.c.copy_(c)
+        self.g = self.second(h, self.g)
+        return torch.tanh(self.actor(self.g))
+
+
+class KeptThenChanged(Cells):
+    """What the attribute was set to is written to afterwards, and the attribute with it."""
+
+    def forward(self, x):
+        h, c = self.rnn(x, (self.h, self.c))
+        self.h, self.c = h, c
+        g = self.second(h, self.g)
+        self.g = g
+        y = self.actor(g)
+        g.mul_(0.5)
+        return y
+
+
+class ToAnother(Cells):
+    """The new state of the GRU goes where nothing reads it."""
+
+    def forward(self, x):
+        h, c = self.rnn(x, (self.h, self.c))
+        self.h, self.c = h, c
+        g = self.second(h, self.g)
+        self.other = g
+        return self.actor(g)
+
+
+class Swapped(Cells):
+    def forward(self, x):
+        h, c = self.rnn(x, (self.h, self.c))
+        self.h, self.c = c, h
+        g = self.second(h, self.g)
+        self.g = g
+        return self.actor(g)
+
+
+class HalfOfIt(Cells):
+    def forward(self, x):
+        h, c = self.rnn(x, (self.h, self.c))
+        self.h, self.c = h * 0.5, c
+        g = self.second(h, self.g)
+        self.g = g
+        return self.actor(g)
+
+
+class Anew(Cells):
+    """The GRU's state is never kept."""
+
+    def forward(self, x):
+        h, c = self.rnn(x, (self.h, self.c))
+        self.h, self.c = h, c
+        return self.actor(self.second(h, self.g))
+
+
+class Assigned(Gru):
+    """The state of a torch.nn.GRU, kept by assigning to the attribute."""
+
+    def forward(self, x):
+        x, h = self.rnn(((x - self.mean) / 2.5).unsqueeze(0), self.hidden_state)
+        self.hidden_state = h
+        return torch.tanh(self.actor(x.squeeze(0)))
+
+
 def saved(module: Any, path: Path) -> Path:
     torch.manual_seed(0)
     torch.jit.script(module.eval()).save(str(path))
@@ -178,6 +258,28 @@ def test_an_lstm_acts_as_torch_from_what_its_file_holds(first: float, levels: in
 def test_copies_of_buffers_are_read_as_these(tmp_path: Path) -> None:
     path, x = saved(OfCopies(0.5, 2), tmp_path / "a.pt"), walk(5)
     np.testing.assert_allclose(reference.act_episode(load_policy(path), x), by_torch(path, x), atol=2e-6)
+
+
+@pytest.mark.parametrize("first", [0.0, 0.5])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_cells_act_as_torch(first: float, frozen: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, path, x = torch.jit.script(Cells(first).eval()), tmp_path / "a.pt", walk(5)
+    (torch.jit.freeze(module) if frozen else module).save(str(path))
+    policy = load_policy(path)
+    assert [type(layer).__name__ for layer in policy.layers[:3]] == ["LayerNorm", "Lstm", "Gru"]
+    np.testing.assert_allclose(reference.act_episode(policy, x), by_torch(path, x), atol=2e-6)
+
+
+def test_a_state_that_is_assigned_acts_as_torch(tmp_path: Path) -> None:
+    path, x = saved(Assigned(), tmp_path / "a.pt"), walk(5)
+    np.testing.assert_allclose(reference.act_episode(load_policy(path), x), by_torch(path, x), atol=2e-6)
+
+
+def test_a_traced_cell_is_refused_with_what_keeps_it(tmp_path: Path) -> None:
+    torch.jit.trace(Cells().eval(), torch.zeros(1, 5), check_trace=False).save(str(tmp_path / "a.pt"))
+    with pytest.raises(LilliputError, match=r"its LSTMCell is spelled out in gates .*torch.jit.script\(module\) keeps"):
+        load_policy(tmp_path / "a.pt")
 
 
 def test_a_gru_acts_as_torch_behind_its_normalizer(tmp_path: Path) -> None:
@@ -201,6 +303,11 @@ def test_a_network_that_forgets_is_refused(tmp_path: Path) -> None:
         (ToCopy, "another buffer than it read|keeps no state"),
         (ReadACopy, "read by other operators too"),
         (Dropping, "its lstm is still training"),
+        (lambda *_: KeptThenChanged(), "changed in place after it was kept"),
+        (lambda *_: ToAnother(), "assigns to other things than names"),
+        (lambda *_: Swapped(), "writes a new state to another buffer than it read"),
+        (lambda *_: HalfOfIt(), "assigns to other things than names"),
+        (lambda *_: Anew(), "its LSTM or GRU keeps no state"),
         (Leaking, r"the new state of its LSTM or GRU is used otherwise \(mul\)"),
     ],
 )

@@ -116,6 +116,11 @@ def refusal(saved: Saved, layouts: Sequence[Layout]) -> LilliputError:
             f"{saved.name} holds two networks of the same layout in one file ({' and '.join(twins)}), and does not say "
             "which acts; save the one that does alone, with torch.save"
         )
+    if any(key.startswith("policy._encoder.") for key in keys):
+        return LilliputError(
+            f"{saved.name} is what d3rlpy's save_model() writes, without its scalers; give the file of "
+            "agent.save_policy('policy.pt'), which holds the whole policy"
+        )
     nearest = min(layouts, key=lambda layout: len(layout.missing(keys)) + len(layout.left_over(keys)))
     gone, over = nearest.missing(keys), nearest.left_over(keys)
     if over:

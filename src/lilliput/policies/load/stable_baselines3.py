@@ -65,6 +65,11 @@ def read_stable_baselines3(archive: Archive, options: Options) -> Checkpoint:
     name = archive.name
     if "policy.pth" not in archive:
         older = "parameters" in archive or "parameter_list" in archive
+        if "data" in archive and b'"__module__": "sbx.' in archive.read("data", sb3_data.MAX_DATA_BYTES):
+            raise LilliputError(
+                f"{name} is of sbx (JAX): its networks stand in a cloudpickle with code, which is not read; put the "
+                "arrays of model.policy.actor_state.params into torch and export that as ONNX (docs/formats.md)"
+            )
         hint = "it is of Stable-Baselines 2 (TensorFlow)" if older else "it may be of another framework"
         raise LilliputError(f"{name} has no policy.pth; {hint}: supported are zips of Stable-Baselines3 1.0 and newer")
     data = sb3_data.parse_data(archive.read("data", sb3_data.MAX_DATA_BYTES), f"{name}: data")

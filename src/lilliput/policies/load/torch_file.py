@@ -126,7 +126,8 @@ def _read_legacy(data: bytes, name: str) -> Any:
     magic, position = read_pickle(data, name)
     if magic != LEGACY_MAGIC:
         raise LilliputError(
-            f"{name} is a pickle, but not one of torch.save; save the policy's state_dict with torch.save"
+            f"{name} is a pickle, but not one of torch.save; save the policy's state_dict with torch.save, or (d3rlpy) "
+            "agent.save_policy('policy.pt'), or the policy as ONNX"
         )
     version, position = read_pickle(data, name, position)
     system, position = read_pickle(data, name, position)

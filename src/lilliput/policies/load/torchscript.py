@@ -5,6 +5,7 @@ Python's syntax. The source is parsed as Python is and followed by a closed set 
 else stands there refuses the file. There is no torch here to compare with: what is read is what the program says.
 """
 
+import ast
 import math
 from pathlib import PurePosixPath
 from typing import Any
@@ -42,7 +43,8 @@ _NOT_RUN = "the program was followed and not run: nothing here compares what was
 _LISTS = tuple(Global("torch.jit._pickle", name) for name in ("restore_type_tag", "build_tensorlist"))
 """What a list of a program is made by; the type behind it is its code's to know."""
 
-_MEMORY = ("RNN", "LSTMCell", "GRUCell", "RNNCell")
+_MEMORY = ("RNN", "RNNCell")
+_CELLS = ("LSTMCell", "GRUCell")
 
 
 def is_torchscript(archive: Archive) -> bool:
@@ -67,6 +69,11 @@ def read_torchscript(source: Source, archive: Archive) -> Policy:
     constants = Tree(zip_fetch(archive, root, "constants"), name).convert(_pickle(archive, f"{root}/constants.pkl"))
     code = Code(archive, root, tuple(constants) if isinstance(constants, list | tuple) else ())
     try:
+        for one in _inside(module):
+            if one.kind in _CELLS and "_cell(" not in ast.unparse(code.method(one.where, one.kind, "forward")):
+                raise Written(
+                    f"its {one.kind} is spelled out in gates (traced?): torch.jit.script(module) keeps it whole"
+                )
         return _policy(source, module, code, _traced_shape(archive, root))
     except (LilliputError, RecursionError) as error:
         message = str(error)
@@ -143,7 +150,7 @@ def _policy(source: Source, module: Module, code: Code, traced: tuple[int, ...] 
         raise LilliputError(f"code of its own runs around its forward (hooks {hooks[0][:60]}): take them off")
     answers: list[tuple[tuple[int, ...], Any]] = []
     furthest, refused = (
-        -1,
+        (False, -1),
         LilliputError(
             "it holds no matrix of floats, but weights that are packed or quantized: save it from before they were"
         ),
@@ -157,8 +164,10 @@ def _policy(source: Source, module: Module, code: Code, traced: tuple[int, ...] 
             if outcome.refusal is None:
                 answers.append((shape, outcome.value))
                 break
-            if outcome.steps > furthest:
-                furthest, refused = outcome.steps, outcome.refusal
+            # That it writes is true of any size; otherwise the truest is what came furthest.
+            reached = isinstance(outcome.refusal, Written), outcome.steps
+            if reached > furthest:
+                furthest, refused = reached, outcome.refusal
             if isinstance(outcome.refusal, Batched) and shape != traced:
                 break  # Torch runs it on a batch: nothing says that it takes an observation alone.
         if answers and known:
@@ -186,13 +195,15 @@ def _widths(module: Module, code: Code) -> list[int]:
 
 def _arrays(module: Module, code: Code) -> list[np.ndarray]:
     """Every tensor of the program."""
-    found, todo = [part for part in code.constants if isinstance(part, np.ndarray)], [module]
-    while todo:
-        for part in todo.pop().parts.values():
-            if isinstance(part, Module):
-                todo.append(part)
-            elif isinstance(part, np.ndarray):
-                found.append(part)
+    parts = [part for one in _inside(module) for part in one.parts.values()]
+    return [part for part in (*code.constants, *parts) if isinstance(part, np.ndarray)]
+
+
+def _inside(module: Module) -> list[Module]:
+    """The module and those in it, at any depth."""
+    found = [module]
+    for one in found:
+        found += [part for part in one.parts.values() if isinstance(part, Module)]
     return found
 
 

@@ -1,4 +1,4 @@
-"""torch's LSTM and GRU in a TorchScript program, whose memory stands in buffers that `forward` writes back."""
+"""torch's LSTM and GRU, and their cells, in a TorchScript program: it writes their memory back to its buffers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,8 @@ from lilliput.policies.load import flow
 from lilliput.policies.load.flow import Flow
 from lilliput.policies.load.torchscript_place import Written
 
-OPERATORS: Final = {"lstm": layers.Lstm, "gru": layers.Gru}
+CELLS: Final = {"lstm_cell": layers.Lstm, "gru_cell": layers.Gru}
+OPERATORS: Final = {"lstm": layers.Lstm, "gru": layers.Gru, **CELLS}
 READING_NOTHING: Final = ("size", "dim", "len", "__is__", "__isnot__", "clone", "contiguous", "detach")
 """Operators that a buffer of the state may go through too: what they give is that buffer, or no number of it."""
 
@@ -22,9 +23,16 @@ MAX_LEVELS = 32
 @final
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One call of such an operator: the buffers that it reads, and those that its new state was written to so far."""
+    """One call of such an operator.
+
+    Attributes:
+        before: the buffers that it reads.
+        shown: the output that is its new state too (of LSTMCell and GRUCell); None: its states are values of their own.
+        written: the places in `before` that a new state was written to so far.
+    """
 
     before: tuple[np.ndarray, ...]
+    shown: Flow | None = None
     written: set[int] = field(default_factory=set)
 
 
@@ -37,12 +45,14 @@ class Next:
     place: int
 
 
-def recurrent(name: str, given: Sequence[Any]) -> tuple[Cell, tuple[Any, ...]]:
-    """The call, and what it gives: the output and the new states.
+def recurrent(name: str, given: Sequence[Any]) -> tuple[Cell, Any]:
+    """The call, and what it gives: the output and the new states; of a cell the new states alone.
 
     Raises:
         LilliputError: a kind of LSTM or GRU that no layer is, or one whose state does not come from buffers.
     """
+    if name in CELLS:
+        return _one_step(name, given)
     if len(given) != 9:
         raise LilliputError(f"{name} takes sequences of several lengths; supported: one observation at a time")
     x, states, weights, has_bias, n_levels, dropout, training, both_ways, batch_first = given
@@ -71,6 +81,26 @@ def recurrent(name: str, given: Sequence[Any]) -> tuple[Cell, tuple[Any, ...]]:
     return cell, (whole, *(Next(cell, place) for place in range(len(before))))
 
 
+def _one_step(name: str, given: Sequence[Any]) -> tuple[Cell, Any]:
+    """The same of an LSTMCell or GRUCell, whose new state, or the first of both, is its output."""
+    x, states, *weights = given
+    before = tuple(states) if isinstance(states, list | tuple) else (states,)
+    if not isinstance(x, Flow) or not all(isinstance(one, np.ndarray) for one in before):
+        raise LilliputError(f"the state of its {name} is computed, not kept in buffers; supported: buffers")
+    if any(one.ndim != 2 or len(one) != 1 for one in before):
+        raise LilliputError(f"a state of shape {list(before[0].shape)}; supported: one observation at a time")
+    whole = flow.vector(x)
+    flow.over_last(x, name)
+    layer = _layer(name, [one for one in weights if one is not None], [_first(one, 0) for one in before])
+    try:
+        shape = layers.output_shape(layer, whole.link.shape)
+    except LilliputError as error:
+        raise LilliputError(f"{name}: {error}") from None
+    shown = Flow(flow.Link(whole.link, layer, shape), (*x.shape[:-1], *shape), x.rows)
+    cell = Cell(before, shown)
+    return cell, (shown, Next(cell, 1)) if name == "lstm_cell" else shown
+
+
 def _layer(name: str, weights: Sequence[Any], first: list[np.ndarray]) -> layers.Recurrent:
     """One level, by torch's order of weights."""
     if not all(isinstance(one, np.ndarray) and one.dtype.kind == "f" for one in weights):
@@ -87,6 +117,17 @@ def _first(buffer: np.ndarray, level: int) -> np.ndarray:
     if buffer.ndim not in (2, 3) or (buffer.ndim == 3 and buffer.shape[1] != 1) or level >= len(buffer):
         raise LilliputError(f"a state of shape {list(buffer.shape)}; supported: one observation at a time")
     return np.ascontiguousarray(buffer[level].reshape(-1), np.float32)
+
+
+def new_state(value: Any, cells: Sequence[Cell]) -> Next | None:
+    """The new state that a value is, whatever shape it has; None: it is none."""
+    if isinstance(value, Next):
+        return value
+    if isinstance(value, Flow) and value.index is None:
+        for cell in cells:
+            if cell.shown is not None and value.link is cell.shown.link:
+                return Next(cell, 0)
+    return None
 
 
 def write(buffer: Any, value: Next) -> None:

@@ -24,7 +24,7 @@ MAX_ELEMENTS = 1 << 26
 CUTTING: Final = ("slice", "select", "split", "chunk", "narrow", "split_with_sizes", "index_select")
 """Operators whose result tells less of the size of what they take."""
 
-_MEMORY = ("rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell")
+_MEMORY = ("rnn_tanh", "rnn_relu", "rnn_tanh_cell", "rnn_relu_cell")
 _NO_LAYER = (
     "selu", "mish", "softplus", "prelu", "rrelu", "glu", "hardsigmoid", "hardswish", "hardshrink", "softshrink",
     "log_sigmoid", "threshold", "softmin", "max_pool2d", "avg_pool2d",
@@ -359,7 +359,7 @@ _CONSTANT: Final[dict[str, Callable[..., Any]]] = {
     "gt": lambda a, b: bool(a > b), "le": lambda a, b: bool(a <= b), "ge": lambda a, b: bool(a >= b),
     "__not__": lambda a: not a, "__is__": lambda a, b: a is b, "__isnot__": lambda a, b: a is not b,
     "__contains__": lambda a, b: b in a, "NumToTensor": lambda a: a, "Int": int, "Bool": bool, "list": list,
-    "t": lambda a: _array(a).T, "detach": _array, "clone": lambda a: _array(a).copy(),
+    "t": lambda a: _array(a).T, "detach": _array, "lift_fresh": _array, "clone": lambda a: _array(a).copy(),
     "contiguous": lambda a: _array(a) if _array(a).flags.c_contiguous else a.copy(),
     "unsqueeze": lambda a, dim: np.expand_dims(_array(a), dim),
     "squeeze": lambda a, dim=None: _array(a).squeeze(dim),

@@ -62,6 +62,7 @@ def followed(code: Code, module: Module, x: Flow, *, whole: bool) -> Outcome:
         returned = run.call(module, "forward", [x], {})
         run.count(returned)
         value = run.places.now(returned)
+        run.check_kept()
         torchscript_memory.check(run.cells, run.read)
         return Outcome(value, None, run.nodes)
     except LilliputError as error:
@@ -74,7 +75,12 @@ _FREE: Final = {"inf": float("inf"), "nan": float("nan"), "None": None}
 @final
 @dataclass(eq=False)
 class _Run:
-    """A budget of steps, which values share memory, the arrays that were read, and copies with what they are of."""
+    """A budget of steps, which values share memory, the arrays that were read, and copies with what they are of.
+
+    Attributes:
+        names: by an array's id, the attributes (a module's id and a name) that it was read by.
+        kept: what attributes were set to, by the same.
+    """
 
     code: Code
     observation: Flow | None
@@ -85,7 +91,18 @@ class _Run:
     cells: list[torchscript_memory.Cell] = field(default_factory=list)
     read: list[np.ndarray] = field(default_factory=list)
     copies: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    names: dict[int, set[tuple[int, str]]] = field(default_factory=dict)
+    kept: dict[tuple[int, str], Any] = field(default_factory=dict)
     work: Work = field(default_factory=Work)
+
+    def check_kept(self) -> None:
+        """Refuse a program that goes on to write to what an attribute was set to: the attribute is that very value.
+
+        Raises:
+            Written: it does.
+        """
+        if any(self.places.now(one) is not one for one in self.kept.values()):
+            raise Written("a new state is changed in place after it was kept; supported: kept as it is")
 
     def count(self, value: Any) -> None:
         """Count what lists hold, each thing as often as it is met: one that holds itself twice has no end.
@@ -134,7 +151,9 @@ class _Run:
                     return True, None
                 case ast.Return(value=ast.expr() as value):
                     return True, self.value(value, variables)
-                case ast.Assign(targets=[target], value=value):
+                case (
+                    ast.Assign(targets=[target], value=value) | ast.AnnAssign(target=target, value=ast.expr() as value)
+                ):
                     self.assign(target, self.value(value, variables), variables)
                 case ast.If(test=test):
                     condition = self.value(test, variables)
@@ -158,8 +177,23 @@ class _Run:
             case ast.Tuple(elts=elements) if isinstance(value, tuple | list) and len(value) == len(elements):
                 for element, part in zip(elements, value, strict=True):
                     self.assign(element, part, variables)
+            case ast.Attribute(value=inner, attr=name) if self.keeps(self.value(inner, variables), name, value):
+                pass
             case _:
                 raise Written("its source assigns to other things than names (a memory?)")
+
+    def keeps(self, owner: Any, name: str, value: Any) -> bool:
+        """Whether an attribute that a state was read by, and no other was, now is the new state."""
+        value = self.places.now(value)
+        new = torchscript_memory.new_state(value, self.cells)
+        if new is None or not isinstance(owner, Module):
+            return False
+        buffer = owner.parts.get(name)
+        if self.names.get(id(buffer)) != {(id(owner), name)}:
+            return False
+        torchscript_memory.write(buffer, new)
+        self.kept[id(owner), name] = value
+        return True
 
     def value(self, node: ast.expr, variables: Mapping[str, Any]) -> Any:
         self.nodes += 1
@@ -193,7 +227,8 @@ class _Run:
     def attribute(self, owner: Any, name: str) -> Any:
         match owner:
             case Module(parts=parts) if name in parts:
-                return parts[name]
+                self.names.setdefault(id(parts[name]), set()).add((id(owner), name))
+                return self.kept.get((id(owner), name), parts[name])
             case _Name(path="CONSTANTS") if name[:1] == "c" and name[1:].isascii() and name[1:].isdigit():
                 index = int(name[1:])
                 if index < len(self.code.constants):
@@ -244,8 +279,9 @@ class _Run:
             )
         if name == "slice" and _is_whole(given):
             return given[0]  # the buffer itself, so that what is written there is known
-        if name == "copy_" and len(given) > 1 and isinstance(given[1], torchscript_memory.Next):
-            torchscript_memory.write(given[0], given[1])
+        new = torchscript_memory.new_state(given[1], self.cells) if name == "copy_" and len(given) > 1 else None
+        if new is not None and isinstance(given[0], np.ndarray):
+            torchscript_memory.write(given[0], new)
             return given[0]
         if any(isinstance(one, torchscript_memory.Next) for one in _flat([*given, *named.values()])):
             raise Written(f"the new state of its LSTM or GRU is used otherwise ({name[:40]}); supported: kept as it is")
