@@ -10,7 +10,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.policy import Policy
-from lilliput.shrink.configuration import Loss, Sight, Student, losses
+from lilliput.shrink.configuration import Loss, Sight, Student, losses, start_after, student_of
 from lilliput.shrink.request import Request
 from lilliput.shrink.run import shrink
 from lilliput.task import Task
@@ -67,6 +67,21 @@ def test_the_size_is_known_before_the_student_is_made(student: Student) -> None:
     # Weights that came out as zeros may be stored in less.
     assert 0.9 * student.model_bytes(Sight(6), 3, 0) <= policy.model_bytes <= student.model_bytes(Sight(6), 3, 0)
     assert policy.n_macs == student.n_macs(Sight(6), 3)
+
+
+def test_the_less_the_first_student_keeps_the_wider_is_the_next() -> None:
+    first, sight = Student((16,), 6, "regret"), Sight(17)
+    widths = [start_after(kept, first, sight, 6).hidden for kept in (0.89, 0.65, 0.48, 0.2, 0.0)]
+    assert widths == sorted(widths)
+    assert (widths[1], widths[2], widths[4]) == ((22, 22), (34, 34), (96, 96))
+    delicate, easier = (start_after(kept, first, sight, 6) for kept in (0.2, 0.65))
+    assert (delicate.restarts, easier.restarts) == (2, 4), "wide restarts differ little"
+    assert delicate.steps == easier.steps == 3 * first.steps
+
+
+@pytest.mark.parametrize("student", [Student((64, 64), 5, "l2", restarts=2, per_channel=True), Student((), 6, "kl")])
+def test_a_student_is_known_by_its_recipe(student: Student) -> None:
+    assert student_of(student.recipe) == student
 
 
 def test_what_a_policy_without_its_checkpoint_goes_without_is_said(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 from lilliput.errors import LilliputError
 from lilliput.policies.play import check_disjoint
 from lilliput.shrink import confirm
+from lilliput.shrink.bar import Bar
 from lilliput.shrink.confirm import chain, finalists, foreseen, likeliest, plans, seeds_of
 from lilliput.shrink.search import Searched
-from lilliput.shrink.trial import Bar, Trial
+from lilliput.shrink.trial import Trial
 
 KEEP = 0.95
 Draw = Callable[[np.random.Generator, int], np.ndarray]

@@ -17,6 +17,7 @@ from lilliput.policies.compress import compress
 from lilliput.policies.export import c, export
 from lilliput.policies.learner import Checkpoint
 from lilliput.shrink import objective
+from lilliput.shrink.bar import Bar
 from lilliput.shrink.code_bytes import CodeBytes
 from lilliput.shrink.configuration import Student
 from lilliput.shrink.confirm import finalists
@@ -25,7 +26,7 @@ from lilliput.shrink.result import Result, frontier, table
 from lilliput.shrink.run import shrink
 from lilliput.shrink.search import Searched
 from lilliput.shrink.search_space import SearchSpace
-from lilliput.shrink.trial import Bar, Trial, attempt, known, play_random
+from lilliput.shrink.trial import Trial, attempt, known, play_random
 from lilliput.study.policies import POLICIES
 from lilliput.study.workspace import Workspace
 from lilliput.task import Task

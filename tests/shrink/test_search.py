@@ -1,10 +1,35 @@
 """What the search expects of a student that it did not try yet."""
 
 import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from lilliput.shrink.search import gain
+from lilliput.policies import layers, spaces
+from lilliput.policies.learner import Checkpoint
+from lilliput.policies.policy import Policy
+from lilliput.shrink.bar import Bar
+from lilliput.shrink.configuration import Sight, Student, student_of
+from lilliput.shrink.request import Place, Request
+from lilliput.shrink.search import Searched, gain, search
+from lilliput.shrink.trial import Trial
+from lilliput.shrink.workers import Workers
+from lilliput.task import Task
+
+
+class Here(Executor):
+    """In the place of worker processes: what is submitted is done at once."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
 
 
 def test_the_gain_is_what_the_smallest_that_holds_is_expected_to_shrink_by() -> None:
@@ -24,3 +49,78 @@ def test_what_is_larger_than_a_sure_one_gains_nothing_and_beside_a_lucky_one_mos
     assert gain(600.0, sure) == 0
     assert gain(300.0, sure) == pytest.approx(math.log(4 / 3))
     assert gain(600.0, lucky) > gain(300.0, sure) > gain(600.0, sure)
+
+
+class Made:
+    """Trials as some task might give them, each in a second: what every student keeps is a matter of its size."""
+
+    def __init__(self, least_bytes: float) -> None:
+        self.least_bytes, self.now, self.asked = least_bytes, 1000.0, list[tuple[str, float, int]]()
+
+    def time(self) -> float:
+        return self.now
+
+    def attempt(
+        self, place: Place, recipe: str, until: float, bar: Bar, episodes: int, block: int, least: float,
+        before: Sequence[float],
+    ) -> Trial:  # fmt: skip
+        self.now += 1.0
+        self.asked.append((recipe, least, len(before)))
+        student = student_of(recipe)
+        if student is None:
+            return Trial(recipe, 70_000.0, 70_000, np.full(episodes, 1000.0), 1.0)
+        size = student.model_bytes(Sight(17), 6, 0)
+        kept = 1000.0 * min(1.0, size / self.least_bytes)
+        if kept / 1000 < least:
+            return Trial(recipe, np.inf, 0, np.full(4, kept), 1.0, "left", step="distill")
+        n = 8 if kept < 900 else episodes
+        return Trial(recipe, float(size), size, np.full(n, kept), 1.0)
+
+
+@pytest.fixture
+def searched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[float, list[str]], tuple[Searched, Made]]:
+    def run(least_bytes: float, said: list[str]) -> tuple[Searched, Made]:
+        made, module = Made(least_bytes), sys.modules["lilliput.shrink.search"]
+        low, high = np.full(17, -np.inf), np.full(17, np.inf)
+        network = (layers.Dense(np.ones((6, 17), np.float32), None),)
+        policy = Policy(spaces.Box((17,), low, high), spaces.Box((6,), np.full(6, -1.0), np.full(6, 1.0)), network)
+        base = Trial("", 280_000.0, 280_000, 1000.0 + np.tile([-10.0, 10.0], 64), 128.0)
+        monkeypatch.setattr(module, "attempt", made.attempt)
+        monkeypatch.setattr(module, "known", lambda _: ({"": base}, np.zeros(128)))
+        monkeypatch.setattr(time, "time", made.time)
+        place = Place(tmp_path, policy.digest, Request(Task("HalfCheetah-v4"), workers=1))
+        bar, end = Bar(base.returns, np.zeros(128), 0.95, 400), made.now + 600
+        return search(Checkpoint(policy), place, bar, Workers(Here), lambda _: end, said.append), made
+
+    return run
+
+
+def test_a_search_that_has_nothing_to_gain_ends_before_its_time(searched: Any) -> None:
+    found, made = searched(1.0, [])
+    assert found.exhausted
+    assert made.now < 1000 + 300
+    smallest = min(trial.value for trial in found.trials.values() if trial.may_win)
+    # A linear student of two bits without ranges is the smallest that there is.
+    assert smallest == Student((), 2, "l2", "none").model_bytes(Sight(17), 6, 0)
+
+
+def test_what_is_plainly_lost_is_not_quantized_and_no_episode_is_played_twice(searched: Any) -> None:
+    found, made = searched(700.0, [])
+    assert any(trial.reason == "left" and len(trial.returns) for trial in found.trials.values())
+    first = made.asked[0]
+    assert first[1] == -math.inf, "what the search begins with is always quantized"
+    again = [recipe for recipe, _, before in made.asked if before]
+    assert all(before in (0, 64) for _, _, before in made.asked)
+    assert len(again) == len(set(again))
+    holds = [trial.value for trial in found.trials.values() if trial.may_win and found.bar.sure(trial.returns) > 0.9]
+    assert 680 <= min(holds) <= 770
+
+
+def test_a_delicate_policy_is_said_to_be_one_and_wide_students_come_next(searched: Any) -> None:
+    said: list[str] = []
+    _, made = searched(3_000.0, said)
+    assert any("the policy is delicate" in sentence for sentence in said)
+    students = [student_of(recipe) for recipe, _, _ in made.asked]
+    tried = [one for one in students if one is not None]
+    assert tried[0].hidden == (16,)
+    assert tried[1].hidden == (96, 96)

@@ -41,6 +41,14 @@ def test_returns_are_those_of_the_reference_however_many_play_at_once(block: int
     np.testing.assert_array_equal(played, episode_returns(policy, "Pendulum-v1", seeds(request.seed, 5)))
 
 
+def test_what_was_played_is_not_played_again(tmp_path: Path) -> None:
+    policy, request = wide(), Request(Task("Pendulum-v1"), train=False)
+    place = Place(tmp_path, policy.digest, request)
+    played = play(place, policy, None, 6, block=2, before=(7.0, 8.0, 9.0))
+    np.testing.assert_array_equal(played[:3], [7, 8, 9])
+    np.testing.assert_array_equal(played[3:], episode_returns(policy, "Pendulum-v1", seeds(request.seed, 6)[3:]))
+
+
 def test_of_images_the_c_artifact_plays_and_the_record_says_so(tmp_path: Path) -> None:
     policy, request = bright(), Request(Task(BRIGHT, wrappers=("transpose_image",)), train=False)
     POLICIES.keep(Checkpoint(policy), Workspace(tmp_path))

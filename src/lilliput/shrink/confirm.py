@@ -17,9 +17,10 @@ from lilliput.errors import LilliputError
 from lilliput.files import Format
 from lilliput.policies.play import OutOfTime, SeedPlan
 from lilliput.record import RANDOM_POLICY, Cell, Record
+from lilliput.shrink.bar import Bar
 from lilliput.shrink.request import ALPHA, Place
 from lilliput.shrink.search import Searched
-from lilliput.shrink.trial import Bar, Trial
+from lilliput.shrink.trial import Trial
 from lilliput.shrink.workers import Workers
 from lilliput.statistics import ConfirmationPlan, alpha_split, confirm, plan_confirmation
 from lilliput.study.policies import POLICIES, episode_settings

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import final
 
-from lilliput.shrink.configuration import MANY_INPUTS, Loss, Sight, Student, Teachers, of_teacher
+from lilliput.shrink.configuration import LONG, MANY_INPUTS, Loss, Sight, Student, Teachers, of_teacher
 
 
 @final
@@ -41,8 +41,8 @@ MORE_BITS = Move("more bits", 0.03, 0.05, improves=True)
 A_SCALE_AN_OUTPUT = Move("a scale an output", 0.02, 0.03, improves=True)
 A_SCALE_A_LAYER = Move("a scale a layer", -0.02, 0.03)
 NO_RANGES = Move("no ranges", -0.05, 0.08)
-FLATTER = Move("flatter", -0.03, 0.07)
-DEEPER = Move("deeper", -0.03, 0.07)
+FLATTER = Move("flatter", -0.08, 0.08)
+DEEPER = Move("deeper", 0.0, 0.07)
 OTHER_LOSS = Move("other loss", -0.03, 0.07)
 ROUGHER = Move("rougher", -0.02, 0.05)
 CALMER = Move("calmer", 0.0, 0.05)
@@ -84,8 +84,8 @@ _BELOW = {8: 6, 6: 5, 5: 4, 4: 3, 3: 2}
 _ABOVE = {fewer: more for more, fewer in _BELOW.items()}
 """The next fewer and the next more bits of a weight."""
 
-_LONG, MOST_STEPS = 18_000, 162_000
-"""From where more steps bring less, and how many are ever made."""
+MOST_STEPS = 162_000
+"""How many are ever made."""
 
 _LONGEST = 8
 """Observations at once."""
@@ -126,7 +126,7 @@ def moves(
             yield LINEAR, replace(student, hidden=(), weight_bits=bits)
         for move, factor in ((A_LITTLE_WIDER, 1.14), (WIDER, 1.4), (MUCH_WIDER, 2.0)):
             yield move, _resized(student, factor)
-        if student.steps < _LONG:
+        if student.steps < LONG:
             yield WIDER_AND_LONGER, replace(_resized(student, 1.5), steps=3 * student.steps)
     else:
         yield WIDER, replace(student, hidden=(4,))
@@ -143,7 +143,7 @@ def moves(
         yield ROUGHER, replace(student, disturbance=1.5)
     if student.disturbance > 0:
         yield CALMER, replace(student, disturbance=0.0)
-    if student.steps < _LONG:
+    if student.steps < LONG:
         yield LONGER, replace(student, steps=3 * student.steps)
         yield MUCH_LONGER, replace(student, steps=6 * student.steps)
     elif 3 * student.steps <= MOST_STEPS:

@@ -21,12 +21,14 @@ from lilliput.policies.learner import Checkpoint, checkpoint_of
 from lilliput.policies.policy import Policy
 from lilliput.shrink import confirm, objective
 from lilliput.shrink.actor import sees_images
+from lilliput.shrink.bar import Bar
+from lilliput.shrink.baseline import bar_of
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.result import Result, frontier, read_result, table, write_result
 from lilliput.shrink.schedule import Schedule, least, schedule, too_few
-from lilliput.shrink.search import Searched, bar_of, search
+from lilliput.shrink.search import Searched, search
 from lilliput.shrink.teachers import best, decided, distinct, taught
-from lilliput.shrink.trial import Bar, Trial, known, made, policy_path
+from lilliput.shrink.trial import Trial, known, made, policy_path
 from lilliput.shrink.workers import Workers, workers
 from lilliput.statistics import is_above_random, retention, worst_decile
 from lilliput.study.environment import behind
@@ -118,6 +120,8 @@ def _shrink(every: Sequence[Checkpoint], request: Request, here: Workspace, say:
         times = schedule(place, bar, episode_s, started, until)
         searched = search(kept, place, times.bar, processes, times.end, say, others)
         confirmation = _confirmed(place, searched, processes, times, say)
+    if searched.exhausted:
+        notes.append("the search ended before its time: nothing that is left to try promises to be smaller and to hold")
     notes += confirmation.notes
     figures, told = _compared(place, searched, confirmation.accepted)
     notes += told if confirmation.accepted else _why_nothing(place, searched, confirmation.outcomes)

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from lilliput.shrink import confirm
+from lilliput.shrink.bar import RACE, Bar
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.search import Searched
-from lilliput.shrink.trial import RACE, Bar
 from lilliput.statistics import plan_confirmation
 
 _STARTING_S = 15.0

@@ -5,35 +5,24 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from typing import Any, final
-
-import numpy as np
+from typing import final
 
 from lilliput import paired
-from lilliput.errors import LilliputError
 from lilliput.policies.learner import Checkpoint
-from lilliput.policies.play import OutOfTime
+from lilliput.shrink.bar import RACE, Bar
 from lilliput.shrink.code_bytes import CodeBytes
-from lilliput.shrink.configuration import Student, student_of
+from lilliput.shrink.configuration import DELICATE, Student, student_of
 from lilliput.shrink.ladder import first_steps, rungs
 from lilliput.shrink.move import Effects, Move, chance
 from lilliput.shrink.request import Place
 from lilliput.shrink.search_space import SearchSpace
 from lilliput.shrink.trial import (
-    BLOCK,
-    FEW_EPISODES,
-    MOST_EPISODES,
-    RACE,
-    Bar,
     Trial,
     attempt,
     known,
-    play_random,
-    seconds_an_episode,
 )
-from lilliput.shrink.workers import Workers
+from lilliput.shrink.workers import Workers, result
 from lilliput.sums import deviation
 
 Say = Callable[[str], None]
@@ -49,13 +38,15 @@ _SLOWER = 1.4
 """How much longer than foretold a trial may take: one that is not made in time was for nothing."""
 _LEAST_GAIN = 0.03
 """Less than this part of its size is not worth a trial."""
-_BAR_PART = 0.06
-_SLOW_BAR_PART = 0.25
-"""Of the time, for what trials are held against where episodes take long."""
+_LEAST_EXPECTED = 0.02
+"""Nor is less than this by the chance that it comes true: where nothing promises more the search ends."""
+_FAR_BELOW = 0.08
+"""What real weights keep less than is asked for, or than the best of all keeps, quantized ones do not make up for."""
 _GRACE_S = 1.0
 """What is asked to stop looks at the clock at every step of an environment; what has not by then is ended."""
 _OVERHEAD_S = 2.0
-_CHOOSING = 32
+_CHOOSING = 28
+"""Episodes that choose among restarts: four of each of four, and about six of each of two."""
 _SHARED = 0.3
 """The part of a course that is not shared by students of one root: a third of its steps, which take a little longer."""
 
@@ -63,11 +54,16 @@ _SHARED = 0.3
 @final
 @dataclass(frozen=True, eq=False)
 class Searched:
-    """All trials by recipe, and what they are held against."""
+    """All trials by recipe, and what they are held against.
+
+    Attributes:
+        exhausted: it ended before its time, since nothing that is left promises anything.
+    """
 
     trials: Mapping[str, Trial]
     bar: Bar
     students: Mapping[str, Student] = field(default_factory=dict)
+    exhausted: bool = False
 
 
 End = Callable[[Searched], float]
@@ -84,60 +80,6 @@ def search(
     run = _Run(teacher, place, bar, workers, end, say, others)
     run.all()
     return run.searched()
-
-
-def bar_of(place: Place, workers: Workers, until: float) -> tuple[Bar, float]:
-    """What trials are held against, and the seconds that an episode takes: fewer episodes where they are slow.
-
-    Raises:
-        OutOfTime: not even two episodes were over by then, in `time.time()` seconds.
-    """
-    trials, random = known(place)
-    if "" in trials and min(len(random), len(trials[""].returns)) >= FEW_EPISODES:
-        baseline = trials[""]
-        return _bar(place, baseline, random, BLOCK), baseline.seconds / len(baseline.returns)
-    try:
-        one = _result(workers.submit(seconds_an_episode, place, until))
-    except OutOfTime:
-        raise _too_slow(place) from None
-    budget = _SLOW_BAR_PART * place.request.within_s * (1.0 if place.request.workers > 1 else 0.5)
-    affordable = max(2, int(budget / max(one, 1e-9)))
-    if affordable < FEW_EPISODES:
-        baseline, random = _played(place, workers, affordable, until, 2)
-        if min(len(baseline.returns), len(random)) < 2:
-            raise _too_slow(place)
-        return _bar(place, baseline, random, 2), one
-    baseline, random = _played(place, workers, FEW_EPISODES, until, BLOCK)
-    if baseline.seconds / FEW_EPISODES * MOST_EPISODES < _BAR_PART * place.request.within_s:
-        baseline, random = _played(place, workers, MOST_EPISODES, until, BLOCK)
-    if min(len(baseline.returns), len(random)) < 2:
-        raise _too_slow(place)
-    return _bar(place, baseline, random, BLOCK), baseline.seconds / len(baseline.returns)
-
-
-def _bar(place: Place, baseline: Trial, random: np.ndarray, block: int) -> Bar:
-    n = min(len(baseline.returns), len(random))
-    return Bar(baseline.returns[:n], random[:n], place.request.keep, block=block)
-
-
-def _too_slow(place: Place) -> OutOfTime:
-    return OutOfTime(
-        f"an episode of {place.request.task.id} takes too long for {place.request.within_s:g} s: not two of them were "
-        "over; give more time (--within) or cut them (--max-steps)"
-    )
-
-
-def _played(place: Place, workers: Workers, episodes: int, until: float, block: int) -> tuple[Trial, np.ndarray]:
-    playing = workers.submit(attempt, place, "", until, None, episodes, block)
-    random = _result(workers.submit(play_random, place, episodes, until))
-    return _result(playing), random
-
-
-def _result(future: "Future[Any]") -> Any:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        raise LilliputError(f"a worker process ended ({error}); run the same command to go on") from error
 
 
 @final
@@ -160,6 +102,7 @@ class _Run:
         self.students: dict[str, Student] = {
             recipe: student for recipe, student in found.items() if student is not None
         }
+        self._exhausted = False
         self._end, self.until = end, end(self.searched())
         self._policy, self._n_macs = teacher.policy, teacher.policy.n_macs
         self._space = SearchSpace.of(teacher, others, train=place.request.train)
@@ -172,11 +115,11 @@ class _Run:
         self._seconds_per_episode = max(0.001, self.trials[""].seconds / len(self.trials[""].returns))
         # What every student costs, however it is trained: the choice among restarts, and the race.
         self._played = _OVERHEAD_S + (_CHOOSING + RACE[-1]) * self._seconds_per_episode
-        first = self._space.starts()
-        self._starts = [student for student in first if student.recipe not in self.trials]
-        self._n_starts, self._turn = len(first), 0
         for recipe in self.students:
             self._learn_code(recipe)
+        self._every_start, self._turn = self._space.starts(), 0
+        self._starts = self._untried(self._every_start)
+        self._begin_as_it_is()
         self._first_steps = first_steps(self._policy, self._failed_steps())
         # Of images, what is safe and small at once is a student: pruning by curvature takes minutes there.
         self._rungs = 1 if self._space.trainable and self._space.images else None
@@ -190,14 +133,20 @@ class _Run:
                 recipe = self._next()
                 if recipe is None:
                     break
-                episodes = len(self.bar.baseline)
-                if recipe not in self.trials:
-                    episodes = min(RACE[-1], episodes)
+                before, episodes = (), len(self.bar.baseline)
+                if recipe in self.trials:
+                    before = tuple(self.trials[recipe].returns)
+                else:
+                    # Beside students, what is safe and large is only there for where none of them holds.
+                    beside = self._space.trainable and recipe not in self.students
+                    episodes = min(RACE[1] if beside else RACE[-1], episodes)
                 future = self.workers.submit(
-                    attempt, self.place, recipe, self.until, self.bar, episodes, self.bar.block
-                )
+                    attempt, self.place, recipe, self.until, self.bar, episodes, self.bar.block, self._least(recipe),
+                    before,
+                )  # fmt: skip
                 self._running[future] = recipe
             if not self._running:
+                self._exhausted = time.time() < self.until - 2
                 return
             left = max(0.0, self.until + _GRACE_S - time.time())
             done, _ = wait(self._running, left, FIRST_COMPLETED)
@@ -208,8 +157,25 @@ class _Run:
                 self.workers.renew()
                 return
             for future in done:
-                self._take(self._running.pop(future), _result(future))
+                self._take(self._running.pop(future), result(future))
             self.until = self._end(self.searched())
+
+    def _untried(self, students: Sequence[Student]) -> list[Student]:
+        return [student for student in students if student.recipe not in self.trials]
+
+    def _begin_as_it_is(self) -> None:
+        """Where the first student keeps little the search begins otherwise."""
+        first = self.trials.get(self._every_start[0].recipe) if self._every_start else None
+        if first is None or first.reason:
+            return
+        kept = self.bar.retention(first.returns)[0]
+        if others := self._space.after(self._every_start[0], kept):
+            self._starts = self._untried(others)
+        if others and kept < DELICATE:
+            self.say(
+                f"the first student keeps {100 * kept:.0f} %: the policy is delicate, and what may hold is wide and "
+                "trained for long"
+            )
 
     def _left(self, tried: Collection[str]) -> list[str]:
         """What needs no training and was not tried."""
@@ -220,13 +186,15 @@ class _Run:
 
     def searched(self) -> Searched:
         """What was found so far."""
-        return Searched(dict(self.trials), self.bar, dict(self.students))
+        return Searched(dict(self.trials), self.bar, dict(self.students), self._exhausted)
 
     def _take(self, recipe: str, trial: Trial) -> None:
         played_on = recipe in self.trials
         if trial.reason:
             self.trials.setdefault(recipe, trial)
             self.say(f"{recipe}: {trial.reason}")
+            if len(trial.returns) and not played_on:
+                self._learn(recipe, trial, self.bar.retention(trial.returns)[0])
             first = first_steps(self._policy, self._failed_steps())
             if first != self._first_steps:
                 self._first_steps = first
@@ -237,6 +205,8 @@ class _Run:
         estimate, error = self.bar.retention(trial.returns)
         if not played_on:
             self._learn(recipe, trial, estimate)
+        if self._every_start and recipe == self._every_start[0].recipe and not played_on:
+            self._begin_as_it_is()
         self.say(
             f"{trial.model_bytes:,} bytes keep {100 * estimate:.1f} % (±{200 * error:.1f}) of the return "
             f"on {len(trial.returns)} episodes{f', but {trial.broken}' if trial.broken else ''}: {recipe}"
@@ -247,8 +217,8 @@ class _Run:
         student = self.students.get(recipe)
         if student is not None and not student.evolve:
             shared = recipe in self._came_from and self.students[self._came_from[recipe][1]].root == student.root
-            steps = student.work * _SHARED if shared else student.work
-            part = max(0.0, trial.seconds - self._played) / steps
+            share = _SHARED if shared else 1 - _SHARED if trial.reason else 1.0
+            part = max(0.0, trial.seconds - self._played) / (share * self._space.work(student))
             self._seconds_per_step += 0.4 * (part - self._seconds_per_step)
         if recipe in self._came_from:
             move, parent = self._came_from[recipe]
@@ -258,7 +228,7 @@ class _Run:
     def _next(self) -> str | None:
         """The recipe to try now; None where nothing is worth it."""
         # First of all something small and something safe, at the same time.
-        if len(self._starts) == self._n_starts and self._starts:
+        if self._starts and self._starts[0] is self._every_start[0]:
             return self._register(self._starts.pop(0), None)
         leader = self._leader()
         if leader is not None:
@@ -271,10 +241,18 @@ class _Run:
             len(self._ladder) == self._n_ladder or (climbing and (self._turn % 2 or not self._starts))
         ):
             return self._ladder.pop(0)
-        if self._starts:
-            return self._register(self._starts.pop(0), None)
+        while self._starts:
+            start = self._starts.pop(0)
+            if gain(self._value(start), reached) >= _LEAST_GAIN:
+                return self._register(start, None)
         if not self._space.trainable:
             return None
+        hopeful = any(
+            one.may_win and self.bar.sure(one.returns) >= _HOPEFUL
+            for one in map(self.trials.get, self.students)
+            if one is not None
+        )
+        best = max(self._kept(), default=0.0)
         busy = {self.students[r].root for r in self._running.values() if r in self.students}
         promising: tuple[float, Student, tuple[Move, str]] | None = None
         evolutions = self._evolutions()
@@ -285,6 +263,8 @@ class _Run:
                 continue
             estimate, error = self.bar.retention(trial.returns)
             bar = self.bar.keep + self.bar.margin(trial.returns)
+            # Where none may hold, what comes closer is worth a trial: what holds is more than one step away.
+            bar = bar if hopeful else min(bar, (best + bar) / 2)
             for move, child in self._space.neighbours(parent, evolutions):
                 if child.recipe in self.trials or child.recipe in self.students:
                     continue
@@ -297,12 +277,26 @@ class _Run:
                     continue
                 mean, spread = self._effects.predict(move, estimate)
                 sure = chance(min(estimate, 1.15) + mean, math.hypot(spread, error), bar)
+                if hopeful and sure * won < _LEAST_EXPECTED:
+                    continue
                 worth = sure * won / cost
                 if promising is None or worth > promising[0]:
                     promising = (worth, child, (move, recipe))
         if promising is None:
             return None
         return self._register(promising[1], promising[2])
+
+    def _least(self, recipe: str) -> float:
+        """What real weights have to keep so that the student is quantized: those that it begins with all are."""
+        if recipe not in self._came_from:
+            return -math.inf
+        best = max(self._kept(), default=-math.inf)
+        return min(self.bar.keep, best) - _FAR_BELOW
+
+    def _kept(self) -> list[float]:
+        """What the students keep that were tried."""
+        every = (self.trials.get(recipe) for recipe in self.students)
+        return [self.bar.retention(one.returns)[0] for one in every if one and not one.reason and len(one.returns)]
 
     def _leader(self) -> str | None:
         """The smallest that is likelier to be confirmed than all that is smaller, and has played few episodes; one that
@@ -314,6 +308,7 @@ class _Run:
                 continue
             best = sure
             more = len(trial.returns) < len(self.bar.baseline) and not self.bar.settled(trial.returns)
+            more = more and (trial.recipe in self.students or not self._space.trainable)
             if more and trial.recipe not in self._played_on:
                 self._played_on.add(trial.recipe)
                 return trial.recipe
@@ -364,7 +359,7 @@ class _Run:
         shared = child.root == parent.root and child.root[0] == parent.root[0]
         if child.evolve and not parent.evolve:
             return child.evolve * self._seconds_per_episode
-        training = child.work * self._seconds_per_step * (_SHARED if shared else 1.0)
+        training = self._space.work(child) * self._seconds_per_step * (_SHARED if shared else 1.0)
         return training + child.evolve * self._seconds_per_episode
 
     def _evolutions(self) -> tuple[int, int]:

@@ -11,7 +11,17 @@ from lilliput.policies.constants import constants
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.policy import Policy
 from lilliput.shrink.actor import sees_images
-from lilliput.shrink.configuration import Sight, Student, Teachers, can_be_taught, image_starts, losses, starts
+from lilliput.shrink.configuration import (
+    EASY,
+    Sight,
+    Student,
+    Teachers,
+    can_be_taught,
+    image_starts,
+    losses,
+    start_after,
+    starts,
+)
 from lilliput.shrink.move import Move, moves
 
 _EVOLVABLE = 500
@@ -66,6 +76,12 @@ class SearchSpace:
             return image_starts(self.sight, self.teachers)
         return starts(self.teachers[None], self.sight.inputs, self.teachers, remembers=self.remembers)
 
+    def after(self, first: Student, kept: float) -> tuple[Student, ...]:
+        """What is tried next where the first student kept so little of the return; none where that is usual."""
+        if self.images or self.remembers or kept >= EASY:
+            return ()
+        return (start_after(kept, first, self.sight, self.outputs),)
+
     def neighbours(self, student: Student, evolutions: tuple[int, int]) -> Iterator[tuple[Move, Student]]:
         """What is one move from it, after the move; `evolutions`: episodes of a spell of evolution, and of each."""
         ways = self.teachers[student.teacher]
@@ -78,6 +94,10 @@ class SearchSpace:
     def model_bytes(self, student: Student) -> int:
         """The size that it will have."""
         return student.model_bytes(self.sight, self.outputs, self.heads[student.teacher])
+
+    def work(self, student: Student) -> float:
+        """How long it takes to train, in steps of the smallest."""
+        return student.work(self.sight, self.outputs)
 
     def n_macs(self, student: Student) -> int:
         """The multiply-accumulates that a decision of it will take."""

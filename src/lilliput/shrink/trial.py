@@ -1,25 +1,27 @@
 """One trial: a recipe applied, its policy kept, and its return on selection episodes, of which a loser plays few."""
 
 import contextlib
+import functools
 import hashlib
+import itertools
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
 import numpy as np
 from jaxtyping import Float64
 
-from lilliput import paired
 from lilliput import record as record_file
 from lilliput.errors import LilliputError, MissingDependency, NotApplicable
 from lilliput.measurement import Measurement
 from lilliput.policies import file as policy_file
 from lilliput.policies import reference
 from lilliput.policies.compress import Context, compress, format_recipe, parse
+from lilliput.policies.compress.context import Abandoned
 from lilliput.policies.play import (
     EnvironmentSpec,
     Lockstep,
@@ -33,27 +35,20 @@ from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, REFERENCE, Cell, Record
 from lilliput.shrink import objective
 from lilliput.shrink.actor import acting, format_of, sees_images
-from lilliput.shrink.move import chance
+from lilliput.shrink.bar import BLOCK, RACE, Bar
 from lilliput.shrink.request import Place, Request
 from lilliput.study.observations import kept_observations
 from lilliput.study.policies import POLICIES, episode_settings
 from lilliput.study.version import versions
-from lilliput.sums import deviation, mean
 
 SELECTION = "selection"
 _FIRST_SEED = 4_096
 """Selection seeds from here on judge trials; those before choose among restarts within a step."""
 
-BLOCK = 16
-RACE = (16, 32, 64)
 FEW_EPISODES, MOST_EPISODES = 32, 128
 """Selection episodes that the baseline plays, as time allows; a trial plays no more."""
 _LEAST_S = 1.0
 """What trials are held against is played so long in any case, however little time was given."""
-_UNSEEN = 0.5
-"""Falls that the episodes of a trial may have missed: each takes all that is above random."""
-_LOG_WEALTH = 6.0
-"""That an acceptance takes: the logarithm of 3 / ALPHA, and what mixing the bets and a misjudged one cost."""
 
 
 @final
@@ -94,7 +89,14 @@ def policy_path(place: Place, recipe: str) -> Path:
 
 
 def attempt(
-    place: Place, recipe: str, until: float, bar: "Bar | None", episodes: int = RACE[-1], block: int = BLOCK
+    place: Place,
+    recipe: str,
+    until: float,
+    bar: Bar | None,
+    episodes: int = RACE[-1],
+    block: int = BLOCK,
+    least: float = -math.inf,
+    before: Sequence[float] = (),
 ) -> Trial:
     """The trial of that recipe, also as a record, unless the time was over before its policy was made and had played.
 
@@ -105,20 +107,27 @@ def attempt(
         bar: what the trial has to reach, so that a loser is dropped early; None: it plays all episodes.
         episodes: to play at most.
         block: how many at a time.
+        least: the share of the return that a student with real weights has to keep, or else it is left as it is.
+        before: what its first episodes returned when they were played; the others follow.
     """
     start = time.monotonic()
     deadline = start + until - time.time()
     if bar is None:
         deadline = max(deadline, start + _LEAST_S)
     try:
-        policy = made(place, recipe, deadline)
+        policy = made(place, recipe, deadline, None if bar is None else functools.partial(_may_keep, bar, least))
     except OutOfTime:
         return _late(recipe, start, "made")
+    except Abandoned as error:
+        assert bar is not None
+        kept, spread = (100 * part for part in bar.retention(error.returns))
+        error.args = (f"left before it was quantized: with real weights it keeps {kept:.1f} % (±{2 * spread:.1f})",)
+        return replace(_failed(place, recipe, error, start), returns=error.returns)
     except (LilliputError, NotApplicable) as error:
         return _failed(place, recipe, error, start)
     if time.monotonic() > deadline:
         return _late(recipe, start, "made")
-    played = play(place, policy, bar, episodes, deadline, block)
+    played = play(place, policy, bar, episodes, deadline, block, before)
     if not len(played):
         return _late(recipe, start, "played")
     found = objective.counted(policy)
@@ -152,6 +161,12 @@ def _failed(place: Place, recipe: str, error: LilliputError, start: float) -> Tr
     return _trial(place.request, record)
 
 
+def _may_keep(bar: Bar, least: float, returns: Float64[np.ndarray, " n"]) -> bool:
+    """Whether what returned this on a few other episodes keeps so much, as far as can be told."""
+    estimate, error = bar.retention(returns)
+    return estimate + 2 * error >= least
+
+
 def _late(recipe: str, start: float, what: str) -> Trial:
     reason = f"the time was over before it was {what}"
     return Trial(recipe, np.inf, 0, np.zeros(0), time.monotonic() - start, reason)
@@ -168,82 +183,16 @@ def _trial(request: Request, record: Record) -> Trial:
     return Trial(recipe, value, size, played, record.elapsed_s, broken=broken)
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Bar:
-    """What a trial is held against.
-
-    Attributes:
-        baseline, random: returns of the baseline and of the random policy on the selection seeds.
-        keep: the share of the return to keep.
-        episodes: that the confirmation of one finalist can afford.
-        block: how many episodes are played at a time.
-    """
-
-    baseline: Float64[np.ndarray, " n"]
-    random: Float64[np.ndarray, " n"]
-    keep: float
-    episodes: int = 500
-    block: int = BLOCK
-
-    def differences(self, candidate: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " m"]:
-        """Episode by episode c - keep * b - (1 - keep) * r, as a part of the return above random.
-
-        Of no more episodes than the baseline's: what was played before may be more than is compared now.
-        """
-        n = min(len(candidate), len(self.baseline))
-        gap = paired.gap(self.baseline, self.random)
-        return paired.differences(candidate[:n], self.baseline[:n], self.random[:n], self.keep) / gap
-
-    def retention(self, candidate: Float64[np.ndarray, " n"]) -> tuple[float, float]:
-        """The estimate on these episodes and its standard error."""
-        d = self.differences(candidate)
-        error = deviation(d) / math.sqrt(len(d)) if len(d) > 1 else 1.0
-        return self.keep + mean(d), error
-
-    def margin(self, candidate: Float64[np.ndarray, " n"]) -> float:
-        """How far above `keep` the truth has to be to be confirmed within the episodes that can be afforded.
-
-        The best bet on differences of mean m and deviation s grows the logarithm of the wealth by m^2 / 2 s^2 an
-        episode (Kelly 1956), and by no more than m / L where one episode can lose L, which is all that is above random;
-        it has to reach that of the inverse of alpha, of which a finalist has a part. What is as good as the baseline is
-        always worth its confirmation.
-        """
-        d = self.differences(candidate)
-        spread = deviation(d) if len(d) > 1 else 1.0
-        needed = max(_LOG_WEALTH / self.episodes, spread * math.sqrt(2 * _LOG_WEALTH / self.episodes))
-        return min(needed, 0.8 * (1 - self.keep))
-
-    def sure(self, candidate: Float64[np.ndarray, " n"]) -> float:
-        """The chance that it will be confirmed, if half an error is luck: of many that look alike the luckiest looks
-        best.
-        """
-        if len(candidate) < RACE[0]:
-            return 0.0
-        estimate, error = self.retention(candidate)
-        error = max(error, _UNSEEN / len(candidate))
-        return chance(estimate - 0.5 * error, error, self.keep + self.margin(candidate))
-
-    def hopeless(self, candidate: Float64[np.ndarray, " n"]) -> bool:
-        """Whether more episodes are a waste."""
-        estimate, error = self.retention(candidate)
-        return estimate + 2 * error + 0.02 < self.keep
-
-    def settled(self, candidate: Float64[np.ndarray, " n"]) -> bool:
-        """Whether it is so clearly above or below what it has to reach that the search need not know more."""
-        if len(candidate) < RACE[1]:
-            return False
-        estimate, error = self.retention(candidate)
-        above = estimate - self.keep - self.margin(candidate)
-        # Falls that were not seen make what looks good worse, and what looks bad no better.
-        return above > 4 * max(error, _UNSEEN / len(candidate)) or above < -4 * error
-
-
-def made(place: Place, recipe: str, deadline: float | None) -> Policy:
+def made(
+    place: Place,
+    recipe: str,
+    deadline: float | None,
+    goes_on: Callable[[Float64[np.ndarray, " n"]], bool] | None = None,
+) -> Policy:
     """The policy of the recipe; each step's result is kept, so that recipes that begin alike share their beginning.
 
     Raises:
-        LilliputError: a step cannot be honoured.
+        LilliputError: a step cannot be honoured, or does not go on.
     """
     source = policy_file.read_checkpoint(place.here.policy(place.policy_digest))
     request = place.request
@@ -259,6 +208,7 @@ def made(place: Place, recipe: str, deadline: float | None) -> Policy:
         deadline=deadline,
         teachers=tuple(policy_file.read_checkpoint(place.here.policy(digest)) for digest in place.teachers),
     )
+    context = replace(context, goes_on=goes_on)
     steps = parse(recipe)
     policy, done = source.policy, 0
     for n in range(len(steps), 0, -1):
@@ -275,12 +225,19 @@ def made(place: Place, recipe: str, deadline: float | None) -> Policy:
 
 
 def play(
-    place: Place, policy: Policy, bar: Bar | None, episodes: int, deadline: float = math.inf, block: int = BLOCK
+    place: Place,
+    policy: Policy,
+    bar: Bar | None,
+    episodes: int,
+    deadline: float = math.inf,
+    block: int = BLOCK,
+    before: Sequence[float] = (),
 ) -> Float64[np.ndarray, " n"]:
     """The returns on the first selection seeds, so many; fewer where the bar is out of reach or the time is over."""
-    played = np.zeros(0)
+    played = np.array(before, np.float64)
+    every = seeds(place.request.seed, episodes)[len(before) :]
     with contextlib.suppress(OutOfTime):
-        for returns in _blocks(place, policy, seeds(place.request.seed, episodes), min(block, episodes), deadline):
+        for returns in _blocks(place, policy, every, min(block, episodes), deadline):
             played = np.concatenate([played, returns])
             if bar is not None and (bar.hopeless(played) or (episodes <= RACE[-1] and bar.settled(played))):
                 break
@@ -292,7 +249,10 @@ def _blocks(
 ) -> Iterator[Float64[np.ndarray, " n"]]:
     """The returns of so many episodes at a time; those of images, of which a batch gains nothing, one after another."""
     environment = _environment(place)
-    blocks = [every[at : at + block] for at in range(0, len(every), block)]
+    # What is plainly lost shows in half a block.
+    half = block // 2 if block >= BLOCK else block
+    starts = (0, *range(half, len(every), block))
+    blocks = [every[at:end] for at, end in itertools.pairwise((*starts, len(every)))]
     if sees_images(policy):
         with acting(policy) as act, Stage(environment, policy.observation_space, deadline) as stage:
             for some in blocks:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from typing import ParamSpec, TypeVar, final
 
 from lilliput import child_process
+from lilliput.errors import LilliputError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,6 +40,18 @@ class Workers:
     def close(self) -> None:
         """Waits for what they do, and ends them."""
         self._executor.shutdown()
+
+
+def result(future: "Future[T]") -> T:
+    """What the work gave.
+
+    Raises:
+        LilliputError: its process ended.
+    """
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise LilliputError(f"a worker process ended ({error}); run the same command to go on") from error
 
 
 @contextmanager

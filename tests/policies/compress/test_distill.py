@@ -1,5 +1,6 @@
 """Held against `reference`, `rollout` and the teacher's own return."""
 
+import dataclasses
 import itertools
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ from tests.arrays import f32
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.compress import Context, compress, format_recipe, parse
+from lilliput.policies.compress.context import Abandoned
 from lilliput.policies.compress.distill import Distill
 from lilliput.policies.compress.distill_play import Disturbance, Seen, Teacher, Watch, collect, small_head
+from lilliput.policies.compress.restarts import BLOCK
 from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.play import EnvironmentSpec, Lockstep, episode_returns
 from lilliput.policies.policy import Policy
@@ -250,6 +253,41 @@ def test_a_course_goes_on_where_it_was_killed(tmp_path: Path) -> None:
             compress(teacher, recipe, context)
         compress(teacher, recipe, context)
     assert seen == [10, 20, 30, 30, 40, 50, 60]
+
+
+def test_what_the_teacher_shows_is_played_once_and_changes_nothing(tmp_path: Path) -> None:
+    teacher = cartpole()
+    alone = Context.from_environment(teacher, "CartPole-v1", seed=3)
+    shared = Context.from_environment(teacher, "CartPole-v1", seed=3, work_folder=tmp_path)
+    compress(teacher, "distill(hidden=(2,), steps=30, restarts=1)", shared)
+    (shown,) = tmp_path.glob("shown-*.npz")
+    written = shown.stat().st_mtime_ns
+    recipe = "distill(hidden=(3,), steps=30, restarts=1)"
+    assert compress(teacher, recipe, shared).digest == compress(teacher, recipe, alone).digest
+    assert [path.stat().st_mtime_ns for path in tmp_path.glob("shown-*.npz")] == [written]
+
+
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_a_student_is_not_quantized_where_the_context_says_that_it_is_not_worth_it(restarts: int) -> None:
+    teacher, recipe = cartpole(), f"distill(hidden=(2,), steps=30, weight_bits=8, restarts={restarts})"
+    asked: list[np.ndarray] = []
+
+    def never(returns: np.ndarray) -> bool:
+        asked.append(returns)
+        return False
+
+    context = Context.from_environment(teacher, "CartPole-v1", seed=3)
+    with pytest.raises(Abandoned, match="distill: left before it was quantized") as error:
+        compress(teacher, recipe, dataclasses.replace(context, goes_on=never))
+    (returns,) = asked
+    assert error.value.step == "distill"
+    np.testing.assert_array_equal(error.value.returns, returns)
+    assert len(returns) == BLOCK
+    assert (returns >= 1).all()
+    unasked, willing = (
+        compress(teacher, recipe, dataclasses.replace(context, goes_on=one)) for one in (None, lambda _: True)
+    )
+    assert unasked.digest == willing.digest
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, assert_never, final
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Float64, Num
 
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
@@ -35,6 +35,19 @@ _EPISODES_A_DRAW = 4096
 
 
 @final
+class Abandoned(LilliputError):
+    """A step that `Context.goes_on` ended.
+
+    Attributes:
+        returns: those for which it did.
+    """
+
+    def __init__(self, message: str, returns: Float64[np.ndarray, " n"]) -> None:
+        super().__init__(message)
+        self.returns = returns
+
+
+@final
 @dataclass(frozen=True, eq=False)
 class Context:
     """What a step may use; nothing is played before a step asks for observations.
@@ -50,6 +63,8 @@ class Context:
         deadline: in `time.monotonic()` seconds, after which a long step stops with what it has.
         progress: called with what is being done, how much is done and of how much.
         say: called with a sentence that the user should read.
+        goes_on: asked, with the returns of the best student before it is quantized, whether that is worth it; where it
+            is not the step raises `Abandoned`.
     """
 
     teacher: Policy
@@ -62,6 +77,7 @@ class Context:
     say: Callable[[str], None] | None = None
     teachers: tuple[Checkpoint, ...] = ()
     learner: Learner = NOTHING
+    goes_on: Callable[[Float64[np.ndarray, " n"]], bool] | None = None
     _collected: dict[tuple[Source, int, int], np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod

@@ -55,7 +55,7 @@ class Distill(Step):
     """
 
     NAME: ClassVar[str] = "distill"
-    VERSION: ClassVar[int] = 3
+    VERSION: ClassVar[int] = 4
     MEMORY: ClassVar[bool] = True
 
     hidden: tuple[int, ...] = (24,)

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, final
@@ -15,7 +15,7 @@ from lilliput.compiler import find_compiler
 from lilliput.errors import LilliputError
 from lilliput.files import whole, write_whole
 from lilliput.policies import spaces
-from lilliput.policies.compress.context import Context
+from lilliput.policies.compress.context import Abandoned, Context
 from lilliput.policies.compress.distill_play import (
     Disturbance,
     RowsAct,
@@ -28,6 +28,7 @@ from lilliput.policies.compress.distill_play import (
     small_head,
     split_head,
 )
+from lilliput.policies.compress.restarts import BLOCK, MOST_EPISODES, Chosen, best
 from lilliput.policies.layers import History, Layer, LayerNorm, SelectInputs
 from lilliput.policies.play import Lockstep, OutOfTime, SeedPlan
 from lilliput.policies.policy import Policy, replace_layers
@@ -101,20 +102,6 @@ class Start:
 
 
 @final
-@dataclass(frozen=True, eq=False)
-class _Watched:
-    """What follows the rows of a lockstep from its first step on.
-
-    Attributes:
-        acting: the students' view of what they act on; view: of what they learn from.
-    """
-
-    acting: Watch
-    view: Watch
-    teacher: Watch
-
-
-@final
 class Course:
     """What the rounds share.
 
@@ -147,12 +134,17 @@ class Course:
         self._select = start.select if start is not None else None
 
     def run(self) -> Policy:
-        """The policy of the best student."""
+        """The policy of the best student.
+
+        Raises:
+            Abandoned: the context says that it is not worth going on.
+        """
         students, replay = self._real()
         if self._settings.weight_bits is not None:
             students.keep(self._leading(students))
             self._quantized(students, replay)
-        network = students.network(self._ranking(students)[0])
+        found = self._best(students, 1, MOST_EPISODES) if students.restarts > 1 else None
+        network = students.network(0 if found is None else found.restarts[0])
         return replace_layers(self._context.teacher, (*self._view, *network, *self._head))
 
     @property
@@ -175,21 +167,52 @@ class Course:
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:24]
 
-    def _stage(self, purpose: str, restarts: int) -> tuple[Lockstep, Disturbance, np.random.Generator]:
+    def _stage(self, purpose: str, rows: int) -> tuple[Lockstep, Disturbance, np.random.Generator]:
         """Environments on episodes of their own, and randomness that does not depend on what was done before."""
-        rng = self._context.rng(f"{purpose} {self._key()}")
+        rng = self._context.rng(purpose)
         seeds = itertools.islice(SeedPlan(self._context.seed).stream("distillation"), int(rng.integers(1 << 12)), None)
-        short = self._settings.real_steps + self._settings.quantized_steps < _FEW_STEPS
-        wanted = _FEW_ENVIRONMENTS if short and purpose != "selection" else _ENVIRONMENTS
-        n = -(-wanted // restarts) * restarts
         space, deadline = self._context.teacher.observation_space, self._context.deadline
-        lockstep = Lockstep(self._environment, space, n, seeds, deadline=deadline)
+        lockstep = Lockstep(self._environment, space, rows, seeds, deadline=deadline)
         return lockstep, Disturbance(self._settings.disturbance, lockstep, rng), rng
+
+    def _rows(self, restarts: int) -> int:
+        """Environments at once, as many for each restart."""
+        short = self._settings.real_steps + self._settings.quantized_steps < _FEW_STEPS
+        return -(-(_FEW_ENVIRONMENTS if short else _ENVIRONMENTS) // restarts) * restarts
+
+    def _shown(self) -> tuple[Seen, np.ndarray]:
+        """What the teacher itself gets to see, and what it says there: played once for all students that are made in
+        one folder.
+        """
+        settings, environment, context = self._settings, self._environment, self._context
+        rows, wanted = self._rows(1), min(TEACHER_STATES, 4_000 + TEACHER_STATES_A_STEP * settings.real_steps)
+        parts = [
+            context.teacher.digest, environment.id, list(environment.wrappers), dict(environment.kwargs),
+            environment.max_steps, context.seed, settings.disturbance, self._loss == "regret", rows, wanted,
+        ]  # fmt: skip
+        purpose = f"shown {json.dumps(parts, default=str)}"
+        name = hashlib.sha256(purpose.encode()).hexdigest()[:24]
+        path = None if context.work_folder is None else context.work_folder / f"shown-{name}.npz"
+        if path is not None and path.exists():
+            with np.load(path, allow_pickle=False) as kept:
+                return Seen(kept["observations"], kept["begins"]), kept["said"]
+        lockstep, disturbance, _ = self._stage(purpose, rows)
+        try:
+            teacher = Watch(self._teacher.stack)
+            seen = collect(lockstep, lambda x, begins: self._teacher.chosen(teacher(x, begins)), disturbance, wanted)
+        finally:
+            lockstep.close()
+        said = self._taught(seen, Watch(self._teacher.stack))
+        if path is not None and context.seconds_left > 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole(path) as file:
+                np.savez(file, observations=seen.observations, begins=seen.begins, said=said)
+        return seen, said
 
     def _real(self) -> tuple[Students, Replay]:
         """The students with real weights, taken up where an earlier run left them, and the states so far."""
         settings = self._settings
-        lockstep, disturbance, rng = self._stage("real", settings.restarts)
+        lockstep, disturbance, rng = self._stage(f"real {self._key()}", self._rows(settings.restarts))
         try:
             path = self._checkpoint("npz")
             saved = {} if path is None or not path.exists() else dict(np.load(path, allow_pickle=False))
@@ -198,18 +221,12 @@ class Course:
                 if "selected" in saved:
                     self._select = SelectInputs(saved["selected"])
                 inputs = Inputs(*(saved[name] for name in ("centre", "scale", "low", "high")))
-                targets, watched = saved["y"], self._watched()
+                targets = saved["y"]
             else:
-                wanted = min(TEACHER_STATES, 4_000 + TEACHER_STATES_A_STEP * settings.real_steps)
-                teacher = Watch(self._teacher.stack)
-                seen = collect(
-                    lockstep, lambda x, begins: self._teacher.chosen(teacher(x, begins)), disturbance, wanted
-                )
+                seen, targets = self._shown()
                 if settings.inputs is not None:
                     self._select = SelectInputs(self._teacher.needed_inputs(seen, settings.inputs))
-                watched = self._watched()
-                watched.acting.over(seen)
-                first, targets = watched.view.over(seen), self._taught(seen, watched.teacher)
+                first = Watch(self._view).over(seen)
                 inputs = Inputs.of(first)
             replay = Replay(first.shape[1], targets.shape[1])
             replay.add(first, targets)
@@ -230,7 +247,7 @@ class Course:
                 self._save(path, students, replay, steps)
 
             span = (done, settings.real_steps)
-            self._rounds(students, replay, lockstep, disturbance, rng, span, settings.learning_rate, keep, watched)
+            self._rounds(students, replay, lockstep, disturbance, rng, span, settings.learning_rate, keep)
         finally:
             lockstep.close()
         return students, replay
@@ -238,15 +255,15 @@ class Course:
     def _quantized(self, students: Students, replay: Replay) -> None:
         settings = self._settings
         assert settings.weight_bits is not None
-        lockstep, disturbance, rng = self._stage("quantized", students.restarts)
+        lockstep, disturbance, rng = self._stage(f"quantized {self._key()}", self._rows(students.restarts))
         try:
             quantization = Quantization(
                 settings.weight_bits, settings.activation_bits, settings.input_range, settings.per_channel
             )
             students.quantize(quantization, replay.observations[rng.integers(0, len(replay), 4096)])
             rate = min(settings.learning_rate, QUANTIZED_LEARNING_RATE)
-            span, watched = (0, settings.quantized_steps), self._watched()
-            self._rounds(students, replay, lockstep, disturbance, rng, span, rate, lambda _: None, watched)
+            span = (0, settings.quantized_steps)
+            self._rounds(students, replay, lockstep, disturbance, rng, span, rate, lambda _: None)
         finally:
             lockstep.close()
 
@@ -260,11 +277,11 @@ class Course:
         span: tuple[int, int],
         rate: float,
         keep: Callable[[int], None],
-        watched: "_Watched",
     ) -> None:
         """Learn from the first to the last step of the span, or to the deadline."""
+        view, teacher = Watch(self._view), Watch(self._teacher.stack)
         trainer = Trainer(students, self._head, self._loss, replay.targets, self._spread, rng)
-        act = self._act(students, watched.acting)
+        act = self._act(students, Watch(self._view))
         done, steps = span
         quantized = students.quantization is not None
         cutting = self._settings.sparsity > 0 and not quantized
@@ -273,7 +290,7 @@ class Course:
             n = min(each, steps - done)
             if done or quantized or self._start is not None:
                 seen = collect(lockstep, act, disturbance, STATES_A_STEP * n)
-                replay.add(watched.view.over(seen), self._taught(seen, watched.teacher))
+                replay.add(view.over(seen), self._taught(seen, teacher))
             if cutting:
                 students.prune(self._settings.sparsity * _risen(done / steps))
             trainer.run(replay, n, batch=BATCH, done=done, total=steps, learning_rate=rate)
@@ -296,9 +313,6 @@ class Course:
             raise LilliputError(f"{self._name}: the teacher's critic overflows; take another loss")
         return np.concatenate([said, costs], axis=1)
 
-    def _watched(self) -> "_Watched":
-        return _Watched(Watch(self._view), Watch(self._view), Watch(self._teacher.stack))
-
     def _act(self, students: Students, view: Watch) -> RowsAct:
         def act(x: np.ndarray, begins: np.ndarray) -> np.ndarray:
             return outputs(self._head, students.outputs(view(x, begins)))
@@ -306,34 +320,44 @@ class Course:
         return act
 
     def _leading(self, students: Students) -> tuple[int, ...]:
-        """The better half of the restarts: training them quantized takes most of the time."""
-        path = self._checkpoint("leading.json")
+        """The better half of the restarts. A few episodes do: that the best of all is not among them is rare.
+
+        Raises:
+            Abandoned: what they return is not worth going on, as the context says.
+        """
+        path, n = self._checkpoint("leading.json"), -(-students.restarts // 2)
         if path is not None and path.exists():
             return tuple(json.loads(path.read_text()))
-        if self._context.seconds_left <= 0:
-            return tuple(range(students.restarts))
-        found = self._ranking(students)[: -(-students.restarts // 2)]
+        if students.restarts == n and self._context.goes_on is None:
+            return tuple(range(n))
+        found = self._best(students, n, BLOCK)
+        if found is None:
+            return tuple(range(n))
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, json.dumps(found))
-        return found
+            write_whole(path, json.dumps(found.restarts))
+        if self._context.goes_on is not None and not self._context.goes_on(found.returns):
+            raise Abandoned(f"{self._name}: left before it was quantized", found.returns)
+        return found.restarts
 
-    def _ranking(self, students: Students) -> tuple[int, ...]:
-        """The restarts by their mean return on the selection seeds, the highest first; as they are without the time."""
+    def _best(self, students: Students, n: int, most: int) -> Chosen | None:
+        """The n restarts of the highest return on so many selection seeds at most; None without the time."""
         restarts = students.restarts
-        if restarts == 1:
-            return (0,)
-        lockstep, _, _ = self._stage("selection", restarts)
+        if self._context.seconds_left <= 0:
+            return None
+        lockstep, _, _ = self._stage(f"selection {self._key()}", BLOCK * restarts)
         try:
-            each = len(lockstep) // restarts
-            seeds = self._context.selection_seeds(each) * restarts
             act = self._act(students, Watch(self._view))
-            found = lockstep.returns(lambda x: act(x, lockstep.begins), seeds).reshape(restarts, each)
+
+            def play(seeds: Sequence[int]) -> np.ndarray:
+                found = lockstep.returns(lambda x: act(x, lockstep.begins), tuple(seeds) * restarts)
+                return found.reshape(restarts, -1)
+
+            return best(n, play, self._context.selection_seeds(most))
         except OutOfTime:
-            return tuple(range(restarts))
+            return None
         finally:
             lockstep.close()
-        return tuple(int(index) for index in np.argsort(-found.mean(axis=1), kind="stable"))
 
     def _checkpoint(self, suffix: str) -> Path | None:
         folder = self._context.work_folder

@@ -61,7 +61,7 @@ class Finetune(Step):
     """
 
     NAME: ClassVar[str] = "finetune"
-    VERSION: ClassVar[int] = 4
+    VERSION: ClassVar[int] = 5
     MEMORY: ClassVar[bool] = True
 
     steps: int = 12_000
