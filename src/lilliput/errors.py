@@ -17,9 +17,9 @@ class LilliputError(Exception):
 
 @final
 class NotApplicable(LilliputError):
-    """A compression step that has nothing to do on this policy, or is not made for its layers.
+    """What is not made for this subject: a compression step with nothing to do on it, a task that it cannot be asked.
 
-    A study records it, a single command reports it.
+    A study records the step and goes without the task, a single command reports either.
     """
 
 

@@ -191,7 +191,7 @@ def test_compare_judges_a_model_on_a_task(made, tmp_path):
     assert any("pruned, and the file is not smaller" in line for line in found["remarks"])
     assert all(row["latency"]["p50"] > 0 and row["latency"]["ratio"] > 0 for row in found["rows"])
     assert all(row["peak_memory_bytes"] > 1e7 and row["memory_bytes"] is not None for row in found["rows"])
-    assert "taken for a classifier" in found["guesses"][0]
+    assert found["guesses"] == []  # its task says what it answers to
     again = CliRunner().invoke(cli, [*command, "-o", str(tmp_path / "out"), "--json"], catch_exceptions=False)
     assert json.loads(again.stdout)["rows"] == found["rows"]
     (artifact,) = [one for one in (tmp_path / "out" / "artifacts").iterdir() if check(one) >= 0][:1]

@@ -70,11 +70,11 @@ def test_one_artifact_serves_every_task():
 def _two_tasks():
     from lilliput.task import Task
 
-    return Task("perplexity(windows=6)"), Task("perplexity(windows=5)")
+    return Task("perplexity('x', windows=6)"), Task("perplexity('x', windows=5)")
 
 
 def test_a_task_that_no_verdict_fits_is_refused(place):
-    with pytest.raises(LilliputError, match="no task for it is named"):
+    with pytest.raises(LilliputError, match="is asked of models of classification; this one is of language"):
         plan.plan(written(place, [f'classification("{place}")']))
 
 

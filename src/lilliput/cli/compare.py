@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     help="Processes that play.",
 )
 @click.option(
-    "--task", help="SOURCE is no policy but a model, judged on this, such as 'classification(images=\"val/\")'."
+    "--task",
+    help="SOURCE is no policy but a model, judged on this: images:val/, or 'classification(images=\"val/\", n=500)'.",
 )
 @click.option("--picture", help="How a model of pictures sees them: 'picture(size=224, mean=(0.5, 0.5, 0.5))'.")
 @click.option("--module", help="What makes the network of a bare state dict: python:FILE.py:function, timm:NAME.")
@@ -94,7 +95,7 @@ def compare(
     Example:
       lilliput compare ppo.zip --env HalfCheetah-v4 \\
         -r "quantize()" -r "prune_units(ratio=0.3)" -o results/
-      lilliput compare resnet.onnx --task 'classification(images="val/")' \\
+      lilliput compare resnet.onnx --task images:val/ \\
         -r "quantize()" -r "half()" -o results/
     """
     told = {"picture": picture, "module": module, "family": family}

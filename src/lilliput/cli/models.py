@@ -33,13 +33,16 @@ def compare(
     as_json: bool,
 ) -> None:
     """Says what the recipes do to the model, and writes the records, the table and the page."""
+    from lilliput.models.task import parse_task
     from lilliput.report import files, page, summary, table
     from lilliput.report.remarks import remarks
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run
     from lilliput.study.models import MODELS
 
-    model = MODELS.load(str(source), {name: value for name, value in told.items() if value})
+    asked = parse_task(task)
+    given = {name: value for name, value in told.items() if value}
+    model = MODELS.load(str(source), {**given, "asked": asked.FAMILY})
     say_guesses(model.provenance.guesses)
     usual = "transformers" if model.family == "language" else "onnx"
     comparison = Comparison(

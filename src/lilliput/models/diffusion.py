@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float64
 
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models.model import Model, Port
 from lilliput.models.picture import picture_port
 from lilliput.models.session import Session
@@ -41,7 +41,8 @@ def predicted(model: Model, session: Session, pictures: Noise, timestep: int, at
     """The noise that the model finds in pictures of one timestep.
 
     Raises:
-        LilliputError: it takes something else than pictures and a timestep, or gives no picture's worth of numbers.
+        NotApplicable: it takes something else than pictures and a timestep, or gives no picture's worth of numbers.
+        LilliputError: what it gives is not finite.
     """
     port, time = picture_port(model), _time(model)
     found = []
@@ -51,7 +52,7 @@ def predicted(model: Model, session: Session, pictures: Noise, timestep: int, at
         feeds = {port.name: some, time.name: np.full(shape, timestep).astype(time.dtype)}
         answer = session.answer(feeds)[model.outputs[0].name]
         if answer.shape != some.shape:
-            raise LilliputError(
+            raise NotApplicable(
                 f"the model gives {list(answer.shape)} for pictures {list(some.shape)}; it must give the noise of each"
             )
         if not np.isfinite(answer).all():
@@ -90,5 +91,5 @@ def _time(model: Model) -> Port:
     others = [port for port in model.inputs if port.name != picture_port(model).name]
     if len(others) != 1 or len(others[0].axes) > 1 or len(model.outputs) != 1:
         shown = ", ".join(port.name for port in (*model.inputs, *model.outputs))
-        raise LilliputError(f"the model has {shown}; one that denoises takes a picture and a timestep, and gives noise")
+        raise NotApplicable(f"the model has {shown}; one that denoises takes a picture and a timestep, and gives noise")
     return others[0]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models import data
 from lilliput.models.compress import Context, compress, parse
 from lilliput.models.export import MANIFEST, Artifact, check, export, open_artifact, read_artifact
@@ -36,6 +36,18 @@ def names(model: Model) -> tuple[tuple[str, str], ...]:
 def caveats(model: Model) -> tuple[str, ...]:
     """What a reader of its results has to know, a sentence each: what its loader guessed or found quantized already."""
     return model.provenance.guesses
+
+
+def check_task(model: Model, task: Task) -> None:
+    """Check that the model can be asked, before cells are.
+
+    Raises:
+        NotApplicable: it is none that the task is for.
+        LilliputError: the task's items cannot be had.
+    """
+    if model.family != task.FAMILY:
+        raise NotApplicable(f"{task.NAME} is asked of models of {task.FAMILY}; this one is of {model.family}")
+    task.check(model, open_session(model))
 
 
 def check_sources(recipe: str, tasks: Sequence[Task]) -> None:
@@ -204,8 +216,6 @@ def _opened(folder: Path, changed: int) -> tuple[Model, Session]:
 def _asked(
     model: Model, session: Session, task: Task, items: Sequence[int], progress: Progress | None
 ) -> Float64[np.ndarray, " items"]:
-    if model.family != task.FAMILY:
-        raise LilliputError(f"{task.NAME} is asked of models of {task.FAMILY}; this one is of {model.family}")
     told = None if progress is None else lambda done, of: progress(task.NAME, done, of)
     return _picked(task.ask(model, session, told).values, items, task)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, assert_never, final
 import numpy as np
 from jaxtyping import Bool
 
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models.images import Picture
 from lilliput.models.storage import Quantized, stored_bytes
 from lilliput.models.text import Tokenizer
@@ -219,6 +219,17 @@ def module_of(model: Model, what: str) -> "torch.nn.Module":
             raise LilliputError(f"{what} needs a torch module; {model.provenance.source!r} is an ONNX graph")
         case _:
             assert_never(model.network)
+
+
+def tokenizer_of(model: Model, what: str) -> Tokenizer:
+    """The model's tokenizer.
+
+    Raises:
+        NotApplicable: it has none, and `what` needs one.
+    """
+    if model.tokenizer is None:
+        raise NotApplicable(f"{what} needs a language model; {model.provenance.source!r} is of {model.family}")
+    return model.tokenizer
 
 
 def longest_window(model: Model) -> int | None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models.images import Picture
 from lilliput.models.model import Model, Port
 
@@ -57,7 +57,7 @@ def picture_port(model: Model) -> Port:
     """The input that takes pictures: the only one, or of several the only one with height, width and channels.
 
     Raises:
-        LilliputError: there is none.
+        NotApplicable: there is none.
     """
     found = [
         port
@@ -66,7 +66,20 @@ def picture_port(model: Model) -> Port:
     ]
     if len(found) != 1:
         shown = "; ".join(f"{port.name} {list(port.axes)}" for port in model.inputs)
-        raise LilliputError(
+        raise NotApplicable(
             f"the model takes {shown}; a model of pictures takes one input of four axes, three channels or one of gray"
         )
     return found[0]
+
+
+def only_port(model: Model) -> Port:
+    """The input that takes pictures, of a model that takes nothing else.
+
+    Raises:
+        NotApplicable: there is none, or another beside it.
+    """
+    port = picture_port(model)
+    if len(model.inputs) > 1:
+        others = ", ".join(one.name for one in model.inputs if one.name != port.name)
+        raise NotApplicable(f"the model takes {others} besides pictures, which nothing here gives it")
+    return port

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, assert_never, final
 
 import numpy as np
 
+from lilliput.errors import LilliputError
 from lilliput.models.model import Graph, Model, Module, to_numpy
+from lilliput.onnxruntime_errors import refusals
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -58,7 +60,10 @@ class OnnxSession(Session):
     def answer(self, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Every output that the graph has."""
         names = [output.name for output in self.runtime.get_outputs()]
-        found = self.runtime.run(names, dict(feeds))
+        try:
+            found = self.runtime.run(names, dict(feeds))
+        except refusals() as error:
+            raise LilliputError(f"onnxruntime does not run the graph: {' '.join(str(error).split())[:200]}") from error
         return {name: np.asarray(one) for name, one in zip(names, found, strict=True)}
 
 
@@ -74,13 +79,20 @@ def open_session(model: Model, *, n_threads: int = 0) -> Session:
 
 
 def open_onnx(graph: bytes | str, *, n_threads: int = 0) -> OnnxSession:
-    """A graph, or the file of one, in onnxruntime on the processor."""
+    """A graph, or the file of one, in onnxruntime on the processor.
+
+    Raises:
+        LilliputError: onnxruntime does not take it.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads
     options.log_severity_level = 3
-    return OnnxSession(onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"]))
+    try:
+        return OnnxSession(onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"]))
+    except refusals() as error:
+        raise LilliputError(f"onnxruntime does not take the graph: {' '.join(str(error).split())[:200]}") from error
 
 
 def _real(tensor: "torch.Tensor") -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, NotApplicable
 from lilliput.measure.conditions import conditions
 from lilliput.measure.meter import Meter
 from lilliput.measure.models import AnswerEnergy, AnswerMemory, AnswerTime, ItemScores, ModelSize
@@ -109,19 +109,26 @@ class Models(Wing):
         return experiment.names(subject)
 
     def tasks(self, subject: "Model", source: str, named: Sequence[Task]) -> tuple[Task, ...]:
-        """The named tasks that are asked of the model's family."""
-        from lilliput.models.task import format_task, parse_task
+        """The named tasks that it can be asked, which it was asked one item of."""
+        from lilliput.models import experiment
+        from lilliput.models.task import TASKS, format_task, parse_task
 
-        fitting = []
+        arguments = {} if subject.tokenizer is None else {_VOCABULARY: subject.tokenizer.n_tokens}
+        fitting, reasons = [], []
         for one in named:
             asked = parse_task(one.id)
-            if subject.family == asked.FAMILY:
-                arguments = {} if subject.tokenizer is None else {_VOCABULARY: subject.tokenizer.n_tokens}
+            try:
+                experiment.check_task(subject, asked)
                 fitting.append(Task.of(format_task(asked), arguments, score=DRAWN_SCORE if asked.DRAWN else ITEM_SCORE))
+            except NotApplicable as error:
+                reasons.append(f"{asked.NAME}: {error}")
+            except LilliputError as error:
+                raise LilliputError(f"{source}: {error}") from error
         if not fitting:
+            own = ", ".join(name for name, task in TASKS.items() if subject.family == task.FAMILY)
             raise LilliputError(
-                f"{source} is a model of {subject.family} and no task for it is named; write "
-                "tasks = ['perplexity(text=\"wiki\")'], say"
+                f"{source} is a model of {subject.family} and fits no task that is named; its tasks: {own}"
+                + "".join(f"; {reason}" for reason in reasons)
             )
         return tuple(fitting)
 

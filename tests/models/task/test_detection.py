@@ -102,7 +102,8 @@ def test_overlap_and_suppression_of_boxes_by_hand():
 def test_a_cell_of_a_grid_says_where_its_box_is():
     output = np.zeros((7, 2, 2))
     output[:, 1, 0] = [1.0, 0.0, np.arctanh(0.5), 0.0, 0.0, 0.0, 0.81]
-    boxes = fastestdet([output])
+    boxes, n_classes = fastestdet([output])
+    assert n_classes == 2
     best = int(boxes.scores.argmax())
     assert best == 2
     assert boxes.classes[best] == 1

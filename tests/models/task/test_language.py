@@ -195,9 +195,9 @@ def test_overlap_is_the_share_that_was_copied():
         ('perplexity(text="{text}", windows=5000)', "windows of 256 tokens; 5000 were asked for"),
         ('perplexity(text="{text}", tokens=512)', "the model reads at most 256 at once"),
         ('perplexity(text="nowhere")', "'nowhere' does not exist"),
-        ("perplexity(windows=1)", "it must be from 2"),
+        ("perplexity('x', windows=1)", "it must be from 2"),
         ("accuracy()", "unknown task 'accuracy'; tasks: perplexity, choices"),
-        ("perplexity() | choices('x')", "2 tasks; write one"),
+        ("perplexity('x') | choices('x')", "2 tasks; write one"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(model, text, task, message):

@@ -10,7 +10,7 @@ from jaxtyping import Int64
 
 from lilliput.errors import LilliputError
 from lilliput.models.compress.context import Context
-from lilliput.models.model import Model, longest_window, module_of
+from lilliput.models.model import Model, longest_window, module_of, tokenizer_of
 from lilliput.models.text import RANDOM, SELF, Tokenizer, windows_of
 
 MAX_SAMPLES = 1 << 16
@@ -45,17 +45,6 @@ def calibration_windows(
         )
     order = context.rng(f"windows of {source}", every_draw=True).permutation(len(every))
     return every[order[first : first + samples]]
-
-
-def tokenizer_of(model: Model, what: str) -> Tokenizer:
-    """The model's tokenizer.
-
-    Raises:
-        LilliputError: it has none.
-    """
-    if model.tokenizer is None:
-        raise LilliputError(f"{what} needs a language model; {model.provenance.source!r} is of {model.family}")
-    return model.tokenizer
 
 
 def _random(tokenizer: Tokenizer, context: Context, samples: int, tokens: int) -> Int64[np.ndarray, "samples tokens"]:

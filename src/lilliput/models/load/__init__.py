@@ -19,7 +19,13 @@ _PREFIXES = ("timm:", "torchvision:")
 
 
 def load_model(
-    source: str, *, revision: str = "", module: str = "", family: Family | None = None, picture: str = ""
+    source: str,
+    *,
+    revision: str = "",
+    module: str = "",
+    family: Family | None = None,
+    picture: str = "",
+    asked: Family | None = None,
 ) -> Model:
     """The model in a file or folder, or behind a hub id.
 
@@ -30,6 +36,7 @@ def load_model(
         module: makes the network that a bare state dict is put into: `python:package.module:function`, `timm:NAME`.
         family: what the model answers to, where the source does not say.
         picture: how a model of pictures sees them, as text: `picture(mean=(0.5, 0.5, 0.5))`.
+        asked: what its task asks for: its family where neither the source nor `family` says.
 
     Raises:
         LilliputError: there is no such thing, or it is of no known kind, or damaged.
@@ -37,10 +44,10 @@ def load_model(
     """
     if "@" in source and not Path(source).exists() and not revision:
         source, revision = source.rsplit("@", 1)
-    request = Request(source, revision, module, family)
+    request = Request(source, revision, module, family, asked)
     if is_hub_id(source):
         folder, commit = fetched(source, revision)
-        found = pinned(_loaded(Request(str(folder), "", module, family)), source, request, commit)
+        found = pinned(_loaded(Request(str(folder), "", module, family, asked)), source, request, commit)
     else:
         found = _loaded(request)
     return dataclasses.replace(found, picture=parse_picture(picture)) if picture else found

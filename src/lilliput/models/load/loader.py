@@ -18,12 +18,14 @@ class Request:
         revision: of a library's name: which weights.
         module: what makes the network that a bare state dict is put into (`state_dict.architecture_of`).
         family: what the model answers to, where the source does not say.
+        asked: what its task asks for, where neither says.
     """
 
     source: str
     revision: str = ""
     module: str = ""
     family: Family | None = None
+    asked: Family | None = None
 
 
 class Loader(ABC):

@@ -40,7 +40,7 @@ class Onnx(Loader):
             onnx.checker.check_model(proto)
         except (DecodeError, onnx.checker.ValidationError, ValueError, OSError) as error:
             raise LilliputError(f"{path.name!r} is no ONNX graph: {' '.join(str(error).split())[:160]}") from error
-        family = request.family
+        family = request.family or request.asked
         inputs, outputs = ports(proto)
         guesses = ()
         if family is None:

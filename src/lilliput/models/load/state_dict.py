@@ -38,8 +38,11 @@ class StateDict(Loader):
             raise LilliputError(f"{path.name!r} holds weights without a network; name what makes it: --module {_KINDS}")
         model = filled(architecture_of(request.module), path, request, self.NAME)
         guessed = f"{path.name} does not say what it answers to; taken for a classifier (--family names another)"
-        guesses = () if request.family or not request.module.startswith("python:") else (guessed,)
-        return dataclasses.replace(model, provenance=dataclasses.replace(model.provenance, guesses=guesses))
+        if not request.module.startswith("python:"):
+            return model
+        family = request.family or request.asked
+        provenance = dataclasses.replace(model.provenance, guesses=() if family else (guessed,))
+        return dataclasses.replace(model, family=family or model.family, provenance=provenance)
 
 
 def architecture_of(text: str) -> Architecture:

@@ -2,7 +2,7 @@
 
 from lilliput import recipe as grammar
 from lilliput.errors import LilliputError
-from lilliput.models.task.table import TASKS
+from lilliput.models.task.table import SHORT, TASKS
 from lilliput.models.task.task import Answers, Task
 from lilliput.parameter import called
 
@@ -10,11 +10,14 @@ __all__ = ["TASKS", "Answers", "Task", "format_task", "parse_task"]
 
 
 def parse_task(text: str) -> Task:
-    """The task that the text calls, such as `perplexity(text="wiki")`.
+    """The task that the text calls, such as `perplexity(text="wiki")`, or in short `text:wiki`, `images:val/`.
 
     Raises:
         LilliputError: it is no task, or more than one.
     """
+    kind, _, path = text.partition(":")
+    if path and kind in SHORT:
+        return SHORT[kind](path)
     calls = grammar.parse(text)
     if len(calls) != 1:
         raise LilliputError(f"{text[:60]!r} is {len(calls)} tasks; write one, such as: {next(iter(TASKS))}(...)")

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from lilliput.errors import LilliputError
 from lilliput.models import data
-from lilliput.models.model import Family, Model, longest_window
+from lilliput.models.model import Family, Model, longest_window, tokenizer_of
 from lilliput.models.session import Session
 from lilliput.models.task.likelihood import sums_behind
 from lilliput.models.task.question import Question, read_questions
@@ -47,11 +47,9 @@ class Choices(Task):
 
     def ask(self, model: Model, session: Session, progress: Callable[[int, int], None] | None = None) -> Answers:
         """Right (1) or wrong (0), of each question."""
-        if model.tokenizer is None:
-            raise LilliputError(f"choices are put to language models; {model.provenance.source!r} is none")
-        asked = self._asked()
-        texts, starts = _cut(model.tokenizer, asked, longest_window(model))
-        sums = sums_behind(session, texts, starts, model.tokenizer.n_tokens, progress)
+        tokenizer, asked = tokenizer_of(model, self.NAME), self._asked()
+        texts, starts = _cut(tokenizer, asked, longest_window(model))
+        sums = sums_behind(session, texts, starts, tokenizer.n_tokens, progress)
         values, at = [], 0
         for question in asked:
             score = sums[at : at + len(question.choices)]
@@ -61,6 +59,11 @@ class Choices(Task):
             best = score == score.max()
             values.append(best[question.answer] / best.sum())
         return Answers(np.array(values, np.float64), tuple(question.name for question in asked))
+
+    def check(self, model: Model, session: Session) -> None:
+        """See `Task.check`."""
+        tokenizer_of(model, self.NAME)
+        self._asked()
 
     def floor(self, n_tokens: int = 0) -> Answers:
         """One choice picked at random."""

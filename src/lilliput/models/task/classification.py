@@ -7,11 +7,11 @@ from typing import ClassVar, final
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models import data
 from lilliput.models.images import Part, Pictures, read_pictures, spread
 from lilliput.models.model import Family, Model
-from lilliput.models.picture import batch_of, picture_of, picture_port, size_of
+from lilliput.models.picture import batch_of, only_port, picture_of, size_of
 from lilliput.models.session import Session
 from lilliput.models.task.task import Answers, Task
 from lilliput.parameter import check_fields, check_integer
@@ -50,6 +50,10 @@ class Classification(Task):
         chosen = choices(model, session, pictures, progress)
         return Answers((chosen == pictures.labels).astype(np.float64), pictures.names)
 
+    def check(self, model: Model, session: Session) -> None:
+        """See `Task.check`."""
+        choices(model, session, self._pictures().some(np.arange(1)))
+
     def floor(self, n_tokens: int = 0) -> Answers:
         """Every class alike."""
         pictures = self._pictures()
@@ -82,16 +86,16 @@ def choices(
     """The class that the model names for each picture: the largest of its outputs.
 
     Raises:
-        LilliputError: its outputs are not one number a class of these pictures.
+        NotApplicable: its outputs are not one number a class of these pictures.
     """
-    picture, size = picture_of(model), size_of(model)
+    port, picture, size = only_port(model), picture_of(model), size_of(model)
     found: list[np.ndarray] = []
     done = 0
     for batch in pictures.inputs(picture, size, batch_of(model)):
-        output = session.answer({picture_port(model).name: batch})[model.outputs[0].name]
+        output = session.answer({port.name: batch})[model.outputs[0].name]
         scores = output.reshape(len(batch), -1)
         if scores.shape[1] != len(pictures.classes):
-            raise LilliputError(
+            raise NotApplicable(
                 f"the model has {scores.shape[1]} outputs and {pictures.source!r} {len(pictures.classes)} classes; "
                 "they must be the same, in the same order"
             )

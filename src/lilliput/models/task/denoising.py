@@ -14,7 +14,7 @@ from lilliput.models.images import Part, Pictures, read_pictures, spread
 from lilliput.models.model import Family, Model
 from lilliput.models.picture import batch_of, picture_of, size_of
 from lilliput.models.session import Session
-from lilliput.models.task.task import Answers, Task, check_part, check_pictures
+from lilliput.models.task.task import Answers, Task, check_denoises, check_part, check_pictures
 from lilliput.parameter import check_fields, check_integer
 
 
@@ -65,6 +65,10 @@ class Denoising(Task):
             if progress is not None:
                 progress(number + 1, self.levels)
         return Answers(-total / self.levels, pictures.names)
+
+    def check(self, model: Model, session: Session) -> None:
+        """See `Task.check`."""
+        check_denoises(self, model, session, self._pictures())
 
     def floor(self, n_tokens: int = 0) -> Answers:
         """No noise found: the mean square of what is there, 1 on average over all noise."""

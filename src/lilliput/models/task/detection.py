@@ -1,17 +1,18 @@
 """Where things are in a picture: average precision, with the weights of a bootstrap that all models share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 import numpy as np
 from jaxtyping import Float64
 
-from lilliput.errors import LilliputError, closest
+from lilliput.errors import LilliputError, NotApplicable, closest
 from lilliput.models import data
 from lilliput.models.detection import DECODERS, Boxes, Scenes, average_precision, read_scenes, suppressed
+from lilliput.models.images import Pictures
 from lilliput.models.model import Family, Model
-from lilliput.models.picture import batch_of, picture_of, picture_port, size_of
+from lilliput.models.picture import batch_of, only_port, picture_of, size_of
 from lilliput.models.session import Session
 from lilliput.models.task.task import Answers, Task
 from lilliput.parameter import check_fields, check_integer, check_ratio
@@ -61,6 +62,17 @@ class Detection(Task):
         found = detected(model, session, scenes, self.decoder, self.least, self.overlap, progress)
         return Answers(average_precision(found, scenes.boxes, self._weights(len(scenes.boxes))), self._names())
 
+    def check(self, model: Model, session: Session) -> None:
+        """See `Task.check`; labels have no more classes than the model can find."""
+        scenes = read_scenes(self.images, self.part)
+        (answer,) = _answers(model, session, scenes.pictures.some(np.arange(1)))
+        n_classes = DECODERS[self.decoder](answer)[1]
+        highest = max((int(boxes.classes.max(initial=-1)) for boxes in scenes.boxes), default=-1)
+        if highest >= n_classes:
+            raise NotApplicable(
+                f"the model finds {n_classes} classes, counted from 0, and {self.images!r} has boxes of class {highest}"
+            )
+
     def floor(self, n_tokens: int = 0) -> Answers:
         """The values of a model that finds nothing."""
         return Answers(np.zeros(1 + self.draws), self._names())
@@ -99,10 +111,17 @@ def detected(
 ) -> tuple[Boxes, ...]:
     """The boxes that the model finds in each picture."""
     found: list[Boxes] = []
-    for batch in scenes.pictures.inputs(picture_of(model), size_of(model), batch_of(model)):
-        answers = session.answer({picture_port(model).name: batch})
-        given = [answers[port.name] for port in model.outputs]
-        found += [suppressed(DECODERS[decoder]([one[n] for one in given]), least, overlap) for n in range(len(batch))]
+    for answer in _answers(model, session, scenes.pictures):
+        found.append(suppressed(DECODERS[decoder](answer)[0], least, overlap))
         if progress is not None:
             progress(len(found), len(scenes.boxes))
     return tuple(found)
+
+
+def _answers(model: Model, session: Session, pictures: Pictures) -> Iterator[list[np.ndarray]]:
+    """What the model gives of each picture: its outputs, in their order."""
+    port = only_port(model)
+    for batch in pictures.inputs(picture_of(model), size_of(model), batch_of(model)):
+        answers = session.answer({port.name: batch})
+        given = [answers[port.name] for port in model.outputs]
+        yield from ([one[n] for one in given] for n in range(len(batch)))

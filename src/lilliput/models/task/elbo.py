@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, final
 import numpy as np
 from jaxtyping import Float64, Num
 
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models import data
 from lilliput.models.images import Part, Pictures, read_pictures, spread
 from lilliput.models.model import Family, Model, Port
@@ -61,7 +61,7 @@ class Elbo(Task):
 
     def ask(self, model: Model, session: Session, progress: Callable[[int, int], None] | None = None) -> Answers:
         """The bound of each picture."""
-        outputs = OUTPUTS if self.likelihood == "bernoulli" else _REAL
+        outputs = self._outputs
         pictures, noise_port = self._pictures(), _noise_port(model, outputs)
         check_pictures(self, pictures, size_of(model))
         shape = (self.samples, len(pictures), *map(int, noise_port.axes[1:]))
@@ -76,6 +76,11 @@ class Elbo(Task):
             if progress is not None:
                 progress(done, len(pictures))
         return Answers(np.concatenate(values), pictures.names)
+
+    def check(self, model: Model, session: Session) -> None:
+        """See `Task.check`."""
+        _noise_port(model, self._outputs)
+        check_pictures(self, self._pictures(), size_of(model))
 
     def floor(self, n_tokens: int = 0) -> Answers:
         """Every pixel as likely dark as light, or gray, and nothing coded."""
@@ -100,6 +105,10 @@ class Elbo(Task):
     def data_digest(self) -> str:
         """sha256 of the pictures."""
         return data.digest(self.images)
+
+    @property
+    def _outputs(self) -> tuple[str, ...]:
+        return OUTPUTS if self.likelihood == "bernoulli" else _REAL
 
     def _pictures(self) -> Pictures:
         return spread(read_pictures(self.images, self.part), self.n)
@@ -134,7 +143,7 @@ def _noise_port(model: Model, outputs: tuple[str, ...]) -> Port:
     found = [port for port in model.inputs if port.name == NOISE and all(isinstance(n, int) for n in port.axes[1:])]
     if len(model.inputs) != 2 or len(found) != 1 or set(outputs) - {port.name for port in model.outputs}:
         shown = ", ".join(port.name for port in (*model.inputs, *model.outputs))
-        raise LilliputError(
+        raise NotApplicable(
             f"the model has {shown}; an autoencoder takes a picture and `noise`, and gives {', '.join(outputs)}"
             + ("; likelihood='gaussian' asks for a reconstruction" if outputs is OUTPUTS else "")
         )

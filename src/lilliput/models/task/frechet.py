@@ -15,7 +15,7 @@ from lilliput.models.images import Pictures, read_pictures
 from lilliput.models.model import Family, Model
 from lilliput.models.picture import batch_of, picture_of, picture_port, size_of
 from lilliput.models.session import Session
-from lilliput.models.task.task import Answers, Task, check_part, check_pictures
+from lilliput.models.task.task import Answers, Task, check_denoises, check_part, check_pictures
 from lilliput.parameter import check_fields, check_integer
 
 
@@ -79,6 +79,10 @@ class Frechet(Task):
             progress=progress,
         )
         return self._answers(picture.shown(made), pictures)
+
+    def check(self, model: Model, session: Session) -> None:
+        """See `Task.check`."""
+        check_denoises(self, model, session, self._pictures())
 
     def floor(self, n_tokens: int = 0) -> Answers:
         """Pictures whose every pixel is even noise."""

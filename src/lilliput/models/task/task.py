@@ -8,9 +8,11 @@ from typing import ClassVar, final
 import numpy as np
 from jaxtyping import Float64
 
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, NotApplicable
+from lilliput.models.diffusion import predicted
 from lilliput.models.images import Part, Pictures
 from lilliput.models.model import Family, Model
+from lilliput.models.picture import batch_of, picture_of, size_of
 from lilliput.models.session import Session
 from lilliput.parameter import check_integer
 
@@ -61,6 +63,15 @@ class Task(ABC):
         """
 
     @abstractmethod
+    def check(self, model: Model, session: Session) -> None:
+        """Check that the model can be asked, before it is compressed: by its ports, and by its answer to one item.
+
+        Raises:
+            NotApplicable: it is none that the task is for.
+            LilliputError: the items cannot be had.
+        """
+
+    @abstractmethod
     def floor(self, n_tokens: int = 0) -> Answers:
         """The same of an answer by chance, for the same items; `n_tokens`: of a language model's vocabulary."""
 
@@ -94,15 +105,26 @@ def check_part(task: Task, part: Part, n: int | None) -> None:
         check_integer(task, "n", n, 2, 1 << 30)
 
 
+def check_denoises(task: Task, model: Model, session: Session, pictures: Pictures) -> None:
+    """Check that the model finds noise in such pictures: what it is asked first.
+
+    Raises:
+        NotApplicable: it does not.
+    """
+    check_pictures(task, pictures, size_of(model))
+    (one,) = pictures.some(np.arange(1)).inputs(picture_of(model), size_of(model), 1)
+    predicted(model, session, one, 0, batch_of(model))
+
+
 def check_pictures(task: Task, pictures: Pictures, size: tuple[int, int]) -> None:
     """Check that the model takes the pictures as they are: what is resized is explained by other numbers.
 
     Raises:
-        LilliputError: it does not.
+        NotApplicable: it does not.
     """
     there = pictures.pixels(0).shape[:2]
     if there != size:
-        raise LilliputError(
+        raise NotApplicable(
             f"{task.NAME}: the pictures of {pictures.source!r} are {there[0]} x {there[1]} and the model takes "
             f"{size[0]} x {size[1]}; they must be the same"
         )
