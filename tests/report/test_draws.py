@@ -183,10 +183,10 @@ def test_a_model_is_called_by_its_name_and_by_all_that_is_asked_only_where_that_
         return Record(cell, "done", "", measured, (), (("source", "/home/me/small"), ("algorithm", "language")))
 
     (one,), two = (
-        summary.rows([row("perplexity()")], 0.9),
-        summary.rows([row("perplexity()"), row("choices('q')")], 0.9),
+        summary.rows([row("perplexity('wiki')")], 0.9),
+        summary.rows([row("perplexity('wiki')"), row("choices('q')")], 0.9),
     )
     assert label(one) == "small perplexity wiki"
     assert list(labels(two).values()) == ["small perplexity wiki", "small choices q"]
-    both = summary.rows([row("perplexity(windows=8)"), row("perplexity(windows=9)")], 0.9)
-    assert list(labels(both).values()) == ["small perplexity(windows=8)", "small perplexity(windows=9)"]
+    both = summary.rows([row(f'perplexity(text="wiki", windows={n})') for n in (8, 9)], 0.9)
+    assert list(labels(both).values()) == [f'small perplexity(text="wiki", windows={n})' for n in (8, 9)]

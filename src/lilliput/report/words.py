@@ -86,8 +86,8 @@ def name_of(source: str) -> str:
 def brief_text(task: Task) -> str:
     """The task of models in two words: its name, and what is asked.
 
-    >>> brief_text(Task("perplexity()", score="item_score")), brief_text(Task("choices('blimp')", score="item_score"))
-    ('perplexity wiki', 'choices blimp')
+    >>> [brief_text(Task(text, score="item_score")) for text in ("perplexity(text='wiki')", "choices('blimp')")]
+    ['perplexity wiki', 'choices blimp']
     """
     asked = score_of(task).asked
     if asked is None:

@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int64
 
 from lilliput.errors import LilliputError
 from lilliput.models import data
-from lilliput.models.model import Family, Model, longest_window
+from lilliput.models.model import Family, Model, longest_window, tokenizer_of
 from lilliput.models.session import Session
 from lilliput.models.task.likelihood import rows_at_once, token_log_likelihoods
 from lilliput.models.task.task import Answers, Task
@@ -37,7 +37,7 @@ class Perplexity(Task):
     SCORE: ClassVar[str] = "perplexity"
     FAMILY: ClassVar[Family] = "language"
 
-    text: str = "wiki"
+    text: str
     windows: int = 40
     tokens: int = 256
     part: Literal["held_out", "whole"] = "held_out"
@@ -58,6 +58,10 @@ class Perplexity(Task):
             if progress is not None:
                 progress(min(start + size, len(cut)), len(cut))
         return Answers(np.concatenate(values), self._names())
+
+    def check(self, model: Model, session: Session) -> None:
+        """See `Task.check`."""
+        self._cut(model)
 
     def floor(self, n_tokens: int = 0) -> Answers:
         """Every token of the vocabulary alike."""
@@ -80,9 +84,7 @@ class Perplexity(Task):
         return data.digest(self.text)
 
     def _cut(self, model: Model) -> tuple[Tokenizer, Int64[np.ndarray, "windows tokens"]]:
-        tokenizer = model.tokenizer
-        if tokenizer is None:
-            raise LilliputError(f"perplexity is asked of language models; {model.provenance.source!r} is none")
+        tokenizer = tokenizer_of(model, self.NAME)
         if self.bos and tokenizer.bos is None:
             raise LilliputError("perplexity: bos is True; the tokenizer has no token that begins a text: drop bos")
         longest = longest_window(model)
