@@ -89,6 +89,23 @@ def test_a_model_is_shown_compressed_exported_and_checked(tmp_path):
         run("export", source, "--family", "classification", "--format", "c", "-o", tmp_path / "c")
 
 
+def test_an_artifact_of_a_model_is_measured_in_a_line_for_each_quantity(tmp_path):
+    folder = tmp_path / "artifact"
+    run("export", FOLDER / "classifier.onnx", "--family", "classification", "-o", folder)
+    lines = run("measure", folder).stdout.splitlines()
+    found = {line.split()[0]: line for line in lines}
+    assert len(found) == len(lines)
+    assert "132,776" in found["model_bytes"]
+    assert {"file_bytes", "latency_s", "peak_memory_bytes", "energy_j"} <= set(found)
+    told = json.loads(run("measure", folder, "--json").stdout)
+    assert [one["quantity"] for one in told] == list(found)
+    (time,) = [one["values"] for one in told if one["quantity"] == "latency_s"]
+    assert len(time) == 100
+    assert min(time) > 0
+    with pytest.raises(LilliputError, match="judged by compare --task"):
+        run("measure", folder, "--env", "Hopper-v5")
+
+
 def test_what_is_for_policies_says_so_of_a_language_model(tmp_path):
     with pytest.raises(LilliputError, match="is a language model, and this is for policies"):
         run("shrink", FOLDER / "language", "--env", "CartPole-v1", "-o", tmp_path / "out")

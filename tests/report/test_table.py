@@ -241,3 +241,13 @@ def test_the_mean_of_counts_is_not_rounded_away():
 
 def test_a_floor_that_nobody_measured_is_said(records):
     assert any("no floor of noise is known" in line for line in remarks(summary.rows(records, 0.95)))
+
+
+def test_a_quantity_of_an_artifact_fits_a_terminal_and_loses_no_word():
+    long = "measured: one answer at a time, one thread on one core, 20 rounds of 5, 1 artifacts in turns"
+    for one in (Measurement("latency_s", (0.001, 0.002), long), Absent("energy_j", "no counter: " + long)):
+        whole, lines = table.measurement_line(one), table.measurement_line(one, 80).splitlines()
+        assert "\n" not in whole
+        assert len(lines) > 1
+        assert max(map(len, lines)) <= 80
+        assert " ".join(" ".join(lines).split()) == " ".join(whole.split())

@@ -1,16 +1,22 @@
 """`lilliput measure`: what one artifact costs, here or on a microcontroller."""
 
+import dataclasses
 import json
+import shutil
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lilliput.cli import option, progress
+from lilliput.errors import LilliputError
 from lilliput.policies.artifact import read_artifact
 from lilliput.task import Task
+
+if TYPE_CHECKING:
+    from lilliput.measurement import Absent, Measurement
 
 DOES_NOT_FIT = 3
 """Exit code where an artifact fails its self-test on the target or passes a limit."""
@@ -51,8 +57,18 @@ def measure(
 
     \b
     Examples: lilliput measure small-c/ --env HalfCheetah-v4
+              lilliput measure artifact-of-a-model/
               lilliput measure small-c/ --target cortex-m4 --max-flash 65536 --deadline 0.001 --clock 80e6
     """
+    if (folder / "lilliput.json").is_file():
+        if target != "host" or environment:
+            raise LilliputError(
+                f"{folder} is a model's artifact: it is measured on this machine, and judged by compare --task"
+            )
+        from lilliput.study.artifact import measure_model
+
+        _say(measure_model(folder), as_json=as_json)
+        return
     if target != "host":
         from lilliput.cli.measure_target import Wanted, measure_on_target
 
@@ -76,15 +92,16 @@ def measure(
             click.echo(f"note: {caveat}", err=True)
     with progress.shown(quiet=as_json) as report:
         found = measure_artifact(folder, environment, kwargs, episodes, seed, report, max_steps)
-    if as_json:
-        click.echo(json.dumps([_data(m) for m in found], indent=1))
-        return
+    _say(found, as_json=as_json)
+
+
+def _say(found: "Sequence[Measurement | Absent]", *, as_json: bool) -> None:
+    """Prints a line for each; on a terminal, what is longer than that is goes on in the next."""
     from lilliput.report.table import measurement_line
 
-    for measurement in found:
-        click.echo(measurement_line(measurement))
-
-
-def _data(measurement: Any) -> dict[str, Any]:
-
-    return asdict(measurement)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(one) for one in found], indent=1))
+        return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for one in found:
+        click.echo(measurement_line(one, width))

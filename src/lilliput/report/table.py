@@ -23,6 +23,7 @@ Cells = tuple[str, ...]
 
 WIDTH = 80
 _INDENT = 2
+_NAMES = 24
 EARLY = "early"
 """Episodes that ended by themselves, as by a fall, before a limit of steps; of how many."""
 
@@ -300,10 +301,20 @@ def _plain(value: Any) -> Any:
             return value
 
 
-def measurement_line(measurement: Measurement | Absent) -> str:
-    """One quantity of one artifact in a line: median, spread and how it was measured, or why it is not there."""
+def measurement_line(measurement: Measurement | Absent, width: int | None = None) -> str:
+    """One quantity of one artifact in a line: median, spread and how it was measured, or why it is not there.
+
+    What is longer than `width` goes on in further lines, behind the names.
+    """
+    line = f"{measurement.quantity:<{_NAMES}} {_measured(measurement)}"
+    if width is None or len(line) <= width:
+        return line
+    return textwrap.fill(line, width, subsequent_indent=" " * (_NAMES + 1), break_long_words=False)
+
+
+def _measured(measurement: Measurement | Absent) -> str:
     if isinstance(measurement, Absent):
-        return f"{measurement.quantity:<24} not measured: {printable(measurement.reason)}"
+        return f"not measured: {printable(measurement.reason)}"
     values = np.array(measurement.values)
     unit = QUANTITIES[measurement.quantity].unit
     show = functools.partial(figure, measurement.quantity)
@@ -318,4 +329,4 @@ def measurement_line(measurement: Measurement | Absent) -> str:
         centre = show(middle) if middle.is_integer() else number(middle)
         shown = f"mean {centre}, from {show(float(values.min()))} to {show(float(values.max()))}"
     count = f"{len(values)} values; " if len(values) > 1 else ""
-    return f"{measurement.quantity:<24} {shown}  ({count}{measurement.method})"
+    return f"{shown}  ({count}{measurement.method})"
