@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.policies.load.test_layouts import BOX, batch, forward, relu, written
+from tests.policies.load.layout_states import BOX, batch, forward, relu, written
 from tests.policies.load.torch_writer import mlp, named
 
 from lilliput.errors import LilliputError

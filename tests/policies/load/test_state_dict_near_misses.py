@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.policies.load.test_layouts import DQN, PPO, SFUJIM, batch, norms, written
+from tests.policies.load.layout_states import DQN, PPO, SFUJIM, batch, norms, written
 from tests.policies.load.torch_writer import dense, layer, linear, mlp, module, named, sequential
 
 from lilliput.errors import LilliputError
