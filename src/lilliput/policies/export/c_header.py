@@ -7,7 +7,7 @@ from lilliput.foreign_text import in_c_comment
 from lilliput.policies import spaces
 from lilliput.policies.export import c_stack
 from lilliput.policies.export.c_source import CSource
-from lilliput.policies.export.c_writer import DECODED
+from lilliput.policies.export.c_writer import DECODED, ONLY_X86
 from lilliput.policies.fixed_point import ACTION_BITS, FixedPoint
 from lilliput.policies.policy import Policy, layer_shapes
 
@@ -120,6 +120,8 @@ def _only_where(name: str) -> str:
     """The processors that have this working memory; empty where all do."""
     if name in DECODED:
         return "!LILLIPUT_SOFT_FLOATS"
+    if name in ONLY_X86:
+        return "defined(__SSE2__)"
     return "defined(__ARM_FEATURE_DSP)" if name == "pairs" else ""
 
 
@@ -211,4 +213,5 @@ def working_memory(source: CSource, integers: CSource | None) -> str:
 
 def _bytes_of(source: CSource) -> str:
     least, most = (source.scratch_bytes(has_floats=has_floats) for has_floats in (False, True))
-    return f"{most} bytes" if least == most else f"{least} bytes without a float unit, {most} with one"
+    stated = f"{most} bytes" if least == most else f"{least} bytes without a float unit, {most} with one"
+    return f"{stated}, {source.x86_bytes} more on x86" if source.x86_bytes else stated

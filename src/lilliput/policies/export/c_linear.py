@@ -18,6 +18,9 @@ MAX_SUM = (1 << 31) - 1
 BLOCK_ROWS = 16
 """As in core.h."""
 
+WIDE_PIXELS = 6
+"""As in wide_convolution.h."""
+
 Convolution = layers.Conv2d | layers.QuantizedConv2d
 Quantized = layers.QuantizedDense | layers.QuantizedConv2d
 
@@ -94,7 +97,8 @@ def _integer(writer: Writer, layer: Quantized, bias: str, target: str) -> None:
     if isinstance(layer, Convolution):
 
         def convolve(shape: str, weight: str, one: bool) -> str:
-            given = f"&{shape}, {weight}, {codes}, {zero}, {around}, {last(one)}"
+            wide = writer.need("wide_codes", _wide_codes(writer, layer))
+            given = f"&{shape}, {weight}, {codes}, {zero}, {around}, {last(one)}, WIDE_CODES({wide})"
             return f"{writer.kernel('conv2d_i8', given)};"
 
         _convolution(writer, layer, stored, convolve, as_codes=True)
@@ -250,6 +254,13 @@ def _convolution(
         f"    {write(f'{name}_shape', block, True)}",
         "}",
     ]
+
+
+def _wide_codes(writer: Writer, layer: Convolution) -> int:
+    """How many codes the kernels of x86 have room for: the image, with its padding, and what some pixels multiply."""
+    (channels, height, width), (above, left) = writer.in_shape, layer.padding
+    taps = int(np.prod(layer.weight.shape[1:]))
+    return (height + 2 * above) * (width + 2 * left) * channels + WIDE_PIXELS * ((taps + 3) // 4 * 4)
 
 
 def _at_row(bias: str) -> str:

@@ -19,12 +19,12 @@ from lilliput.policies.export.c_integer import (
 from lilliput.policies.export.c_linear import linear
 from lilliput.policies.export.c_memory import remember, reset_lines, state_arrays
 from lilliput.policies.export.c_text import array, c_type, real
-from lilliput.policies.export.c_writer import DECODED, SCRATCH, Writer, step
+from lilliput.policies.export.c_writer import DECODED, ONLY_X86, SCRATCH, Writer, step
 from lilliput.policies.fixed_point import FixedPoint
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy
 
-_BYTES = {"float": 4, "int32_t": 4, "uint32_t": 4, "uint8_t": 1, "int8_t": 1}
+_BYTES = {"float": 4, "int32_t": 4, "uint32_t": 4, "int16_t": 2, "uint8_t": 1, "int8_t": 1}
 
 
 @final
@@ -59,8 +59,14 @@ class CSource:
     constant_bytes: int = 0
 
     def scratch_bytes(self, *, has_floats: bool) -> int:
-        """Bytes of working memory on a processor with a float unit, or on one without."""
-        return sum(_BYTES[kind] * length for kind, name, length in self.scratch if has_floats or name not in DECODED)
+        """Bytes of working memory on a processor with a float unit, or on one without; see `x86_bytes`."""
+        absent = (*(() if has_floats else DECODED), *ONLY_X86)
+        return sum(_BYTES[kind] * length for kind, name, length in self.scratch if name not in absent)
+
+    @property
+    def x86_bytes(self) -> int:
+        """Bytes of working memory beside these on x86."""
+        return sum(_BYTES[kind] * length for kind, name, length in self.scratch if name in ONLY_X86)
 
 
 def generate(policy: Policy) -> tuple[CSource, CSource | None]:

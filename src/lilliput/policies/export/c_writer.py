@@ -25,6 +25,7 @@ SCRATCH = {
     "sums": "int32_t",
     "numbers": "int32_t",
     "pairs": "uint32_t",
+    "wide_codes": "int16_t",
     "byte_codes": "uint8_t",
     "codes": "uint8_t",
     "next_codes": "uint8_t",
@@ -35,6 +36,9 @@ SCRATCH = {
 
 DECODED = ("real_0", "real_1", "real_2", "zero_points")
 """What is decoded into working memory on a processor with a float unit, and where it stands on one without."""
+
+ONLY_X86 = ("wide_codes",)
+"""What the vectors of x86 have room for."""
 
 NO_REALS = "NO_REALS"
 """What kernels are told of a bias that a layer does without."""

@@ -1,5 +1,6 @@
 #include "block_sums_i8_neon.h"
 #include "few_sums.h"
+#include "prepared_codes.h"
 
 /* Integer sums of products of codes. In a block of weights the rows of four columns stand side by side, four codes each;
    the last group may have fewer columns. */
@@ -7,6 +8,7 @@
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512VBMI2__)
 #include <immintrin.h>
 #define BLOCK_SUMS_I8_VECTOR
+#define BLOCK_SUMS_I8_DOTS /* four products an instruction */
 KERNEL __m512i four_codes(const uint8_t *codes) /* in every lane */
 {
     int32_t four;
@@ -73,58 +75,24 @@ ALWAYS_INLINE void block_sums_i8(const FLASH int8_t *RESTRICT weight, size_t row
     }
     _mm512_mask_storeu_epi32(sums, mask, s0);
 }
-#elif defined(__AVX2__)
+#elif defined(__SSE2__)
 #define BLOCK_SUMS_I8_VECTOR
-#include <immintrin.h>
-/* Pairs of products of 16-bit numbers, which cannot saturate; four rows of four columns a vector. */
-KERNEL void block_sums_i8(const FLASH int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
+/* As many columns at a time as codes can be prepared for. */
+KERNEL void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
                           int32_t zero_point, int32_t *RESTRICT sums)
 {
-    const size_t whole = width - width % 4, stride = 4 * rows;
-    const __m256i zero = _mm256_set1_epi16((short)zero_point);
-    size_t row = 0, i, k;
-    while (row + 4 <= rows) {
-        const size_t vectors = rows - row >= 16 ? 4 : 1;
-        const FLASH int8_t *w = weight + 4 * row;
-        int32_t pairs[32];
-        __m256i s0 = _mm256_setzero_si256(), s1 = s0, s2 = s0, s3 = s0;
-        for (i = 0; i < whole; i += 4, w += stride) {
-            int32_t four;
-            __m256i x;
-            memcpy(&four, codes + i, 4);
-            x = _mm256_sub_epi16(_mm256_broadcastq_epi64(_mm_cvtepu8_epi16(_mm_cvtsi32_si128(four))), zero);
-            s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(x, _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)w))));
-            if (vectors == 4) {
-                const __m128i w1 = _mm_loadu_si128((const __m128i *)(const void *)(w + 16));
-                const __m128i w2 = _mm_loadu_si128((const __m128i *)(const void *)(w + 32));
-                const __m128i w3 = _mm_loadu_si128((const __m128i *)(const void *)(w + 48));
-                s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(x, _mm256_cvtepi8_epi16(w1)));
-                s2 = _mm256_add_epi32(s2, _mm256_madd_epi16(x, _mm256_cvtepi8_epi16(w2)));
-                s3 = _mm256_add_epi32(s3, _mm256_madd_epi16(x, _mm256_cvtepi8_epi16(w3)));
-            }
-        }
-        _mm256_storeu_si256((__m256i *)(void *)pairs, s0);
-        _mm256_storeu_si256((__m256i *)(void *)(pairs + 8), s1);
-        _mm256_storeu_si256((__m256i *)(void *)(pairs + 16), s2);
-        _mm256_storeu_si256((__m256i *)(void *)(pairs + 24), s3);
-        for (k = 0; k < 4 * vectors; k++) {
-            sums[row + k] = pairs[2 * k] + pairs[2 * k + 1];
-        }
-        row += 4 * vectors;
+    prepared_codes prepared;
+    int32_t part[1][BLOCK_ROWS];
+    size_t first, i;
+    for (i = 0; i < rows; i++) {
+        sums[i] = 0;
     }
-    for (; row < rows; row++) {
-        const FLASH int8_t *w = weight + 4 * row;
-        sums[row] = 0;
-        for (i = 0; i < whole; i += 4, w += stride) {
-            for (k = 0; k < 4; k++) {
-                sums[row] += w[k] * (codes[i + k] - zero_point);
-            }
-        }
-    }
-    weight += whole * rows;
-    for (row = 0; row < rows; row++) {
-        for (i = whole; i < width; i++) {
-            sums[row] += *weight++ * (codes[i] - zero_point);
+    for (first = 0; first < width; first += PREPARED_COLUMNS) {
+        const size_t n = width - first < PREPARED_COLUMNS ? width - first : PREPARED_COLUMNS;
+        prepare_codes(codes + first, n, zero_point, &prepared);
+        prepared_sums(weight + first * rows, rows, n, &prepared, zero_point, part);
+        for (i = 0; i < rows; i++) {
+            sums[i] += part[0][i];
         }
     }
 }

@@ -1,11 +1,29 @@
 #include "core.h"
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 /* (pixels, channels) as (channels, pixels), in which what follows convolutions was trained. */
 KERNEL void channels_first(const float *RESTRICT x, size_t channels, size_t pixels, float *RESTRICT y)
 {
-    size_t channel, pixel;
+    size_t channel, pixel, whole = 0;
+#if defined(__SSE2__)
+    for (; whole + 4 <= pixels && channels % 4 == 0; whole += 4) { /* four by four: a line of memory has several */
+        for (channel = 0; channel < channels; channel += 4) {
+            const float *from = x + whole * channels + channel;
+            float *to = y + channel * pixels + whole;
+            __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + channels);
+            __m128 c = _mm_loadu_ps(from + 2 * channels), d = _mm_loadu_ps(from + 3 * channels);
+            _MM_TRANSPOSE4_PS(a, b, c, d);
+            _mm_storeu_ps(to, a);
+            _mm_storeu_ps(to + pixels, b);
+            _mm_storeu_ps(to + 2 * pixels, c);
+            _mm_storeu_ps(to + 3 * pixels, d);
+        }
+    }
+#endif
     for (channel = 0; channel < channels; channel++) {
-        for (pixel = 0; pixel < pixels; pixel++) {
+        for (pixel = whole; pixel < pixels; pixel++) {
             y[channel * pixels + pixel] = x[pixel * channels + channel];
         }
     }

@@ -31,6 +31,77 @@ KERNEL void conv2d_pixels_f32(const conv2d_shape *s, const FLASH float *RESTRICT
         _mm512_storeu_ps(sums[p], t[p]);
     }
 }
+#elif (defined(__AVX2__) && defined(__FMA__)) || defined(__SSE2__) || (defined(__ARM_NEON) && defined(__aarch64__))
+#define CONV_PIXELS 6 /* two vectors of sums for each, two of weights and one of numbers fit the registers */
+#if defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+#define LANES 8
+typedef __m256 some_floats;
+#define LOAD_SOME(from) _mm256_loadu_ps(from)
+#define STORE_SOME(to, some) _mm256_storeu_ps(to, some)
+#define EACH(value) _mm256_set1_ps(value)
+#define MULTIPLY_ADD_SOME(a, b, c) _mm256_fmadd_ps(a, b, c)
+#elif defined(__SSE2__)
+#include <immintrin.h>
+#define LANES 4
+typedef __m128 some_floats;
+#define LOAD_SOME(from) _mm_loadu_ps(from)
+#define STORE_SOME(to, some) _mm_storeu_ps(to, some)
+#define EACH(value) _mm_set1_ps(value)
+#define MULTIPLY_ADD_SOME(a, b, c) _mm_add_ps(_mm_mul_ps(a, b), c)
+#else
+#include <arm_neon.h>
+#define LANES 4
+typedef float32x4_t some_floats;
+#define LOAD_SOME(from) vld1q_f32(from)
+#define STORE_SOME(to, some) vst1q_f32(to, some)
+#define EACH(value) vdupq_n_f32(value)
+#define MULTIPLY_ADD_SOME(a, b, c) vfmaq_f32(c, a, b)
+#endif
+/* 2 * LANES outputs of a block at several pixels at once, so that each weight is read once for all of them. */
+KERNEL void conv2d_some_pixels_f32(const conv2d_shape *s, const FLASH float *RESTRICT weight, const float *const *corners,
+                                   float sums[CONV_PIXELS][BLOCK_ROWS], size_t row)
+{
+    const size_t run = s->kernel_width * s->channels, line = s->width * s->channels;
+    some_floats t[CONV_PIXELS], u[CONV_PIXELS];
+    size_t i, k, p;
+    weight += row;
+    UNROLL for (p = 0; p < CONV_PIXELS; p++) {
+        t[p] = u[p] = EACH(0.0f);
+    }
+    for (i = 0; i < s->kernel_height; i++) {
+        const float *x[CONV_PIXELS];
+        UNROLL for (p = 0; p < CONV_PIXELS; p++) {
+            x[p] = corners[p] + i * line;
+        }
+        for (k = 0; k < run; k++, weight += BLOCK_ROWS) {
+            const some_floats v = LOAD_SOME(weight), w = LOAD_SOME(weight + LANES);
+            UNROLL for (p = 0; p < CONV_PIXELS; p++) {
+                const some_floats value = EACH(x[p][k]);
+                t[p] = MULTIPLY_ADD_SOME(v, value, t[p]);
+                u[p] = MULTIPLY_ADD_SOME(w, value, u[p]);
+            }
+        }
+    }
+    UNROLL for (p = 0; p < CONV_PIXELS; p++) {
+        STORE_SOME(sums[p] + row, t[p]);
+        STORE_SOME(sums[p] + row + LANES, u[p]);
+    }
+}
+
+KERNEL void conv2d_pixels_f32(const conv2d_shape *s, const FLASH float *RESTRICT weight, const float *const *corners,
+                              float sums[CONV_PIXELS][BLOCK_ROWS])
+{
+    size_t row;
+    for (row = 0; row < BLOCK_ROWS; row += 2 * LANES) {
+        conv2d_some_pixels_f32(s, weight, corners, sums, row);
+    }
+}
+#undef LANES
+#undef LOAD_SOME
+#undef STORE_SOME
+#undef EACH
+#undef MULTIPLY_ADD_SOME
 #endif
 
 /* y = the cross-correlation of x with weight, plus bias (which may be NULL); zeros around x; channels last. */
@@ -56,7 +127,7 @@ KERNEL void conv2d_f32(const conv2d_shape *s, const FLASH float *RESTRICT weight
                 for (p = 0; p < CONV_PIXELS && pixel + p < pixels; p++) {
                     float *to = y + (pixel + p) * s->out_step + output;
                     for (k = 0; k < BLOCK_ROWS; k++) {
-                        to[k] = bias ? sums[p][k] + bias[output + k] : sums[p][k];
+                        to[k] = ANY(bias) ? sums[p][k] + REAL(bias, output + k) : sums[p][k];
                     }
                 }
             }

@@ -1,8 +1,9 @@
 #include "block_sums_i8.h"
 #include "conv2d_shape.h"
 #include "real_sums.h"
+#include "wide_convolution.h"
 
-#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512VBMI2__)
+#if defined(BLOCK_SUMS_I8_DOTS)
 #include <immintrin.h>
 #define CONV_CODES_PIXELS 7 /* two blocks of sums for each, and the pointers, fit the registers */
 /* The 16 outputs of each of `blocks` blocks (a constant: 1 or 2) at several pixels at once, so that a vector of weights is
@@ -70,14 +71,72 @@ ALWAYS_INLINE void conv2d_blocks_i8(const conv2d_shape *s, const size_t blocks, 
 }
 #endif
 
+#if defined(WIDE_PIXELS)
+#define WIDE_CODES(wide) (wide)
+/* conv2d_i8 by products of 16 bits; `wide` has room for the image with what lies around it and WIDE_PIXELS patches. */
+KERNEL void wide_conv2d_i8(const conv2d_shape *s, const int8_t *RESTRICT weight, const uint8_t *RESTRICT codes,
+                           int32_t zero_point, int32_t padding, REALS scale, size_t scale_step, float input_scale,
+                           REALS bias, float *RESTRICT y, int16_t *RESTRICT wide)
+{
+    const size_t run = s->kernel_width * s->channels, taps = s->kernel_height * run, step = (taps + 3) / 4 * 4;
+    const size_t line = (s->width + 2 * s->pad_x) * s->channels, pixels = s->out_height * s->out_width;
+    const int in_place = run % 4 == 0 && s->outputs % BLOCK_ROWS == 0;
+    int16_t *const patches = wide + (s->height + 2 * s->pad_y) * line;
+    size_t pixel, output, row, p;
+    widen_image(s, codes, zero_point, padding, wide);
+    for (pixel = 0; pixel < pixels; pixel += WIDE_PIXELS) {
+        const int16_t *corners[WIDE_PIXELS];
+        const int8_t *block = weight;
+        for (p = 0; p < WIDE_PIXELS; p++) { /* beyond the last pixel: the last again */
+            const size_t at = pixel + p < pixels ? pixel + p : pixels - 1;
+            corners[p] = wide + at / s->out_width * s->stride_y * line + at % s->out_width * s->stride_x * s->channels;
+            if (!in_place) {
+                copy_patch(s, corners[p], patches + p * step);
+            }
+        }
+        for (output = 0; output < s->outputs; output += BLOCK_ROWS, block += BLOCK_ROWS * taps) {
+            const size_t height = s->outputs - output < BLOCK_ROWS ? s->outputs - output : BLOCK_ROWS;
+            int32_t sums[WIDE_PIXELS][BLOCK_ROWS];
+            if (in_place) {
+                for (row = 0; row < BLOCK_ROWS; row += 2 * WIDE_ROWS) {
+                    wide_pixel_sums(block + 4 * row, corners, s->kernel_height, run, line, sums, row);
+                }
+            } else {
+                wide_block_sums(WIDE_PIXELS, block, height, taps, patches, step, sums);
+            }
+            for (p = 0; p < WIDE_PIXELS && pixel + p < pixels; p++) {
+                real_sums(sums[p], height, REALS_FROM(scale, output * scale_step), scale_step, input_scale,
+                          REALS_FROM_ANY(bias, output), y + (pixel + p) * s->out_step + output);
+            }
+        }
+    }
+}
+#else
+#define WIDE_CODES(wide) NULL
+#endif
+
 /* y = the cross-correlation of (codes - zero_point) with weight, times (scale * input_scale), plus bias; channels last.
-   Around the image lies `padding`, the code of zero. A scale step of 0 means one scale for all; bias may be NULL. */
+   Around the image lies `padding`, the code of zero. A scale step of 0 means one scale for all; bias may be NULL. `wide`:
+   see wide_conv2d_i8. */
 KERNEL void conv2d_i8(const conv2d_shape *s, const FLASH int8_t *RESTRICT weight, const uint8_t *RESTRICT codes,
                       int32_t zero_point, int32_t padding, REALS scale, size_t scale_step,
-                      float input_scale, REALS bias, float *RESTRICT y)
+                      float input_scale, REALS bias, float *RESTRICT y, int16_t *RESTRICT wide)
 {
     const size_t taps = s->kernel_height * s->kernel_width * s->channels;
     size_t output, row, column, i, j, k;
+#if defined(WIDE_PIXELS)
+    const int fits = !(s->pad_x || s->pad_y) || (padding - zero_point == (int16_t)(padding - zero_point));
+#if defined(CONV_CODES_PIXELS)
+    const int is_left = s->outputs % BLOCK_ROWS || s->pad_x || s->pad_y || s->kernel_width * s->channels % 4;
+#else
+    const int is_left = 1;
+#endif
+    if (fits && is_left) {
+        wide_conv2d_i8(s, weight, codes, zero_point, padding, scale, scale_step, input_scale, bias, y, wide);
+        return;
+    }
+#endif
+    (void)wide;
     for (output = 0; output < s->outputs; output += BLOCK_ROWS, weight += BLOCK_ROWS * taps) {
         const size_t height = s->outputs - output < BLOCK_ROWS ? s->outputs - output : BLOCK_ROWS;
         REALS scales = REALS_FROM(scale, output * scale_step);

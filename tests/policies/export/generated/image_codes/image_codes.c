@@ -70,7 +70,7 @@ ALONE int image_codes_act_in(image_codes_scratch *scratch, const uint8_t *observ
     DECODE_ZEROS_8(layer1_zero_point, 1, scratch->zero_points);
     quantize_static(scratch->a, 256, FLOATS(layer1_inverse_scale), 0, ZEROS_8(layer1_zero_point, scratch->zero_points), 0, 255, scratch->byte_codes);
     look_up_image(observation, 4, 72, scratch->byte_codes, scratch->codes);
-    conv2d_i8(&layer1_shape, layer1_weight, scratch->codes, 0, ZERO(ZEROS_8(layer1_zero_point, scratch->zero_points), 0), FLOATS(layer1_weight_scale), 0, 1.0f, FLOATS(layer1_bias), scratch->b);
+    conv2d_i8(&layer1_shape, layer1_weight, scratch->codes, 0, ZERO(ZEROS_8(layer1_zero_point, scratch->zero_points), 0), FLOATS(layer1_weight_scale), 0, 1.0f, FLOATS(layer1_bias), scratch->b, WIDE_CODES(scratch->wide_codes));
 
     /* layer2: Relu, 2x3x2 -> 2x3x2 */
     relu(scratch->b, 12);

@@ -302,6 +302,335 @@ ALWAYS_INLINE void few_sums(const unsigned bits, const FLASH void *RESTRICT valu
 }
 #endif
 
+/* Products of 16-bit numbers, which are exact, on x86: WIDE_ROWS rows of four columns are one vector of weights. */
+#if defined(__SSE2__)
+#include <immintrin.h>
+#if defined(__AVX2__)
+#define WIDE_ROWS 4
+typedef __m256i wide_vector;
+#define WIDE(name) _mm256_##name
+#define WIDE_ZERO _mm256_setzero_si256()
+
+ALWAYS_INLINE wide_vector wide_weights(const int8_t *weight)
+{
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)weight));
+}
+
+ALWAYS_INLINE void store_pairs(wide_vector a, wide_vector b, int32_t *sums)
+{
+    _mm256_storeu_si256((__m256i *)(void *)sums, _mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xd8));
+}
+#else
+#define WIDE_ROWS 2
+typedef __m128i wide_vector;
+#define WIDE(name) _mm_##name
+#define WIDE_ZERO _mm_setzero_si128()
+
+ALWAYS_INLINE wide_vector wide_weights(const int8_t *weight)
+{
+    const __m128i eight = _mm_loadl_epi64((const __m128i *)(const void *)weight);
+#if defined(__SSE4_1__)
+    return _mm_cvtepi8_epi16(eight);
+#else
+    return _mm_srai_epi16(_mm_unpacklo_epi8(eight, eight), 8);
+#endif
+}
+
+ALWAYS_INLINE void store_pairs(wide_vector a, wide_vector b, int32_t *sums)
+{
+    const __m128 low = _mm_castsi128_ps(a), high = _mm_castsi128_ps(b);
+    const __m128i even = _mm_castps_si128(_mm_shuffle_ps(low, high, 0x88));
+    const __m128i odd = _mm_castps_si128(_mm_shuffle_ps(low, high, 0xdd));
+    _mm_storeu_si128((__m128i *)(void *)sums, _mm_add_epi32(even, odd));
+}
+#endif
+
+/* The processors that add two products of 16 bits, or four of bytes, to a sum at once. */
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#define WIDE_DOTS(kind) _mm256_##kind##_epi32
+#elif defined(__AVXVNNI__)
+#define WIDE_DOTS(kind) _mm256_##kind##_avx_epi32
+#endif
+
+/* Lets no compiler compute it again, or in another order. */
+#if defined(__GNUC__)
+#define IN_REGISTER(vector) __asm__ volatile("" : "+v"(vector))
+#else
+#define IN_REGISTER(vector) (void)0
+#endif
+
+ALWAYS_INLINE wide_vector four_wide_codes(const int16_t *codes) /* again and again */
+{
+#if WIDE_ROWS == 4
+    long long four;
+    memcpy(&four, codes, 8);
+    return _mm256_set1_epi64x(four);
+#else
+    const __m128i four = _mm_loadl_epi64((const __m128i *)(const void *)codes);
+    return _mm_unpacklo_epi64(four, four);
+#endif
+}
+
+ALWAYS_INLINE wide_vector add_wide_products(wide_vector sum, wide_vector weight, wide_vector codes)
+{
+#if defined(WIDE_DOTS)
+    return WIDE_DOTS(dpwssd)(sum, weight, codes);
+#else
+    return WIDE(add_epi32)(sum, WIDE(madd_epi16)(weight, codes));
+#endif
+}
+
+/* How many groups of four columns can be read as vectors of `bytes` bytes from row `row` of a block on: not beyond its end. */
+ALWAYS_INLINE size_t whole_groups(size_t rows, size_t width, size_t row, size_t bytes)
+{
+    const size_t first = 4 * row + bytes, all = rows * width;
+    size_t groups;
+    if (rows == BLOCK_ROWS) {
+        return width / 4;
+    }
+    groups = all < first ? 0 : (all - first) / (4 * rows) + 1;
+    return groups < width / 4 ? groups : width / 4;
+}
+
+/* The group of columns from `column` on, 2 * WIDE_ROWS rows from `row` on, with zeros for what is not there. */
+ALWAYS_INLINE void copy_group(const int8_t *weight, size_t rows, size_t width, size_t column, size_t row,
+                              int8_t group[8 * WIDE_ROWS])
+{
+    const size_t columns = width - column < 4 ? width - column : 4;
+    const size_t n = rows - row < 2 * WIDE_ROWS ? rows - row : 2 * WIDE_ROWS;
+    size_t i, k;
+    weight += column * rows + row * columns;
+#if WIDE_ROWS == 4
+    if (n == 2 * WIDE_ROWS && columns < 4) {
+        const __m128i first = columns == 1 ? _mm_loadl_epi64((const __m128i *)(const void *)weight)
+                                           : _mm_loadu_si128((const __m128i *)(const void *)weight);
+        __m256i eight = columns == 1 ? _mm256_cvtepu8_epi32(first) : _mm256_cvtepu16_epi32(first);
+        if (columns == 3) { /* rows 4 to 7 from byte 12 on: the second vector ends where the eight rows do */
+            const __m128i last = _mm_loadu_si128((const __m128i *)(const void *)(weight + 8));
+            const __m128i three = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
+            eight = _mm256_set_m128i(_mm_shuffle_epi8(_mm_srli_si128(last, 4), three), _mm_shuffle_epi8(first, three));
+        }
+        _mm256_storeu_si256((__m256i *)(void *)group, eight);
+        return;
+    }
+#endif
+    memset(group, 0, 8 * WIDE_ROWS);
+    for (i = 0; i < n; i++, weight += columns) {
+        for (k = 0; k < columns; k++) {
+            group[4 * i + k] = weight[k];
+        }
+    }
+}
+#endif
+
+
+#if defined(__SSSE3__)
+/* Products of bytes, whose sums of pairs saturate at 16 bits: so a code is split into its halves of four bits, of which eight
+   products of pairs fit; where four products are added to a sum at once, it stays whole. SPLIT_BYTES: of weights a vector. */
+#define SPLIT_BYTES (8 * WIDE_ROWS)
+
+ALWAYS_INLINE wide_vector split_weights(const int8_t *weight)
+{
+#if WIDE_ROWS == 4
+    return _mm256_loadu_si256((const __m256i *)(const void *)weight);
+#else
+    return _mm_loadu_si128((const __m128i *)(const void *)weight);
+#endif
+}
+
+ALWAYS_INLINE wide_vector four_split_codes(const uint8_t *codes) /* again and again */
+{
+    int32_t four;
+    memcpy(&four, codes, 4);
+    return WIDE(set1_epi32)(four);
+}
+
+/* n bytes become 16 * high + low. */
+KERNEL void split_codes(const uint8_t *RESTRICT codes, size_t n, uint8_t *RESTRICT high, uint8_t *RESTRICT low)
+{
+    size_t i;
+    for (i = 0; i < n; i++) {
+#if defined(WIDE_DOTS)
+        high[i] = codes[i];
+#else
+        high[i] = (uint8_t)(codes[i] >> 4);
+        low[i] = codes[i] & 15;
+#endif
+    }
+#if defined(WIDE_DOTS)
+    (void)low;
+#endif
+}
+
+/* Adds the products of N groups of four columns (a constant: at most 8), `stride` bytes apart, of V vectors of rows. */
+ALWAYS_INLINE void add_split_products(const size_t V, const size_t N, const int8_t *RESTRICT weight, size_t stride,
+                                      const uint8_t *RESTRICT high, const uint8_t *RESTRICT low,
+                                      wide_vector *RESTRICT highs, wide_vector *RESTRICT lows)
+{
+    size_t i, k;
+#if defined(WIDE_DOTS)
+    (void)low;
+    UNROLL for (i = 0; i < N; i++, weight += stride) {
+        const wide_vector x = four_split_codes(high + 4 * i);
+        UNROLL for (k = 0; k < V; k++) {
+            wide_vector *const sum = i % 2 ? &lows[k] : &highs[k]; /* two, as one would wait for itself */
+            *sum = WIDE_DOTS(dpbusd)(*sum, x, split_weights(weight + SPLIT_BYTES * k));
+        }
+    }
+#else
+    const wide_vector ones = WIDE(set1_epi16)(1);
+    wide_vector h[4], l[4]; /* sums of pairs */
+    UNROLL for (i = 0; i < N; i++, weight += stride) {
+        const wide_vector x = four_split_codes(high + 4 * i), y = four_split_codes(low + 4 * i);
+        UNROLL for (k = 0; k < V; k++) {
+            wide_vector w = split_weights(weight + SPLIT_BYTES * k);
+            IN_REGISTER(w); /* read once */
+            h[k] = i == 0 ? WIDE(maddubs_epi16)(x, w) : WIDE(add_epi16)(h[k], WIDE(maddubs_epi16)(x, w));
+            l[k] = i == 0 ? WIDE(maddubs_epi16)(y, w) : WIDE(add_epi16)(l[k], WIDE(maddubs_epi16)(y, w));
+            IN_REGISTER(h[k]); /* compilers add in another order, for which there are too few registers */
+            IN_REGISTER(l[k]);
+        }
+    }
+    UNROLL for (k = 0; k < V; k++) {
+        highs[k] = WIDE(add_epi32)(highs[k], WIDE(madd_epi16)(h[k], ones));
+        lows[k] = WIDE(add_epi32)(lows[k], WIDE(madd_epi16)(l[k], ones));
+    }
+#endif
+}
+
+/* The sums of V (a constant) vectors of a block's rows, from `row` on, with codes that end in zeros up to a multiple of four. */
+ALWAYS_INLINE void split_rows(const size_t V, const int8_t *RESTRICT block, size_t rows, size_t width, size_t row,
+                              const uint8_t *RESTRICT high, const uint8_t *RESTRICT low, int32_t *RESTRICT sums)
+{
+    const size_t whole = 4 * whole_groups(rows, width, row, SPLIT_BYTES * V), stride = 4 * rows;
+    const int8_t *weight = block + 4 * row;
+    wide_vector highs[4], lows[4];
+    size_t i, k;
+    UNROLL for (k = 0; k < V; k++) {
+        highs[k] = lows[k] = WIDE_ZERO;
+    }
+    for (i = 0; i + 32 <= whole; i += 32, weight += 8 * stride) {
+        add_split_products(V, 8, weight, stride, high + i, low + i, highs, lows);
+    }
+    for (; i + 16 <= whole; i += 16, weight += 4 * stride) {
+        add_split_products(V, 4, weight, stride, high + i, low + i, highs, lows);
+    }
+    for (; i < whole; i += 4, weight += stride) {
+        add_split_products(V, 1, weight, stride, high + i, low + i, highs, lows);
+    }
+    for (; i < width; i += 4) {
+        int8_t group[4 * SPLIT_BYTES];
+        UNROLL for (k = 0; k < V; k++) {
+            copy_group(block, rows, width, i, row + 2 * WIDE_ROWS * k, group + SPLIT_BYTES * k);
+        }
+        add_split_products(V, 1, group, stride, high + i, low + i, highs, lows);
+    }
+    UNROLL for (k = 0; k < V; k++) {
+#if defined(WIDE_DOTS)
+        const wide_vector all = WIDE(add_epi32)(highs[k], lows[k]);
+#else
+        const wide_vector all = WIDE(add_epi32)(WIDE(slli_epi32)(highs[k], 4), lows[k]);
+#endif
+        memcpy(sums + 2 * WIDE_ROWS * k, &all, sizeof all);
+    }
+}
+
+KERNEL void split_block_sums(const int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT high,
+                             const uint8_t *RESTRICT low, int32_t *RESTRICT sums)
+{
+    size_t row;
+    if (rows == BLOCK_ROWS) {
+        split_rows(BLOCK_ROWS / (2 * WIDE_ROWS), weight, BLOCK_ROWS, width, 0, high, low, sums);
+        return;
+    }
+    for (row = 0; row < rows; row += 2 * WIDE_ROWS) {
+        split_rows(1, weight, rows, width, row, high, low, sums + row);
+    }
+}
+#endif
+
+#if defined(__SSE2__)
+/* The sums of a block of weights at P (a constant) inputs at once; their codes, of 16 bits with zeros up to a multiple of
+   four, are `step` apart. */
+ALWAYS_INLINE void wide_block_sums(const size_t P, const int8_t *RESTRICT weight, size_t rows, size_t width,
+                                   const int16_t *RESTRICT codes, size_t step, int32_t sums[][BLOCK_ROWS])
+{
+    size_t row, i, p;
+    for (row = 0; row < rows; row += 2 * WIDE_ROWS) {
+        const size_t whole = 4 * whole_groups(rows, width, row, 8 * WIDE_ROWS);
+        const int8_t *w = weight + 4 * row;
+        int8_t group[8 * WIDE_ROWS];
+        wide_vector s[8], t[8];
+        UNROLL for (p = 0; p < P; p++) {
+            s[p] = t[p] = WIDE_ZERO;
+        }
+        for (i = 0; i < width; i += 4, w += 4 * rows) {
+            wide_vector v, u;
+            if (i >= whole) {
+                copy_group(weight, rows, width, i, row, group);
+                w = group;
+            }
+            v = wide_weights(w);
+            u = wide_weights(w + 4 * WIDE_ROWS);
+            UNROLL for (p = 0; p < P; p++) {
+                const wide_vector four = four_wide_codes(codes + p * step + i);
+                s[p] = add_wide_products(s[p], v, four);
+                t[p] = add_wide_products(t[p], u, four);
+                IN_REGISTER(s[p]); /* one pixel after the other: there are registers for no more */
+                IN_REGISTER(t[p]);
+            }
+        }
+        UNROLL for (p = 0; p < P; p++) {
+            store_pairs(s[p], t[p], sums[p] + row);
+        }
+    }
+}
+#endif
+
+
+#if defined(__SSE2__)
+/* Codes as the sums of blocks on x86 take them, made once for all blocks: at most PREPARED_COLUMNS. */
+#define PREPARED_COLUMNS 4096
+typedef union {
+    int16_t wide[PREPARED_COLUMNS];
+    uint8_t split[2][PREPARED_COLUMNS];
+} prepared_codes;
+
+KERNEL void prepare_codes(const uint8_t *RESTRICT codes, size_t width, int32_t zero_point, prepared_codes *RESTRICT to)
+{
+    size_t i;
+#if defined(__SSSE3__)
+    if (zero_point == 0) {
+        split_codes(codes, width, to->split[0], to->split[1]);
+        for (i = width; i % 4; i++) {
+            to->split[0][i] = to->split[1][i] = 0;
+        }
+        return;
+    }
+#endif
+    for (i = 0; i < width; i++) {
+        to->wide[i] = (int16_t)(codes[i] - zero_point);
+    }
+    for (; i % 4; i++) {
+        to->wide[i] = 0;
+    }
+}
+
+/* The sums of a block of weights and prepared codes. */
+KERNEL void prepared_sums(const int8_t *RESTRICT weight, size_t rows, size_t width, const prepared_codes *RESTRICT codes,
+                          int32_t zero_point, int32_t sums[1][BLOCK_ROWS])
+{
+#if defined(__SSSE3__)
+    if (zero_point == 0) {
+        split_block_sums(weight, rows, width, codes->split[0], codes->split[1], sums[0]);
+        return;
+    }
+#endif
+    (void)zero_point;
+    wide_block_sums(1, weight, rows, width, codes->wide, 0, sums);
+}
+#endif
+
 
 /* Integer sums of products of codes. In a block of weights the rows of four columns stand side by side, four codes each;
    the last group may have fewer columns. */
@@ -309,6 +638,7 @@ ALWAYS_INLINE void few_sums(const unsigned bits, const FLASH void *RESTRICT valu
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512VBMI2__)
 #include <immintrin.h>
 #define BLOCK_SUMS_I8_VECTOR
+#define BLOCK_SUMS_I8_DOTS /* four products an instruction */
 KERNEL __m512i four_codes(const uint8_t *codes) /* in every lane */
 {
     int32_t four;
@@ -375,58 +705,24 @@ ALWAYS_INLINE void block_sums_i8(const FLASH int8_t *RESTRICT weight, size_t row
     }
     _mm512_mask_storeu_epi32(sums, mask, s0);
 }
-#elif defined(__AVX2__)
+#elif defined(__SSE2__)
 #define BLOCK_SUMS_I8_VECTOR
-#include <immintrin.h>
-/* Pairs of products of 16-bit numbers, which cannot saturate; four rows of four columns a vector. */
-KERNEL void block_sums_i8(const FLASH int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
+/* As many columns at a time as codes can be prepared for. */
+KERNEL void block_sums_i8(const int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
                           int32_t zero_point, int32_t *RESTRICT sums)
 {
-    const size_t whole = width - width % 4, stride = 4 * rows;
-    const __m256i zero = _mm256_set1_epi16((short)zero_point);
-    size_t row = 0, i, k;
-    while (row + 4 <= rows) {
-        const size_t vectors = rows - row >= 16 ? 4 : 1;
-        const FLASH int8_t *w = weight + 4 * row;
-        int32_t pairs[32];
-        __m256i s0 = _mm256_setzero_si256(), s1 = s0, s2 = s0, s3 = s0;
-        for (i = 0; i < whole; i += 4, w += stride) {
-            int32_t four;
-            __m256i x;
-            memcpy(&four, codes + i, 4);
-            x = _mm256_sub_epi16(_mm256_broadcastq_epi64(_mm_cvtepu8_epi16(_mm_cvtsi32_si128(four))), zero);
-            s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(x, _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)w))));
-            if (vectors == 4) {
-                const __m128i w1 = _mm_loadu_si128((const __m128i *)(const void *)(w + 16));
-                const __m128i w2 = _mm_loadu_si128((const __m128i *)(const void *)(w + 32));
-                const __m128i w3 = _mm_loadu_si128((const __m128i *)(const void *)(w + 48));
-                s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(x, _mm256_cvtepi8_epi16(w1)));
-                s2 = _mm256_add_epi32(s2, _mm256_madd_epi16(x, _mm256_cvtepi8_epi16(w2)));
-                s3 = _mm256_add_epi32(s3, _mm256_madd_epi16(x, _mm256_cvtepi8_epi16(w3)));
-            }
-        }
-        _mm256_storeu_si256((__m256i *)(void *)pairs, s0);
-        _mm256_storeu_si256((__m256i *)(void *)(pairs + 8), s1);
-        _mm256_storeu_si256((__m256i *)(void *)(pairs + 16), s2);
-        _mm256_storeu_si256((__m256i *)(void *)(pairs + 24), s3);
-        for (k = 0; k < 4 * vectors; k++) {
-            sums[row + k] = pairs[2 * k] + pairs[2 * k + 1];
-        }
-        row += 4 * vectors;
+    prepared_codes prepared;
+    int32_t part[1][BLOCK_ROWS];
+    size_t first, i;
+    for (i = 0; i < rows; i++) {
+        sums[i] = 0;
     }
-    for (; row < rows; row++) {
-        const FLASH int8_t *w = weight + 4 * row;
-        sums[row] = 0;
-        for (i = 0; i < whole; i += 4, w += stride) {
-            for (k = 0; k < 4; k++) {
-                sums[row] += w[k] * (codes[i + k] - zero_point);
-            }
-        }
-    }
-    weight += whole * rows;
-    for (row = 0; row < rows; row++) {
-        for (i = whole; i < width; i++) {
-            sums[row] += *weight++ * (codes[i] - zero_point);
+    for (first = 0; first < width; first += PREPARED_COLUMNS) {
+        const size_t n = width - first < PREPARED_COLUMNS ? width - first : PREPARED_COLUMNS;
+        prepare_codes(codes + first, n, zero_point, &prepared);
+        prepared_sums(weight + first * rows, rows, n, &prepared, zero_point, part);
+        for (i = 0; i < rows; i++) {
+            sums[i] += part[0][i];
         }
     }
 }
@@ -643,6 +939,20 @@ KERNEL void dense_i8(const FLASH int8_t *RESTRICT weight, size_t rows, size_t wi
     const size_t whole = rows - rows % BLOCK_ROWS;
     int32_t sums[MOST_ROWS];
     size_t row;
+#if defined(PREPARED_COLUMNS) && !defined(BLOCK_SUMS_I8_DOTS)
+    if (width <= PREPARED_COLUMNS) {
+        prepared_codes prepared;
+        int32_t block_sums[1][BLOCK_ROWS];
+        prepare_codes(codes, width, zero_point, &prepared);
+        for (row = 0; row < rows; row += BLOCK_ROWS, weight += BLOCK_ROWS * width) {
+            const size_t height = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;
+            prepared_sums(weight, height, width, &prepared, zero_point, block_sums);
+            real_sums(block_sums[0], height, REALS_FROM(scale, row * scale_step), scale_step, input_scale,
+                      REALS_FROM_ANY(bias, row), y + row);
+        }
+        return;
+    }
+#endif
     for (row = 0; MOST_ROWS == BLOCK_ROWS && row < whole; row += BLOCK_ROWS, weight += BLOCK_ROWS * width) {
         block_sums_i8(weight, BLOCK_ROWS, width, codes, zero_point, sums);
         real_sums(sums, BLOCK_ROWS, REALS_FROM(scale, row * scale_step), scale_step, input_scale, REALS_FROM_ANY(bias, row), y + row);
