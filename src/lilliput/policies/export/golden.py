@@ -188,7 +188,7 @@ def spread(policy: Policy) -> Spread:
                 | layers.QuantizedConv2d() | layers.LayerNorm() | layers.Flatten() | layers.Relu() | layers.Tanh()
                 | layers.Sigmoid() | layers.Elu() | layers.LeakyRelu() | layers.Silu() | layers.Gelu()
                 | layers.HardTanh() | layers.Lstm() | layers.Gru() | layers.History() | layers.SquashAction()
-                | layers.RescaleAction() | layers.ClipAction() | layers.ArgmaxAction()
+                | layers.BetaAction() | layers.RescaleAction() | layers.ClipAction() | layers.ArgmaxAction()
             ):  # fmt: skip
                 break
             case _:
