@@ -194,7 +194,8 @@ def test_what_a_state_dict_cannot_say_is_a_guess(tmp_path: Path) -> None:
     path = tmp_path / "ppo.pt"
     path.write_bytes(torch_bytes(ContinuousPpo().state_dict()))
     text = " / ".join(load_policy(path, **UNBOUNDED).provenance.guesses)
-    for part in ("activation", "Tanh", "bounds of the observation", "bounds of the action", "give them as normalizer="):
+    statistics = "--normalizer gives statistics"
+    for part in ("activation", "Tanh", "bounds of the observation", "bounds of the action", statistics):
         assert part in text
 
 

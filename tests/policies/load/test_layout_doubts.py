@@ -128,6 +128,30 @@ def test_many_choices_may_be_distributions_of_few(value: Any, tmp_path: Path) ->
     assert any("one number a choice" in one for one in load_policy(path, **said, plain=True).provenance.guesses)
 
 
+def test_a_guess_of_many_choices_is_asked_about_as_a_claim_of_them_is(tmp_path: Path) -> None:
+    """A Q-network of CleanRL's sizes, whose outputs nobody said anything of."""
+    path = written(mlp("network", [5, 120, 84, 2 * 21]), tmp_path)
+    with pytest.raises(LilliputError, match=r"42 outputs, which may be a distribution.*--action discrete and --plain"):
+        load_policy(path)
+    assert load_policy(path, action="discrete", plain=True)
+    few = written(mlp("network", [5, 120, 84, 3]), tmp_path)
+    assert any("Q-values of 3 choices" in one for one in load_policy(few).provenance.guesses)
+
+
+@pytest.mark.parametrize(
+    "key", ["n_atoms", "num_atoms", "atoms", "n_quantiles", "num_quantiles", "nAtoms", "atom_size"]
+)
+def test_a_setting_of_several_numbers_a_choice_is_asked_about(key: str, tmp_path: Path) -> None:
+    path = written({"model_weights": mlp("network", [5, 120, 84, 2 * 5]), "args": {key: 5}}, tmp_path)
+    with pytest.raises(LilliputError, match=rf"args.{key} is 5: its 10 outputs may be a distribution"):
+        load_policy(path)
+    assert load_policy(path, plain=True)
+    critic = written(
+        {"model_state_dict": mlp("actor", [5, 8, 3]) | CRITIC | {"std": np.ones(3, "f4")}, key: 5}, tmp_path
+    )
+    assert load_policy(critic, activation="elu")  # real actions: the critic's
+
+
 def test_what_few_choices_are_not_taken_for_is_said_unless_an_environment_takes_as_many(tmp_path: Path) -> None:
     path = written(mlp("net_container", [6, 64, 3]), tmp_path)
     said: Any = {"activation": "relu", "action": "discrete"}
@@ -356,3 +380,17 @@ def test_sizes_that_leave_no_room_are_not_asked_about(tmp_path: Path) -> None:
     two = written(named([6, 32, 16, 4], ["a", "b", "c"]), tmp_path)
     assert load_policy(two, activation="relu", action="continuous", action_low=[-1.0] * 4, action_high=[1.0] * 4)
     assert load_policy(two, activation="relu", action="discrete")
+
+
+def test_what_a_refusal_asked_for_stays_right_when_the_rest_is_answered(tmp_path: Path) -> None:
+    """--plain is asked for before the bounds, which tell as much: it must not be refused then."""
+    path = written(named([6, 32, 16, 4], ["a", "b", "c"]), tmp_path)
+    said: Any = {"activation": "relu", "action": "continuous"}
+    once: tuple[Any, ...] = ({"action_low": -1.0, "action_high": 1.0}, {"action_low": [-1.0], "action_high": [1.0]})
+    for one in once:
+        with pytest.raises(LilliputError, match="4 outputs may be the means and spreads of 2 actions"):
+            load_policy(path, **said, **one)
+        assert load_policy(path, **said, **one, plain=True)
+    with pytest.raises(LilliputError, match="bounds of its 4 actions"):
+        load_policy(path, **said, plain=True)
+    assert load_policy(path, **said, plain=True, action_low=[-1.0] * 4, action_high=[1.0] * 4)

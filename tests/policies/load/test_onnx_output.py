@@ -83,6 +83,7 @@ def test_named_scores_are_a_choice_unless_the_user_says_otherwise(tmp_path: Path
     policy = loaded(data, tmp_path)
     assert policy.action_space == spaces.Discrete(3)
     assert any("is a number a choice" in guess for guess in policy.provenance.guesses)
+    assert any("not as several choices (MultiDiscrete)" in guess for guess in policy.provenance.guesses)
     assert isinstance(load_policy(tmp_path / "policy.onnx", action="continuous").action_space, spaces.Box)
 
 

@@ -1,15 +1,23 @@
 """Policies of other classes than the framework's, and spaces that none here takes."""
 
+import base64
+import importlib
+import pickle
+import pkgutil
 from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 from gymnasium import spaces
 
 from lilliput.errors import LilliputError
 from lilliput.policies import reference
+from lilliput.policies import spaces as lilliput_spaces
 from lilliput.policies.load import load_policy
+from lilliput.policies.load.options import Options
+from lilliput.policies.load.sb3_saved import Saved
 
 torch = pytest.importorskip("torch")
 sb3 = pytest.importorskip("stable_baselines3")
@@ -113,10 +121,31 @@ def refusals() -> list[Any]:
         ),
         pytest.param(
             lambda: ppo(vector(), DISCRETE, policy_kwargs={"features_extractor_class": Doubling}),
-            "features_extractor_class is .*Doubling.*supported: FlattenExtractor, NatureCNN",
+            "features_extractor_class is .*Doubling.*supported: FlattenExtractor, NatureCNN.*export the actor",
             id="extractor",
         ),
+        pytest.param(
+            lambda: ppo(vector(), DISCRETE, policy_kwargs={"activation_fn": Steep}),
+            "activation_fn is .*Steep.*supported: torch.nn's Tanh.*export the actor",
+            id="activation",
+        ),
+        pytest.param(
+            dropping,
+            "has 2 modules without parameters before module 3, and not which.*give the ONNX file",
+            id="dropout",
+        ),
     ]
+
+
+class Steep(torch.nn.ReLU):
+    def forward(self, x: Any) -> Any:
+        return 3 * super().forward(x)
+
+
+def dropping() -> Any:
+    model = ppo(vector(), DISCRETE)
+    model.policy.mlp_extractor.policy_net.insert(2, torch.nn.Dropout(0.1))
+    return model
 
 
 class Doubling(sb3.common.torch_layers.BaseFeaturesExtractor):
@@ -160,6 +189,38 @@ def test_what_a_policy_class_inherits_is_asked_about(
     )
     with pytest.raises(LilliputError, match=r"is not the framework's.*inherits from.*activation_fn.*give --plain"):
         load_policy(path)
+
+
+def test_a_class_of_a_changed_copy_of_the_framework_is_not_the_framework_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forks put their policies into the framework's modules."""
+    theirs = sb3.common.policies
+    monkeypatch.setattr(OwnHead, "__module__", theirs.__name__)
+    monkeypatch.setattr(theirs, "OwnHead", OwnHead, raising=False)
+    path = save(sb3.PPO(OwnHead, Still(vector(), ACTIONS), n_steps=8, device="cpu"), tmp_path)
+    with pytest.raises(LilliputError, match=r"stable_baselines3\.common\.policies\.OwnHead has its own"):
+        load_policy(path)
+
+
+def test_every_policy_class_of_the_framework_is_its_own() -> None:
+    base = sb3.common.policies.BasePolicy
+    found = {
+        one
+        for package in (sb3, contrib)
+        for entry in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+        if entry.name.endswith(".policies")
+        for one in vars(importlib.import_module(entry.name)).values()
+        if isinstance(one, type) and issubclass(one, base) and one is not base
+    }
+    kinds = {one for one in found if one.__name__ not in ("Actor", "QNetwork", "QuantileNetwork")}  # the others: parts
+    assert len(kinds) > 15
+    for one in (*kinds, OwnHead):
+        pickled = base64.b64encode(pickle.dumps(one)).decode()
+        data = {"policy_class": {":serialized:": pickled, "__module__": one.__module__}}
+        box = lilliput_spaces.Box((1,), np.zeros(()), np.ones(()))
+        saved = Saved("x.zip", Options(), data, {}, {}, box, box, [])
+        assert saved.custom == ("" if one in kinds else f"{__name__}.OwnHead")
 
 
 @pytest.mark.parametrize(("make", "message"), refusals())

@@ -171,6 +171,7 @@ def load_checkpoint(
         normalizer is not None,
         wrappers is not None,
         plain,
+        rescale_action is not None,
     )
     path = Path(source)
     if path.is_dir():

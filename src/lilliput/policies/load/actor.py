@@ -20,6 +20,10 @@ FRAMES, SIDE = 4, 84
 """The usual observation of an Atari game: four frames of 84 x 84."""
 UNBOUNDED = "the bounds of the observation are not in the file: taken as unbounded"
 
+_WITHIN = (
+    "the bounds of the action are those of its last activation, {:g} and {:g}: --rescale-action moves it to others"
+)
+
 
 def n_inputs(stack: Sequence[Layer]) -> int:
     """How many numbers the first Dense layer takes.
@@ -40,7 +44,13 @@ def n_outputs(stack: Sequence[Layer]) -> int:
 
 
 def vector_policy(
-    stack: Sequence[Layer], action: str, source: Source, said: Provenance, *, unbounded: str = ""
+    stack: Sequence[Layer],
+    action: str,
+    source: Source,
+    said: Provenance,
+    *,
+    unbounded: str = "",
+    within: tuple[float, float] | None = None,
 ) -> Policy:
     """The policy of a network on a vector.
 
@@ -51,6 +61,7 @@ def vector_policy(
         said: framework, algorithm, guesses.
         unbounded: of formats whose programs leave the action to the environment: a sentence that says so, where no
             bounds are given.
+        within: of a network whose last activation has a range: that, which the action's bounds are then.
 
     Raises:
         LilliputError: no bounds for real actions.
@@ -61,6 +72,19 @@ def vector_policy(
     if action == "discrete":
         provenance = dataclasses.replace(said, guesses=(*guesses, *choices_said(n, source)))
         return Policy(space, spaces.Discrete(n), (*stack, layers.ArgmaxAction((n,))), provenance)
+    if within is not None:
+        given = None if source.options.rescaled else source.options.given_space(n, source.name)
+        low, high = within if given is None else (np.clip(end, *within) for end in (given.low, given.high))
+        if np.greater_equal(low, high).any():
+            raise LilliputError(
+                f"{source.name} gives actions in [{within[0]:g}, {within[1]:g}], of which the bounds that were given "
+                "leave nothing"
+            )
+        bounds = spaces.Box((n,), np.asarray(low), np.asarray(high))
+        narrower = given is not None and (np.greater(low, within[0]).any() or np.less(high, within[1]).any())
+        head = action_head(action, bounds, source.name) if narrower else ()
+        provenance = dataclasses.replace(said, guesses=(*guesses, _WITHIN.format(*within)))
+        return Policy(space, bounds, (*stack, *head), provenance)
     if unbounded and source.options.given_space(n, source.name) is None:
         bounds, origin = spaces.Box((n,), np.asarray(-np.inf), np.asarray(np.inf)), unbounded
     else:

@@ -126,7 +126,8 @@ def _dqn(saved: Saved, source: Source) -> Policy:
         stack = network.closed(state, "network", activation, saved.name)
         n = n_outputs(stack)
         if source.options.action is None:
-            if any(n % atoms == 0 for atoms in _ATOMS):
+            doubtful = n > JOYSTICK or any(n % atoms == 0 for atoms in _ATOMS)
+            if doubtful and not source.options.check_choices(n, saved.name):
                 raise LilliputError(
                     f"{saved.name} has {n} outputs, which may be a distribution of each action's value (C51) rather "
                     "than a value an action; give --action discrete and --plain if they are values, else export "

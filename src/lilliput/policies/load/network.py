@@ -187,14 +187,16 @@ def sequential(
         gap = index - previous - 1
         if gap > 1 or (gap == 1 and previous < 0):
             raise LilliputError(
-                f"{name}: {prefix} has {gap} modules without parameters before module {index}; supported: one "
-                "activation between layers"
+                f"{name}: {prefix} has {gap} modules without parameters before module {index}, and not which; "
+                "supported: one activation between layers; else export the policy with torch.onnx.export and give the "
+                "ONNX file"
             )
         if gap == 1:
             if acted:
                 raise LilliputError(
                     f"{name}: {prefix} has two modules without parameters between its Linear layers, before module "
-                    f"{index} and the norm ahead of it; supported: one activation between layers"
+                    f"{index} and the norm ahead of it, and not which; supported: one activation between layers; else "
+                    "export the policy with torch.onnx.export and give the ONNX file"
                 )
             found += activation
             opened = acted = True

@@ -306,6 +306,7 @@ def _chosen(
         return (size,), flow.vector(last)
     if scores:
         guesses.append(f"the output {output[:40]!r} is a number a choice: the action is the choice of the largest")
+        guesses.append(plain.one_number_a_choice(size))
         return (size,), flow.vector(last)
     return None, last
 

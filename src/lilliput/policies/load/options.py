@@ -56,6 +56,7 @@ class Options:
         normalizer: whether the observation's statistics were given, or said to be none.
         wrappers: whether it was said what the environment does on the way.
         plain: whether it was said that the layers in the file are all that there is.
+        rescaled: whether bounds that are given are the environment's, and not those of the source's actions.
 
     Raises:
         LilliputError: a name or bound that cannot be.
@@ -71,6 +72,7 @@ class Options:
     normalizer: bool = False
     wrappers: bool = False
     plain: bool = False
+    rescaled: bool = False
     taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:

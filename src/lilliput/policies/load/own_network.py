@@ -55,6 +55,8 @@ def read_chain(saved: Saved, source: Source) -> Policy:
     prefixes, numbers = {name.rpartition(".")[0] for name in names}, [name.rpartition(".")[2] for name in names]
     numbered = len(prefixes) == 1 and all(number.isdigit() for number in numbers)
     doubt = ("" if numbered else doubt_of_sizes(saved.arrays, names)) or doubt_of_outputs(saved, names[-1], source)
+    if len(saved.arrays[f"{names[-1]}.weight"]) % 2 == 0:
+        source.options.taken.add("plain")  # it was asked for before the bounds that answer it too
     if len(names) == 1:
         activation, action = (), source.options.kind_of_action(saved.name, doubt)
     else:

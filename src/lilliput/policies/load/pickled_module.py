@@ -55,10 +55,21 @@ def read_sequential(module: Module, source: Source) -> Policy:
         )
     action = source.options.kind_of_action(source.name)
     guesses: tuple[str, ...] = ()
-    if action == "tanh" and isinstance(stack[-1], layers.Tanh):
-        stack.pop()
-        guesses = ("the Tanh that it ends in is taken as the one of --action tanh, not as another before it",)
-    return vector_policy(stack, action, source, Provenance(framework="torch", guesses=guesses))
+    within: tuple[float, float] | None = None
+    match action, stack[-1]:
+        case "tanh", layers.Tanh():
+            stack.pop()
+            guesses = ("the Tanh that it ends in is taken as the one of --action tanh, not as another before it",)
+        case "continuous", layers.Tanh():
+            stack[-1] = layers.SquashAction()
+            within = -1.0, 1.0
+        case "continuous", layers.Sigmoid():
+            within = 0.0, 1.0
+        case "continuous", layers.HardTanh(low=low, high=high):
+            within = low, high
+        case _:
+            pass
+    return vector_policy(stack, action, source, Provenance(framework="torch", guesses=guesses), within=within)
 
 
 def child(module: Module, name: str, source: str) -> Module:

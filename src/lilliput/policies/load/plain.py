@@ -7,6 +7,8 @@ program may add them (a residual connection, two encoders) or multiply them, wit
 import itertools
 from collections.abc import Sequence
 
+import numpy as np
+
 from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.layers import Layer
@@ -55,7 +57,7 @@ def doubt_of_outputs(saved: Saved, last: str, source: Source) -> str:
     """Why the outputs may be two numbers an action; "" where that cannot be, or the number of actions is known."""
     outputs = len(saved.arrays[f"{last}.weight"])
     options = source.options
-    counted = options.environment is not None or not isinstance(options.low, int | float | None)
+    counted = options.environment is not None or (options.low is not None and np.size(options.low) > 1)
     if outputs % 2 or counted or options.action not in ("continuous", "tanh"):
         return ""
     return f"its {outputs} outputs may be the means and spreads of {outputs // 2} actions"

@@ -13,9 +13,19 @@ from lilliput.policies.layers import Layer
 from lilliput.policies.load import network, sb3_data
 from lilliput.policies.load.options import ACTIVATIONS, Options
 
+WAY_OUT = "export the actor, from observation to action, with torch.onnx.export and give the .onnx file"
 _OURS = ("stable_baselines3", "sb3_contrib", "abc")
 _SUBCLASSES = (("imitation.policies.base", "FeedForward32Policy"), ("imitation.policies.base", "SAC1024Policy"))
 """Policy classes of other libraries that only set the sizes of the framework's own networks."""
+_CLASSES = {
+    f"{prefix}{kind}"
+    for prefix in ("", "Maskable", "Recurrent")
+    for kind in ("ActorCriticPolicy", "ActorCriticCnnPolicy", "MultiInputActorCriticPolicy")
+} | {
+    *("SACPolicy", "TD3Policy", "DQNPolicy", "TQCPolicy", "QRDQNPolicy", "CrossQPolicy", "ARSPolicy"),
+    *("ARSLinearPolicy", "CnnPolicy", "MultiInputPolicy"),
+}
+"""The framework's own: another one in its modules is of a changed copy."""
 
 
 @final
@@ -57,7 +67,7 @@ class Saved:
         if kind not in network.ACTIVATIONS or not sb3_data.class_of(given).startswith("torch.nn."):
             raise LilliputError(
                 f"{self.name}: activation_fn is {str(given)[:80]!r}; supported: torch.nn's "
-                f"{', '.join(network.ACTIVATIONS)}"
+                f"{', '.join(network.ACTIVATIONS)}; {WAY_OUT}"
             )
         if self.custom:
             self.guesses.append(f"the hidden activation is {kind}, as policy_kwargs say; the class may overrule them")
@@ -71,7 +81,8 @@ class Saved:
     def custom(self) -> str:
         """The policy's class where it is not the framework's; else empty."""
         module, kind = sb3_data.policy_class(self.data)
-        if not module or module.partition(".")[0] in _OURS or (module, kind) in _SUBCLASSES:
+        theirs = module.partition(".")[0] in _OURS and (not kind or kind in _CLASSES)
+        if not module or theirs or (module, kind) in _SUBCLASSES:
             return ""
         return f"{module}.{kind}".strip(".")
 

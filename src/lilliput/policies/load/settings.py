@@ -43,6 +43,8 @@ _LEARNING = re.compile(
     r"clip_(?:param|range|ratio|eps)|noise|weight_decay|rms_?prop|(?:^|_)kl(?:_|$)|entropy|discriminator|schedul|learning_?(?:rate|start|step|iter|epoch|freq|off)"
 )
 """In the name of a setting of what learns."""
+_DISTRIBUTION: Final = re.compile(r"(?i)(?:n|num|number_of)?_?(?:atoms?|quantiles?)(?:_size)?")
+"""How many numbers a program gives the value of each choice."""
 _SWITCH: Final = re.compile(
     r"(?i)^(?!.*(?:max|min|clip|coef|weight)).*(?:squash|squish|tanh|norm|rms|(?:^|_)(?:bn|ln|gn)(?:_|$)|resid|"
     r"shortcut|skip_conn)"
@@ -159,6 +161,12 @@ def _is_settled(path: str, value: Any, found: Saved, policy: Policy, source: Sou
         return LilliputError(f"{name} says that {path[:60]} is {_shown(value)}{why}")
 
     match value:
+        case int() if value > 1 and layers.ArgmaxAction in used and _DISTRIBUTION.fullmatch(key):
+            n = _choices(policy)
+            if not source.options.check_choices(n, name):
+                doubt = f"{path[:60]} is {value}: its {n} outputs may be a distribution of each choice's value"
+                source.options.only_layers(name, doubt)
+            return True
         case [*numbers] if len(numbers) == n_inputs > 1 and _STATISTICS.search(names) and not _LEARNING.search(names):
             raise LilliputError(
                 f"{name} holds {path[:60]!r}, {n_inputs} numbers of the observation that would be lost; {WAY_OUT}"
@@ -214,6 +222,11 @@ def _is_settled(path: str, value: Any, found: Saved, policy: Policy, source: Sou
             return True
         case _:
             return False
+
+
+def _choices(policy: Policy) -> int:
+    """How many numbers its choices are made of."""
+    return sum(sum(layer.sizes) for layer in policy.layers if isinstance(layer, layers.ArgmaxAction))
 
 
 def _is_activation(key: str, value: str, used: set[type], contradicted: Any) -> bool:

@@ -16,7 +16,7 @@ from lilliput.policies.load.options import Options
 from lilliput.policies.load.plain import LAYER_NORMS, norm_among
 from lilliput.policies.load.sb3_algorithm import algorithm_of
 from lilliput.policies.load.sb3_layout import Family, family_of
-from lilliput.policies.load.sb3_saved import Saved, say_changed
+from lilliput.policies.load.sb3_saved import WAY_OUT, Saved, say_changed
 from lilliput.policies.load.sb3_statistics import Traces, traces
 from lilliput.policies.load.torch_file import read_torch
 from lilliput.policies.play.wrappers import TransposeImage, channels_first, format_wrapper
@@ -159,7 +159,7 @@ def _refuse_unsupported(saved: Saved) -> None:
     if "features_extractor_class" in saved.kwargs and not own:
         shown = extractor or str(saved.kwargs["features_extractor_class"])
         raise LilliputError(
-            f"{saved.name}: features_extractor_class is {shown[:80]!r}; supported: {', '.join(_EXTRACTORS)}"
+            f"{saved.name}: features_extractor_class is {shown[:80]!r}; supported: {', '.join(_EXTRACTORS)}; {WAY_OUT}"
         )
 
 
