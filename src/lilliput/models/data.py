@@ -1,4 +1,4 @@
-"""Where texts, pictures and questions lie: a path, or a short name of something in the folder `LILLIPUT_MODELS`."""
+"""Where texts, pictures and questions lie: a path, a short name of what `LILLIPUT_MODELS` holds, a hub's data set."""
 
 import hashlib
 import os
@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lilliput.errors import LilliputError
+from lilliput.models.data_set import FORM, PREFIX, text_of
 
 FOLDER = "LILLIPUT_MODELS"
 """The environment variable that names the folder."""
@@ -20,11 +21,13 @@ _NAMES = {
 
 
 def locate(name: str) -> Path:
-    """The file or folder of that name: a path as it stands, or something in the folder `LILLIPUT_MODELS`.
+    """The file or folder of that name: a path as it stands, something in the folder `LILLIPUT_MODELS`, or a data set.
 
     Raises:
         LilliputError: there is none.
     """
+    if name.startswith(PREFIX):
+        return text_of(name)
     path = Path(name)
     if name not in _NAMES and path.exists():
         return path
@@ -34,7 +37,7 @@ def locate(name: str) -> Path:
     if name in _NAMES:
         where = f"{folder!r} has no {_NAMES[name]}" if folder else f"{FOLDER} is not set"
         raise LilliputError(f"{name!r} is {_NAMES[name]} in the folder {FOLDER}, but {where}; set it, or give a path")
-    raise LilliputError(f"{name!r} does not exist; give a path, or one of: {', '.join(_NAMES)}")
+    raise LilliputError(f"{name!r} does not exist; give a path, {FORM}, or one of: {', '.join(_NAMES)}")
 
 
 def digest(name: str) -> str:

@@ -1,9 +1,15 @@
 """The libraries that the wing stands on, imported where one is first needed."""
 
 import importlib
+import os
 from typing import Any
 
 from lilliput.errors import MissingDependency
+
+
+def is_offline() -> bool:
+    """Whether the user forbade the network by HF_HUB_OFFLINE: what was fetched before is read."""
+    return os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "ON", "YES", "TRUE")
 
 
 def library(name: str, extra: str = "") -> Any:
@@ -31,3 +37,10 @@ def transformers() -> Any:
     found.utils.logging.set_verbosity_error()
     found.utils.logging.disable_progress_bar()
     return found
+
+
+def hub_refusals() -> tuple[type[Exception], ...]:
+    """What the hub client raises: errors of what it stands on (requests, httpx or httpx2, as versions go), OSErrors."""
+    hub = library("huggingface_hub", "language")
+    http = next(kind for kind in hub.errors.HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
+    return http, OSError, ValueError

@@ -15,6 +15,7 @@ from jaxtyping import Int64, UInt64
 
 from lilliput.errors import LilliputError
 from lilliput.models.data import locate
+from lilliput.models.data_set import DIVIDER
 
 Part = Literal["calibration", "held_out", "whole"]
 
@@ -27,7 +28,6 @@ SELF = "self"
 MADE = (RANDOM, SELF)
 """Sources that are no files."""
 
-DIVIDER = "<|endoftext|>"
 MAX_CHARACTERS = 1 << 28
 
 _HELD_OUT = 5

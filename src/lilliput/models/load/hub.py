@@ -1,12 +1,11 @@
 """Hub ids: what of a repository is fetched, and from which commit. Data alone is: no pickle, no code."""
 
 import dataclasses
-import os
 import re
 from pathlib import Path
 
 from lilliput.errors import LilliputError
-from lilliput.models.library import library
+from lilliput.models.library import hub_refusals, is_offline, library
 from lilliput.models.load.loader import Request
 from lilliput.models.model import Model
 
@@ -31,11 +30,6 @@ def is_hub_id(source: str) -> bool:
     return _ID.fullmatch(source) is not None and not Path(source.split("/")[0]).exists()
 
 
-def is_offline() -> bool:
-    """Whether the user forbade the network by HF_HUB_OFFLINE: what was fetched before is read."""
-    return os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "ON", "YES", "TRUE")
-
-
 def fetched(source: str, revision: str) -> tuple[Path, str]:
     """Where the repository, folder or file lies now, and the commit that it is of.
 
@@ -48,8 +42,6 @@ def fetched(source: str, revision: str) -> tuple[Path, str]:
         MissingDependency: huggingface_hub is not installed.
     """
     hub = library("huggingface_hub", "language")
-    # Its errors are those of the client that it stands on (requests, httpx or httpx2, as versions go), and OSErrors.
-    http = next(kind for kind in hub.errors.HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
     found = _ID.fullmatch(source)
     assert found is not None
     repository, inside = found[1], found[2].removeprefix("/")
@@ -64,7 +56,7 @@ def fetched(source: str, revision: str) -> tuple[Path, str]:
                 local_files_only=offline,
             )
         )
-    except (http, OSError, ValueError) as error:
+    except hub_refusals() as error:
         where = "was not fetched before, and HF_HUB_OFFLINE forbids the network" if offline else "cannot be fetched"
         shown = "" if offline else f": {' '.join(str(error).split())[:160]}"
         at = f" at {revision[:60]!r}" if revision else ""

@@ -7,9 +7,8 @@ from typing import Any, ClassVar, final
 
 from lilliput.errors import LilliputError, closest
 from lilliput.models.images import Picture
-from lilliput.models.library import library
+from lilliput.models.library import is_offline, library
 from lilliput.models.load.architecture import Architecture, called, of_pictures
-from lilliput.models.load.hub import is_offline
 from lilliput.models.load.loader import Loader, Request, check_family
 from lilliput.models.load.tensors import filled
 from lilliput.models.model import Model
