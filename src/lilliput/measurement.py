@@ -103,9 +103,14 @@ _ROWS = (
         "wall time of one episode with the environment's own, as arXiv 2407.04803",
     ),
     Quantity(
-        "model_bytes", "byte", "lower", False, 1, "every constant that a decision reads, as the C format stores it"
+        "model_bytes",
+        "byte",
+        "lower",
+        False,
+        1,
+        "every constant that a decision or an answer reads, packed as it is stored (by the C format)",
     ),
-    Quantity("file_bytes", "byte", "lower", False, 1, "the model file (onnx) or the compiled object (c) on disk"),
+    Quantity("file_bytes", "byte", "lower", False, 1, "the files of a model, or the compiled object (c), on disk"),
     Quantity("n_parameters", "1", "lower", False, 1, "weights and biases"),
     Quantity("n_nonzero_parameters", "1", "lower", False, 1, "weights and biases that are not zero"),
     Quantity("n_macs", "1", "lower", False, 1, "multiply-accumulates of one decision"),

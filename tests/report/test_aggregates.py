@@ -30,6 +30,15 @@ def test_a_method_alone_has_a_profile_and_no_improvement():
     assert above == pytest.approx(0.5)
 
 
+def test_one_pair_of_cells_makes_no_probability():
+    shares = {recipe: share for recipe, share in SHARES.items() if recipe.endswith(("(ratio=0.1)", "=2)"))}
+    rows = summary.rows(study(shares), 0.9)
+    alone = [row for row in rows if row.policy == rows[0].policy]
+    assert improvements(rows)
+    assert len([row for row in alone if row.recipe]) == 2
+    assert improvements(alone) == ()
+
+
 def test_the_spread_is_within_policies_and_not_between_them():
     shares = {
         **{f'quantize(scheme="static", draw={n})': (0.90 + 0.01 * n, 1000) for n in range(5)},

@@ -88,8 +88,8 @@ def improvements(rows: Sequence[Row]) -> tuple[Improvement, ...]:
     for ours, left in everything.items():
         for theirs, right in everything.items():
             shared = [key for key in left if key in right]
-            if ours == theirs or not shared:
-                continue
+            if ours == theirs or sum(len(left[key]) * len(right[key]) for key in shared) < 2:
+                continue  # one pair of cells makes no probability
             sides = [left[key] for key in shared], [right[key] for key in shared]
             interval = probability_of_improvement(*sides, rng=np.random.default_rng(0), draws=200)
             found.append(Improvement(ours, theirs, len(shared), interval))

@@ -16,6 +16,7 @@ const prefixed = (value, unit) => {
   return `${number(value * factor)} ${prefix}${unit}`;
 };
 
+const factorText = (value) => value.toFixed(value < 0.95 ? 2 : 1) + "x";
 const COLUMNS = [
   ["policy", W.subject, (r) => r.policy],
   ["recipe", "recipe", (r) => r.recipe],
@@ -26,13 +27,14 @@ const COLUMNS = [
   ...(MODELS ? [] : [["early", "ended early", (r) => (r.early === null ? "-" : `${r.early} of ${r.n}`)]]),
   ["worst", "worst 10 %", (r) => number(r.worst, 4)],
   ["bytes", "bytes", (r) => (r.bytes === null ? "-" : r.bytes.toLocaleString("en"))],
-  ["smaller", "smaller", (r) => (r.smaller === null ? "-" : r.smaller.toFixed(1) + "x")],
+  ["smaller", "smaller", (r) => (r.smaller === null ? "-" : factorText(r.smaller))],
   ["latency", `one ${W.answer}`, (r) => prefixed(r.latency, "s")],
-  ["faster", "faster", (r) => (r.faster === null ? "-" : r.faster.toFixed(1) + "x")],
+  ["faster", "faster", (r) => (r.faster === null ? "-" : factorText(r.faster))],
   ["energy", "energy", (r) => prefixed(r.energy, "J")],
   ["seed", "seed", (r) => String(r.seed)],
 ];
 for (const [key, title] of data.columns) COLUMNS.push([key, title, (r) => r.figures[key] ?? "-"]);
+const SHOWN = COLUMNS.filter(([, , show]) => data.rows.some((row) => show(row) !== "-"));
 const TEXT = new Set(["policy", "recipe", "format", "verdict"]);
 let sorted = { key: null, up: true }, page = 0;
 
@@ -173,7 +175,7 @@ function profile() {
 
 function improvement() {
   const element = byId("plot-improvement"), pairs = data.improvements;
-  if (!pairs.length) { element.nextElementSibling.hidden = true; return none(element, `The probability of improvement needs two methods on the same ${W.subjects}.`); }
+  if (!pairs.length) { element.nextElementSibling.hidden = true; return none(element, `The probability of improvement needs two methods, and several cells of one, on the same ${W.subjects}.`); }
   fresh(element);
   const names = [...new Set(pairs.map((p) => p.ours))], rows = [...names].reverse();
   const at = (ours, theirs) => pairs.find((p) => p.ours === ours && p.theirs === theirs);
@@ -208,7 +210,7 @@ function table(rows) {
   const body = byId("table").tBodies[0];
   body.replaceChildren(...shown.slice(page * PAGE, (page + 1) * PAGE).map((row) => {
     const line = document.createElement("tr");
-    COLUMNS.forEach(([key, , show]) => {
+    SHOWN.forEach(([key, , show]) => {
       const cell = line.insertCell();
       cell.textContent = show(row);
       if (key === "recipe") cell.className = "recipe";
@@ -228,7 +230,7 @@ function table(rows) {
 
 function heading() {
   const row = document.createElement("tr");
-  for (const [key, title] of COLUMNS) {
+  for (const [key, title] of SHOWN) {
     const cell = document.createElement("th"), button = document.createElement("button");
     cell.scope = "col"; button.type = "button"; button.textContent = title; button.dataset.key = key;
     if (!TEXT.has(key)) cell.className = "number";

@@ -11,6 +11,8 @@ from lilliput.report.table import name
 from lilliput.report.words import words_of
 from lilliput.task import MODEL_SCORES
 
+_SMALLER = 1.02
+"""Below it, a file is as large as it was."""
 _SLOWER = 0.95
 """Of the baseline's speed: a model timed twice differs by up to 4 %."""
 
@@ -66,16 +68,19 @@ def _episodes(rows: Sequence[Row]) -> list[str]:
 
 
 def _costs(rows: Sequence[Row]) -> list[str]:
-    """Of models, what a number in a column does not say aloud: slower than uncompressed, and pruned but not smaller."""
-    slower, larger, found = [], [], []
+    """Of models, what a number in a column does not say aloud: slower than uncompressed, smaller but not on disk."""
+    slower, larger, unpacked, found = [], [], [], []
     for row in rows:
         if row.task.score not in MODEL_SCORES or not row.recipe or row.status != "done":
             continue
         if row.latency is not None and row.latency.ratio is not None and row.latency.ratio < _SLOWER:
             slower.append(f"{1 / row.latency.ratio:.1f}x as long with {name(row)}")
         figures = dict(row.figures)
-        if "pruned_still_zero" in figures and row.file_smaller is not None and row.file_smaller < 1.02:
-            larger.append(name(row))
+        if row.file_smaller is not None and row.file_smaller < _SMALLER:
+            if "pruned_still_zero" in figures:
+                larger.append(name(row))
+            elif row.smaller is not None and row.smaller > _SMALLER:
+                unpacked.append(name(row))
         if figures.get("pruned_still_zero", 1.0) < 1:
             found.append(f"{name(row)}: {1 - figures['pruned_still_zero']:.1%} of what was pruned is no longer zero")
     if slower:
@@ -83,6 +88,11 @@ def _costs(rows: Sequence[Row]) -> list[str]:
     if larger:
         recipes = ", ".join(dict.fromkeys(larger))
         found.append(f"pruned, and the file is not smaller, since zeros take as much as other numbers: {recipes}")
+    if unpacked:
+        recipes = ", ".join(dict.fromkeys(unpacked))
+        found.append(
+            f"fewer bytes are counted, and the file is not smaller, since its format packs no such codes: {recipes}"
+        )
     return found
 
 

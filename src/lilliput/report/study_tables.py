@@ -48,7 +48,7 @@ def methods(rows: Sequence[Row]) -> PrintedTable:
         share = cost.retention
         counts = [str(cost.statuses[name]) for name in ("kept", "lost", "undecided", "failed")]
         kept = "-" if share is None else _with_interval(share.estimate, share.low, share.high)
-        factors = ["-" if factor is None else f"{factor:.1f}x" for factor in (cost.smaller, cost.faster)[: 1 + timed]]
+        factors = [table.factor(one) for one in (cost.smaller, cost.faster)[: 1 + timed]]
         body.append((cost.method, kept, *factors, str(cost.n_policies), str(cost.n_cells), *counts))
     factors = ("smaller", "faster")[: 1 + timed]
     many = words_of(row.task for row in rows).subjects

@@ -150,7 +150,7 @@ def kept_cells(row: Row, words: Words) -> Cells:
     return (
         name(row),
         _or_dash(row.model_bytes, "{:,}"),
-        _or_dash(row.smaller, "{:.1f}x"),
+        factor(row.smaller),
         _mean(row, words),
         early_text(row),
         _worst(row),
@@ -170,7 +170,7 @@ def cost_cells(row: Row) -> Cells:
         _or_dash(row.n_nonzero_parameters, "{:,}"),
         _or_dash(row.n_macs, "{:,}"),
         *(seconds(value) for value in ((time.p50, time.p95, time.p99) if time else (None, None, None))),
-        _or_dash(time.ratio if time else None, "{:.1f}x"),
+        factor(time.ratio if time else None),
         "-" if row.memory_bytes is None else f"{row.memory_bytes / 2**20:+z.1f} MiB",
         "-" if row.energy_j is None else f"{row.energy_j * 1e6:.3g} uJ",
     )
@@ -231,6 +231,15 @@ def seconds(value: float | None) -> str:
         if value * factor < 1000:
             return f"{value * factor:.{fine if value * factor < 10 else 1}f}{unit}"
     return f"{value:.2f}s"
+
+
+def factor(value: float | None) -> str:
+    """A factor that never reads as nothing.
+
+    >>> factor(3.96), factor(0.65), factor(0.049), factor(None)
+    ('4.0x', '0.65x', '0.05x', '-')
+    """
+    return _or_dash(value, "{:.2f}x" if value is not None and value < 0.95 else "{:.1f}x")
 
 
 def times(factor: float, more: str, less: str) -> str:

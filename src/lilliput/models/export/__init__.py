@@ -9,6 +9,7 @@ import shutil
 import uuid
 import zipfile
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, final
 
@@ -73,12 +74,19 @@ class Artifact:
     @property
     def zipped_bytes(self) -> int:
         """Bytes of a zip archive of the same files."""
-        stream = io.BytesIO()
-        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in sorted(self.folder.rglob("*")):
-                if path.is_file() and path.name not in {MANIFEST, GOLDEN}:
-                    archive.write(path, str(path.relative_to(self.folder)))
-        return len(stream.getvalue())
+        return _zipped_bytes(self.folder, (self.folder / MANIFEST).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _zipped_bytes(folder: Path, changed: int) -> int:
+    """Packed once for all tasks that an artifact is asked."""
+    del changed
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.name not in {MANIFEST, GOLDEN}:
+                archive.write(path, str(path.relative_to(folder)))
+    return len(stream.getvalue())
 
 
 def export(model: Model, format: str, folder: str | Path) -> Artifact:
