@@ -1,7 +1,10 @@
-"""lm-eval itself, where it is installed: the same questions have the same likelihoods and answers, one by one."""
+"""What lm-eval asks of rows by its own definitions, as it was stored; and lm-eval itself, where it is installed: the
+same questions have the same likelihoods and answers, one by one.
+"""
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,29 +16,27 @@ from lilliput.models.session import open_session
 from lilliput.models.task import parse_task
 from lilliput.models.task.choices import _cut
 from lilliput.models.task.likelihood import sums_behind
-
-pytest.importorskip("lm_eval", reason="needs the extra tasks")
+from lilliput.models.task.question import read_questions
 
 pytestmark = pytest.mark.frameworks
 
-ROWS = {
-    "arc_easy": [
-        {"question": f"What is {n} and one?", "answerKey": "ABC"[n % 3],
-         "choices": {"text": [f"it is {n + m}" for m in range(3)], "label": list("ABC")}}
-        for n in range(12)
-    ],
-    "piqa": [
-        {"goal": f"Open jar {n}", "sol1": "turn the lid", "sol2": f"eat {n} lids", "label": n % 2} for n in range(12)
-    ],
-    "blimp_adjunct_island": [
-        {"sentence_good": f"Who sees {n} cats?", "sentence_bad": f"Who cats see {n}?"} for n in range(12)
-    ],
-    "hellaswag": [
-        {"ind": n, "activity_label": "Roof [title] work", "ctx_a": f"A man sits on {n} roofs.", "ctx_b": "he",
-         "ctx": "", "endings": ["sings [step]  loudly.", "flies away", "sleeps", "works"], "label": str(n % 4)}
-        for n in range(12)
-    ],
-}  # fmt: skip
+STORED: dict[str, Any] = json.loads((Path(__file__).parents[1] / "fixtures" / "lm_eval.json").read_text())
+"""By the name of a task: its definition's files, rows, and what lm-eval asks of each (`fixtures/write_lm_eval.py`)."""
+ROWS: dict[str, list[Any]] = {name: one["rows"] for name, one in STORED.items()}
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_what_is_asked_of_a_row_is_what_lm_eval_asks(name, tmp_path):
+    pytest.importorskip("jinja2")
+    first = ""
+    for file, text in STORED[name]["files"].items():
+        first = first or Path(file).name
+        (tmp_path / Path(file).name).write_text(text)
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS[name]))
+    asked = read_questions(str(tmp_path / "rows.jsonl"), str(tmp_path / first), 0)
+    pairs = [[[one.context, choice] for choice in one.choices] for one in asked]
+    assert pairs == [one["pairs"] for one in STORED[name]["asked"]]
+    assert [one.answer for one in asked] == [one["answer"] for one in STORED[name]["asked"]]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_choices_are_those_of_lm_eval_one_by_one(folder, name, tmp_path):
+    pytest.importorskip("lm_eval", reason="needs the extra tasks")
     from lm_eval.api.instance import Instance  # type: ignore[import]
     from lm_eval.models.huggingface import HFLM  # type: ignore[import]
     from tokenizers.processors import TemplateProcessing

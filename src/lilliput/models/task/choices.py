@@ -32,7 +32,7 @@ class Choices(Task):
     """
 
     NAME: ClassVar[str] = "choices"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     SCORE: ClassVar[str] = "accuracy"
     FAMILY: ClassVar[Family] = "language"
 

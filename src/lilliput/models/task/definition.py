@@ -52,7 +52,7 @@ class Definition:
                 answer = int(target)
             except (TypeError, ValueError):
                 raise LilliputError(f"{where}: {self.name} gives the answer {str(target)[:40]!r}") from None
-        return context, tuple(self.delimiter * bool(context) + text for text in texts), answer
+        return context, tuple(self.delimiter + text for text in texts), answer
 
     def _filled(self, key: str, row: dict[str, Any], where: str) -> Any:
         from jinja2 import StrictUndefined, TemplateError
