@@ -74,7 +74,9 @@ def _two_tasks():
 
 
 def test_a_task_that_no_verdict_fits_is_refused(place):
-    with pytest.raises(LilliputError, match="is asked of models of classification; this one is of language"):
+    with pytest.raises(
+        LilliputError, match="a model of language; its tasks: perplexity, choices; classification is asked of"
+    ):
         plan.plan(written(place, [f'classification("{place}")']))
 
 

@@ -89,6 +89,9 @@ def cells(subject: Subject, comparison: Comparison) -> tuple[Cell, ...]:
     wing = wing_of(comparison.wing)
     source = dict(wing.names(subject)).get("source", "")
     (task,) = wing.tasks(subject, source or wing.SUBJECT, (comparison.task,))
+    for format_ in comparison.formats:
+        if format_ not in wing.formats:
+            raise LilliputError(f"format {format_!r} is none of a {wing.SUBJECT}; it has: {', '.join(wing.formats)}")
     recipes = {"": None}
     for text in comparison.recipes:
         found = wing.canonical(text)

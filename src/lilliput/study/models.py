@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, final, get_args
 
 import numpy as np
 
-from lilliput.errors import LilliputError, NotApplicable
+from lilliput.errors import LilliputError, NotApplicable, closest
 from lilliput.measure.conditions import conditions
 from lilliput.measure.meter import Meter
 from lilliput.measure.models import AnswerEnergy, AnswerMemory, AnswerTime, ItemScores, ModelSize
@@ -92,7 +92,11 @@ class Models(Wing):
         """See `Wing.load`."""
         from lilliput.models.graph import as_graph
         from lilliput.models.load import load_model
+        from lilliput.models.model import Family
 
+        family, known = str(told.get("family") or ""), get_args(Family)
+        if family and family not in known:
+            raise LilliputError(f"family is {family[:40]!r}; {closest(family, known)}allowed: {', '.join(known)}")
         found = load_model(source, **told)
         return found if found.family == "language" else as_graph(found)
 
@@ -114,21 +118,25 @@ class Models(Wing):
         from lilliput.models.task import TASKS, format_task, parse_task
 
         arguments = {} if subject.tokenizer is None else {_VOCABULARY: subject.tokenizer.n_tokens}
-        fitting, reasons = [], []
+        fitting, reasons, others = [], [], []
         for one in named:
             asked = parse_task(one.id)
+            if subject.family != asked.FAMILY:
+                others.append(f"{asked.NAME} is asked of models of {asked.FAMILY}")
+                continue
             try:
                 experiment.check_task(subject, asked)
                 fitting.append(Task.of(format_task(asked), arguments, score=DRAWN_SCORE if asked.DRAWN else ITEM_SCORE))
             except NotApplicable as error:
-                reasons.append(f"{asked.NAME}: {error}")
+                reasons.append(str(error))
             except LilliputError as error:
                 raise LilliputError(f"{source}: {error}") from error
+        if not fitting and reasons:
+            raise LilliputError(f"{source}: {'; '.join(reasons)}")
         if not fitting:
             own = ", ".join(name for name, task in TASKS.items() if subject.family == task.FAMILY)
             raise LilliputError(
-                f"{source} is a model of {subject.family} and fits no task that is named; its tasks: {own}"
-                + "".join(f"; {reason}" for reason in reasons)
+                f"{source} is a model of {subject.family}; its tasks: {own}" + "".join(f"; {one}" for one in others)
             )
         return tuple(fitting)
 

@@ -46,9 +46,19 @@ def task_of(text, nine, twelve):
 MISFITS = [
     ("classifier", "classification", "images:NINE", "the model has 10 outputs and '.*nine.npz' 9 classes"),
     ("detector", "classification", f"images:{SCENES}", "the model has 2160 outputs"),
-    ("detector", "detection", f"images:{DIGITS}", "classification is asked of models of classification; this one is"),
+    (
+        "detector",
+        "detection",
+        f"images:{DIGITS}",
+        "is a model of detection; its tasks: detection; classification is asked of models of classification",
+    ),
     ("diffusion", "classification", f"images:{DIGITS}", "takes timestep besides pictures"),
-    ("classifier", "classification", "text:wiki", "perplexity is asked of models of language; this one is of classif"),
+    (
+        "classifier",
+        "classification",
+        "text:wiki",
+        "its tasks: classification; perplexity is asked of models of language",
+    ),
     ("classifier", "detection", FOUND.format("fastestdet"), "FastestDet gives channels"),
     ("detector", "detection", FOUND.format("yolos"), "YOLOS gives the logits"),
     ("detector", "detection", 'detection(images="TWELVE", decoder="fastestdet")', "finds 10 classes.* of class 11"),
@@ -71,7 +81,7 @@ def test_a_task_that_does_not_fit_is_refused_by_compare_and_by_study(
         main()
     (line,) = capsys.readouterr().err.splitlines()
     assert ended.value.code == 1
-    assert line.startswith(f"Error: {source} is a model of {family} and fits no task that is named; its tasks: ")
+    assert line.startswith(f"Error: {source}")
     assert re.search(said, line)
     (tmp_path / "study.toml").write_text(
         f"models = ['{source}']\ntasks = ['{task}']\nrecipes = ['half()']\nformats = ['onnx']\n"
@@ -121,3 +131,18 @@ def test_a_short_task_is_the_long_one():
     assert format_task(parse_task("images:val/")) == 'classification(images="val/")'
     assert format_task(parse_task("text:wiki")) == 'perplexity(text="wiki")'
     assert format_task(parse_task("questions:a'b.jsonl")) == 'choices(questions="a\'b.jsonl")'
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (("--task", "image:val/"), "no task is called image: in short; did you mean images? there are: images, text"),
+        (("--task", f"images:{DIGITS}", "--family", "clasification"), "'clasification'; did you mean classification?"),
+        (("--task", f"images:{DIGITS}", "--format", "c"), "format 'c' is none of a model; it has: transformers, onnx"),
+    ],
+)
+def test_a_slip_on_the_command_line_is_refused_before_a_folder_is_made(told, said, tmp_path):
+    command = ["compare", str(FOLDER / "classifier.onnx"), *told, "-r", "half()", "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(cli, command)
+    assert said in str(result.exception)
+    assert not (tmp_path / "out").exists()

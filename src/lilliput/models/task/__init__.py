@@ -1,7 +1,7 @@
 """What models are judged on: one module a task (`perplexity`, `choices`, ...), rows in `table`."""
 
 from lilliput import recipe as grammar
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, closest
 from lilliput.models.task.table import SHORT, TASKS
 from lilliput.models.task.task import Answers, Task
 from lilliput.parameter import called
@@ -16,7 +16,11 @@ def parse_task(text: str) -> Task:
         LilliputError: it is no task, or more than one.
     """
     kind, _, path = text.partition(":")
-    if path and kind in SHORT:
+    if path and kind.isidentifier():
+        if kind not in SHORT:
+            raise LilliputError(
+                f"no task is called {kind}: in short; {closest(kind, SHORT)}there are: {', '.join(SHORT)}"
+            )
         return SHORT[kind](path)
     calls = grammar.parse(text)
     if len(calls) != 1:
