@@ -315,7 +315,8 @@ _Machine = tuple[str, str, int, str, str]
 def _conditions(records: Sequence[Record]) -> str:
     seen: Counter[tuple[_Machine, tuple[tuple[str, str], ...]]] = Counter()
     methods: dict[str, str] = {}
-    for record in records:
+    # The floor's last: it is counted, not measured, where a quantity has both.
+    for record in sorted(records, key=lambda one: one.cell.is_floor):
         for measurement in record.measurements:
             here = measurement.conditions
             machine = (here.processor, here.instruction_set, here.n_cores, here.operating_system, here.python)
