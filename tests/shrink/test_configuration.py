@@ -1,5 +1,6 @@
 """Sizes foretold against sizes made; texts against the recipes that they are."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,14 @@ def test_the_less_the_first_student_keeps_the_wider_is_the_next() -> None:
     delicate, easier = (start_after(kept, first, sight, 6) for kept in (0.2, 0.65))
     assert (delicate.restarts, easier.restarts) == (2, 4), "wide restarts differ little"
     assert delicate.steps == easier.steps == 3 * first.steps
+
+
+def test_what_a_student_takes_to_train_is_foretold_of_every_kind() -> None:
+    sight, small, wide = Sight(17), Student((8,), 6, "l2"), Student((64, 64), 6, "l2")
+    assert small.steps < small.work(sight, 6) < replace(wide, restarts=2).work(sight, 6) < wide.work(sight, 6)
+    assert replace(small, memory=4).work(sight, 6) > 2 * small.work(sight, 6)
+    images = Sight(1296, windows=((64, 64), (16, 9)), channels=1)
+    assert Student((32,), 6, "kl", channels=(8, 16)).work(images, 2) == small.steps
 
 
 @pytest.mark.parametrize("student", [Student((64, 64), 5, "l2", restarts=2, per_channel=True), Student((), 6, "kl")])

@@ -127,8 +127,9 @@ class Student:
     def work(self, sight: Sight, outputs: int) -> float:
         """Steps of its training, in those of the smallest student without a memory."""
         if self.memory is not None:
-            return self.steps * _SEQUENCES
-        return self.steps * (1 if self.channels else 1 + self.n_macs(sight, outputs) / _LEARNING * self.restarts / 4)
+            return float(self.steps * _SEQUENCES)
+        learning = 0.0 if self.channels else self.n_macs(sight, outputs) / _LEARNING * self.restarts / 4
+        return self.steps * (1 + learning)
 
     def model_bytes(self, sight: Sight, outputs: int, head: int) -> int:
         """Its size, known before it is made."""
