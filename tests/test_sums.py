@@ -33,6 +33,11 @@ def test_sums_are_those_of_fractions_in_any_order(numbers: list[float], random) 
 def test_what_is_not_finite_stays_so() -> None:
     assert total([np.inf, 1.0]) == np.inf
     assert np.isnan(total([np.nan, 1.0]))
+    assert total([np.inf, 1e308, 1e308]) == np.inf
+    with pytest.warns(RuntimeWarning, match="invalid value"):
+        assert np.isnan(total([np.inf, -np.inf]))
+    with pytest.raises(OverflowError):
+        total([1e308, 1e308])
 
 
 def moved(array: np.ndarray, offset: int) -> np.ndarray:
@@ -213,7 +218,9 @@ def test_nothing_that_is_reported_or_decided_on_is_added_by_numpy_or_blas() -> N
     places = [LILLIPUT / held for held in HELD]
     files = [file for place in places for file in ([place] if place.is_file() else place.rglob("*.py"))]
     assert len(files) > 40
-    found = [where for file in files for where in unordered(file)]
-    # Integers below 2**53 held in float64: exact in any order.
-    assert [where for where in found if "q @ codes" not in where] == []
-    assert len(found) == 1
+    # What a twin adds it has to add as Gymnasium does, to the last bit: tests/policies/play hold it to that.
+    found = [where for file in files if file.parent.name != "twin" for where in unordered(file)]
+    # Integers below 2**53, here held in float64: exact in any order.
+    known = ("q @ codes", "lanes.lengths[going].sum()")
+    assert [where for where in found if not any(one in where for one in known)] == []
+    assert len(found) == len(known)

@@ -25,8 +25,12 @@ def total(values: Sequence[float] | Float64[np.ndarray, " n"]) -> float:
     2.0
     """
     array = np.asarray(values, np.float64)
-    # Where there are infinities or NaN the order shows in no sum either.
-    return math.fsum(array.tolist()) if np.isfinite(array).all() else float(array.sum())
+    try:
+        return math.fsum(array.tolist())
+    except (ValueError, OverflowError):
+        if np.isfinite(array).all():
+            raise
+        return float(array.sum())  # of infinities and NaN, where no order shows either
 
 
 def mean(values: Sequence[float] | Float64[np.ndarray, " n"]) -> float:
