@@ -1,12 +1,15 @@
 """What a study costs beside its cells: `python benchmarks/study.py`, on a machine that does nothing else.
 
-Three numbers: what scheduling adds to cells of about a second, how much faster two workers are than one, and how long a
-report over 10,000 records takes.
+What scheduling adds to cells of about a second, how much faster two workers are than one, how long a report over
+10,000 records takes and how much memory its larger process, and how long it takes to plan and to begin a study of
+100,000 cells, with its runner's memory. Seconds of the processor, those of all processes, stand beside the clock's.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -70,12 +73,46 @@ def copied(folder: Path, n: int) -> None:
     path.write_text(json.dumps(plan_))
 
 
+def begin(path: Path) -> None:
+    """Print what it takes to plan and to begin a large study: it ends after its third cell.
+
+    What its folder holds of records when it is called counts as finished.
+    """
+    start, used = time.perf_counter(), time.process_time()
+    asked = read_study(path)
+    planned = plan(asked)
+    print(f"{len(planned.cells):,} cells planned: {_since(start, used)}", end="", flush=True)
+    seen = 0
+
+    def follow(tally: Tally, record: record_file.Record | None) -> None:
+        nonlocal seen
+        seen += record is not None
+        if record is None:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"; begun, {tally.done:,} of them done: {_since(start, used)}, {peak:.0f} MB", end="", flush=True)
+        if seen == 3:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"; running: {peak:.0f} MB", flush=True)
+            raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        conduct(asked, planned, path.parent / "out", local.Local(1, asked.cell_timeout), follow)
+
+
+def _since(start: float, used: float) -> str:
+    return f"{time.perf_counter() - start:.1f} s, {time.process_time() - used:.1f} s of the processor"
+
+
 def main() -> None:
     """Print the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--episodes", type=int, default=200, help="Of a cell: as many as make it take about a second.")
-    parser.add_argument("--only", choices=["overhead", "workers", "report"], help="One of the three.")
+    parser.add_argument("--only", choices=["overhead", "workers", "report", "plan"], help="One of them.")
+    parser.add_argument("--begin", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.begin is not None:
+        begin(asked.begin)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if asked.only in (None, "overhead"):
@@ -90,9 +127,22 @@ def main() -> None:
             copied(folder / "report" / "out", 10_000)
             command = [sys.executable, "-m", "lilliput", "study", "report", str(folder / "report" / "out")]
             for what in ("first", "again"):
-                start = time.perf_counter()
+                start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
                 subprocess.run(command, check=True, capture_output=True)
-                print(f"report over 10,000 records, {what}: {time.perf_counter() - start:.1f} s", flush=True)
+                now = resource.getrusage(resource.RUSAGE_CHILDREN)
+                used = now.ru_utime + now.ru_stime - before.ru_utime - before.ru_stime
+                print(
+                    f"report over 10,000 records, {what}: {time.perf_counter() - start:.1f} s, {used:.1f} s of the "
+                    f"processor, {now.ru_maxrss / 1024:.0f} MB",
+                    flush=True,
+                )
+        if asked.only in (None, "plan"):
+            path = folder / "plan" / "study.toml"
+            path.parent.mkdir()
+            seeds = f"compression_seeds = {list(range(100_000 // 19))}\n"
+            path.write_text(seeds + STUDY.format(policy=POLICY.resolve(), episodes=50, timeout=600))
+            for _ in range(2):
+                subprocess.run([sys.executable, __file__, "--begin", str(path)], check=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 import hashlib
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -38,6 +38,29 @@ def test_a_record_survives_its_file_to_the_last_bit(values, reason, elapsed):
     assert read.values("latency_s") == ()
 
 
+def test_records_that_are_read_together_share_what_is_equal_and_say_what_each_says_alone(tmp_path):
+    conditions = Conditions("cpu", packages=(("numpy", "2.4"),), started="2026-01-01")
+    for seed in (0, 1):
+        taken = Measurement("episode_return", (1.0, float(seed)), "measured: x", replace(conditions, started=f"{seed}"))
+        cell = replace(CELL, compression_seed=seed)
+        record.write(Record(cell, "done", measurements=(taken,), names=(("source", "a.zip"),)), tmp_path)
+    paths = sorted(tmp_path.iterdir())
+    first, second = record.read_each(paths)
+    assert [first, second] == [record.read(path) for path in paths]
+    assert first.cell != second.cell
+    assert first.measurements != second.measurements
+    (one,), (other,) = first.measurements, second.measurements
+    for ours, theirs in (
+        (first.cell.items, second.cell.items),
+        (first.cell.versions, second.cell.versions),
+        (first.cell.task, second.cell.task),
+        (first.names, second.names),
+        (one.method, other.method),
+        (one.conditions.packages, other.conditions.packages),
+    ):
+        assert ours is theirs
+
+
 def test_the_digest_changes_with_everything_that_is_asked():
     changed = {
         "subject": "e" * 64,
@@ -56,7 +79,7 @@ def test_the_digest_changes_with_everything_that_is_asked():
     cells = [replace(CELL, **{name: value}) for name, value in changed.items()]
     cells += [replace(CELL, task=replace(CELL.task, **{name: value})) for name, value in other.items()]
     assert len({cell.digest for cell in (CELL, *cells)}) == len(changed) + len(other) + 1
-    assert {*changed, "task"} == set(vars(CELL))
+    assert {*changed, "task"} == {one.name for one in fields(CELL)}
     assert set(other) == set(vars(CELL.task))
 
 

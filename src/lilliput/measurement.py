@@ -210,13 +210,23 @@ def to_json(measurement: Measurement) -> dict[str, Any]:
     return asdict(measurement)
 
 
-def from_json(data: Sequence[dict[str, Any]]) -> tuple[Measurement, ...]:
+def shared(value: Any, same: dict[Any, Any]) -> Any:
+    """The value, or an equal one that was there before."""
+    return same.setdefault((type(value), value), value)
+
+
+def from_json(data: Sequence[dict[str, Any]], same: dict[Any, Any] | None = None) -> tuple[Measurement, ...]:
     """The measurements that `to_json` wrote of each; those taken under the same conditions share them.
+
+    Args:
+        data: of each.
+        same: what was read before, which equal parts share; None: nothing was.
 
     Raises:
         LilliputError: the data is malformed.
     """
     found: list[Measurement] = []
+    same = {} if same is None else same
     before: Any = None
     conditions = Conditions()
     try:
@@ -224,8 +234,10 @@ def from_json(data: Sequence[dict[str, Any]]) -> tuple[Measurement, ...]:
             if one["conditions"] != before:
                 before = one["conditions"]
                 packages = tuple((str(name), str(version)) for name, version in before["packages"])
-                conditions = Conditions(**{**before, "packages": packages})
-            found.append(Measurement(one["quantity"], tuple(one["values"]), one["method"], conditions))
+                parts = {name: shared(value, same) for name, value in {**before, "packages": packages}.items()}
+                conditions = Conditions(**parts)
+            name, method = shared(one["quantity"], same), shared(one["method"], same)
+            found.append(Measurement(name, tuple(one["values"]), method, conditions))
     except (KeyError, TypeError, ValueError) as error:
         raise LilliputError(f"a measurement in the file is malformed: {str(error)[:80]}") from error
     return tuple(found)

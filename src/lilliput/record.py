@@ -1,9 +1,10 @@
 """One cell of a study: what was asked, and its outcome as one JSON file named by the digest of what was asked."""
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, final
@@ -11,7 +12,7 @@ from typing import Any, Literal, final
 from lilliput import measurement
 from lilliput.errors import LilliputError
 from lilliput.files import Format, write_whole
-from lilliput.measurement import Absent, Measurement
+from lilliput.measurement import Absent, Measurement, shared
 from lilliput.task import Task
 
 RANDOM_POLICY = "uniform-random"
@@ -83,7 +84,7 @@ class Cell:
         text = dict(self.settings).get(MAX_STEPS)
         return int(text) if text else None
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """sha256 of what is asked, without what has its default: the name of the record's file."""
         text = json.dumps(_asked(self), sort_keys=True, separators=(",", ":"))
@@ -155,21 +156,21 @@ def from_json(data: Any) -> Record:
     Raises:
         LilliputError: the data is malformed or newer than this program.
     """
-    return _record(FORMAT.current(data))
+    return _record(FORMAT.current(data), {})
 
 
-def _record(data: dict[str, Any]) -> Record:
+def _record(data: dict[str, Any], same: dict[Any, Any]) -> Record:
     try:
         asked = {name: _tuples(value) for name, value in data["cell"].items()}
-        task = Task(**{name: _tuples(value) for name, value in asked["task"].items()})
-        cell = Cell(**{**asked, "task": task})
+        task = Task(**{name: _tuples(value) for name, value in asked.pop("task").items()})
+        cell = Cell(task=shared(task, same), **{name: shared(value, same) for name, value in asked.items()})
         return Record(
             cell=cell,
             status=data["status"],
             reason=data["reason"],
-            measurements=measurement.from_json(data["measurements"]),
+            measurements=measurement.from_json(data["measurements"], same),
             absent=tuple(Absent(**a) for a in data["absent"]),
-            names=_tuples(data["names"]),
+            names=shared(_tuples(data["names"]), same),
             artifact=data["artifact"],
             elapsed_s=float(data["elapsed_s"]),
             step=data.get("step", ""),
@@ -198,14 +199,25 @@ def read(path: Path) -> Record:
     Raises:
         LilliputError: it is damaged.
     """
-    data = FORMAT.read(path)
-    try:
-        return _record(data)
-    except LilliputError as error:
-        raise LilliputError(f"{path}: {error}") from error
+    (record,) = read_each([path])
+    return record
+
+
+def read_each(paths: Iterable[Path]) -> Iterator[Record]:
+    """The records in files; what is equal in them they share, so that thousands of one study take little memory.
+
+    Raises:
+        LilliputError: one is damaged.
+    """
+    same: dict[Any, Any] = {}
+    for path in paths:
+        data = FORMAT.read(path)
+        try:
+            yield _record(data, same)
+        except LilliputError as error:
+            raise LilliputError(f"{path}: {error}") from error
 
 
 def read_all(folder: Path) -> Iterator[Record]:
     """Every record in a folder, in the order of the file names."""
-    for path in sorted(folder.glob("*.json")):
-        yield read(path)
+    yield from read_each(sorted(folder.glob("*.json")))

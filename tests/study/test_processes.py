@@ -13,7 +13,7 @@ from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
 from lilliput.policies.learner import NOTHING, Checkpoint, Learner
 from lilliput.policies.policy import Policy
-from lilliput.record import Cell
+from lilliput.record import Cell, Record, write
 from lilliput.study import local
 from lilliput.study.policies import POLICIES
 from lilliput.study.workspace import Workspace
@@ -81,6 +81,16 @@ def test_a_cell_that_hangs_or_kills_its_worker_ends_as_a_record_and_the_others_g
     assert (len(finished), missing) == (4, [])
     assert local.split(cells, folder, retry_failed=True)[1] == cells[:2]
     assert not multiprocessing.active_children()
+
+
+def test_one_record_after_the_other_is_read_so_that_a_large_study_that_goes_on_holds_none(tmp_path):
+    cells = [Cell("d" * 64, f"prune_weights(sparsity=0.{k})", Task("CartPole-v1")) for k in (1, 2, 3)]
+    for one in cells:
+        write(Record(one, "done"), Workspace(tmp_path).records)
+    found = local.with_records(cells, tmp_path, retry_failed=False)
+    assert next(found) == (cells[0], Record(cells[0], "done"))
+    Workspace(tmp_path).record(cells[1].digest).unlink()
+    assert [there is not None for _, there in found] == [False, True]
 
 
 @pytest.mark.slow

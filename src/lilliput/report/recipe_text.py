@@ -100,6 +100,7 @@ _SHOWN = ("scheme", "importance")
 """Choices that a reader wants to see even where they are the usual ones."""
 
 
+@functools.cache
 def undrawn(text: str) -> str:
     """The recipe's text without the draw of its calibration data: draws of one have this in common.
 

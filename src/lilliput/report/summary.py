@@ -89,12 +89,13 @@ def _parts(records: Iterable[Record]) -> tuple[list["_Part"], dict[tuple[object,
     for (_, task, _), candidates in groups.items():
         measured = {candidate: _measured(own) for candidate, own in candidates.items()}
         returns = {str(key[1]): own.returns for key, own in measured.items() if key[0] == "" and len(own.returns)}
+        drawn_score = task.score == DRAWN_SCORE
+        noises = {name: None if drawn_score else floor_of_noise(name, returns) for name in returns}
         for candidate in sorted(measured, key=lambda candidate: candidate[0] != ""):
             baseline = measured.get(("", *candidate[1:])) or _any_seed(measured, candidate)
             own = measured[candidate]
             random = _random(own, task, randoms)
-            noise = None if task.score == DRAWN_SCORE else floor_of_noise(str(candidate[1]), returns)
-            parts.append(_Part(own, baseline, random, noise))
+            parts.append(_Part(own, baseline, random, noises.get(str(candidate[1]))))
     return parts, counted
 
 

@@ -9,7 +9,7 @@ from typing import Any, final
 from lilliput import record as record_file
 from lilliput.errors import LilliputError
 from lilliput.files import Format
-from lilliput.record import Record
+from lilliput.record import Cell, Record
 from lilliput.report.best_so_far import BestSoFar
 from lilliput.study import local
 from lilliput.study.document import Study
@@ -108,11 +108,18 @@ def conduct(
         for subject in plan.subjects.values():
             plan.wing.keep(subject, here)
         tally = Tally(len(plan.cells) + len(plan.timings), BestSoFar(study.keep))
-        finished, missing = local.split(plan.cells, folder, retry_failed=retry_failed)
-        done = {record.cell for record in finished if record.status == "done"}
-        timed_before, _ = local.split([timed for _, timed in plan.timings], folder, retry_failed=retry_failed)
-        for record in (*finished, *timed_before):
+        missing, done = list[Cell](), set[Cell]()
+        for cell, record in local.with_records(plan.cells, folder, retry_failed=retry_failed):
+            if record is None:
+                missing.append(cell)
+                continue
             tally.count(record)
+            if record.status == "done":
+                done.add(cell)
+        timings = (timed for _, timed in plan.timings)
+        for _, record in local.with_records(timings, folder, retry_failed=retry_failed):
+            if record is not None:
+                tally.count(record)
         report(tally, None)
         for record in executor.run_all(missing, folder, _silent):
             if store is not None:
@@ -124,7 +131,8 @@ def conduct(
             report(tally, record)
         to_time = [timed for cell, timed in plan.timings if cell in done]
         tally.total -= len(plan.timings) - len(to_time)
-        _, missing = local.split(to_time, folder, retry_failed=retry_failed)
+        beside = local.with_records(to_time, folder, retry_failed=retry_failed)
+        missing = [timed for timed, record in beside if record is None]
         for record in local.time_all(missing, folder, study.cell_timeout):
             if store is not None:
                 store.push(record, folder)
@@ -154,9 +162,8 @@ def records(folder: Path) -> Iterator[Record]:
     found = read_plan(folder)
     there = Workspace(folder).records
     names = {path.name for path in there.iterdir()} if there.is_dir() else set[str]()
-    for digest in (*found["cells"], *found["timings"]):
-        if f"{digest}.json" in names:
-            yield record_file.read(there / f"{digest}.json")
+    every = (f"{digest}.json" for digest in (*found["cells"], *found["timings"]))
+    yield from record_file.read_each(there / name for name in every if name in names)
 
 
 def tally_of(folder: Path, known: Iterable[Record] | None = None) -> Tally:

@@ -46,13 +46,18 @@ def estimate(plan: Plan, folder: Path | None, workers: int, *, retry_failed: boo
     Some items of each task are answered by each subject.
     """
     wing = plan.wing
-    timings = [cell for _, cell in plan.timings]
+    timings, known = [cell for _, cell in plan.timings], dict[tuple[str, Task], float]()
     if folder is None:
-        finished, missing, timed = [], plan.cells, timings
+        missing, timed = list(plan.cells), timings
     else:
-        finished, missing = local.split(plan.cells, folder, retry_failed=retry_failed)
-        _, timed = local.split(timings, folder, retry_failed=retry_failed)
-    known = {_alike(r.cell): r.elapsed_s for r in finished if r.status == "done" and r.cell.recipe}
+        missing = []
+        for cell, record in local.with_records(plan.cells, folder, retry_failed=retry_failed):
+            if record is None:
+                missing.append(cell)
+            elif record.status == "done" and cell.recipe:
+                known[_alike(cell)] = record.elapsed_s
+        beside = local.with_records(timings, folder, retry_failed=retry_failed)
+        timed = [cell for cell, record in beside if record is None]
     item: dict[tuple[str, Task], float] = {}
     seconds = 0.0
     disk = 0

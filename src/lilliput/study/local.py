@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -98,10 +98,16 @@ def time_all(cells: Sequence[Cell], folder: Path, timeout: float | None) -> Iter
 def split(cells: Sequence[Cell], folder: Path, *, retry_failed: bool) -> tuple[list[Record], list[Cell]]:
     """The records that are there already, and the cells that are still to run."""
     finished, missing = [], []
-    for cell in cells:
-        record = record_of(folder, cell)
-        if record is None or (record.status == "failed" and retry_failed):
+    for cell, record in with_records(cells, folder, retry_failed=retry_failed):
+        if record is None:
             missing.append(cell)
         else:
             finished.append(record)
     return finished, missing
+
+
+def with_records(cells: Iterable[Cell], folder: Path, *, retry_failed: bool) -> Iterator[tuple[Cell, Record | None]]:
+    """Each cell with the record that is there already, one at a time; None where it is still to run."""
+    for cell in cells:
+        record = record_of(folder, cell)
+        yield cell, None if record is None or (record.status == "failed" and retry_failed) else record
