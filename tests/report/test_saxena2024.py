@@ -1,5 +1,6 @@
 """The paper's claims on rows whose right answers are known."""
 
+import dataclasses
 import html
 
 import numpy as np
@@ -8,7 +9,7 @@ from tests.report.rows import measured
 from lilliput.record import Cell, Record
 from lilliput.report import page, saxena2024, study_tables, summary
 from lilliput.report.label import labels
-from lilliput.report.remarks import warnings
+from lilliput.report.remarks import remarks, warnings
 from lilliput.task import DRAWN_SCORE, ITEM_SCORE, Task
 
 CLASSIFIER = Task("classification(images='a')", score=ITEM_SCORE)
@@ -92,3 +93,24 @@ def test_what_was_pruned_and_is_zero_no_longer_is_said():
     said = " ".join(warnings(study()))
     assert "25.0% of what was pruned is no longer zero" in said
     assert "slower than uncompressed: an answer takes 2.0x as long" in said
+
+
+def test_what_is_no_mean_of_items_is_not_said_to_want_more_of_its_draws():
+    rng = np.random.default_rng(1)
+    draws = 0.4 + np.concatenate([[0.0], rng.normal(0, 0.02, 200)])
+    noisy = 0.92 * draws + np.concatenate([[0.0], rng.normal(0, 0.05, 200)])
+    found = [record(DETECTOR, "", "", np.zeros(201), 1), record(DETECTOR, "detection", "", draws, 4000)]
+    rows = summary.rows([*found, record(DETECTOR, "detection", "quantize()", noisy, 1000)], 0.9)
+    assert "quantize(): undecided; more pictures may decide, more draws of these do not" in remarks(rows)
+
+
+def test_codes_that_a_file_does_not_pack_are_said_to_make_it_no_smaller():
+    rng = np.random.default_rng(1)
+    right = (rng.random(300) < 0.9).astype(float)
+    found = [record(CLASSIFIER, "", "", np.full(300, 0.1), 1), record(CLASSIFIER, "classification", "", right, 4000)]
+    packed = record(CLASSIFIER, "classification", "half()", right, 2000)
+    codes = record(CLASSIFIER, "classification", "quantize()", right, 1000)
+    kept = [one for one in codes.measurements if one.quantity != "file_bytes"]
+    whole = dataclasses.replace(codes, measurements=(*kept, measured("file_bytes", 4000)))
+    (line,) = [one for one in warnings(summary.rows([*found, packed, whole], 0.9)) if "packs no such codes" in one]
+    assert line.endswith(": quantize()")

@@ -9,7 +9,7 @@ from lilliput.report.printed_table import number
 from lilliput.report.row import Row, by_policy
 from lilliput.report.table import name
 from lilliput.report.words import words_of
-from lilliput.task import MODEL_SCORES
+from lilliput.task import DRAWN_SCORE, MODEL_SCORES
 
 _SMALLER = 1.02
 """Below it, a file is as large as it was."""
@@ -25,6 +25,9 @@ def remarks(rows: Sequence[Row]) -> list[str]:
             found.append(f"{name(row)}: {row.status.replace('_', ' ')}: {row.reason}")
         elif row.verdict is not None and row.verdict.status == "undecided":
             needed = row.verdict.episodes_needed
+            if row.task.score == DRAWN_SCORE:
+                found.append(f"{name(row)}: undecided; more pictures may decide, more draws of these do not")
+                continue
             plan = f"about {needed:,} {words.items} would decide" if needed else f"no number of {words.items} decides"
             found.append(f"{name(row)}: undecided after {row.n_episodes}; {plan}")
     if any(row.verdict is not None and row.verdict.status == "undecided" for row in rows):
