@@ -1,5 +1,6 @@
 """Golden examples of a policy with a memory: episodes from their start; an artifact must reproduce every action."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -23,6 +24,9 @@ _MARGIN = 4.0
 
 _REACH = 16
 """Times SHAKE: how near a tie a number may not be, since what others are off by adds up over the steps."""
+
+_AT_ONCE = 11
+"""So many moved observations of a step are looked at in one: it takes hardly longer than one."""
 
 _NUDGE = 0.01
 """By what part of its width an observation is moved off a tie."""
@@ -118,24 +122,36 @@ def _off_ties(policy: Policy, sequences: np.ndarray, tries: int, rng: np.random.
     parts = [part for layer in policy.layers for part in layers.linear_parts(layer)]
     if not any(isinstance(part, layers.QuantizedDense) and part.input is not None for part in parts):
         return sequences
-    likely, state, found = spread(policy), reference.start(policy, len(sequences)), sequences.copy()
+    likely, state, chosen = spread(policy), reference.start(policy, len(sequences)), sequences.copy()
     for step in range(sequences.shape[1]):
-        open_, kept = np.ones(len(sequences), bool), state
-        for attempt in range(tries):
-            moved = _NUDGE * likely.width * rng.standard_normal(sequences[:, step].shape) if attempt else 0
-            tried = allowed(policy, likely, sequences[:, step] + moved)
-            close, after = _beside_ties(policy, tried, state)
-            taken = open_ & (~close | (attempt == tries - 1))
-            found[taken, step] = tried[taken]
-            kept = tuple(
-                np.where(taken.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-                for new, old in zip(after, kept, strict=True)
-            )
-            open_ &= ~taken
-            if not open_.any():
+        open_, after = np.arange(len(sequences)), [part.copy() for part in state]
+        for attempts in _together(tries):
+            shape = (len(attempts), len(open_), *sequences.shape[2:])
+            moves = _NUDGE * likely.width * rng.standard_normal(shape) if attempts[0] else np.zeros(shape)
+            tried = allowed(policy, likely, sequences[open_, step] + moves)
+            before = tuple(np.concatenate([part[open_]] * len(attempts)) for part in state)
+            close, now = _beside_ties(policy, tried.reshape(-1, *shape[2:]), before)
+            close = close.reshape(shape[:2])
+            if attempts[-1] == tries - 1:
+                close[-1] = False
+            which = close.argmin(axis=0)  # the first that is beside no tie
+            settled = np.flatnonzero(~close.all(axis=0))
+            rows = which[settled] * len(open_) + settled
+            chosen[open_[settled], step] = tried[which[settled], settled]
+            for whole, part in zip(after, now, strict=True):
+                whole[open_[settled]] = part[rows]
+            open_ = np.delete(open_, settled)
+            if not len(open_):
                 break
-        state = kept
-    return found
+        state = tuple(after)
+    return chosen
+
+
+def _together(tries: int) -> Iterator[range]:
+    """Attempts that are looked at in one: the observation as it is, then some moved ones at a time."""
+    yield range(1)
+    for first in range(1, tries, _AT_ONCE):
+        yield range(first, min(first + _AT_ONCE, tries))
 
 
 def _beside_ties(policy: Policy, x: np.ndarray, state: reference.State) -> tuple[np.ndarray, reference.State]:
@@ -172,11 +188,8 @@ def _movement(policy: Policy, sequences: np.ndarray, rng: np.random.Generator) -
     """
     last = policy.layers[-1]
     stack = policy.layers[:-1] if isinstance(last, layers.ArgmaxAction) else policy.layers
-    still = _played(policy, stack, sequences, None)
-    farthest = np.zeros(still.shape[:2])
-    for _ in range(_ROUNDS):
-        moved = _played(policy, stack, sequences, np.random.default_rng(rng.integers(1 << 32)))
-        farthest = np.maximum(farthest, np.abs(moved - still).max(axis=2))
+    still, *moved = _played(policy, stack, sequences, rng)
+    farthest = np.max([np.abs(outputs - still).max(axis=2) for outputs in moved], axis=0)
     if not isinstance(last, layers.ArgmaxAction):
         return farthest.max(axis=1)
     leads = np.stack([lead(step, last.sizes) for step in still], axis=0)
@@ -184,31 +197,40 @@ def _movement(policy: Policy, sequences: np.ndarray, rng: np.random.Generator) -
 
 
 def _played(
-    policy: Policy, stack: tuple[layers.Layer, ...], sequences: np.ndarray, noise: np.random.Generator | None
+    policy: Policy, stack: tuple[layers.Layer, ...], sequences: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """What the layers give at each step, (n, steps, outputs); with noise on all that is computed or remembered."""
+    """What the layers give at each step, (1 + rounds, n, steps, outputs): as they are, then with noise on all that is
+    computed or remembered.
+    """
+    n = len(sequences)
+    noisy = np.arange((1 + _ROUNDS) * n) >= n
 
     def shaken(x: np.ndarray) -> np.ndarray:
-        if noise is None:
-            return x
-        return x + (SHAKE * noise.uniform(-1, 1, x.shape) * (np.abs(x) + root_mean_square(x))).astype(np.float32)
+        noise = SHAKE * rng.uniform(-1, 1, x.shape) * _each(noisy, x)
+        return x + (noise * (np.abs(x) + root_mean_square(x))).astype(np.float32)
 
     def linear(layer: layers.Dense | layers.QuantizedDense, x: np.ndarray) -> np.ndarray:
-        y = reference.apply(layer, x)
-        return y if noise is None else shaken(y) + of_other_codes(layer, x, noise.random(x.shape) < 0.5)
+        return shaken(reference.apply(layer, x)) + of_other_codes(
+            layer, x, (rng.random(x.shape) < 0.5) & _each(noisy, x)
+        )
 
-    state, outputs = list(reference.start(policy, len(sequences))), []
+    state, outputs = list(reference.start(policy, len(noisy))), []
     for step in range(sequences.shape[1]):
-        x, at = spaces.network_input(policy.observation_space, sequences[:, step]), 0
+        x, at = spaces.network_input(policy.observation_space, np.concatenate([sequences[:, step]] * (1 + _ROUNDS))), 0
         for layer in stack:
             if isinstance(layer, layers.Memory):
-                n = len(layers.state_shapes(layer, x.shape[1:]))
-                before = tuple(shaken(one) for one in state[at : at + n])
+                n_parts = len(layers.state_shapes(layer, x.shape[1:]))
+                before = tuple(shaken(one) for one in state[at : at + n_parts])
                 x, after = reference.remember(layer, x, before, linear)
-                state[at : at + n], at = list(after), at + n
+                state[at : at + n_parts], at = list(after), at + n_parts
             elif isinstance(layer, layers.Dense | layers.QuantizedDense):
                 x = linear(layer, x)
             else:
                 x = shaken(reference.apply(layer, x))
-        outputs.append(x.reshape(len(x), -1).astype(np.float64))
-    return np.stack(outputs, axis=1)
+        outputs.append(x.reshape(1 + _ROUNDS, n, -1).astype(np.float64))
+    return np.stack(outputs, axis=2)
+
+
+def _each(rows: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """One value a row, for all numbers of it."""
+    return rows.reshape(-1, *(1,) * (x.ndim - 1))
