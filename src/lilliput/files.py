@@ -120,15 +120,15 @@ class Format:
         except LilliputError as error:
             raise LilliputError(f"{path}: {error}") from error
 
-    def current(self, found: Any) -> dict[str, Any]:
+    def current(self, content: Any) -> dict[str, Any]:
         """The data of some JSON in the present version, without it.
 
         Raises:
             LilliputError: it is something else, of a version that is not read, or malformed.
         """
-        if not isinstance(found, dict):
-            raise LilliputError(f"this is no {self.name}: it holds a {type(found).__name__}")
-        version = found.get(self.key, 0)
+        if not isinstance(content, dict):
+            raise LilliputError(f"this is no {self.name}: it holds a {type(content).__name__}")
+        version = content.get(self.key, 0)
         oldest = min(self.upgrades, default=self.version)
         if type(version) is not int or (version == 0 and oldest > 0):
             raise LilliputError(f"this is no {self.name}: it names no {self.key}")
@@ -136,7 +136,7 @@ class Format:
             advice = "update lilliput" if version > self.version else "make it again"
             known = f"{oldest} to {self.version}" if oldest < self.version else f"{self.version}"
             raise LilliputError(f"a {self.name} of format {version}; this version reads {known}: {advice}")
-        data = {name: value for name, value in found.items() if name != self.key}
+        data = {name: value for name, value in content.items() if name != self.key}
         try:
             for older in range(version, self.version):
                 data = self.upgrades[older](data)

@@ -263,17 +263,17 @@ def _items(text: str, start: int) -> tuple[list[str], int]:
     raise LilliputError(f"recipe: {_short(text)} has a '[' without its ']'")
 
 
-def _numbers(found: re.Match[str]) -> tuple[str, ...]:
+def _numbers(match: re.Match[str]) -> tuple[str, ...]:
     """Every number of a range, both ends included, exactly as decimals."""
-    first, last, step = Decimal(found[1]), Decimal(found[2]), found[3]
+    first, last, step = Decimal(match[1]), Decimal(match[2]), match[3]
     if step is None and (first % 1 or last % 1):
-        raise LilliputError(f"recipe: the range {found[0]} has no step; write {found[1]}..{found[2]} step 0.1")
+        raise LilliputError(f"recipe: the range {match[0]} has no step; write {match[1]}..{match[2]} step 0.1")
     size = Decimal(step) if step is not None else Decimal(1)
     if size <= 0 or last < first:
-        raise LilliputError(f"recipe: the range {found[0]} is empty; write low..high step size, with a size above 0")
+        raise LilliputError(f"recipe: the range {match[0]} is empty; write low..high step size, with a size above 0")
     n = int((last - first) / size) + 1
     if n > MAX_TEXTS:
-        raise LilliputError(f"recipe: the range {found[0]} has {n:,} numbers; at most {MAX_TEXTS:,} are allowed")
+        raise LilliputError(f"recipe: the range {match[0]} has {n:,} numbers; at most {MAX_TEXTS:,} are allowed")
     return tuple(str(first + k * size) for k in range(n))
 
 

@@ -95,13 +95,13 @@ def measure(
     _say(found, as_json=as_json)
 
 
-def _say(found: "Sequence[Measurement | Absent]", *, as_json: bool) -> None:
+def _say(results: "Sequence[Measurement | Absent]", *, as_json: bool) -> None:
     """Prints a line for each; on a terminal, what is longer than that is goes on in the next."""
     from lilliput.report.table import measurement_line
 
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(one) for one in found], indent=1))
+        click.echo(json.dumps([dataclasses.asdict(one) for one in results], indent=1))
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for one in found:
+    for one in results:
         click.echo(measurement_line(one, width))

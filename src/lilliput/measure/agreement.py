@@ -72,22 +72,22 @@ def agreement(
     )
 
 
-def lines(found: Agreement) -> list[str]:
+def lines(agreement: Agreement) -> list[str]:
     """A line a dimension, then the words that this is no return."""
-    if found.flips:
+    if agreement.flips:
         said = [
-            f"choice {number}: {count} of {found.n} differ ({count / found.n:.2%})"
-            for number, count in enumerate(found.flips)
+            f"choice {number}: {count} of {agreement.n} differ ({count / agreement.n:.2%})"
+            for number, count in enumerate(agreement.flips)
         ]
         return [*said, NO_RETURN]
     said = []
     for number, (mean, largest, relative, share, own) in enumerate(
         zip(
-            found.mean_error,
-            found.largest_error,
-            found.relative_error,
-            found.saturated,
-            found.own_saturated,
+            agreement.mean_error,
+            agreement.largest_error,
+            agreement.relative_error,
+            agreement.saturated,
+            agreement.own_saturated,
             strict=True,
         )
     ):

@@ -277,10 +277,10 @@ def _emulated(target: Target, program: Path) -> dict[str, int]:
     return {**numbers, "selftest": int(found.get("selftest") == "passed")}
 
 
-def _slope(found: dict[str, int], calls: int) -> int:
+def _slope(ticks: dict[str, int], calls: int) -> int:
     """Instructions of a call: the clock is calibrated by a loop of two million instructions."""
-    per_tick = round(2_000_000 / found["rounds_clock"])
-    return round((found["many"] - found["one"]) * per_tick / calls)
+    per_tick = round(2_000_000 / ticks["rounds_clock"])
+    return round((ticks["many"] - ticks["one"]) * per_tick / calls)
 
 
 def _sections(target: Target, program: Path) -> tuple[int, int]:

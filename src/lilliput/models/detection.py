@@ -100,10 +100,10 @@ def _from_npz(path: Path, name: str, part: Part) -> Scenes:
     return Scenes(pictures.some(chosen), tuple(_boxes(rows[rows[:, 0] == n, 1:]) for n in chosen))
 
 
-def _boxes(found: Float64[np.ndarray, "n 5"]) -> Boxes:
-    middle, half = found[:, 1:3], found[:, 3:] / 2
+def _boxes(rows: Float64[np.ndarray, "n 5"]) -> Boxes:
+    middle, half = rows[:, 1:3], rows[:, 3:] / 2
     corners = np.concatenate([middle - half, middle + half], axis=1)
-    return Boxes(corners, found[:, 0].astype(np.int64), np.ones(len(found)))
+    return Boxes(corners, rows[:, 0].astype(np.int64), np.ones(len(rows)))
 
 
 Decoder = Callable[[Sequence[Float[np.ndarray, "..."]]], tuple[Boxes, int]]
@@ -185,7 +185,7 @@ def overlaps(one: Float64[np.ndarray, "n 4"], other: Float64[np.ndarray, "m 4"])
 
 
 def average_precision(
-    found: Sequence[Boxes], there: Sequence[Boxes], weights: Float64[np.ndarray, "draws images"]
+    predicted: Sequence[Boxes], there: Sequence[Boxes], weights: Float64[np.ndarray, "draws images"]
 ) -> Float64[np.ndarray, " draws"]:
     """COCO's average precision (over overlaps of 0.5 to 0.95 and the classes that are there), for each draw of weights.
 
@@ -195,7 +195,7 @@ def average_precision(
     total = np.zeros(len(weights))
     present = np.zeros(len(weights))
     for kind in classes.tolist():
-        rows = [_matched(one, other, kind) for one, other in zip(found, there, strict=True)]
+        rows = [_matched(one, other, kind) for one, other in zip(predicted, there, strict=True)]
         n_there = np.array([np.count_nonzero(boxes.classes == kind) for boxes in there], np.float64)
         n_draw = weights @ n_there
         scores = np.concatenate([row[0] for row in rows])
@@ -208,14 +208,16 @@ def average_precision(
     return np.divide(total, present, out=np.zeros_like(total), where=present > 0)
 
 
-def _matched(found: Boxes, there: Boxes, kind: int) -> tuple[Float64[np.ndarray, " n"], Bool[np.ndarray, "n overlaps"]]:
+def _matched(
+    predicted: Boxes, there: Boxes, kind: int
+) -> tuple[Float64[np.ndarray, " n"], Bool[np.ndarray, "n overlaps"]]:
     """Scores of the found boxes of a class, and at which overlaps each takes a box that is there and still free."""
-    mine = np.flatnonzero(found.classes == kind)
-    mine = mine[np.argsort(-found.scores[mine], kind="mergesort")][:MOST]
+    mine = np.flatnonzero(predicted.classes == kind)
+    mine = mine[np.argsort(-predicted.scores[mine], kind="mergesort")][:MOST]
     truth = there.corners[there.classes == kind]
     hits = np.zeros((len(mine), len(THRESHOLDS)), bool)
     if len(mine) and len(truth):
-        shared = overlaps(found.corners[mine], truth)
+        shared = overlaps(predicted.corners[mine], truth)
         for column, least in enumerate(THRESHOLDS):
             free = np.ones(len(truth), bool)
             for row in range(len(mine)):
@@ -225,7 +227,7 @@ def _matched(found: Boxes, there: Boxes, kind: int) -> tuple[Float64[np.ndarray,
                 if allowed[best] >= min(least, 1 - 1e-10):
                     free[best] = False
                     hits[row, column] = True
-    return found.scores[mine], hits
+    return predicted.scores[mine], hits
 
 
 def _precision(

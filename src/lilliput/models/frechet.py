@@ -39,13 +39,13 @@ def features(images: UInt8[np.ndarray, "n height width 3"], graph: str) -> Featu
 
 
 def distances(
-    found: Features, real: Features, found_weights: Weights, real_weights: Weights
+    made: Features, real: Features, found_weights: Weights, real_weights: Weights
 ) -> Float64[np.ndarray, "_"]:
     """The squared distance under each draw of weights, which say how often a picture counts."""
-    if found.shape[1] != real.shape[1]:
-        raise LilliputError(f"{found.shape[1]} features of what is made and {real.shape[1]} of what is real")
+    if made.shape[1] != real.shape[1]:
+        raise LilliputError(f"{made.shape[1]} features of what is made and {real.shape[1]} of what is real")
     pairs = zip(found_weights, real_weights, strict=True)
-    return np.array([distance(moments(found, ours), moments(real, theirs)) for ours, theirs in pairs])
+    return np.array([distance(moments(made, ours), moments(real, theirs)) for ours, theirs in pairs])
 
 
 def moments(seen: Features, weights: Float64[np.ndarray, " n"]) -> Moments:

@@ -287,8 +287,8 @@ def _best(advice: guidelines.Guidelines, keep: float) -> str:
     return _table(header, body, caption, text_columns=len(header) - 2)
 
 
-def _by_paper(found: guidelines.Best) -> str:
-    return guidelines.described(found.by_paper) if found.paper_applies else "undefined: baseline is not above 0"
+def _by_paper(best: guidelines.Best) -> str:
+    return guidelines.described(best.by_paper) if best.paper_applies else "undefined: baseline is not above 0"
 
 
 def _claims(advice: guidelines.Guidelines) -> str:

@@ -17,9 +17,9 @@ class CodeBytes:
         self._seen: dict[object, float] = {}
         self._last = 0.0
 
-    def learn(self, student: Student, found: float) -> None:
+    def learn(self, student: Student, n_bytes: float) -> None:
         """Take up what a student was found to take."""
-        self._last = found - self._counted(student)
+        self._last = n_bytes - self._counted(student)
         self._seen[_kind(student)] = self._last
 
     def predict(self, student: Student) -> float:

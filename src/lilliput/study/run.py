@@ -127,9 +127,9 @@ def built(cell: Cell, subject: Subject, here: Workspace, progress: Progress) -> 
 
 
 def split(
-    found: Iterable[Measurement | Absent], quantities: Sequence[str], meters: Iterable[Meter]
+    results: Iterable[Measurement | Absent], quantities: Sequence[str], meters: Iterable[Meter]
 ) -> tuple[tuple[Measurement, ...], tuple[Absent, ...]]:
     """What was measured and what was not, of the quantities asked for, in their order, and what goes with them."""
     names = [*quantities, *(name for meter in meters for name in meter.ALWAYS if name not in quantities)]
-    asked = sorted((m for m in found if m.quantity in names), key=lambda m: names.index(m.quantity))
+    asked = sorted((m for m in results if m.quantity in names), key=lambda m: names.index(m.quantity))
     return tuple(m for m in asked if isinstance(m, Measurement)), tuple(m for m in asked if isinstance(m, Absent))

@@ -153,7 +153,7 @@ def channels_of(proto: "onnx.ModelProto") -> Channels:
 @final
 @dataclass(eq=False)
 class _Walk:
-    found: Channels
+    channels: Channels
     carried: dict[str, Carried]
     constants: dict[str, np.ndarray]
     shapes: Mapping[str, list[int | None]]
@@ -168,7 +168,7 @@ class _Walk:
         made = self._made(node)
         if made is None:
             for name in node.input:
-                self.found.tie(self.carried.get(name))
+                self.channels.tie(self.carried.get(name))
             return
         self.carried[node.output[0]] = made
 
@@ -189,7 +189,7 @@ class _Walk:
                 for at, name in enumerate(node.input[1:]):
                     if name not in self.constants:
                         return None
-                    self.found.held.append((Held(name, 0, at < 2), first.units))
+                    self.channels.held.append((Held(name, 0, at < 2), first.units))
                 return first
             case "Clip" if all(self.constants.get(name, np.zeros(2)).size == 1 for name in node.input[1:] if name):
                 return first
@@ -229,15 +229,15 @@ class _Walk:
             units = first.units
         else:
             if first is not None:
-                self.found.held.append((Held(node.input[1], 1 - out, False), first.units))
-            units = self.found.new(weight.shape[out])
-        self.found.held.append((Held(node.input[1], out, True), units))
+                self.channels.held.append((Held(node.input[1], 1 - out, False), first.units))
+            units = self.channels.new(weight.shape[out])
+        self.channels.held.append((Held(node.input[1], out, True), units))
         if len(node.input) > 2 and node.input[2]:
             bias = self.constants.get(node.input[2])
             if bias is None or bias.shape not in ((len(units),), (1, len(units))):
-                self.found.tied.update(units.tolist())
+                self.channels.tied.update(units.tolist())
             else:
-                self.found.held.append((Held(node.input[2], bias.ndim - 1, True), units))
+                self.channels.held.append((Held(node.input[2], bias.ndim - 1, True), units))
         return Carried(axis, units)
 
     def _pair(self, node: Any) -> Carried | None:
@@ -259,9 +259,9 @@ class _Walk:
             shape = self.constants[name].shape
             if place >= 0 and shape[place] != 1:
                 # A bias makes the unit as its weights do; a factor does not.
-                self.found.held.append((Held(name, place, node.op_type in ("Add", "Sub", "Sum")), whole.units))
+                self.channels.held.append((Held(name, place, node.op_type in ("Add", "Sub", "Sum")), whole.units))
         for part in parts[1:]:
-            self.found.join(whole.units, part.units)
+            self.channels.join(whole.units, part.units)
         return whole
 
     def _concat(self, node: Any, axis: int) -> Carried | None:
@@ -288,8 +288,8 @@ class _Walk:
             return None
         if before == behind == 0:
             return first
-        units = (self.found.new(before), first.units, self.found.new(behind))
-        self.found.pads.append((node.input[1], first.axis, units[0], units[2]))
+        units = (self.channels.new(before), first.units, self.channels.new(behind))
+        self.channels.pads.append((node.input[1], first.axis, units[0], units[2]))
         return Carried(first.axis, np.concatenate(units))
 
     def _leaves(self, node: Any, axis: int) -> bool:
@@ -323,7 +323,7 @@ class _Walk:
             target = self.constants.get(node.input[1])
             if target is None or len(target) != 2 or (target[1] != -1 and target[0] not in (0, -1)):
                 return None
-            self.found.shapes.append(node.input[1])
+            self.channels.shapes.append(node.input[1])
         return Carried(1, np.repeat(first.units, each))
 
 

@@ -156,14 +156,14 @@ class Finetune(Step):
         return dataclasses.replace(as_graph(model), network=Graph(proto))
 
 
-def _loss(found: "torch.Tensor", wanted: "torch.Tensor", model: Model) -> "torch.Tensor":
+def _loss(outputs: "torch.Tensor", wanted: "torch.Tensor", model: Model) -> "torch.Tensor":
     from torch.nn import functional
 
     if model.family == "classification":
-        one, other = (functional.log_softmax(logits.flatten(1), 1) for logits in (found, wanted))
+        one, other = (functional.log_softmax(logits.flatten(1), 1) for logits in (outputs, wanted))
         return functional.kl_div(one, other, log_target=True, reduction="batchmean")
     # In units of what the answers differ by, so that every output counts.
-    return functional.mse_loss(found, wanted) / wanted.var().clamp_min(1e-12)
+    return functional.mse_loss(outputs, wanted) / wanted.var().clamp_min(1e-12)
 
 
 def _moved(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -158,5 +158,5 @@ def _hessians(
     return {name: (sums[leader[name]] / n).cpu().numpy() for name in inside}
 
 
-def _output(found: Any) -> Any:
-    return found[0] if isinstance(found, tuple) else found
+def _output(returned: Any) -> Any:
+    return returned[0] if isinstance(returned, tuple) else returned

@@ -133,12 +133,14 @@ class PruneUnits(Step):
                 assert_never(self.importance)
 
 
-def _by_second_order(policy: Policy, found: tuple[Hidden, ...], ratio: float, observations: np.ndarray) -> Policy:
+def _by_second_order(
+    policy: Policy, hidden_layers: tuple[Hidden, ...], ratio: float, observations: np.ndarray
+) -> Policy:
     """From the front, units out of each hidden layer; the layer that reads them refitted to what it gave at first."""
     wanted = layer_inputs(policy, observations)
     x = wanted[0]
     done = 0
-    for hidden in found:
+    for hidden in hidden_layers:
         x = forward(policy.layers[done : hidden.producer], x)
         done = hidden.producer
         y = outputs(real_linear(policy, hidden.consumer), wanted[hidden.consumer + 1])

@@ -61,11 +61,11 @@ def moments(
 
 
 def refitted(
-    found: Moments, weight: Float64[np.ndarray, "rows columns"]
+    moments: Moments, weight: Float64[np.ndarray, "rows columns"]
 ) -> tuple[Float64[np.ndarray, "rows columns"], Float64[np.ndarray, " rows"]]:
     """The weights and the bias of least squared error, near the given weights where the samples do not decide."""
-    new = weight + cholesky.solve(found.hessian, found.cross.T).T
-    return new, found.y_mean - products(new, found.x_mean[None])[:, 0]
+    new = weight + cholesky.solve(moments.hessian, moments.cross.T).T
+    return new, moments.y_mean - products(new, moments.x_mean[None])[:, 0]
 
 
 def samples(layer: Linear, x: Float[np.ndarray, "n ..."], padding: float = 0.0) -> Float[np.ndarray, "samples columns"]:

@@ -62,17 +62,17 @@ class BatchStatistics:
     epsilon: float
 
 
-def batch_norm(x: Flow, found: BatchStatistics) -> Flow:
+def batch_norm(x: Flow, statistics: BatchStatistics) -> Flow:
     """The value normalized over its second axis, whatever stands behind that.
 
     Raises:
         LilliputError: numbers that do not fit each other or the value.
     """
     channels = x.shape[1] if len(x.shape) > 1 else 1
-    given = [part for part in (found.gain, found.bias, found.mean, found.var) if part is not None]
-    if {part.shape for part in given} != {(channels,)} or (found.var < 0).any():
+    given = [part for part in (statistics.gain, statistics.bias, statistics.mean, statistics.var) if part is not None]
+    if {part.shape for part in given} != {(channels,)} or (statistics.var < 0).any():
         raise LilliputError("a BatchNormalization whose numbers do not fit each other; it is damaged")
-    scale = (1.0 if found.gain is None else found.gain) / np.sqrt(found.var + found.epsilon)
-    shift = (0.0 if found.bias is None else found.bias) - found.mean * scale
+    scale = (1.0 if statistics.gain is None else statistics.gain) / np.sqrt(statistics.var + statistics.epsilon)
+    shift = (0.0 if statistics.bias is None else statistics.bias) - statistics.mean * scale
     wide = (channels,) + (1,) * (len(x.shape) - 2)
     return flow.affine(x, scale.reshape(wide), np.asarray(shift).reshape(wide))

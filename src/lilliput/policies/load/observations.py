@@ -51,15 +51,15 @@ def read_observations(
 
 
 def _checked(
-    found: np.ndarray | dict[str, np.ndarray], name: str, space: spaces.ObservationSpace
+    given: np.ndarray | dict[str, np.ndarray], name: str, space: spaces.ObservationSpace
 ) -> Num[np.ndarray, "n ..."]:
     shape = spaces.input_shape(space)
     size = int(np.prod(shape))
-    if isinstance(found, np.ndarray) and found.ndim == 2 and found.shape[1] == size:
-        found = found.reshape(len(found), *shape)
+    if isinstance(given, np.ndarray) and given.ndim == 2 and given.shape[1] == size:
+        given = given.reshape(len(given), *shape)
     try:
         with np.errstate(all="ignore"):
-            observations = spaces.artifact_input(space, found)
+            observations = spaces.artifact_input(space, given)
     except LilliputError as error:
         raise LilliputError(f"{name}: {error}") from error
     if not len(observations):

@@ -42,9 +42,9 @@ def doubt_of_sizes(arrays: State, names: Sequence[str]) -> str:
     return ""
 
 
-def in_order(found: Sequence[Layer]) -> tuple[str, ...]:
+def in_order(stack: Sequence[Layer]) -> tuple[str, ...]:
     """The sentence on layers of one size, which a known program runs one after the other; none without such layers."""
-    dense = [layer.weight.shape for layer in found if isinstance(layer, layers.Dense)]
+    dense = [layer.weight.shape for layer in stack if isinstance(layer, layers.Dense)]
     sizes = [dense[0][1], *(rows for rows, _ in dense)] if dense else []
     twice = next((size for size in sizes if sizes.count(size) > 1), None)
     if twice is None:
@@ -109,9 +109,9 @@ def check_row(shape: Sequence[int], rows: int) -> None:
         )
 
 
-def norm_among(found: Sequence[Layer], arrays: State) -> str:
+def norm_among(stack: Sequence[Layer], arrays: State) -> str:
     """What is not known of a norm among the layers that has torch's epsilon; "" where there is none."""
-    norms = [layer for layer in found if isinstance(layer, layers.LayerNorm) and layer.epsilon == BATCH_NORM_EPSILON]
+    norms = [layer for layer in stack if isinstance(layer, layers.LayerNorm) and layer.epsilon == BATCH_NORM_EPSILON]
     names = [
         key.removesuffix(".weight")
         for key, array in arrays.items()

@@ -63,18 +63,18 @@ _NAMES: Final[Mapping[str, str]] = {"swish": "silu", "lrelu": "leaky_relu", "lea
 _NOTHING = ("", "none", "identity", "linear", "null", "false")
 
 
-def with_settings(found: Saved, policy: Policy, source: Source) -> Policy:
+def with_settings(saved: Saved, policy: Policy, source: Source) -> Policy:
     """The policy, with a word on every setting beside its weights that may count and that nothing read.
 
     Raises:
         LilliputError: one of them contradicts the policy, or would be lost.
     """
-    own = {} if found.module is None else _attributes(found.module, "", found.name)
-    values = {**found.values, **own, **run_settings(policy, source)}
+    own = {} if saved.module is None else _attributes(saved.module, "", saved.name)
+    values = {**saved.values, **own, **run_settings(policy, source)}
     unread = [
         f"beside the weights stands {path[:60]} = {value!r:.60}, which is not read"
         for path, value in values.items()
-        if not _is_settled(path, value, found, policy, source) or (path in own and not _is_idle(path, value))
+        if not _is_settled(path, value, saved, policy, source) or (path in own and not _is_idle(path, value))
     ]
     if len(unread) > MOST:
         unread = [*unread[:MOST], f"{len(unread) - MOST} more such settings stand beside the weights"]
@@ -143,13 +143,13 @@ def _is_code(key: str, value: Any) -> bool:
             return False
 
 
-def _is_settled(path: str, value: Any, found: Saved, policy: Policy, source: Source) -> bool:
+def _is_settled(path: str, value: Any, saved: Saved, policy: Policy, source: Source) -> bool:
     """Whether a setting agrees with the policy or has no part in it; False where nothing tells.
 
     Raises:
         LilliputError: it contradicts the policy.
     """
-    name, arrays = found.name, found.arrays
+    name, arrays = saved.name, saved.arrays
     key = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", path.rpartition(".")[2])
     names = path.replace("state_dict", "")
     n_inputs = spaces.input_shape(policy.observation_space)[-1]

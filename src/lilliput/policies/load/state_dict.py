@@ -73,9 +73,9 @@ def read_state_dict(source: Source) -> Checkpoint:
     return dataclasses.replace(read, policy=_with_norms(with_settings(found, policy, source)))
 
 
-def _is_half(found: Saved) -> bool:
+def _is_half(file: Saved) -> bool:
     """Whether a matrix in the file is of 16 bits: a bfloat16 is read as the float32 that ends in 16 zeros."""
-    matrices = [array for array in found.arrays.values() if array.ndim > 1 and array.size >= 64 and array.any()]
+    matrices = [array for array in file.arrays.values() if array.ndim > 1 and array.size >= 64 and array.any()]
     return any(
         array.dtype == np.float16
         or (array.dtype == np.float32 and not (np.ascontiguousarray(array).view(np.uint32) & 0xFFFF).any())
@@ -83,23 +83,23 @@ def _is_half(found: Saved) -> bool:
     )
 
 
-def _read_module(found: Saved, source: Source) -> Policy | Checkpoint:
-    module = found.module
+def _read_module(file: Saved, source: Source) -> Policy | Checkpoint:
+    module = file.module
     assert module is not None
     program = module.kind.partition(".")[0]
     sentence = f"the class {module.kind[:60]} is taken to compute what the one of that name in {{}} does"
-    if is_spinning_up(module) and not found.beside:
+    if is_spinning_up(module) and not file.beside:
         told = () if program == "spinup" else (sentence.format("Spinning Up"),)
         read = checkpoint_of(read_spinning_up(module, source))
         return dataclasses.replace(read, policy=_saying(read.policy, told))
     if is_ikostrikov(module):
         told = () if program == "a2c_ppo_acktr" else (sentence.format("ikostrikov's program"),)
-        read = checkpoint_of(read_ikostrikov(module, found.beside, source))
+        read = checkpoint_of(read_ikostrikov(module, file.beside, source))
         return dataclasses.replace(read, policy=_saying(read.policy, told))
-    if is_torch(module, "Sequential") and not found.beside:
+    if is_torch(module, "Sequential") and not file.beside:
         return read_sequential(module, source)
     raise LilliputError(
-        f"{found.name} is a pickled module of the class {module.kind[:80]!r}; supported: Spinning Up's MLPActorCritic, "
+        f"{file.name} is a pickled module of the class {module.kind[:80]!r}; supported: Spinning Up's MLPActorCritic, "
         f"ikostrikov's Policy, Sequential; {WAY_OUT}"
     )
 
@@ -116,16 +116,14 @@ def _saying(policy: Policy, guesses: tuple[str, ...]) -> Policy:
     return dataclasses.replace(policy, provenance=said)
 
 
-def _listed(found: Saved, source: Source) -> tuple[str, ...]:
+def _listed(file: Saved, source: Source) -> tuple[str, ...]:
     """A sentence on the Linear layers whose numbers leave no room for an activation between them; none: no sentence.
 
     Raises:
         LilliputError: their sizes leave room for sums, and nobody said that there are none.
     """
     linear = [
-        key.removesuffix(".weight")
-        for key, array in found.arrays.items()
-        if key.endswith(".weight") and array.ndim == 2
+        key.removesuffix(".weight") for key, array in file.arrays.items() if key.endswith(".weight") and array.ndim == 2
     ]
     said: dict[str, None] = {}
     for name in linear:
@@ -133,8 +131,8 @@ def _listed(found: Saved, source: Source) -> tuple[str, ...]:
         numbered = number.isascii() and number.isdecimal() and len(number) <= 4
         if numbered and f"{prefix}.{int(number) + 1}".lstrip(".") in linear and not re.search("critic|value", prefix):
             said[prefix or "the file"] = None
-            if doubt := doubt_of_sizes(found.arrays, [one for one in linear if one.rpartition(".")[0] == prefix]):
-                source.options.only_layers(found.name, doubt)
+            if doubt := doubt_of_sizes(file.arrays, [one for one in linear if one.rpartition(".")[0] == prefix]):
+                source.options.only_layers(file.name, doubt)
     return tuple(
         f"the Linear layers of {prefix[:60]} are a list: the activation is taken to stand behind each but the action's"
         for prefix in said

@@ -350,20 +350,20 @@ def _check_names(names: Iterable[str], name: str) -> None:
 _NAMES = ("mean", "var", "epsilon", "clip")
 
 
-def _from_arrays(found: dict[str, np.ndarray], name: str) -> Normalizer:
-    if not {"mean", "var"} <= set(found):
+def _from_arrays(arrays: dict[str, np.ndarray], name: str) -> Normalizer:
+    if not {"mean", "var"} <= set(arrays):
         raise LilliputError(f"{name} has no mean and var; it needs both, and may have epsilon and clip")
-    if any(array.dtype.kind not in "fiu" for array in found.values()):
+    if any(array.dtype.kind not in "fiu" for array in arrays.values()):
         raise LilliputError(f"{name}: mean, var, epsilon and clip must be numbers")
     defaults = {"epsilon": DEFAULT_EPSILON, "clip": DEFAULT_CLIP}
     guesses = tuple(
-        f"the normalizer does not say {what}: {default:g}" for what, default in defaults.items() if what not in found
+        f"the normalizer does not say {what}: {default:g}" for what, default in defaults.items() if what not in arrays
     )
     epsilon, clip = (
-        _number(found[what], what, name) if what in found else default for what, default in defaults.items()
+        _number(arrays[what], what, name) if what in arrays else default for what, default in defaults.items()
     )
     return Normalizer(
-        _statistics(found["mean"], found["var"], name),
+        _statistics(arrays["mean"], arrays["var"], name),
         _positive(epsilon, "epsilon", name, zero=True),
         _positive(clip, "clip", name, zero=False),
         guesses=guesses,

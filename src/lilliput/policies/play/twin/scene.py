@@ -36,7 +36,7 @@ class Scene:
     def __getitem__(self, name: str) -> Float64[np.ndarray, "n ..."]:
         """The field of that name of every one, in a new array."""
         if name not in self._seen:
-            source = self._simulations.state if name in self._simulations.state else self._simulations.found
+            source = self._simulations.state if name in self._simulations.state else self._simulations.computed
             self._seen[name] = source[name].take(self._which, axis=0)
         return self._seen[name]
 

@@ -42,7 +42,7 @@ class Simulations:
 
     Attributes:
         state: by name the positions, velocities and controls; what is written there holds from the next call on.
-        found: by name what the last call computed of a simulation, as `mj_step` leaves it: one substep behind.
+        computed: by name what the last call computed of a simulation, as `mj_step` leaves it: one substep behind.
     """
 
     def __init__(self, model: Any, data: Any, n: int, fields: tuple[str, ...], forces: bool) -> None:
@@ -79,14 +79,14 @@ class Simulations:
             kind = getattr(kinds, f"mjSTATE_{name.upper()}").value
             at = (functions.mjb_stateComponent(batch, kind, ctypes.byref(size)) - first) // 8
             self.state[name] = rows[:, at : at + size.value]
-        self.found: dict[str, np.ndarray] = {}
+        self.computed: dict[str, np.ndarray] = {}
         for name in fields:
             element = ctypes.c_int()
             address = functions.mjb_output(batch, name.encode(), ctypes.byref(size), ctypes.byref(element))
             shape = getattr(data, name).shape
             if not address or element.value != 8 or size.value != np.prod(shape):
                 raise ValueError(f"MuJoCo does not give {name} as float64")
-            self.found[name] = _array(address, (n, *shape))
+            self.computed[name] = _array(address, (n, *shape))
 
     def reset(self, which: Int32[np.ndarray, " k"]) -> None:
         """Makes those as `mj_resetData` does, with nothing computed."""
@@ -108,7 +108,7 @@ class Simulations:
 
     def close(self) -> None:
         """Frees them; the arrays are not to be read any more."""
-        self.state, self.found = {}, {}
+        self.state, self.computed = {}, {}
         self._close()
 
     def _check(self, which: Int32[np.ndarray, " k"], failed: int) -> None:
