@@ -82,12 +82,11 @@ def test_calibration_sees_what_the_reference_computes() -> None:
     assert sorted(map(tuple, seen.tolist())) == sorted(map(tuple, np.array(rows).tolist()))
 
 
-def test_what_needs_a_batch_is_refused() -> None:
+def test_bits_of_each_layer_s_own_are_refused() -> None:
     policy = POLICIES["gru"]
     context = Context.from_observations(policy, walk(policy, 20))
-    for recipe in ("quantize(bias_correction=True)", "quantize(method='gptq')"):
-        with pytest.raises(LilliputError, match="a policy with a memory takes weight_bits of a number, method nearest"):
-            compress(policy, recipe, context)
+    with pytest.raises(LilliputError, match="a policy with a memory takes weight_bits of a number as yet, not auto"):
+        compress(policy, "quantize(weight_bits='auto', max_bytes=2000)", context)
 
 
 def test_every_kind_of_memory_is_tried() -> None:

@@ -37,6 +37,7 @@ class FoldInputs(Step):
 
     NAME: ClassVar[str] = "fold_inputs"
     VERSION: ClassVar[int] = 1
+    MEMORY: ClassVar[bool] = True
 
     max_clipped: float = 0.01
     source: Source = "on_policy"
@@ -53,8 +54,9 @@ class FoldInputs(Step):
         at = next((i for i, layer in enumerate(policy.layers) if isinstance(layer, layers.Standardize)), None)
         if at is None:
             raise NotApplicable("fold_inputs: the policy has no normalizer")
-        normalizer, first = policy.layers[at], policy.layers[at + 1]
+        normalizer, behind = policy.layers[at], policy.layers[at + 1]
         assert isinstance(normalizer, layers.Standardize)
+        first = behind.input if isinstance(behind, layers.Recurrent) else behind
         match first:
             case layers.Dense():
                 self._check_clip(policy, at, normalizer, context)
@@ -69,9 +71,12 @@ class FoldInputs(Step):
                 folded = dataclasses.replace(first, weight=weight)
             case _:
                 raise NotApplicable(
-                    f"fold_inputs: the normalizer is followed by {type(first).__name__}; Dense, QuantizedDense with a "
-                    "static range, and Conv2d behind a plain scale can take it up"
+                    f"fold_inputs: the normalizer is followed by {type(behind).__name__}; Dense, QuantizedDense with a "
+                    "static range (an LSTM's or GRU's too), and Conv2d behind a plain scale can take it up"
                 )
+        if isinstance(behind, layers.Recurrent):
+            assert isinstance(folded, layers.Dense | layers.QuantizedDense)
+            folded = dataclasses.replace(behind, input=folded)
         return replace_layers(policy, (*policy.layers[:at], folded, *policy.layers[at + 2 :]))
 
     def _check_clip(self, policy: Policy, at: int, normalizer: layers.Standardize, context: Context) -> None:
@@ -82,6 +87,8 @@ class FoldInputs(Step):
                 "fold_inputs: the normalizer's clip is lost, unchecked; name the environment to have it checked"
             )
             return
+        if any(isinstance(layer, layers.Memory) for layer in policy.layers[:at]):
+            raise LilliputError("fold_inputs: the normalizer clips what stands behind a memory; leave fold_inputs out")
         observations = context.observations(self.observations, self.source)
         seen = forward(policy.layers[: at + 1], spaces.network_input(policy.observation_space, observations))
         touched = np.abs(seen) >= normalizer.clip.astype(np.float32)

@@ -10,8 +10,9 @@ from jaxtyping import Float64
 
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.parameter import check_fields, check_integer, check_ratio
+from lilliput.policies.compress import quantize_memory
 from lilliput.policies.compress.brain_surgeon import sparse
-from lilliput.policies.compress.chain import RealLinear, check_real, forward, layer_inputs, linear_indices, real_linear
+from lilliput.policies.compress.chain import RealLinear, check_real, forward, layer_inputs
 from lilliput.policies.compress.context import MAX_OBSERVATIONS, Context, Source
 from lilliput.policies.compress.prune_units import DEFAULT_OBSERVATIONS
 from lilliput.policies.compress.regression import moments, outputs, refitted, samples
@@ -39,6 +40,7 @@ class PruneWeights(Step):
     NAME: ClassVar[str] = "prune_weights"
     VERSION: ClassVar[int] = 1
     SHOWN: ClassVar[tuple[str, ...]] = ("importance",)
+    MEMORY: ClassVar[bool] = True
 
     sparsity: float
     scope: Literal["layer", "global", "output"] = "layer"
@@ -60,22 +62,19 @@ class PruneWeights(Step):
     def apply(self, policy: Policy, context: Context) -> Policy:
         """The policy with more weights that are zero."""
         check_real(policy, self.NAME, "prune")
-        indices = linear_indices(policy)
-        weights = [real_linear(policy, index).weight for index in indices]
+        parts = {place: part for place, part in quantize_memory.parts(policy).items() if isinstance(part, RealLinear)}
+        weights = [part.weight for part in parts.values()]
         n_zero = [math.floor(self.sparsity * weight.size + 1e-9) for weight in weights]
         if self.scope == "layer" and all(
             np.count_nonzero(weight == 0) >= n for weight, n in zip(weights, n_zero, strict=True)
         ):
             raise NotApplicable(self._nothing)
+        if self.importance == "sparsegpt" and policy.has_memory:
+            raise LilliputError("prune_weights: of a policy with a memory not by sparsegpt yet; use wanda or magnitude")
         if self.importance == "sparsegpt":
             return _by_second_order(policy, self.sparsity, context.observations(self.observations, self.source))
-        inputs = []
-        if self.importance == "wanda":
-            inputs = layer_inputs(policy, context.observations(self.observations, self.source))
-        scores = [
-            _scores(real_linear(policy, index), inputs[index] if inputs else None).reshape(len(weight), -1)
-            for index, weight in zip(indices, weights, strict=True)
-        ]
+        inputs = self._inputs(policy, context) if self.importance == "wanda" else {}
+        scores = [_scores(part, inputs.get(place)).reshape(len(part.weight), -1) for place, part in parts.items()]
         match self.scope:
             case "layer":
                 kept = [_kept(score.reshape(1, -1), self.sparsity).reshape(score.shape) for score in scores]
@@ -87,15 +86,22 @@ class PruneWeights(Step):
                 kept = [
                     part.reshape(score.shape) for part, score in zip(np.split(everything[0], cuts), scores, strict=True)
                 ]
-        new = list(policy.layers)
+        new: dict[quantize_memory.Place, RealLinear] = {}
         changed = False
-        for index, weight, keep in zip(indices, weights, kept, strict=True):
-            pruned = np.where(keep.reshape(weight.shape), weight, weight.dtype.type(0))
-            changed |= not np.array_equal(pruned, weight)
-            new[index] = dataclasses.replace(real_linear(policy, index), weight=pruned)
+        for (place, part), keep in zip(parts.items(), kept, strict=True):
+            pruned = np.where(keep.reshape(part.weight.shape), part.weight, part.weight.dtype.type(0))
+            changed |= not np.array_equal(pruned, part.weight)
+            new[place] = dataclasses.replace(part, weight=pruned)
         if not changed:
             raise NotApplicable(self._nothing)
-        return replace_layers(policy, tuple(new))
+        return quantize_memory.with_parts(policy, new)
+
+    def _inputs(self, policy: Policy, context: Context) -> dict[quantize_memory.Place, np.ndarray]:
+        """What each linear layer or part gets."""
+        if policy.has_memory:
+            return quantize_memory.inputs(policy, context.episodes(self.observations, self.source))
+        every = layer_inputs(policy, context.observations(self.observations, self.source))
+        return {(index, ""): x for index, x in enumerate(every)}
 
     @property
     def _nothing(self) -> str:

@@ -11,7 +11,7 @@ from jaxtyping import Float32, Float64
 
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.parameter import check_fields, check_integer
-from lilliput.policies import constants, layers
+from lilliput.policies import constants, layers, reference
 from lilliput.policies.affine import (
     MAX_BITS,
     MIN_BITS,
@@ -138,23 +138,21 @@ class Quantize(Step):
 
     def _with_memory(self, policy: Policy, context: Context) -> Policy:
         """The policy with quantized linear layers and parts, calibrated on whole episodes."""
-        if self.weight_bits == "auto" or self.method != "nearest" or self.bias_correction:
-            raise LilliputError(
-                "quantize: a policy with a memory takes weight_bits of a number, method nearest and no bias_correction "
-                "as yet"
-            )
+        if self.weight_bits == "auto":
+            raise LilliputError("quantize: a policy with a memory takes weight_bits of a number as yet, not auto")
         if any(isinstance(layer, layers.Conv2d | layers.QuantizedConv2d) for layer in policy.layers):
             raise LilliputError("quantize: a policy with a memory and convolutions is not supported yet; use half")
         if not any(isinstance(part, layers.Dense) for part in quantize_memory.parts(policy).values()):
             raise NotApplicable("quantize: every linear layer is quantized already")
-        static = self.scheme == "static"
-        return self.on_episodes(policy, context.episodes(self.observations, self.source, self.draw) if static else ())
+        seen = context.episodes(self.observations, self.source, self.draw) if self._needs_observations else ()
+        return self.on_episodes(policy, seen)
 
     def on_episodes(self, policy: Policy, episodes: Sequence[np.ndarray]) -> Policy:
-        """The policy with a memory quantized, static ranges from these episodes (raw observations in order)."""
+        """The policy with a memory quantized, calibrated on these episodes (raw observations in order)."""
         assert self.weight_bits != "auto"
         todo = {place: part for place, part in quantize_memory.parts(policy).items() if isinstance(part, layers.Dense)}
-        seen = quantize_memory.inputs(policy, episodes) if self.scheme == "static" else {}
+        seen = quantize_memory.inputs(policy, episodes) if self._needs_observations else {}
+        follow = self.bias_correction or self.method == "gptq"
         new: dict[quantize_memory.Place, layers.Dense | layers.QuantizedDense] = {}
         for place, part in todo.items():
             index, name = place
@@ -165,7 +163,10 @@ class Quantize(Step):
                 first = place == next(iter(todo)) and self.input == "per_dimension"
                 separate = name != "recurrent" and (first or self.input == "every_dimension")
                 range_ = self._range(policy, index, seen.get(place), per_dimension=separate)
-            made = self._quantized(part, self.weight_bits, range_, None, [seen[place]] if seen else [])
+            # As without a memory: what is made good is what those before it lose, over the same observations.
+            now = quantize_memory.inputs(quantize_memory.with_parts(policy, new), episodes) if follow else seen
+            real = [seen[place], reference.apply(part, seen[place])] if seen else []
+            made = self._quantized(part, self.weight_bits, range_, now.get(place), real)
             assert isinstance(made, layers.QuantizedDense)
             new[place] = made
         return quantize_memory.with_parts(policy, new)

@@ -1,7 +1,7 @@
 """Quantization of layers with a memory: their linear parts, by the ranges of what those get over whole episodes."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -67,7 +67,7 @@ def _play(policy: Policy, episodes: Sequence[np.ndarray], linear: Callable[[Part
                 x = reference.apply(layer, x)
 
 
-def with_parts(policy: Policy, new: dict[Place, Part]) -> Policy:
+def with_parts(policy: Policy, new: Mapping[Place, layers.Linear]) -> Policy:
     """The policy with those linear layers and parts; of an LSTM both biases as one, which is all that it needs."""
     stack = list(policy.layers)
     for index, layer in enumerate(policy.layers):

@@ -1,0 +1,3 @@
+#pragma once
+#include "stabilizer_types.h"
+void commanderSetSetpoint(setpoint_t *setpoint, int priority);
