@@ -134,6 +134,11 @@ def test_a_guess_of_many_choices_is_asked_about_as_a_claim_of_them_is(tmp_path: 
     with pytest.raises(LilliputError, match=r"42 outputs, which may be a distribution.*--action discrete and --plain"):
         load_policy(path)
     assert load_policy(path, action="discrete", plain=True)
+    agent = tmp_path / "ppo.cleanrl_model"
+    agent.write_bytes(written(mlp("actor", [5, 64, 64, 6 * 4]) | CRITIC, tmp_path).read_bytes())
+    with pytest.raises(LilliputError, match=r"its 24 outputs may be several choices at once; --env tells it too"):
+        load_policy(agent)
+    assert load_policy(agent, plain=True)
     few = written(mlp("network", [5, 120, 84, 3]), tmp_path)
     assert any("Q-values of 3 choices" in one for one in load_policy(few).provenance.guesses)
 

@@ -100,6 +100,10 @@ def test_a_setting_that_agrees_or_is_the_learner_s_says_nothing(settings: dict[s
         ("control_value_scale", 2.0),
         ("noise_free_gain", 3.0),
         ("obs_q_clip", 5.0),
+        *(
+            (key, 1) for key in ("action_offset", "obs_shift", "command_bias", "obs_center", "choice_start")
+        ),  # no factors
+        *((key, 1.0) for key in ("obs_mean", "state_limit", "torque_trim", "obs_low")),
     ],
 )
 def test_a_setting_that_may_count_and_is_not_read_is_named(key: str, value: Any, tmp_path: Path) -> None:
@@ -216,7 +220,8 @@ def test_a_run_s_own_settings_are_not_named(tmp_path: Path) -> None:
         "update_epochs": 10, "clip_coef": 0.2, "ent_coef": 0.01, "vf_coef": 0.5, "batch_size": 2048, "tau": 0.005,
         "policy_noise": 0.2, "learning_starts": 25000, "policy_frequency": 2, "obs_dim": 5, "hidden_size": 8,
         "target_network_frequency": 500, "target_entropy": -3.0, "target_kl": 0.02, "soft_target_tau": 0.01,
-        "policy": "MlpPolicy", "arch": "mlp",
+        "policy": "MlpPolicy", "arch": "mlp", "max_grad_norm": 1.0, "reward_scale": 1.0,
+        "obs_gain": 1.0, "max_steps": 1,
     }  # fmt: skip
     assert loaded({"args": run, "wandb": {"mode": "online"}, "epoch": 3}, tmp_path) == loaded({}, tmp_path)
 

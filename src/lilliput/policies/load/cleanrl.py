@@ -107,6 +107,11 @@ def _actor_critic(saved: Saved, source: Source) -> Policy:
         stack = network.closed(saved.arrays, "actor", activation, saved.name)
         action = source.options.take("action")
         if action is None:
+            n = n_outputs(stack)
+            if n > JOYSTICK and not source.options.check_choices(n, saved.name):
+                source.options.only_layers(
+                    saved.name, f"its {n} outputs may be several choices at once; --env tells it too"
+                )
             guesses = (*guesses, "the action is taken to be one choice (Discrete)")
         said = Provenance(framework=FRAMEWORK, algorithm="PPO", guesses=guesses)
         return vector_policy(stack, action or "discrete", source, said)
@@ -130,8 +135,8 @@ def _dqn(saved: Saved, source: Source) -> Policy:
             if doubtful and not source.options.check_choices(n, saved.name):
                 raise LilliputError(
                     f"{saved.name} has {n} outputs, which may be a distribution of each action's value (C51) rather "
-                    "than a value an action; give --action discrete and --plain if they are values, else export "
-                    "it as ONNX"
+                    "than a value an action; give --action discrete and --plain if they are values; a distribution is "
+                    "of no kind that is read, in an ONNX file neither"
                 )
             guesses = (*guesses, f"the outputs are taken as Q-values of {n} choices, as in CleanRL's script")
         said = Provenance(framework=FRAMEWORK, algorithm="DQN", guesses=guesses)
@@ -153,7 +158,7 @@ def _atari(last: str, algorithm: str, remembers: bool, saved: Saved, source: Sou
     if n > JOYSTICK:
         raise LilliputError(
             f"{name} has {n} outputs, and an Atari game takes {JOYSTICK} choices at most: they may be a distribution "
-            "of each action's value (C51, QR-DQN); export it as ONNX"
+            "of each action's value (C51, QR-DQN), which is of no kind that is read, in an ONNX file neither"
         )
     frames = 1 if remembers else FRAMES
     return atari_policy([*stack, *memory, network.dense(state, last, name)], name, said, frames=frames)

@@ -92,6 +92,24 @@ _STRUCTURE: Final = re.compile(
 """In a text, whatever its name: a network or an action that is no plain one."""
 
 
+_ADDED: Final = re.compile(
+    r"(?i)off_?set|shift|bias|cent(?:er|re)|(?:^|[._])(?:add|plus|start|low|high|mean|lag|delay)(?:[._]|$)|cl(?:i|am)p|"
+    r"limit|bound|trim"
+)
+"""In the name of what is added, or bounds: there one is not nothing, as it is of a factor."""
+
+
+def is_off(key: str, value: Any) -> bool:
+    """Whether a setting of this value does nothing: it is false, empty or 0, or a factor of 1.
+
+    >>> is_off("obs_gain", 1.0), is_off("obs_gain", 2.0), is_off("action_offset", 1), is_off("dueling", True)
+    (True, False, False, False)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return not value
+    return value == 0 or (value == 1 and not _ADDED.search(key))
+
+
 def is_harmless(path: str, value: str | int | float | list[Any] | tuple[Any, ...]) -> bool:
     """Whether a setting is off, a factor of one, among a program's surroundings, or all words of its name are known.
 
@@ -103,8 +121,7 @@ def is_harmless(path: str, value: str | int | float | list[Any] | tuple[Any, ...
     (False, False, True)
     """
     *parents, key = path.split(".")
-    off = value in (0, 1) if isinstance(value, int | float) and not isinstance(value, bool) else not value
-    if off or any(_SURROUNDINGS.fullmatch(parent) for parent in parents):
+    if is_off(key, value) or any(_SURROUNDINGS.fullmatch(parent) for parent in parents):
         return True
     texts = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
     if any(isinstance(text, str) and _STRUCTURE.search(text) for text in texts):
@@ -119,8 +136,7 @@ def is_learners(key: str, value: Any) -> bool:
     >>> is_learners("vf_clip_range", 0.2), is_learners("noise_free_gain", 3.0), is_learners("control_value_scale", 2.0)
     (True, False, False)
     """
-    off = value in (0, 1) if isinstance(value, int | float) and not isinstance(value, bool) else not value
-    return off or isinstance(value, str) or _words(key) <= _LEARNERS | _HARMLESS
+    return is_off(key, value) or isinstance(value, str) or _words(key) <= _LEARNERS | _HARMLESS
 
 
 def is_size(path: str) -> bool:

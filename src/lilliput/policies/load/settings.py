@@ -9,7 +9,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
-from lilliput.policies.load.harmless import is_harmless, is_learners, is_size
+from lilliput.policies.load.harmless import is_harmless, is_learners, is_off, is_size
 from lilliput.policies.load.inert_pickle import Global, Persistent, Record
 from lilliput.policies.load.layout import WAY_OUT
 from lilliput.policies.load.options import ACTIVATIONS
@@ -215,7 +215,7 @@ def _is_settled(path: str, value: Any, saved: Saved, policy: Policy, source: Sou
         case int() | float() if _SCALES.search(key) and value not in (0, 1):
             raise contradicted(f", a scaling that would be lost; {WAY_OUT}")
         case int() | float():
-            return value == 0 or (value == 1 and not re.search(r"(?i)clip|clamp", key))
+            return is_off(key, value)
         case str():
             return value.lower() in _NOTHING
         case [] | ():
