@@ -267,6 +267,7 @@ def deep(levels: int) -> Any:
         (lambda h: h["layers"][2].update(sizes=[2.0]), ""),
         (lambda h: h["layers"][2].update(sizes=["2"]), ""),
         (lambda h: h["layers"][2].update(sizes=2), ""),
+        (lambda h: h.update(pre_scale=0.5), "holds 'pre_scale', which no policy's file has"),
         (lambda h: h["layers"][2].update(extra=1), "ArgmaxAction with 'extra' of int; it is damaged"),
         (lambda h: h.update(layers=deep(500)), ""),
         (lambda h: h.update(action_space=h["observation_space"]), ""),

@@ -19,6 +19,7 @@ one is still written as 2. All are read."""
 SUFFIX = ".lilliput"
 MAX_FILE_BYTES = 1 << 30
 
+_MEMBERS = {"format", "observation_space", "action_space", "layers", "provenance", "critic"}
 _SPREAD = "action_std"
 """Of the learner; files have it beside where the policy came from."""
 
@@ -106,6 +107,8 @@ def from_bytes(data: bytes, name: str) -> Checkpoint:
         written = header.pop("sha256", None)
         if written is not None and written != storage.sha256(header, arrays):
             raise LilliputError(f"{name} is damaged: it is not what was written; copy or make it again")
+        if others := header.keys() - _MEMBERS:
+            raise LilliputError(f"{name} holds {min(others)[:40]!r}, which no policy's file has: it would be lost")
         observation_space = spaces.from_json(header["observation_space"])
         action_space = spaces.from_json(header["action_space"])
         decoded = tuple(storage.decode(layer, arrays) for layer in header["layers"])

@@ -30,15 +30,16 @@ def bounds(policy: Policy) -> tuple[float, float]:
     return float(policy.action_space.low.max()), float(policy.action_space.high.min())
 
 
+@pytest.mark.parametrize("behind", [(), (layer("flatten.Flatten"), layer("linear.Identity"))], ids=["", "nothing"])
 @pytest.mark.parametrize("kind", LAST)
 def test_the_last_activation_s_range_is_the_action_s_and_is_moved_or_clipped_when_that_is_said(
-    kind: str, tmp_path: Path
+    kind: str, behind: tuple[Any, ...], tmp_path: Path
 ) -> None:
     last, low, high, activation = LAST[kind]
     path = tmp_path / "x.pt"
     path.write_bytes(torch_file(sequential(*NET)))
     raw = reference.act(loaded(path, action_low=-np.inf, action_high=np.inf), X).astype(np.float64)
-    path.write_bytes(torch_file(sequential(*NET, last)))
+    path.write_bytes(torch_file(sequential(*NET, last, *behind)))
     wanted = activation(raw)
     wide: Any = {"action_low": -2.0, "action_high": 4.0}
     for said in ({}, {"action_low": low, "action_high": high}, wide, {"action_low": -np.inf, "action_high": np.inf}):

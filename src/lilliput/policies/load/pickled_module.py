@@ -53,6 +53,8 @@ def read_sequential(module: Module, source: Source) -> Policy:
             f"{source.name} is a Sequential for images, and does not say their size and bounds; supported: of Linear "
             f"layers; or {WAY_OUT}"
         )
+    while len(stack) > 1 and isinstance(stack[-1], layers.Flatten):  # of a vector: nothing
+        stack.pop()
     action = source.options.kind_of_action(source.name)
     guesses: tuple[str, ...] = ()
     within: tuple[float, float] | None = None
