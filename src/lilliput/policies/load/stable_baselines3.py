@@ -90,12 +90,8 @@ def read_stable_baselines3(archive: Archive, options: Options) -> Checkpoint:
         saved.guesses.append(LAYER_NORMS)
     learner = Learner(_critic(saved), action_std(saved.state, "log_std", action_space))
     wrappers = _wrappers(saved)
-    provenance = Provenance(
-        framework=FRAMEWORK,
-        algorithm=algorithm_of(data, state, name),
-        wrappers=wrappers,
-        guesses=tuple(dict.fromkeys(saved.guesses)),
-    )
+    algorithm, guesses = algorithm_of(data, state, name), tuple(dict.fromkeys(saved.guesses))
+    provenance = Provenance(framework=FRAMEWORK, algorithm=algorithm, wrappers=wrappers, guesses=guesses)
     return Checkpoint(Policy(observation_space, action_space, tuple(stack), provenance), learner)
 
 
