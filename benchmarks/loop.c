@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512VNNI__) || defined(__AVX2__)
 #include <immintrin.h>
 #endif
 #include "policy.h"
@@ -30,10 +30,27 @@ static uint64_t plain_read(const uint64_t *memory, size_t n)
         v = _mm512_add_epi64(v, _mm512_loadu_si512(memory + i + 24));
     }
     sum = (uint64_t)_mm512_reduce_add_epi64(_mm512_add_epi64(_mm512_add_epi64(s, t), _mm512_add_epi64(u, v)));
+#elif defined(__AVX2__)
+    __m256i s[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
+    const __m256i *from = (const __m256i *)(const void *)memory;
+    int k;
+    for (; i + 16 <= n; i += 16, from += 4) {
+        _Pragma("GCC unroll 4") for (k = 0; k < 4; k++) { s[k] = _mm256_add_epi64(s[k], _mm256_loadu_si256(from + k)); }
+    }
+    s[0] = _mm256_add_epi64(_mm256_add_epi64(s[0], s[1]), _mm256_add_epi64(s[2], s[3]));
+    sum = (uint64_t)_mm256_extract_epi64(s[0], 0) + (uint64_t)_mm256_extract_epi64(s[0], 1);
+    sum += (uint64_t)_mm256_extract_epi64(s[0], 2) + (uint64_t)_mm256_extract_epi64(s[0], 3);
 #endif
     for (; i < n; i++) { sum += memory[i]; }
     return sum;
 }
+
+/* How many products a vector of codes or floats has. */
+#if defined(__AVX2__) && !defined(__AVX512VNNI__)
+#define PRODUCTS (CODES ? 16 : 8)
+#else
+#define PRODUCTS (CODES ? 64 : 16)
+#endif
 
 /* Multiplies and adds 10 * n vectors of CODES or floats that stay in registers; 0 where there are no such vectors. */
 static size_t plain_multiply(size_t n)
@@ -58,6 +75,28 @@ static size_t plain_multiply(size_t n)
     }
     for (k = 1; k < 10; k++) { s[0] = _mm512_add_ps(s[0], s[k]); }
     y[0] += _mm512_reduce_add_ps(s[0]);
+#endif
+    return 10 * n;
+#elif defined(__AVX2__)
+    size_t i;
+    int k;
+#if CODES
+    __m256i s[10];
+    for (k = 0; k < 10; k++) { s[k] = _mm256_set1_epi32(k); }
+    for (i = 0; i < n; i++) {
+        _Pragma("GCC unroll 10") for (k = 0; k < 10; k++) { s[k] = _mm256_add_epi32(s[k], _mm256_madd_epi16(s[k], s[k])); }
+    }
+    for (k = 1; k < 10; k++) { s[0] = _mm256_add_epi32(s[0], s[k]); }
+    y[0] += (float)_mm256_extract_epi32(s[0], 0);
+#else
+    __m256 s[10];
+    const __m256 half = _mm256_set1_ps(0.5f);
+    for (k = 0; k < 10; k++) { s[k] = _mm256_set1_ps((float)k); }
+    for (i = 0; i < n; i++) {
+        _Pragma("GCC unroll 10") for (k = 0; k < 10; k++) { s[k] = _mm256_fmadd_ps(s[k], half, half); }
+    }
+    for (k = 1; k < 10; k++) { s[0] = _mm256_add_ps(s[0], s[k]); }
+    y[0] += _mm256_cvtss_f32(s[0]);
 #endif
     return 10 * n;
 #else
@@ -98,6 +137,6 @@ int main(void)
     }
     sink = sum + chain;
     (void)sink;
-    printf("%g %g %g %g\n", act, read / (8 * (double)n), cycles, vector);
+    printf("%g %g %g %g %d\n", act, read / (8 * (double)n), cycles, vector, PRODUCTS);
     return 0;
 }
