@@ -120,7 +120,8 @@ def test_the_mean_of_a_beta_distribution_is_the_action_and_its_range_has_to_be_s
     narrow = load_policy(path, activation="elu", action="beta", action_low=[0.0, -2.0], action_high=[1.0, 2.0])
     moved = (wanted + 1) / 2 * np.array([1, 4]) + np.array([0, -2])
     np.testing.assert_allclose(reference.act(narrow, OBSERVATIONS), moved, atol=4e-6)
-    for said in ({"activation": "elu", "action": "beta"}, {"activation": "elu", "action": "beta", **RANGE}):
+    beta: dict[str, Any] = {"activation": "elu", "action": "beta"}
+    for said in (beta, beta | RANGE):
         with pytest.raises(LilliputError, match="--action beta is of rsl_rl 4's checkpoints without"):
             load_policy(FOLDER / "rsl_rl5_gaussian.pt", **said)
 

@@ -179,8 +179,8 @@ class Genome:
                     continue  # its gains and shifts stay what they are
                 case (
                     layers.Conv2d() | layers.QuantizedConv2d() | layers.Flatten() | layers.Lstm() | layers.Gru()
-                    | layers.History() | layers.SquashAction() | layers.RescaleAction() | layers.ClipAction()
-                    | layers.ArgmaxAction()
+                    | layers.History() | layers.SquashAction() | layers.BetaAction() | layers.RescaleAction()
+                    | layers.ClipAction() | layers.ArgmaxAction()
                 ):  # fmt: skip
                     raise LilliputError(
                         f"evolve: {type(layer).__name__} is not supported; give a network of dense layers"

@@ -6,6 +6,7 @@ import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @functools.cache
@@ -50,7 +51,8 @@ def clock_stopped() -> Iterator[None]:
 def _clock() -> ctypes.c_void_p | None:
     import mujoco
 
-    if not hasattr(mujoco, "get_mjcb_time") or mujoco.get_mjcb_time() is not None:  # somebody's own
+    clock: Any = getattr(mujoco, "get_mjcb_time", None)
+    if clock is None or clock() is not None:  # none is known, or somebody's own is set
         return None
     try:
         return ctypes.c_void_p.in_dll(library(), "mjcb_time")
