@@ -172,9 +172,8 @@ def test_weights_of_16_bits_are_said(brain: bool, tmp_path: Path) -> None:
     half = {key: array.astype("f2") for key, array in state.items()}
     if brain:  # bfloat16: the upper half of a float32
         half = {key: (array.view("u4") & 0xFFFF0000).astype("u4").view("f4") for key, array in state.items()}
-    said: Any = {"activation": "relu", "action": "discrete"}
     for value, expected in ((half, True), (state, False)):
-        guesses = load_policy(written(value, tmp_path), **said).provenance.guesses
+        guesses = load_policy(written(value, tmp_path), activation="relu", action="discrete").provenance.guesses
         assert any("numbers of 16 bits" in one for one in guesses) == expected
 
 
