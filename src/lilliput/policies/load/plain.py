@@ -81,8 +81,8 @@ def choices_said(n: int, source: Source) -> tuple[str, ...]:
     if n > JOYSTICK:
         source.options.only_layers(
             source.name,
-            f"its {n} outputs may be a distribution of each choice's value (C51, QR-DQN) or several choices at once; "
-            "--env tells it too",
+            f"its {n} outputs may be a distribution of each choice's value (C51, QR-DQN: not read from such a file, "
+            "nor from ONNX) or several choices at once; --env tells it too",
         )
     return (one_number_a_choice(n),)
 
