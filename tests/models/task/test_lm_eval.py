@@ -41,6 +41,8 @@ def test_what_is_asked_of_a_row_is_what_lm_eval_asks(name, tmp_path):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    pytest.importorskip("torch", reason="needs the extra language")
+    pytest.importorskip("transformers", reason="needs the extra language")
     return small_folder(tmp_path_factory.mktemp("small") / "model", seed=3)
 
 
