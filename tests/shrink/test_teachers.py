@@ -138,7 +138,7 @@ def test_students_of_both_are_tried_and_told_of(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     from lilliput import record
 
-    request = Request(Task("CartPole-v1"), keep=0.8, within_s=60.0, format="onnx")
+    request = Request(Task("CartPole-v1"), keep=0.8, within_s=180.0, format="onnx")
     result = shrink(worse(), request, tmp_path, lambda _: None, teachers=(cartpole(),))
     assert all(one.n_students for one in result.teachers)
     assert sum(one.chosen for one in result.teachers) == 1
