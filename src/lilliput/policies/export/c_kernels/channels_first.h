@@ -6,12 +6,13 @@
 /* (pixels, channels) as (channels, pixels), in which what follows convolutions was trained. */
 KERNEL void channels_first(const float *RESTRICT x, size_t channels, size_t pixels, float *RESTRICT y)
 {
-    size_t channel, pixel, whole = 0;
+    size_t channel, pixel, fours = 0;
 #if defined(__SSE2__)
-    for (; whole + 4 <= pixels && channels % 4 == 0; whole += 4) { /* four by four: a line of memory has several */
+    fours = channels % 4 ? 0 : pixels - pixels % 4;
+    for (pixel = 0; pixel < fours; pixel += 4) { /* four by four: a line of memory has several */
         for (channel = 0; channel < channels; channel += 4) {
-            const float *from = x + whole * channels + channel;
-            float *to = y + channel * pixels + whole;
+            const float *from = x + pixel * channels + channel;
+            float *to = y + channel * pixels + pixel;
             __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + channels);
             __m128 c = _mm_loadu_ps(from + 2 * channels), d = _mm_loadu_ps(from + 3 * channels);
             _MM_TRANSPOSE4_PS(a, b, c, d);
@@ -23,7 +24,7 @@ KERNEL void channels_first(const float *RESTRICT x, size_t channels, size_t pixe
     }
 #endif
     for (channel = 0; channel < channels; channel++) {
-        for (pixel = whole; pixel < pixels; pixel++) {
+        for (pixel = fours; pixel < pixels; pixel++) {
             y[channel * pixels + pixel] = x[pixel * channels + channel];
         }
     }
