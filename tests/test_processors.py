@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from tests.compiled import compiled
 from tests.strategies import Form, random_linear
 
 from lilliput.policies import layers, reference, spaces
+from lilliput.policies.artifact import golden_observations, read_artifact
 from lilliput.policies.compress import compress
 from lilliput.policies.export import export
 from lilliput.policies.load import load_policy
@@ -73,9 +75,9 @@ def policy_of(case: str, examples: Path) -> Policy:
 
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory: pytest.TempPathFactory, example_policies: Path) -> dict[str, Path]:
-    """Each case as C, exported here once."""
+    """Each case as C, exported here once, for a library that chooses its kernels: a folder for all tests here."""
     made = tmp_path_factory.mktemp("processors")
-    return {case: export(policy_of(case, example_policies), "c", made / case).folder for case in CASES}
+    return {case: export(policy_of(case, example_policies), "c", made / case, dispatch=True).folder for case in CASES}
 
 
 @functools.cache
@@ -88,8 +90,9 @@ def runs_here(march: str, folder: Path) -> bool:
 
 def passes(folder: Path, compiler: str, march: str, runner: list[str], level: str) -> None:
     program = f"selftest-{march}{level}"
-    sources = sorted(path.name for path in folder.glob("*.c"))
-    main = f"-D{next(folder.glob('*_selftest.c')).stem.upper()}_MAIN"
+    name = folder.name
+    sources = [f"{name}.c", f"{name}_selftest.c"]
+    main = f"-D{name.upper()}_SELFTEST_MAIN"
     command = [compiler, *C, main, level, f"-march={march}", *sources, "-lm", "-o", program]
     built = compiled(command, folder)
     assert built.returncode == 0, built.stderr[:2000]
@@ -123,6 +126,73 @@ def test_the_selftest_passes_with_512_bits(case: str, artifacts: dict[str, Path]
 def test_the_selftest_passes_on_64_bit_arm(case: str, march: str, artifacts: dict[str, Path]) -> None:
     emulator("aarch64-linux-gnu-gcc", "qemu-aarch64")
     passes(artifacts[case], "aarch64-linux-gnu-gcc", march, ["qemu-aarch64", "-cpu", "max"], "-O2")
+
+
+CHOSEN = """
+#include <stdio.h>
+#include "{name}.h"
+int main(void)
+{{
+    static {kind} x[{upper}_OBSERVATION_SIZE];
+    {action} y[{upper}_ACTION_SIZE];
+    int i;
+    if ({name}_selftest() != 0) {{
+        return 1;
+    }}
+    puts({name}_kernel_set());
+    while (fread(x, sizeof x, 1, stdin) == 1) {{
+        {name}_act(x, y);
+        for (i = 0; i < {upper}_ACTION_SIZE; i++) {{
+            printf("%a ", (double)y[i]);
+        }}
+    }}
+    return 0;
+}}
+"""
+
+
+def library(folder: Path, compiler: str) -> None:
+    """Builds the artifact's library by its own Makefile, and a program beside it."""
+    asked = subprocess.run(["make", "-nB", f"CC={compiler}"], cwd=folder, capture_output=True, text=True, check=True)
+    name, is_image = folder.name, folder.name == "image"
+    kinds = {"kind": "uint8_t" if is_image else "float", "action": "int32_t" if is_image else "float"}
+    (folder / "chosen.c").write_text(CHOSEN.format(name=name, upper=name.upper(), **kinds))
+    program = f"{compiler} chosen.c {name}_selftest.c ./lib{name}.so -o chosen"
+    for line in [*asked.stdout.splitlines(), program]:
+        done = compiled(shlex.split(line), folder)
+        assert done.returncode == 0, done.stderr[:2000]
+
+
+def chosen(folder: Path, runner: list[str]) -> list[str]:
+    """The kernels that the library chose, which pass the self-test, and the actions for the golden observations."""
+    observations = golden_observations(read_artifact(folder))
+    asked = observations.astype(np.uint8 if folder.name == "image" else np.float32).tobytes()
+    run = subprocess.run([*runner, "./chosen"], cwd=folder, input=asked, capture_output=True)
+    assert run.returncode == 0, run.stderr.decode()
+    return run.stdout.decode().split("\n")
+
+
+@pytest.mark.parametrize("case", ["static", "dynamic", "image"])
+def test_a_library_chooses_on_each_x86_and_its_integers_decide_alike(case: str, artifacts: dict[str, Path]) -> None:
+    emulator("qemu-x86_64", "gcc", "make")
+    library(artifacts[case], "gcc")
+    emulated = {"core2duo": "base", "Nehalem": "sse4", "Haswell": "avx2"}
+    found = {cpu: chosen(artifacts[case], ["qemu-x86_64", "-cpu", cpu]) for cpu in emulated}
+    assert {cpu: kernels for cpu, (kernels, _) in found.items()} == emulated
+    here = chosen(artifacts[case], [])
+    assert {actions for _, actions in found.values()} == {here[1]}
+
+
+@pytest.mark.parametrize("case", ["static", "dynamic", "image"])
+def test_a_library_chooses_on_each_64_bit_arm_and_its_integers_decide_alike(
+    case: str, artifacts: dict[str, Path]
+) -> None:
+    emulator("aarch64-linux-gnu-gcc", "qemu-aarch64", "make")
+    library(artifacts[case], "aarch64-linux-gnu-gcc")
+    runner = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", "-cpu"]
+    old, new = (chosen(artifacts[case], [*runner, cpu]) for cpu in ("cortex-a72", "cortex-a76"))
+    assert [old[0], new[0]] == ["base", "dotprod"]
+    assert old[1] == new[1]
 
 
 _CHECK = """

@@ -32,6 +32,12 @@ from lilliput.policies.export import export as export_policy
     type=click.Choice(["float", "int16", "q16.16"]),
     help="What C takes. Of integers it gives integers too and links no float; the header says how each number counts.",
 )
+@click.option(
+    "--dispatch",
+    is_flag=True,
+    help="C for a shared library that runs elsewhere than it is built: it has kernels for several processors (x86-64: "
+    "SSE2, SSE4, AVX2, AVX-VNNI, AVX-512, AVX-512 VNNI; 64-bit Arm: without and with dot product) and chooses there.",
+)
 @option.force
 @model_files.options
 @option.as_json
@@ -45,6 +51,7 @@ def export(
     out: Path,
     name: str | None,
     observation: str,
+    dispatch: bool,
     force: bool,
     as_json: bool,
     **told: str | None,
@@ -59,17 +66,25 @@ def export(
 
     \b
     Example: lilliput export small.lilliput --format c -o small-c/
+    For a robot's SD card or a wheel: lilliput export small.lilliput -o small-c/ --dispatch && make -C small-c test
     """
     if model_files.is_model(source, told):
-        if observation != "float":
-            raise LilliputError("--observation is of policies")
+        if observation != "float" or dispatch:
+            raise LilliputError("--observation and --dispatch are of policies")
         _model(source, told, format_, out, name, force=force, as_json=as_json)
         return
 
     policy = reader.read(source, reading, environment, environment_kwargs).policy
     met = reader.observations(observations, policy)
     artifact = export_policy(
-        policy, format_ or "c", out, observations=met, force=force, name=name, observation=observation
+        policy,
+        format_ or "c",
+        out,
+        observations=met,
+        force=force,
+        name=name,
+        observation=observation,
+        dispatch=dispatch,
     )
     if as_json:
         click.echo(

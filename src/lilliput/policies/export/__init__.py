@@ -76,6 +76,7 @@ def export(
     force: bool = False,
     name: str | None = None,
     observation: str = "float",
+    dispatch: bool = False,
 ) -> Artifact:
     """The artifact of the policy, written to `folder`, opened and found to reproduce its golden examples.
 
@@ -88,6 +89,8 @@ def export(
         force: replace an artifact that stands there.
         name: what its names of C start with, so that several live in one program; the folder's where none is given.
         observation: float; or int16 or q16.16, for a C artifact that takes and gives integers and links no float.
+        dispatch: of C, for a shared library built elsewhere: it has the kernels of several processors and chooses where
+            it runs.
 
     Raises:
         LilliputError: an unknown format, a name that C cannot have, a folder that exists, or a result that does not do
@@ -99,7 +102,9 @@ def export(
     if name is None:
         name = name_for(folder)
     check_name(name)
-    exporter, units = FORMATS[format], None
+    if dispatch and (format != C.NAME or observation != "float"):
+        raise LilliputError("--dispatch is of the format c, and of observations that are floats")
+    exporter, units = C(dispatch=True) if dispatch else FORMATS[format], None
     if observation != "float":
         units = _units(policy, format, observation, observations)
         exporter = C(units)

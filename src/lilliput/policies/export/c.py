@@ -9,9 +9,9 @@ import numpy as np
 
 from lilliput.policies import layers
 from lilliput.policies.artifact import DEFAULT_NAME, check_name
-from lilliput.policies.export import c_about, c_kernels, c_stack
+from lilliput.policies.export import c_about, c_dispatch, c_kernels, c_stack
 from lilliput.policies.export.c_fixed import generate_fixed
-from lilliput.policies.export.c_header import act_in_declared, header, state_argument, working_memory
+from lilliput.policies.export.c_header import act_in_declared, act_parameters, header, working_memory
 from lilliput.policies.export.c_linear import BLOCK_ROWS
 from lilliput.policies.export.c_selftest import selftest
 from lilliput.policies.export.c_source import CSource, generate
@@ -28,6 +28,7 @@ def write(
     *,
     name: str = DEFAULT_NAME,
     units: FixedPoint | None = None,
+    dispatch: bool = False,
 ) -> None:
     """Write <name>.h, <name>.c, <name>_kernels.h, <name>_selftest.c and what builds and describes them.
 
@@ -39,24 +40,34 @@ def write(
         tolerance: how far an action may be off; 0 for choices.
         name: what the names of C, and of the files, start with.
         units: of observations and actions that are integers; None: they are floats.
+        dispatch: for a shared library that chooses its kernels where it runs, instead of for a microcontroller.
 
     Raises:
         LilliputError: a name that is none of C, or a policy that the C format cannot hold.
     """
     check_name(name)
     source, integers = generate(policy) if units is None else (generate_fixed(policy, units), None)
+    declared, before, use = "", "", c_about.use(name)
+    if dispatch:
+        declared, before, use = c_dispatch.declared(name), c_dispatch.renamed(source, name), c_dispatch.use(name)
+        source, integers = c_dispatch.sharing(source, name), integers and c_dispatch.sharing(integers, name)
     texts = {
-        f"{name}.h": header(policy, source, integers, name),
-        f"{name}.c": _source(policy, source, integers, name),
+        f"{name}.h": header(policy, source, integers, name, declared),
+        f"{name}.c": before + _source(policy, source, integers, name),
         f"{name}_kernels.h": _kernels_header(_called(source, integers), name),
         f"{name}_selftest.c": selftest(source, name, observations, actions, tolerance),
-        "Makefile": c_about.makefile(name),
         "README.md": c_about.readme(
-            policy, source, working_memory(source, integers), c_stack.most(policy, source, integers), name
+            policy, source, working_memory(source, integers), c_stack.most(policy, source, integers), name, use
         ),
-        "library.properties": c_about.arduino(policy, name),
-        "library.json": c_about.platformio(policy, name),
     }
+    if dispatch:
+        texts |= {"Makefile": c_dispatch.makefile(name), f"{name}_dispatch.c": c_dispatch.chooser(source, name)}
+    else:
+        texts |= {
+            "Makefile": c_about.makefile(name),
+            "library.properties": c_about.arduino(policy, name),
+            "library.json": c_about.platformio(policy, name),
+        }
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8")
 
@@ -90,7 +101,7 @@ def _source(policy: Policy, source: CSource, integers: CSource | None, name: str
 {_limits(policy, source, integers, name)}#include "{name}_kernels.h"
 
 {definitions}
-int {name}_act({state_argument(source, name)}const {source.input_type} *observation, {source.action_type} *action)
+int {name}_act({act_parameters(source, name)})
 {{
     ALIGNED {name}_scratch scratch;
     return {name}_act_in({"state, " if source.state else ""}&scratch, observation, action);

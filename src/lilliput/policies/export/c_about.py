@@ -71,8 +71,8 @@ clean:
 """
 
 
-def readme(policy: Policy, source: CSource, working: str, stack: tuple[int, int], name: str) -> str:
-    """README.md; `working` and `stack` say what memory a decision takes."""
+def readme(policy: Policy, source: CSource, working: str, stack: tuple[int, int], name: str, use: str) -> str:
+    """README.md; `working` and `stack` say what memory a decision takes, `use` how it is compiled."""
     made = f"Made by the recipe {in_markdown_code(policy.provenance.recipe)}.\n" if policy.provenance.recipe else ""
     spoken = in_markdown(f"{spaces.describe(policy.observation_space)} -> {spaces.describe(policy.action_space)}")
     undecided = "every choice is 0" if policy.is_discrete else "every number of the action is NaN"
@@ -111,10 +111,17 @@ infinite, {undecided} and `{name}_act` returns 1, else 0.{unmoved}
 
 `make test` decides the golden examples and prints the largest difference; on a device, `{name}_selftest()` does, and
 returns how many numbers came out wrong (`{name}_selftest.c` has a main only where `{name.upper()}_SELFTEST_MAIN` is
-defined). Compile with `{C_FLAGS}`, never with
+defined). Every name in it begins with `{name}`: policies of different names live in one program.
+
+{use}"""
+
+
+def use(name: str) -> str:
+    """How the sources are compiled for one processor, in README.md."""
+    return f"""Compile with `{C_FLAGS}`, never with
 `-ffast-math`; `-O3 -march=native` (or the target's `-mcpu=`) chooses the kernels for the processor. The folder is
-an Arduino and a PlatformIO library as it stands: copy it into `libraries/` or `lib/`. Every name
-in it begins with `{name}`: policies of different names live in one program. The self-test as an Arduino sketch:
+an Arduino and a PlatformIO library as it stands: copy it into `libraries/` or `lib/`. The self-test as an Arduino
+sketch:
 
 ```cpp
 #include <{name}.h>

@@ -19,9 +19,11 @@ class C(Exporter):
 
     Attributes:
         units: of observations and actions that are integers; None: they are floats.
+        dispatch: for a shared library that chooses its kernels where it runs, instead of for a microcontroller.
     """
 
     units: FixedPoint | None = None
+    dispatch: bool = False
 
     NAME: ClassVar[str] = "c"
     BUILD_S: ClassVar[float] = 4.0  # it is compiled; measured on two cores
@@ -30,7 +32,8 @@ class C(Exporter):
         """See `Exporter.write`."""
         from lilliput.policies.export import c
 
-        c.write(policy, folder, golden.observations, golden.actions, golden.tolerance, name=name, units=self.units)
+        examples = golden.observations, golden.actions, golden.tolerance
+        c.write(policy, folder, *examples, name=name, units=self.units, dispatch=self.dispatch)
         return {}
 
     def open(self, artifact: Artifact) -> Actor:

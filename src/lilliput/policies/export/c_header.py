@@ -39,8 +39,11 @@ _SOFT_FLOATS = """\
 """
 
 
-def header(policy: Policy, source: CSource, integers: CSource | None, name: str) -> str:
-    """The text of <name>.h; `integers` is the policy between integers, where some processors are better off so."""
+def header(policy: Policy, source: CSource, integers: CSource | None, name: str, also: str = "") -> str:
+    """The text of <name>.h; `integers` is the policy between integers, where some processors are better off so.
+
+    `also` are declarations of what a library has beside it.
+    """
     stack = c_stack.most(policy, source, integers)
     upper, guard = name.upper(), f"LILLIPUT_{name}_{policy.digest[:8]}_H"
     fields = _scratch_fields(source)
@@ -50,7 +53,7 @@ def header(policy: Policy, source: CSource, integers: CSource | None, name: str)
     recipe = f", {in_c_comment(policy.provenance.recipe)}" if policy.provenance.recipe else ""
     spoken = in_c_comment(f"{spaces.describe(policy.observation_space)} -> {spaces.describe(policy.action_space)}")
     about = _of_floats(policy, source) if source.units is None else _of_integers(policy, source.units)
-    state, act_in = state_argument(source, name), act_in_declared(source, name)
+    act_in = act_in_declared(source, name)
     return f"""\
 /* {spoken}
    {policy.n_parameters} parameters, {policy.n_macs} multiply-accumulates a decision,
@@ -78,12 +81,12 @@ typedef struct {{
 /* Writes the environment's action for one raw observation, flattened row by row; everything between the two, such as
    normalization and clipping, is inside.{choice} The two arrays may not overlap.
 {about}   Takes at most {_words_of_stack(stack)}. */
-int {name}_act({state}const {source.input_type} *observation, {source.action_type} *action);
+int {name}_act({act_parameters(source, name)});
 
 /* The same, with working memory that the caller gives: one for each thread or interrupt level that calls. */
 {act_in};
 
-/* In {name}_selftest.c: decides the golden observations, and returns how many numbers came out wrong. */
+{also}/* In {name}_selftest.c: decides the golden observations, and returns how many numbers came out wrong. */
 int {name}_selftest(void);
 
 #ifdef __cplusplus
@@ -179,11 +182,22 @@ def state_argument(source: CSource, name: str) -> str:
     return f"{name}_state *state, " if source.state else ""
 
 
+def act_parameters(source: CSource, name: str) -> str:
+    """What a call is given."""
+    return f"{state_argument(source, name)}const {source.input_type} *observation, {source.action_type} *action"
+
+
+def act_in_parameters(source: CSource, name: str) -> str:
+    """What a call is given that brings its working memory."""
+    state = state_argument(source, name)
+    return f"{state}{name}_scratch *scratch, {act_parameters(source, name)[len(state) :]}"
+
+
 def act_in_declared(source: CSource, name: str) -> str:
     """The function that is given its working memory, as it is declared."""
-    given = f"const {source.input_type} *observation, {source.action_type} *action)"
     if not source.state:
-        return f"int {name}_act_in({name}_scratch *scratch, {given}"
+        return f"int {name}_act_in({act_in_parameters(source, name)})"
+    given = f"const {source.input_type} *observation, {source.action_type} *action)"
     start = f"int {name}_act_in("
     return f"{start}{name}_state *state, {name}_scratch *scratch,\n{' ' * len(start)}{given}"
 
