@@ -31,16 +31,20 @@ def gru(rng: np.random.Generator, inputs: int, units: int, **options: Any) -> la
 
 def policy_with(*memory: layers.Layer, inputs: int = 5, actions: int = 2, n_choices: int = 0, seed: int = 0) -> Policy:
     """A policy that normalizes, remembers by those layers and decides."""
+    stack = _stack(memory, inputs, n_choices or actions, seed)
+    box = spaces.Box((inputs,), *UNBOUNDED)
+    if n_choices:
+        return Policy(box, spaces.Discrete(n_choices), (*stack, layers.ArgmaxAction((n_choices,))))
+    return Policy(box, spaces.Box((actions,), np.array(-1.0), np.array(1.0)), (*stack, layers.SquashAction()))
+
+
+def _stack(memory: tuple[layers.Layer, ...], inputs: int, outputs: int, seed: int) -> tuple[layers.Layer, ...]:
     rng = np.random.default_rng(seed)
     shape = (inputs,)
     for layer in memory:
         shape = layers.output_shape(layer, shape)
     normalizer = layers.Standardize(f32(rng.normal(size=inputs)), f32(rng.uniform(0.5, 2, inputs)), f32(10))
-    stack = (normalizer, *memory, dense(rng, n_choices or actions, shape[0]))
-    box = spaces.Box((inputs,), *UNBOUNDED)
-    if n_choices:
-        return Policy(box, spaces.Discrete(n_choices), (*stack, layers.ArgmaxAction((n_choices,))))
-    return Policy(box, spaces.Box((actions,), np.array(-1.0), np.array(1.0)), (*stack, layers.SquashAction()))
+    return (normalizer, *memory, dense(rng, outputs, shape[0]))
 
 
 def every_memory() -> dict[str, Policy]:
@@ -55,8 +59,19 @@ def every_memory() -> dict[str, Policy]:
         "gru resets first": policy_with(gru(rng, 5, 7, reset_first=True, initial=given[:1])),
         "history": policy_with(layers.History(4)),
         "all of them": policy_with(layers.History(2), lstm(rng, 10, 6), layers.Elu(), gru(rng, 6, 3)),
+        "previous action": policy_with(layers.PreviousAction(3, 2)),
+        "previous actions": _moved(layers.PreviousAction(0, 2, 3, 2), gru(rng, 11, 4)),
         "choices": policy_with(lstm(rng, 5, 7), n_choices=3),
     }
+
+
+def _moved(*memory: layers.Layer) -> Policy:
+    """A policy whose action is moved and clipped behind what it remembers of it."""
+    head = layers.RescaleAction(f32([0.5, 2]), f32([0.1, -1])), layers.ClipAction(f32(-0.3), f32(1.5))
+    box = spaces.Box((5,), *UNBOUNDED)
+    return Policy(
+        box, spaces.Box((2,), np.array(-0.3), np.array(1.5)), (*_stack(memory, 5, 2, 0), layers.Tanh(), *head)
+    )
 
 
 def walk(policy: Policy, steps: int, seed: int = 0) -> np.ndarray:

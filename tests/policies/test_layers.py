@@ -81,6 +81,8 @@ KERNEL = QuantizedTensor(i8(np.ones((1, 1, 2, 2))), f32(1), 8)
             "an input range of shape [1]",
         ),
         (layers.SelectInputs(np.array([0, 5], np.uint16)), (5,), "input 5 is selected from an input of shape [5]"),
+        (layers.PreviousAction(3, 2), (2,), "2 numbers of previous actions at 3 get an input of shape [2]"),
+        (layers.PreviousAction(0, 2), (2, 2), "previous actions at 0 get an input of shape [2, 2]"),
         (layers.ArgmaxAction((2, 2)), (5,), "an argmax over groups of [2, 2] gets an input of shape [5]"),
         (layers.LayerNorm(f32([1]), f32([1])), (2,), "a layer norm of shape [1]"),
         (
@@ -108,6 +110,10 @@ def test_an_input_that_does_not_fit_is_refused(layer: Layer, shape: tuple[int, .
         (lambda: layers.StaticRange(f32(1), np.array(0)), "a zero point must be int32"),
         (lambda: layers.SelectInputs(np.array([1, 1], np.uint16)), "input indices must ascend, each index once"),
         (lambda: layers.SelectInputs(np.array([], np.uint16)), "must be uint16, one or more"),
+        (lambda: layers.PreviousAction(-1, 2), "a previous action of 2 numbers and 1 steps at -1, 0 layers behind it"),
+        (lambda: layers.PreviousAction(0, 0), "a previous action of 0 numbers"),
+        (lambda: layers.PreviousAction(0, 1, 0), "at least one number, 1 to 1024 steps"),
+        (lambda: layers.PreviousAction(0, 1, 1, -1), "-1 layers behind it"),
         (lambda: layers.SelectInputs(np.array([1])), "input indices are int64[1]"),
     ],
 )
@@ -157,6 +163,7 @@ EVERY: dict[type, tuple[Layer, tuple[int, ...]]] = {
         (3,),
     ),
     layers.History: (layers.History(3), (2,)),
+    layers.PreviousAction: (layers.PreviousAction(2, 2, 2), (2,)),
     layers.SquashAction: (layers.SquashAction(), (2,)),
     layers.BetaAction: (layers.BetaAction(), (4,)),
     layers.RescaleAction: (layers.RescaleAction(f32([1, 1]), f32([0, 0])), (2,)),
@@ -196,6 +203,8 @@ def stacked(layer: Layer, shape: tuple[int, ...]) -> Policy:
     else:
         box, after = spaces.Box((3,), np.array(-1.0), np.array(1.0)), ()
         before = (layers.Dense(f32(np.ones((*shape, 3))), None),)
+    if isinstance(layer, layers.PreviousAction):
+        after = (layers.Dense(f32(np.ones((layer.actions, *layers.output_shape(layer, shape)))), None),)
     stack = (*before, layer, *after)
     if isinstance(layer, layers.ArgmaxAction):
         return Policy(box, spaces.Discrete(2), stack)
@@ -250,6 +259,8 @@ def test_a_layer_of_any_kind_refuses_an_input_that_it_does_not_take(kind: type) 
     if kind in takes_any:
         assert layers.output_shape(layer, (7,)) == (7 * (layer.length if isinstance(layer, layers.History) else 1),)
         return
+    if isinstance(layer, layers.PreviousAction):
+        assert layers.output_shape(layer, (7,)) == (7 + layer.size,)
     with pytest.raises(LilliputError):
         layers.output_shape(layer, (1,))
 

@@ -27,6 +27,19 @@ class _Bound(click.ParamType):
             self.fail(f"{value!r} is no number, nor numbers with commas between", param, ctx)
 
 
+class _Span(click.ParamType):
+    """From one number to before another."""
+
+    name = "from:to"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        try:
+            start, stop = value if isinstance(value, tuple) else map(int, str(value).split(":"))
+        except ValueError:
+            self.fail(f"{value!r} is not two whole numbers with a colon between", param, ctx)
+        return start, stop
+
+
 _READING = {
     "normalizer": click.option(
         "--normalizer",
@@ -65,6 +78,12 @@ _READING = {
         type=click.Choice(["inside"]),
         help="Let the policy do what its contract says (ONNX metadata, a deploy.yaml beside it): scale raw readings, "
         "scale, move and clip actions to joint targets.",
+    ),
+    "previous_action": click.option(
+        "--previous-action",
+        type=_Span(),
+        help="Where the policy's own last action stands in the observation, or its last ones, the oldest first: from "
+        "which number to before which, counted from 0 (36:48). The policy then remembers it.",
     ),
     "algorithm": click.option(
         "--algorithm", metavar="NAME", help="What trained it, where the source leaves several: PPO, TRPO, TD3, ..."

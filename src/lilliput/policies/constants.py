@@ -157,8 +157,8 @@ def constants(layer: layers.Layer) -> dict[str, np.ndarray]:
             found = {"low": layer.low, "high": layer.high}
         case (
             layers.Flatten() | layers.Relu() | layers.Tanh() | layers.Sigmoid() | layers.Elu() | layers.LeakyRelu()
-            | layers.Silu() | layers.Gelu() | layers.HardTanh() | layers.History() | layers.SquashAction()
-            | layers.BetaAction() | layers.ArgmaxAction()
+            | layers.Silu() | layers.Gelu() | layers.HardTanh() | layers.History() | layers.PreviousAction()
+            | layers.SquashAction() | layers.BetaAction() | layers.ArgmaxAction()
         ):  # fmt: skip
             found = {}
         case _:

@@ -22,6 +22,7 @@ from lilliput.policies.layers import (
     LayerNorm,
     LeakyRelu,
     Lstm,
+    PreviousAction,
     QuantizedConv2d,
     QuantizedDense,
     Relu,
@@ -61,7 +62,7 @@ def real_numbers(layer: Layer) -> tuple[np.ndarray | float, ...]:
             return layer.low, layer.high
         case SelectInputs() | Flatten() | Relu() | Tanh() | Sigmoid() | Silu() | Gelu() | SquashAction():
             return ()
-        case History() | BetaAction() | ClipAction() | ArgmaxAction():
+        case History() | PreviousAction() | BetaAction() | ClipAction() | ArgmaxAction():
             return ()
         case _:
             assert_never(layer)
@@ -79,7 +80,7 @@ def bounds(layer: Layer) -> tuple[np.ndarray, ...]:
             | Gelu() | HardTanh() | SquashAction() | BetaAction() | RescaleAction() | ArgmaxAction()
         ):  # fmt: skip
             return ()
-        case Dense() | QuantizedDense() | Conv2d() | QuantizedConv2d() | Lstm() | Gru() | History():
+        case Dense() | QuantizedDense() | Conv2d() | QuantizedConv2d() | Lstm() | Gru() | History() | PreviousAction():
             return ()
         case _:
             assert_never(layer)
@@ -110,8 +111,8 @@ def parameters(layer: Layer) -> tuple[np.ndarray, ...]:
             return layer.weight, layer.bias
         case (
             SelectInputs() | Standardize() | Flatten() | Relu() | Tanh() | Sigmoid() | Elu() | LeakyRelu() | Silu()
-            | Gelu() | HardTanh() | History() | SquashAction() | BetaAction() | RescaleAction() | ClipAction()
-            | ArgmaxAction()
+            | Gelu() | HardTanh() | History() | PreviousAction() | SquashAction() | BetaAction() | RescaleAction()
+            | ClipAction() | ArgmaxAction()
         ):  # fmt: skip
             return ()
         case _:
@@ -130,8 +131,8 @@ def n_macs(layer: Layer, output: tuple[int, ...]) -> int:
             return n_macs(layer.input, output) + n_macs(layer.recurrent, output) + again
         case (
             SelectInputs() | Standardize() | LayerNorm() | Flatten() | Relu() | Tanh() | Sigmoid() | Elu() | LeakyRelu()
-            | Silu() | Gelu() | HardTanh() | History() | SquashAction() | BetaAction() | RescaleAction() | ClipAction()
-            | ArgmaxAction()
+            | Silu() | Gelu() | HardTanh() | History() | PreviousAction() | SquashAction() | BetaAction()
+            | RescaleAction() | ClipAction() | ArgmaxAction()
         ):  # fmt: skip
             return 0
         case _:

@@ -171,7 +171,26 @@ def check(policy: Policy) -> None:
             _check_choices(policy, (n,))
         case spaces.MultiDiscrete(sizes=sizes):
             _check_choices(policy, sizes)
+    for index, layer in enumerate(policy.layers):
+        if isinstance(layer, layers.PreviousAction):
+            _check_previous(policy, index, layer)
     numbers.check_finite(policy.layers)
+
+
+def _check_previous(policy: Policy, index: int, layer: layers.PreviousAction) -> None:
+    if policy.is_discrete:
+        raise LilliputError(f"layer {index} (PreviousAction) remembers real actions; the policy gives choices")
+    behind = policy.layers[len(policy.layers) - layer.head :]
+    if layer.head >= len(policy.layers) - index or not all(
+        isinstance(one, layers.RescaleAction | layers.ClipAction) for one in behind
+    ):
+        raise LilliputError(
+            f"layer {index} (PreviousAction) remembers what {layer.head} layers stand behind; each must move or clip "
+            "the action"
+        )
+    acted = layer_shapes(policy)[-1 - layer.head]
+    if acted != (layer.actions,):
+        raise LilliputError(f"layer {index} (PreviousAction) remembers {layer.actions} numbers of {list(acted)}")
 
 
 def _check_choices(policy: Policy, sizes: tuple[int, ...]) -> None:

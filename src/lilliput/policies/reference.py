@@ -4,18 +4,17 @@ A row's result depends on neither the others nor the processor's BLAS.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, assert_never, final
 
 import numpy as np
-from jaxtyping import Bool, Float32, Num
+from jaxtyping import Bool, Float32
 
 from lilliput.errors import LilliputError
-from lilliput.policies import affine, layers, spaces
-from lilliput.policies.affine import QuantizedTensor
+from lilliput.policies import layers, linear, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy, layer_shapes
-from lilliput.sums import means, products
+from lilliput.sums import means
 
 BATCH = 4096
 """Observations evaluated at once, to bound the memory."""
@@ -29,10 +28,15 @@ State = tuple[np.ndarray, ...]
 
 def start(policy: Policy, n: int = 1) -> State:
     """The state of n episodes that begin."""
+    return begun(policy.layers, layer_shapes(policy)[0], n)
+
+
+def begun(stack: Sequence[Layer], shape: tuple[int, ...], n: int) -> State:
+    """What layers remember of `n` episodes that begin, for inputs of `shape`."""
     found = []
-    for layer, shape in zip(policy.layers, layer_shapes(policy), strict=False):
+    for layer, before in zip(stack, layers.output_shapes(stack, shape), strict=False):
         if isinstance(layer, layers.Memory):
-            found += [np.repeat(one[None], n, axis=0) for one in layers.initial_state(layer, shape)]
+            found += [np.repeat(one[None], n, axis=0) for one in layers.initial_state(layer, before)]
     return tuple(found)
 
 
@@ -49,16 +53,45 @@ def step(policy: Policy, state: State, observations: Any) -> tuple[State, np.nda
     x, undecided = _readable(policy, observations)
     if not state or any(len(one) != len(x) for one in state):
         raise LilliputError(f"{len(x)} observations for a state of {sorted({len(one) for one in state})} episodes")
-    y, left, after = x, list(state), list[np.ndarray]()
-    for layer in policy.layers:
+    y, now = advance(policy.layers, x, state)
+    after = tuple(_kept(undecided, old, new) for old, new in zip(state, now, strict=True))
+    return after, _shaped(policy, y, undecided)
+
+
+def advance(
+    stack: Sequence[Layer],
+    x: Float32[np.ndarray, "n ..."],
+    state: State,
+    other: Callable[[Layer, np.ndarray], np.ndarray] | None = None,
+    part: Callable[[layers.Dense | layers.QuantizedDense, np.ndarray], np.ndarray] | None = None,
+) -> tuple[np.ndarray, State]:
+    """What layers give for one step of n episodes, and what they remember then.
+
+    Args:
+        stack: the layers, to the policy's last where one of them remembers its action.
+        x: their inputs.
+        state: what they remember.
+        other: what computes the layers without a memory, where not `apply`.
+        part: what computes the linear parts of the others, where not `other`.
+    """
+    other = apply if other is None else other
+    part = other if part is None else part
+    given, after = [x], list[np.ndarray]()
+    acts = list[tuple[int, layers.PreviousAction]]()
+    for layer in stack:
         if isinstance(layer, layers.Memory):
-            n = len(layers.state_shapes(layer, y.shape[1:]))
-            before, left = left[:n], left[n:]
-            y, now = remember(layer, y, tuple(before))
-            after += [_kept(undecided, old, new) for old, new in zip(before, now, strict=True)]
+            at = len(after)
+            n = len(layers.state_shapes(layer, given[-1].shape[1:]))
+            y, now = remember(layer, given[-1], state[at : at + n], part)
+            after += now
+            if isinstance(layer, layers.PreviousAction):
+                acts.append((at, layer))
         else:
-            y = apply(layer, y)
-    return tuple(after), _shaped(policy, y, undecided)
+            y = other(layer, given[-1])
+        given.append(y)
+    for at, layer in acts:
+        after[at] = np.concatenate([after[at][:, 1:], given[-1 - layer.head][:, None]], axis=1)
+    return given[-1], tuple(after)
 
 
 @final
@@ -176,17 +209,19 @@ def remember(
     layer: layers.Memory,
     x: Float32[np.ndarray, "n ..."],
     state: State,
-    linear: Callable[[layers.Dense | layers.QuantizedDense, np.ndarray], np.ndarray] | None = None,
+    given: Callable[[layers.Dense | layers.QuantizedDense, np.ndarray], np.ndarray] | None = None,
 ) -> tuple[np.ndarray, State]:
     """The outputs of one layer with a memory for one step of n episodes, and what it remembers then.
+
+    What remembers the action keeps what it had: its policy's last layer has not acted yet (see `advance`).
 
     Args:
         layer: the layer.
         x: its inputs.
         state: what it remembers.
-        linear: what computes its linear parts, where not `apply`.
+        given: what computes its linear parts, where not `apply`.
     """
-    given = apply if linear is None else linear
+    given = apply if given is None else given
     match layer:
         case layers.Lstm():
             h, c = state
@@ -209,6 +244,10 @@ def remember(
             (history,) = state
             whole = np.concatenate([history, x[:, None]], axis=1)
             return whole.reshape(len(x), -1), (whole[:, 1:],)
+        case layers.PreviousAction(start=start):
+            (previous,) = state
+            parts = x[:, :start], previous.reshape(len(x), -1), x[:, start:]
+            return np.concatenate(parts, axis=1), state
         case _:
             assert_never(layer)
 
@@ -226,18 +265,9 @@ def apply(layer: Layer, x: Float32[np.ndarray, "n ..."]) -> np.ndarray:
         case layers.Standardize():
             y = (x - _f32(layer.mean)) * _f32(layer.scale)
             return np.clip(y, -_f32(layer.clip), _f32(layer.clip))
-        case layers.Dense():
-            return _add(_matmul(_f32(layer.weight), x), layer.bias)
-        case layers.QuantizedDense():
-            return _quantized(layer, x)
-        case layers.Conv2d():
-            n, height, width = _output_size(layer, x)
-            patches = _patches(x, layer).reshape(n * height * width, -1)
-            y = _add(_matmul(_f32(layer.weight).reshape(len(layer.weight), -1), patches), layer.bias)
-            return _channels_first(y, n, height, width)
-        case layers.QuantizedConv2d():
-            return _quantized_conv2d(layer, x)
-        case layers.Lstm() | layers.Gru() | layers.History():
+        case layers.Dense() | layers.QuantizedDense() | layers.Conv2d() | layers.QuantizedConv2d():
+            return linear.outputs(layer, x)
+        case layers.Lstm() | layers.Gru() | layers.History() | layers.PreviousAction():
             raise LilliputError(f"{type(layer).__name__} has a memory: it takes a state (remember)")
         case layers.LayerNorm():
             centred = x - means(x)[:, None]
@@ -281,10 +311,6 @@ def _f32(array: np.ndarray) -> Float32[np.ndarray, "..."]:
     return array.astype(np.float32, copy=False)
 
 
-def _add(y: Float32[np.ndarray, "n outputs"], bias: np.ndarray | None) -> Float32[np.ndarray, "n outputs"]:
-    return y if bias is None else y + _f32(bias)
-
-
 def _sigmoid(x: Float32[np.ndarray, "n ..."]) -> Float32[np.ndarray, "n ..."]:
     one = np.float32(1)
     small = np.exp(-np.abs(x))  # never overflows
@@ -293,82 +319,3 @@ def _sigmoid(x: Float32[np.ndarray, "n ..."]) -> Float32[np.ndarray, "n ..."]:
 
 def _softplus(x: Float32[np.ndarray, "n inputs"]) -> Float32[np.ndarray, "n inputs"]:
     return np.maximum(x, np.float32(0)) + np.log1p(np.exp(-np.abs(x)))
-
-
-def _matmul(
-    weight: Float32[np.ndarray, "outputs inputs"], x: Float32[np.ndarray, "n inputs"]
-) -> Float32[np.ndarray, "n outputs"]:
-    # What a policy makes of numbers that are not finite is seen in its actions.
-    with np.errstate(invalid="ignore"):
-        return products(x, weight)
-
-
-def _quantized(layer: layers.QuantizedDense, x: Float32[np.ndarray, "n inputs"]) -> Float32[np.ndarray, "n outputs"]:
-    return _integer_linear(layer.weight, layer.bias, layer.input, x, layer.weight.values)
-
-
-def _integer_linear(
-    weight: QuantizedTensor,
-    bias: np.ndarray | None,
-    range_: layers.InputRange,
-    x: Float32[np.ndarray, "n inputs"],
-    codes: Num[np.ndarray, "outputs inputs"],
-) -> Float32[np.ndarray, "n outputs"]:
-    scale = _f32(weight.scale)
-    match range_:
-        case None:
-            return _add(_matmul(codes.astype(np.float32), x) * scale, bias)
-        case layers.StaticRange():
-            q = affine.quantize_unsigned(x, _f32(range_.inverse_scale), range_.zero_point, range_.bits)
-            return _add(_exact(q, codes) * scale, bias)
-        case layers.DynamicRange(bits=bits):
-            x_scale, zero_point = affine.dynamic_range(x, bits)
-            q = np.clip(np.rint(x / x_scale).astype(np.float64) + zero_point, 0, affine.unsigned_max(bits)) - zero_point
-            return _add(_exact(q, codes) * (scale * x_scale), bias)
-        case _:
-            assert_never(range_)
-
-
-def _exact(q: np.ndarray, codes: np.ndarray) -> Float32[np.ndarray, "n outputs"]:
-    # Integers below 2**53 in float64: exact in any order of summation. float32 rounds once, as C's int32 to float does.
-    return (q @ codes.astype(np.float64).T).astype(np.float32)
-
-
-def _patches(x: np.ndarray, layer: layers.Conv2d | layers.QuantizedConv2d, fill: float = 0.0) -> np.ndarray:
-    """(n, height, width, channels * kernel * kernel) windows of the padded input."""
-    (pad_y, pad_x), (step_y, step_x) = layer.padding, layer.stride
-    x = np.pad(x, ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x)), constant_values=fill)
-    windows = np.lib.stride_tricks.sliding_window_view(x, layer.weight.shape[2:], axis=(2, 3))[:, :, ::step_y, ::step_x]
-    windows = windows.transpose(0, 2, 3, 1, 4, 5)
-    return windows.reshape(*windows.shape[:3], -1)
-
-
-def _output_size(layer: layers.Conv2d | layers.QuantizedConv2d, x: np.ndarray) -> tuple[int, int, int]:
-    _, height, width = layers.output_shape(layer, x.shape[1:])
-    return len(x), height, width
-
-
-def _channels_first(y: np.ndarray, n: int, height: int, width: int) -> np.ndarray:
-    return np.ascontiguousarray(y.reshape(n, height, width, -1).transpose(0, 3, 1, 2))
-
-
-def _quantized_conv2d(
-    layer: layers.QuantizedConv2d, x: Float32[np.ndarray, "n c h w"]
-) -> Float32[np.ndarray, "n o y x"]:
-    n, height, width = _output_size(layer, x)
-    rows = layer.weight.values.reshape(len(layer.weight.values), -1)
-    if isinstance(layer.input, layers.DynamicRange):
-        # The range is that of the whole image, so it is taken before the windows are cut.
-        x_scale, zero_point = affine.dynamic_range(x.reshape(n, -1), layer.input.bits)
-        s, z = x_scale[:, :, None, None], zero_point[:, :, None, None]
-        q = np.clip(np.rint(x / s).astype(np.float64) + z, 0, affine.unsigned_max(layer.input.bits)) - z
-        acc = _exact(_patches(q, layer).reshape(n * height * width, -1), rows)
-        y = _add(acc * (_f32(layer.weight.scale) * np.repeat(x_scale, height * width, axis=0)), layer.bias)
-    elif isinstance(layer.input, layers.StaticRange):
-        q = affine.quantize_unsigned(x, _f32(layer.input.inverse_scale), layer.input.zero_point, layer.input.bits)
-        patches = _patches(q, layer, fill=float(layer.input.zero_point))
-        y = _add(_exact(patches.reshape(n * height * width, -1), rows) * _f32(layer.weight.scale), layer.bias)
-    else:
-        patches = _patches(x, layer).reshape(n * height * width, -1)
-        y = _integer_linear(layer.weight, layer.bias, None, patches, rows)
-    return _channels_first(y, n, height, width)

@@ -78,7 +78,8 @@ class Policies(Wing):
     SETTINGS: ClassVar[tuple[str, ...]] = (MAX_STEPS,)
     TOLD: ClassVar[tuple[str, ...]] = (
         "normalizer", "output", "activation", "action", "action_low", "action_high", "environment",
-        "environment_kwargs", "wrappers", "rescale_action", "plain", "contract", "algorithm",
+        "environment_kwargs", "wrappers", "rescale_action", "plain", "contract",
+        "previous_action", "algorithm",
     )  # fmt: skip
     QUANTITIES: ClassVar[tuple[str, ...]] = (
         "episode_return", "episode_length", "model_bytes", "file_bytes", "n_parameters", "n_nonzero_parameters",

@@ -1,9 +1,11 @@
 """Policy + recipe -> policy: quantization, pruning and the like, each as a step of its own."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.policies import reference, spaces
+from lilliput.policies import last_action, reference, spaces
 from lilliput.policies.compress.context import DEFAULT_OBSERVATIONS, Context, Source
 from lilliput.policies.compress.equalize import Equalize
 from lilliput.policies.compress.fold_inputs import FoldInputs
@@ -15,6 +17,7 @@ from lilliput.policies.compress.recipe import Recipe, format_recipe, parse
 from lilliput.policies.compress.remove_dead_inputs import RemoveDeadInputs
 from lilliput.policies.compress.step import Step
 from lilliput.policies.compress.table import STEPS
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.policy import Policy, with_recipe
 
 __all__ = [
@@ -52,6 +55,11 @@ def compress(policy: Policy, recipe: Recipe | str, context: Context | None = Non
     steps = parse(recipe) if isinstance(recipe, str) else recipe
     context = Context(policy) if context is None else context
     before = policy.provenance.recipe
+    # Observations hold the last action, so that no step needs to know that the policy remembers it.
+    front, policy = last_action.apart(policy)
+    if front:
+        teachers = (Checkpoint(context.teacher, context.learner), *context.teachers)
+        context = replace(context, teacher=last_action.apart(context.teacher)[1], teachers=teachers)
     for step in steps:
         try:
             if policy.has_memory and not step.MEMORY:
@@ -62,7 +70,9 @@ def compress(policy: Policy, recipe: Recipe | str, context: Context | None = Non
         except LilliputError as error:
             error.step = step.NAME
             raise
-    return with_recipe(policy, " | ".join(part for part in (before, format_recipe(steps)) if part))
+    return with_recipe(
+        last_action.together(front, policy), " | ".join(part for part in (before, format_recipe(steps)) if part)
+    )
 
 
 def _check_finite(step: Step, policy: Policy) -> None:

@@ -109,23 +109,16 @@ class Watch:
     def __init__(self, stack: Sequence[Layer]) -> None:
         self._stack = tuple(stack)
         self._remembers = any(isinstance(layer, layers.Memory) for layer in stack)
-        self._state: list[tuple[np.ndarray, ...]] = []
+        self._state: reference.State = ()
 
     def __call__(self, x: Float32[np.ndarray, "rows inputs"], begins: Bool[np.ndarray, " rows"]) -> np.ndarray:
         """Of the next observation of every row."""
         if not self._remembers:
             return outputs(self._stack, x)
-        old, self._state = self._state, []
-        for layer in self._stack:
-            if isinstance(layer, layers.Memory):
-                first = layers.initial_state(layer, x.shape[1:])
-                before = old[len(self._state)] if old else first
-                chosen = zip(first, before, strict=True)
-                state = tuple(np.where(begins.reshape(-1, *[1] * one.ndim), one, kept) for one, kept in chosen)
-                x, after = reference.remember(layer, x, state, _fast)
-                self._state.append(after)
-            else:
-                x = _fast(layer, x)
+        first = reference.begun(self._stack, x.shape[1:], len(x))
+        before = zip(first, self._state or first, strict=True)
+        state = tuple(np.where(begins.reshape(-1, *[1] * (one.ndim - 1)), one, kept) for one, kept in before)
+        x, self._state = reference.advance(self._stack, x, state, _fast)
         return x
 
     def change(self, stack: Sequence[Layer]) -> None:

@@ -179,8 +179,8 @@ class Genome:
                     continue  # its gains and shifts stay what they are
                 case (
                     layers.Conv2d() | layers.QuantizedConv2d() | layers.Flatten() | layers.Lstm() | layers.Gru()
-                    | layers.History() | layers.SquashAction() | layers.BetaAction() | layers.RescaleAction()
-                    | layers.ClipAction() | layers.ArgmaxAction()
+                    | layers.History() | layers.PreviousAction() | layers.SquashAction() | layers.BetaAction()
+                    | layers.RescaleAction() | layers.ClipAction() | layers.ArgmaxAction()
                 ):  # fmt: skip
                     raise LilliputError(
                         f"evolve: {type(layer).__name__} is not supported; give a network of dense layers"
@@ -257,7 +257,7 @@ class _Act:
     members: int
     each: int
 
-    @np.errstate(invalid="ignore")  # OpenBLAS raises it for nothing: see reference._matmul
+    @np.errstate(invalid="ignore")  # OpenBLAS raises it for nothing: see linear._matmul
     def __call__(self, x: Float32[np.ndarray, "n inputs"]) -> np.ndarray:
         y = x.reshape(self.members, self.each, -1)
         one = np.float32(1)

@@ -197,8 +197,8 @@ def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
                 | layers.QuantizedDense() | layers.LayerNorm() | layers.Relu() | layers.Tanh() | layers.Silu()
                 | layers.Conv2d() | layers.QuantizedConv2d() | layers.Flatten() | layers.Sigmoid() | layers.Elu()
                 | layers.LeakyRelu() | layers.Gelu() | layers.HardTanh() | layers.Lstm() | layers.Gru()
-                | layers.SquashAction() | layers.BetaAction() | layers.RescaleAction() | layers.ClipAction()
-                | layers.ArgmaxAction()
+                | layers.PreviousAction() | layers.SquashAction() | layers.BetaAction() | layers.RescaleAction()
+                | layers.ClipAction() | layers.ArgmaxAction()
             ):  # fmt: skip
                 after = "" if before is None else f" behind {before.__name__}"
                 raise NotApplicable(f"finetune: layer {index} is {type(layer).__name__}{after}; {_SUPPORTED}")

@@ -69,7 +69,7 @@ def _halved(layer: Layer, index: int) -> Layer:
         case (
             layers.SelectInputs() | layers.Flatten() | layers.Relu() | layers.Tanh() | layers.Sigmoid() | layers.Elu()
             | layers.LeakyRelu() | layers.Silu() | layers.Gelu() | layers.HardTanh() | layers.SquashAction()
-            | layers.BetaAction() | layers.ArgmaxAction() | layers.History()
+            | layers.BetaAction() | layers.ArgmaxAction() | layers.History() | layers.PreviousAction()
         ):  # fmt: skip
             return layer
         case _:

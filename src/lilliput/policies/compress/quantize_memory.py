@@ -52,19 +52,15 @@ def inputs(policy: Policy, episodes: Sequence[np.ndarray]) -> dict[Place, np.nda
 def _play(policy: Policy, episodes: Sequence[np.ndarray], linear: Callable[[Part, np.ndarray], np.ndarray]) -> None:
     """All episodes side by side, the longest first, so that those that are over are the last rows."""
     order = sorted(episodes, key=len, reverse=True)
-    state = list(reference.start(policy, len(order)))
+    state = reference.start(policy, len(order))
+
+    def other(layer: layers.Layer, x: np.ndarray) -> np.ndarray:
+        return linear(layer, x) if isinstance(layer, Part) else reference.apply(layer, x)
+
     for step in range(len(order[0])):
         going = [episode[step] for episode in order if len(episode) > step]
-        x, at = spaces.network_input(policy.observation_space, np.stack(going)), 0
-        for layer in policy.layers:
-            if isinstance(layer, layers.Memory):
-                n = len(layers.state_shapes(layer, x.shape[1:]))
-                x, after = reference.remember(layer, x, tuple(one[: len(going)] for one in state[at : at + n]), linear)
-                state[at : at + n], at = list(after), at + n
-            elif isinstance(layer, layers.Dense | layers.QuantizedDense):
-                x = linear(layer, x)
-            elif not isinstance(layer, layers.ArgmaxAction):
-                x = reference.apply(layer, x)
+        x = spaces.network_input(policy.observation_space, np.stack(going))
+        _, state = reference.advance(policy.layers, x, tuple(one[: len(going)] for one in state), other, linear)
 
 
 def with_parts(policy: Policy, new: Mapping[Place, layers.Linear]) -> Policy:

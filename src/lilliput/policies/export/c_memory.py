@@ -53,6 +53,10 @@ def remember(writer: Writer, layer: layers.Memory) -> None:
         writer.call("remember_input", f"{x}, {width}, {layer.length - 1}, state->{name}_history, {target}")
         writer.x = target
         return
+    if isinstance(layer, layers.PreviousAction):
+        writer.call("put_into", f"{x}, {width}, {layer.start}, state->{name}_previous, {layer.size}, {target}")
+        writer.x = target
+        return
     n = layers.n_units(layer)
     hidden = f"state->{name}_h"
     gates = _part(writer, layer.input, "input", x, "gates")
@@ -67,6 +71,20 @@ def remember(writer: Writer, layer: layers.Memory) -> None:
     else:
         writer.call("gru_cell", f"{gates}, {others}, {n}, {hidden}, {target}")
     writer.x = target
+
+
+def keep_actions(writer: Writer) -> None:
+    """Write what remembers the current values, where they are the action that a layer puts into its input later."""
+    for index, layer in enumerate(writer.policy.layers):
+        if isinstance(layer, layers.PreviousAction) and writer.index == len(writer.policy.layers) - layer.head:
+            x = writer.x if writer.index < len(writer.policy.layers) else "action"
+            writer.comment(f"layer{index} gets this in the next decision")
+            if layer.steps > 1:
+                older, kept = (layer.steps - 1) * layer.actions, f"state->layer{index}_previous"
+                writer.lines.append(f"memmove({kept}, {kept} + {layer.actions}, {older} * sizeof *{kept});")
+                writer.call("copy_floats", f"{x}, {layer.actions}, {kept} + {older}")
+            else:
+                writer.call("copy_floats", f"{x}, {layer.actions}, state->layer{index}_previous")
 
 
 def _part(writer: Writer, layer: layers.Dense | layers.QuantizedDense, part: str, x: str, target: str) -> str:

@@ -17,7 +17,7 @@ from lilliput.policies.export.c_integer import (
     weight_array,
 )
 from lilliput.policies.export.c_linear import linear
-from lilliput.policies.export.c_memory import remember, reset_lines, state_arrays
+from lilliput.policies.export.c_memory import keep_actions, remember, reset_lines, state_arrays
 from lilliput.policies.export.c_text import array, c_type, real
 from lilliput.policies.export.c_writer import DECODED, ONLY_X86, SCRATCH, Writer, step
 from lilliput.policies.fixed_point import FixedPoint
@@ -87,6 +87,7 @@ def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[
     for index, layer in enumerate(policy.layers):
         writer.index, writer.name = index, f"layer{index}"
         how = in_integers.get(index)
+        keep_actions(writer)
         if not checked and not isinstance(layer, layers.SelectInputs):
             _check_finite(writer)
             checked = True
@@ -118,6 +119,8 @@ def _generated(policy: Policy, able: dict[int, IntegerLayer], in_integers: dict[
     if not policy.is_discrete and writer.x != "action":
         writer.index = len(policy.layers) - 1
         _finish(writer)
+    writer.index = len(policy.layers)
+    keep_actions(writer)
     reset = tuple(reset_lines(writer))
     scratch = tuple((kind, name, writer.scratch[name]) for name, kind in SCRATCH.items() if name in writer.scratch)
     return CSource(
@@ -206,7 +209,7 @@ def _write(writer: Writer, layer: Layer) -> None:
             linear(writer, layer)
         case layers.Flatten():
             pass
-        case layers.Lstm() | layers.Gru() | layers.History():
+        case layers.Lstm() | layers.Gru() | layers.History() | layers.PreviousAction():
             remember(writer, layer)
         case layers.LayerNorm():
             weight, bias = writer.real(0, "weight", layer.weight), writer.real(1, "bias", layer.bias)

@@ -205,8 +205,8 @@ def _quantizes_bytes(policy: Policy) -> int:
                 | layers.Conv2d() | layers.SelectInputs() | layers.LayerNorm() | layers.Flatten() | layers.Relu()
                 | layers.Tanh() | layers.Sigmoid() | layers.Elu() | layers.LeakyRelu() | layers.Silu()
                 | layers.Gelu() | layers.HardTanh() | layers.Lstm() | layers.Gru() | layers.History()
-                | layers.SquashAction() | layers.BetaAction() | layers.RescaleAction() | layers.ClipAction()
-                | layers.ArgmaxAction()
+                | layers.PreviousAction() | layers.SquashAction() | layers.BetaAction() | layers.RescaleAction()
+                | layers.ClipAction() | layers.ArgmaxAction()
             ):  # fmt: skip
                 return -1
             case _:

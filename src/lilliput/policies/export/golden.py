@@ -172,17 +172,20 @@ def spread(policy: Policy) -> Spread:
     bounded = high - low < 1e4
     centre = np.where(bounded, np.clip(low, -1e6, 1e6) / 2 + np.clip(high, -1e6, 1e6) / 2, 0)
     width = np.where(bounded, (high - low) / 4, 1)
-    inputs: Any = ...
-    for layer in policy.layers[:2]:
+    inputs = np.arange(len(centre))  # the number of the observation that each of the values is; -1: none
+    for layer in policy.layers[:3]:
         match layer:
             case layers.SelectInputs(indices=indices):
-                inputs = indices
-            case layers.Standardize() if layer.mean.shape in ((), centre[inputs].shape):
+                inputs = inputs[indices]
+            case layers.PreviousAction(start=start, size=size):
+                inputs = np.insert(inputs, start, np.full(size, -1))
+            case layers.Standardize() if layer.mean.shape in ((), inputs.shape):
                 # An image is divided by 255 without a mean: nothing is learned about it from that.
                 if layer.mean.any():
-                    scale = np.abs(layer.scale.astype(np.float64))
-                    centre[inputs] = layer.mean
-                    width[inputs] = 1 / np.where(scale > 0, scale, 1)
+                    scale, read = np.abs(layer.scale.astype(np.float64)), inputs >= 0
+                    unit = np.broadcast_to(1 / np.where(scale > 0, scale, 1), inputs.shape)
+                    centre[inputs[read]] = np.broadcast_to(layer.mean, inputs.shape)[read]
+                    width[inputs[read]] = unit[read]
             case (
                 layers.Standardize() | layers.Dense() | layers.QuantizedDense() | layers.Conv2d()
                 | layers.QuantizedConv2d() | layers.LayerNorm() | layers.Flatten() | layers.Relu() | layers.Tanh()

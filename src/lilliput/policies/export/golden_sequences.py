@@ -10,7 +10,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.export.golden import TOLERANCE, WORST_TOLERANCE, Golden, allowed, scale, spread
 from lilliput.policies.export.steadiness import CLOSE, SHAKE, lead, of_other_codes, root_mean_square
-from lilliput.policies.policy import Policy
+from lilliput.policies.policy import Policy, layer_shapes
 
 N_STEPS = 64
 N_SEQUENCES = 4
@@ -47,7 +47,13 @@ def golden_sequences(policy: Policy, observations: Any = None) -> Golden:
     """
     most = 0.0
     for candidates, tries in _EFFORTS:
-        golden, moved = _of_candidates(policy, observations, candidates, tries)
+        with np.errstate(over="ignore", invalid="ignore"):
+            golden, moved = _of_candidates(policy, observations, candidates, tries)
+        if not np.isfinite(golden.actions).all():
+            raise LilliputError(
+                f"the policy's actions grow beyond all numbers in {N_STEPS} steps of what it remembers: check where "
+                "its last action stands in the observation (--previous-action)"
+            )
         if golden.tolerance <= WORST_TOLERANCE * moved.size:
             return golden
         most = moved.most
@@ -167,19 +173,18 @@ def _beside_ties(policy: Policy, x: np.ndarray, state: reference.State) -> tuple
         if flips.ndim == 2:
             close[:] |= np.asarray(flips.any(axis=1))
 
-    y, at, after = spaces.network_input(policy.observation_space, x), 0, list[np.ndarray]()
-    for layer in policy.layers:
-        if isinstance(layer, layers.Memory):
-            n = len(layers.state_shapes(layer, y.shape[1:]))
-            y, now = reference.remember(layer, y, state[at : at + n], linear)
-            after, at = [*after, *now], at + n
-            if isinstance(layer, layers.Recurrent):
-                look(layer.recurrent, now[0])
-        elif isinstance(layer, layers.Dense | layers.QuantizedDense):
-            y = linear(layer, y)
-        else:
-            y = reference.apply(layer, y)
-    return close, tuple(after)
+    def other(layer: layers.Layer, inputs: np.ndarray) -> np.ndarray:
+        linear_one = isinstance(layer, layers.Dense | layers.QuantizedDense)
+        return linear(layer, inputs) if linear_one else reference.apply(layer, inputs)
+
+    y = spaces.network_input(policy.observation_space, x)
+    _, after = reference.advance(policy.layers, y, state, other, linear)
+    at = 0
+    for layer, shape in zip(policy.layers, layer_shapes(policy), strict=False):
+        if isinstance(layer, layers.Recurrent):
+            look(layer.recurrent, after[at])
+        at += len(layers.state_shapes(layer, shape)) if isinstance(layer, layers.Memory) else 0
+    return close, after
 
 
 def _movement(policy: Policy, sequences: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -214,19 +219,14 @@ def _played(
             layer, x, (rng.random(x.shape) < 0.5) & _each(noisy, x)
         )
 
-    state, outputs = list(reference.start(policy, len(noisy))), []
+    def other(layer: layers.Layer, x: np.ndarray) -> np.ndarray:
+        linear_one = isinstance(layer, layers.Dense | layers.QuantizedDense)
+        return linear(layer, x) if linear_one else shaken(reference.apply(layer, x))
+
+    state, outputs = reference.start(policy, len(noisy)), []
     for step in range(sequences.shape[1]):
-        x, at = spaces.network_input(policy.observation_space, np.concatenate([sequences[:, step]] * (1 + _ROUNDS))), 0
-        for layer in stack:
-            if isinstance(layer, layers.Memory):
-                n_parts = len(layers.state_shapes(layer, x.shape[1:]))
-                before = tuple(shaken(one) for one in state[at : at + n_parts])
-                x, after = reference.remember(layer, x, before, linear)
-                state[at : at + n_parts], at = list(after), at + n_parts
-            elif isinstance(layer, layers.Dense | layers.QuantizedDense):
-                x = linear(layer, x)
-            else:
-                x = shaken(reference.apply(layer, x))
+        x = spaces.network_input(policy.observation_space, np.concatenate([sequences[:, step]] * (1 + _ROUNDS)))
+        x, state = reference.advance(stack, x, tuple(map(shaken, state)), other, linear)
         outputs.append(x.reshape(1 + _ROUNDS, n, -1).astype(np.float64))
     return np.stack(outputs, axis=2)
 

@@ -59,24 +59,25 @@ def build(policy: Policy) -> onnx.ModelProto:
     dtype = np.dtype(spaces.input_dtype(policy.observation_space))
     value = first if dtype == np.float32 else graph.cast(first, np.float32)
     stack, shapes = policy.layers, layer_shapes(policy)
-    read = ""
+    read, given = "", [value]
     for index, layer in enumerate(stack):
         if not read and not isinstance(layer, layers.SelectInputs):
             read = value
-        if _is_clipped_by_codes(layer, stack[index + 1 :]):
-            continue
         try:
-            if memory is not None and isinstance(layer, layers.Memory):
+            if _is_clipped_by_codes(layer, stack[index + 1 :]):
+                pass
+            elif memory is not None and isinstance(layer, layers.Memory):
                 value = memory.step(layer, value, layer_of_graph)
             else:
                 value = layer_of_graph(graph, layer, value, shapes[index])
         except LilliputError as error:
             raise LilliputError(f"layer {index} ({type(layer).__name__}): {error}") from None
+        given.append(value)
     action_shape = shapes[-1]
     if dtype == np.float32:
         value = _undecided(graph, read, len(shapes[0]), value, len(action_shape), is_choice=policy.is_discrete)
     if memory is not None:
-        memory.keep(undecided(graph, read, len(shapes[0])) if dtype == np.float32 else "")
+        memory.keep(given, undecided(graph, read, len(shapes[0])) if dtype == np.float32 else "")
     if isinstance(policy.action_space, spaces.Box) and policy.action_space.shape != action_shape:
         action_shape = policy.action_space.shape
         value = graph.node("Reshape", value, graph.constant(np.array([-1, *action_shape], np.int64)))
@@ -152,7 +153,7 @@ def layer_of_graph(graph: Graph, layer: layers.Layer, x: str, shape: tuple[int, 
             return _quantized_dense(graph, layer, x)
         case layers.QuantizedConv2d():
             return _quantized_conv2d(graph, layer, x, shape)
-        case layers.Lstm() | layers.Gru() | layers.History():
+        case layers.Lstm() | layers.Gru() | layers.History() | layers.PreviousAction():
             raise LilliputError(f"{type(layer).__name__} stands within a layer")
         case layers.LayerNorm():
             parts = graph.real(layer.weight), graph.real(layer.bias)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, assert_never, final
 
 import numpy as np
@@ -29,6 +29,7 @@ class Remembered:
         self._at = 0
         self._after: dict[int, list[str]] = {}
         self._before: dict[int, str] = {}
+        self._acts: dict[int, layers.PreviousAction] = {}
         for port in self._ports:
             for row, place in enumerate(port.members):
                 one = f"{port.name}_in"
@@ -78,23 +79,40 @@ class Remembered:
                 self._remember([h])
                 return h
             case layers.History(length=length):
-                before = self._before[self._at]
-                if length > 2:
-                    rows = [
-                        node("Gather", before, self._graph.constant(np.array(i, np.int64)), axis=0)
-                        for i in range(length - 1)
-                    ]
-                else:
-                    rows = [before]
-                rows.append(x)
+                rows = [*self._rows(length - 1), x]
                 self._remember(rows[1:])
                 return node("Concat", *rows, axis=1)
+            case layers.PreviousAction(start=start, steps=steps):
+                rows = self._rows(steps)
+                self._acts[self._at] = layer
+                self._remember(rows[1:])
+                axis, at, end = (
+                    self._graph.constant(np.array([i], np.int64)) for i in (1, start, np.iinfo(np.int64).max)
+                )
+                front = [node("Slice", x, self._graph.constant(np.array([0], np.int64)), at, axis)] if start else []
+                return node("Concat", *front, *rows, node("Slice", x, at, end, axis), axis=1)
             case _:
                 assert_never(layer)
 
-    def keep(self, undecided: str) -> None:
-        """Gives the state's outputs their values; what was before, where that value says that nothing was decided."""
+    def _rows(self, n: int) -> list[str]:
+        """The rows of the next layer's only array."""
+        before, node = self._before[self._at], self._graph.node
+        return (
+            [before]
+            if n == 1
+            else [node("Gather", before, self._graph.constant(np.array(i, np.int64)), axis=0) for i in range(n)]
+        )
+
+    def keep(self, given: Sequence[str], undecided: str) -> None:
+        """Gives the state's outputs their values; what was before, where that value says that nothing was decided.
+
+        Args:
+            given: the input of every layer, and what the last one gives.
+            undecided: the value that says so; empty: everything is decided.
+        """
         graph = self._graph
+        for at, layer in self._acts.items():
+            self._after[at] = [*self._after[at], given[-1 - layer.head]]
         for port in self._ports:
             shape = graph.constant(np.array([1, -1, port.initial.shape[1]], np.int64))
             rows = [graph.node("Reshape", row, shape) for place in port.members for row in self._after[place]]

@@ -76,8 +76,39 @@ class History:
             raise LilliputError(f"a history holds {self.length} steps; it must be from 2 to {MAX_HISTORY}")
 
 
+@final
+@dataclass(frozen=True)
+class PreviousAction:
+    """The input with the policy's own last actions at `start`, the oldest first; before an episode's first were zeros.
+
+    Attributes:
+        start: where in the output they stand.
+        actions: how many numbers an action is.
+        steps: how many of the last actions.
+        head: how many of the policy's last layers stand behind what is remembered: those that move and clip the action
+            for a robot whose observation holds it as the network gave it. 0: the action itself.
+    """
+
+    start: int
+    actions: int
+    steps: int = 1
+    head: int = 0
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or self.head < 0 or self.actions < 1 or not 1 <= self.steps <= MAX_HISTORY:
+            raise LilliputError(
+                f"a previous action of {self.actions} numbers and {self.steps} steps at {self.start}, {self.head} "
+                f"layers behind it; at least one number, 1 to {MAX_HISTORY} steps and nothing below 0 are needed"
+            )
+
+    @property
+    def size(self) -> int:
+        """How many numbers it puts into its input."""
+        return self.steps * self.actions
+
+
 Recurrent = Lstm | Gru
-Memory = Lstm | Gru | History
+Memory = Lstm | Gru | History | PreviousAction
 
 GATES = {Lstm: 4, Gru: 3}
 """Outputs of the linear parts a unit."""
@@ -97,6 +128,8 @@ def state_shapes(layer: Memory, shape: tuple[int, ...]) -> dict[str, tuple[int, 
             return {"h": (n_units(layer),)}
         case History(length=length):
             return {"history": (length - 1, *shape)}
+        case PreviousAction(steps=steps, actions=actions):
+            return {"previous": (steps, actions)}
         case _:
             assert_never(layer)
 
@@ -104,6 +137,6 @@ def state_shapes(layer: Memory, shape: tuple[int, ...]) -> dict[str, tuple[int, 
 def initial_state(layer: Memory, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     """What it remembers at an episode's start, float32, in the order of `state_shapes`."""
     shapes = state_shapes(layer, shape).values()
-    if isinstance(layer, History) or layer.initial is None:
+    if not isinstance(layer, Recurrent) or layer.initial is None:
         return tuple(np.zeros(one, np.float32) for one in shapes)
     return tuple(layer.initial.astype(np.float32))

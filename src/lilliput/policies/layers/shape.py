@@ -27,7 +27,16 @@ from lilliput.policies.layers.linear import (
     QuantizedDense,
     StaticRange,
 )
-from lilliput.policies.layers.memory import GATES, Gru, History, Lstm, Recurrent, n_units, state_shapes
+from lilliput.policies.layers.memory import (
+    GATES,
+    Gru,
+    History,
+    Lstm,
+    PreviousAction,
+    Recurrent,
+    n_units,
+    state_shapes,
+)
 from lilliput.policies.layers.table import Layer
 
 MAX_OUTPUTS = 1 << 24
@@ -75,6 +84,12 @@ def output_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
             if len(shape) != 1 or length * shape[0] > MAX_OUTPUTS:
                 raise LilliputError(f"a history of {length} steps gets an input of shape {list(shape)}")
             return (length * shape[0],)
+        case PreviousAction(start=start, size=size):
+            if len(shape) != 1 or start > shape[0] or size > MAX_OUTPUTS:
+                raise LilliputError(
+                    f"{size} numbers of previous actions at {start} get an input of shape {list(shape)}"
+                )
+            return (shape[0] + size,)
         case SelectInputs(indices=indices):
             if len(shape) != 1 or int(indices[-1]) >= shape[0]:
                 raise LilliputError(f"input {int(indices[-1])} is selected from an input of shape {list(shape)}")

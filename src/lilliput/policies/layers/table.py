@@ -15,7 +15,7 @@ from lilliput.policies.layers.activation import (
 )
 from lilliput.policies.layers.input import Flatten, SelectInputs, Standardize
 from lilliput.policies.layers.linear import Conv2d, Dense, Linear, QuantizedConv2d, QuantizedDense
-from lilliput.policies.layers.memory import Gru, History, Lstm, Memory
+from lilliput.policies.layers.memory import Gru, History, Lstm, Memory, PreviousAction
 
 Layer = SelectInputs | Standardize | Linear | LayerNorm | Flatten | Activation | Memory | Head
 
@@ -23,8 +23,8 @@ KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         SelectInputs, Standardize, Dense, QuantizedDense, Conv2d, QuantizedConv2d, LayerNorm, Flatten, Relu, Tanh,
-        Sigmoid, Elu, LeakyRelu, Silu, Gelu, HardTanh, Lstm, Gru, History, SquashAction, BetaAction, RescaleAction,
-        ClipAction, ArgmaxAction,
+        Sigmoid, Elu, LeakyRelu, Silu, Gelu, HardTanh, Lstm, Gru, History, PreviousAction, SquashAction, BetaAction,
+        RescaleAction, ClipAction, ArgmaxAction,
     )
 }  # fmt: skip
 """The closed set by name, as files spell it."""

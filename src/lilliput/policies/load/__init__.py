@@ -125,6 +125,7 @@ def load_checkpoint(
     rescale_action: bool | None = None,
     plain: bool = False,
     contract: Literal["inside"] | None = None,
+    previous_action: Sequence[int] | None = None,
     algorithm: str | None = None,
 ) -> Checkpoint:
     """What a checkpoint file or rl-zoo folder holds: the policy, its observation normalizer as its first layer, and
@@ -154,6 +155,8 @@ def load_checkpoint(
             between them, or a norm among them may be one of several kinds.
         contract: "inside": the scale, offset and clip of actions and the scales of readings that the file's metadata or
             a `deploy.yaml` beside it says are done by the policy; None: they are only told.
+        previous_action: from which number of the observation to before which the policy's own last action stands
+            (36, 48), or its last ones, the oldest first: the policy remembers it, and what is given there is not read.
         algorithm: what trained it, where the file leaves several (such as "PPO, TRPO or VPG") or does not say.
 
     Raises:
@@ -213,6 +216,8 @@ def load_checkpoint(
         )
     if worn is not None:
         checkpoint = _told(checkpoint, wrappers=worn)
+    if previous_action is not None:
+        checkpoint = robot_contract.remembering(checkpoint, previous_action, name)
     if _is_lilliput(data):
         return checkpoint if contract is None else robot_contract.inside(checkpoint, name)
     if checkpoint.provenance.framework in _OF_ROBOTS:

@@ -8,14 +8,14 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.policies import layers, spaces
+from lilliput.policies import last_action, layers, spaces
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
@@ -33,7 +33,8 @@ _TOLD: Final[Mapping[str, str]] = {
 }
 """What is told of each file, by the path of its settings."""
 
-_INSIDE = "inside"
+INSIDE = "inside"
+"""What the contract of a policy says that does it itself."""
 
 
 def beside(folder: Path) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
@@ -85,11 +86,12 @@ def inside(checkpoint: Checkpoint, name: str) -> Checkpoint:
     Raises:
         LilliputError: the contract does not say how, or not for this many numbers.
     """
-    policy, said = checkpoint.policy, dict(checkpoint.provenance.contract)
+    front, policy = last_action.apart(checkpoint.policy)
+    said = dict(policy.provenance.contract)
     space = policy.action_space
     if not isinstance(space, spaces.Box):
         raise LilliputError(f"{name} gives choices, which no contract scales; leave --contract away")
-    if _INSIDE in said:
+    if INSIDE in said:
         raise LilliputError(f"{name} has its contract inside already; leave --contract away")
     scale, offset, clip, origin = _action(said, space.size, name)
     readings = _readings(said, policy, name)
@@ -103,17 +105,42 @@ def inside(checkpoint: Checkpoint, name: str) -> Checkpoint:
     what = f"{origin}: action = raw * scale + offset{', clipped' if clip is not None else ''}" + (
         "; observation = raw readings" if readings else ""
     )
-    sentence = (
-        f"the contract is inside ({what}); where the observation holds the last action, that stays the network's own: "
-        "(action - offset) / scale"
+    sentence = f"the contract is inside ({what})" + (
+        ""
+        if front
+        else "; where the observation holds the last action, that stays the network's own: (action - offset) / scale, "
+        "which --previous-action FROM:TO lets the policy remember"
+    )
+    front = tuple(
+        dataclasses.replace(layer, head=layer.head + len(head)) if isinstance(layer, layers.PreviousAction) else layer
+        for layer in front
     )
     provenance = dataclasses.replace(
         policy.provenance,
         guesses=(*policy.provenance.guesses, sentence),
-        contract=(*policy.provenance.contract, (_INSIDE, what)),
+        contract=(*policy.provenance.contract, (INSIDE, what)),
     )
-    made = Policy(policy.observation_space, box, (*readings, *policy.layers, *head), provenance)
+    made = Policy(policy.observation_space, box, (*front, *readings, *policy.layers, *head), provenance)
     return Checkpoint(made, learner_in(checkpoint.learner, scale))
+
+
+def remembering(checkpoint: Checkpoint, where: Sequence[int], name: str) -> Checkpoint:
+    """The policy that remembers its last action, which stands there in its observation, as the network gives it.
+
+    Raises:
+        LilliputError: it does not stand there, or the contract is inside already.
+    """
+    if len(where) != 2 or not all(isinstance(one, int) for one in where):
+        raise LilliputError(f"{name}: previous_action is {where!r}; two whole numbers are needed, such as 36 and 48")
+    if any(key == INSIDE for key, _ in checkpoint.provenance.contract):
+        raise LilliputError(
+            f"{name} has its contract inside already, and the last action in an observation is that before it; give "
+            "--previous-action and --contract inside together, of the file that this one was made of"
+        )
+    try:
+        return dataclasses.replace(checkpoint, policy=last_action.remembering(checkpoint.policy, where[0], where[1]))
+    except LilliputError as error:
+        raise LilliputError(f"{name}: {error}") from None
 
 
 def _action(said: Mapping[str, str], size: int, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, str]:

@@ -236,7 +236,7 @@ class Students:
                 scaled = weight * (self._scale / inverse)
                 step = _best_step(scaled, quantization.weight_bits[index], quantization.per_channel)
             steps.append(step)
-            with np.errstate(invalid="ignore"):  # OpenBLAS raises it for nothing: see reference._matmul
+            with np.errstate(invalid="ignore"):  # OpenBLAS raises it for nothing: see linear._matmul
                 y = y @ weight.swapaxes(1, 2) + matrix[:, None, :, -1]
             if (norm := self.norms()[index]) is not None:
                 gain, shift = (part[:, None] for part in norm)
