@@ -158,7 +158,7 @@ def test_a_step_is_applied_keyed_and_named(balancer: Policy, tmp_path: Path, mon
 
 
 def test_a_loader_is_tried(balancer: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = load.Format("policies that shout", lambda data: data.startswith(b"SHOUT"), lambda source: balancer)
+    row = load.CheckpointFormat("policies that shout", lambda data: data.startswith(b"SHOUT"), lambda source: balancer)
     monkeypatch.setattr(load, "FORMATS", (row, *load.FORMATS))
     (tmp_path / "loud.shout").write_bytes(b"SHOUT")
     lines = ('formats = ["onnx"]', 'environments = "CartPole-v1"')

@@ -31,7 +31,7 @@ def test_of_all_teachers_the_best_for_its_bytes_leads() -> None:
     assert math.isclose(small.high, interval[1], rel_tol=1e-6)
 
 
-def found_returns(point: front.Point) -> np.ndarray:
+def found_returns(point: front.FrontPoint) -> np.ndarray:
     rng = np.random.default_rng(0)
     bases = [10_000.0 + rng.normal(0, 5, len(SEEDS)) for _ in range(3)]
     return bases[2] * 0.52

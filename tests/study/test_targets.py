@@ -13,7 +13,7 @@ from lilliput.policies.policy import Policy
 from lilliput.record import Record
 from lilliput.report import study_tables, summary
 from lilliput.report.files import csv_text
-from lilliput.report.row import OnTarget
+from lilliput.report.row import TargetFigures
 from lilliput.study.conduct import conduct, records
 from lilliput.study.document import read_study
 from lilliput.study.local import Local
@@ -64,7 +64,7 @@ def test_counts_stand_in_the_row_of_their_candidate(study: Path) -> None:
     alone, rows = summary.rows(played, 0.9), summary.rows([*played, done, failed], 0.9)
     (row,) = (row for row in rows if row.on_targets)
     assert (row.recipe, row.format) == ("half()", "c")
-    assert row.on_targets == (OnTarget("cortex-m4", 900, 80, 700),)
+    assert row.on_targets == (TargetFigures("cortex-m4", 900, 80, 700),)
     assert row.notes == ("cortex-m3: no compiler",)
     bare = [dataclasses.replace(row, on_targets=(), notes=(), digests=()) for row in rows]
     assert bare == [dataclasses.replace(row, digests=()) for row in alone]

@@ -14,7 +14,7 @@ from lilliput.measurement import Absent, Measurement
 
 @final
 @dataclass(frozen=True)
-class Part:
+class Microcontroller:
     """A microcontroller that can be bought.
 
     Attributes:
@@ -33,8 +33,12 @@ class Part:
 
 
 PARTS = (
-    Part("STM32L072", "cortex-m0plus", 93e-12, 3.0, "STM32L072xx datasheet, DocID027100 Rev 4: 93 uA/MHz in Run mode"),
-    Part("STM32L412", "cortex-m4", 79e-12, 3.0, "STM32L412xx datasheet, DS12469 Rev 7: 79 uA/MHz run mode (LDO)"),
+    Microcontroller(
+        "STM32L072", "cortex-m0plus", 93e-12, 3.0, "STM32L072xx datasheet, DocID027100 Rev 4: 93 uA/MHz in Run mode"
+    ),
+    Microcontroller(
+        "STM32L412", "cortex-m4", 79e-12, 3.0, "STM32L412xx datasheet, DS12469 Rev 7: 79 uA/MHz run mode (LDO)"
+    ),
 )
 """Parts whose datasheets state a current a megahertz."""
 
@@ -61,14 +65,14 @@ BATTERIES = {
 """Batteries by name."""
 
 
-def part_of(target: Target) -> Part | None:
+def part_of(target: Target) -> Microcontroller | None:
     """The part of the table that has this processor."""
     return next((part for part in PARTS if part.target == target.name), None)
 
 
-def given_part(target: Target, current_a_hz: float, voltage_v: float) -> Part:
+def given_part(target: Target, current_a_hz: float, voltage_v: float) -> Microcontroller:
     """A part whose current a megahertz the user names."""
-    return Part("the given part", target.name, current_a_hz, voltage_v, "given")
+    return Microcontroller("the given part", target.name, current_a_hz, voltage_v, "given")
 
 
 def time_s(counts: Counts, clock_hz: float) -> float:
@@ -76,7 +80,7 @@ def time_s(counts: Counts, clock_hz: float) -> float:
     return counts.instructions * counts.target.cycles / clock_hz
 
 
-def energy(counts: Counts, part: Part | None) -> Measurement | Absent:
+def energy(counts: Counts, part: Microcontroller | None) -> Measurement | Absent:
     """energy_j of one decision, or why there is none."""
     if part is None:
         have = ", ".join(f"{one.target} ({one.name})" for one in PARTS)

@@ -12,7 +12,7 @@ from lilliput.errors import LilliputError
 from lilliput.files import Format, write_whole
 from lilliput.models.images import picture_from
 from lilliput.models.load.hugging_face import HuggingFace
-from lilliput.models.load.loader import Request
+from lilliput.models.load.loader import LoadRequest
 from lilliput.models.load.onnx import Onnx
 from lilliput.models.model import Graph, Model, Module, Provenance
 
@@ -74,9 +74,9 @@ def read(path: Path) -> Model:
         except (OSError, tarfile.TarError, KeyError, TypeError, ValueError) as error:
             raise LilliputError(f"{path} is not a model's file, or damaged: {str(error)[:80]}") from error
         if (folder / _GRAPH).exists():
-            model = Onnx().load(Request(str(folder / _GRAPH), family=family))
+            model = Onnx().load(LoadRequest(str(folder / _GRAPH), family=family))
         else:
-            model = HuggingFace().load(Request(str(folder)))
+            model = HuggingFace().load(LoadRequest(str(folder)))
         model = dataclasses.replace(model, provenance=provenance, picture=picture)
         if model.digest != digest:
             raise LilliputError(f"{path} is damaged: it is not what was written; load the model again")

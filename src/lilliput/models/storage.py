@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Float16, Float32, Integer, Num, UInt8
 
 @final
 @dataclass(frozen=True, eq=False)
-class Statistics:
+class QuantizedStatistics:
     """Scales or zero points that are themselves codes, with a scale and an offset for each `block` of rows.
 
     Attributes:
@@ -88,8 +88,8 @@ class Quantized:
     """
 
     codes: Integer[np.ndarray, "rows columns"]
-    scale: Float[np.ndarray, "rows groups"] | Statistics
-    zero_point: Num[np.ndarray, "rows groups"] | Statistics | None
+    scale: Float[np.ndarray, "rows groups"] | QuantizedStatistics
+    zero_point: Num[np.ndarray, "rows groups"] | QuantizedStatistics | None
     bits: int
     group_size: int = 0
     order: Integer[np.ndarray, " columns"] | None = None
@@ -129,8 +129,8 @@ class Quantized:
         return np.array_equal(np.rint(zero), zero)
 
 
-def _values(part: np.ndarray | Statistics) -> np.ndarray:
-    return part.values if isinstance(part, Statistics) else part.astype(np.float32)
+def _values(part: np.ndarray | QuantizedStatistics) -> np.ndarray:
+    return part.values if isinstance(part, QuantizedStatistics) else part.astype(np.float32)
 
 
 def stored_bytes(weight: Num[np.ndarray, "..."], storage: Quantized | None, *, kept: int | None = None) -> int:
@@ -155,7 +155,7 @@ def bits_of(dtype: np.dtype) -> int:
     return 4 if dtype.name in ("int4", "uint4") else 8 * dtype.itemsize
 
 
-def _nbytes(part: np.ndarray | Statistics | Outliers | Adapter, storage: Quantized) -> int:
+def _nbytes(part: np.ndarray | QuantizedStatistics | Outliers | Adapter, storage: Quantized) -> int:
     if isinstance(part, np.ndarray) and part is storage.zero_point:
         return math.ceil(part.size * storage.bits / 8)  # zero points are codes, packed as they are
     return part.nbytes

@@ -31,7 +31,7 @@ PUBLISHED: dict[str, tuple[tuple[int, float], ...]] = {
 
 @final
 @dataclass(frozen=True)
-class Point:
+class FrontPoint:
     """One policy as it is judged here: its bytes and its return, whoever it learned from.
 
     Attributes:
@@ -49,7 +49,7 @@ class Point:
     published: float | None
 
 
-def fronts(rows: Sequence[Row]) -> dict[str, tuple[Point, ...]]:
+def fronts(rows: Sequence[Row]) -> dict[str, tuple[FrontPoint, ...]]:
     """The policies of each environment where students were made and that has several teachers or published points, the
     smallest first.
     """
@@ -65,15 +65,15 @@ def fronts(rows: Sequence[Row]) -> dict[str, tuple[Point, ...]]:
     }
 
 
-def _points(environment: str, rows: Sequence[Row]) -> tuple[Point, ...]:
-    found: list[Point] = []
+def _points(environment: str, rows: Sequence[Row]) -> tuple[FrontPoint, ...]:
+    found: list[FrontPoint] = []
     most = -math.inf
     for row in sorted(rows, key=lambda row: (row.model_bytes or 0, -(row.mean_return or 0))):
         size, value = row.model_bytes or 0, row.mean_return or 0.0
         spread = (row.sd_return or 0.0) / math.sqrt(max(row.n_episodes, 1))
         half = spread * student_t_quantile(0.975, row.n_episodes - 1) if row.n_episodes > 1 else math.inf
         published = max((float(worth) for at, worth in PUBLISHED.get(environment, ()) if at <= size), default=None)
-        found.append(Point(row, size, value, value - half, value + half, bool(value > most), published))
+        found.append(FrontPoint(row, size, value, value - half, value + half, bool(value > most), published))
         most = max(most, value)
     return tuple(found)
 
@@ -92,7 +92,7 @@ def tables(rows: Sequence[Row]) -> tuple[PrintedTable, ...]:
     )
 
 
-def _line(point: Point) -> tuple[str, ...]:
+def _line(point: FrontPoint) -> tuple[str, ...]:
     row = point.row
     source = dict(row.names).get("source", "")
     return (

@@ -11,7 +11,7 @@ from lilliput.task import Task
 
 @final
 @dataclass(frozen=True)
-class Latency:
+class LatencyFigures:
     """Seconds of one decision: median and tails; `ratio` is the baseline's median over this one's, in the same run."""
 
     p50: float
@@ -22,7 +22,7 @@ class Latency:
 
 @final
 @dataclass(frozen=True)
-class OnTarget:
+class TargetFigures:
     """What a candidate's C takes on a processor, counted in an emulator."""
 
     target: str
@@ -78,14 +78,14 @@ class Row:
     n_parameters: int | None
     n_nonzero_parameters: int | None
     n_macs: int | None
-    latency: Latency | None
+    latency: LatencyFigures | None
     memory_bytes: float | None
     peak_memory_bytes: float | None
     energy_j: float | None
     episode_time_s: float | None
     notes: tuple[str, ...]
     digests: tuple[str, ...] = ()
-    on_targets: tuple[OnTarget, ...] = ()
+    on_targets: tuple[TargetFigures, ...] = ()
     figures: tuple[tuple[str, float], ...] = ()
     n_terminated: int | None = None
     baseline_terminated: int | None = None

@@ -16,7 +16,7 @@ from lilliput.measurement import QUANTITIES
 from lilliput.policies.play import MAX_STEPS
 from lilliput.record import Cell, Record
 from lilliput.report.decisions import Decision, Episodes, decide
-from lilliput.report.row import Latency, OnTarget, Row
+from lilliput.report.row import LatencyFigures, Row, TargetFigures
 from lilliput.statistics import Retention, Verdict, drawn, worst_decile
 from lilliput.statistics.components import flips
 from lilliput.sums import deviation, mean
@@ -340,9 +340,9 @@ def _figures(part: _Part) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(found.items()))
 
 
-def _on_target(record: Record) -> OnTarget:
+def _on_target(record: Record) -> TargetFigures:
     flash, ram, instructions = (round(record.values(name)[0]) for name in ("flash_bytes", "ram_bytes", "instructions"))
-    return OnTarget(record.cell.target, flash, ram, instructions)
+    return TargetFigures(record.cell.target, flash, ram, instructions)
 
 
 def _median(values: tuple[float, ...]) -> float | None:
@@ -355,10 +355,10 @@ def _int(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def _latency(own: _Measured) -> Latency | None:
+def _latency(own: _Measured) -> LatencyFigures | None:
     values = own.values.get("latency_s")
     if not values:
         return None
     p50, p95, p99 = (float(q) for q in np.quantile(values, (0.5, 0.95, 0.99)))
     baseline = own.one("baseline_latency_s")
-    return Latency(p50, p95, p99, baseline / p50 if baseline else None)
+    return LatencyFigures(p50, p95, p99, baseline / p50 if baseline else None)

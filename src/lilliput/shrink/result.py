@@ -23,7 +23,7 @@ _UNITS = {
 
 @final
 @dataclass(frozen=True)
-class Point:
+class TrialPoint:
     """One trial on the frontier of the objective against retention, on selection episodes.
 
     Attributes:
@@ -105,7 +105,7 @@ class Result:
     n_trials: int
     seconds: float
     notes: tuple[str, ...]
-    frontier: tuple[Point, ...]
+    frontier: tuple[TrialPoint, ...]
     figures: tuple[tuple[str, float, float], ...] = ()
     teachers: tuple[Taught, ...] = ()
     objective: str = "model_bytes"
@@ -181,13 +181,13 @@ def read_result(path: Path) -> Result:
 def from_json(data: Mapping[str, Any]) -> Result:
     """The result that `to_json` wrote."""
     plain = {name: value for name, value in data.items() if name not in ("factor", "sentence")}
-    plain["notes"], plain["frontier"] = tuple(plain["notes"]), tuple(Point(**point) for point in plain["frontier"])
+    plain["notes"], plain["frontier"] = tuple(plain["notes"]), tuple(TrialPoint(**point) for point in plain["frontier"])
     plain["teachers"] = tuple(Taught(**one) for one in plain.get("teachers", ()))
     plain["figures"] = tuple((name, before, after) for name, before, after in plain.get("figures", ()))
     return Result(**plain)
 
 
-def frontier(searched: Searched, outcomes: Mapping[str, str]) -> tuple[Point, ...]:
+def frontier(searched: Searched, outcomes: Mapping[str, str]) -> tuple[TrialPoint, ...]:
     """The trials that no other is both smaller and better than, the smallest first, and whatever was confirmed."""
     points = []
     for trial in searched.trials.values():
@@ -197,9 +197,9 @@ def frontier(searched: Searched, outcomes: Mapping[str, str]) -> tuple[Point, ..
             continue
         estimate, error = searched.bar.retention(trial.returns)
         outcome, n = outcomes.get(trial.recipe, ""), len(trial.returns)
-        points.append(Point(trial.recipe, trial.model_bytes, estimate, error, n, outcome, trial.value))
+        points.append(TrialPoint(trial.recipe, trial.model_bytes, estimate, error, n, outcome, trial.value))
     points.sort(key=lambda point: (point.size, -point.retention))
-    kept: list[Point] = []
+    kept: list[TrialPoint] = []
     best = float("-inf")
     for point in points:
         if point.retention > best or point.outcome:
@@ -208,7 +208,7 @@ def frontier(searched: Searched, outcomes: Mapping[str, str]) -> tuple[Point, ..
     return tuple(kept)
 
 
-def table(points: Sequence[Point], baseline_bytes: int, objective: str = "model_bytes") -> str:
+def table(points: Sequence[TrialPoint], baseline_bytes: int, objective: str = "model_bytes") -> str:
     """The frontier as text, with a column for what was made small."""
     shown = "" if objective == "model_bytes" else f"{objective:>13} "
     lines = [f"{'bytes':>9} {'factor':>8} {shown}{'kept %':>8} {'±':>5} {'episodes':>8}  recipe"]

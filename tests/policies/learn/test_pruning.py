@@ -32,7 +32,7 @@ def sparsity_of(chain: tuple[Compressed, ...]) -> float:
 
 def test_masks_follow_the_schedule_and_stay(tmp_path, monkeypatch):
     seen = []
-    original = run.Course.compress
+    original = run.TrainingRun.compress
 
     def watched(course, step):
         before = [layer.mask.clone() for layer in course.chain]
@@ -43,7 +43,7 @@ def test_masks_follow_the_schedule_and_stay(tmp_path, monkeypatch):
         seen.append((step / 400, sparsity_of(course.chain)))
 
     plan = Pruning(0.8, 0.2, 0.8, "global")
-    monkeypatch.setattr(run.Course, "compress", watched)
+    monkeypatch.setattr(run.TrainingRun, "compress", watched)
     trained = train(
         "sac",
         FOLLOW,
@@ -68,7 +68,7 @@ def test_sparse_from_the_start_moves_weights_at_one_sparsity_also_after_an_inter
 ):
     """Between `start` and `end` masks change, a quarter of the weights always there; what begins, begins from zero."""
     seen: list[tuple[float, list[Any]]] = []
-    original = run.Course.compress
+    original = run.TrainingRun.compress
 
     def watched(course, step):
         before = [layer.mask.clone() for layer in course.chain]
@@ -84,7 +84,7 @@ def test_sparse_from_the_start_moves_weights_at_one_sparsity_also_after_an_inter
     asked: dict[str, Any] = {"steps": 320, "segment": 80, "episodes": 1, "hidden": (16, 16), "settings": settings,
                              "pruning": Pruning(0.75, 0.2, 0.7, "erdos_renyi", method=method)}  # fmt: skip
     with monkeypatch.context() as watching:
-        watching.setattr(run.Course, "compress", watched)
+        watching.setattr(run.TrainingRun, "compress", watched)
         train(name, environment, tmp_path / "whole", **asked)
     early, changing, late = (
         {tuple(bytes(mask.numpy()) for mask in masks) for share, masks in seen if low <= share < high}

@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from lilliput.errors import LilliputError
 from lilliput.policies.load import inert_pickle
 from lilliput.policies.load.inert_numpy import array_of
-from lilliput.policies.load.inert_pickle import DICT, ORDERED_DICT, SET, Global, Record, is_call, read_pickle, state_of
+from lilliput.policies.load.inert_pickle import (
+    DICT,
+    ORDERED_DICT,
+    SET,
+    Global,
+    InertCall,
+    is_call,
+    read_pickle,
+    state_of,
+)
 
 SCALARS = st.one_of(
     st.none(),
@@ -37,11 +46,11 @@ TREES = st.recursive(
 def plain(value: Any) -> Any:
     """The value that the records stand for."""
     match value:
-        case Record() if is_call(value, DICT, ORDERED_DICT):
+        case InertCall() if is_call(value, DICT, ORDERED_DICT):
             return {plain(key): plain(item) for key, item in value.items}
-        case Record(args=(str(text), "latin1")) if is_call(value, Global("_codecs", "encode")):
+        case InertCall(args=(str(text), "latin1")) if is_call(value, Global("_codecs", "encode")):
             return text.encode("latin-1")
-        case Record() if is_call(value, Global("builtins", "bytes"), Global("builtins", "bytearray")):
+        case InertCall() if is_call(value, Global("builtins", "bytes"), Global("builtins", "bytearray")):
             return plain(value.args[0]) if value.args else b""
         case list() | tuple():
             return type(value)(plain(item) for item in value)
@@ -98,7 +107,7 @@ class Hostile:
 @pytest.mark.parametrize("protocol", range(6))
 def test_nothing_is_called(protocol: int) -> None:
     value, _ = read_pickle(pickle.dumps(Hostile(), protocol=protocol), "x")
-    assert isinstance(value, Record)
+    assert isinstance(value, InertCall)
     assert value.maker == Global("posix", "system") or value.maker.name == "system"
     assert not os.path.exists("/tmp/lilliput-was-here")  # noqa: PTH110
 
@@ -166,9 +175,9 @@ def test_a_billion_laughs_stay_small() -> None:
     assert is_call(value, DICT)
 
 
-def shaped(shape: tuple[Any, ...], raw: bytes, code: str = "f8") -> Record:
-    dtype = Record(Global("numpy", "dtype"), (code, False, True), (3, "<", None, None, None, -1, -1, 0))
-    record = Record(Global("numpy.core.multiarray", "_reconstruct"), (Global("numpy", "ndarray"), (0,), b"b"))
+def shaped(shape: tuple[Any, ...], raw: bytes, code: str = "f8") -> InertCall:
+    dtype = InertCall(Global("numpy", "dtype"), (code, False, True), (3, "<", None, None, None, -1, -1, 0))
+    record = InertCall(Global("numpy.core.multiarray", "_reconstruct"), (Global("numpy", "ndarray"), (0,), b"b"))
     record.state = (1, shape, dtype, False, raw)
     return record
 
@@ -182,7 +191,7 @@ def shaped(shape: tuple[Any, ...], raw: bytes, code: str = "f8") -> Record:
         (shaped((1,) * 40, b"12345678"), "impossible shape"),
         (shaped((1,), b"12345678", "O8"), "not a plain number"),
         (shaped((1,), b"12345678", "V8"), "not a plain number"),
-        (Record(Global("os", "system"), ("ls",)), "not an array of numbers"),
+        (InertCall(Global("os", "system"), ("ls",)), "not an array of numbers"),
         (1 << 70, "not an array of numbers"),
         ("text", "not an array of numbers"),
     ],

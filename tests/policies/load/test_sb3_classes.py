@@ -17,7 +17,7 @@ from lilliput.policies import reference
 from lilliput.policies import spaces as lilliput_spaces
 from lilliput.policies.load import load_policy
 from lilliput.policies.load.options import Options
-from lilliput.policies.load.sb3_saved import Saved
+from lilliput.policies.load.sb3_saved import SavedZip
 
 torch = pytest.importorskip("torch")
 sb3 = pytest.importorskip("stable_baselines3")
@@ -219,7 +219,7 @@ def test_every_policy_class_of_the_framework_is_its_own() -> None:
         pickled = base64.b64encode(pickle.dumps(one)).decode()
         data = {"policy_class": {":serialized:": pickled, "__module__": one.__module__}}
         box = lilliput_spaces.Box((1,), np.zeros(()), np.ones(()))
-        saved = Saved("x.zip", Options(), data, {}, {}, box, box, [])
+        saved = SavedZip("x.zip", Options(), data, {}, {}, box, box, [])
         assert saved.custom == ("" if one in kinds else f"{__name__}.OwnHead")
 
 

@@ -11,7 +11,7 @@ from tests.policies.load.checkpoints import FOLDER
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference, spaces
-from lilliput.policies.load.vecnormalize import Normalizer, Statistics, read_normalizer, standardize
+from lilliput.policies.load.vecnormalize import Normalizer, RunningStatistics, read_normalizer, standardize
 
 SAVED = (FOLDER / "vecnormalize.pkl").read_bytes()
 VECTOR = spaces.Box((4,), np.asarray(-np.inf), np.asarray(np.inf))
@@ -47,7 +47,7 @@ def applied(layer: layers.Standardize, x: np.ndarray) -> np.ndarray:
 
 def test_the_framework_s_own_file() -> None:
     normalizer = read_normalizer(SAVED, "x")
-    assert isinstance(normalizer.statistics, Statistics)
+    assert isinstance(normalizer.statistics, RunningStatistics)
     assert normalizer.statistics.mean.shape == (4,)
     assert (normalizer.clip_obs, normalizer.epsilon, normalizer.norm_obs) == (2.0, 1e-8, True)
     assert not normalizer.guesses
@@ -56,7 +56,7 @@ def test_the_framework_s_own_file() -> None:
 def test_the_layer_is_the_framework_s_formula() -> None:
     rng = np.random.default_rng(0)
     mean, var = rng.normal(size=4), rng.uniform(1e-3, 9, size=4)
-    layer = standardize(Normalizer(Statistics(mean, var), 0.01, 3.0), VECTOR, "x")
+    layer = standardize(Normalizer(RunningStatistics(mean, var), 0.01, 3.0), VECTOR, "x")
     assert layer is not None
     x = rng.normal(size=(500, 4)) * 10
     expected = np.clip((x - mean) / np.sqrt(var + 0.01), -3.0, 3.0)
@@ -118,7 +118,7 @@ def test_norm_obs_false_needs_no_layer() -> None:
 )
 def test_mean_and_var_alone_take_the_defaults_and_say_so(data: bytes) -> None:
     normalizer = read_normalizer(data, "x")
-    assert isinstance(normalizer.statistics, Statistics)
+    assert isinstance(normalizer.statistics, RunningStatistics)
     np.testing.assert_array_equal(normalizer.statistics.mean, np.arange(4.0))
     assert (normalizer.epsilon, normalizer.clip_obs) == (1e-8, 10.0)
     assert len(normalizer.guesses) == 2
@@ -142,7 +142,7 @@ def test_an_npz(tmp_path: Path) -> None:
         tmp_path / "s.npz", mean=np.asfortranarray(np.arange(6.0).reshape(2, 3)), var=np.ones((2, 3), ">f4"), clip=5
     )
     normalizer = read_normalizer((tmp_path / "s.npz").read_bytes(), "x")
-    assert isinstance(normalizer.statistics, Statistics)
+    assert isinstance(normalizer.statistics, RunningStatistics)
     np.testing.assert_array_equal(normalizer.statistics.mean, np.arange(6.0).reshape(2, 3))
     assert normalizer.clip_obs == 5.0
 
@@ -206,10 +206,10 @@ def test_what_cannot_be_statistics_is_refused_in_one_line(data: bytes, message: 
 
 def test_statistics_that_do_not_fit_the_observation() -> None:
     space = spaces.Dict((("a", VECTOR),))
-    by_key = Normalizer({"a": Statistics(np.zeros(3), np.ones(3))})
+    by_key = Normalizer({"a": RunningStatistics(np.zeros(3), np.ones(3))})
     with pytest.raises(LilliputError, match=r"statistics of 'a' have the shape \[3\]; the observation's is \[4\]"):
         standardize(by_key, space, "x")
     with pytest.raises(LilliputError, match="statistics of the key 'z'; the policy's observation has a"):
-        standardize(Normalizer({"z": Statistics(np.zeros(3), np.ones(3))}), space, "x")
+        standardize(Normalizer({"z": RunningStatistics(np.zeros(3), np.ones(3))}), space, "x")
     with pytest.raises(LilliputError, match="statistics by key; the policy's observation is one array"):
         standardize(by_key, VECTOR, "x")

@@ -9,11 +9,11 @@ from pathlib import Path
 from lilliput.errors import LilliputError
 from lilliput.models.images import parse_picture
 from lilliput.models.load.hub import fetched, is_hub_id, pinned
-from lilliput.models.load.loader import Loader, Request
+from lilliput.models.load.loader import Loader, LoadRequest
 from lilliput.models.load.table import LOADERS
 from lilliput.models.model import Family, Model
 
-__all__ = ["LOADERS", "Loader", "Request", "is_named", "load_model"]
+__all__ = ["LOADERS", "LoadRequest", "Loader", "is_named", "load_model"]
 
 _PREFIXES = ("timm:", "torchvision:")
 
@@ -44,10 +44,10 @@ def load_model(
     """
     if "@" in source and not Path(source).exists() and not revision:
         source, revision = source.rsplit("@", 1)
-    request = Request(source, revision, module, family, asked)
+    request = LoadRequest(source, revision, module, family, asked)
     if is_hub_id(source):
         folder, commit = fetched(source, revision)
-        found = pinned(_loaded(Request(str(folder), "", module, family, asked)), source, request, commit)
+        found = pinned(_loaded(LoadRequest(str(folder), "", module, family, asked)), source, request, commit)
     else:
         found = _loaded(request)
     return dataclasses.replace(found, picture=parse_picture(picture)) if picture else found
@@ -58,7 +58,7 @@ def is_named(source: str) -> bool:
     return source.startswith(_PREFIXES) or is_hub_id(source.rsplit("@", 1)[0])
 
 
-def _loaded(request: Request) -> Model:
+def _loaded(request: LoadRequest) -> Model:
     for loader in LOADERS:
         if loader.recognise(request):
             return loader.load(request)

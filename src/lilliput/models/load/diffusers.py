@@ -11,7 +11,7 @@ from lilliput.errors import LilliputError
 from lilliput.models.images import Picture
 from lilliput.models.library import library
 from lilliput.models.load.hugging_face import check_complete, check_weights, readable, weights_sha256
-from lilliput.models.load.loader import Loader, Request, check_family
+from lilliput.models.load.loader import Loader, LoadRequest, check_family
 from lilliput.models.model import Model, Module, Port, Provenance
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ class Diffusers(Loader):
     NAME: ClassVar[str] = "diffusers"
     WHAT: ClassVar[str] = f"diffusers folders and hub ids ({_U_NET}, {_AUTOENCODER})"
 
-    def recognise(self, request: Request) -> bool:
+    def recognise(self, request: LoadRequest) -> bool:
         """Whether a configuration of diffusers, or of a pipeline, stands in the folder."""
         folder = Path(request.source)
         return "_class_name" in _json(folder / "config.json") or (folder / "model_index.json").is_file()
 
-    def load(self, request: Request) -> Model:
+    def load(self, request: LoadRequest) -> Model:
         """The network as float32; nothing of the folder is executed."""
         check_family(request, "generation")
         folder = Path(request.source)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, final
 from lilliput.errors import LilliputError
 from lilliput.models.library import library, transformers
 from lilliput.models.load.hugging_face import check_complete, language_model
-from lilliput.models.load.loader import Loader, Request
+from lilliput.models.load.loader import Loader, LoadRequest
 from lilliput.models.model import Model, Provenance
 
 _REAL = {"F32", "F16", "BF16", "F64"}
@@ -26,7 +26,7 @@ class Gguf(Loader):
     NAME: ClassVar[str] = "gguf"
     WHAT: ClassVar[str] = "GGUF files"
 
-    def recognise(self, request: Request) -> bool:
+    def recognise(self, request: LoadRequest) -> bool:
         """Whether the file begins as GGUF does."""
         path = Path(request.source)
         if not path.is_file():
@@ -34,7 +34,7 @@ class Gguf(Loader):
         with path.open("rb") as file:
             return file.read(4) == b"GGUF"
 
-    def load(self, request: Request) -> Model:
+    def load(self, request: LoadRequest) -> Model:
         """The model in float32."""
         path = Path(request.source)
         reader, hub = library("gguf", "language"), transformers()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lilliput.errors import LilliputError
 from lilliput.models.library import hub_refusals, is_offline, library
-from lilliput.models.load.loader import Request
+from lilliput.models.load.loader import LoadRequest
 from lilliput.models.model import Model
 
 _ID = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)((?:/[\w.-]+)*)")
@@ -74,7 +74,7 @@ def _wanted(inside: str) -> list[str]:
     return [*(f"{begin}*.{kind}" for kind in _KINDS), "scheduler/scheduler_config.json"]
 
 
-def pinned(model: Model, repository: str, request: Request, commit: str) -> Model:
+def pinned(model: Model, repository: str, request: LoadRequest, commit: str) -> Model:
     """The model, whose provenance says of which commit it is, and that nobody pinned it where nobody did."""
     origin = model.provenance
     guessed = (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 from lilliput.errors import LilliputError
 from lilliput.models.device import placed
 from lilliput.models.library import transformers
-from lilliput.models.load.loader import Loader, Request, check_family
+from lilliput.models.load.loader import Loader, LoadRequest, check_family
 from lilliput.models.model import Model, Module, Port, Provenance
 from lilliput.models.text import Tokenizer
 
@@ -30,11 +30,11 @@ class HuggingFace(Loader):
     NAME: ClassVar[str] = "hugging_face"
     WHAT: ClassVar[str] = "Hugging Face folders and hub ids of causal language models"
 
-    def recognise(self, request: Request) -> bool:
+    def recognise(self, request: LoadRequest) -> bool:
         """Whether it is a folder with a config."""
         return (Path(request.source) / "config.json").is_file()
 
-    def load(self, request: Request) -> Model:
+    def load(self, request: LoadRequest) -> Model:
         """The model in the precision in which its weights are stored; no code of the folder runs."""
         check_family(request, "language")
         library = transformers()

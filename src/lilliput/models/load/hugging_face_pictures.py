@@ -10,7 +10,7 @@ from lilliput.errors import LilliputError
 from lilliput.models.images import Picture
 from lilliput.models.library import transformers
 from lilliput.models.load.hugging_face import check_complete, check_config, check_weights, readable, weights_sha256
-from lilliput.models.load.loader import Loader, Request, check_family
+from lilliput.models.load.loader import Loader, LoadRequest, check_family
 from lilliput.models.model import Family, Model, Module, Port, Provenance
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ class HuggingFacePictures(Loader):
     NAME: ClassVar[str] = "hugging_face_pictures"
     WHAT: ClassVar[str] = "Hugging Face folders and hub ids of classifiers of pictures and of YOLOS detectors"
 
-    def recognise(self, request: Request) -> bool:
+    def recognise(self, request: LoadRequest) -> bool:
         """Whether its configuration names such a network."""
         return _architecture(Path(request.source)).endswith((_CLASSIFIER, _DETECTOR))
 
-    def load(self, request: Request) -> Model:
+    def load(self, request: LoadRequest) -> Model:
         """The model as float32; no code of the folder runs."""
         folder = Path(request.source)
         detects = _architecture(folder).endswith(_DETECTOR)

@@ -10,7 +10,7 @@ from lilliput.models.model import Family, Model
 
 @final
 @dataclass(frozen=True)
-class Request:
+class LoadRequest:
     """What is to be loaded.
 
     Attributes:
@@ -40,11 +40,11 @@ class Loader(ABC):
     WHAT: ClassVar[str]
 
     @abstractmethod
-    def recognise(self, request: Request) -> bool:
+    def recognise(self, request: LoadRequest) -> bool:
         """Whether the source is of this kind, by its content or its layout."""
 
     @abstractmethod
-    def load(self, request: Request) -> Model:
+    def load(self, request: LoadRequest) -> Model:
         """The model, uncompressed, with its provenance.
 
         Raises:
@@ -53,7 +53,7 @@ class Loader(ABC):
         """
 
 
-def check_family(request: Request, family: Family) -> None:
+def check_family(request: LoadRequest, family: Family) -> None:
     """Check that what the source is, is what the user takes it for.
 
     Raises:

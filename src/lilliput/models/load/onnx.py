@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, final
 
 from lilliput.errors import LilliputError
-from lilliput.models.load.loader import Loader, Request
+from lilliput.models.load.loader import Loader, LoadRequest
 from lilliput.models.model import Graph, Model, Port, Provenance
 
 MAX_BYTES = 1 << 31
@@ -20,11 +20,11 @@ class Onnx(Loader):
     NAME: ClassVar[str] = "onnx"
     WHAT: ClassVar[str] = "ONNX files"
 
-    def recognise(self, request: Request) -> bool:
+    def recognise(self, request: LoadRequest) -> bool:
         """Whether it is a file of that name."""
         return request.source.lower().endswith(".onnx") and Path(request.source).is_file()
 
-    def load(self, request: Request) -> Model:
+    def load(self, request: LoadRequest) -> Model:
         """The graph; a classifier unless another family is named."""
         import onnx
         from google.protobuf.message import DecodeError

@@ -7,7 +7,7 @@ from typing import ClassVar, final
 
 from lilliput.errors import LilliputError
 from lilliput.models.load.architecture import Architecture, described
-from lilliput.models.load.loader import Loader, Request
+from lilliput.models.load.loader import Loader, LoadRequest
 from lilliput.models.load.python_function import module_of
 from lilliput.models.load.tensors import filled
 from lilliput.models.load.timm import timm_architecture
@@ -26,12 +26,12 @@ class StateDict(Loader):
     NAME: ClassVar[str] = "state_dict"
     WHAT: ClassVar[str] = f"state dicts (.pth, .pt, .th, .safetensors) with --module {_KINDS}"
 
-    def recognise(self, request: Request) -> bool:
+    def recognise(self, request: LoadRequest) -> bool:
         """Whether the file's name ends as one of a state dict."""
         path = Path(request.source)
         return path.suffix.lower() in _SUFFIXES and path.is_file()
 
-    def load(self, request: Request) -> Model:
+    def load(self, request: LoadRequest) -> Model:
         """The module with those weights; its ports are what it says (`described`)."""
         path = Path(request.source)
         if not request.module:

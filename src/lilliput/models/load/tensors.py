@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lilliput.errors import LilliputError
 from lilliput.models.load.architecture import Architecture
-from lilliput.models.load.loader import Request
+from lilliput.models.load.loader import LoadRequest
 from lilliput.models.model import Model, Module, Provenance
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _CLASS = re.compile(r"GLOBAL ([\w.]+)")
 """What torch says that a pickle asks for and weights do not."""
 
 
-def filled(made: Architecture, path: Path, request: Request, loader: str) -> Model:
+def filled(made: Architecture, path: Path, request: LoadRequest, loader: str) -> Model:
     """The network with the weights of the file, each of which is read and has its place.
 
     Raises:

@@ -9,7 +9,7 @@ from lilliput.models.images import Picture
 from lilliput.models.library import library
 from lilliput.models.load.architecture import Architecture, called, of_pictures
 from lilliput.models.load.hub import fetched, pinned
-from lilliput.models.load.loader import Loader, Request, check_family
+from lilliput.models.load.loader import Loader, LoadRequest, check_family
 from lilliput.models.load.tensors import filled
 from lilliput.models.model import Model
 
@@ -26,11 +26,11 @@ class Timm(Loader):
     NAME: ClassVar[str] = "timm"
     WHAT: ClassVar[str] = "timm:NAME"
 
-    def recognise(self, request: Request) -> bool:
+    def recognise(self, request: LoadRequest) -> bool:
         """Whether it is a name of timm."""
         return request.source.startswith(_PREFIX)
 
-    def load(self, request: Request) -> Model:
+    def load(self, request: LoadRequest) -> Model:
         """The classifier with the weights of the tag, or those that timm prefers."""
         check_family(request, "classification")
         made = timm_architecture(request.source.removeprefix(_PREFIX))

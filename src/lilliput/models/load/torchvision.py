@@ -9,7 +9,7 @@ from lilliput.errors import LilliputError, closest
 from lilliput.models.images import Picture
 from lilliput.models.library import is_offline, library
 from lilliput.models.load.architecture import Architecture, called, of_pictures
-from lilliput.models.load.loader import Loader, Request, check_family
+from lilliput.models.load.loader import Loader, LoadRequest, check_family
 from lilliput.models.load.tensors import filled
 from lilliput.models.model import Model
 
@@ -24,11 +24,11 @@ class Torchvision(Loader):
     NAME: ClassVar[str] = "torchvision"
     WHAT: ClassVar[str] = "torchvision:NAME"
 
-    def recognise(self, request: Request) -> bool:
+    def recognise(self, request: LoadRequest) -> bool:
         """Whether it is a name of torchvision."""
         return request.source.startswith(_PREFIX)
 
-    def load(self, request: Request) -> Model:
+    def load(self, request: LoadRequest) -> Model:
         """The classifier with those weights, or torchvision's best."""
         check_family(request, "classification")
         name = request.source.removeprefix(_PREFIX)

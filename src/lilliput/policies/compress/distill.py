@@ -115,7 +115,7 @@ class Distill(Step):
         context = context if self.teacher is None else context.taught_by(self.teacher)
         if self.memory is not None:
             assert not isinstance(self.weight_bits, tuple)
-            course = distill_memory.Settings(
+            course = distill_memory.SequenceSettings(
                 name=f"distill {self.VERSION}",
                 real_steps=self.steps - quantized,
                 quantized_steps=quantized,

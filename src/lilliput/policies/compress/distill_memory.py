@@ -45,7 +45,7 @@ _SCALE_ERROR, _HALF_ERROR = 1e-3, 4e-3
 
 @final
 @dataclass(frozen=True)
-class Settings:
+class SequenceSettings:
     """What a course does; see `Distill`.
 
     Attributes:
@@ -76,7 +76,7 @@ class New:
     inputs: int | None
 
 
-def distilled(settings: Settings, context: Context, start: New | tuple[Layer, ...]) -> Policy:
+def distilled(settings: SequenceSettings, context: Context, start: New | tuple[Layer, ...]) -> Policy:
     """The student after the course, in the place of everything up to the head: a new one, or layers that learn on.
 
     Raises:
@@ -107,7 +107,9 @@ def distilled(settings: Settings, context: Context, start: New | tuple[Layer, ..
 class _Course:
     """One course."""
 
-    def __init__(self, settings: Settings, context: Context, lockstep: Lockstep, rng: np.random.Generator) -> None:
+    def __init__(
+        self, settings: SequenceSettings, context: Context, lockstep: Lockstep, rng: np.random.Generator
+    ) -> None:
         self._settings, self._context, self._lockstep, self._rng = settings, context, lockstep, rng
         self._name = settings.name.split()[0]
         self._teacher = Teacher(context.teacher, context.learner)

@@ -133,7 +133,7 @@ class Finetune(Step):
         network = split_head(policy)[0]
         quantized = any(isinstance(p, layers.QuantizedDense) for one in network for p in layers.linear_parts(one))
         real = 0 if quantized else self.steps if self.weight_bits is None else self.steps - self.steps // 2
-        course = distill_memory.Settings(
+        course = distill_memory.SequenceSettings(
             name=f"finetune {self.VERSION}",
             real_steps=real,
             quantized_steps=self.steps - real,

@@ -5,7 +5,7 @@ import numpy as np
 from lilliput.policies import layers
 from lilliput.policies.constants import constants
 from lilliput.policies.export.c_linear import linear
-from lilliput.policies.export.c_writer import Part, Writer
+from lilliput.policies.export.c_writer import LinearPart, Writer
 from lilliput.policies.policy import Policy, layer_shapes
 
 
@@ -91,7 +91,7 @@ def _part(writer: Writer, layer: layers.Dense | layers.QuantizedDense, part: str
     """The buffer that the linear part is written to."""
     name, before = writer.name, writer.x
     writer.name, writer.x = f"{name}_{part}", x
-    writer.part = Part(layer.weight.shape[1], layer.weight.shape[0], target)
+    writer.part = LinearPart(layer.weight.shape[1], layer.weight.shape[0], target)
     linear(writer, layer)
     written = writer.x
     writer.name, writer.x, writer.part = name, before, None

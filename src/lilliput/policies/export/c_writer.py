@@ -49,7 +49,7 @@ EVERY_BYTE = 256
 
 @final
 @dataclass(frozen=True)
-class Part:
+class LinearPart:
     """A linear part of a layer: how many numbers it takes and gives, and the buffer that it writes."""
 
     inputs: int
@@ -87,7 +87,7 @@ class Writer:
     stores_halves: bool = False
     mixes_memories: bool = False
     table_for: int = -1
-    part: Part | None = None
+    part: LinearPart | None = None
 
     def __post_init__(self) -> None:
         self.shapes = layer_shapes(self.policy)

@@ -147,7 +147,7 @@ def scale(policy: Policy, actions: np.ndarray) -> float:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Spread:
+class InputSpread:
     """For every input: the centre and width of what is likely, the bounds, and whether it is a whole number."""
 
     centre: np.ndarray
@@ -157,7 +157,7 @@ class Spread:
     whole: np.ndarray
 
 
-def spread(policy: Policy) -> Spread:
+def spread(policy: Policy) -> InputSpread:
     """What is likely, as far as the normalizer and the observation space tell."""
     space = policy.observation_space
     boxes = (space,) if isinstance(space, spaces.Box) else tuple(box for _, box in space.boxes)
@@ -197,7 +197,7 @@ def spread(policy: Policy) -> Spread:
             case _:
                 assert_never(layer)
     shape = spaces.input_shape(space)
-    return Spread(*(array.reshape(shape) for array in (centre, width, low, high, whole)))
+    return InputSpread(*(array.reshape(shape) for array in (centre, width, low, high, whole)))
 
 
 def _drawn(policy: Policy, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -214,7 +214,7 @@ def _extremes(policy: Policy) -> np.ndarray:
     return allowed(policy, likely, np.stack([np.zeros_like(likely.centre), likely.centre, *bounds, *far]))
 
 
-def allowed(policy: Policy, likely: Spread, observations: np.ndarray) -> np.ndarray:
+def allowed(policy: Policy, likely: InputSpread, observations: np.ndarray) -> np.ndarray:
     """The observations within the bounds of the space, whole where they have to be, of the type that artifacts take."""
     clipped = np.clip(observations, likely.low, likely.high)
     return np.where(likely.whole, np.rint(clipped), clipped).astype(spaces.input_dtype(policy.observation_space))

@@ -18,7 +18,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import affine, layers, reference, spaces
 from lilliput.policies.affine import QuantizedTensor
-from lilliput.policies.export.onnx_graph import Graph
+from lilliput.policies.export.onnx_graph import GraphBuilder
 from lilliput.policies.export.onnx_memory import Remembered
 from lilliput.policies.policy import Policy, layer_shapes
 
@@ -52,7 +52,7 @@ def build(policy: Policy) -> onnx.ModelProto:
     import onnx
     from onnx import helper
 
-    graph = Graph()
+    graph = GraphBuilder()
     first, last = (INPUT_WITH_STATE, OUTPUT_WITH_STATE) if policy.has_memory else (INPUT, OUTPUT)
     memory = Remembered(graph, policy) if policy.has_memory else None
     shape = spaces.input_shape(policy.observation_space)
@@ -115,7 +115,7 @@ def build(policy: Policy) -> onnx.ModelProto:
     return model
 
 
-def _undecided(graph: Graph, read: str, rank: int, action: str, action_rank: int, *, is_choice: bool) -> str:
+def _undecided(graph: GraphBuilder, read: str, rank: int, action: str, action_rank: int, *, is_choice: bool) -> str:
     """The action; NaN, or choice 0, where a number that is read is NaN or infinite: x - x is 0 for all others."""
     axes = graph.constant(np.arange(1, rank + 1, dtype=np.int64))
     nothing = graph.node("ReduceSum", graph.node("Sub", read, read), axes, keepdims=int(rank == action_rank))
@@ -126,7 +126,7 @@ def _undecided(graph: Graph, read: str, rank: int, action: str, action_rank: int
     return graph.node("Where", graph.node("IsNaN", nothing), graph.constant(np.int64(0)), action)
 
 
-def undecided(graph: Graph, read: str, rank: int) -> str:
+def undecided(graph: GraphBuilder, read: str, rank: int) -> str:
     """(batch, 1): whether a number that is read is NaN or infinite."""
     axes = graph.constant(np.arange(1, rank + 1, dtype=np.int64))
     nothing = graph.node("ReduceSum", graph.node("Sub", read, read), axes, keepdims=1)
@@ -135,7 +135,7 @@ def undecided(graph: Graph, read: str, rank: int) -> str:
     return graph.node("IsNaN", nothing)
 
 
-def layer_of_graph(graph: Graph, layer: layers.Layer, x: str, shape: tuple[int, ...]) -> str:
+def layer_of_graph(graph: GraphBuilder, layer: layers.Layer, x: str, shape: tuple[int, ...]) -> str:
     match layer:
         case layers.SelectInputs(indices=indices):
             return graph.node("Gather", x, graph.constant(indices.astype(np.int64)), axis=1)
@@ -214,7 +214,7 @@ def _is_clipped_by_codes(layer: layers.Layer, following: tuple[layers.Layer, ...
             return False
 
 
-def _quantized_dense(graph: Graph, layer: layers.QuantizedDense, x: str) -> str:
+def _quantized_dense(graph: GraphBuilder, layer: layers.QuantizedDense, x: str) -> str:
     scale = layer.weight.scale
     if layer.input is None:
         weight = _dequantized(graph, layer.weight)
@@ -226,7 +226,7 @@ def _quantized_dense(graph: Graph, layer: layers.QuantizedDense, x: str) -> str:
     return _real_outputs(graph, graph.node("MatMulInteger", *inputs), scale, codes, layer.bias)
 
 
-def _quantized_conv2d(graph: Graph, layer: layers.QuantizedConv2d, x: str, shape: tuple[int, ...]) -> str:
+def _quantized_conv2d(graph: GraphBuilder, layer: layers.QuantizedConv2d, x: str, shape: tuple[int, ...]) -> str:
     bias = None if layer.bias is None else layer.bias
     if layer.input is None:
         weight = _dequantized(graph, layer.weight)
@@ -261,7 +261,7 @@ class _Codes:
     is_flat: str = ""
 
 
-def _real_outputs(graph: Graph, sums: str, scale: np.ndarray, codes: _Codes, bias: np.ndarray | None) -> str:
+def _real_outputs(graph: GraphBuilder, sums: str, scale: np.ndarray, codes: _Codes, bias: np.ndarray | None) -> str:
     factor = graph.real(scale)
     if codes.scale:
         factor = graph.node("Mul", codes.scale, factor)
@@ -272,7 +272,9 @@ def _real_outputs(graph: Graph, sums: str, scale: np.ndarray, codes: _Codes, bia
     return y if bias is None else graph.node("Add", y, graph.real(bias))
 
 
-def _codes(graph: Graph, range_: layers.StaticRange | layers.DynamicRange, x: str, axes: tuple[int, ...]) -> _Codes:
+def _codes(
+    graph: GraphBuilder, range_: layers.StaticRange | layers.DynamicRange, x: str, axes: tuple[int, ...]
+) -> _Codes:
     if isinstance(range_, layers.StaticRange):
         return _Codes(_static_codes(graph, range_, x))
     if range_.bits == 8:
@@ -294,7 +296,7 @@ def _codes(graph: Graph, range_: layers.StaticRange | layers.DynamicRange, x: st
     return _Codes(codes, graph.constant(np.uint8(128)), raw, is_flat)
 
 
-def _static_codes(graph: Graph, range_: layers.StaticRange, x: str) -> str:
+def _static_codes(graph: GraphBuilder, range_: layers.StaticRange, x: str) -> str:
     """saturate(round(x * inverse_scale) + zero_point), to the bit: QuantizeLinear would divide by a rounded scale."""
     top, zero_point = affine.unsigned_max(range_.bits), range_.zero_point
     one, first = graph.constant(np.float32(1)), int(zero_point.flat[0])
@@ -338,7 +340,7 @@ def _weight_zero_point(weight: QuantizedTensor) -> np.ndarray:
     return np.array(1 << (weight.bits - 1), np.uint8)
 
 
-def _weight_codes(graph: Graph, weight: QuantizedTensor, values: np.ndarray) -> str:
+def _weight_codes(graph: GraphBuilder, weight: QuantizedTensor, values: np.ndarray) -> str:
     """The codes as uint8, shifted by the weight's zero point: stored in `bits` bits each."""
     bits, count = weight.bits, values.size
     shifted = (values.astype(np.int16) + int(_weight_zero_point(weight))).astype(np.uint8)
@@ -361,7 +363,7 @@ def _weight_codes(graph: Graph, weight: QuantizedTensor, values: np.ndarray) -> 
     return graph.node("Reshape", flat, graph.constant(np.array(values.shape, np.int64)))
 
 
-def _dequantized(graph: Graph, weight: QuantizedTensor) -> str:
+def _dequantized(graph: GraphBuilder, weight: QuantizedTensor) -> str:
     """The real weights, folded as the file is loaded: DequantizeLinear would run at every decision, 25 times slower."""
     codes = graph.cast(_weight_codes(graph, weight, weight.values), np.float32)
     centred = graph.node("Sub", codes, graph.constant(_weight_zero_point(weight).astype(np.float32)))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import onnx
 
 
-class Graph:
+class GraphBuilder:
     """What has been added so far: nodes in order of execution, and constants."""
 
     def __init__(self) -> None:

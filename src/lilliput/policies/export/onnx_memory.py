@@ -14,9 +14,9 @@ from lilliput.policies.state import ports
 if TYPE_CHECKING:
     import onnx
 
-    from lilliput.policies.export.onnx_graph import Graph
+    from lilliput.policies.export.onnx_graph import GraphBuilder
 
-Linear = Callable[["Graph", layers.Layer, str, tuple[int, ...]], str]
+Linear = Callable[["GraphBuilder", layers.Layer, str, tuple[int, ...]], str]
 """Writes a linear part as any other layer: graph, layer, the name of its input and its shape; gives its output's."""
 
 
@@ -24,7 +24,7 @@ Linear = Callable[["Graph", layers.Layer, str, tuple[int, ...]], str]
 class Remembered:
     """The state's values, read layer by layer, and what they become."""
 
-    def __init__(self, graph: Graph, policy: Policy) -> None:
+    def __init__(self, graph: GraphBuilder, policy: Policy) -> None:
         self._graph, self._ports = graph, ports(policy)
         self._at = 0
         self._after: dict[int, list[str]] = {}

@@ -68,7 +68,7 @@ def _read_zip(source: Source) -> Policy | Checkpoint:
 
 @final
 @dataclass(frozen=True)
-class Format:
+class CheckpointFormat:
     """A kind of checkpoint file: how it is recognised by its content, and its reader.
 
     A reader of files that tell nothing of a learner gives the policy alone.
@@ -80,14 +80,14 @@ class Format:
 
 
 FORMATS: Final = (
-    Format(
+    CheckpointFormat(
         "Stable-Baselines3 zips, torch files of CleanRL, rsl_rl and others (docs/formats.md), TorchScript",
         _is_zip,
         _read_zip,
     ),
-    Format("Lilliput's own .lilliput", _is_lilliput, read_lilliput),
-    Format("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), read_state_dict),
-    Format("ONNX", lambda data: data.startswith(b"\x08"), read_onnx),
+    CheckpointFormat("Lilliput's own .lilliput", _is_lilliput, read_lilliput),
+    CheckpointFormat("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), read_state_dict),
+    CheckpointFormat("ONNX", lambda data: data.startswith(b"\x08"), read_onnx),
 )
 """The formats, in the order in which they are tried: .lilliput begins with a length, which may look like others."""
 

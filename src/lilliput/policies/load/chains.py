@@ -23,13 +23,13 @@ from lilliput.policies.load.options import ACTIVATIONS
 from lilliput.policies.load.plain import outputs_said
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
-from lilliput.policies.load.vecnormalize import Normalizer, Statistics, standardize
+from lilliput.policies.load.vecnormalize import Normalizer, RunningStatistics, standardize
 from lilliput.policies.policy import Policy, Provenance
 
 
 @final
 @dataclass(frozen=True)
-class Chain:
+class LinearChain:
     """Linear layers one after the other, the hidden ones each behind its norm and activation.
 
     Attributes:
@@ -57,7 +57,7 @@ class Chain:
     others: str = ""
 
 
-def _read(chain: Chain, saved: Saved, source: Source) -> Policy | Checkpoint:
+def _read(chain: LinearChain, saved: Saved, source: Source) -> Policy | Checkpoint:
     state, name = saved.arrays, saved.name
     guesses: list[str] = []
     hidden, action = source.options.take("activation"), source.options.take("action")
@@ -86,12 +86,12 @@ def _read(chain: Chain, saved: Saved, source: Source) -> Policy | Checkpoint:
     return with_std(policy, state, chain.std) if chain.std else policy
 
 
-def _is_known_by_names(chain: Chain) -> bool:
+def _is_known_by_names(chain: LinearChain) -> bool:
     """Whether nothing but the names of Linear layers tells the program's actor from its critic."""
     return bool(chain.action) and not (chain.spread or chain.std or chain.norms or chain.normalizer)
 
 
-def _check_actor(chain: Chain, saved: Saved) -> None:
+def _check_actor(chain: LinearChain, saved: Saved) -> None:
     """Check that the file has several outputs, or names, members or a max_action that say that it is an actor.
 
     Raises:
@@ -106,7 +106,7 @@ def _check_actor(chain: Chain, saved: Saved) -> None:
         )
 
 
-def _norm(chain: Chain, index: int, state: network.State, name: str) -> list[Layer]:
+def _norm(chain: LinearChain, index: int, state: network.State, name: str) -> list[Layer]:
     if not chain.norms:
         return []
     gain, shift = (network.array(state, f"{chain.norms[index]}.{key}", name) for key in chain.norm_keys)
@@ -119,7 +119,7 @@ def _norm(chain: Chain, index: int, state: network.State, name: str) -> list[Lay
 
 def _standardize(normalizer: tuple[str, str, float], saved: Saved) -> Layer:
     mean, var, clip = normalizer
-    statistics = Statistics(*(network.double(saved.arrays, key, saved.name) for key in (mean, var)))
+    statistics = RunningStatistics(*(network.double(saved.arrays, key, saved.name) for key in (mean, var)))
     space = spaces.Box(statistics.mean.shape, np.asarray(-np.inf), np.asarray(np.inf))
     layer = standardize(Normalizer(statistics, clip_obs=clip), space, saved.name)
     assert layer is not None
@@ -127,7 +127,7 @@ def _standardize(normalizer: tuple[str, str, float], saved: Saved) -> Layer:
 
 
 CHAINS: Final = (
-    Chain(
+    LinearChain(
         "sfujim's TD3",
         "TD3 or DDPG",
         ("l1", "l2", "l3"),
@@ -137,7 +137,7 @@ CHAINS: Final = (
         others="the inputs are taken as the observation alone: BCQ's actor, whose file has the same names, takes the "
         "action too, and TD3+BC normalizes the observation by its data set",
     ),
-    Chain(
+    LinearChain(
         "pytorch-soft-actor-critic",
         "SAC",
         ("linear1", "linear2", "mean_linear"),
@@ -146,7 +146,7 @@ CHAINS: Final = (
         units=((256, 256),),
         spread=("log_std_linear",),
     ),
-    Chain(
+    LinearChain(
         "alirezakazemipour's SAC",
         "SAC",
         ("hidden1", "hidden2", "mu"),
@@ -155,7 +155,7 @@ CHAINS: Final = (
         ((256, 256),),
         spread=("log_std",),
     ),
-    Chain(
+    LinearChain(
         "alirezakazemipour's Continuous-PPO",
         "PPO",
         ("fc1", "fc2", "mu"),
@@ -164,7 +164,7 @@ CHAINS: Final = (
         std="log_std",
         normalizer=("state_rms_mean", "state_rms_var", 5.0),
     ),
-    Chain(
+    LinearChain(
         "DDPG with layer norms bn1 and bn2",
         "DDPG",
         ("fc1", "fc2", "mu"),
@@ -173,7 +173,7 @@ CHAINS: Final = (
         ((400, 300),),
         norms=("bn1", "bn2"),
     ),
-    Chain(
+    LinearChain(
         "evolutionary reinforcement learning (ERL)",
         "DDPG",
         ("w_l1", "w_l2", "w_out"),
@@ -182,11 +182,11 @@ CHAINS: Final = (
         norms=("lnorm1", "lnorm2"),
         norm_keys=("gamma", "beta"),
     ),
-    Chain("an actor or Q-network of fc1, fc2, fc3", "", ("fc1", "fc2", "fc3"), None, None),
+    LinearChain("an actor or Q-network of fc1, fc2, fc3", "", ("fc1", "fc2", "fc3"), None, None),
 )
 
 
-def _layout(chain: Chain) -> Layout:
+def _layout(chain: LinearChain) -> Layout:
     norms = (rf"{re.escape(key)}\.(?:{'|'.join(chain.norm_keys)})" for key in chain.norms)
     single = [key for key in (chain.std, *(chain.normalizer or ())[:2]) if key]
     return Layout(

@@ -17,7 +17,7 @@ from lilliput.policies.load.layout import WAY_OUT
 from lilliput.policies.load.pickled_module import check_members, child, class_name, layers_of, sequential
 from lilliput.policies.load.source import Source
 from lilliput.policies.load.torch_file import Module
-from lilliput.policies.load.vecnormalize import Normalizer, Statistics, standardize
+from lilliput.policies.load.vecnormalize import Normalizer, RunningStatistics, standardize
 from lilliput.policies.policy import Policy, Provenance
 
 FRAMEWORK = "pytorch-a2c-ppo-acktr-gail"
@@ -85,7 +85,7 @@ def _normalizer(beside: tuple[Any, ...], n: int, name: str) -> list[Layer]:
         if any(item is not None for item in beside):
             raise LilliputError(f"{name}: what follows the policy in its list is no running mean and variance")
         return []
-    statistics = Statistics(
+    statistics = RunningStatistics(
         array_of(state["mean"], f"{name}: mean").astype(np.float64), array_of(state["var"], f"{name}: var")
     )
     layer = standardize(Normalizer(statistics), spaces.Box((n,), np.asarray(-np.inf), np.asarray(np.inf)), name)

@@ -6,7 +6,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies.affine import frozen
-from lilliput.policies.load.inert_pickle import Global, Record, is_call
+from lilliput.policies.load.inert_pickle import Global, InertCall, is_call
 
 MAX_DIMENSIONS = 8
 NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
@@ -38,13 +38,13 @@ def array_of(value: Any, name: str) -> np.ndarray:
     match value:
         case bool() | int() | float() if isinstance(value, float) or abs(value) < 2**63:
             return np.asarray(value)
-        case Record(args=(_, _, _), state=(_, tuple(shape), dtype, bool(fortran), data)) if is_call(
+        case InertCall(args=(_, _, _), state=(_, tuple(shape), dtype, bool(fortran), data)) if is_call(
             value, *_RECONSTRUCT
         ):
             return _build(data, dtype_of(dtype, name), shape, "F" if fortran else "C", name)
-        case Record(args=(data, dtype, tuple(shape), str(order))) if is_call(value, *_FROM_BUFFER):
+        case InertCall(args=(data, dtype, tuple(shape), str(order))) if is_call(value, *_FROM_BUFFER):
             return _build(data, dtype_of(dtype, name), shape, order, name)
-        case Record(args=(dtype, data)) if is_call(value, *_SCALAR):
+        case InertCall(args=(dtype, data)) if is_call(value, *_SCALAR):
             return _build(data, dtype_of(dtype, name), (), "C", name)
         case _:
             raise LilliputError(
@@ -60,7 +60,7 @@ def dtype_of(value: Any, name: str) -> np.dtype:
         LilliputError: it is none of the plain number types.
     """
     match value:
-        case Record(args=(str(code), *_), state=(_, str(order), *_)) if (
+        case InertCall(args=(str(code), *_), state=(_, str(order), *_)) if (
             is_call(value, _DTYPE) and code in _CODES and order in _ORDERS
         ):
             return np.dtype(_ORDERS[order] + code)
@@ -72,9 +72,9 @@ def _build(data: Any, dtype: np.dtype, shape: tuple[Any, ...], order: str, name:
     match data:
         case bytes(raw):
             pass
-        case Record(args=(str(text), "latin1")) if is_call(data, _ENCODE):
+        case InertCall(args=(str(text), "latin1")) if is_call(data, _ENCODE):
             raw = text.encode("latin-1", "replace")
-        case Record(args=()) if is_call(data, _BYTES):  # how protocols 0 to 2 spell no bytes
+        case InertCall(args=()) if is_call(data, _BYTES):  # how protocols 0 to 2 spell no bytes
             raw = b""
         case _:
             raise LilliputError(f"{name} holds no bytes; it is damaged")

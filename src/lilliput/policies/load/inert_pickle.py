@@ -1,7 +1,7 @@
 """A pickle read as data: names, arguments and values, never a call, an import or an attribute.
 
 The standard unpickler runs whatever a file names. This one is a stack machine of its own: where a pickle says "call f
-with these arguments", it notes a `Record` that says so. What a record means is decided by whoever reads it
+with these arguments", it notes a `InertCall` that says so. What a record means is decided by whoever reads it
 (`inert_numpy`, `torch_file`, `vecnormalize`, `sb3_data`).
 """
 
@@ -38,7 +38,7 @@ class Persistent:
 
 @final
 @dataclass(eq=False)
-class Record:
+class InertCall:
     """A call that was not made: what would have been called, with what, and what would have been put into it."""
 
     maker: Any
@@ -56,7 +56,7 @@ STOP = ord(".")
 
 def is_call(value: Any, *makers: Global) -> bool:
     """Whether the value is a record of a call of one of these names."""
-    return isinstance(value, Record) and isinstance(value.maker, Global) and value.maker in makers
+    return isinstance(value, InertCall) and isinstance(value.maker, Global) and value.maker in makers
 
 
 def string_keys(value: Any) -> dict[str, Any] | None:
@@ -68,7 +68,7 @@ def string_keys(value: Any) -> dict[str, Any] | None:
 
 def state_of(value: Any) -> dict[str, Any] | None:
     """The attributes that a pickled object would have had; None where the value is no object or has none."""
-    return string_keys(value.state) if isinstance(value, Record) else None
+    return string_keys(value.state) if isinstance(value, InertCall) else None
 
 
 def read_pickle(data: bytes, name: str, start: int = 0) -> tuple[Any, int]:
@@ -150,21 +150,21 @@ class _Machine:
 
     def append(self, values: list[Any]) -> None:
         target = self.stack[-1]
-        (target.members if isinstance(target, Record) else _checked_list(target)).extend(values)
+        (target.members if isinstance(target, InertCall) else _checked_list(target)).extend(values)
 
     def set_items(self, flat: list[Any]) -> None:
         target = self.stack[-1]
-        if not isinstance(target, Record) or len(flat) % 2:
+        if not isinstance(target, InertCall) or len(flat) % 2:
             raise ValueError("items for something that takes none")
         target.items.extend(zip(flat[::2], flat[1::2], strict=True))
 
     def build(self) -> None:
         state = self.stack.pop()
-        if isinstance(self.stack[-1], Record):
+        if isinstance(self.stack[-1], InertCall):
             self.stack[-1].state = state
 
     def call(self, maker: Any, args: Any) -> None:
-        self.push(Record(maker, args))
+        self.push(InertCall(maker, args))
 
     def reduce(self) -> None:
         args = self.stack.pop()
@@ -218,7 +218,7 @@ class _Machine:
         self.set_items([key, value])
 
     def frozen_set(self) -> None:
-        record = Record(SET, ())
+        record = InertCall(SET, ())
         record.members.extend(self.since_mark())
         self.push(record)
 

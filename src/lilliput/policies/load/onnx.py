@@ -87,7 +87,7 @@ class _Batch:
     free: bool
 
 
-def _read(graph: Graph, source: Source, guesses: list[str], memory: onnx_memory.Memory | None) -> _Read:
+def _read(graph: Graph, source: Source, guesses: list[str], memory: onnx_memory.RecurrentState | None) -> _Read:
     """The policy, by the first way to take the inputs' first axis that the graph agrees with."""
     if not graph.inputs:
         raise LilliputError(f"{graph.name}: {graph.output[:40]!r} does not depend on an input; export the actor alone")
@@ -124,7 +124,7 @@ def _read_as(
     batch: _Batch,
     dims: list[list[int]],
     guesses: list[str],
-    memory: onnx_memory.Memory | None,
+    memory: onnx_memory.RecurrentState | None,
 ) -> _Read:
     name = graph.name
     boxes = [_box(value, one, batch, graph) for value, one in zip(graph.inputs, dims, strict=True)]

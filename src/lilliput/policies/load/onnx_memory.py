@@ -42,7 +42,7 @@ class State:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Memory:
+class RecurrentState:
     """How a file remembers.
 
     Attributes:
@@ -64,7 +64,7 @@ class Memory:
         return [BEGINS, *words]
 
 
-def of(graph: Graph) -> Memory | None:
+def of(graph: Graph) -> RecurrentState | None:
     """The memory of the file; None where it has none. Its inputs are no observations.
 
     Raises:
@@ -110,7 +110,7 @@ def of(graph: Graph) -> Memory | None:
     for value in values:
         if math.prod(state_shape(value)) > MAX_STATE:
             raise LilliputError(f"{graph.name}: the input {value.name[:40]!r} has more than {MAX_STATE} numbers")
-    return Memory(found, values, tuple(nodes.values()), tuple(tensors.values()))
+    return RecurrentState(found, values, tuple(nodes.values()), tuple(tensors.values()))
 
 
 def state_shape(value: Any) -> tuple[int, ...]:

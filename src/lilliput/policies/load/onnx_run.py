@@ -13,7 +13,7 @@ from lilliput.errors import LilliputError
 from lilliput.onnxruntime_errors import refusals
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.load.onnx_graph import DOMAINS, Graph
-from lilliput.policies.load.onnx_memory import Memory, state_shape
+from lilliput.policies.load.onnx_memory import RecurrentState, state_shape
 from lilliput.policies.policy import Policy
 
 N_OBSERVATIONS = 64
@@ -59,7 +59,7 @@ def check(policy: Policy, graph: Graph, run: Run) -> None:
         _compare(policy, graph, run, observations, outputs)
 
 
-def check_episodes(policy: Policy, graph: Graph, run: Run, memory: Memory) -> None:
+def check_episodes(policy: Policy, graph: Graph, run: Run, memory: RecurrentState) -> None:
     """Check that the file, run step by step with its new state given back, acts as the policy that was read from it.
 
     Raises:
@@ -118,7 +118,7 @@ def _drawn(policy: Policy, rng: np.random.Generator) -> list[np.ndarray]:
     return found
 
 
-def _session(graph: Graph, run: Run, memory: Memory | None = None) -> Any:
+def _session(graph: Graph, run: Run, memory: RecurrentState | None = None) -> Any:
     import onnx
     import onnxruntime
     from onnx import helper

@@ -10,7 +10,16 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies.load.inert_numpy import array_of, is_numpy
-from lilliput.policies.load.inert_pickle import DICT, ORDERED_DICT, SET, Global, Persistent, Record, is_call, state_of
+from lilliput.policies.load.inert_pickle import (
+    DICT,
+    ORDERED_DICT,
+    SET,
+    Global,
+    InertCall,
+    Persistent,
+    is_call,
+    state_of,
+)
 from lilliput.policies.load.torch_file import Module
 
 MAX_ENTRIES = 20_000
@@ -20,7 +29,7 @@ MAX_NAME = 1_000
 Path = tuple[str, ...]
 """The keys of the dicts on the way to something; the keys of a state dict have dots inside."""
 
-_CONTENT = np.ndarray | Record | Module
+_CONTENT = np.ndarray | InertCall | Module
 _NAMESPACES = (Global("argparse", "Namespace"), Global("types", "SimpleNamespace"))
 _HARMLESS = {
     ("collections", "deque"),
@@ -86,7 +95,7 @@ def saved(value: Any, name: str) -> Saved:
                 arrays[path] = leaf
             case Global(module=module, name=kind):
                 values[".".join(path)] = f"{module}.{kind}"
-            case Record() | Module() | Persistent():
+            case InertCall() | Module() | Persistent():
                 objects[".".join(path)] = class_of(leaf)
             case _:
                 values[".".join(path)] = leaf
@@ -108,7 +117,7 @@ def class_of(value: Any) -> str:
     match value:
         case Module(kind=kind):
             return kind
-        case Record(maker=Global(module=module, name=name)):
+        case InertCall(maker=Global(module=module, name=name)):
             return f"{module}.{name}"
         case _:
             return "an object"
@@ -134,13 +143,13 @@ def leaves(value: Any, name: str) -> Iterator[tuple[Path, Any]]:
                 continue
             case dict():
                 todo += [((*path, str(key)), item) for key, item in reversed(value.items())]
-            case Record() if (state := _settings(value)) is not None:
+            case InertCall() if (state := _settings(value)) is not None:
                 todo += [((*path, key), item) for key, item in reversed(state.items())]
-            case Record() if is_numpy(value):
+            case InertCall() if is_numpy(value):
                 todo.append((path, array_of(value, name)))
-            case Record(members=members) if is_call(value, SET) and members:
+            case InertCall(members=members) if is_call(value, SET) and members:
                 todo.append((path, members))
-            case Record(maker=Global(module=module, name=kind)) if (module.partition(".")[0], kind) in _HARMLESS:
+            case InertCall(maker=Global(module=module, name=kind)) if (module.partition(".")[0], kind) in _HARMLESS:
                 continue
             case list() | tuple() if any(isinstance(one, list | tuple | dict | _CONTENT) for one in value):
                 parts = [(path if not number else (*path, f"[{number}]"), item) for number, item in enumerate(value)]
@@ -150,7 +159,7 @@ def leaves(value: Any, name: str) -> Iterator[tuple[Path, Any]]:
     raise LilliputError(f"{name} holds more than {MAX_ENTRIES} things; save the policy's state_dict() alone")
 
 
-def _settings(value: Record) -> dict[str, Any] | None:
+def _settings(value: InertCall) -> dict[str, Any] | None:
     """What a namespace of settings holds, or a dict inside of one; None of anything else."""
     if is_call(value, DICT, ORDERED_DICT, Global("collections", "defaultdict")):
         return {str(key): item for key, item in value.items if isinstance(key, str | int | float)}

@@ -20,7 +20,7 @@ from lilliput.policies.load.inert_pickle import (
     DICT,
     ORDERED_DICT,
     Global,
-    Record,
+    InertCall,
     is_call,
     read_pickle,
     state_of,
@@ -75,9 +75,9 @@ def _pickled_name(value: Any) -> str:
     """The name of a class that cloudpickle stored whole, as it does with those of `__main__`; empty where unknown."""
     for _ in range(4):
         match value:
-            case Record(args=(Record() as inner, *_)):
+            case InertCall(args=(InertCall() as inner, *_)):
                 value = inner
-            case Record(args=(Global(), str(name), *_)):
+            case InertCall(args=(Global(), str(name), *_)):
                 return name if name.isidentifier() else ""
             case _:
                 return ""
@@ -167,7 +167,7 @@ def space_of(data: dict[str, Any], what: str, name: str) -> spaces.Space:
     if not isinstance(entry, dict):
         raise LilliputError(f"{name} has no {what}; save it with Stable-Baselines3 1.0 or newer")
     pickled = _pickled(entry)
-    if isinstance(pickled, Record) and isinstance(pickled.maker, Global) and _is_space(pickled.maker):
+    if isinstance(pickled, InertCall) and isinstance(pickled.maker, Global) and _is_space(pickled.maker):
         return _from_pickle(pickled, what, name)
     return _from_text(entry, what, name)
 
@@ -187,7 +187,7 @@ def _is_space(maker: Global) -> bool:
     return maker.module.split(".")[:2] in (["gym", "spaces"], ["gymnasium", "spaces"])
 
 
-def _from_pickle(record: Record, what: str, name: str) -> spaces.Space:
+def _from_pickle(record: InertCall, what: str, name: str) -> spaces.Space:
     state = state_of(record) or {}
     where = f"{name}: {what}"
     kind = record.maker.name if isinstance(record.maker, Global) else ""
@@ -211,7 +211,7 @@ def _from_pickle(record: Record, what: str, name: str) -> spaces.Space:
             found = string_keys(inner) or {}
             boxes: list[tuple[str, spaces.Box]] = []
             for key, value in found.items():
-                is_box = isinstance(value, Record) and isinstance(value.maker, Global) and value.maker.name == "Box"
+                is_box = isinstance(value, InertCall) and isinstance(value.maker, Global) and value.maker.name == "Box"
                 box = _from_pickle(value, f"{what}[{key[:40]!r}]", name) if is_box and len(found) <= MAX_KEYS else None
                 if not isinstance(box, spaces.Box):
                     raise LilliputError(f"{where} has a key {key[:40]!r} that is no Box; supported: a Dict of Boxes")

@@ -30,7 +30,7 @@ _CLASSES = {
 
 @final
 @dataclass(frozen=True)
-class Saved:
+class SavedZip:
     """What a zip holds, what the user says besides, and what the loader had to assume so far."""
 
     name: str
@@ -87,7 +87,7 @@ class Saved:
         return f"{module}.{kind}".strip(".")
 
 
-def say_changed(saved: Saved, hidden: str, default: list[int], *, headed: bool = False) -> None:
+def say_changed(saved: SavedZip, hidden: str, default: list[int], *, headed: bool = False) -> None:
     """Note that a framework's own policy has other hidden layers than it was made with: they were changed by hand.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.load.harmless import is_harmless, is_learners, is_off, is_size
-from lilliput.policies.load.inert_pickle import Global, Persistent, Record
+from lilliput.policies.load.inert_pickle import Global, InertCall, Persistent
 from lilliput.policies.load.layout import WAY_OUT
 from lilliput.policies.load.options import ACTIVATIONS
 from lilliput.policies.load.run_settings import run_settings
@@ -93,11 +93,11 @@ def _attributes(module: Module, prefix: str, name: str) -> dict[str, Any]:
         raise _own_code(module, f"{prefix}{key}", name)
     for (key, *inner), value in leaves(dict(module.attributes), name):
         path = ".".join((f"{prefix}{key}", *inner))
-        if not inner and key == "act_limit" and not isinstance(value, Record):
+        if not inner and key == "act_limit" and not isinstance(value, InertCall):
             continue  # its reader's
         if _is_code(key, value):
             raise _own_code(module, path, name)
-        is_object = isinstance(value, Record | Module)
+        is_object = isinstance(value, InertCall | Module)
         if isinstance(value, np.ndarray) or (is_object and (_TELLING.search(path) or _is_tensor(value))):
             raise LilliputError(
                 f"{name}: the module {module.kind[:60]} holds {path[:60]!r}, which would be lost; {WAY_OUT}"
@@ -125,7 +125,7 @@ def _own_code(module: Module, path: str, name: str) -> LilliputError:
 
 def _is_tensor(value: Any) -> bool:
     """Whether it is a tensor inside of another object, which is still a record there."""
-    return isinstance(value, Record) and isinstance(value.maker, Global) and value.maker.module == "torch._utils"
+    return isinstance(value, InertCall) and isinstance(value.maker, Global) and value.maker.module == "torch._utils"
 
 
 def _is_code(key: str, value: Any) -> bool:
@@ -135,9 +135,9 @@ def _is_code(key: str, value: Any) -> bool:
             return not _TORCH_DATA.fullmatch(kind) and not _ACTIVATION.search(key)
         case Global(module=module):
             return not module.startswith(("torch.nn.", "numpy")) and not _ACTIVATION.search(key)
-        case Record(maker=Global(module=module, name=kind)):
+        case InertCall(maker=Global(module=module, name=kind)):
             return module.partition(".")[0] in _CODE or (module, kind) == ("builtins", "getattr")
-        case Record() | Persistent():
+        case InertCall() | Persistent():
             return True
         case _:
             return False

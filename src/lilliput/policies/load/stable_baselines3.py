@@ -16,7 +16,7 @@ from lilliput.policies.load.options import Options
 from lilliput.policies.load.plain import LAYER_NORMS, norm_among
 from lilliput.policies.load.sb3_algorithm import algorithm_of
 from lilliput.policies.load.sb3_layout import Family, family_of
-from lilliput.policies.load.sb3_saved import WAY_OUT, Saved, say_changed
+from lilliput.policies.load.sb3_saved import WAY_OUT, SavedZip, say_changed
 from lilliput.policies.load.sb3_statistics import Traces, traces
 from lilliput.policies.load.torch_file import read_torch
 from lilliput.policies.play.wrappers import TransposeImage, channels_first, format_wrapper
@@ -81,7 +81,7 @@ def read_stable_baselines3(archive: Archive, options: Options) -> Checkpoint:
             f"{name}: {spaces.describe(observation_space)} -> {spaces.describe(action_space)} is not supported; "
             "allowed: observations Box or Dict, actions Box, Discrete or MultiDiscrete"
         )
-    saved = Saved(name, options, data, state, sb3_data.policy_kwargs(data), observation_space, action_space, [])
+    saved = SavedZip(name, options, data, state, sb3_data.policy_kwargs(data), observation_space, action_space, [])
     _refuse_unsupported(saved)
     stack = _stack(saved, family_of(state, name))
     if norm := norm_among(stack, state):
@@ -95,7 +95,7 @@ def read_stable_baselines3(archive: Archive, options: Options) -> Checkpoint:
     return Checkpoint(Policy(observation_space, action_space, tuple(stack), provenance), learner)
 
 
-def _wrappers(saved: Saved) -> tuple[str, ...]:
+def _wrappers(saved: SavedZip) -> tuple[str, ...]:
     """What makes the environment's images those that the file's space has: a transpose, where there may have been one.
 
     The framework saves the space behind its own transpose, which it adds where the channels are not first.
@@ -119,7 +119,7 @@ def read_traces(archive: Archive, policy: Policy) -> Traces:
     return traces(data, policy.observation_space, on_policy=policy.provenance.algorithm in _ON_POLICY)
 
 
-def _refuse_unsupported(saved: Saved) -> None:
+def _refuse_unsupported(saved: SavedZip) -> None:
     module, _ = sb3_data.policy_class(saved.data)
     if any("lstm" in key for key in saved.state) and not recurrent.is_there(saved.state, _LSTM):
         raise LilliputError(f"{saved.name} has an LSTM that is not {_LSTM}; supported: sb3-contrib's RecurrentPPO")
@@ -159,7 +159,7 @@ def _refuse_unsupported(saved: Saved) -> None:
         )
 
 
-def _stack(saved: Saved, family: Family) -> list[Layer]:
+def _stack(saved: SavedZip, family: Family) -> list[Layer]:
     match family:
         case "actor_critic":
             return _actor_critic(saved)
@@ -177,7 +177,7 @@ def _stack(saved: Saved, family: Family) -> list[Layer]:
             assert_never(family)
 
 
-def _actor_critic(saved: Saved) -> list[Layer]:
+def _actor_critic(saved: SavedZip) -> list[Layer]:
     """A2C, PPO and TRPO: the mean, clipped or (gSDE with squash_output) squashed, or the likeliest choice."""
     extractor = "pi_features_extractor" if network.has(saved.state, "pi_features_extractor.") else "features_extractor"
     stack = _features(saved, extractor)
@@ -198,7 +198,7 @@ def _actor_critic(saved: Saved) -> list[Layer]:
     return stack + _clip_or_choose(saved)
 
 
-def _ars(saved: Saved) -> list[Layer]:
+def _ars(saved: SavedZip) -> list[Layer]:
     """ARS: one linear layer clipped to the bounds, or a network with a tanh at its end."""
     stack = _features(saved, "features_extractor")
     if "action_net.weight" in saved.state:  # sb3_contrib before 1.5
@@ -217,7 +217,7 @@ def _ars(saved: Saved) -> list[Layer]:
     return stack + _clip_or_choose(saved)
 
 
-def _is_ars_linear(saved: Saved) -> bool:
+def _is_ars_linear(saved: SavedZip) -> bool:
     _, kind = sb3_data.policy_class(saved.data)
     if kind == "ARSLinearPolicy" or "Linear policy network" in sb3_data.policy_doc(saved.data):
         return True
@@ -229,7 +229,7 @@ def _is_ars_linear(saved: Saved) -> bool:
     return True
 
 
-def _squashed_gaussian(saved: Saved) -> list[Layer]:
+def _squashed_gaussian(saved: SavedZip) -> list[Layer]:
     """SAC, TQC and CrossQ: tanh of the mean; with gSDE the mean is clipped before."""
     stack = _features(saved, "actor.features_extractor")
     pending = None
@@ -255,7 +255,7 @@ def _squashed_gaussian(saved: Saved) -> list[Layer]:
     return stack + network.squash_head(_box(saved), saved.name)
 
 
-def _deterministic(saved: Saved) -> list[Layer]:
+def _deterministic(saved: SavedZip) -> list[Layer]:
     """TD3 and DDPG: the network ends in a tanh."""
     stack = _features(saved, "actor.features_extractor")
     stack += network.closed(saved.state, "actor.mu", _inner_activation(saved, "actor.mu"), saved.name)
@@ -263,7 +263,7 @@ def _deterministic(saved: Saved) -> list[Layer]:
     return stack + network.squash_head(_box(saved), saved.name)
 
 
-def _critic(saved: Saved) -> tuple[Layer, ...]:
+def _critic(saved: SavedZip) -> tuple[Layer, ...]:
     """What the first critic of SAC, TQC, TD3 or DDPG thinks of an action; none where it is no plain MLP.
 
     The framework gives it the action scaled to [-1, 1]. The mean over TQC's quantiles folds into the last layer.
@@ -294,7 +294,7 @@ def _critic(saved: Saved) -> tuple[Layer, ...]:
     return network.intact((scaled, *hidden, mean), n + space.size)
 
 
-def _q_values(saved: Saved) -> list[Layer]:
+def _q_values(saved: SavedZip) -> list[Layer]:
     """DQN: the choice of the highest value."""
     stack = _features(saved, "q_net.features_extractor")
     stack += network.closed(saved.state, "q_net.q_net", _inner_activation(saved, "q_net.q_net"), saved.name)
@@ -302,7 +302,7 @@ def _q_values(saved: Saved) -> list[Layer]:
     return stack + _clip_or_choose(saved)
 
 
-def _quantiles(saved: Saved) -> list[Layer]:
+def _quantiles(saved: SavedZip) -> list[Layer]:
     """QR-DQN: the choice of the highest mean over the quantiles; the mean folds into the last layer."""
     stack = _features(saved, "quantile_net.features_extractor")
     stack += network.closed(
@@ -325,7 +325,7 @@ def _quantiles(saved: Saved) -> list[Layer]:
     return [*stack, layers.Dense(weight, bias), *_clip_or_choose(saved)]
 
 
-def _features(saved: Saved, prefix: str) -> list[Layer]:
+def _features(saved: SavedZip, prefix: str) -> list[Layer]:
     """What stands before the first trained layer of an MLP, or a NatureCNN."""
     space = saved.observation_space
     parameters = network.sub_state(saved.state, f"{prefix}.")
@@ -359,14 +359,14 @@ def _is_image(space: spaces.ObservationSpace) -> bool:
     )
 
 
-def _hidden(saved: Saved, prefix: str, activation: Sequence[Layer]) -> list[Layer]:
+def _hidden(saved: SavedZip, prefix: str, activation: Sequence[Layer]) -> list[Layer]:
     found, pending = network.sequential(saved.state, prefix, activation, saved.name)
     if pending is not None:
         raise LilliputError(f"{saved.name}: {prefix} ends in a batch normalization; supported: before a Linear layer")
     return found
 
 
-def _inner_activation(saved: Saved, prefix: str) -> Sequence[Layer]:
+def _inner_activation(saved: SavedZip, prefix: str) -> Sequence[Layer]:
     """The activation of a network of several layers; none is needed, or guessed, for one."""
     several = any(_index(key, f"{prefix}.", saved.name) > 0 for key in saved.state if key.startswith(f"{prefix}."))
     return saved.activation("ReLU") if several else ()
@@ -379,7 +379,7 @@ def _index(key: str, prefix: str, name: str) -> int:
     return int(number)
 
 
-def _box(saved: Saved) -> spaces.Box:
+def _box(saved: SavedZip) -> spaces.Box:
     if not isinstance(saved.action_space, spaces.Box):
         raise LilliputError(
             f"{saved.name} has a continuous actor and the action space {spaces.describe(saved.action_space)}; it must "
@@ -388,7 +388,7 @@ def _box(saved: Saved) -> spaces.Box:
     return saved.action_space
 
 
-def _clip_or_choose(saved: Saved) -> list[Layer]:
+def _clip_or_choose(saved: SavedZip) -> list[Layer]:
     match saved.action_space:
         case spaces.Box():
             return network.clip_head(saved.action_space)

@@ -15,8 +15,8 @@ from lilliput.policies.load.inert_pickle import (
     MAX_PICKLE_BYTES,
     ORDERED_DICT,
     Global,
+    InertCall,
     Persistent,
-    Record,
     is_call,
     read_pickle,
     state_of,
@@ -170,7 +170,7 @@ def _storages(value: Any, name: str) -> dict[str, int]:
             case Persistent():
                 key, code, count = _storage_key(node, name)
                 found[key] = count * _itemsize(code)
-            case Record():
+            case InertCall():
                 todo += [node.args, node.state, *(part for pair in node.items for part in pair), *node.members]
             case list() | tuple():
                 todo += node
@@ -209,7 +209,7 @@ class Tree:
         self.nodes = 0
 
     def convert(self, value: Any, depth: int = 0) -> Any:
-        if not isinstance(value, Record | list | tuple):
+        if not isinstance(value, InertCall | list | tuple):
             return value
         if id(value) in self.done:
             return self.done[id(value)]
@@ -225,11 +225,11 @@ class Tree:
             case list() | tuple():
                 items = [self.convert(item, depth) for item in value]
                 return items if isinstance(value, list) else tuple(items)
-            case Record(args=args) if is_call(value, ORDERED_DICT, DICT) and args in ((), None):
+            case InertCall(args=args) if is_call(value, ORDERED_DICT, DICT) and args in ((), None):
                 return {key: self.convert(item, depth) for key, item in value.items if isinstance(key, str | int)}
-            case Record(args=(data, *_)) if is_call(value, _PARAMETER, _PARAMETER_WITH_STATE):
+            case InertCall(args=(data, *_)) if is_call(value, _PARAMETER, _PARAMETER_WITH_STATE):
                 return self.convert(data, depth)
-            case Record(args=(storage, offset, size, stride, *rest)) if is_call(value, _TENSOR, _TENSOR_V2):
+            case InertCall(args=(storage, offset, size, stride, *rest)) if is_call(value, _TENSOR, _TENSOR_V2):
                 # requires_grad, hooks, and what the numbers in the storage are not yet: negated or conjugated.
                 if any(_items(one.args[0] if is_call(one, _TAGGED) and one.args else one) for one in rest[2:]):
                     raise LilliputError(
@@ -237,15 +237,15 @@ class Tree:
                         "after .resolve_neg()"
                     )
                 return self._tensor(storage, offset, size, stride)
-            case Record() if is_numpy(value):
+            case InertCall() if is_numpy(value):
                 found = array_of(value, self.name)
                 return found if found.ndim else found.item()
-            case Record(state=state) if state is not None and (module := self._module(value, depth)) is not None:
+            case InertCall(state=state) if state is not None and (module := self._module(value, depth)) is not None:
                 return module
             case _:
                 return value
 
-    def _module(self, value: Record, depth: int) -> Module | None:
+    def _module(self, value: InertCall, depth: int) -> Module | None:
         """The module that a record describes; None where it describes something else."""
         state = state_of(value)
         if state is None or not {"_parameters", "_buffers", "_modules"} <= state.keys():
@@ -269,7 +269,7 @@ class Tree:
             )
         # What else was set on a module may hold anything, itself too: numbers are read, the rest stays inert.
         own = {
-            key: self.convert(item, depth) if not isinstance(item, Record) or _is_array(item) else item
+            key: self.convert(item, depth) if not isinstance(item, InertCall) or _is_array(item) else item
             for key, item in state.items()
             if not _is_bookkeeping(key)
         }
@@ -318,10 +318,10 @@ class Tree:
 
 def _items(value: Any) -> bool:
     """Whether it is a dict that holds something, or no dict."""
-    return bool(value.items) if isinstance(value, Record) else bool(value)
+    return bool(value.items) if isinstance(value, InertCall) else bool(value)
 
 
-def _is_array(value: Record) -> bool:
+def _is_array(value: InertCall) -> bool:
     return is_numpy(value) or is_call(value, _TENSOR, _TENSOR_V2, _PARAMETER, _PARAMETER_WITH_STATE)
 
 

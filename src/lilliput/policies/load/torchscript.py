@@ -17,12 +17,12 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.load import flow, flow_layers, plain
 from lilliput.policies.load.archive import Archive
 from lilliput.policies.load.flow import Choices, Flow
-from lilliput.policies.load.inert_pickle import MAX_PICKLE_BYTES, Global, Record, read_pickle, state_of, string_keys
+from lilliput.policies.load.inert_pickle import MAX_PICKLE_BYTES, Global, InertCall, read_pickle, state_of, string_keys
 from lilliput.policies.load.source import Source
 from lilliput.policies.load.torch_file import Tree, zip_fetch
 from lilliput.policies.load.torchscript_code import Code
-from lilliput.policies.load.torchscript_place import Written
-from lilliput.policies.load.torchscript_run import Module, followed
+from lilliput.policies.load.torchscript_place import WritesInPlace
+from lilliput.policies.load.torchscript_run import ScriptObject, followed
 from lilliput.policies.load.torchscript_shape import Batched
 from lilliput.policies.play.wrappers import TransposeImage, format_wrapper
 from lilliput.policies.policy import Policy, Provenance
@@ -71,7 +71,7 @@ def read_torchscript(source: Source, archive: Archive) -> Policy:
     try:
         for one in _inside(module):
             if one.kind in _CELLS and "_cell(" not in ast.unparse(code.method(one.where, one.kind, "forward")):
-                raise Written(
+                raise WritesInPlace(
                     f"its {one.kind} is spelled out in gates (traced?): torch.jit.script(module) keeps it whole"
                 )
         return _policy(source, module, code, _traced_shape(archive, root))
@@ -85,7 +85,7 @@ def _way_out(error: Exception, code: Code) -> str:
     """What to do about a program that is refused."""
     if isinstance(error, flow.NoLayer):
         return NO_WAY_OUT
-    if isinstance(error, Written):
+    if isinstance(error, WritesInPlace):
         return REWRITE
     return f"{WAY_OUT}{'; compare it with this file, which writes in place' if code.writes() else ''}"
 
@@ -94,16 +94,16 @@ def _pickle(archive: Archive, entry: str) -> Any:
     return read_pickle(archive.read(entry, MAX_PICKLE_BYTES), archive.name)[0]
 
 
-def _modules(value: Any, tree: Tree, name: str) -> Module:
+def _modules(value: Any, tree: Tree, name: str) -> ScriptObject:
     """The tree of modules that the pickle describes."""
     count = 0
 
     def read(value: Any, depth: int) -> Any:
         nonlocal count
-        if isinstance(value, Record) and value.maker in _LISTS and isinstance(value.args, tuple) and value.args:
+        if isinstance(value, InertCall) and value.maker in _LISTS and isinstance(value.args, tuple) and value.args:
             items = value.args[0]
             return [read(item, depth + 1) for item in items] if isinstance(items, list) and depth < MAX_DEPTH else None
-        state = state_of(value) if isinstance(value, Record) else None
+        state = state_of(value) if isinstance(value, InertCall) else None
         if state is None or not isinstance(value.maker, Global) or not value.maker.module.startswith("__torch__"):
             return tree.convert(value)
         count += 1
@@ -115,10 +115,10 @@ def _modules(value: Any, tree: Tree, name: str) -> Module:
         parts = {key: read(item, depth + 1) for key, item in state.items()}
         if kind.startswith(("BatchNorm", "Dropout")) and parts.get("training") is True:
             raise LilliputError(f"{name}: {kind} is still training; save the module after .eval()")
-        return Module(value.maker.module, kind, parts)
+        return ScriptObject(value.maker.module, kind, parts)
 
     found = read(value, 0)
-    if not isinstance(found, Module):
+    if not isinstance(found, ScriptObject):
         raise LilliputError(f"{name} holds no module; save a torch.jit.ScriptModule")
     return found
 
@@ -130,22 +130,22 @@ def _traced_shape(archive: Archive, root: str) -> tuple[int, ...] | None:
         return None
     value = _pickle(archive, entry)
     for _ in range(2):
-        value = value.args[0] if isinstance(value, Record) and value.args and not string_keys(value) else value
+        value = value.args[0] if isinstance(value, InertCall) and value.args and not string_keys(value) else value
         forward = string_keys(value)
         if forward is not None:
             value = forward.get("forward")
-    while isinstance(value, Record) and isinstance(value.args, tuple) and value.args:
+    while isinstance(value, InertCall) and isinstance(value.args, tuple) and value.args:
         if not isinstance(value.args[0], list):
             break
         value = value.args[0]
-    if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], Record):
+    if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], InertCall):
         return None
     size = value[0].args[2] if isinstance(value[0].args, tuple) and len(value[0].args) > 3 else None
     plain = isinstance(size, tuple) and all(isinstance(n, int) and 0 < n < 1 << 24 for n in size)
     return size if plain and size and math.prod(size) <= spaces.MAX_ELEMENTS else None
 
 
-def _policy(source: Source, module: Module, code: Code, traced: tuple[int, ...] | None) -> Policy:
+def _policy(source: Source, module: ScriptObject, code: Code, traced: tuple[int, ...] | None) -> Policy:
     if hooks := code.hooks(module.where, module.kind):
         raise LilliputError(f"code of its own runs around its forward (hooks {hooks[0][:60]}): take them off")
     answers: list[tuple[tuple[int, ...], Any]] = []
@@ -165,7 +165,7 @@ def _policy(source: Source, module: Module, code: Code, traced: tuple[int, ...] 
                 answers.append((shape, outcome.value))
                 break
             # That it writes is true of any size; otherwise the truest is what came furthest.
-            reached = isinstance(outcome.refusal, Written), outcome.steps
+            reached = isinstance(outcome.refusal, WritesInPlace), outcome.steps
             if reached > furthest:
                 furthest, refused = reached, outcome.refusal
             if isinstance(outcome.refusal, Batched) and shape != traced:
@@ -188,22 +188,22 @@ def _given_shapes(source: Source) -> list[tuple[int, ...]]:
     return [] if shape is None else [shape]
 
 
-def _widths(module: Module, code: Code) -> list[int]:
+def _widths(module: ScriptObject, code: Code) -> list[int]:
     """Sizes that a vector of observations may have: the inputs of each matrix."""
     return sorted({array.shape[1] for array in _arrays(module, code) if array.ndim == 2 and array.shape[1] > 0})[:64]
 
 
-def _arrays(module: Module, code: Code) -> list[np.ndarray]:
+def _arrays(module: ScriptObject, code: Code) -> list[np.ndarray]:
     """Every tensor of the program."""
     parts = [part for one in _inside(module) for part in one.parts.values()]
     return [part for part in (*code.constants, *parts) if isinstance(part, np.ndarray)]
 
 
-def _inside(module: Module) -> list[Module]:
+def _inside(module: ScriptObject) -> list[ScriptObject]:
     """The module and those in it, at any depth."""
     found = [module]
     for one in found:
-        found += [part for part in one.parts.values() if isinstance(part, Module)]
+        found += [part for part in one.parts.values() if isinstance(part, ScriptObject)]
     return found
 
 
@@ -220,7 +220,9 @@ def _result(value: Any, source: Source) -> Flow | Choices:
     return value
 
 
-def _assembled(source: Source, module: Module, code: Code, shape: tuple[int, ...], value: Flow | Choices) -> Policy:
+def _assembled(
+    source: Source, module: ScriptObject, code: Code, shape: tuple[int, ...], value: Flow | Choices
+) -> Policy:
     guesses = ["the file holds no bounds of the observation: taken as unbounded", _NOT_RUN]
     sizes: tuple[int, ...] | None = None
     if isinstance(value, Choices):

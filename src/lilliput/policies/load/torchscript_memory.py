@@ -10,7 +10,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.load import flow
 from lilliput.policies.load.flow import Flow
-from lilliput.policies.load.torchscript_place import Written
+from lilliput.policies.load.torchscript_place import WritesInPlace
 
 CELLS: Final = {"lstm_cell": layers.Lstm, "gru_cell": layers.Gru}
 OPERATORS: Final = {"lstm": layers.Lstm, "gru": layers.Gru, **CELLS}
@@ -22,7 +22,7 @@ MAX_LEVELS = 32
 
 @final
 @dataclass(frozen=True, eq=False)
-class Cell:
+class RecurrentCall:
     """One call of such an operator.
 
     Attributes:
@@ -41,11 +41,11 @@ class Cell:
 class Next:
     """The new state of a cell, in the place of one of its buffers."""
 
-    cell: Cell
+    cell: RecurrentCall
     place: int
 
 
-def recurrent(name: str, given: Sequence[Any]) -> tuple[Cell, Any]:
+def recurrent(name: str, given: Sequence[Any]) -> tuple[RecurrentCall, Any]:
     """The call, and what it gives: the output and the new states; of a cell the new states alone.
 
     Raises:
@@ -77,11 +77,11 @@ def recurrent(name: str, given: Sequence[Any]) -> tuple[Cell, Any]:
         except LilliputError as error:
             raise LilliputError(f"{name}: {error}") from None
         whole = Flow(flow.Link(whole.link, layer, shape), (*x.shape[:-1], *shape), x.rows)
-    cell = Cell(before)
+    cell = RecurrentCall(before)
     return cell, (whole, *(Next(cell, place) for place in range(len(before))))
 
 
-def _one_step(name: str, given: Sequence[Any]) -> tuple[Cell, Any]:
+def _one_step(name: str, given: Sequence[Any]) -> tuple[RecurrentCall, Any]:
     """The same of an LSTMCell or GRUCell, whose new state, or the first of both, is its output."""
     x, states, *weights = given
     before = tuple(states) if isinstance(states, list | tuple) else (states,)
@@ -97,7 +97,7 @@ def _one_step(name: str, given: Sequence[Any]) -> tuple[Cell, Any]:
     except LilliputError as error:
         raise LilliputError(f"{name}: {error}") from None
     shown = Flow(flow.Link(whole.link, layer, shape), (*x.shape[:-1], *shape), x.rows)
-    cell = Cell(before, shown)
+    cell = RecurrentCall(before, shown)
     return cell, (shown, Next(cell, 1)) if name == "lstm_cell" else shown
 
 
@@ -119,7 +119,7 @@ def _first(buffer: np.ndarray, level: int) -> np.ndarray:
     return np.ascontiguousarray(buffer[level].reshape(-1), np.float32)
 
 
-def new_state(value: Any, cells: Sequence[Cell]) -> Next | None:
+def new_state(value: Any, cells: Sequence[RecurrentCall]) -> Next | None:
     """The new state that a value is, whatever shape it has; None: it is none."""
     if isinstance(value, Next):
         return value
@@ -137,11 +137,11 @@ def write(buffer: Any, value: Next) -> None:
         LilliputError: it is another buffer than that which was read.
     """
     if buffer is not value.cell.before[value.place]:
-        raise Written("it writes a new state to another buffer than it read; supported: the same")
+        raise WritesInPlace("it writes a new state to another buffer than it read; supported: the same")
     value.cell.written.add(value.place)
 
 
-def check(cells: Sequence[Cell], read: Sequence[np.ndarray]) -> None:
+def check(cells: Sequence[RecurrentCall], read: Sequence[np.ndarray]) -> None:
     """Refuse a program that forgets, or whose states are also something else.
 
     Args:
@@ -158,6 +158,8 @@ def check(cells: Sequence[Cell], read: Sequence[np.ndarray]) -> None:
         )
     states = [state for cell in cells for state in cell.before]
     if any(np.may_share_memory(one, other) for i, one in enumerate(states) for other in states[:i]):
-        raise Written("two states of its LSTMs or GRUs stand in one buffer; supported: a buffer for each")
+        raise WritesInPlace("two states of its LSTMs or GRUs stand in one buffer; supported: a buffer for each")
     if any(np.may_share_memory(state, one) for state in states for one in read):
-        raise Written("a state of its LSTM or GRU is read by other operators too; supported: by the LSTM or GRU alone")
+        raise WritesInPlace(
+            "a state of its LSTM or GRU is read by other operators too; supported: by the LSTM or GRU alone"
+        )

@@ -13,7 +13,7 @@ from lilliput.policies.load import torchscript_shape as moving
 from lilliput.policies.load.flow import Choices, Flow, NoLayer, Value
 from lilliput.policies.load.inert_pickle import Global, is_call
 from lilliput.policies.load.layer_geometry import BatchStatistics, batch_norm, conv2d, same_padding
-from lilliput.policies.load.torchscript_place import Written
+from lilliput.policies.load.torchscript_place import WritesInPlace
 from lilliput.policies.load.torchscript_shape import flow_of, own_axis
 
 FLOAT, DOUBLE, LONG = 6, 7, 4
@@ -42,7 +42,7 @@ def apply(name: str, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
         LilliputError: an operator that is not followed, or with arguments that are not.
     """
     if name in _MEMORY:
-        raise Written(f"it has a memory ({name}); supported: LSTM and GRU")
+        raise WritesInPlace(f"it has a memory ({name}); supported: LSTM and GRU")
     if name in _RANDOM:
         raise LilliputError(f"its action is drawn at random ({name}); save the deterministic one")
     plain = name if name in _OPERATORS or name in _CONSTANT else name.removesuffix("_")
@@ -53,7 +53,7 @@ def apply(name: str, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
     if function is None and varies and plain in _NO_LAYER:
         raise NoLayer(f"its source has the operator {name!r}, which no layer of a policy computes")
     if function is None and name.endswith("_") and not name.endswith("__"):
-        raise Written(f"its source has the operator {name[:40]!r}, which writes in place")
+        raise WritesInPlace(f"its source has the operator {name[:40]!r}, which writes in place")
     if function is None:
         kind, known = ("", _OPERATORS) if varies else (" of constants", _CONSTANT)
         raise LilliputError(f"its source has the operator {name[:40]!r}{kind}; supported: {', '.join(known)}")

@@ -9,7 +9,7 @@ from lilliput.policies.load.flow import Choices, Flow, Value
 
 
 @final
-class Written(LilliputError):
+class WritesInPlace(LilliputError):
     """What is refused because the program writes in place, or remembers."""
 
 
@@ -36,7 +36,7 @@ class Places:
         """What a value, or each in a list, holds now.
 
         Raises:
-            Written: its memory was written through another value.
+            WritesInPlace: its memory was written through another value.
         """
         if isinstance(value, tuple | list):
             return type(value)(self.now(one) for one in value)
@@ -44,7 +44,9 @@ class Places:
             return value
         last = self._last(value)
         if id(last) in self.spent:
-            raise Written("a value is used again that was overwritten in place, through a view of it or another name")
+            raise WritesInPlace(
+                "a value is used again that was overwritten in place, through a view of it or another name"
+            )
         return last
 
     def made(self, name: str, given: list[Any], result: Any) -> Any:

@@ -12,7 +12,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies.load import torchscript_memory, torchscript_operator
 from lilliput.policies.load.flow import Choices, Flow
 from lilliput.policies.load.torchscript_code import Code
-from lilliput.policies.load.torchscript_place import Places, Written
+from lilliput.policies.load.torchscript_place import Places, WritesInPlace
 from lilliput.policies.load.work import Work
 
 MAX_CALLS = 5_000
@@ -22,7 +22,7 @@ MAX_DEPTH = 24
 
 @final
 @dataclass(frozen=True, eq=False)
-class Module:
+class ScriptObject:
     """An object of the program: where its class stands, its name, and its attributes."""
 
     where: str
@@ -48,7 +48,7 @@ class Outcome:
     steps: int
 
 
-def followed(code: Code, module: Module, x: Flow, *, whole: bool) -> Outcome:
+def followed(code: Code, module: ScriptObject, x: Flow, *, whole: bool) -> Outcome:
     """What the module's `forward` gives for the observation.
 
     Args:
@@ -88,7 +88,7 @@ class _Run:
     calls: int = 0
     depth: int = 0
     places: Places = field(default_factory=Places)
-    cells: list[torchscript_memory.Cell] = field(default_factory=list)
+    cells: list[torchscript_memory.RecurrentCall] = field(default_factory=list)
     read: list[np.ndarray] = field(default_factory=list)
     copies: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     names: dict[int, set[tuple[int, str]]] = field(default_factory=dict)
@@ -99,10 +99,10 @@ class _Run:
         """Refuse a program that goes on to write to what an attribute was set to: the attribute is that very value.
 
         Raises:
-            Written: it does.
+            WritesInPlace: it does.
         """
         if any(self.places.now(one) is not one for one in self.kept.values()):
-            raise Written("a new state is changed in place after it was kept; supported: kept as it is")
+            raise WritesInPlace("a new state is changed in place after it was kept; supported: kept as it is")
 
     def count(self, value: Any) -> None:
         """Count what lists hold, each thing as often as it is met: one that holds itself twice has no end.
@@ -119,7 +119,7 @@ class _Run:
                     raise LilliputError("its lists hold more than any policy's")
                 todo += one
 
-    def call(self, module: Module, method: str, arguments: list[Any], named: Mapping[str, Any]) -> Any:
+    def call(self, module: ScriptObject, method: str, arguments: list[Any], named: Mapping[str, Any]) -> Any:
         return self.function(self.code.method(module.where, module.kind, method), [module, *arguments], named)
 
     def function(self, node: ast.FunctionDef, arguments: list[Any], named: Mapping[str, Any]) -> Any:
@@ -180,13 +180,13 @@ class _Run:
             case ast.Attribute(value=inner, attr=name) if self.keeps(self.value(inner, variables), name, value):
                 pass
             case _:
-                raise Written("its source assigns to other things than names (a memory?)")
+                raise WritesInPlace("its source assigns to other things than names (a memory?)")
 
     def keeps(self, owner: Any, name: str, value: Any) -> bool:
         """Whether an attribute that a state was read by, and no other was, now is the new state."""
         value = self.places.now(value)
         new = torchscript_memory.new_state(value, self.cells)
-        if new is None or not isinstance(owner, Module):
+        if new is None or not isinstance(owner, ScriptObject):
             return False
         buffer = owner.parts.get(name)
         if self.names.get(id(buffer)) != {(id(owner), name)}:
@@ -226,7 +226,7 @@ class _Run:
 
     def attribute(self, owner: Any, name: str) -> Any:
         match owner:
-            case Module(parts=parts) if name in parts:
+            case ScriptObject(parts=parts) if name in parts:
                 self.names.setdefault(id(parts[name]), set()).add((id(owner), name))
                 return self.kept.get((id(owner), name), parts[name])
             case _Name(path="CONSTANTS") if name[:1] == "c" and name[1:].isascii() and name[1:].isdigit():
@@ -250,11 +250,11 @@ class _Run:
             raise LilliputError("its source unpacks arguments")
         if isinstance(callee, ast.Attribute):
             owner = self.value(callee.value, variables)
-            if isinstance(owner, Module):
+            if isinstance(owner, ScriptObject):
                 return self.call(owner, callee.attr, given, named)
         function = self.value(callee, variables)
         match function:
-            case _Name(path="getattr") if len(given) == 2 and isinstance(given[0], Module):
+            case _Name(path="getattr") if len(given) == 2 and isinstance(given[0], ScriptObject):
                 return self.attribute(given[0], str(given[1]))
             case _Name(path=path) if path.startswith("__torch__."):
                 return self.function(self.code.function(path), given, named)
@@ -284,7 +284,9 @@ class _Run:
             torchscript_memory.write(given[0], new)
             return given[0]
         if any(isinstance(one, torchscript_memory.Next) for one in _flat([*given, *named.values()])):
-            raise Written(f"the new state of its LSTM or GRU is used otherwise ({name[:40]}); supported: kept as it is")
+            raise WritesInPlace(
+                f"the new state of its LSTM or GRU is used otherwise ({name[:40]}); supported: kept as it is"
+            )
         if name not in torchscript_memory.READING_NOTHING:
             states = given[1:2] if name in torchscript_memory.OPERATORS else []
             apart = [one for one in given if not any(one is state for state in states)]
@@ -292,17 +294,17 @@ class _Run:
             self.read += [one for one in used if isinstance(one, np.ndarray)]
         written = [cell.before[place] for cell in self.cells for place in cell.written]
         if any(one is buffer for one in _flat(given) for buffer in written):
-            raise Written("a state is read again after it was written; supported: read, then written")
+            raise WritesInPlace("a state is read again after it was written; supported: read, then written")
         if name in torchscript_memory.OPERATORS:
             cell, result = torchscript_memory.recurrent(name, _originals(given, self.copies))
             self.cells.append(cell)
             return result
         target = given[0] if given else None
         if name == "copy_" and isinstance(target, Flow):
-            raise Written("it assigns to a part of a value (y[...] = ...); supported: whole new values")
+            raise WritesInPlace("it assigns to a part of a value (y[...] = ...); supported: whole new values")
         overwrites = name.endswith("_") and not name.endswith("__")
         if overwrites and not isinstance(target, Flow | Choices):
-            raise Written(f"it writes to its own buffers ({name[:40]}: a memory?)")
+            raise WritesInPlace(f"it writes to its own buffers ({name[:40]}: a memory?)")
         result = torchscript_operator.apply(name, given, named)
         self.work.spend(sum(math.prod(one.shape) for one in _flat([result]) if hasattr(one, "shape")))
         if name in ("clone", "contiguous") and isinstance(target, np.ndarray):
@@ -310,7 +312,7 @@ class _Run:
         if not overwrites:
             return self.places.made(name, [*given, *named.values()], result)
         if not isinstance(target, Flow | Choices) or not isinstance(result, Flow | Choices):
-            raise Written(f"the operator {name[:40]!r} writes several values in place")
+            raise WritesInPlace(f"the operator {name[:40]!r} writes several values in place")
         return self.places.overwrite(target, result)
 
 

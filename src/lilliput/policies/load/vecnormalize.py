@@ -15,7 +15,7 @@ from lilliput.policies.load.inert_pickle import (
     DICT,
     ORDERED_DICT,
     Global,
-    Record,
+    InertCall,
     is_call,
     read_pickle,
     state_of,
@@ -35,7 +35,7 @@ class ForeignNormalizer(LilliputError):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Statistics:
+class RunningStatistics:
     """Running mean and variance of one array of observations."""
 
     mean: np.ndarray
@@ -54,7 +54,7 @@ class Normalizer:
         n_observations: that the statistics were taken over; None where it does not say.
     """
 
-    statistics: Statistics | Mapping[str, Statistics]
+    statistics: RunningStatistics | Mapping[str, RunningStatistics]
     epsilon: float = DEFAULT_EPSILON
     clip_obs: float = DEFAULT_CLIP
     norm_obs: bool = True
@@ -105,7 +105,7 @@ def standardize(
     if not normalizer.norm_obs:
         return None
     match normalizer.statistics, space:
-        case Statistics() as statistics, spaces.Box(shape=shape):
+        case RunningStatistics() as statistics, spaces.Box(shape=shape):
             own = statistics.mean.shape
             if own != shape and (frame is None or own != frame.shape):
                 parts = shape[0] // own[0] if len(own) == len(shape) == 1 and own[0] and not shape[0] % own[0] else 1
@@ -126,7 +126,10 @@ def standardize(
 
 
 def _dict_layer(
-    by_key: Mapping[str, Statistics], boxes: tuple[tuple[str, spaces.Box], ...], normalizer: Normalizer, name: str
+    by_key: Mapping[str, RunningStatistics],
+    boxes: tuple[tuple[str, spaces.Box], ...],
+    normalizer: Normalizer,
+    name: str,
 ) -> layers.Standardize:
     unknown = sorted(set(by_key) - {key for key, _ in boxes})
     if unknown:
@@ -168,7 +171,7 @@ def _keys(space: spaces.ObservationSpace) -> str:
     return ", ".join(key for key, _ in space.boxes) if isinstance(space, spaces.Dict) else "none"
 
 
-def _statistics(mean: np.ndarray, var: np.ndarray, name: str) -> Statistics:
+def _statistics(mean: np.ndarray, var: np.ndarray, name: str) -> RunningStatistics:
     mean, var = (array.astype(np.float64) for array in (mean, var))
     if mean.shape != var.shape:
         raise LilliputError(
@@ -176,7 +179,7 @@ def _statistics(mean: np.ndarray, var: np.ndarray, name: str) -> Statistics:
         )
     if not np.isfinite(mean).all() or not np.isfinite(var).all() or (var < 0).any():
         raise LilliputError(f"{name} holds statistics that are not finite or a negative variance; it is damaged")
-    return Statistics(mean, var)
+    return RunningStatistics(mean, var)
 
 
 def _number(value: np.ndarray, what: str, name: str) -> float:
@@ -221,7 +224,7 @@ def _from_pickle(data: bytes, name: str) -> Normalizer:
     if not norm_obs:
         return Normalizer({}, norm_obs=False)
     if is_call(pickled, DICT, ORDERED_DICT) and pickled is not value:
-        statistics: Statistics | dict[str, Statistics] = {
+        statistics: RunningStatistics | dict[str, RunningStatistics] = {
             key: _running(item, f"{name}, key {key[:40]!r}") for key, item in (string_keys(pickled) or {}).items()
         }
         chosen = state.get("norm_obs_keys")
@@ -265,8 +268,8 @@ _FRAMEWORKS = ("stable_baselines3", "stable_baselines", "gymnasium", "gym", "bas
 
 def _foreign(value: Any) -> str:
     """The class of a pickled object by its full name, where it is of none of these packages; else empty."""
-    maker = value.maker if isinstance(value, Record) else None
-    if isinstance(value, Record) and maker in _REBUILT and isinstance(value.args, tuple) and value.args:
+    maker = value.maker if isinstance(value, InertCall) else None
+    if isinstance(value, InertCall) and maker in _REBUILT and isinstance(value.args, tuple) and value.args:
         maker = value.args[0]
     if isinstance(maker, Global):
         known = maker.module.partition(".")[0] in _FRAMEWORKS
@@ -295,7 +298,7 @@ def _count(pickled: Any) -> float | None:
         return None
 
 
-def _running(value: Any, name: str) -> Statistics:
+def _running(value: Any, name: str) -> RunningStatistics:
     """The statistics of a pickled RunningMeanStd."""
     state = string_keys(value) or state_of(value) or {}
     if {"mean", "var"} <= set(state) and (others := sorted(map(str, state.keys() - _RUNNING))):

@@ -19,7 +19,7 @@ from lilliput.policies.play.environment import EnvironmentSpec
 from lilliput.policies.play.fit import check_fit
 from lilliput.policies.play.lanes import Episode, Lanes
 from lilliput.policies.play.mujoco_library import clock_stopped
-from lilliput.policies.play.player import Row
+from lilliput.policies.play.player import EpisodeUnderWay
 from lilliput.policies.play.together import (
     AT_ONCE,
     Act,
@@ -161,7 +161,7 @@ class Stage:
         deadline: float | None = None,
     ) -> None:
         self.environment, self.observation_space, self.deadline = environment, observation_space, deadline
-        self._row: Row | None = None
+        self._row: EpisodeUnderWay | None = None
         self._lanes: Lanes | None = None
 
     def __enter__(self) -> "Stage":
@@ -218,7 +218,7 @@ class Stage:
     def play(self, seed: int, act_of_seed: ActOfSeed, seen: list[np.ndarray] | None = None) -> Episode:
         """The episode of that seed; what the policy observed is appended to `seen`."""
         if self._row is None:
-            self._row = Row(self.environment, self.observation_space, self.deadline)
+            self._row = EpisodeUnderWay(self.environment, self.observation_space, self.deadline)
         row = self._row
         act = act_of_seed(seed, row.environment.action_space)
         start = time.perf_counter()

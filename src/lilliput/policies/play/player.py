@@ -1,4 +1,4 @@
-"""The one player: whatever plays an environment, one episode or many in lockstep, plays it through a `Row`."""
+"""The one player: whatever plays an environment, one episode or many in lockstep, plays it here."""
 
 import math
 import time
@@ -22,7 +22,7 @@ BatchAct = Callable[[np.ndarray], np.ndarray]
 
 
 @final
-class Row:
+class EpisodeUnderWay:
     """One environment and the episode under way in it: every observation and every action is checked here.
 
     Attributes:
@@ -128,7 +128,7 @@ class Row:
 
 
 @final
-class Rows:
+class SeparateLanes:
     """See `Lanes`: an environment for each."""
 
     def __init__(
@@ -136,7 +136,7 @@ class Rows:
     ) -> None:
         from gymnasium.spaces import Box
 
-        self._rows = [Row(spec, space, deadline) for _ in range(n)]
+        self._rows = [EpisodeUnderWay(spec, space, deadline) for _ in range(n)]
         self.action_space: Any = self._rows[0].environment.action_space
         self.limit = self._rows[0].limit
         self._action_shape = self.action_space.shape if isinstance(self.action_space, Box) else None
@@ -183,7 +183,7 @@ def lanes_of(
     Raises:
         LilliputError: the environment cannot be made.
     """
-    return twin_of(environment, n, deadline) or Rows(environment, space, n, deadline)
+    return twin_of(environment, n, deadline) or SeparateLanes(environment, space, n, deadline)
 
 
 @final

@@ -6,7 +6,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from lilliput.models.storage import Statistics, compact
+from lilliput.models.storage import QuantizedStatistics, compact
 
 
 @final
@@ -73,7 +73,9 @@ def second_level(
 
 def statistics(
     columns: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]], bits: int, block: int
-) -> Statistics:
+) -> QuantizedStatistics:
     """The statistics of all groups of columns, each as `second_level` gave it."""
     codes, scale, offset = (np.stack([column[part] for column in columns], axis=1) for part in range(3))
-    return Statistics(codes, compact(scale.astype(np.float32)), compact(offset.astype(np.float32)), bits, block)
+    return QuantizedStatistics(
+        codes, compact(scale.astype(np.float32)), compact(offset.astype(np.float32)), bits, block
+    )

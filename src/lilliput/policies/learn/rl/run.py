@@ -118,7 +118,9 @@ def train(
     if start_from is not None:
         notes += begin_from(model, start_from)
     chain = _installed(model, row, training) if compressed else ()
-    course = Course(training, row, model, twin if compressed else None, chain, folder, progress or (lambda *_: None))
+    course = TrainingRun(
+        training, row, model, twin if compressed else None, chain, folder, progress or (lambda *_: None)
+    )
     done = course.resume()
     deadline = None if within is None else time.monotonic() + within
     while done < training.steps:
@@ -183,7 +185,7 @@ class _SegmentEnd(BaseException):
 class _Between(BaseCallback):
     """What happens between rollouts: pruning, the beginning of quantization, the end of the segment."""
 
-    def __init__(self, course: "Course", end: int) -> None:
+    def __init__(self, course: "TrainingRun", end: int) -> None:
         super().__init__()
         self._course, self._end = course, end
         self._episode_over = True
@@ -207,7 +209,7 @@ class _Between(BaseCallback):
 
 
 @dataclass
-class Course:
+class TrainingRun:
     """One training under way."""
 
     training: Training

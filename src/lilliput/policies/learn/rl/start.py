@@ -12,7 +12,7 @@ from lilliput.policies.load import network, sb3_data
 from lilliput.policies.load.archive import Archive, read_archive
 from lilliput.policies.load.sb3_algorithm import algorithm_of
 from lilliput.policies.load.torch_file import read_torch
-from lilliput.policies.load.vecnormalize import Statistics, read_normalizer
+from lilliput.policies.load.vecnormalize import RunningStatistics, read_normalizer
 
 
 def networks_of(source: str | Path, algorithm: str) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def begin_from(model: Any, source: str | Path) -> tuple[str, ...]:
             )
         read = read_normalizer(beside.read_bytes(), beside.name)
         known, known_count = read.statistics, read.n_observations
-        if not isinstance(known, Statistics):
+        if not isinstance(known, RunningStatistics):
             raise LilliputError(f"{beside.name!r} holds no statistics of one array of observations")
         normalize.obs_rms.mean, normalize.obs_rms.var = known.mean.copy(), known.var.copy()
         normalize.obs_rms.count = float(known_count or 1)

@@ -14,7 +14,7 @@ from lilliput.policies.play.environment import EnvironmentSpec, entry_point_of
 from lilliput.policies.play.failure import RAISED, versions_of
 from lilliput.policies.play.twin.lanes import TwinLanes, Unlike
 from lilliput.policies.play.twin.simulations import OLDEST
-from lilliput.policies.play.twin.tasks import TASKS, Task
+from lilliput.policies.play.twin.tasks import TASKS, TwinTask
 
 if TYPE_CHECKING:
     import gymnasium
@@ -40,7 +40,7 @@ def has_twin(spec: EnvironmentSpec) -> bool:
     return _task(spec) is not None and _agrees(spec)
 
 
-def _task(spec: EnvironmentSpec) -> Task | None:
+def _task(spec: EnvironmentSpec) -> TwinTask | None:
     entry_point = entry_point_of(spec.id)
     if not isinstance(entry_point, str) or not entry_point.startswith(_PLACE):
         return None

@@ -15,7 +15,7 @@ from lilliput.policies.play.failure import versions_of
 from lilliput.policies.play.lanes import OutOfTime
 from lilliput.policies.play.twin.scene import Scene
 from lilliput.policies.play.twin.simulations import SimulationError, Simulations
-from lilliput.policies.play.twin.tasks import Task
+from lilliput.policies.play.twin.tasks import TwinTask
 
 
 @final
@@ -35,7 +35,7 @@ class TwinLanes:
         self,
         name: str,
         environment: Any,
-        task: Task,
+        task: TwinTask,
         n: int,
         *,
         max_steps: int | None = None,

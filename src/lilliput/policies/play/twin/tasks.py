@@ -20,7 +20,7 @@ Start = tuple[Float64[np.ndarray, " nq"], Float64[np.ndarray, " nv"]]
 
 @final
 @dataclass(frozen=True)
-class Task:
+class TwinTask:
     """One of Gymnasium's environment classes.
 
     Attributes:
@@ -314,21 +314,21 @@ def _pole_pay(scene: Scene, *, always: bool) -> Float64[np.ndarray, " n"]:
 # The table.
 
 
-def _two_legs(healthy: Callable[[Scene], Bool[np.ndarray, " n"]], version: int) -> Task:
+def _two_legs(healthy: Callable[[Scene], Bool[np.ndarray, " n"]], version: int) -> TwinTask:
     pay = partial(_running, healthy=healthy, while_it_lasts=version == 4)
     see = partial(_joints, hidden=1, most=10.0)
-    return Task(_uniform, see, pay, partial(_fallen, healthy=healthy), _root)
+    return TwinTask(_uniform, see, pay, partial(_fallen, healthy=healthy), _root)
 
 
-def _ant(version: int) -> Task:
+def _ant(version: int) -> TwinTask:
     if version == 4:
         pay, see, forces = _ant_4_pay, _ant_4, lambda env: bool(env._use_contact_forces)
     else:
         pay, see, forces = partial(_running, healthy=_ant_healthy, touch=_ant_touch), _ant_5, _always
-    return Task(_normal, see, pay, partial(_fallen, healthy=_ant_healthy), _torso, ("xpos",), forces)
+    return TwinTask(_normal, see, pay, partial(_fallen, healthy=_ant_healthy), _torso, ("xpos",), forces)
 
 
-def _humanoid(version: int) -> Task:
+def _humanoid(version: int) -> TwinTask:
     pay = partial(
         _running,
         healthy=_humanoid_healthy,
@@ -338,15 +338,15 @@ def _humanoid(version: int) -> Task:
     )
     see = _humanoid_4 if version == 4 else _humanoid_5
     ends = partial(_fallen, healthy=_humanoid_healthy)
-    return Task(_uniform, see, pay, ends, _mass, ("xipos", *_BODIES[:3]), _always)
+    return TwinTask(_uniform, see, pay, ends, _mass, ("xipos", *_BODIES[:3]), _always)
 
 
 def _always(env: Any) -> bool:
     return True
 
 
-_CHEETAH = Task(_normal, partial(_joints, hidden=1), _running, mark=_root)
-_SWIMMER = Task(_uniform, partial(_joints, hidden=2), _running, mark=_root)
+_CHEETAH = TwinTask(_normal, partial(_joints, hidden=1), _running, mark=_root)
+_SWIMMER = TwinTask(_uniform, partial(_joints, hidden=2), _running, mark=_root)
 _POLES = ("qfrc_constraint", "site_xpos")
 
 TASKS = {
@@ -358,27 +358,29 @@ TASKS = {
     "hopper_v5:HopperEnv": _two_legs(_hopper_healthy, 5),
     "humanoid_v4:HumanoidEnv": _humanoid(4),
     "humanoid_v5:HumanoidEnv": _humanoid(5),
-    "humanoidstandup_v4:HumanoidStandupEnv": Task(
+    "humanoidstandup_v4:HumanoidStandupEnv": TwinTask(
         partial(_uniform, scale=0.01), _standup_4, _standup_pay, fields=_BODIES[:3], forces=_always
     ),
-    "humanoidstandup_v5:HumanoidStandupEnv": Task(
+    "humanoidstandup_v5:HumanoidStandupEnv": TwinTask(
         _uniform, _humanoid_5, _standup_pay, fields=_BODIES[:3], forces=_always
     ),
-    "inverted_double_pendulum_v4:InvertedDoublePendulumEnv": Task(
+    "inverted_double_pendulum_v4:InvertedDoublePendulumEnv": TwinTask(
         partial(_normal, scale=0.1), _poles, _poles_pay, _poles_end, fields=_POLES
     ),
-    "inverted_double_pendulum_v5:InvertedDoublePendulumEnv": Task(
+    "inverted_double_pendulum_v5:InvertedDoublePendulumEnv": TwinTask(
         _normal, partial(_poles, constraints=1), _poles_pay, _poles_end, fields=_POLES
     ),
-    "inverted_pendulum_v4:InvertedPendulumEnv": Task(
+    "inverted_pendulum_v4:InvertedPendulumEnv": TwinTask(
         partial(_uniform, scale=0.01), _joints, partial(_pole_pay, always=True), _pole_ends
     ),
-    "inverted_pendulum_v5:InvertedPendulumEnv": Task(_uniform, _joints, partial(_pole_pay, always=False), _pole_ends),
-    "pusher_v5:PusherEnv": Task(_pusher_start, _pusher, _pusher_pay, fields=("xpos",)),
-    "reacher_v4:ReacherEnv": Task(
+    "inverted_pendulum_v5:InvertedPendulumEnv": TwinTask(
+        _uniform, _joints, partial(_pole_pay, always=False), _pole_ends
+    ),
+    "pusher_v5:PusherEnv": TwinTask(_pusher_start, _pusher, _pusher_pay, fields=("xpos",)),
+    "reacher_v4:ReacherEnv": TwinTask(
         _reacher_start, _reacher, partial(_reacher_pay, before=True), mark=_miss, fields=("xpos",)
     ),
-    "reacher_v5:ReacherEnv": Task(_reacher_start, partial(_reacher, axes=2), _reacher_pay, fields=("xpos",)),
+    "reacher_v5:ReacherEnv": TwinTask(_reacher_start, partial(_reacher, axes=2), _reacher_pay, fields=("xpos",)),
     "swimmer_v4:SwimmerEnv": _SWIMMER,
     "swimmer_v5:SwimmerEnv": _SWIMMER,
     "walker2d_v4:Walker2dEnv": _two_legs(_walker_healthy, 4),
