@@ -79,6 +79,9 @@ class Texts(Wing):
     def canonical(self, recipe: str) -> str:
         return recipe.strip()
 
+    def check(self, subject: Text, recipe: str) -> None:
+        return
+
     def step_versions(self, recipe: str) -> Mapping[str, int]:
         return {"shorten": 2} if recipe else {}
 

@@ -189,7 +189,8 @@ def _opened(folder: Path, changed: int) -> tuple[Model, Session]:
     tokenizer = None
     if (folder / "tokenizer.json").exists():
         library = transformers().AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        tokenizer = Tokenizer(library)
+        vocabulary = artifact.outputs[0].axes[-1]
+        tokenizer = Tokenizer(library, vocabulary if isinstance(vocabulary, int) else None)
     match session:
         case TorchSession(module=module):
             network = Module(module, "")

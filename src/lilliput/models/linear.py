@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never, final
+from typing import TYPE_CHECKING, Any, assert_never, final
 
 import numpy as np
 from jaxtyping import Bool, Num, Shaped
@@ -12,6 +12,7 @@ from lilliput.models.model import Graph, Model, Module, to_numpy
 
 if TYPE_CHECKING:
     import onnx
+    import torch
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 INTEGER = ("ConvInteger", "MatMulInteger")
@@ -55,6 +56,17 @@ class Weight:
         return as_rows(array, self.columns)
 
 
+def is_transposed(part: "torch.nn.Module") -> bool:
+    """Whether it is transformers' Conv1D, GPT-2's linear layer, whose weight has a column an output."""
+    return type(part).__name__ == "Conv1D" and type(part).__module__ == "transformers.pytorch_utils"
+
+
+def rows_of(part: "torch.nn.Module") -> "torch.Tensor":
+    """The weight of a linear layer with a row an output: the tensor itself, or a view of it, which may be written."""
+    weight: Any = part.weight
+    return weight.T if is_transposed(part) else weight
+
+
 def as_rows(array: Shaped[np.ndarray, "..."], columns: bool) -> Shaped[np.ndarray, "outputs inputs"]:
     """A weight with a row an output."""
     return array.T.reshape(array.shape[-1], -1) if columns else array.reshape(len(array), -1)
@@ -74,9 +86,9 @@ def linear_of(model: Model) -> list[Weight]:
             from torch import nn
 
             return [
-                Weight(f"{name}.weight", to_numpy(part.weight), False, np.zeros(()), np.ones(()))
-                for name, part in module.named_modules()
-                if isinstance(part, nn.Linear | nn.Conv2d)
+                Weight(name, to_numpy(module.get_parameter(name)), is_transposed(part), np.zeros(()), np.ones(()))
+                for name, part in ((f"{name}.weight", part) for name, part in module.named_modules())
+                if isinstance(part, nn.Linear | nn.Conv2d) or is_transposed(part)
             ]
         case Graph(proto=proto):
             return list(in_graph(proto))

@@ -40,10 +40,13 @@ class TorchSession(Session):
         device = next((tensor.device for tensor in self.module.parameters()), torch.device("cpu"))
         with torch.inference_mode():
             tensors = {name: torch.from_numpy(feeds[name]).to(device) for name in self.inputs}
-            if set(self.inputs) == {"input_ids"}:
-                found = self.module(**tensors, use_cache=False)
-            else:
-                found = self.module(*(tensors[name] for name in self.inputs))
+            try:
+                if set(self.inputs) == {"input_ids"}:
+                    found = self.module(**tensors, use_cache=False)
+                else:
+                    found = self.module(*(tensors[name] for name in self.inputs))
+            except RuntimeError as error:
+                raise LilliputError(f"torch does not run the model: {' '.join(str(error).split())[:200]}") from error
             if isinstance(found, torch.Tensor):
                 found = (found,)
             given = [found[name] for name in self.outputs] if isinstance(found, Mapping) else list(found)

@@ -47,9 +47,11 @@ class Tokenizer:
 
     Attributes:
         library: transformers' own PreTrainedTokenizerFast, which exports write.
+        most: tokens that the model knows, which may be fewer: added ones that it never reads.
     """
 
     library: Any
+    most: int | None = None
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -69,8 +71,8 @@ class Tokenizer:
 
     @property
     def n_tokens(self) -> int:
-        """How many tokens there are."""
-        return len(self.library)
+        """How many tokens there are, of those that the model knows."""
+        return len(self.library) if self.most is None else min(len(self.library), self.most)
 
     @cached_property
     def digest(self) -> str:
@@ -79,9 +81,17 @@ class Tokenizer:
         return hashlib.sha256(f"{text}{self.library.special_tokens_map}".encode()).hexdigest()
 
     def encode(self, text: str) -> Int64[np.ndarray, " tokens"]:
-        """The tokens of a text, without a beginning or an end that the text has not."""
+        """The tokens of a text, without a beginning or an end that the text has not.
+
+        Raises:
+            LilliputError: one of them is none that the model knows.
+        """
         # The backend, because the library warns of every text longer than the model's context.
-        return np.array(self.library.backend_tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
+        found = np.array(self.library.backend_tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
+        if found.max(initial=0) >= self.n_tokens:
+            token = self.library.convert_ids_to_tokens(int(found.max()))
+            raise LilliputError(f"the text has the token {token!r}, which the tokenizer knows and the model does not")
+        return found
 
     def decode(self, tokens: Int64[np.ndarray, " tokens"]) -> str:
         """The text of the tokens."""

@@ -66,6 +66,12 @@ class Models(Wing):
 
         return format_recipe(parse(recipe))
 
+    def check(self, subject: "Model", recipe: str) -> None:
+        """Every step is for models of its family, every calibration source is there."""
+        from lilliput.models.compress import check, parse
+
+        check(subject, parse(recipe))
+
     def step_versions(self, recipe: str) -> Mapping[str, int]:
         """See `Wing.step_versions`."""
         from lilliput.models.compress import parse

@@ -223,6 +223,11 @@ def _candidates(study: Study, path: str, subject: Subject, task: Task, used: set
             used |= matched
             if matched:
                 continue
+            try:
+                wing.check(subject, recipe)
+            except LilliputError as error:
+                others = "; leave it out by an [[exclude]] where it is for others" if len(study.sources) > 1 else ""
+                raise LilliputError(f"{study.at('recipes')}: {path}: {error}{others}") from error
             known = versions(wing, recipe, quantities, task, format_)
             for seed in study.compression_seeds:
                 yield Cell(

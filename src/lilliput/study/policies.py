@@ -100,6 +100,9 @@ class Policies(Wing):
         """See `Wing.canonical`."""
         return format_recipe(parse(recipe))
 
+    def check(self, subject: Checkpoint, recipe: str) -> None:
+        """Nothing: what a step makes of a policy, a refusal too, is a result."""
+
     def step_versions(self, recipe: str) -> Mapping[str, int]:
         """See `Wing.step_versions`."""
         return {step.NAME: step.VERSION for step in parse(recipe)}

@@ -81,6 +81,14 @@ class Wing(ABC):
         """
 
     @abstractmethod
+    def check(self, subject: Any, recipe: str) -> None:
+        """Checks what can be known before any cell runs: the steps are for such a subject, what they read is there.
+
+        Raises:
+            LilliputError: they are not, or it is not.
+        """
+
+    @abstractmethod
     def step_versions(self, recipe: str) -> Mapping[str, int]:
         """The version of each step of a recipe, by its name."""
 

@@ -2,13 +2,16 @@
 
 import dataclasses
 
+from lilliput.errors import LilliputError
 from lilliput.models.compress.context import Context
+from lilliput.models.compress.feeds import check_pictures
 from lilliput.models.compress.recipe import Recipe, format_recipe, parse
+from lilliput.models.compress.source import check_text
 from lilliput.models.compress.step import Step
 from lilliput.models.compress.table import STEPS
 from lilliput.models.model import Model
 
-__all__ = ["STEPS", "Context", "Recipe", "Step", "compress", "format_recipe", "parse"]
+__all__ = ["STEPS", "Context", "Recipe", "Step", "check", "compress", "format_recipe", "parse"]
 
 
 def compress(model: Model, recipe: Recipe | str, context: Context | None = None) -> Model:
@@ -19,9 +22,25 @@ def compress(model: Model, recipe: Recipe | str, context: Context | None = None)
         LilliputError: the recipe cannot be read or honoured.
     """
     steps = parse(recipe) if isinstance(recipe, str) else recipe
+    check(model, steps)
     context = Context(model) if context is None else context
     before = model.provenance.recipe
     for step in steps:
         model = step.apply(model, context)
     text = " | ".join(part for part in (before, format_recipe(steps)) if part)
     return dataclasses.replace(model, provenance=dataclasses.replace(model.provenance, recipe=text))
+
+
+def check(model: Model, recipe: Recipe) -> None:
+    """Check what can be known before anything is computed: every step is for such models, every source is there.
+
+    Raises:
+        LilliputError: one is not; the error names the step.
+    """
+    for step in recipe:
+        step.check(model.family)
+        for source in step.sources:
+            try:
+                check_text(source) if model.family == "language" else check_pictures(source)
+            except LilliputError as error:
+                raise LilliputError(f"{step.NAME}: source {error}") from error

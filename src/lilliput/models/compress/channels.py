@@ -359,6 +359,9 @@ def without(
     for name in channels.shapes:
         (stored.get(name) or constants[name]).CopyFrom(numpy_helper.from_array(np.array([0, -1], np.int64), name))
     for node in proto.graph.node:
+        if node.op_type == "Reshape" and node.input[1] in channels.shapes:
+            for zeros in [part for part in node.attribute if part.name == "allowzero"]:
+                node.attribute.remove(zeros)  # with it, as torch's newer exporter sets it, 0 is no "as before"
         if node.op_type == "Conv" and (settings := {part.name: part for part in node.attribute}).get("group"):
             weight = stored.get(node.input[1])
             if weight is not None and settings["group"].i > 1 and node.input[1] in kept:

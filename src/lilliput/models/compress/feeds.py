@@ -34,6 +34,15 @@ class Calibration:
             yield {name: rows[start : start + size] for name, rows in self.feeds.items()}
 
 
+def check_pictures(source: str) -> None:
+    """Check that the source holds pictures, which are not decoded.
+
+    Raises:
+        LilliputError: it does not.
+    """
+    read_pictures(source)
+
+
 def calibration(model: Model, source: str, observations: int | None, context: Context) -> Calibration:
     """Inputs of that many pictures of a source's calibration part.
 

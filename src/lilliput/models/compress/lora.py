@@ -14,10 +14,12 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.models.compress.context import Context
 from lilliput.models.compress.imitation import imitate
+from lilliput.models.compress.matrices import kept_of
 from lilliput.models.compress.source import MAX_SAMPLES, MAX_TOKENS, calibration_windows
 from lilliput.models.compress.step import Step
 from lilliput.models.compress.walk import linear_weights
-from lilliput.models.model import Model, Module, module_of
+from lilliput.models.linear import is_transposed, rows_of
+from lilliput.models.model import Family, Model, Module, module_of
 from lilliput.models.storage import Adapter
 from lilliput.parameter import check_fields, check_integer
 
@@ -60,6 +62,11 @@ class Lora(Step):
         if not 0 < self.learning_rate < 1:
             raise LilliputError(f"lora: learning_rate is {self.learning_rate:g}; it must be in (0, 1)")
 
+    def check(self, family: Family) -> None:
+        """See `Step.check`."""
+        if family != "language":
+            raise LilliputError(f"lora: adapters are for language models; this one is of {family}: use finetune")
+
     @property
     def sources(self) -> tuple[str, ...]:
         """The text that is trained on."""
@@ -84,12 +91,12 @@ class Lora(Step):
                 if name in stored:
                     halves = (tensor.detach().cpu().numpy().astype(np.float16) for tensor in (down, up))
                     stored[name] = dataclasses.replace(stored[name], adapter=Adapter(*halves))
-                    part.weight.copy_(torch.from_numpy(stored[name].dense))
+                    rows_of(part).copy_(torch.from_numpy(stored[name].dense))
                     continue
-                new = part.weight.float() + up @ down
-                if name in model.pruned:
-                    new = torch.where(torch.from_numpy(model.pruned[name]).to(new.device), 0.0, new)
-                part.weight.copy_(new)
+                new = rows_of(part).float() + up @ down
+                if (kept := kept_of(model, name)) is not None:
+                    new = torch.where(torch.from_numpy(kept).to(new.device), new, 0.0)
+                rows_of(part).copy_(new)
         assert isinstance(model.network, Module)
         network = dataclasses.replace(model.network, module=merged)
         return dataclasses.replace(model, network=network, stored=MappingProxyType(stored))
@@ -103,21 +110,24 @@ def _attached(
     from torch.nn.utils import parametrize
 
     class Adapted(torch.nn.Module):
-        def __init__(self, down: torch.Tensor, up: torch.Tensor, kept: torch.Tensor | None) -> None:
+        def __init__(self, down: torch.Tensor, up: torch.Tensor, kept: torch.Tensor | None, columns: bool) -> None:
             super().__init__()
-            self.down, self.up, self.kept = down, up, kept
+            self.down, self.up, self.kept, self.columns = down, up, kept, columns
 
         def forward(self, weight: torch.Tensor) -> torch.Tensor:
             change = self.up @ self.down
-            return weight + (change if self.kept is None else change * self.kept)
+            change = change if self.kept is None else change * self.kept
+            return weight + (change.T if self.columns else change)
 
     found = {}
     for name, part in linear_weights(module).items():
-        (outputs, inputs), where = part.weight.shape, part.weight.device
+        (outputs, inputs), where = rows_of(part).shape, rows_of(part).device
         down = torch.from_numpy((rng.standard_normal((rank, inputs)) / inputs**0.5).astype(np.float32)).to(where)
         down.requires_grad_(True)
         up = torch.zeros(outputs, rank, device=where, requires_grad=True)
-        kept = torch.from_numpy(~model.pruned[name]).float().to(where) if name in model.pruned else None
-        parametrize.register_parametrization(part, "weight", Adapted(down, up, kept), unsafe=True)
+        stays = kept_of(model, name)
+        kept = None if stays is None else torch.from_numpy(stays).float().to(where)
+        adapted = Adapted(down, up, kept, is_transposed(part))
+        parametrize.register_parametrization(part, "weight", adapted, unsafe=True)
         found[name] = (down, up)
     return found

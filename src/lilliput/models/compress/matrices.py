@@ -11,6 +11,7 @@ import numpy as np
 from lilliput.models.compress.context import Context
 from lilliput.models.compress.source import calibration_windows
 from lilliput.models.compress.walk import linear_weights, walk
+from lilliput.models.linear import is_transposed, rows_of
 from lilliput.models.model import Model, Module, module_of
 from lilliput.models.storage import Quantized
 
@@ -27,7 +28,7 @@ Change = Callable[[str, np.ndarray, np.ndarray | None], Result]
 def matrices(model: Model, step: str) -> dict[str, np.ndarray]:
     """The weights of all linear layers inside the model's blocks, by name, as float32."""
     linear = linear_weights(module_of(model, step))
-    return {name: part.weight.detach().float().cpu().numpy() for name, part in linear.items()}
+    return {name: rows_of(part).detach().float().cpu().numpy() for name, part in linear.items()}
 
 
 def changed(
@@ -56,11 +57,12 @@ def changed(
     module = copy.deepcopy(module_of(model, step))
     stored: dict[str, Quantized] = dict(model.stored)
     masks: dict[str, np.ndarray] = dict(model.pruned)
+    columns = {name for name, part in linear_weights(module).items() if is_transposed(part)}
 
     def settled(name: str, weight: np.ndarray, hessian: np.ndarray | None) -> np.ndarray:
         new, storage = change(name, weight, hessian)
         if pruned:
-            masks[name] = new == 0
+            masks[name] = (new == 0).T if name in columns else new == 0
         if storage is None:
             stored.pop(name, None)
         else:
@@ -85,9 +87,12 @@ def _each(module: "torch.nn.Module", change: Callable[[str, np.ndarray, None], n
 
     with torch.inference_mode():
         for name, part in linear_weights(module).items():
-            part.weight.copy_(torch.from_numpy(change(name, part.weight.detach().float().cpu().numpy(), None)))
+            rows_of(part).copy_(torch.from_numpy(change(name, rows_of(part).detach().float().cpu().numpy(), None)))
 
 
 def kept_of(model: Model, name: str) -> np.ndarray | None:
-    """Which weights an earlier step kept; None where none was pruned."""
-    return ~model.pruned[name] if name in model.pruned else None
+    """Which weights an earlier step kept, a row an output; None where none was pruned."""
+    if name not in model.pruned:
+        return None
+    kept = ~model.pruned[name]
+    return kept.T if is_transposed(linear_weights(module_of(model, name))[name]) else kept

@@ -14,7 +14,7 @@ from lilliput.models.compress.context import Context
 from lilliput.models.compress.matrices import Result, changed, kept_of, matrices
 from lilliput.models.compress.source import MAX_SAMPLES, MAX_TOKENS
 from lilliput.models.compress.step import Step
-from lilliput.models.model import Model
+from lilliput.models.model import Family, Model
 from lilliput.parameter import check_fields, check_integer, check_ratio
 
 _PATTERN = re.compile(r"([1-9]\d?):([1-9]\d?)")
@@ -36,7 +36,7 @@ class PruneWeights(Step):
     """
 
     NAME: ClassVar[str] = "prune_weights"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     sparsity: float
     importance: Literal["magnitude", "wanda", "sparsegpt"] = "magnitude"
@@ -77,15 +77,18 @@ class PruneWeights(Step):
             raise LilliputError(f"prune_weights: pattern is {self.pattern!r}; write zeros:group, such as 2:4")
         return int(found[1]), int(found[2])
 
+    def check(self, family: Family) -> None:
+        """See `Step.check`."""
+        if family != "language" and self.importance != "magnitude":
+            raise LilliputError(
+                f"prune_weights: importance {self.importance!r} is for language models; this one is of {family}: "
+                "use 'magnitude'"
+            )
+
     def apply(self, model: Model, context: Context) -> Model:
         """The model with more weights that are zero."""
+        self.check(model.family)
         if model.family != "language":
-            if self.importance != "magnitude":
-                raise LilliputError(
-                    f"prune_weights: importance {self.importance!r} is for language models; this one is of "
-                    f"{model.family}: "
-                    "use 'magnitude'"
-                )
             return onnx_graph.prune(model, self.sparsity, self.numbers)
         if model.stored and (
             self.importance == "sparsegpt" or any(one.outliers is not None for one in model.stored.values())

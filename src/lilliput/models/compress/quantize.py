@@ -13,7 +13,7 @@ from lilliput.models.compress.context import Context
 from lilliput.models.compress.matrices import Result, changed, kept_of
 from lilliput.models.compress.source import MAX_SAMPLES, MAX_TOKENS
 from lilliput.models.compress.step import Step
-from lilliput.models.model import Model
+from lilliput.models.model import Family, Model
 from lilliput.parameter import check_fields, check_integer, check_ratio
 
 _SPQR_GROUP = 16
@@ -43,7 +43,7 @@ class Quantize(Step):
     """
 
     NAME: ClassVar[str] = "quantize"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     weight_bits: int = 8
     method: Literal["nearest", "gptq", "spqr"] = "nearest"
@@ -93,14 +93,34 @@ class Quantize(Step):
         """The calibration source, where there is one."""
         return () if self.source is None else (self.source,)
 
+    def check(self, family: Family) -> None:
+        """See `Step.check`."""
+        if family == "language":
+            if self.scheme in ("dynamic", "static"):
+                raise LilliputError(
+                    f"quantize: a language model has scheme 'weight_only'; {self.scheme!r} is for other families"
+                )
+            return
+        if self.method != "nearest" or not self.symmetric:
+            raise LilliputError(
+                f"quantize: GPTQ, SpQR and symmetric=False are for language models; this is of {family}"
+            )
+        if self.scheme == "weight_only":
+            if self.weight_bits not in (4, 8):
+                raise LilliputError(
+                    f"quantize: weight_bits is {self.weight_bits}; an ONNX graph has codes of 8 or 4 bits"
+                )
+        elif self.weight_bits != 8 or self.group_size is not None:
+            raise LilliputError(
+                f"quantize: a model of {family} has 8 bits without groups where inputs are quantized too; "
+                'scheme="weight_only" has 8 or 4 and groups'
+            )
+
     def apply(self, model: Model, context: Context) -> Model:
         """The model with codes for weights."""
+        self.check(model.family)
         if model.family != "language":
             return self._graph(model, context)
-        if self.scheme in ("dynamic", "static"):
-            raise LilliputError(
-                f"quantize: a language model has scheme 'weight_only'; {self.scheme!r} is for other families"
-            )
         if model.stored:
             raise LilliputError(f"quantize: {next(iter(model.stored))} is quantized already; quantize once")
 
@@ -137,21 +157,8 @@ class Quantize(Step):
         return small
 
     def _graph(self, model: Model, context: Context) -> Model:
-        if self.method != "nearest" or not self.symmetric:
-            raise LilliputError(
-                f"quantize: GPTQ, SpQR and symmetric=False are for language models; this is of {model.family}"
-            )
         if self.scheme == "weight_only":
-            if self.weight_bits not in (4, 8):
-                raise LilliputError(
-                    f"quantize: weight_bits is {self.weight_bits}; an ONNX graph has codes of 8 or 4 bits"
-                )
             return onnx_graph.weight_only(model, self.weight_bits, self.group_size or 0, context)
-        if self.weight_bits != 8 or self.group_size is not None:
-            raise LilliputError(
-                f"quantize: a model of {model.family} has 8 bits without groups where inputs are quantized too; "
-                'scheme="weight_only" has 8 or 4 and groups'
-            )
         if self.source is not None:
             return onnx_graph.static(model, self.source, self.observations, context)
         return onnx_graph.dynamic(model)

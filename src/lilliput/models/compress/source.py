@@ -10,13 +10,24 @@ from jaxtyping import Int64
 
 from lilliput.errors import LilliputError
 from lilliput.models.compress.context import Context
+from lilliput.models.data import locate
 from lilliput.models.model import Model, longest_window, module_of, tokenizer_of
-from lilliput.models.text import RANDOM, SELF, Tokenizer, windows_of
+from lilliput.models.text import MADE, RANDOM, SELF, Tokenizer, windows_of
 
 MAX_SAMPLES = 1 << 16
 MAX_TOKENS = 1 << 17
 
 _WRITTEN_AT_ONCE = 64
+
+
+def check_text(source: str) -> None:
+    """Check that there is such a source of text, which is not read.
+
+    Raises:
+        LilliputError: there is none.
+    """
+    if source not in MADE and not locate(source).is_file():
+        raise LilliputError(f"{source!r} is a folder; calibration text is one file")
 
 
 def calibration_windows(

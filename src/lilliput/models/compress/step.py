@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from lilliput.models.compress.context import Context
-from lilliput.models.model import Model
+from lilliput.models.model import Family, Model
 
 
 class Step(ABC):
@@ -25,6 +25,13 @@ class Step(ABC):
         Raises:
             NotApplicable: the step has nothing to do on this model.
             LilliputError: it cannot be honoured.
+        """
+
+    def check(self, family: Family) -> None:  # noqa: B027  most steps are for all
+        """Check that the step, as it is called, is for models of that family; most are for all.
+
+        Raises:
+            LilliputError: it is not.
         """
 
     @property

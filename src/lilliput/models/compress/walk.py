@@ -12,6 +12,7 @@ from jaxtyping import Int64
 
 from lilliput.errors import LilliputError
 from lilliput.models.compress.context import Context
+from lilliput.models.linear import is_transposed, rows_of
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +46,7 @@ def blocks_of(module: "torch.nn.Module") -> tuple[str, "torch.nn.ModuleList"]:
     return name, lists[name]
 
 
-def linear_weights(module: "torch.nn.Module") -> dict[str, "torch.nn.Linear"]:
+def linear_weights(module: "torch.nn.Module") -> dict[str, "torch.nn.Module"]:
     """Every linear layer inside the blocks, by the name of its weight, from the front.
 
     Embeddings and the head stand outside of the blocks: they are left alone, tied or not, as in the published work.
@@ -59,7 +60,7 @@ def linear_weights(module: "torch.nn.Module") -> dict[str, "torch.nn.Linear"]:
     found = {}
     for at, block in enumerate(blocks):
         for name, part in block.named_modules():
-            if isinstance(part, nn.Linear):
+            if isinstance(part, nn.Linear) or is_transposed(part):
                 found[f"{prefix}.{at}.{name}.weight"] = part
             elif any(tensor.ndim > 1 for tensor in part.parameters(recurse=False)):
                 raise LilliputError(
@@ -77,33 +78,53 @@ def walk(
     prefix, blocks = blocks_of(module)
     linear = linear_weights(module)
     with torch.inference_mode():
-        states = _first_states(module, blocks[0], windows)
+        calls = _calls_of(module, blocks, windows)
+        hidden = [args[0] for args, _ in calls[0]]
         for at, block in enumerate(blocks):
+            states = [((x, *args[1:]), kwargs) for x, (args, kwargs) in zip(hidden, calls[at], strict=True)]
             inside = {name: part for name, part in linear.items() if name.startswith(f"{prefix}.{at}.")}
             hessians = _hessians(block, inside, states)
             for name, part in inside.items():
-                new = change(name, part.weight.detach().float().cpu().numpy(), hessians[name])
-                part.weight.copy_(torch.from_numpy(new))
+                new = change(name, rows_of(part).detach().float().cpu().numpy(), hessians[name])
+                rows_of(part).copy_(torch.from_numpy(new))
             del hessians
             if at + 1 < len(blocks):
-                states = [((_output(block(*args, **kwargs)), *args[1:]), kwargs) for args, kwargs in states]
+                hidden = [_output(block(*args, **kwargs)) for args, kwargs in states]
             context.done("blocks", at + 1, len(blocks))
 
 
-State = tuple[tuple[Any, ...], dict[str, Any]]
+Call = tuple[tuple[Any, ...], dict[str, Any]]
 """What a block is called with, for one batch."""
 
 
-def _first_states(module: "torch.nn.Module", first: "torch.nn.Module", windows: np.ndarray) -> list[State]:
+def _calls_of(module: "torch.nn.Module", blocks: "torch.nn.ModuleList", windows: np.ndarray) -> list[list[Call]]:
+    """Of each block, what it is called with beside its hidden states; with the first block's hidden states.
+
+    Blocks are mostly called alike, and then the model runs up to the first alone. Where windows of attention or
+    positions differ from block to block (Gemma), it runs up to the last.
+    """
+    once = _caught(module, list(blocks), windows[:1])
+    (first, kwargs), *_ = once[0]
+    if all(_alike(((None, *first[1:]), kwargs), calls[0]) for calls in once[1:]):
+        return _caught(module, [blocks[0]], windows) * len(blocks)
+    return _caught(module, list(blocks), windows)
+
+
+def _caught(module: "torch.nn.Module", blocks: "list[torch.nn.Module]", windows: np.ndarray) -> list[list[Call]]:
+    """The calls of each of those blocks, batch by batch; the model runs until the last of them would begin."""
     import torch
 
-    states: list[State] = []
+    calls: list[list[Call]] = [[] for _ in blocks]
 
-    def caught(_: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        states.append((args, kwargs))
-        raise _Reached
+    def catches(at: int) -> Callable[..., None]:
+        def caught(_: Any, args: Any, kwargs: dict[str, Any]) -> None:
+            calls[at].append((args if at == 0 else (None, *args[1:]), kwargs))
+            if at == len(blocks) - 1:
+                raise _Reached
 
-    hook = first.register_forward_pre_hook(caught, with_kwargs=True)
+        return caught
+
+    hooks = [block.register_forward_pre_hook(catches(at), with_kwargs=True) for at, block in enumerate(blocks)]
     device = next(module.parameters()).device
     size = max(_TOKENS_AT_ONCE // windows.shape[1], 1)
     try:
@@ -113,14 +134,28 @@ def _first_states(module: "torch.nn.Module", first: "torch.nn.Module", windows: 
             except _Reached:
                 continue
     finally:
-        hook.remove()
-    if not states or not states[0][0]:
+        for hook in hooks:
+            hook.remove()
+    if not all(calls) or not calls[0][0][0]:
         raise LilliputError("the first block is not called with its hidden states as a positional argument")
-    return states
+    return calls
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two calls give a block the same besides its hidden states: the same tensors, equal values."""
+    import torch
+
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_alike(one[name], other[name]) for name in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return one is other or torch.equal(one, other)
+    return one is other or (not isinstance(one, torch.Tensor) and not isinstance(other, torch.Tensor) and one == other)
 
 
 def _hessians(
-    block: "torch.nn.Module", inside: dict[str, "torch.nn.Linear"], states: list[State]
+    block: "torch.nn.Module", inside: dict[str, "torch.nn.Module"], states: list[Call]
 ) -> dict[str, np.ndarray]:
     """The mean of x xᵀ over all inputs x of each linear layer; layers that read the same tensor share one."""
     import torch
@@ -159,4 +194,4 @@ def _hessians(
 
 
 def _output(returned: Any) -> Any:
-    return returned[0] if isinstance(returned, tuple) else returned
+    return returned[0] if isinstance(returned, tuple | list) else returned

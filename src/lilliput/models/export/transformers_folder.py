@@ -12,6 +12,7 @@ from lilliput.errors import LilliputError
 from lilliput.models.device import placed
 from lilliput.models.export.exporter import Exporter
 from lilliput.models.library import library, transformers
+from lilliput.models.linear import is_transposed
 from lilliput.models.model import Model, module_of
 from lilliput.models.session import Session, TorchSession
 
@@ -34,10 +35,20 @@ class TransformersFolder(Exporter):
                 f"a transformers folder holds a transformers language model; this is {type(module).__name__}"
             )
         model.tokenizer.library.save_pretrained(folder)
-        said = _not_packed(model.stored)
+        said = _not_packed(model.stored, module)
         if not model.stored or said:
             module.save_pretrained(folder)
             return (*said, *_zeros(model))
+        self._pack(model, module, folder)
+        if _initializes(module):
+            try:
+                self.open(folder)
+            except LilliputError as error:
+                module.save_pretrained(folder)
+                return (f"{error}: {_DENSE}", *_zeros(model))
+        return _zeros(model)
+
+    def _pack(self, model: Model, module: Any, folder: Path) -> None:
         packed = _packed(model.stored, module.dtype)
         state = {name: tensor for name, tensor in module.state_dict().items() if name not in model.stored}
         for name in module.state_dict():
@@ -49,24 +60,34 @@ class TransformersFolder(Exporter):
             module.save_pretrained(folder, state_dict=_untied(state, module))
         finally:
             del config.quantization_config
-        return _zeros(model)
 
     def open(self, folder: Path) -> Session:
         """The folder as anyone loads it."""
         hub = transformers()
         # What unpacks codes draws four bars of its own, some as the first token comes; no setting leaves them out.
         with contextlib.redirect_stderr(io.StringIO()):
-            module = hub.AutoModelForCausalLM.from_pretrained(
-                folder, dtype="auto", local_files_only=True, trust_remote_code=False, use_safetensors=True
-            )
+            try:
+                module = hub.AutoModelForCausalLM.from_pretrained(
+                    folder, dtype="auto", local_files_only=True, trust_remote_code=False, use_safetensors=True
+                )
+            except (AttributeError, TypeError, ValueError, RuntimeError, KeyError) as error:
+                said = " ".join(str(error).split())[:120]
+                raise LilliputError(f"transformers does not read codes of this kind of model ({said})") from error
             session = TorchSession(placed(module), ("input_ids",), ("logits",))
             session.answer({"input_ids": np.zeros((1, 1), np.int64)})
         return session
 
 
-def _not_packed(stored: Any) -> tuple[str, ...]:
+def _initializes(module: Any) -> bool:
+    """Whether the architecture has an initializer of its own: some expect weights where packed layers have codes."""
+    return type(module)._init_weights is not transformers().PreTrainedModel._init_weights
+
+
+def _not_packed(stored: Any, module: Any) -> tuple[str, ...]:
     """Why the codes cannot be packed; nothing where they can."""
     for name, one in stored.items():
+        if is_transposed(module.get_submodule(name.removesuffix(".weight"))):
+            return ("codes of GPT-2's kind of linear layers have no place in a transformers folder: " + _DENSE,)
         if one.adapter is not None:
             return ("adapters beside codes have no place in a transformers folder without peft: " + _DENSE,)
         if one.outliers is not None or not isinstance(one.scale, np.ndarray):

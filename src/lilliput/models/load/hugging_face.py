@@ -81,7 +81,7 @@ def language_model(module: "PreTrainedModel", tokenizer: Any, provenance: Proven
     if not getattr(tokenizer, "is_fast", False):
         raise LilliputError(f"{provenance.source!r} has no tokenizer.json; save its tokenizer as a fast one first")
     vocabulary = int(module.config.get_text_config().vocab_size)
-    if len(tokenizer) > vocabulary:
+    if max(tokenizer.vocab_size, (tokenizer.bos_token_id or 0) + 1) > vocabulary:
         raise LilliputError(
             f"{provenance.source!r}: the tokenizer has {len(tokenizer)} tokens, the model {vocabulary}: not a pair"
         )
@@ -91,7 +91,7 @@ def language_model(module: "PreTrainedModel", tokenizer: Any, provenance: Proven
         "language",
         (Port("input_ids", "int64", ("batch", "tokens")),),
         (Port("logits", "float32", ("batch", "tokens", vocabulary)),),
-        Tokenizer(tokenizer),
+        Tokenizer(tokenizer, vocabulary),
         provenance=provenance,
     )
 
