@@ -82,3 +82,29 @@ def test_an_axis_that_a_value_has_not_is_refused(tmp_path: Path) -> None:
     torch.jit.script(OverAxis(-3, True)).save(str(tmp_path / "policy.pt"))
     with pytest.raises(LilliputError, match="the axis -3 of a value with 2 axes"):
         load_policy(tmp_path / "policy.pt")
+
+
+class Quantiles(nn.Module):
+    """QR-DQN's head: numbers of three actions, of each the mean."""
+
+    def __init__(self, first: bool, choice: bool) -> None:
+        super().__init__()
+        self.n, self.first, self.choice = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 75)), first, choice
+
+    def forward(self, x):
+        y = self.n(x).view(-1, 25, 3).mean(dim=1) if self.first else self.n(x).view(-1, 3, 25).mean(2)
+        return torch.argmax(y, dim=1) if self.choice else y
+
+
+@pytest.mark.parametrize("choice", [True, False])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_qr_dqn_is_read_where_the_program_takes_the_mean_of_its_quantiles(
+    how: Any, first: bool, choice: bool, tmp_path: Path
+) -> None:
+    program = saved(Quantiles(first, choice), how, tmp_path / "policy.pt", (1, 6))
+    policy = load_policy(tmp_path / "policy.pt", action=None if choice else "discrete")
+    assert policy.action_space == spaces.Discrete(3)
+    x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+    theirs = program(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_array_equal(reference.act(policy, x), theirs if choice else theirs.argmax(axis=1))

@@ -158,7 +158,8 @@ def _atari(last: str, algorithm: str, remembers: bool, saved: Saved, source: Sou
     if n > JOYSTICK:
         raise LilliputError(
             f"{name} has {n} outputs, and an Atari game takes {JOYSTICK} choices at most: they may be a distribution "
-            "of each action's value (C51, QR-DQN), which is of no kind that is read, in an ONNX file neither"
+            "of each action's value: of QR-DQN export the mean of each action's quantiles as ONNX; C51 is not read, "
+            "as ONNX neither"
         )
     frames = 1 if remembers else FRAMES
     return atari_policy([*stack, *memory, network.dense(state, last, name)], name, said, frames=frames)

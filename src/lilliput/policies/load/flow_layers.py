@@ -21,6 +21,7 @@ from lilliput.policies.load.flow import (
     Step,
     Sums,
 )
+from lilliput.policies.load.flow_pattern import CENTRED
 from lilliput.policies.load.flow_select import is_transposed_image, taken_up
 
 _CORE = (
@@ -78,6 +79,8 @@ def _step(link: Link) -> Step:
     step = link.step
     assert step is not None
     match step:
+        case Partial() if step == CENTRED:
+            return Common()
         case Partial(what=what):
             raise LilliputError(f"{what} is part of no layer that is known; supported: layer normalization, GELU")
         case RangePart():

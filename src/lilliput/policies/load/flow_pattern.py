@@ -1,6 +1,7 @@
-"""Where two values of one chain meet again: SiLU, GELU, layer normalization, log-probabilities, a dueling head."""
+"""Where values of one chain meet again: SiLU, GELU, layer normalization, log-probabilities, a dueling head, means."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from lilliput.policies.load.flow import (
     Softmax,
     affine,
     elementwise,
+    rearranged,
     settled,
 )
 
@@ -26,11 +28,52 @@ ERF, MEAN, CENTRED, SQUARE, ROOT, LOG_SUM_EXP = (
 _ONE_CHAIN = "supported: one chain from observation to action"
 
 
-def reduced(flow: Flow, what: Partial, shape: tuple[int, ...]) -> Flow:
+def reduced(flow: Flow, what: Partial, axes: Sequence[int], *, keep: bool) -> Flow:
     """One number of all elements of an observation."""
+    shape = _without(flow, axes, keep=keep)
     if math.prod(shape) != flow.rows:
-        raise LilliputError(f"{what.what} of parts of an observation; supported: of all of it")
+        also = ", and of a linear layer's outputs (QR-DQN's quantiles)" if what == MEAN else ""
+        raise LilliputError(f"{what.what} of parts of an observation; supported: of all of it{also}")
     return Flow(Link(settled(flow).link, what, (1,)), shape, flow.rows)
+
+
+def averaged(flow: Flow, axes: Sequence[int], *, keep: bool) -> Flow:
+    """The mean over axes: one number of all of an observation, or means of a linear layer's outputs, as of quantiles.
+
+    Raises:
+        LilliputError: means of parts of anything else.
+    """
+    shape = _without(flow, axes, keep=keep)
+    layer, parent = _dense(flow.link)
+    if math.prod(shape) == flow.rows or layer is None:
+        return reduced(flow, MEAN, axes, keep=keep)
+    over = [axis % len(flow.shape) for axis in axes]
+    ahead = [i for i in range(len(flow.shape)) if i not in over]
+    # The elements of each mean stand together then.
+    moved = rearranged(flow, lambda array: array.transpose(*ahead, *over), "ReduceMean")
+    index = np.arange(math.prod(flow.shape) // flow.rows) if moved.index is None else moved.index
+    groups = index.reshape(math.prod(shape) // flow.rows, -1)
+    weight = layer.weight[groups].mean(axis=1, dtype=np.float64).astype(np.float32)
+    bias = None if layer.bias is None else layer.bias[groups].mean(axis=1, dtype=np.float64).astype(np.float32)
+    return Flow(Link(parent, layers.Dense(weight, bias), (len(groups),)), shape, flow.rows)
+
+
+def _dense(link: Link) -> tuple[layers.Dense | None, Link | None]:
+    """The linear layer that gives the link's elements, a bias that is added behind it taken in, and what it takes."""
+    match link.step, link.parent:
+        case layers.Dense() as layer, parent:
+            return layer, parent
+        case Affine(scale=scale, shift=shift), Link(step=layers.Dense(weight=weight, bias=None)) as above:
+            if scale.shape == () and scale == 1:
+                bias = np.broadcast_to(shift, len(weight)).astype(np.float32)
+                return layers.Dense(weight, np.ascontiguousarray(bias)), above.parent
+    return None, None
+
+
+def _without(flow: Flow, axes: Sequence[int], *, keep: bool) -> tuple[int, ...]:
+    """The shape that is left of the flow's where those axes are reduced."""
+    at = {axis % len(flow.shape) for axis in axes}
+    return tuple(1 if i in at else n for i, n in enumerate(flow.shape) if keep or i not in at)
 
 
 def product(first: Flow, second: Flow) -> Flow:

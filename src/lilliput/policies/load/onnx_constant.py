@@ -23,7 +23,7 @@ _SHRINKING = frozenset(
     )
 )  # fmt: skip
 """Give at most as many numbers as they take, or as many as they may be broadcast to."""
-FOLDED = _BROADCASTING | _SHRINKING | {"MatMul", "Gather", "Expand", "ConstantOfShape"}
+FOLDED = _BROADCASTING | _SHRINKING | {"MatMul", "Gather", "Expand", "ConstantOfShape", "NonZero"}
 
 
 @final
@@ -104,6 +104,8 @@ def _check_size(node: Any, arrays: list[np.ndarray]) -> None:
             case "MatMul":
                 count = math.prod(shapes[0][:-1]) * math.prod(shapes[1]) // max(shapes[1][-2:][0], 1)
                 products = count * shapes[0][-1]
+            case "NonZero":
+                count = arrays[0].size * arrays[0].ndim
             case "Concat":
                 count = sum(array.size for array in arrays)
             case "DequantizeLinear" | "QuantizeLinear" | "Clip":

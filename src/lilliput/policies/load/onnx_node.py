@@ -7,7 +7,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers
-from lilliput.policies.load import flow, flow_pattern, onnx_own_range, onnx_quantized, onnx_weight
+from lilliput.policies.load import flow, flow_pattern, onnx_gather, onnx_own_range, onnx_quantized, onnx_weight
 from lilliput.policies.load.flow import Choices, Flow, Value
 from lilliput.policies.load.layer_geometry import BatchStatistics, batch_norm
 from lilliput.policies.load.onnx_constant import Constant
@@ -18,7 +18,8 @@ Argument = Value | Constant | None
 _SUPPORTED = (
     "Gemm, MatMul, Conv, Add, Sub, Mul, Div, Neg, Clip, Min, Max, Relu, Tanh, Sigmoid, Elu, LeakyRelu, Gelu, Erf (in a "
     "Gelu), LayerNormalization, BatchNormalization, Flatten, Reshape, Squeeze, Unsqueeze, Transpose, Concat, Split, "
-    "Slice, Gather, Identity, Dropout, Cast, Softmax, ArgMax, and the integer ones of quantized models"
+    "Slice, Gather, GatherND, GatherElements, Identity, Dropout, Cast, Softmax, ArgMax, and the integer ones of "
+    "quantized models"
 )
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
 _MEMORY = ("RNN",)
@@ -101,8 +102,11 @@ def evaluate(node: Any, arguments: list[Argument]) -> list[Argument]:
         case "Round":
             return [flow.elementwise(x, onnx_quantized.ROUNDED)]
         case "ReduceMean" | "ReduceLogSumExp":
-            what = flow_pattern.MEAN if node.op_type == "ReduceMean" else flow_pattern.LOG_SUM_EXP
-            return [flow_pattern.reduced(x, what, _reduced_shape(node, x, constants))]
+            axes = _axes(node, x, constants)
+            keep = bool(attribute(node, "keepdims", 1))
+            if node.op_type == "ReduceMean":
+                return [flow_pattern.averaged(x, axes, keep=keep)]
+            return [flow_pattern.reduced(x, flow_pattern.LOG_SUM_EXP, axes, keep=keep)]
         case "Softmax" | "LogSoftmax":
             flow.over_last(x, node.op_type)
             if attribute(node, "axis", -1) % len(x.shape) != len(x.shape) - 1:
@@ -127,10 +131,8 @@ def evaluate(node: Any, arguments: list[Argument]) -> list[Argument]:
             return [x]
         case "Concat":
             return [flow.joined([_all_flows(one) for one in arguments], attribute(node, "axis", 0))]
-        case "Gather":
-            index = _needed(node, constants, 1)
-            axis = attribute(node, "axis", 0)
-            return [flow.rearranged(x, lambda array: np.take(array, index, axis=axis), "Gather")]
+        case kind if kind in onnx_gather.OPERATORS:
+            return [onnx_gather.evaluate(node, x, constants[1])]
         case "Slice":
             return [_sliced(node, x, constants)]
         case kind if kind in _RANDOM:
@@ -162,6 +164,8 @@ def _of_several(node: Any, arguments: list[Argument], flows: list[Flow]) -> Valu
             return flow.joined([_all_flows(one) for one in arguments], attribute(node, "axis", 0))
         case kind if kind in _MEMORY:
             raise LilliputError(_REMEMBERS.format(kind))
+        case kind if kind in onnx_gather.OPERATORS:
+            raise onnx_gather.refusal(kind)
         case kind:
             raise LilliputError(
                 f"node {kind[:40]} joins {len(flows)} values; supported: one chain from observation to action"
@@ -314,12 +318,10 @@ def _new_shape(node: Any, x: Value, constants: list[np.ndarray | None]) -> tuple
             return tuple(1 if i in at else next(rest) for i in range(rank))
 
 
-def _reduced_shape(node: Any, x: Flow, constants: list[np.ndarray | None]) -> tuple[int, ...]:
+def _axes(node: Any, x: Flow, constants: list[np.ndarray | None]) -> list[int]:
     given = constants[1] if len(constants) > 1 else None
     axes = attribute(node, "axes", None) if given is None else [int(n) for n in given.reshape(-1)]
-    at = {axis % len(x.shape) for axis in (range(len(x.shape)) if axes is None else axes)}
-    keep = attribute(node, "keepdims", 1)
-    return tuple(1 if i in at else n for i, n in enumerate(x.shape) if keep or i not in at)
+    return list(range(len(x.shape)) if axes is None else axes)
 
 
 def _split(node: Any, x: Flow, constants: list[np.ndarray | None]) -> list[Flow]:

@@ -81,8 +81,8 @@ def choices_said(n: int, source: Source) -> tuple[str, ...]:
     if n > JOYSTICK:
         source.options.only_layers(
             source.name,
-            f"its {n} outputs may be a distribution of each choice's value (C51, QR-DQN: not read from such a file, "
-            "nor from ONNX) or several choices at once; --env tells it too",
+            f"its {n} outputs may be a distribution of each choice's value (of QR-DQN export the mean of each choice's "
+            "quantiles as ONNX; C51 is not read, as ONNX neither) or several choices at once; --env tells it too",
         )
     return (one_number_a_choice(n),)
 
@@ -104,8 +104,8 @@ def check_row(shape: Sequence[int], rows: int) -> None:
     own = [size for size in shape if size > 1]
     if len(own) - (rows > 1) > 1:
         raise LilliputError(
-            f"its output has the shape {list(shape[-2:])} an observation: several numbers a choice (C51, QR-DQN), or "
-            "several choices; export the choice itself (argmax), or one number a choice"
+            f"its output has the shape {list(shape[-2:])} an observation: several numbers a choice (of QR-DQN "
+            "export the mean of each choice's quantiles; C51 is not read), or several choices (export one argmax each)"
         )
 
 

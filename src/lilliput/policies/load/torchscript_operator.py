@@ -169,6 +169,15 @@ def _argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Choices:
     return flow.argmax(flow_of(x), -1 if dim is None else own_axis(x, dim, "argmax"), keep=keepdim)
 
 
+def _mean(x: Any, dim: Sequence[int] | int | None = None, keepdim: bool = False, dtype: Any = None) -> Flow:
+    if dtype not in (None, FLOAT):
+        raise LilliputError("mean in another type than float32")
+    if dim is None:
+        flow.over_last(flow_of(x), "mean")
+    over = [-1] if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    return flow_pattern.averaged(flow_of(x), [own_axis(x, one, "mean") for one in over], keep=keepdim)
+
+
 def _dropout(x: Any, p: Any, train: bool) -> Flow:
     if train:
         raise LilliputError("dropout is still training: save it after .eval()")
@@ -267,6 +276,7 @@ _OPERATORS: Final[dict[str, Callable[..., Any]]] = {
     "relu": _elementwise(layers.Relu()), "relu6": lambda x: _clamp(x, 0.0, 6.0), "tanh": _elementwise(layers.Tanh()),
     "sigmoid": _elementwise(layers.Sigmoid()), "silu": _elementwise(layers.Silu()), "elu": _elu, "celu": _celu,
     "leaky_relu": _leaky_relu, "gelu": _gelu, "softmax": _softmax, "log_softmax": _softmax, "argmax": _argmax,
+    "mean": _mean,
     "flatten": moving.flatten, "unflatten": moving.unflatten,
     "reshape": moving.reshape, "view": moving.reshape, "squeeze": moving.squeeze, "unsqueeze": moving.unsqueeze,
     "permute": moving.permute, "transpose": moving.transpose, "slice": moving.cut, "select": moving.select,
