@@ -1,14 +1,15 @@
 """Which output of an ONNX file is the action."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.policies.load.onnx_models import WEIGHTS, build, f32, loaded, node
+from tests.policies.load.onnx_models import SIMPLE, WEIGHTS, build, f32, loaded, node
 
 from lilliput.errors import LilliputError
-from lilliput.policies import reference, spaces
+from lilliput.policies import layers, reference, spaces
 from lilliput.policies.load import load_policy, onnx_output
 
 
@@ -68,6 +69,24 @@ def two_heads(first: str, second: str) -> bytes:
     ]
     kinds = [(first, TensorProto.FLOAT), (second, TensorProto.FLOAT)]
     return build(nodes, WEIGHTS | {"wv": f32(8, 1, seed=1)}, outputs=kinds)
+
+
+@pytest.mark.parametrize("between", [[], [node("Identity", "m", "mean")]])
+@pytest.mark.parametrize("after", ["squashed_mean", "tanh_mu", "out"])
+def test_a_mean_from_which_another_output_is_computed_is_not_taken_for_the_action(
+    after: str, between: list[Any], tmp_path: Path
+) -> None:
+    """SAC's actor with the mean and its tanh, which is the action."""
+    made = "m" if between else "mean"
+    nodes = [*SIMPLE[:2], node("Gemm", "a w1 b1", made, transB=1), *between, node("Tanh", made, after)]
+    (tmp_path / "policy.onnx").write_bytes(
+        build(nodes, WEIGHTS, outputs=[("mean", TensorProto.FLOAT), (after, TensorProto.FLOAT)])
+    )
+    with pytest.raises(LilliputError, match=f"'mean' and '{after}', which is computed from it: .*--output NAME"):
+        load_policy(tmp_path / "policy.onnx")
+    for output, kinds in (("mean", 0), (after, 1)):
+        policy = load_policy(tmp_path / "policy.onnx", output=output)
+        assert sum(isinstance(layer, layers.SquashAction) for layer in policy.layers) == kinds
 
 
 def test_the_value_is_never_taken_for_the_action(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from onnx import TensorProto
 from tests.policies.load.onnx_models import SIMPLE, WEIGHTS, build, f32, loaded, node, ran
 
 from lilliput.errors import LilliputError
-from lilliput.policies import reference, spaces
+from lilliput.policies import layers, reference, spaces
 from lilliput.policies.load import load_policy
 
 COLUMNS = [0, 3, 5, 6, 2]
@@ -124,7 +124,7 @@ def test_qr_dqn_is_read_where_the_file_takes_the_mean_of_its_quantiles(
     output = ("action", TensorProto.INT64) if chosen else ("q_values", TensorProto.FLOAT)
     policy = loaded(build(nodes if chosen else nodes[:-1], constants, [batch, 5], outputs=[output]), tmp_path)
     assert policy.action_space == spaces.Discrete(3)
-    assert [len(layer.weight) for layer in policy.layers if hasattr(layer, "weight")] == [8, 3]
+    assert [len(layer.weight) for layer in policy.layers if isinstance(layer, layers.Dense)] == [8, 3]
     x = f32(300, 5, seed=9)
     hidden = np.maximum(x @ WEIGHTS["w0"] + WEIGHTS["b0"], 0)
     numbers = (hidden @ QUANTILES["wq"] + QUANTILES["bq"]).reshape(shape)

@@ -42,6 +42,17 @@ def test_an_id_that_does_not_run_says_what_to_do(name: str, message: str) -> Non
         make_environment(name)
 
 
+def test_an_id_without_a_version_runs_as_in_gymnasium() -> None:
+    gymnasium.register("Unversioned", entry_point="gymnasium.envs.classic_control.cartpole:CartPoleEnv")
+    try:
+        with_version, without = (make_environment(one) for one in ("CartPole-v1", "Unversioned"))
+        np.testing.assert_array_equal(with_version.reset(seed=3)[0], without.reset(seed=3)[0])
+    finally:
+        del gymnasium.registry["Unversioned"]
+    with pytest.raises(LilliputError, match="'Unversioned' is no environment id"):
+        make_environment("Unversioned")
+
+
 def test_every_registered_id_runs_or_has_a_successor_that_does() -> None:
     names = {spec.id for spec in gymnasium.registry.values() if spec.id.startswith(("Hopper-", "Lunar", "CartPole"))}
     assert len(names) > 5

@@ -96,6 +96,12 @@ class Finetune(Step):
         """The policy with better weights."""
         if self.objective == "return":
             return Evolve(self.episodes, self.each).apply(policy, context)
+        if any(isinstance(layer, layers.BetaAction) for layer in policy.layers):
+            other = "" if policy.has_memory else ", or objective='return'"
+            raise NotApplicable(
+                "finetune: the action is a Beta distribution's mean, of two numbers an action, and what learns gives "
+                f"one: use distill{other}"
+            )
         if any(isinstance(layer, layers.Recurrent) for layer in policy.layers):
             return self._with_memory(policy, context)
         start, activation = start_of(policy)

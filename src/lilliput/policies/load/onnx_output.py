@@ -125,7 +125,14 @@ def action_output(model: Any, source: Source) -> tuple[str, str]:
         if wanted is None or wanted in varying:
             names = varying or names
     try:
-        return choose(names, wanted, source.name)
+        found = choose(names, wanted, source.name)
+        after = "" if wanted is not None else _made_of(model.graph, found[0], names)
+        if after:
+            raise LilliputError(
+                f"{source.name} has the outputs {found[0][:40]!r} and {after[:40]!r}, which is computed from it: which "
+                "is the action cannot be told; name it (output=, --output NAME)"
+            )
+        return found
     except LilliputError:
         if wanted is None and _is_stable_baselines3(model.graph, names):
             return names[0], (
@@ -133,6 +140,18 @@ def action_output(model: Any, source: Source) -> tuple[str, str]:
                 "gives actions, values and log-probabilities"
             )
         raise
+
+
+def _made_of(graph: Any, mean: str, names: Sequence[str]) -> str:
+    """Another output that is computed from this mean, as its tanh; "" where there is none, or its name says action."""
+    words = set(_words(mean))
+    core = next(
+        (node for node in _leading_to(graph, mean) if node.op_type not in ("Identity", "Reshape", "Cast")), None
+    )
+    if core is None or not is_continuous(mean) or words & {"action", "actions"}:
+        return ""
+    others = [one for one in names if one != mean and not _is_other(one)]
+    return next((one for one in others if any(node is core for node in _leading_to(graph, one))), "")
 
 
 def _is_stable_baselines3(graph: Any, names: Sequence[str]) -> bool:

@@ -190,11 +190,11 @@ def _box(space: Any, environment: "gymnasium.Env") -> spaces.Box:
 def _spec(environment: str) -> "EnvSpec":
     """The registered spec of an id that runs."""
     found = _registered(environment)
+    if found is not None and not _gone(found):
+        return found
     match = _ID.match(environment)
     if match is None:
         raise LilliputError(f"{environment!r} is no environment id; ids look like HalfCheetah-v4 or ALE/Pong-v5")
-    if found is not None and not _gone(found):
-        return found
     for part, module, package in _PLUGINS:
         if part in environment and importlib.util.find_spec(module) is None:
             raise MissingDependency(f"{environment} needs {module}, which is not installed: pip install {package}")
