@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from tests.policies.recurrent import every_memory, walk
 
 from lilliput.__main__ import main
 from lilliput.cli import cli
 from lilliput.policies import file as policy_file
-from lilliput.policies import layers, spaces
+from lilliput.policies import layers, reference, spaces
 from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.policy import Policy, Provenance
 
@@ -239,6 +240,24 @@ def test_what_a_step_says_of_still_inputs_is_read_by_the_user(run, source, tmp_p
     code, out, _ = run("compare", source, *ON_CARTPOLE, *given, *arguments)
     assert code == 0
     assert f"{of_each}: input 1 stood still" in out.replace("quantize: ", "")
+
+
+@pytest.mark.parametrize("name", ["gru", "choices", "previous action"])
+def test_of_a_policy_with_a_memory_a_log_is_one_episode(run, tmp_path, name):
+    policy = every_memory()[name]
+    x = walk(policy, 120)
+    np.save(tmp_path / "log.npy", x)
+    policy_file.write(policy, tmp_path / "policy.lilliput")
+    given = ("-r", "quantize(scheme='static', weight_bits=3)", "--observations", tmp_path / "log.npy")
+    code, out, _ = run("compress", tmp_path / "policy.lilliput", *given, "-o", tmp_path / "q.lilliput", "--json")
+    assert code == 0
+    own, small = (reference.act_episode(one, x) for one in (policy, policy_file.read(tmp_path / "q.lilliput")))
+    found = json.loads(out)["actions"]
+    assert found["n"] == len(x)
+    if policy.is_discrete:
+        assert found["flips"] == [int((own != small).sum())]
+    else:
+        np.testing.assert_allclose(found["largest_error"], np.abs(own - small).max(axis=0), rtol=1e-6)
 
 
 def test_a_log_calibrates_and_judges_actions_where_there_is_no_environment(run, guessed, log, tmp_path):

@@ -41,6 +41,23 @@ def test_its_own_policy_walks(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_that_remembers_its_last_action_walks_just_as_it_did(name: str) -> None:
+    """To the bit: the environment hands over what the policy remembers."""
+    path, where = FOLDER / POLICIES[name], (33, 45)
+    handed, own = load_policy(path), load_policy(path, previous_action=where)
+    environment: Any = EnvironmentSpec(name).make()
+    observation, _ = environment.reset(seed=3)
+    one, other, begins = reference.Rows(handed), reference.Rows(own), np.array([True])
+    for _ in range(60):
+        blind = observation.astype(np.float32)
+        blind[slice(*where)] = np.nan
+        action = one(observation.astype(np.float32)[None], begins)
+        np.testing.assert_array_equal(other(blind[None], begins), action)
+        observation, begins = environment.step(action[0])[0], np.array([False])
+    environment.close()
+
+
+@pytest.mark.parametrize("name", POLICIES)
 def test_the_seed_alone_draws_commands_that_change_and_a_fall_ends_the_episode(name: str) -> None:
     environment: Any = EnvironmentSpec(name).make()
     told = []

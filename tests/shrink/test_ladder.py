@@ -13,7 +13,7 @@ from tests.shrink.games import cartpole
 from lilliput import record
 from lilliput.cli import cli
 from lilliput.policies import file as policy_file
-from lilliput.policies import layers, spaces
+from lilliput.policies import last_action, layers, spaces
 from lilliput.policies.compress import Context, compress
 from lilliput.policies.policy import Policy
 from lilliput.shrink.ladder import first_steps, rungs
@@ -33,6 +33,10 @@ def test_a_rung_begins_with_what_the_policy_may_have_a_use_for() -> None:
     assert first_steps(normalized, ("fold_inputs",)) == ()
     assert first_steps(wide, ()) == ("remove_dead_inputs",)
     assert first_steps(wide, ("remove_dead_inputs",)) == ()
+    handed = last_action.remembering(policy_with(layers.Relu()), 0, 2)
+    assert handed.has_memory
+    assert first_steps(handed, ()) == ("fold_inputs",)  # all steps take what remembers nothing but that
+    assert first_steps(policy_with(layers.History(2)), ()) == ()
     every = rungs(("fold_inputs",), ())
     assert all(recipe.startswith("fold_inputs() | ") for recipe in every)
     assert rungs(("fold_inputs",), every[:3]) == every[3:]

@@ -13,7 +13,7 @@ from lilliput.policies import file as policy_file
 from lilliput.policies.compress import compress as apply
 from lilliput.policies.compress import parse
 from lilliput.policies.learner import Checkpoint, Learner
-from lilliput.policies.reference import act
+from lilliput.policies.reference import act_episode
 
 
 @click.command()
@@ -81,7 +81,9 @@ def compress(
     out.parent.mkdir(parents=True, exist_ok=True)
     taught = Checkpoint(small, Learner(action_std=checkpoint.learner.action_std))  # a critic judges other actions
     policy_file.write(named(taught, environment, environment_kwargs), out, force=force)
-    acted = None if given is None else agreement(policy.action_space, *(act(one, given) for one in (policy, small)))
+    acted = None
+    if given is not None:  # with a memory, one episode in its order
+        acted = agreement(policy.action_space, *(act_episode(one, given) for one in (policy, small)))
     if as_json:
         result = {
             "recipe": small.provenance.recipe,

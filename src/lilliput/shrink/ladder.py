@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from lilliput.policies import layers, spaces
+from lilliput.policies import last_action, layers, spaces
 from lilliput.policies.compress import format_recipe, parse
 from lilliput.policies.compress.fold_inputs import FoldInputs
 from lilliput.policies.compress.remove_dead_inputs import RemoveDeadInputs
@@ -41,6 +41,7 @@ def first_steps(policy: Policy, failed: Collection[str]) -> tuple[str, ...]:
         policy: as it was loaded.
         failed: steps that ended trials. A normalizer that clips cannot be folded, and it may be that no input is dead.
     """
+    policy = last_action.apart(policy)[1]
     if policy.has_memory:
         return ()
     shape = spaces.input_shape(policy.observation_space)

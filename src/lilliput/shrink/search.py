@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 from lilliput import paired
+from lilliput.policies import last_action
 from lilliput.policies.learner import Checkpoint
 from lilliput.shrink.bar import RACE, Bar
 from lilliput.shrink.code_bytes import CodeBytes
@@ -179,7 +180,9 @@ class _Run:
 
     def _left(self, tried: Collection[str]) -> list[str]:
         """What needs no training and was not tried."""
-        return rungs(self._first_steps, tried, remembers=self._policy.has_memory, most=self._rungs)
+        return rungs(
+            self._first_steps, tried, remembers=last_action.apart(self._policy)[1].has_memory, most=self._rungs
+        )
 
     def _failed_steps(self) -> set[str]:
         return {trial.step for trial in self.trials.values() if trial.step}

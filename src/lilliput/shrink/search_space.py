@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never, final
 
-from lilliput.policies import layers, spaces
+from lilliput.policies import last_action, layers, spaces
 from lilliput.policies.compress.context import TEACHER_DIGITS
 from lilliput.policies.compress.distill_play import small_head, split_head
 from lilliput.policies.constants import constants
@@ -65,7 +65,7 @@ class SearchSpace:
             _outputs(policy) if trainable else 0,
             {name: losses(one) for name, one in named.items()},
             {name: _head_bytes(one.policy) for name, one in named.items()} if trainable else {},
-            any(one.policy.has_memory for one in named.values()),
+            any(last_action.apart(one.policy)[1].has_memory for one in named.values()),
         )
 
     def starts(self) -> tuple[Student, ...]:

@@ -85,7 +85,9 @@ def test_calibration_sees_what_the_reference_computes() -> None:
 def test_bits_of_each_layer_s_own_are_refused() -> None:
     policy = POLICIES["gru"]
     context = Context.from_observations(policy, walk(policy, 20))
-    with pytest.raises(LilliputError, match="a policy with a memory takes weight_bits of a number as yet, not auto"):
+    with pytest.raises(
+        LilliputError, match=r"'auto' does not weigh the parts of a memory yet; give a number, such as weight_bits=5"
+    ):
         compress(policy, "quantize(weight_bits='auto', max_bytes=2000)", context)
 
 

@@ -73,6 +73,26 @@ def test_the_least_weights_of_every_part_are_zero(name: str, scope: str, importa
         assert (~stay).sum() == int(0.4 * stay.size + 1e-9)
 
 
+@pytest.mark.parametrize("name", ["lstm begins elsewhere", "gru", "gru resets first", "previous actions"])
+def test_what_is_refitted_is_nearer_than_what_is_cut(name: str) -> None:
+    """Of parts with zeros, refitted by SparseGPT over episodes, against the same sparsity by magnitude."""
+    policy = POLICIES[name]
+    x = np.concatenate([walk(policy, 200, seed) for seed in range(3)])
+    context = Context.from_observations(policy, x)
+    cut = compress(policy, "prune_weights(sparsity=0.5)", context)
+    refitted = compress(policy, "prune_weights(sparsity=0.5, importance='sparsegpt')", context)
+    assert off(refitted, policy, x) < off(cut, policy, x)
+    for part in parts(refitted).values():
+        assert isinstance(part, layers.Dense)
+        assert (part.weight == 0).sum() >= int(0.5 * part.weight.size)
+
+
+def test_what_does_not_take_a_memory_names_what_does() -> None:
+    context = Context.from_observations(POLICIES["gru"], walk(POLICIES["gru"], 50))
+    with pytest.raises(LilliputError, match=r"equalize does not take a policy with a memory yet; use .*quantize"):
+        compress(POLICIES["gru"], "equalize()", context)
+
+
 def normalized(policy: Policy, clip: float) -> Policy:
     """The policy behind statistics that matter."""
     n = 5

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
@@ -10,6 +11,7 @@ from jaxtyping import Float64
 
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.parameter import check_fields, check_integer, check_ratio
+from lilliput.policies import layers, reference
 from lilliput.policies.compress import quantize_memory
 from lilliput.policies.compress.brain_surgeon import sparse
 from lilliput.policies.compress.chain import RealLinear, check_real, forward, layer_inputs
@@ -70,7 +72,8 @@ class PruneWeights(Step):
         ):
             raise NotApplicable(self._nothing)
         if self.importance == "sparsegpt" and policy.has_memory:
-            raise LilliputError("prune_weights: of a policy with a memory not by sparsegpt yet; use wanda or magnitude")
+            episodes = context.episodes(self.observations, self.source)
+            return _by_second_order_over(episodes, policy, self.sparsity)
         if self.importance == "sparsegpt":
             return _by_second_order(policy, self.sparsity, context.observations(self.observations, self.source))
         inputs = self._inputs(policy, context) if self.importance == "wanda" else {}
@@ -130,13 +133,29 @@ def _by_second_order(policy: Policy, sparsity: float, observations: np.ndarray) 
     new = list(policy.layers)
     for index, layer in enumerate(policy.layers):
         if isinstance(layer, RealLinear):
-            weight = layer.weight.astype(np.float64).reshape(len(layer.weight), -1)
-            found = moments(samples(layer, x), outputs(layer, wanted[index + 1]), weight)
-            aimed, _ = refitted(found, weight)
-            pruned = sparse(aimed, found.hessian, sparsity)
-            bias = found.y_mean - products(pruned, found.x_mean[None])[:, 0]
-            new[index] = dataclasses.replace(
-                layer, weight=pruned.reshape(layer.weight.shape).astype(np.float32), bias=bias.astype(np.float32)
-            )
+            new[index] = _sparse(layer, x, wanted[index + 1], sparsity)
         x = forward((new[index],), x)
     return replace_layers(policy, tuple(new))
+
+
+def _by_second_order_over(episodes: Sequence[np.ndarray], policy: Policy, sparsity: float) -> Policy:
+    """The same of a policy with a memory, part by part, what each gets being that of whole episodes."""
+    new: dict[quantize_memory.Place, RealLinear] = {}
+    before = quantize_memory.inputs(policy, episodes)
+    for place, part in quantize_memory.parts(policy).items():
+        assert isinstance(part, layers.Dense)
+        now = quantize_memory.inputs(quantize_memory.with_parts(policy, new), episodes)[place]
+        new[place] = _sparse(part, now, reference.apply(part, before[place]), sparsity)
+    return quantize_memory.with_parts(policy, new)
+
+
+def _sparse(layer: RealLinear, x: np.ndarray, wanted: np.ndarray, sparsity: float) -> RealLinear:
+    """The layer sparse, and refitted to what it should give for what it gets."""
+    weight = layer.weight.astype(np.float64).reshape(len(layer.weight), -1)
+    found = moments(samples(layer, x), outputs(layer, wanted), weight)
+    aimed, _ = refitted(found, weight)
+    pruned = sparse(aimed, found.hessian, sparsity)
+    bias = found.y_mean - products(pruned, found.x_mean[None])[:, 0]
+    return dataclasses.replace(
+        layer, weight=pruned.reshape(layer.weight.shape).astype(np.float32), bias=bias.astype(np.float32)
+    )

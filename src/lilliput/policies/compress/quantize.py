@@ -139,7 +139,10 @@ class Quantize(Step):
     def _with_memory(self, policy: Policy, context: Context) -> Policy:
         """The policy with quantized linear layers and parts, calibrated on whole episodes."""
         if self.weight_bits == "auto":
-            raise LilliputError("quantize: a policy with a memory takes weight_bits of a number as yet, not auto")
+            raise LilliputError(
+                "quantize: weight_bits 'auto' does not weigh the parts of a memory yet; give a number, such as "
+                "weight_bits=5"
+            )
         if any(isinstance(layer, layers.Conv2d | layers.QuantizedConv2d) for layer in policy.layers):
             raise LilliputError("quantize: a policy with a memory and convolutions is not supported yet; use half")
         if not any(isinstance(part, layers.Dense) for part in quantize_memory.parts(policy).values()):
