@@ -21,7 +21,7 @@ def test_every_move_leads_to_a_recipe_that_says_what_it_is(
 ) -> None:
     seen = list(starts(ways, inputs, remembers=remembers))
     for _ in range(2):
-        neighbours = (moves(student, Sight(inputs), 6, ways, (512, 2), remembers=remembers) for student in seen[:40])
+        neighbours = (moves(student, Sight(inputs), 6, ways, (512, 2), remembers=remembers) for student in seen[:16])
         seen += [child for each in neighbours for kind, child in each if kind in MOVES]
     assert any(student.memory for student in seen) == any(student.history for student in seen) == remembers
     assert len({student.recipe for student in seen}) > 50

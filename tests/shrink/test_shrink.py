@@ -101,14 +101,13 @@ def test_another_environment_is_refused_at_once(tmp_path: Path) -> None:
         shrink(cartpole(), Request(Task("Pendulum-v1")), tmp_path, lambda _: None)
 
 
-def test_a_folder_of_another_request_is_refused(tmp_path: Path) -> None:
-    shrink(
-        cartpole(), Request(Task("CartPole-v1"), within_s=ENOUGH_S, train=False, workers=1), tmp_path, lambda _: None
-    )
-    request = tmp_path / "request.json"
+def test_a_folder_of_another_request_is_refused(shrunk: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    shutil.copytree(shrunk, folder)
+    request = folder / "request.json"
     request.write_text(json.dumps({**json.loads(request.read_text()), "environment": "Pendulum-v1"}))
     with pytest.raises(LilliputError, match=r"holds a shrink of environment 'Pendulum-v1', keep 0\.95; choose another"):
-        shrink(cartpole(), Request(Task("CartPole-v1"), keep=0.9), tmp_path, lambda _: None)
+        shrink(cartpole(), Request(Task("CartPole-v1"), keep=0.9), folder, lambda _: None)
 
 
 def test_a_refused_command_leaves_nothing_and_force_begins_anew(tmp_path: Path) -> None:
@@ -117,7 +116,7 @@ def test_a_refused_command_leaves_nothing_and_force_begins_anew(tmp_path: Path) 
 
     def run(environment: str, *more: str) -> Result:
         command = ["shrink", str(source), "--env", environment, "-o", str(folder), "--no-training", "--format", "onnx"]
-        return CliRunner().invoke(cli, [*command, "--within", f"{ENOUGH_S:g}", *more])
+        return CliRunner().invoke(cli, [*command, "--workers", "1", "--within", "5s", *more])
 
     assert "Pendulum-v1 has" in str(run("Pendulum-v1").exception)
     assert not folder.exists()

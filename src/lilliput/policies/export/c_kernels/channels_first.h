@@ -1,7 +1,5 @@
 #include "core.h"
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
+#include "x86.h"
 
 /* (pixels, channels) as (channels, pixels), in which what follows convolutions was trained. */
 KERNEL void channels_first(const float *RESTRICT x, size_t channels, size_t pixels, float *RESTRICT y)

@@ -1,9 +1,9 @@
 #include "block_sums_f32.h"
 #include "conv2d_shape.h"
 #include "stored.h"
+#include "x86.h"
 
 #if defined(__AVX512F__)
-#include <immintrin.h>
 #define CONV_PIXELS 10 /* as many sums, and pointers, as there are registers for */
 /* The 16 outputs of a block at several pixels at once, so that each weight is read once for all of them. */
 KERNEL void conv2d_pixels_f32(const conv2d_shape *s, const FLASH float *RESTRICT weight, const float *const *corners,
@@ -34,7 +34,6 @@ KERNEL void conv2d_pixels_f32(const conv2d_shape *s, const FLASH float *RESTRICT
 #elif (defined(__AVX2__) && defined(__FMA__)) || defined(__SSE2__) || (defined(__ARM_NEON) && defined(__aarch64__))
 #define CONV_PIXELS 6 /* two vectors of sums for each, two of weights and one of numbers fit the registers */
 #if defined(__AVX2__) && defined(__FMA__)
-#include <immintrin.h>
 #define LANES 8
 typedef __m256 some_floats;
 #define LOAD_SOME(from) _mm256_loadu_ps(from)
@@ -42,7 +41,6 @@ typedef __m256 some_floats;
 #define EACH(value) _mm256_set1_ps(value)
 #define MULTIPLY_ADD_SOME(a, b, c) _mm256_fmadd_ps(a, b, c)
 #elif defined(__SSE2__)
-#include <immintrin.h>
 #define LANES 4
 typedef __m128 some_floats;
 #define LOAD_SOME(from) _mm_loadu_ps(from)

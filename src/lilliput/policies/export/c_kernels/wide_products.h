@@ -1,8 +1,8 @@
 #include "core.h"
+#include "x86.h"
 
 /* Products of 16-bit numbers, which are exact, on x86: WIDE_ROWS rows of four columns are one vector of weights. */
 #if defined(__SSE2__)
-#include <immintrin.h>
 #if defined(__AVX2__)
 #define WIDE_ROWS 4
 typedef __m256i wide_vector;

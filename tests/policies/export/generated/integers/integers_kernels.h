@@ -302,9 +302,20 @@ ALWAYS_INLINE void few_sums(const unsigned bits, const FLASH void *RESTRICT valu
 }
 #endif
 
+/* The vector instructions of x86. All of immintrin.h takes longer to read than most policies take to compile. */
+#if defined(__AVX__) || defined(__BMI2__)
+#include <immintrin.h>
+#elif defined(__SSE4_1__)
+#include <smmintrin.h>
+#elif defined(__SSSE3__)
+#include <tmmintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+
 /* Products of 16-bit numbers, which are exact, on x86: WIDE_ROWS rows of four columns are one vector of weights. */
 #if defined(__SSE2__)
-#include <immintrin.h>
 #if defined(__AVX2__)
 #define WIDE_ROWS 4
 typedef __m256i wide_vector;
