@@ -23,9 +23,6 @@ from lilliput.shrink.run import shrink
 from lilliput.study.workspace import locked
 from lilliput.task import Task
 
-ENOUGH_S = 30.0
-"""For a worker to start and play on a busy machine; without training all has been tried long before."""
-
 
 @pytest.mark.slow
 def test_without_training_it_ends_with_an_artifact_and_its_evidence(tmp_path: Path) -> None:
@@ -101,13 +98,12 @@ def test_another_environment_is_refused_at_once(tmp_path: Path) -> None:
         shrink(cartpole(), Request(Task("Pendulum-v1")), tmp_path, lambda _: None)
 
 
-def test_a_folder_of_another_request_is_refused(shrunk: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "small"
-    shutil.copytree(shrunk, folder)
-    request = folder / "request.json"
+def test_a_folder_of_another_request_is_refused(tmp_path: Path) -> None:
+    shrink(cartpole(), Request(Task("CartPole-v1"), within_s=2.0, train=False, workers=1), tmp_path, lambda _: None)
+    request = tmp_path / "request.json"
     request.write_text(json.dumps({**json.loads(request.read_text()), "environment": "Pendulum-v1"}))
     with pytest.raises(LilliputError, match=r"holds a shrink of environment 'Pendulum-v1', keep 0\.95; choose another"):
-        shrink(cartpole(), Request(Task("CartPole-v1"), keep=0.9), folder, lambda _: None)
+        shrink(cartpole(), Request(Task("CartPole-v1"), keep=0.9), tmp_path, lambda _: None)
 
 
 def test_a_refused_command_leaves_nothing_and_force_begins_anew(tmp_path: Path) -> None:
@@ -134,17 +130,6 @@ def test_a_refused_command_leaves_nothing_and_force_begins_anew(tmp_path: Path) 
     assert (folder / "notes.txt").read_text() == "mine"
     again = run("CartPole-v1")
     assert "was finished before" in again.stderr
-
-
-FINISHED = Request(Task("CartPole-v1"), within_s=ENOUGH_S, train=False, format="onnx", workers=1)
-
-
-@pytest.fixture(scope="module")
-def shrunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished search, of which each test takes a copy."""
-    folder = tmp_path_factory.mktemp("shrunk")
-    shrink(cartpole(), FINISHED, folder, lambda _: None)
-    return folder
 
 
 @pytest.mark.parametrize(
