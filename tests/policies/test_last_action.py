@@ -1,6 +1,7 @@
 """Policies that remember their own last action: the same as one that is handed it, in every format and step."""
 
 import json
+import re
 from pathlib import Path
 
 import gymnasium
@@ -202,6 +203,10 @@ def test_the_command_says_where_it_stands(tmp_path: Path) -> None:
     run = CliRunner().invoke(cli, run_arguments)
     assert run.exit_code == 0, run.output
     assert "numbers 2 to 4 of the observation are taken for the policy's last action" in run.output
+    assert (
+        "Numbers 2 to 4 of the observation may be anything: the policy remembers what it did."
+        in (out / "README.md").read_text()
+    )
     assert json.loads((out / "manifest.json").read_text())["state"] == {"previous": {"shape": [1, 3], "initial": []}}
     run = CliRunner().invoke(cli, ["show", str(path), "--previous-action", "2-5"])
     assert run.exit_code == 2
@@ -234,6 +239,22 @@ class Handed(gymnasium.Env):
 
 
 gymnasium.register("Handed-v0", entry_point=f"{__name__}:Handed")
+
+
+def test_an_environment_that_puts_something_else_there_is_refused(tmp_path: Path) -> None:
+    policy_file.write(smoothing(), tmp_path / "policy.lilliput")
+
+    def compressed(where: str) -> str:
+        given = [str(tmp_path / "policy.lilliput"), "-r", "half()", "--env", HERE, "--previous-action", where]
+        run = CliRunner().invoke(cli, ["compress", *given, "-o", str(tmp_path / f"{where}.lilliput")])
+        return str(run.exception) if run.exit_code else ""
+
+    assert compressed("1:2") == ""
+    assert re.match(
+        r"numbers 0 to 0 of the observation of .*Handed-v0 are not the policy's last action: they are 0.\d+ off it, "
+        r"which is 0 large; say where it stands \(--previous-action\)",
+        compressed("0:1"),
+    )
 
 
 def smoothing() -> Policy:

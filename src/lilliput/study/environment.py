@@ -11,7 +11,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies.compress import Context
 from lilliput.policies.learner import Checkpoint
-from lilliput.policies.play import check_fit, make_environment, successor
+from lilliput.policies.play import check_fit, check_last_action, make_environment, successor
 from lilliput.policies.play.games import how_episodes_differ
 from lilliput.policies.policy import Policy, Provenance
 from lilliput.task import Task
@@ -129,6 +129,7 @@ def check(policy: Policy, task: Task) -> None:
     made = make_environment(worn.id, wrappers=worn.wrappers, environment_kwargs=worn.kwargs)
     try:
         check_fit(policy.observation_space, policy.action_space, made)
+        check_last_action(policy, made)
     finally:
         made.close()
 

@@ -29,6 +29,7 @@ from lilliput.policies.play import (
     EnvironmentSpec,
     SeedPlan,
     check_fit,
+    check_last_action,
     episode_returns,
     episodes,
     make_environment,
@@ -145,6 +146,7 @@ class Policies(Wing):
                 raise LilliputError(f"{source}: {error}") from error
             try:
                 check_fit(subject.policy.observation_space, subject.policy.action_space, made)
+                check_last_action(subject.policy, made)
                 fitting.append(task)
             except LilliputError as error:
                 reasons.append(str(error))

@@ -3,7 +3,7 @@
 import json
 
 from lilliput.foreign_text import in_markdown, in_markdown_code
-from lilliput.policies import spaces
+from lilliput.policies import last_action, layers, spaces
 from lilliput.policies.export.c_source import CSource
 from lilliput.policies.policy import Policy
 
@@ -71,6 +71,15 @@ clean:
 """
 
 
+def _unread(policy: Policy) -> str:
+    """A sentence on numbers of the observation that need not be given."""
+    front, _ = last_action.apart(policy)
+    slots = [(one.start, one.start + one.size - 1) for one in front if isinstance(one, layers.PreviousAction)]
+    return "".join(
+        f" Numbers {a} to {b} of the observation may be anything: the policy remembers what it did." for a, b in slots
+    )
+
+
 def readme(policy: Policy, source: CSource, working: str, stack: tuple[int, int], name: str, use: str) -> str:
     """README.md; `working` and `stack` say what memory a decision takes, `use` how it is compiled."""
     made = f"Made by the recipe {in_markdown_code(policy.provenance.recipe)}.\n" if policy.provenance.recipe else ""
@@ -99,7 +108,7 @@ def readme(policy: Policy, source: CSource, working: str, stack: tuple[int, int]
 
 The observation is the environment's, as it is; the action is what the environment takes. No allocation, {memory}, no
 dependency beyond the C library's math functions. C99, and valid C++. Where a number that the policy reads is NaN or
-infinite, {undecided} and `{name}_act` returns 1, else 0.{unmoved}
+infinite, {undecided} and `{name}_act` returns 1, else 0.{unmoved}{_unread(policy)}
 
 | | |
 |---|---|

@@ -19,7 +19,7 @@ from lilliput.policies.play.episode import (
     random_episodes,
     random_returns,
 )
-from lilliput.policies.play.fit import check_fit
+from lilliput.policies.play.fit import check_fit, check_last_action
 from lilliput.policies.play.lanes import Episode, OutOfTime
 from lilliput.policies.play.player import BatchAct, Lockstep
 from lilliput.policies.play.seeds import ROLES, Role, SeedPlan, check_disjoint
@@ -71,6 +71,7 @@ __all__ = [
     "action_space_of",
     "check_disjoint",
     "check_fit",
+    "check_last_action",
     "collect",
     "collect_episodes",
     "episode_returns",

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.policies import spaces
+from lilliput.policies import last_action, layers, reference, spaces
 from lilliput.policies.play.environment import action_space_of, observation_space_of
+from lilliput.policies.policy import Policy
 
 if TYPE_CHECKING:
     import gymnasium
@@ -17,6 +18,10 @@ _ROUNDING = 1e-5
 _OTHER = 16.0
 _OPEN = 1e9
 """Some environments write a bound where they mean none."""
+_STEPS = 10
+"""Of an episode, in which a last action shows itself."""
+_NOISE = 0.3
+"""Of the size of actions: how far an environment's noise may put a last action."""
 
 
 def check_fit(
@@ -55,6 +60,42 @@ def check_fit(
         raise LilliputError(
             f"the policy's observations lie in {_range(observed)}, those of {name} in {_range(seen)}: other units; "
             "name the environment it was trained on, with its wrappers (--wrapper) and arguments (--env-kwargs)"
+        )
+
+
+def check_last_action(policy: Policy, environment: "gymnasium.Env") -> None:
+    """Check that the environment gives the last action where the policy remembers it itself; it is played a little.
+
+    Raises:
+        LilliputError: something else stands there.
+    """
+    front, _ = last_action.apart(policy)
+    if not front:
+        return
+    recall = front[1]
+    assert isinstance(recall, layers.PreviousAction)
+    state, (observation, _) = reference.start(policy), environment.reset(seed=0)
+    given, acted = list[np.ndarray](), list[np.ndarray]()
+    for _ in range(_STEPS):
+        batch = (
+            {key: np.asarray(one)[None] for key, one in observation.items()}
+            if isinstance(observation, dict)
+            else np.asarray(observation)[None]
+        )
+        x = spaces.network_input(policy.observation_space, batch)
+        given.append(x[0, recall.start : recall.start + recall.size])
+        acted.append(state[0].reshape(-1))
+        state, action = reference.step(policy, state, batch)
+        observation, _, terminated, truncated, _ = environment.step(action[0])
+        if terminated or truncated:
+            break
+    off, size = (float(np.abs(one).mean(dtype=np.float64)) for one in (np.subtract(given, acted), np.array(acted)))
+    if not off <= _NOISE * size:
+        name = environment.spec.id if environment.spec is not None else str(environment)
+        raise LilliputError(
+            f"numbers {recall.start} to {recall.start + recall.size - 1} of the observation of {name} are not the "
+            f"policy's last action: they are {off:.2g} off it, which is {size:.2g} large; say where it stands "
+            "(--previous-action), or leave that away"
         )
 
 
