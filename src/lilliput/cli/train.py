@@ -9,8 +9,7 @@ import click
 from lilliput.cli import duration, option, progress
 from lilliput.errors import LilliputError
 from lilliput.policies import learn
-
-_NAMES = ("a2c", "ppo", "trpo", "ddpg", "td3", "sac", "tqc", "dqn", "qrdqn")
+from lilliput.policies.learn.rl.algorithm import ALGORITHMS
 
 
 class _Setting(click.ParamType):
@@ -38,7 +37,7 @@ class _Units(click.ParamType):
 
 
 @click.command()
-@click.option("--algo", "algorithm", required=True, type=click.Choice(_NAMES), help="What learns.")
+@click.option("--algo", "algorithm", required=True, type=click.Choice(list(ALGORITHMS)), help="What learns.")
 @click.option("--env", "environment", required=True, help="The Gymnasium id, such as HalfCheetah-v4.")
 @option.environment_kwargs
 @click.option("--wrapper", "wrappers", multiple=True, help="What stands before it, such as 'atari' 'frame_stack(4)'.")
