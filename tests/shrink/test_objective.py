@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.shrink.counted import AN_HOUR_S
 from tests.shrink.games import cartpole
 
 from lilliput.errors import LilliputError, MissingDependency
@@ -181,8 +182,9 @@ def test_the_fewest_instructions_within_the_flash_of_a_processor(tmp_path: Path)
     if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
         pytest.skip("needs gcc-arm-none-eabi and qemu-system-arm")
     request = Request(
-        Task("CartPole-v1"), 0.8, 60.0, "instructions", train=False, target="cortex-m4", max_flash=6_000, max_ram=4_000
-    )
+        Task("CartPole-v1"), 0.8, AN_HOUR_S, "instructions",
+        train=False, target="cortex-m4", max_flash=6_000, max_ram=4_000,
+    )  # fmt: skip
     result = shrink(cartpole(), request, tmp_path, lambda _: None)
     assert result.recipe
     figures = {name: (before, after) for name, before, after in result.figures}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from tests.policies.bright import BRIGHT, bright
+from tests.shrink.counted import AN_HOUR_S, end_after, students, trials
 from tests.shrink.games import cartpole
 
 from lilliput import record
@@ -25,12 +26,15 @@ from lilliput.task import Task
 
 
 @pytest.mark.slow
-def test_without_training_it_ends_with_an_artifact_and_its_evidence(tmp_path: Path) -> None:
+def test_without_training_it_ends_with_an_artifact_and_its_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("onnxruntime")
+    end_after(monkeypatch, trials(3))
     source, folder = tmp_path / "wide.lilliput", tmp_path / "small"
     policy_file.write(cartpole(), source)
     command = [
-        "shrink", str(source), "--env", "CartPole-v1", "--keep", "0.8", "--within", "3m", "--no-training",
+        "shrink", str(source), "--env", "CartPole-v1", "--keep", "0.8", "--within", "1h", "--no-training",
         "--format", "onnx", "--json", "-o", str(folder),
     ]  # fmt: skip
     done = CliRunner().invoke(cli, command, catch_exceptions=False)
@@ -59,11 +63,12 @@ def test_without_training_it_ends_with_an_artifact_and_its_evidence(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_a_student_is_found_and_confirmed(tmp_path: Path) -> None:
+def test_a_student_is_found_and_confirmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
-    request = Request(Task("CartPole-v1"), keep=0.8, within_s=120.0, format="onnx")
+    end_after(monkeypatch, students(1))
+    request = Request(Task("CartPole-v1"), keep=0.8, within_s=AN_HOUR_S, format="onnx", workers=1)
     said: list[str] = []
-    result = shrink(cartpole(), request, tmp_path, said.append)
+    result = shrink(cartpole(128), request, tmp_path, said.append)
     assert result.recipe.startswith("distill(")
     assert result.factor > 20
     assert result.low >= 0.8
@@ -72,9 +77,13 @@ def test_a_student_is_found_and_confirmed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_of_images_a_convolutional_student_is_found_and_confirmed(tmp_path: Path) -> None:
+@pytest.mark.longest
+def test_of_images_a_convolutional_student_is_found_and_confirmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("torch")
-    request = Request(Task(f"tests.policies.learn.toys:{BRIGHT}"), keep=0.9, within_s=600.0)
+    end_after(monkeypatch, students(1))
+    request = Request(Task(f"tests.policies.learn.toys:{BRIGHT}"), keep=0.9, within_s=AN_HOUR_S, workers=1)
     result = shrink(bright(32, 64), request, tmp_path, lambda _: None)
     assert result.recipe.startswith("distill_images(")
     assert result.factor > 20
@@ -154,19 +163,21 @@ def test_a_time_is_read_with_its_unit() -> None:
 
 
 @pytest.mark.slow
-def test_where_nothing_was_tried_it_says_so(tmp_path: Path) -> None:
+def test_where_nothing_was_tried_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
-    request = Request(Task("CartPole-v1"), within_s=1.0, train=False, format="onnx", workers=1)
+    end_after(monkeypatch, trials(0))
+    request = Request(Task("CartPole-v1"), within_s=AN_HOUR_S, train=False, format="onnx", workers=1)
     result = shrink(cartpole(), request, tmp_path, lambda _: None)
     assert result.recipe == ""
     assert any("give more time" in note for note in result.notes)
 
 
 @pytest.mark.embedded
-def test_a_policy_that_cannot_fit_is_told_so(tmp_path: Path) -> None:
+def test_a_policy_that_cannot_fit_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
         pytest.skip("needs gcc-arm-none-eabi and qemu-system-arm")
-    request = Request(Task("CartPole-v1"), within_s=5.0, train=False, workers=1, target="cortex-m4", max_flash=10)
+    end_after(monkeypatch, trials(1))
+    request = Request(Task("CartPole-v1"), within_s=AN_HOUR_S, train=False, workers=1, target="cortex-m4", max_flash=10)
     result = shrink(cartpole(), request, tmp_path, lambda _: None)
     assert result.recipe == ""
     assert any("flash_bytes is" in note and "over the limit of 10" in note for note in result.notes)

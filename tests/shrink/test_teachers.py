@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.shrink.counted import AN_HOUR_S, end_after, students
 from tests.shrink.games import cartpole
 
 from lilliput.cli import cli
@@ -26,7 +27,7 @@ from lilliput.shrink.teachers import best, distinct
 from lilliput.study.workspace import enter
 from lilliput.task import Task
 
-REQUEST = Request(Task("CartPole-v1"), within_s=600.0, train=False, format="onnx", workers=1)
+REQUEST = Request(Task("CartPole-v1"), within_s=AN_HOUR_S, train=False, format="onnx", workers=1)
 
 
 def worse() -> Policy:
@@ -134,11 +135,12 @@ def test_what_is_learned_of_one_teacher_is_not_held_against_another() -> None:
 
 
 @pytest.mark.slow
-def test_students_of_both_are_tried_and_told_of(tmp_path: Path) -> None:
+def test_students_of_both_are_tried_and_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     from lilliput import record
 
-    request = Request(Task("CartPole-v1"), keep=0.8, within_s=180.0, format="onnx")
+    end_after(monkeypatch, students(2))
+    request = Request(Task("CartPole-v1"), keep=0.8, within_s=AN_HOUR_S, format="onnx", workers=1)
     result = shrink(worse(), request, tmp_path, lambda _: None, teachers=(cartpole(),))
     assert all(one.n_students for one in result.teachers)
     assert sum(one.chosen for one in result.teachers) == 1
