@@ -159,14 +159,21 @@ def test_the_command_line_runs_tells_and_reports(balancer, tmp_path):
     assert "half()" in (out / "report.csv").read_text()
 
 
+def run_here(path, out):
+    """Run the command in this process: another one would import all of it again."""
+    command = ["study", "run", str(path), "--workers", "1", "-o", str(out)]
+    result = CliRunner().invoke(cli, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.slow
 def test_the_driver_killed_half_way_loses_nothing_and_ends_in_the_same_table(balancer, tmp_path):
     sparsities = ("'prune_weights(sparsity=0.1..0.6 step 0.1)'",)
     path = study_file(tmp_path, balancer, "cell_timeout = 0", recipes=sparsities)
     path.write_text(path.read_text().replace("episodes = 3", "episodes = 40"))
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    command = [sys.executable, "-m", "lilliput", "study", "run", str(path), "--workers", "2", "-o"]
-    process = subprocess.Popen([*command, str(cut)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "lilliput", "study", "run", str(path), "--workers", "2", "-o", str(cut)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while len(list((cut / "records").glob("*.json"))) < 3:
         assert process.poll() is None
         time.sleep(0.02)
@@ -174,8 +181,8 @@ def test_the_driver_killed_half_way_loses_nothing_and_ends_in_the_same_table(bal
     process.communicate()
     finished = {p: p.stat().st_mtime_ns for p in (cut / "records").glob("*.json")}
     assert 3 <= len(finished) < 8
-    subprocess.run([*command, str(cut)], check=True, capture_output=True)
-    subprocess.run([*command, str(whole)], check=True, capture_output=True)
+    run_here(path, cut)
+    run_here(path, whole)
     assert {p: p.stat().st_mtime_ns for p in finished} == finished
     assert (cut / "report.csv").read_text() == (whole / "report.csv").read_text()
 
@@ -199,8 +206,8 @@ def test_a_full_disk_stops_in_one_line_and_makes_no_cell_fail(balancer, tmp_path
         assert 0 < len(finished) < 10
         assert {json.loads(file.read_text())["status"] for file in finished} == {"done"}
         subprocess.run(["mount", "-o", "remount,size=30M", disk], check=True)
-        subprocess.run([*command, str(disk / "out")], check=True, capture_output=True)
-        subprocess.run([*command, str(whole)], check=True, capture_output=True)
+        run_here(path, disk / "out")
+        run_here(path, whole)
         assert (disk / "out" / "report.csv").read_text() == (whole / "report.csv").read_text()
     finally:
         subprocess.run(["umount", disk], check=True)
