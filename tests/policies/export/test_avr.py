@@ -73,12 +73,12 @@ def stack_said(header: Path) -> tuple[int, int]:
 
 
 @pytest.mark.embedded
-@pytest.mark.parametrize("level", ["-Os", "-O2"])
 @pytest.mark.parametrize(
-    ("form", "bits", "sparsity"),
+    ("form", "bits", "sparsity", "level"),
     [
-        ("float32", 8, 0.0), ("float16", 8, 0.0), ("weight_only", 3, 0.0), ("weight_only", 8, 0.6), ("static", 8, 0.0),
-        ("static", 5, 0.0), ("static", 4, 0.7), ("dynamic", 8, 0.0), ("dynamic", 4, 0.0), ("dynamic", 8, 0.9),
+        ("float32", 8, 0.0, "-O2"), ("float16", 8, 0.0, "-Os"), ("weight_only", 3, 0.0, "-Os"),
+        ("weight_only", 8, 0.6, "-O2"), ("static", 8, 0.0, "-Os"), ("static", 5, 0.0, "-O2"),
+        ("static", 4, 0.7, "-Os"), ("dynamic", 8, 0.0, "-O2"), ("dynamic", 4, 0.0, "-Os"), ("dynamic", 8, 0.9, "-O2"),
     ],
 )  # fmt: skip
 def test_the_selftest_passes_where_int_has_16_bits(
@@ -186,10 +186,13 @@ def test_what_does_not_fit_is_refused(policy: Policy, message: str, language: li
 
 
 @pytest.mark.embedded
-@pytest.mark.parametrize("level", ["-Os", "-O2"])
 @pytest.mark.parametrize(
-    ("form", "bits"), [("float16", 8), ("weight_only", 3), ("static", 8), ("static", 5), ("dynamic", 8), ("dynamic", 4)]
-)
+    ("form", "bits", "level"),
+    [
+        ("float16", 8, "-Os"), ("weight_only", 3, "-O2"), ("static", 8, "-Os"), ("static", 5, "-O2"),
+        ("dynamic", 8, "-O2"), ("dynamic", 4, "-Os"),
+    ],
+)  # fmt: skip
 def test_a_small_policy_takes_a_small_stack(form: Form, bits: int, level: str, tmp_path: Path) -> None:
     policy = quantized_mlp(form, 0, (bits, 8), (3, 2, 1))
     policy = dataclasses.replace(policy, layers=(*policy.layers, layers.Tanh()))

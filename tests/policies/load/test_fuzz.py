@@ -23,7 +23,7 @@ from lilliput.policies.policy import Policy
 
 N_QUICK = 12
 """Mutations of each seed file in the quick suite."""
-N_SLOW = 250
+N_SLOW = 125
 MAX_CALLS = 1_000_000
 """Calls and returns of functions, C's too: some 40 times what the longest of the whole files takes."""
 MAX_GROWTH_BYTES = 400 << 20
