@@ -31,10 +31,14 @@ FRAMEWORKS = {"torch", "stable_baselines3", "sb3_contrib", "transformers"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What says `importorskip` of a framework, itself or at the head of its module, is marked by it."""
+    """What says `importorskip` of a framework, itself or at the head of its module, is marked by it.
+
+    What takes longest comes first: begun last, one process would be at work on it and the others done.
+    """
     for item in items:
         if isinstance(item, pytest.Function) and _needs_framework(item):
             item.add_marker(pytest.mark.frameworks)
+    items.sort(key=lambda item: item.get_closest_marker("longest") is None)
 
 
 def _needs_framework(item: pytest.Function) -> bool:
