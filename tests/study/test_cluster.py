@@ -6,16 +6,19 @@ import sys
 import time
 
 import pytest
-from tests.study.test_processes import HOSTILE
+from tests.study.test_processes import HOSTILE, cell
 from tests.study.test_study import study_file
 
 from lilliput.errors import LilliputError
+from lilliput.policies.learner import Checkpoint
 from lilliput.study import local
 from lilliput.study.cluster import Ray
 from lilliput.study.conduct import conduct, records
 from lilliput.study.document import read_study
 from lilliput.study.plan import plan
+from lilliput.study.policies import POLICIES
 from lilliput.study.training import cells_of, waiting
+from lilliput.study.workspace import Workspace
 
 IGNORE = lambda *_: None  # noqa: E731
 
@@ -48,15 +51,17 @@ def test_ray_finds_what_local_processes_find(balancer, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 @pytest.mark.filterwarnings("ignore")
 def test_a_cell_that_hangs_or_kills_its_ray_worker_is_a_record(balancer, tmp_path):
-    lines = ["cell_timeout = 25", "environments = ['CartPole-v1', 'hostile:Hangs-v0', 'hostile:Kills-v0']"]
-    study = read_study(study_file(tmp_path, balancer, *lines, recipes=('"half()"',)))
-    tally = conduct(study, plan(study), tmp_path / "out", Ray(2, 25.0), IGNORE)
-    assert (tally.done, tally.failed) == (4, 8)
-    reasons = {r.cell.task.id: r.reason for r in records(tmp_path / "out") if r.status == "failed"}
-    assert "stopped after its time of 25 s" in reasons["hostile:Hangs-v0"]
-    assert "ended 2 times" in reasons["hostile:Kills-v0"]
+    POLICIES.keep(Checkpoint(balancer), Workspace(tmp_path))
+    hostile = [cell(balancer, environment=f"hostile:{name}-v0") for name in ("Hangs", "Kills")]
+    cells = [*hostile, cell(balancer), cell(balancer, "half()")]
+    found = {r.cell: r for r in Ray(2, 25.0).run_all(cells, tmp_path, IGNORE)}
+    assert [found[c].status for c in cells] == ["failed", "failed", "done", "done"]
+    assert found[cells[0]].reason == "stopped after its time of 25 s a cell"
+    assert "ended 2 times" in found[cells[1]].reason
+    assert local.split(cells, tmp_path, retry_failed=False)[1] == []
 
 
 @pytest.mark.slow
@@ -127,19 +132,32 @@ SLOW = """
 """
 
 
-@pytest.fixture
-def cluster(tmp_path, monkeypatch):
-    """A head node without a core, from which studies are run; the nodes that work are added and killed by the test."""
-    import textwrap
-
+@pytest.fixture(scope="module")
+def head():
+    """A head node without a core, from which studies are run."""
     from ray.cluster_utils import Cluster
+
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    yield found
+    found.shutdown()
+
+
+@pytest.fixture
+def cluster(head, odd):
+    """The head node; the nodes that work are added by the test, and see what it made importable."""
+    yield head
+    for node in list(head.worker_nodes):
+        head.remove_node(node)
+
+
+@pytest.fixture
+def odd(tmp_path, monkeypatch):
+    """Makes slow environments, and those that mark which process plays them, importable."""
+    import textwrap
 
     (tmp_path / "odd.py").write_text(textwrap.dedent(SLOW))
     (tmp_path / "marks").mkdir()
     monkeypatch.setenv("LILLIPUT_TEST_MARKS", str(tmp_path / "marks"))
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    yield found
-    found.shutdown()
 
 
 @pytest.mark.slow
@@ -181,12 +199,15 @@ def is_alive(pid):
 @pytest.mark.slow
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("own", [False, True])
-def test_a_driver_that_ends_leaves_no_work_running(balancer, tmp_path, cluster, signal_, own):
+def test_a_driver_that_ends_leaves_no_work_running(balancer, tmp_path, odd, request, signal_, own):
     path = study_file(tmp_path, balancer, "environments = ['odd:Marks-v0']", recipes=('"half()"',))
-    if not own:
-        cluster.add_node(num_cpus=1)
     command = [sys.executable, "-m", "lilliput", "study", "run", str(path), "-o", str(tmp_path / "out"), "--executor"]
-    command += ["ray", "--workers", "1"] if own else ["ray", "--address", cluster.address]
+    if own:
+        command += ["ray", "--workers", "1"]
+    else:
+        cluster = request.getfixturevalue("cluster")
+        cluster.add_node(num_cpus=1)
+        command += ["ray", "--address", cluster.address]
     marks, log = tmp_path / "marks", tmp_path / "log"
     with log.open("wb") as stderr, subprocess.Popen(command, start_new_session=True, stderr=stderr) as driver:
         while not list(marks.iterdir()):
