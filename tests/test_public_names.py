@@ -5,6 +5,7 @@ import inspect
 from pathlib import Path
 
 import pytest
+from tests.shrink.counted import AN_HOUR_S, end_after, trials
 
 import lilliput
 from lilliput.cli import cli
@@ -35,10 +36,13 @@ def test_compare_leaves_what_the_command_leaves(pendulum: lilliput.Policy, tmp_p
 
 
 @pytest.mark.slow
-def test_shrink_leaves_what_the_command_leaves(pendulum: lilliput.Policy, tmp_path: Path) -> None:
+def test_shrink_leaves_what_the_command_leaves(
+    pendulum: lilliput.Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_after(monkeypatch, trials(2))
     said: list[str] = []
     found = lilliput.shrink(
-        pendulum, tmp_path / "s", "Pendulum-v1", keep=0.9, within_s=300.0, train=False, workers=1, say=said.append
+        pendulum, tmp_path / "s", "Pendulum-v1", keep=0.9, within_s=AN_HOUR_S, train=False, workers=1, say=said.append
     )
     assert found.bytes <= found.baseline_bytes == pendulum.model_bytes
     assert said
