@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tests.shrink.counted import AN_HOUR_S, end_after, students
+from tests.shrink.counted import AN_HOUR_S, end_after
 from tests.shrink.games import cartpole
 
 from lilliput.cli import cli
@@ -23,6 +23,7 @@ from lilliput.shrink.page import rows
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.result import Result, Taught, from_json, to_json
 from lilliput.shrink.run import shrink
+from lilliput.shrink.search import Searched
 from lilliput.shrink.teachers import best, distinct
 from lilliput.study.workspace import enter
 from lilliput.task import Task
@@ -134,13 +135,17 @@ def test_what_is_learned_of_one_teacher_is_not_held_against_another() -> None:
     assert effects.predict(to_teacher("b"), 0.8) == before
 
 
+def are_of_both(found: Searched) -> bool:
+    return len({found.students[recipe].teacher for recipe in found.students.keys() & found.trials.keys()}) == 2
+
+
 @pytest.mark.slow
 def test_students_of_both_are_tried_and_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     from lilliput import record
 
-    end_after(monkeypatch, students(2))
-    request = Request(Task("CartPole-v1"), keep=0.8, within_s=AN_HOUR_S, format="onnx", workers=1)
+    end_after(monkeypatch, are_of_both)
+    request = Request(Task("CartPole-v1"), keep=0.8, within_s=AN_HOUR_S, format="onnx", workers=2)
     result = shrink(worse(), request, tmp_path, lambda _: None, teachers=(cartpole(),))
     assert all(one.n_students for one in result.teachers)
     assert sum(one.chosen for one in result.teachers) == 1
