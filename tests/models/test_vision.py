@@ -98,7 +98,7 @@ def test_a_pattern_that_does_not_divide_a_layer_is_refused(model):
         ("quantize(scheme='static', source={data!r}, observations=6) | half()", "leave half out"),
         ("quantize() | quantize()", "quantized already"),
         ("quantize() | prune_units(ratio=0.5)", "prune_units before quantize"),
-        ("quantize() | finetune(steps=1, source='x')", r"write finetune\(...\) \| quantize"),
+        ("quantize() | finetune(steps=1, source={data!r})", r"write finetune\(...\) \| quantize"),
         ("quantize(scheme='static')", "need pictures"),
         ("prune_weights(sparsity=0.5, importance='wanda', source='c4')", "for language models"),
     ],

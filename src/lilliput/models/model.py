@@ -170,6 +170,12 @@ def weights(model: Model) -> Iterator[tuple[str, np.ndarray]]:
 
             for tensor in proto.graph.initializer:
                 yield tensor.name, numpy_helper.to_array(tensor)
+            for number, node in enumerate(proto.graph.node):
+                # Trees and linear models of scikit-learn hold their numbers in the node itself.
+                for part in node.attribute if node.domain == "ai.onnx.ml" else ():
+                    if part.floats or part.ints:
+                        numbers = np.array(part.floats or part.ints, np.float32 if part.floats else np.int64)
+                        yield f"{node.name or number}.{part.name}", numbers
         case _:
             assert_never(model.network)
 

@@ -1,9 +1,13 @@
 """What a vision model's input says of the pictures that it takes."""
 
 import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
 
 from lilliput.errors import LilliputError, NotApplicable
-from lilliput.models.images import Picture
+from lilliput.models.images import Picture, Pictures
 from lilliput.models.model import Model, Port
 
 _AT_ONCE = 64
@@ -17,6 +21,9 @@ def picture_of(model: Model) -> Picture:
         LilliputError: it takes no pictures.
     """
     axes = picture_port(model).axes
+    if len(axes) == 2:  # which of the two it is, is certain: three times a square is no square
+        seen = model.picture or Picture()
+        return dataclasses.replace(seen, order="gray") if _edge(axes, 1) else seen
     first, last = axes[1] in _CHANNELS, axes[-1] in _CHANNELS
     gray = (axes[1] if first else axes[-1]) == 1
     if model.picture is not None:
@@ -32,6 +39,9 @@ def size_of(model: Model) -> tuple[int, int]:
         LilliputError: neither the input nor the picture says it.
     """
     picture, axes = picture_of(model), picture_port(model).axes
+    if len(axes) == 2:
+        edge = _edge(axes, 1) or _edge(axes, 3)
+        return edge, edge
     if picture.size is not None:
         return picture.size, picture.size
     height, width = axes[2:] if picture.layout == "channels_first" else axes[1:3]
@@ -64,10 +74,13 @@ def picture_port(model: Model) -> Port:
         for port in model.inputs
         if len(port.axes) == 4 and (port.axes[1] in _CHANNELS or port.axes[-1] in _CHANNELS)
     ]
+    if not found and len(model.inputs) == 1 and (_edge(model.inputs[0].axes, 1) or _edge(model.inputs[0].axes, 3)):
+        found = [model.inputs[0]]
     if len(found) != 1:
         shown = "; ".join(f"{port.name} {list(port.axes)}" for port in model.inputs)
         raise NotApplicable(
             f"the model takes {shown}; a model of pictures takes one input of four axes, three channels or one of gray"
+            ", or rows of a square picture's numbers"
         )
     return found[0]
 
@@ -83,3 +96,28 @@ def only_port(model: Model) -> Port:
         others = ", ".join(one.name for one in model.inputs if one.name != port.name)
         raise NotApplicable(f"the model takes {others} besides pictures, which nothing here gives it")
     return port
+
+
+def inputs_of(model: Model, pictures: Pictures, at_once: int) -> Iterator[np.ndarray]:
+    """What the model takes of the pictures, in batches: in the shape and the type of its input.
+
+    Raises:
+        NotApplicable: its input is of a type that holds no pictures.
+    """
+    port = picture_port(model)
+    for batch in pictures.inputs(picture_of(model), size_of(model), at_once):
+        fed = batch.reshape(len(batch), -1) if len(port.axes) == 2 else batch
+        if np.dtype(port.dtype).kind == "f":
+            yield fed.astype(port.dtype, copy=False)
+        elif port.dtype == "uint8":
+            yield np.rint(np.clip(fed, 0, 1) * np.float32(255)).astype(np.uint8)  # it scales them itself
+        else:
+            raise NotApplicable(f"the model takes {port.name} as {port.dtype}; pictures are real numbers or uint8")
+
+
+def _edge(axes: tuple[int | str, ...], channels: int) -> int:
+    """The edge of the square picture whose numbers a row holds, one behind the other; 0: of none."""
+    if len(axes) != 2 or not isinstance(axes[1], int) or axes[1] % channels:
+        return 0
+    edge = math.isqrt(axes[1] // channels)
+    return edge if edge * edge * channels == axes[1] and edge > 1 else 0

@@ -12,7 +12,7 @@ from lilliput.models.compress.context import Context
 from lilliput.models.diffusion import noised, signal
 from lilliput.models.images import read_pictures, spread
 from lilliput.models.model import Model
-from lilliput.models.picture import batch_of, picture_of, picture_port, size_of
+from lilliput.models.picture import batch_of, inputs_of, picture_port
 
 TIMESTEPS = 1000
 """Of a diffusion model, whose file does not say how many it was trained with: Ho et al.'s, with their schedule."""
@@ -50,8 +50,8 @@ def calibration(model: Model, source: str, observations: int | None, context: Co
         LilliputError: the source has fewer, or the model takes something that is no picture, noise or timestep.
     """
     pictures = spread(read_pictures(source, "calibration"), observations)
-    port, size = picture_port(model), size_of(model)
-    clean = np.concatenate(list(pictures.inputs(picture_of(model), size, batch_of(model))))
+    port = picture_port(model)
+    clean = np.concatenate(list(inputs_of(model, pictures, batch_of(model))))
     feeds: Feeds = {port.name: clean}
     rng = context.rng("feeds", every_draw=True)
     for other in model.inputs:

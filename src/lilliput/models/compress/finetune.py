@@ -128,11 +128,13 @@ class Finetune(Step):
         if set(model.pruned) - set(kept):
             raise LilliputError(f"finetune: {min(set(model.pruned) - set(kept))} was pruned and is not found again")
         optimizer = torch.optim.Adam(student.weights.values(), lr=self.learning_rate)
+        first = model.inputs[0].axes[0]
+        size = first if isinstance(first, int) else _BATCH  # some graphs take one picture alone
         names = [port.name for port in model.outputs]
         for step in range(self.steps):
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate * (1 - step / self.steps)
-            picked = rng.choice(n, min(_BATCH, n), replace=False)
+            picked = rng.choice(n, min(size, n), replace=False)
             feeds = {name: rows[picked] for name, rows in data.feeds.items()}
             if model.family == "classification":
                 feeds = {name: _moved(rows, rng) if rows.ndim == 4 else rows for name, rows in feeds.items()}

@@ -229,7 +229,24 @@ def _files(model: Model) -> Iterator[tuple[str, str]]:
             quant_pre_process(source, prepared, skip_symbolic_shape=True)
         except (RuntimeError, ValueError, onnx.shape_inference.InferenceError) as error:
             raise LilliputError(f"quantize: the graph cannot be prepared: {str(error)[:160]}") from error
-        yield prepared, target
+        _flatten_biases(prepared)
+        try:
+            yield prepared, target
+        except (ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError) as error:
+            said = " ".join(str(error).split())[:160]
+            raise LilliputError(f"quantize: onnxruntime's quantizer does not take the graph: {said}") from error
+
+
+def _flatten_biases(path: str) -> None:
+    """Make rows of biases, as scikit-learn's graphs have them, plain ones, which alone the quantizer takes."""
+    import onnx
+
+    proto = onnx.load(path)
+    biases = {node.input[2] for node in proto.graph.node if node.op_type == "Gemm" and len(node.input) > 2}
+    for tensor in proto.graph.initializer:
+        if tensor.name in biases and len(tensor.dims) == 2 and tensor.dims[0] == 1:
+            del tensor.dims[0]
+    onnx.save(proto, path)
 
 
 def _read(model: Model, path: str) -> Model:

@@ -3,11 +3,15 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from lilliput.errors import LilliputError
+from lilliput.models.linear import LAYERS
 from lilliput.models.load.loader import Loader, LoadRequest
 from lilliput.models.model import Graph, Model, Port, Provenance
+
+if TYPE_CHECKING:
+    import onnx
 
 MAX_BYTES = 1 << 31
 
@@ -41,11 +45,14 @@ class Onnx(Loader):
         except (DecodeError, onnx.checker.ValidationError, ValueError, OSError) as error:
             raise LilliputError(f"{path.name!r} is no ONNX graph: {' '.join(str(error).split())[:160]}") from error
         family = request.family or request.asked
+        guesses = _tensors_alone(proto)
+        _stored(proto)
         inputs, outputs = ports(proto)
-        guesses = ()
         if family is None:
             family = "classification"
-            guesses = (f"{path.name} does not say what it answers to; taken for a classifier (--family names another)",)
+            guesses += (
+                f"{path.name} does not say what it answers to; taken for a classifier (--family names another)",
+            )
         sha256 = hashlib.sha256(data).hexdigest()
         provenance = Provenance(request.source, "", sha256, self.NAME, "as in the file", guesses)
         return Model(Graph(proto), family, inputs, outputs, provenance=provenance)
@@ -59,9 +66,61 @@ def ports(proto: "object") -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     return given, tuple(_port(value) for value in graph.output)
 
 
+def _tensors_alone(proto: "onnx.ModelProto") -> tuple[str, ...]:
+    """What was left out of the graph's outputs, a sentence each: scikit-learn's dictionaries and names of classes.
+
+    Behind a ZipMap, which makes a dictionary of each row of probabilities, those rows become the output.
+    """
+    from onnx import TensorProto, helper
+
+    said: list[str] = []
+    for node in [node for node in proto.graph.node if node.op_type == "ZipMap"]:
+        n = max(len(part.ints) + len(part.strings) for part in node.attribute)
+        for output in proto.graph.output:
+            if output.name == node.output[0]:
+                output.CopyFrom(helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, ["batch", n]))
+        proto.graph.node.remove(node)
+        said.append(f"{node.output[0]} is a dictionary a row; its numbers are read, as {node.input[0]}")
+    for output in list(proto.graph.output):
+        if output.type.tensor_type.elem_type == TensorProto.STRING and len(proto.graph.output) > 1:
+            proto.graph.output.remove(output)
+            said.append(f"{output.name} is the name of a class; it is left out")
+    if said:
+        _without_dead_ends(proto)
+    return tuple(said)
+
+
+def _without_dead_ends(proto: "onnx.ModelProto") -> None:
+    """Take out what no output is made of: the names that were looked up."""
+    if any(part.type in (part.GRAPH, part.GRAPHS) for node in proto.graph.node for part in node.attribute):
+        return  # what a branch reads is not followed
+    wanted = {output.name for output in proto.graph.output}
+    for node in reversed(list(proto.graph.node)):
+        if wanted.isdisjoint(node.output):
+            proto.graph.node.remove(node)
+        else:
+            wanted.update(node.input)
+    for tensor in list(proto.graph.initializer):
+        if tensor.name not in wanted:
+            proto.graph.initializer.remove(tensor)
+
+
+def _stored(proto: "onnx.ModelProto") -> None:
+    """Make weights that stand in Constant nodes stored ones, as everything that reads weights has them."""
+    weights = {name for node in proto.graph.node if node.op_type in LAYERS for name in node.input[1:]}
+    for node in [node for node in proto.graph.node if node.op_type == "Constant" and node.output[0] in weights]:
+        for part in node.attribute:
+            if part.name == "value":
+                proto.graph.initializer.add().CopyFrom(part.t)
+                proto.graph.initializer[-1].name = node.output[0]
+                proto.graph.node.remove(node)
+
+
 def _port(value: "object") -> Port:
     import onnx
 
+    if value.type.WhichOneof("value") != "tensor_type":  # type: ignore[attr-defined]
+        raise LilliputError(f"{value.name!r} is no tensor; graphs of tensors are read")  # type: ignore[attr-defined]
     tensor = value.type.tensor_type  # type: ignore[attr-defined]
     name = value.name  # type: ignore[attr-defined]
     axes = tuple(dim.dim_value or dim.dim_param or "any" for dim in tensor.shape.dim)

@@ -11,7 +11,7 @@ from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models import data
 from lilliput.models.images import Part, Pictures, read_pictures, spread
 from lilliput.models.model import Family, Model
-from lilliput.models.picture import batch_of, only_port, picture_of, size_of
+from lilliput.models.picture import batch_of, inputs_of, only_port
 from lilliput.models.session import Session
 from lilliput.models.task.task import Answers, Task
 from lilliput.parameter import check_fields, check_integer
@@ -88,11 +88,11 @@ def choices(
     Raises:
         NotApplicable: its outputs are not one number a class of these pictures.
     """
-    port, picture, size = only_port(model), picture_of(model), size_of(model)
+    port, scored = only_port(model), _scores(model, len(pictures.classes))
     found: list[np.ndarray] = []
     done = 0
-    for batch in pictures.inputs(picture, size, batch_of(model)):
-        output = session.answer({port.name: batch})[model.outputs[0].name]
+    for batch in inputs_of(model, pictures, batch_of(model)):
+        output = session.answer({port.name: batch})[scored]
         scores = output.reshape(len(batch), -1)
         if scores.shape[1] != len(pictures.classes):
             raise NotApplicable(
@@ -104,3 +104,16 @@ def choices(
         if progress is not None:
             progress(done, len(pictures))
     return np.concatenate(found)
+
+
+def _scores(model: Model, n_classes: int) -> str:
+    """The output that has a number a class: the only one with so many, else the first of real numbers.
+
+    Raises:
+        NotApplicable: no output is of real numbers.
+    """
+    real = [port for port in model.outputs if np.dtype(port.dtype).kind == "f"]
+    fitting = [port for port in real if port.axes[-1:] == (n_classes,)]
+    if not real:
+        raise NotApplicable("the model's outputs are whole numbers or names; a classifier gives a number a class")
+    return (fitting if len(fitting) == 1 else real)[0].name

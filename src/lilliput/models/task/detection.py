@@ -12,7 +12,7 @@ from lilliput.models import data
 from lilliput.models.detection import DECODERS, Boxes, Scenes, average_precision, read_scenes, suppressed
 from lilliput.models.images import Pictures
 from lilliput.models.model import Family, Model
-from lilliput.models.picture import batch_of, only_port, picture_of, size_of
+from lilliput.models.picture import batch_of, inputs_of, only_port
 from lilliput.models.session import Session
 from lilliput.models.task.task import Answers, Task
 from lilliput.parameter import check_fields, check_integer, check_ratio
@@ -121,7 +121,7 @@ def detected(
 def _answers(model: Model, session: Session, pictures: Pictures) -> Iterator[list[np.ndarray]]:
     """What the model gives of each picture: its outputs, in their order."""
     port = only_port(model)
-    for batch in pictures.inputs(picture_of(model), size_of(model), batch_of(model)):
+    for batch in inputs_of(model, pictures, batch_of(model)):
         answers = session.answer({port.name: batch})
         given = [answers[port.name] for port in model.outputs]
         yield from ([one[n] for one in given] for n in range(len(batch)))
