@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from tests.policies.recurrent import dense, gru
 
-import lilliput
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.compress import Context, compress, parse
@@ -182,30 +181,34 @@ def test_layers_that_it_is_not_made_for_are_a_result_of_a_study_not_a_failure() 
         start_of(replace_layers(policy, (*policy.layers[:6], layers.Tanh(), policy.layers[6])))
 
 
-@pytest.mark.parametrize("remembers", [False, True])
-@pytest.mark.parametrize("recipe", ["finetune(steps=100)", "quantize() | finetune(steps=100)"])
-def test_a_beta_distribution_is_distilled_or_evolved_but_not_finetuned(recipe: str, remembers: bool) -> None:
-    """As rsl_rl's: its network gives two numbers an action, where a student's gives one."""
+def beta(remembers: bool) -> tuple[Policy, Context]:
+    """A policy of Pendulum's shape as rsl_rl's of a Beta distribution: its network gives two numbers an action."""
     rng = np.random.default_rng(2)
     first = (gru(rng, 3, 6),) if remembers else (dense(rng, 6, 3), layers.Tanh())
     moved = layers.RescaleAction(np.array([4], np.float32), np.array([-2], np.float32))
     seen, box = (spaces.Box((len(high),), -np.array(high), np.array(high)) for high in ([1.0, 1.0, 8.0], [2.0]))
     policy = Policy(seen, box, (*first, dense(rng, 2, 6), layers.BetaAction(), moved))
-    context = Context.from_environment(policy, "Pendulum-v1", seed=0)
+    return policy, Context.from_environment(policy, "Pendulum-v1", seed=0)
+
+
+@pytest.mark.parametrize("remembers", [False, True])
+@pytest.mark.parametrize("recipe", ["finetune(steps=100)", "quantize() | finetune(steps=100)"])
+def test_a_beta_distribution_is_refused_with_what_learns_it(recipe: str, remembers: bool) -> None:
+    policy, context = beta(remembers)
     ways = "distill$" if remembers else "distill, or objective='return'$"
     with pytest.raises(NotApplicable, match=rf"two numbers an action, .*: use {ways}"):
         compress(policy, recipe, context)
-    if recipe.startswith("finetune"):
-        if not remembers:
-            evolved = compress(policy, "finetune(objective='return', episodes=60)", context)
-            assert [type(layer) for layer in evolved.layers] == [type(layer) for layer in policy.layers]
-        how = "memory=6" if remembers else "hidden=(8,), restarts=1"
-        student = compress(policy, f"distill({how}, steps=2000)", context)
-        x = context.observations(300, "noisy_policy")
-        act = lilliput.act_episode if remembers else lilliput.act
-        theirs, ours = act(policy, x), act(student, x)
-        assert ours.shape == theirs.shape == (300, 1)
-        assert np.abs(ours - theirs).mean() < 0.4 * theirs.std()
+
+
+@pytest.mark.slow
+def test_a_beta_distribution_is_distilled_and_evolved() -> None:
+    policy, context = beta(remembers=False)
+    evolved = compress(policy, "finetune(objective='return', episodes=60)", context)
+    assert [type(layer) for layer in evolved.layers] == [type(layer) for layer in policy.layers]
+    student = compress(policy, "distill(hidden=(8,), steps=800, restarts=1)", context)
+    x = context.observations(300, "noisy_policy")
+    theirs, ours = reference.act(policy, x), reference.act(student, x)
+    assert np.abs(ours - theirs).mean() < 0.4 * theirs.std()
 
 
 def test_mixed_activations_are_refused() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.policies.load.onnx_models import SIMPLE, WEIGHTS, build, f32, loaded, node
+from tests.policies.load.onnx_models import SIMPLE, WEIGHTS, build, f32, loaded, node, ran
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference, spaces
@@ -163,6 +163,28 @@ def test_a_dueling_network_is_a_choice_only_where_the_user_says_so(tmp_path: Pat
     np.testing.assert_array_equal(
         reference.act(policy, batch), (hidden @ WEIGHTS["w1"].T + WEIGHTS["b1"]).argmax(axis=1)
     )
+
+
+@pytest.mark.parametrize("axis", [2, -1])
+@pytest.mark.parametrize("keep", [0, 1])
+@pytest.mark.parametrize("batch", ["n", 1])
+def test_an_argmax_of_each_row_is_a_multi_discrete_action(batch: Any, keep: int, axis: int, tmp_path: Path) -> None:
+    nodes = [
+        *SIMPLE[:2],
+        node("Gemm", "a wt", "flat"),
+        node("Reshape", "flat shape", "table"),
+        node("ArgMax", "table", "action", axis=axis, keepdims=keep),
+    ]
+    constants = WEIGHTS | {"wt": f32(8, 6, seed=1), "shape": np.asarray([-1, 2, 3])}
+    data = build(nodes, constants, [batch, 5], outputs=[("action", TensorProto.INT64)])
+    policy = loaded(data, tmp_path)
+    assert policy.action_space == spaces.MultiDiscrete((3, 3))
+    x = f32(200, 5, seed=3)
+    theirs = [ran(data, row[None]).reshape(2) for row in x]
+    np.testing.assert_array_equal(reference.act(policy, x), theirs)
+    columns = build([*nodes[:-1], node("ArgMax", "table", "action", axis=1)], constants, [batch, 5])
+    with pytest.raises(LilliputError, match="over axis 1; supported: one choice from all of an observation, or one a"):
+        loaded(columns, tmp_path)
 
 
 def test_several_argmaxes_are_a_multi_discrete_action(tmp_path: Path) -> None:

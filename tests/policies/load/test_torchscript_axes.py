@@ -108,3 +108,21 @@ def test_qr_dqn_is_read_where_the_program_takes_the_mean_of_its_quantiles(
     x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
     theirs = program(torch.from_numpy(x)).detach().numpy()
     np.testing.assert_array_equal(reference.act(policy, x), theirs if choice else theirs.argmax(axis=1))
+
+
+class Table(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.n = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 6))
+
+    def forward(self, x):
+        return torch.argmax(self.n(x).view(-1, 2, 3), dim=-1)
+
+
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_an_argmax_of_each_row_is_a_multi_discrete_action(how: Any, tmp_path: Path) -> None:
+    program = saved(Table(), how, tmp_path / "policy.pt", (1, 6))
+    policy = load_policy(tmp_path / "policy.pt")
+    assert policy.action_space == spaces.MultiDiscrete((3, 3))
+    x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+    np.testing.assert_array_equal(reference.act(policy, x), program(torch.from_numpy(x)).numpy())

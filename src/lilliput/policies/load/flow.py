@@ -310,16 +310,6 @@ def convolved(flow: Flow, layer: layers.Conv2d | layers.QuantizedConv2d | Sums) 
     return Flow(Link(link, layer, output), (*flow.shape[:-3], *output), flow.rows)
 
 
-def argmax(flow: Flow, axis: int, *, keep: bool) -> Choices:
-    """The index of the largest element of each observation."""
-    axis %= max(len(flow.shape), 1)
-    if math.prod(flow.shape) != flow.shape[axis] * flow.rows:
-        raise LilliputError(f"ArgMax takes a value of shape {list(flow.shape)}; supported: one choice from all of it")
-    shape = tuple(1 if i == axis else n for i, n in enumerate(flow.shape) if keep or i != axis)
-    moved = rearranged(flow, lambda array: np.moveaxis(array, axis, -1), "ArgMax")
-    return Choices((moved,), shape, flow.rows)
-
-
 def joined(parts: Sequence[Value], axis: int) -> Value:
     """The values one behind the other along an axis."""
     rank = max(len(part.shape) for part in parts)

@@ -11,6 +11,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.load import (
     flow,
+    flow_choice,
     flow_layers,
     onnx_constant,
     onnx_memory,
@@ -290,12 +291,9 @@ def _chosen(
 ) -> tuple[tuple[int, ...] | None, Flow]:
     """The sizes of the groups of which the largest are chosen (None: no choice), and the numbers behind the action."""
     if isinstance(result, Choices):
-        groups = result.groups
-        whole = groups[0] if len(groups) == 1 else flow.joined([_row(group) for group in groups], 1)
-        assert isinstance(whole, Flow)
         if source.action == "continuous":
             raise LilliputError(f"{name} ends in a choice; leave action='continuous' away")
-        return tuple(math.prod(group.shape) // group.rows for group in groups), flow.vector(whole)
+        return flow_choice.together(result)
     size = math.prod(result.shape) // result.rows
     last = flow.settled(result)
     scores = source.action is None and onnx_output.is_scores(output)
@@ -315,12 +313,6 @@ def _as_the_file_shapes_it(space: spaces.Box, last: Flow, batch: _Batch) -> spac
     """The action space in the shape of the output, behind the axis of the observations."""
     shape = last.shape[1:] if batch.batched and len(last.shape) > 2 and last.shape[0] == batch.rows else space.shape
     return spaces.Box(shape, space.low.reshape(shape), space.high.reshape(shape), space.dtype)
-
-
-def _row(group: Flow) -> Flow:
-    found = flow.reshaped(group, (group.rows, math.prod(group.shape) // group.rows))
-    assert isinstance(found, Flow)
-    return found
 
 
 def _box(value: Any, dims: list[int], batch: _Batch, graph: Graph) -> spaces.Box:

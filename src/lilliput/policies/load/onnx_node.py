@@ -7,7 +7,15 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers
-from lilliput.policies.load import flow, flow_pattern, onnx_gather, onnx_own_range, onnx_quantized, onnx_weight
+from lilliput.policies.load import (
+    flow,
+    flow_choice,
+    flow_pattern,
+    onnx_gather,
+    onnx_own_range,
+    onnx_quantized,
+    onnx_weight,
+)
 from lilliput.policies.load.flow import Choices, Flow, Value
 from lilliput.policies.load.layer_geometry import BatchStatistics, batch_norm
 from lilliput.policies.load.onnx_constant import Constant
@@ -113,7 +121,7 @@ def evaluate(node: Any, arguments: list[Argument]) -> list[Argument]:
                 raise LilliputError(f"{node.op_type} over an axis that is not the last")
             return [flow.elementwise(x, flow.Softmax())]
         case "ArgMax" if not attribute(node, "select_last_index", 0):
-            return [flow.argmax(x, attribute(node, "axis", 0), keep=bool(attribute(node, "keepdims", 1)))]
+            return [flow_choice.argmax(x, attribute(node, "axis", 0), keep=bool(attribute(node, "keepdims", 1)))]
         case "Shape":
             start, end = attribute(node, "start", 0), attribute(node, "end", len(x.shape))
             return [Constant(np.array(x.shape[start:end], np.int64))]

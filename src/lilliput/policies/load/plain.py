@@ -105,7 +105,8 @@ def check_row(shape: Sequence[int], rows: int) -> None:
     if len(own) - (rows > 1) > 1:
         raise LilliputError(
             f"its output has the shape {list(shape[-2:])} an observation: several numbers a choice (of QR-DQN "
-            "export the mean of each choice's quantiles; C51 is not read), or several choices (export one argmax each)"
+            "export the mean of each choice's quantiles; C51 is not read), or several choices "
+            "(export the argmax of each row)"
         )
 
 

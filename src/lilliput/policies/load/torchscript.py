@@ -14,7 +14,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
-from lilliput.policies.load import flow, flow_layers, plain
+from lilliput.policies.load import flow, flow_choice, flow_layers, plain
 from lilliput.policies.load.archive import Archive
 from lilliput.policies.load.flow import Choices, Flow
 from lilliput.policies.load.inert_pickle import MAX_PICKLE_BYTES, Global, InertCall, read_pickle, state_of, string_keys
@@ -226,10 +226,7 @@ def _assembled(
     guesses = ["the file holds no bounds of the observation: taken as unbounded", _NOT_RUN]
     sizes: tuple[int, ...] | None = None
     if isinstance(value, Choices):
-        (group,) = value.groups if len(value.groups) == 1 else (None,)
-        if group is None:
-            raise LilliputError("forward makes several choices; supported: one")
-        sizes, last = (math.prod(group.shape),), flow.vector(group)
+        sizes, last = flow_choice.together(value)
     else:
         last = flow.settled(value)
         if source.action == "discrete":

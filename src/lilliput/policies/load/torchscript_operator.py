@@ -8,7 +8,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers
-from lilliput.policies.load import flow, flow_pattern
+from lilliput.policies.load import flow, flow_choice, flow_pattern
 from lilliput.policies.load import torchscript_shape as moving
 from lilliput.policies.load.flow import Choices, Flow, NoLayer, Value
 from lilliput.policies.load.inert_pickle import Global, is_call
@@ -166,7 +166,7 @@ def _softmax(x: Any, dim: int, dtype: Any = None) -> Flow:
 def _argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Choices:
     if dim is None:
         flow.over_last(flow_of(x), "argmax")
-    return flow.argmax(flow_of(x), -1 if dim is None else own_axis(x, dim, "argmax"), keep=keepdim)
+    return flow_choice.argmax(flow_of(x), -1 if dim is None else own_axis(x, dim, "argmax"), keep=keepdim)
 
 
 def _mean(x: Any, dim: Sequence[int] | int | None = None, keepdim: bool = False, dtype: Any = None) -> Flow:
