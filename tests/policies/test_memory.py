@@ -202,8 +202,6 @@ def test_a_step_of_compression_that_does_not_know_memory_says_so() -> None:
     policy = every_memory()["lstm"]
     with pytest.raises(LilliputError, match=r"equalize does not take a policy with a memory yet; use .*half"):
         compress(policy, "equalize()", Context(policy))
-    with pytest.raises(LilliputError, match=r"memory not by sparsegpt yet; use wanda or magnitude"):
-        compress(policy, "prune_weights(sparsity=0.5, importance='sparsegpt')", Context(policy))
     small = compress(policy, "half()")
     assert small.model_bytes < 0.6 * policy.model_bytes
     x = walk(policy, STEPS)

@@ -87,12 +87,6 @@ def test_what_is_refitted_is_nearer_than_what_is_cut(name: str) -> None:
         assert (part.weight == 0).sum() >= int(0.5 * part.weight.size)
 
 
-def test_what_does_not_take_a_memory_names_what_does() -> None:
-    context = Context.from_observations(POLICIES["gru"], walk(POLICIES["gru"], 50))
-    with pytest.raises(LilliputError, match=r"equalize does not take a policy with a memory yet; use .*quantize"):
-        compress(POLICIES["gru"], "equalize()", context)
-
-
 def normalized(policy: Policy, clip: float) -> Policy:
     """The policy behind statistics that matter."""
     n = 5
