@@ -27,7 +27,7 @@ CASES = ("float32", "tanh", "static", "dynamic", "packed", "sparse", "choice", "
 
 X86 = {"x86-64": "Nehalem", "x86-64-v2": "Nehalem", "x86-64-v3": "Haswell"}
 """What an emulated processor has to be to run it."""
-ARM = ("armv8-a", "armv8.2-a+dotprod")
+ARM = ("armv8-a", "armv8.2-a+dotprod", "armv8.2-a+dotprod+i8mm")
 CPUINFO = Path("/proc/cpuinfo")
 BEYOND_AVX2 = {"avx512f", "avx_vnni", "amx_tile"}
 
@@ -192,9 +192,9 @@ def test_a_library_chooses_on_each_64_bit_arm_and_its_integers_decide_alike(
     emulator("aarch64-linux-gnu-gcc", "qemu-aarch64", "make")
     library(artifacts[case], "aarch64-linux-gnu-gcc")
     runner = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", "-cpu"]
-    old, new = (chosen(artifacts[case], [*runner, cpu]) for cpu in ("cortex-a72", "cortex-a76"))
-    assert [old[0], new[0]] == ["base", "dotprod"]
-    assert old[1] == new[1]
+    found = [chosen(artifacts[case], [*runner, cpu]) for cpu in ("cortex-a72", "cortex-a76", "max")]
+    assert [kernels for kernels, _ in found] == ["base", "dotprod", "i8mm"]
+    assert len({actions for _, actions in found}) == 1
 
 
 _CHECK = """

@@ -36,7 +36,7 @@ from lilliput.policies.export import export as export_policy
     "--dispatch",
     is_flag=True,
     help="C for a shared library that runs elsewhere than it is built: it has kernels for several processors (x86-64: "
-    "SSE2, SSE4, AVX2, AVX-VNNI, AVX-512, AVX-512 VNNI; 64-bit Arm: without and with dot product) and chooses there.",
+    "SSE2, SSE4, AVX2, AVX-VNNI, AVX-512, AVX-512 VNNI; 64-bit Arm: NEON, dot product, i8mm) and chooses there.",
 )
 @option.force
 @model_files.options

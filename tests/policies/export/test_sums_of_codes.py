@@ -159,7 +159,11 @@ def test_sums_of_codes_are_exact_to_the_bit(flags: list[str], tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", [["-O2"], ["-O2", "-march=armv8.2-a+dotprod"]], ids=["aarch64", "dotprod"])
+@pytest.mark.parametrize(
+    "flags",
+    [["-O2"], ["-O2", "-march=armv8.2-a+dotprod"], ["-O3", "-march=armv8.2-a+dotprod+i8mm"]],
+    ids=["aarch64", "dotprod", "i8mm"],
+)
 def test_sums_of_codes_are_exact_on_arm(flags: list[str], tmp_path: Path) -> None:
     if not shutil.which("qemu-aarch64") or not shutil.which("aarch64-linux-gnu-gcc"):
         pytest.skip("qemu-aarch64 or aarch64-linux-gnu-gcc is not installed")

@@ -49,10 +49,16 @@ X86 = (
 """Sets for x86-64, the best first: of Ice Lake and Zen 4, of Skylake's servers, of Alder Lake and later clients, of
 Haswell and Zen, of Atom and Nehalem, and of all."""
 ARM = (
+    KernelSet(
+        "i8mm",
+        "-march=armv8.2-a+dotprod+i8mm",
+        "(getauxval(AT_HWCAP) & HWCAP_ASIMDDP) && (getauxval(AT_HWCAP2) & HWCAP2_I8MM)",
+    ),
     KernelSet("dotprod", "-march=armv8.2-a+dotprod", "getauxval(AT_HWCAP) & HWCAP_ASIMDDP"),
     KernelSet("base", "", ""),
 )
-"""Sets for 64-bit Arm: of Cortex-A55, A75 and later (Raspberry Pi 5, Jetson Orin), and of all."""
+"""Sets for 64-bit Arm: of Cortex-A510, A710 and later, of A55, A75 and later (Raspberry Pi 5, Jetson Orin), and of
+all (Raspberry Pi 3 and 4)."""
 
 _DEFINITION = re.compile(r"(?:ALIGNED )?static const FLASH (\w+) (\w+)(\[\d*\]) = \{")
 _LARGE = 4096
@@ -121,6 +127,9 @@ def chooser(source: CSource, name: str) -> str:
 #include <sys/auxv.h>
 #if !defined(HWCAP_ASIMDDP)
 #define HWCAP_ASIMDDP (1UL << 20)
+#endif
+#if !defined(HWCAP2_I8MM)
+#define HWCAP2_I8MM (1UL << 13)
 #endif
 #endif
 

@@ -1,6 +1,6 @@
-#include "core.h"
+#include "some_floats.h"
 
-#if defined(__AVX2__) && defined(__FMA__)
+#if defined(__AVX512F__)
 #include <immintrin.h>
 #define WHOLE_BLOCK_SUMS_F32
 /* block_sums_f32 for a whole block of 16 rows, in the same order. */
@@ -9,7 +9,6 @@ ALWAYS_INLINE void whole_block_sums_f32(const FLASH float *RESTRICT weight, size
 {
     const size_t whole = width - width % 4;
     size_t i, k;
-#if defined(__AVX512F__)
     __m512 s[4];
     s[0] = _mm512_loadu_ps(sums);
     s[1] = s[2] = s[3] = _mm512_setzero_ps();
@@ -22,26 +21,44 @@ ALWAYS_INLINE void whole_block_sums_f32(const FLASH float *RESTRICT weight, size
         s[0] = _mm512_fmadd_ps(_mm512_loadu_ps(weight), _mm512_set1_ps(x[i]), s[0]);
     }
     _mm512_storeu_ps(sums, _mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
+}
+#endif
+
+#if defined(LANES)
+/* Rows whose sums fit the registers, four of each row side by side. */
+#if defined(__aarch64__)
+#define ROWS_AT_ONCE 16
 #else
-    __m256 s[4], t[4]; /* rows 0 to 7, rows 8 to 15 */
-    s[0] = _mm256_loadu_ps(sums);
-    t[0] = _mm256_loadu_ps(sums + 8);
-    s[1] = s[2] = s[3] = t[1] = t[2] = t[3] = _mm256_setzero_ps();
+#define ROWS_AT_ONCE (2 * LANES)
+#endif
+
+/* block_sums_f32 for V vectors of rows (a constant), in the same order. */
+ALWAYS_INLINE void vector_sums_f32(const size_t V, const float *RESTRICT weight, size_t stride, size_t width,
+                                   const float *RESTRICT x, float *RESTRICT sums)
+{
+    const size_t whole = width - width % 4;
+    some_floats s[4][ROWS_AT_ONCE / LANES];
+    size_t i, k, v;
+    UNROLL for (v = 0; v < V; v++) {
+        s[0][v] = LOAD_SOME(sums + LANES * v);
+        s[1][v] = s[2][v] = s[3][v] = EACH(0.0f);
+    }
     for (i = 0; i < whole; i += 4) {
         UNROLL for (k = 0; k < 4; k++, weight += stride) {
-            const __m256 value = _mm256_broadcast_ss(x + i + k);
-            s[k] = _mm256_fmadd_ps(_mm256_loadu_ps(weight), value, s[k]);
-            t[k] = _mm256_fmadd_ps(_mm256_loadu_ps(weight + 8), value, t[k]);
+            const some_floats value = EACH(x[i + k]);
+            UNROLL for (v = 0; v < V; v++) {
+                s[k][v] = MULTIPLY_ADD_SOME(LOAD_SOME(weight + LANES * v), value, s[k][v]);
+            }
         }
     }
     for (; i < width; i++, weight += stride) {
-        const __m256 value = _mm256_broadcast_ss(x + i);
-        s[0] = _mm256_fmadd_ps(_mm256_loadu_ps(weight), value, s[0]);
-        t[0] = _mm256_fmadd_ps(_mm256_loadu_ps(weight + 8), value, t[0]);
+        UNROLL for (v = 0; v < V; v++) {
+            s[0][v] = MULTIPLY_ADD_SOME(LOAD_SOME(weight + LANES * v), EACH(x[i]), s[0][v]);
+        }
     }
-    _mm256_storeu_ps(sums, _mm256_add_ps(_mm256_add_ps(s[0], s[1]), _mm256_add_ps(s[2], s[3])));
-    _mm256_storeu_ps(sums + 8, _mm256_add_ps(_mm256_add_ps(t[0], t[1]), _mm256_add_ps(t[2], t[3])));
-#endif
+    UNROLL for (v = 0; v < V; v++) {
+        STORE_SOME(sums + LANES * v, ADD_SOME(ADD_SOME(s[0][v], s[1][v]), ADD_SOME(s[2][v], s[3][v])));
+    }
 }
 #endif
 
@@ -54,6 +71,18 @@ ALWAYS_INLINE void block_sums_f32(const size_t R, const FLASH float *RESTRICT we
 #if defined(WHOLE_BLOCK_SUMS_F32)
     if (R == BLOCK_ROWS) {
         whole_block_sums_f32(weight, stride, width, x, sums);
+        return;
+    }
+#endif
+#if defined(LANES)
+    if (R >= ROWS_AT_ONCE) {
+        for (row = 0; row < R; row += ROWS_AT_ONCE) {
+            vector_sums_f32(ROWS_AT_ONCE / LANES, weight + row, stride, width, x, sums + row);
+        }
+        return;
+    }
+    if (R >= LANES) {
+        vector_sums_f32(R / LANES, weight, stride, width, x, sums);
         return;
     }
 #endif

@@ -1,5 +1,6 @@
 #include "block_sums_f32.h"
 #include "conv2d_shape.h"
+#include "some_floats.h"
 #include "stored.h"
 #include "x86.h"
 
@@ -31,34 +32,11 @@ KERNEL void conv2d_pixels_f32(const conv2d_shape *s, const FLASH float *RESTRICT
         _mm512_storeu_ps(sums[p], t[p]);
     }
 }
-#elif (defined(__AVX2__) && defined(__FMA__)) || defined(__SSE2__) || (defined(__ARM_NEON) && defined(__aarch64__))
+#elif defined(LANES)
 #define CONV_PIXELS 6 /* two vectors of sums for each, two of weights and one of numbers fit the registers */
-#if defined(__AVX2__) && defined(__FMA__)
-#define LANES 8
-typedef __m256 some_floats;
-#define LOAD_SOME(from) _mm256_loadu_ps(from)
-#define STORE_SOME(to, some) _mm256_storeu_ps(to, some)
-#define EACH(value) _mm256_set1_ps(value)
-#define MULTIPLY_ADD_SOME(a, b, c) _mm256_fmadd_ps(a, b, c)
-#elif defined(__SSE2__)
-#define LANES 4
-typedef __m128 some_floats;
-#define LOAD_SOME(from) _mm_loadu_ps(from)
-#define STORE_SOME(to, some) _mm_storeu_ps(to, some)
-#define EACH(value) _mm_set1_ps(value)
-#define MULTIPLY_ADD_SOME(a, b, c) _mm_add_ps(_mm_mul_ps(a, b), c)
-#else
-#include <arm_neon.h>
-#define LANES 4
-typedef float32x4_t some_floats;
-#define LOAD_SOME(from) vld1q_f32(from)
-#define STORE_SOME(to, some) vst1q_f32(to, some)
-#define EACH(value) vdupq_n_f32(value)
-#define MULTIPLY_ADD_SOME(a, b, c) vfmaq_f32(c, a, b)
-#endif
 /* 2 * LANES outputs of a block at several pixels at once, so that each weight is read once for all of them. */
-KERNEL void conv2d_some_pixels_f32(const conv2d_shape *s, const FLASH float *RESTRICT weight, const float *const *corners,
-                                   float sums[CONV_PIXELS][BLOCK_ROWS], size_t row)
+OUT_OF_LINE void conv2d_some_pixels_f32(const conv2d_shape *s, const FLASH float *RESTRICT weight,
+                                        const float *const *corners, float sums[CONV_PIXELS][BLOCK_ROWS], size_t row)
 {
     const size_t run = s->kernel_width * s->channels, line = s->width * s->channels;
     some_floats t[CONV_PIXELS], u[CONV_PIXELS];
@@ -95,11 +73,6 @@ KERNEL void conv2d_pixels_f32(const conv2d_shape *s, const FLASH float *RESTRICT
         conv2d_some_pixels_f32(s, weight, corners, sums, row);
     }
 }
-#undef LANES
-#undef LOAD_SOME
-#undef STORE_SOME
-#undef EACH
-#undef MULTIPLY_ADD_SOME
 #endif
 
 /* y = the cross-correlation of x with weight, plus bias (which may be NULL); zeros around x; channels last. */

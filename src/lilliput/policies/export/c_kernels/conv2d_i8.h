@@ -45,6 +45,28 @@ ALWAYS_INLINE void conv2d_pixels_i8(const conv2d_shape *s, const size_t blocks, 
     }
 }
 
+#elif defined(NEON_PIXELS)
+#define CONV_CODES_PIXELS NEON_PIXELS
+ALWAYS_INLINE void conv2d_pixels_i8(const conv2d_shape *s, const size_t blocks, const int8_t *RESTRICT weight,
+                                    const uint8_t *const *corners, int32_t zero_point,
+                                    int32_t sums[2][CONV_CODES_PIXELS][BLOCK_ROWS])
+{
+    const size_t run = s->kernel_width * s->channels, line = s->width * s->channels;
+    int32_t some[CONV_CODES_PIXELS][BLOCK_ROWS];
+    size_t block, row, p;
+    for (block = 0; block < blocks; block++, weight += BLOCK_ROWS * s->kernel_height * run) {
+        for (row = 0; row < BLOCK_ROWS; row += 4 * NEON_VECTORS) {
+            neon_sums(NEON_VECTORS, NEON_PIXELS, weight + 4 * row, 4 * BLOCK_ROWS, s->kernel_height, run, line, corners,
+                      zero_point, some);
+            for (p = 0; p < CONV_CODES_PIXELS; p++) {
+                memcpy(sums[block][p] + row, some[p], 16 * NEON_VECTORS);
+            }
+        }
+    }
+}
+#endif
+
+#if defined(CONV_CODES_PIXELS)
 /* The convolution where nothing lies around the image, for `blocks` blocks. */
 ALWAYS_INLINE void conv2d_blocks_i8(const conv2d_shape *s, const size_t blocks, const FLASH int8_t *RESTRICT weight,
                                     const uint8_t *RESTRICT codes, int32_t zero_point, REALS scale,

@@ -21,9 +21,11 @@
 #if defined(__GNUC__)
 #define KERNEL static inline __attribute__((unused))
 #define ALWAYS_INLINE static inline __attribute__((always_inline, unused))
+#define OUT_OF_LINE static __attribute__((noinline, unused)) /* whose loop needs all registers */
 #else
 #define KERNEL static inline
 #define ALWAYS_INLINE static inline
+#define OUT_OF_LINE static
 #endif
 
 /* Weights are stored in blocks of 16 rows: a column of a block is one vector of a large processor. */

@@ -82,6 +82,11 @@ KERNEL float quantize_dynamic(const float *RESTRICT x, size_t n, int32_t top, ui
         const __m256 scaled = _mm256_div_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(scale));
         _mm_storel_epi64((__m128i *)(void *)(codes + i), eight_codes(scaled, _mm256_set1_epi32(zero), top));
     }
+#elif defined(FOUR_CODES)
+    whole = n - n % 4;
+    for (i = 0; i < whole; i += 4) {
+        four_codes(DIVIDE_SOME(LOAD_SOME(x + i), EACH(scale)), EACH_INTEGER(zero), top, codes + i);
+    }
 #endif
     for (i = whole; i < n; i++) {
         float scaled = clamp(x[i] / scale, (float)-zero, (float)(top - zero));

@@ -57,6 +57,15 @@ KERNEL void quantize_static(const float *RESTRICT x, size_t n, REALS inverse_sca
         zero = zero_point_step ? _mm256_loadu_si256((const __m256i *)(const void *)(zero_point + i)) : zero;
         _mm_storel_epi64((__m128i *)(void *)(codes + i), eight_codes(_mm256_mul_ps(_mm256_loadu_ps(x + i), scale), zero, top));
     }
+#elif defined(FOUR_CODES)
+    some_floats scale = EACH(inverse_scale[0]);
+    some_integers zero = EACH_INTEGER(zero_point[0]);
+    whole = n - n % 4;
+    for (i = 0; i < whole; i += 4) {
+        scale = scale_step ? LOAD_SOME(inverse_scale + i) : scale;
+        zero = zero_point_step ? LOAD_INTEGERS(zero_point + i) : zero;
+        four_codes(MULTIPLY_SOME(LOAD_SOME(x + i), scale), zero, top, codes + i);
+    }
 #endif
     for (i = whole; i < n; i++) {
         int32_t one = ZERO(zero_point, i * zero_point_step);

@@ -25,9 +25,11 @@
 #if defined(__GNUC__)
 #define KERNEL static inline __attribute__((unused))
 #define ALWAYS_INLINE static inline __attribute__((always_inline, unused))
+#define OUT_OF_LINE static __attribute__((noinline, unused)) /* whose loop needs all registers */
 #else
 #define KERNEL static inline
 #define ALWAYS_INLINE static inline
+#define OUT_OF_LINE static
 #endif
 
 /* Weights are stored in blocks of 16 rows: a column of a block is one vector of a large processor. */
@@ -139,50 +141,112 @@ KERNEL int all_finite(const float *x, size_t n)
 }
 
 /* Integer sums on Arm processors with NEON: four rows of four columns are one vector of weights. NEON multiplies signed
-   by signed, so codes count from 128, and what that takes from a sum is put back with the sum of the row's weights. */
+   by signed, so codes count from 128, and what that takes from a sum is put back with the sum of the row's weights; the
+   matrix extension multiplies signed by unsigned. */
 #if defined(__ARM_NEON) && defined(__aarch64__)
 #include <arm_neon.h>
 
+#define NEON_PIXELS 4 /* observations or pixels at once, at most */
 #if defined(__ARM_FEATURE_DOTPROD)
+#define NEON_VECTORS 4 /* of weights, whose sums for all pixels fit the registers */
 #define NEON_LANES 1
-ALWAYS_INLINE void add_products(int32x4_t *sum, int8x16_t weight, int8x16_t codes)
+ALWAYS_INLINE void add_weights(int32x4_t *sum, int8x16_t weight)
 {
-    *sum = vdotq_s32(*sum, weight, codes);
+    *sum = vdotq_s32(*sum, weight, vdupq_n_s8(1));
 }
 #else
+#define NEON_VECTORS 2
 #define NEON_LANES 2 /* two sums of two columns each a row, added in the end */
-ALWAYS_INLINE void add_products(int32x4_t *sum, int8x16_t weight, int8x16_t codes)
+ALWAYS_INLINE void add_weights(int32x4_t *sum, int8x16_t weight)
 {
-    sum[0] = vpadalq_s16(sum[0], vmull_s8(vget_low_s8(weight), vget_low_s8(codes)));
-    sum[1] = vpadalq_s16(sum[1], vmull_high_s8(weight, codes));
+    *sum = vpadalq_s16(*sum, vpaddlq_s8(weight));
 }
 #endif
 
-ALWAYS_INLINE int32x4_t whole_sums(const int32x4_t *sum)
+#if defined(__ARM_FEATURE_DOTPROD) && defined(__ARM_FEATURE_MATMUL_INT8)
+#define CODES_FROM 0
+#else
+#define CODES_FROM 128
+#endif
+
+/* Four codes in each row's place. */
+ALWAYS_INLINE uint8x16_t repeated_codes(const uint8_t *codes)
 {
-    return NEON_LANES == 1 ? sum[0] : vpaddq_s32(sum[0], sum[NEON_LANES - 1]);
+    uint32_t four;
+    memcpy(&four, codes, 4);
+    return vreinterpretq_u8_u32(vdupq_n_u32(CODES_FROM ? four ^ 0x80808080u : four));
 }
 
-KERNEL void block_sums_i8_neon(const int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *RESTRICT codes,
+ALWAYS_INLINE void add_products(int32x4_t *sum, int8x16_t weight, uint8x16_t codes)
+{
+#if !CODES_FROM
+    *sum = vusdotq_s32(*sum, codes, weight);
+#elif defined(__ARM_FEATURE_DOTPROD)
+    *sum = vdotq_s32(*sum, weight, vreinterpretq_s8_u8(codes));
+#else
+    const int8x16_t x = vreinterpretq_s8_u8(codes);
+    sum[0] = vpadalq_s16(sum[0], vmull_s8(vget_low_s8(weight), vget_low_s8(x)));
+    sum[1] = vpadalq_s16(sum[1], vmull_high_s8(weight, x));
+#endif
+}
+
+/* The sums of V vectors of rows (a constant), the next columns `stride` bytes further, for P pixels (a constant) whose
+   codes stand in `lines` lines of `run` codes, a multiple of four, `line` codes apart. */
+ALWAYS_INLINE void neon_sums(const size_t V, const size_t P, const int8_t *RESTRICT weight, size_t stride, size_t lines,
+                             size_t run, size_t line, const uint8_t *const *codes, int32_t zero_point,
+                             int32_t (*sums)[BLOCK_ROWS])
+{
+    int32x4_t products[NEON_PIXELS][4][NEON_LANES], weights[4];
+    size_t i, k, p, v;
+    UNROLL for (v = 0; v < V; v++) {
+        weights[v] = vdupq_n_s32(0);
+        UNROLL for (p = 0; p < P; p++) {
+            products[p][v][0] = vdupq_n_s32(0);
+            products[p][v][NEON_LANES - 1] = vdupq_n_s32(0);
+        }
+    }
+    for (i = 0; i < lines; i++) {
+        for (k = 0; k < run; k += 4, weight += stride) {
+            int8x16_t w[4];
+            UNROLL for (v = 0; v < V; v++) {
+                w[v] = vld1q_s8(weight + 16 * v);
+            }
+            UNROLL for (p = 0; p < P; p++) {
+                const uint8x16_t four = repeated_codes(codes[p] + i * line + k);
+                UNROLL for (v = 0; v < V; v++) {
+                    add_products(products[p][v], w[v], four);
+                }
+            }
+            if (zero_point != CODES_FROM) {
+                UNROLL for (v = 0; v < V; v++) {
+                    add_weights(&weights[v], w[v]);
+                }
+            }
+        }
+    }
+    UNROLL for (p = 0; p < P; p++) {
+        UNROLL for (v = 0; v < V; v++) {
+            const int32x4_t *const sum = products[p][v];
+            const int32x4_t all = NEON_LANES == 1 ? sum[0] : vpaddq_s32(sum[0], sum[NEON_LANES - 1]);
+            vst1q_s32(sums[p] + 4 * v, vmlaq_n_s32(all, weights[v], CODES_FROM - zero_point));
+        }
+    }
+}
+
+KERNEL void block_sums_i8_neon(const int8_t *RESTRICT weight, size_t rows, size_t width, const uint8_t *codes,
                                int32_t zero_point, int32_t *RESTRICT sums)
 {
     const size_t whole = width - width % 4, stride = 4 * rows, fours = rows - rows % 4;
-    const int8x16_t ones = vdupq_n_s8(1);
+    int32_t some[1][BLOCK_ROWS];
     size_t row, i, k;
-    for (row = 0; row < fours; row += 4) {
-        const int8_t *w = weight + 4 * row;
-        int32x4_t products[NEON_LANES], weights[NEON_LANES];
-        for (k = 0; k < NEON_LANES; k++) {
-            products[k] = weights[k] = vdupq_n_s32(0);
+    if (rows == BLOCK_ROWS) {
+        neon_sums(4, 1, weight, 4 * BLOCK_ROWS, 1, whole, 0, &codes, zero_point, some);
+        memcpy(sums, some[0], sizeof some[0]);
+    } else {
+        for (row = 0; row < fours; row += 4) {
+            neon_sums(1, 1, weight + 4 * row, stride, 1, whole, 0, &codes, zero_point, some);
+            memcpy(sums + row, some[0], 16);
         }
-        for (i = 0; i < whole; i += 4, w += stride) {
-            const int8x16_t block = vld1q_s8(w);
-            uint32_t four;
-            memcpy(&four, codes + i, 4);
-            add_products(products, block, vreinterpretq_s8_u32(vdupq_n_u32(four ^ 0x80808080u)));
-            add_products(weights, block, ones);
-        }
-        vst1q_s32(sums + row, vmlaq_n_s32(whole_sums(products), whole_sums(weights), 128 - zero_point));
     }
     for (row = fours; row < rows; row++) {
         const int8_t *w = weight + 4 * row;
@@ -200,7 +264,6 @@ KERNEL void block_sums_i8_neon(const int8_t *RESTRICT weight, size_t rows, size_
         }
     }
 }
-#undef NEON_LANES
 #endif
 
 #if defined(__AVX512F__)
@@ -1232,6 +1295,40 @@ KERNEL void no_action(float *action, size_t n)
     }
 }
 
+/* A vector of LANES floats, where there are any, of which the widest vectors have kernels of their own. */
+#if LILLIPUT_SOFT_FLOATS /* none */
+#elif defined(__AVX2__) && defined(__FMA__)
+#define LANES 8
+typedef __m256 some_floats;
+#define LOAD_SOME(from) _mm256_loadu_ps(from)
+#define STORE_SOME(to, some) _mm256_storeu_ps(to, some)
+#define EACH(value) _mm256_set1_ps(value)
+#define ADD_SOME(a, b) _mm256_add_ps(a, b)
+#define MULTIPLY_ADD_SOME(a, b, c) _mm256_fmadd_ps(a, b, c)
+#elif defined(__SSE2__)
+#define LANES 4
+typedef __m128 some_floats;
+#define LOAD_SOME(from) _mm_loadu_ps(from)
+#define STORE_SOME(to, some) _mm_storeu_ps(to, some)
+#define EACH(value) _mm_set1_ps(value)
+#define ADD_SOME(a, b) _mm_add_ps(a, b)
+#define MULTIPLY_SOME(a, b) _mm_mul_ps(a, b)
+#define DIVIDE_SOME(a, b) _mm_div_ps(a, b)
+#define MULTIPLY_ADD_SOME(a, b, c) _mm_add_ps(_mm_mul_ps(a, b), c)
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+#include <arm_neon.h>
+#define LANES 4
+typedef float32x4_t some_floats;
+#define LOAD_SOME(from) vld1q_f32(from)
+#define STORE_SOME(to, some) vst1q_f32(to, some)
+#define EACH(value) vdupq_n_f32(value)
+#define ADD_SOME(a, b) vaddq_f32(a, b)
+#define MULTIPLY_SOME(a, b) vmulq_f32(a, b)
+#define DIVIDE_SOME(a, b) vdivq_f32(a, b)
+#define MULTIPLY_ADD_SOME(a, b, c) vfmaq_f32(c, a, b)
+#endif
+
+
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
 #include <immintrin.h>
 #define SIXTEEN_CODES
@@ -1258,6 +1355,36 @@ ALWAYS_INLINE __m128i eight_codes(__m256 scaled, __m256i zero, int32_t top)
     const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(code), _mm256_extracti128_si256(code, 1));
     return _mm_packus_epi16(words, words);
 }
+#elif defined(LANES) /* of four floats */
+#define FOUR_CODES
+/* The four codes of the same. */
+#if defined(__SSE2__)
+typedef __m128i some_integers;
+#define LOAD_INTEGERS(from) _mm_loadu_si128((const __m128i *)(const void *)(from))
+#define EACH_INTEGER(value) _mm_set1_epi32(value)
+ALWAYS_INLINE void four_codes(__m128 scaled, __m128i zero, int32_t top, uint8_t *codes)
+{
+    const __m128 low = _mm_cvtepi32_ps(_mm_sub_epi32(_mm_setzero_si128(), zero));
+    const __m128 high = _mm_cvtepi32_ps(_mm_sub_epi32(_mm_set1_epi32(top), zero));
+    const __m128 inside = _mm_min_ps(_mm_max_ps(scaled, low), high); /* NaN becomes low */
+    const __m128i code = _mm_add_epi32(_mm_cvtps_epi32(inside), zero);
+    const __m128i words = _mm_packs_epi32(code, code);
+    const int32_t four = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
+    memcpy(codes, &four, 4);
+}
+#else
+typedef int32x4_t some_integers;
+#define LOAD_INTEGERS(from) vld1q_s32(from)
+#define EACH_INTEGER(value) vdupq_n_s32(value)
+ALWAYS_INLINE void four_codes(float32x4_t scaled, int32x4_t zero, int32_t top, uint8_t *codes)
+{
+    const float32x4_t low = vcvtq_f32_s32(vnegq_s32(zero)), high = vcvtq_f32_s32(vsubq_s32(vdupq_n_s32(top), zero));
+    const float32x4_t inside = vminnmq_f32(vmaxnmq_f32(scaled, low), high); /* NaN becomes low */
+    const uint16x4_t words = vmovn_u32(vreinterpretq_u32_s32(vaddq_s32(vcvtnq_s32_f32(inside), zero)));
+    const uint32_t four = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(words, words))), 0);
+    memcpy(codes, &four, 4);
+}
+#endif
 #endif
 
 
@@ -1316,6 +1443,15 @@ KERNEL void quantize_static(const float *RESTRICT x, size_t n, REALS inverse_sca
         scale = scale_step ? _mm256_loadu_ps(inverse_scale + i) : scale;
         zero = zero_point_step ? _mm256_loadu_si256((const __m256i *)(const void *)(zero_point + i)) : zero;
         _mm_storel_epi64((__m128i *)(void *)(codes + i), eight_codes(_mm256_mul_ps(_mm256_loadu_ps(x + i), scale), zero, top));
+    }
+#elif defined(FOUR_CODES)
+    some_floats scale = EACH(inverse_scale[0]);
+    some_integers zero = EACH_INTEGER(zero_point[0]);
+    whole = n - n % 4;
+    for (i = 0; i < whole; i += 4) {
+        scale = scale_step ? LOAD_SOME(inverse_scale + i) : scale;
+        zero = zero_point_step ? LOAD_INTEGERS(zero_point + i) : zero;
+        four_codes(MULTIPLY_SOME(LOAD_SOME(x + i), scale), zero, top, codes + i);
     }
 #endif
     for (i = whole; i < n; i++) {
