@@ -99,3 +99,33 @@ def test_every_process_is_started_where_ctrl_c_is_kept_from_it() -> None:
     source = Path(child_process.__file__).parent
     others = [path for path in source.rglob("*.py") if path.name != "child_process.py"]
     assert not [path for path in others if "get_context(" in path.read_text()]
+
+
+UNGUARDED = """
+import sys
+import lilliput
+
+policy = lilliput.load_policy(sys.argv[1])
+CALL
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "call",
+    [
+        'lilliput.compare(policy, ["half()"], sys.argv[2], "Pendulum-v1", formats=("onnx",), episodes=2, workers=2)',
+        'lilliput.shrink(policy, sys.argv[2], "Pendulum-v1", within_s=600, train=False, format="onnx")',
+    ],
+    ids=["compare", "shrink"],
+)
+def test_a_script_without_its_guard_is_told_of_it_and_its_workers_begin_nothing(
+    call: str, example_policies: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED.replace("CALL", call))
+    command = [sys.executable, str(script), str(example_policies / "sac-Pendulum-v1"), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert child_process.GUARD in done.stderr.splitlines()[-1]
+    assert "another run is at work" not in done.stderr

@@ -15,6 +15,11 @@ ONE_THREAD: dict[str, str] = dict.fromkeys(
 )
 """The environment of a process that computes on one core."""
 
+UNGUARDED = 78
+"""The exit code of a process that `refuse_unguarded` ended."""
+GUARD = "in a script call this under `if __name__ == '__main__':`, since its worker processes run the script too"
+"""What mends that."""
+
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
@@ -57,6 +62,15 @@ def start(end: Callable[[], object] = lambda: os._exit(1)) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what came before is forgotten
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     end_with_parent(end)
+
+
+def refuse_unguarded() -> None:
+    """End the process where a script without a guard begins its own work again, in a process that it started.
+
+    A process that is spawned runs the script that its parent is, to know what stands in it.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(UNGUARDED)
 
 
 def end_with_parent(end: Callable[[], object]) -> None:

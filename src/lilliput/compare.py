@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from lilliput import child_process
 from lilliput.errors import MissingDependency
 from lilliput.policies.artifact import read_artifact
 from lilliput.policies.learner import checkpoint_of
@@ -116,6 +117,7 @@ def compare(
     from lilliput.study import compare as small_study
     from lilliput.study.environment import about_the_task, resolve
 
+    child_process.refuse_unguarded()
     folder = Path(folder)
     task = resolve(policy.provenance, environment, json.dumps(dict(environment_kwargs or {})))
     asked = small_study.Comparison(

@@ -38,13 +38,22 @@ def in_markdown(text: str) -> str:
 
 
 def in_markdown_code(text: str) -> str:
-    r"""A code span in a table's cell; what such a span cannot hold is replaced.
+    r"""A code span in a line of text; what such a span cannot hold is replaced.
 
     >>> print(in_markdown_code("half() | `x` \\"))
-    `half() \| 'x' /`
+    `half() | 'x' /`
     """
-    known = {"`": "'", "\\": "/", "<": "(", "|": "\\|"}
+    known = {"`": "'", "\\": "/", "<": "("}
     return "`" + "".join(known.get(one, one) for one in printable(text)).replace("](", "] (") + "`"
+
+
+def in_markdown_cell(text: str) -> str:
+    r"""A code span in a table's cell.
+
+    >>> print(in_markdown_cell("half() | `x`"))
+    `half() \| 'x'`
+    """
+    return in_markdown_code(text).replace("|", "\\|")
 
 
 def in_spreadsheet(text: str) -> str:

@@ -299,6 +299,26 @@ def test_shrink_by_actions_where_there_is_no_environment(run, guessed, log, tmp_
     assert "need an environment" in err
 
 
+def test_what_a_policy_with_a_memory_is_shrunk_by_on_a_log_is_made_for_one(run, tmp_path):
+    policy, source, log = every_memory()["gru resets first"], tmp_path / "gru.lilliput", tmp_path / "log.npy"
+    policy_file.write(policy, source)
+    np.save(log, walk(policy, 40))
+    code, printed, _ = run(
+        "shrink", source, "--observations", log, "--format", "onnx", "-o", tmp_path / "out", "--json"
+    )
+    rows = json.loads(printed)["rows"]
+    assert code == 0
+    assert len(rows) > 3
+    assert {row["status"] for row in rows} == {"done"}
+
+
+def test_without_a_recipe_the_policy_is_judged_as_it_is(run, source, tmp_path):
+    given = ("--episodes", 2, "--format", "onnx", "--workers", 1, "--no-timings", "-o", tmp_path / "out", "--json")
+    code, printed, err = run("compare", source, *given)
+    assert code == 0, err
+    assert {row["recipe"] for row in json.loads(printed)["rows"]} == {""}
+
+
 def test_a_log_calibrates_where_there_is_an_environment_too(run, source, log, tmp_path):
     by_log, by_playing = tmp_path / "log.lilliput", tmp_path / "playing.lilliput"
     assert run("compress", source, "-r", STATIC, "--observations", log, "-o", by_log)[0] == 0

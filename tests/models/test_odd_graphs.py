@@ -176,6 +176,7 @@ def convolutions(path, batch, allowzero):
 
 @pytest.mark.parametrize("batch", ["n", 1])
 def test_channels_are_removed_and_the_rest_trained_whatever_the_exporter_fixed(tmp_path, batch):
+    pytest.importorskip("torch")  # finetune trains by it
     model = load_model(convolutions(tmp_path / "m.onnx", batch, 1), family="classification")
     recipe = f'prune_units(ratio=0.25) | finetune(steps=2, source="{DIGITS}") | quantize()'
     small = compress(model, recipe, Context(model))

@@ -73,6 +73,13 @@ def test_a_candidate_without_its_baseline_gets_no_retention(records):
     assert row.smaller is None
 
 
+def test_an_interval_without_ends_says_which_is_which(records):
+    _, row, *_ = summary.rows(records, 0.95)
+    assert row.retention is not None
+    unknown = dataclasses.replace(row.retention, low=-np.inf, high=np.inf)
+    assert table.retention_text(dataclasses.replace(row, retention=unknown)).endswith("[-inf, inf]")
+
+
 def test_returns_on_other_seeds_are_never_paired(records):
     elsewhere = Record(
         Cell("p", "half()", Task("Env-v0"), items=tuple(range(50, 150))), "done", "", records[2].measurements

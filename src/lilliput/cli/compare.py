@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 @option.environment
 @option.environment_kwargs
 @option.observations
-@click.option("-r", "--recipe", "recipes", multiple=True, required=True, help="A recipe; give it several times.")
+@click.option(
+    "-r",
+    "--recipe",
+    "recipes",
+    multiple=True,
+    help="A recipe; give it several times. Without any the policy is judged as it is.",
+)
 @click.option(
     "--format",
     "formats",

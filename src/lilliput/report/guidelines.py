@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
-from lilliput.foreign_text import in_markdown, in_markdown_code
+from lilliput.foreign_text import in_markdown, in_markdown_cell
 from lilliput.report.label import algorithm
 from lilliput.report.recipe_text import method, steps
 from lilliput.report.row import Row, by_policy, undisturbed, verdict_of
@@ -264,7 +264,7 @@ def described(row: Row | None) -> str:
 
 
 def _marked(row: Row | None) -> str:
-    return "none" if row is None else f"{in_markdown_code(row.recipe)} {_kept(row)}"
+    return "none" if row is None else f"{in_markdown_cell(row.recipe)} {_kept(row)}"
 
 
 def _kept(row: Row) -> str:

@@ -283,7 +283,7 @@ def retention_text(row: Row) -> str:
     kept = row.retention
     if kept is None:
         return "" if not row.recipe else "-"
-    low, high = (f"{100 * bound:.0f}" if math.isfinite(bound) else "inf" for bound in (kept.low, kept.high))
+    low, high = (f"{100 * bound:.0f}" for bound in (kept.low, kept.high))
     return f"{100 * kept.estimate:.1f}% [{low}, {high}]"
 
 

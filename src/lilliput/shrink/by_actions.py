@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 
 from lilliput.policies import file as policy_file
+from lilliput.policies import last_action
 from lilliput.policies.compress import Context, compress, parse
 from lilliput.policies.policy import Policy
 from lilliput.shrink import ladder
@@ -44,7 +45,8 @@ def shrink_by_actions(
         LilliputError: the folder holds something else.
     """
     first = ladder.first_steps(policy, ())
-    recipes = [*ladder.rungs(first, ()), *ladder.rungs((), ())]
+    remembers = last_action.apart(policy)[1].has_memory
+    recipes = [*ladder.rungs(first, (), remembers=remembers), *ladder.rungs((), (), remembers=remembers)]
     judged = compare_actions(policy, recipes, (format_,), observations, seed, folder, progress, force=force)
     near = [one for one in judged if one.recipe and one.agreement is not None and one.agreement.worst <= 1 - keep]
     chosen = min(near, key=lambda one: one.model_bytes or 0, default=None)

@@ -10,6 +10,7 @@ from typing import final
 
 import numpy as np
 
+from lilliput import child_process
 from lilliput.compiler import has_compiler
 from lilliput.errors import LilliputError
 from lilliput.files import Format
@@ -82,6 +83,7 @@ def shrink(
             folder is another's or in use, or the teachers do not see the same.
     """
     started = time.time() if started is None else started
+    child_process.refuse_unguarded()
     subjects = (policy, *teachers)
     every = distinct(tuple(map(checkpoint_of, subjects)), request.task)
     if request.train and any(isinstance(one, Policy) and not one.is_discrete for one in subjects):
@@ -154,7 +156,7 @@ def _worth_keeping(request: Request, bar: Bar, episode_s: float) -> list[str]:
         return [
             (
                 f"an episode takes {episode_s:.2g} s, and only {len(bar.baseline)} were played to learn what is to be "
-                f"kept: give more time, {least(episode_s, request):,.0f} s or more (--within)"
+                f"kept: give more time, {least(episode_s, request):,.0f} s or more (--within with --force)"
             )
         ]
     if not is_above_random(bar.baseline, bar.random, confidence=0.95, rng=np.random.default_rng(request.seed)):
@@ -216,7 +218,7 @@ def _confirmed(place: Place, searched: Searched, processes: Workers, times: Sche
         if confirmed.outcome == "accepted":
             accepted = (trial, confirmed)
     if order and not outcomes:
-        notes.append(f"no time was left to confirm what looked good: give more (--within): {order[0]}")
+        notes.append(f"no time was left to confirm what looked good: give more (--within with --force): {order[0]}")
     return _Confirmation(outcomes, accepted, tuple(notes))
 
 
@@ -313,7 +315,7 @@ def _why_nothing(place: Place, searched: Searched, outcomes: Mapping[str, str]) 
     tried = [trial for trial in searched.trials.values() if trial.recipe]
     if not any(len(trial.returns) for trial in tried):
         # Of a baseline of too few episodes it was said already how much time is needed.
-        more = "" if too_few(searched.bar) else ": give more time (--within)"
+        more = "" if too_few(searched.bar) else ": give more time (--within with --force)"
         notes.append(f"no candidate was played within {place.request.within_s:g} s{more}")
     played = [trial for trial in tried if trial.may_win and len(trial.returns)]
     if played and not outcomes:

@@ -51,7 +51,9 @@ def result(future: "Future[T]") -> T:
     try:
         return future.result()
     except BrokenProcessPool as error:
-        raise LilliputError(f"a worker process ended ({error}); run the same command to go on") from error
+        raise LilliputError(
+            f"a worker process ended ({error}); run the same command to go on; {child_process.GUARD}"
+        ) from error
 
 
 @contextmanager

@@ -64,6 +64,8 @@ def run_jobs(jobs: Sequence[Job], folder: Path, workers: int, timeout: float | N
             wait([w.pipe for w in busy] + [w.process.sentinel for w in busy], max(0.0, min(until, _POLL_S)))
             for worker in busy:
                 answer = worker.answer()
+                if answer == "killed" and worker.process.exitcode == child_process.UNGUARDED:
+                    raise LilliputError(child_process.GUARD)
                 if answer == "killed" and worker.attempt < ATTEMPTS:
                     waiting.append((worker.release(folder), worker.attempt + 1))
                 elif answer == "killed":

@@ -17,7 +17,11 @@ from lilliput.models.compress.arithmetic.pruning import follows  # noqa: E402
 from lilliput.models.compress.matrices import matrices  # noqa: E402
 from lilliput.models.compress.source import calibration_windows  # noqa: E402
 from lilliput.models.compress.walk import linear_weights, walk  # noqa: E402
-from lilliput.models.linear import groups_of_four, still_zero  # noqa: E402
+from lilliput.models.linear import (  # noqa: E402
+    groups_of_four,
+    rows_of,
+    still_zero,
+)
 from lilliput.models.load import load_model  # noqa: E402
 from lilliput.models.model import module_of, weights  # noqa: E402
 
@@ -98,7 +102,7 @@ def test_the_hessians_are_the_inputs_of_the_layers_as_the_blocks_before_were_lef
     windows = calibration_windows(model, Context(model), str(text), 6, 32)
     module = copy.deepcopy(model.network.module)
     rng = np.random.default_rng(0)
-    noise = {name: 0.1 * rng.standard_normal(w.weight.shape) for name, w in linear_weights(module).items()}
+    noise = {name: 0.1 * rng.standard_normal(rows_of(w).shape) for name, w in linear_weights(module).items()}
     found = {}
 
     def change(name, weight, hessian):

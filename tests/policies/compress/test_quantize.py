@@ -245,7 +245,7 @@ def test_a_second_quantization_has_nothing_to_do() -> None:
 def test_static_ranges_need_observations() -> None:
     policy = mlp((3, 2), np.random.default_rng(10))
     with pytest.raises(
-        LilliputError, match=r"this step needs calibration observations; name the environment \(--env ID\)"
+        LilliputError, match=r"needs calibration observations: name the environment \(--env ID\) or a file of them"
     ):
         compress(policy, "quantize(scheme='static')")
 

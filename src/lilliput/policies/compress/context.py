@@ -201,7 +201,10 @@ class Context:
 
     def _given(self, n: int, source: Source, draw: int) -> np.ndarray:
         if self.given is None:
-            raise LilliputError("this step needs calibration observations; name the environment (--env ID)")
+            raise LilliputError(
+                "this step needs calibration observations: name the environment (--env ID) or a file of them "
+                "(--observations FILE)"
+            )
         if source != "on_policy":
             raise LilliputError(
                 f"source {source!r} needs the environment (--env ID); there are only given observations"

@@ -151,7 +151,7 @@ def _units(policy: Policy, format: str, observation: str, observations: Any) -> 
 
 
 def open_artifact(folder: str | Path) -> Actor:
-    """The artifact in `folder`, running.
+    """The artifact in `folder`, running: `act(observation)` decides on one, `act.batch(observations)` on many.
 
     Raises:
         LilliputError: no artifact, or nothing here that runs it.

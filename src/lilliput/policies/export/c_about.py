@@ -127,7 +127,7 @@ defined). Every name in it begins with `{name}`: policies of different names liv
 
 def use(name: str) -> str:
     """How the sources are compiled for one processor, in README.md."""
-    return f"""Compile with `{C_FLAGS}`, never with
+    return f"""Compile with `{C_FLAGS}` and link with `-lm`, never with
 `-ffast-math`; `-O3 -march=native` (or the target's `-mcpu=`) chooses the kernels for the processor. The folder is
 an Arduino and a PlatformIO library as it stands: copy it into `libraries/` or `lib/`. The self-test as an Arduino
 sketch:

@@ -207,7 +207,8 @@ def use(name: str) -> str:
     return f"""\
 `make` builds `lib{name}.so` for the machine of the compiler (`CC=aarch64-linux-gnu-gcc`: for 64-bit Arm). It runs on
 every x86-64, or 64-bit Arm, and `{name}_kernel_set()` says which kernels it chose there:
-{", ".join(_names(X86))}, on Arm {", ".join(_names(ARM))}. All of them read the same weights.
+{", ".join(_names(X86))}, on Arm {", ".join(_names(ARM))}. All of them read the same weights. A program takes it by
+`cc program.c -IFOLDER -LFOLDER -l{name}`, and finds it where `LD_LIBRARY_PATH` or `-Wl,-rpath,FOLDER` says.
 Sums of integers are the same with all; those of floats but for their last bits, which the instructions round otherwise.
 Never compile with `-ffast-math`.
 """

@@ -302,8 +302,7 @@ def _spread(stage: Stage, act_of_seed: ActOfSeed, seeds: tuple[int, ...], worker
             yield from played
     except BrokenProcessPool:
         raise LilliputError(
-            f"one of {workers} worker processes ended at once; use workers=1, and in a script call this under "
-            "`if __name__ == '__main__':`"
+            f"one of {workers} worker processes ended at once; use workers=1, and {child_process.GUARD}"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)

@@ -8,6 +8,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import last_action, layers, reference, spaces
 from lilliput.policies.play.environment import action_space_of, observation_space_of
 from lilliput.policies.policy import Policy
+from lilliput.sums import mean
 
 if TYPE_CHECKING:
     import gymnasium
@@ -89,7 +90,7 @@ def check_last_action(policy: Policy, environment: "gymnasium.Env") -> None:
         observation, _, terminated, truncated, _ = environment.step(action[0])
         if terminated or truncated:
             break
-    off, size = (float(np.abs(one).mean(dtype=np.float64)) for one in (np.subtract(given, acted), np.array(acted)))
+    off, size = (mean(np.abs(one, dtype=np.float64).ravel()) for one in (np.subtract(given, acted), np.array(acted)))
     if not off <= _NOISE * size:
         name = environment.spec.id if environment.spec is not None else str(environment)
         raise LilliputError(
