@@ -8,6 +8,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -42,6 +43,14 @@ def compiled(command: Sequence[str], folder: Path) -> subprocess.CompletedProces
         shutil.copyfile(output, temporary)
         Path(temporary).replace(kept)
     return done
+
+
+def commands(folder: Path, compiler: str) -> list[list[str]]:
+    """What a folder's Makefile has done to make all anew; of a make that runs the tests it is told nothing."""
+    alone = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    asked = ["make", "-nB", f"CC={compiler}"]
+    said = subprocess.run(asked, cwd=folder, env=alone, capture_output=True, text=True, check=True)
+    return [shlex.split(line) for line in said.stdout.splitlines()]
 
 
 def _digest(command: tuple[str, ...], folder: Path) -> str:

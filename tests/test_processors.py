@@ -2,7 +2,6 @@
 
 import functools
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.compiled import compiled
+from tests.compiled import commands, compiled
 from tests.strategies import Form, random_linear
 
 from lilliput.policies import layers, reference, spaces
@@ -155,13 +154,12 @@ int main(void)
 
 def library(folder: Path, compiler: str) -> None:
     """Builds the artifact's library by its own Makefile, and a program beside it."""
-    asked = subprocess.run(["make", "-nB", f"CC={compiler}"], cwd=folder, capture_output=True, text=True, check=True)
     name, is_image = folder.name, folder.name == "image"
     kinds = {"kind": "uint8_t" if is_image else "float", "action": "int32_t" if is_image else "float"}
     (folder / "chosen.c").write_text(CHOSEN.format(name=name, upper=name.upper(), **kinds))
-    program = f"{compiler} chosen.c {name}_selftest.c ./lib{name}.so -o chosen"
-    for line in [*asked.stdout.splitlines(), program]:
-        done = compiled(shlex.split(line), folder)
+    program = [compiler, "chosen.c", f"{name}_selftest.c", f"./lib{name}.so", "-o", "chosen"]
+    for command in [*commands(folder, compiler), program]:
+        done = compiled(command, folder)
         assert done.returncode == 0, done.stderr[:2000]
 
 

@@ -369,7 +369,6 @@ def test_nothing_is_overwritten_without_force(run, source, tmp_path):
         (["compress", "SOURCE", "-r", "half()", "-o", "OUT", "--env-kwargs", "{"], 1, "must be a JSON object"),
         (["compare", "SOURCE", "--env", "Nope-v0", "-r", "half()", "-o", "OUT"], 1, "Nope-v0"),
         (["compare", "SOURCE", "--env", "Acrobot-v1", "-r", "half()", "-o", "OUT"], 1, "observation space"),
-        (["compare", "SOURCE", "-o", "OUT"], 2, "--recipe"),
         (["compare", "SOURCE", "-r", "half()", "--keep", "1.5", "-o", "OUT"], 2, "--keep"),
         (["compare", "SOURCE", "-r", "half()", "-o", "BUSY"], 1, "is not a comparison of lilliput"),
         (["compress", "SOURCE", "-r", "half()", "--observations", "TEXT", "-o", "OUT"], 1, "'TEXT'"),

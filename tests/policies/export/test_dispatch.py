@@ -1,13 +1,12 @@
 """The shared library that chooses its kernels where it runs: what it chooses, of what it is made, what is refused."""
 
 import re
-import shlex
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.compiled import compiled
+from tests.compiled import commands, compiled
 from tests.policies.export.test_c import WARNINGS, quantized_mlp
 
 from lilliput.errors import LilliputError
@@ -78,11 +77,6 @@ def test_a_set_is_compiled_for_no_instruction_that_is_not_asked_for(kernels: c_d
     asked = set(re.findall(r'supports\("([\w.]+)"\)|has_(avxvnni)', kernels.condition))
     names = {("".join(pair)).upper().replace(".", "_") for pair in asked}
     assert predefined(kernels.flags) - predefined("") - PREDEFINED <= names
-
-
-def commands(folder: Path, compiler: str) -> list[list[str]]:
-    said = subprocess.run(["make", "-n", f"CC={compiler}"], cwd=folder, capture_output=True, text=True, check=True)
-    return [shlex.split(line) for line in said.stdout.splitlines()]
 
 
 @pytest.mark.slow
