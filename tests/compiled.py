@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from lilliput.compiler import cache_folder
+from lilliput.compiler import cache_folder, kept_vectors
 
 _KEPT = cache_folder() / "tests"
 _KEPT_S = 30 * 24 * 3600
@@ -36,13 +36,26 @@ def compiled(command: Sequence[str], folder: Path) -> subprocess.CompletedProces
         output.chmod(0o755)
         os.utime(kept)
         return subprocess.CompletedProcess(command, 0, "", "")
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    done = subprocess.run([*command, *_vectors(command)], cwd=folder, capture_output=True, text=True)
     if not done.returncode:
         handle, temporary = tempfile.mkstemp(dir=kept.parent)
         os.close(handle)
         shutil.copyfile(output, temporary)
         Path(temporary).replace(kept)
     return done
+
+
+def _vectors(command: Sequence[str]) -> tuple[str, ...]:
+    """What spares gcc from reading all vector instructions for a program; see `kept_vectors`.
+
+    Not where an object is all that is made: that each file includes what it needs is held there.
+    """
+    flags = tuple(word for word in command if word.startswith(("-O", "-f", "-m", "-std=")))
+    machine = tuple(word for word in flags if word.startswith("-m"))
+    is_named = any(word.startswith("-march=") for word in machine)
+    if "-c" in command or not is_named or "__AVX__" not in _identity(command[0], machine):
+        return ()
+    return kept_vectors(_kept_in(), (command[0],), flags, "c++-header" if "c++" in command else "c-header")
 
 
 def commands(folder: Path, compiler: str) -> list[list[str]]:
@@ -74,7 +87,7 @@ def _kept_in() -> Path:
     """The folder, without what no test has asked for in a month."""
     _KEPT.mkdir(exist_ok=True)
     for path in _KEPT.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another process does the same
+        with contextlib.suppress(OSError):  # another process does the same, or left a folder
             if time.time() - path.stat().st_mtime > _KEPT_S:
                 path.unlink()
     return _KEPT

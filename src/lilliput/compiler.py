@@ -27,16 +27,22 @@ def shared_object(sources: Sequence[Path], flags: Sequence[str], libraries: Sequ
     """
     compiler = find_compiler()
     key = hashlib.sha256(repr((_identity(compiler), tuple(flags), tuple(libraries))).encode())
-    for source in sources:
-        key.update(source.read_bytes())
+    contents = [source.read_bytes() for source in sources]
+    for content in contents:
+        key.update(content)
     path = cache_folder() / f"{sources[0].stem}-{key.hexdigest()[:32]}.so"
     if path.is_file():
         return path
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".compiling-", suffix=".so")
     os.close(handle)
     try:
-        command = [*compiler, *flags, "-fPIC", "-shared", str(sources[0]), "-o", temporary, *libraries]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        flags = (*flags, "-fPIC")
+        command = [*compiler, *flags, "-shared", str(sources[0]), "-o", temporary, *libraries]
+        has_vectors = any(b"<immintrin.h>" in content for content in contents)
+        kept = kept_vectors(cache_folder(), compiler, flags) if has_vectors else ()
+        done = subprocess.run([*command, *kept], capture_output=True, text=True, check=False)
+        if done.returncode and kept:  # gcc gives up where what was kept is damaged
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[-200:])
             raise LilliputError(f"{compiler[0]} does not compile {sources[0]}: {reason.strip()}")
@@ -44,6 +50,32 @@ def shared_object(sources: Sequence[Path], flags: Sequence[str], libraries: Sequ
     finally:
         Path(temporary).unlink(missing_ok=True)
     return path
+
+
+@lru_cache
+def kept_vectors(
+    folder: Path, compiler: tuple[str, ...], flags: tuple[str, ...], kind: str = "c-header"
+) -> tuple[str, ...]:
+    """Flags that have gcc on x86 begin with the vector instructions as it keeps them once it has read them, else none.
+
+    To read immintrin.h takes gcc longer than to compile most policies. What is compiled is the same to the byte.
+    """
+    identity = _identity(compiler)
+    if "__clang__" in identity or not all(name in identity for name in ("__GNUC__", "__x86_64__")):
+        return ()
+    name = f"vectors-{hashlib.sha256(repr((identity, flags, kind)).encode()).hexdigest()[:32]}.h"
+    if not (folder / f"{name}.gch").is_file():
+        try:
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".compiling-") as work:
+                header, kept = Path(work) / name, Path(work) / f"{name}.gch"
+                header.write_text("#include <immintrin.h>\n")
+                command = [*compiler, *flags, "-x", kind, str(header), "-o", str(kept)]
+                subprocess.run(command, capture_output=True, check=True)
+                header.replace(folder / header.name)
+                kept.replace(folder / kept.name)
+        except (OSError, subprocess.CalledProcessError):  # a full disk, a compiler that keeps none
+            return ()
+    return ("-include", str(folder / name))
 
 
 def find_compiler() -> tuple[str, ...]:

@@ -251,6 +251,32 @@ def test_several_processes_may_compile_the_same_at_once(tmp_path: Path) -> None:
     assert not list((tmp_path / "cache").glob(".compiling-*"))
 
 
+def test_kept_vectors_change_no_byte_and_a_damaged_file_of_them_does_no_harm(tmp_path: Path) -> None:
+    source = export(policy_of("box", seed=8), "c", tmp_path / "vectors").folder / "vectors.c"
+    gcc = compiler.find_compiler()
+    command = [*gcc, *native.FLAGS, "-fPIC", "-shared", str(source), "-lm", "-o", str(tmp_path / "plain.so")]
+    subprocess.run(command, check=True)
+
+    def made() -> bytes:
+        library = compiler.shared_object([source], native.FLAGS, ("-lm",))
+        content = library.read_bytes()
+        library.unlink(missing_ok=True)
+        return content
+
+    plain = (tmp_path / "plain.so").read_bytes()
+    assert made() == plain
+    kept = list(compiler.cache_folder().glob("vectors-*.h.gch"))
+    if not kept:
+        pytest.skip("not gcc on x86-64")
+    header = kept[0].with_suffix("")
+    header.write_text("#error read in place of what was kept\n")
+    subprocess.run([*command, "-include", str(header)], check=True)
+    kept[0].write_bytes(kept[0].read_bytes()[:100_000])
+    assert made() == plain
+    kept[0].unlink()
+    assert made() == plain
+
+
 def test_an_empty_file_in_the_cache_is_built_again(tmp_path: Path) -> None:
     artifact = export(policy_of("box", seed=5), "c", tmp_path / "out")
     for path in compiler.cache_folder().glob("out-*.so"):
