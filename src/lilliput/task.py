@@ -1,5 +1,6 @@
 """What an answer is judged on: an environment that is played, or questions that are asked."""
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ class Task:
         """The arguments as data."""
         return json.loads(self.arguments)
 
-    @property
+    @functools.cached_property
     def base(self) -> str:
         """The id, or that of the task that this one changes (its argument `of`)."""
         return str(self.kwargs.get("of", self.id))
@@ -71,7 +72,7 @@ class Task:
             return {}
         return {name: value for name, value in self.kwargs.items() if name != "of"}
 
-    @property
+    @functools.cached_property
     def changed(self) -> str:
         """What is changed, in words; empty where nothing is."""
         return " ".join(f"{name}={json.dumps(value)}" for name, value in self.changes.items())

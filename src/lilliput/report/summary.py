@@ -22,7 +22,7 @@ from lilliput.statistics.components import flips
 from lilliput.sums import deviation, mean
 from lilliput.task import DRAWN_SCORE, ITEM_SCORE, Task
 
-Floors = dict[tuple[Task, tuple[int | str, ...], int | None], Record]
+Floors = dict[tuple[Task, tuple[int | str, ...], int | None], "_Measured"]
 """What the floor did, by task, items and where episodes are cut."""
 
 _WORLDS = ("gymnasium", "mujoco", "box2d", "ale-py", "pybullet")
@@ -82,7 +82,7 @@ def _parts(records: Iterable[Record]) -> tuple[list["_Part"], dict[tuple[object,
         if record.cell.target != "host":
             counted[_whole(record.cell)].append(record)
         elif record.cell.is_floor:
-            randoms[record.cell.task, record.cell.items, record.cell.max_steps] = record
+            randoms[record.cell.task, record.cell.items, record.cell.max_steps] = _measured([record])
         else:
             groups[record.cell.subject, record.cell.task, record.cell.max_steps][_candidate(record.cell)].append(record)
     parts: list[_Part] = []
@@ -128,17 +128,43 @@ class _Measured:
         """The median; None where it was not measured."""
         return _median(self.values.get(name, ()))
 
-    @property
+    @functools.cached_property
     def returns(self) -> Float64[np.ndarray, " n"]:
         """The score, one an item; none where nothing was played."""
         score = self.records[0].cell.task.score if self.records else ""
         return np.array(self.values.get(score, ()), np.float64)
+
+    @functools.cached_property
+    def score(self) -> float | None:
+        """The mean of the items, or the metric of all; None where nothing was played."""
+        if not len(self.returns):
+            return None
+        return float(self.returns[0]) if self.is_drawn else mean(self.returns)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the score is a metric of all items, then of draws of them."""
+        return self.records[0].cell.task.score == DRAWN_SCORE
+
+    @functools.cached_property
+    def packages(self) -> dict[str, str]:
+        """Version by package that rewards depend on: what a cell asked for, and what it was really played under."""
+        found: dict[str, str] = {}
+        for record in self.records:
+            versions, score = record.cell.versions, record.cell.task.score
+            asked = {key.removeprefix("package."): text for key, text in versions if key.startswith("package.")}
+            played = next((m.conditions.packages for m in record.measurements if m.quantity == score), ())
+            found = {**asked, **{name: text for name, text in played if name in _WORLDS}, **found}
+        return found
 
     @property
     def n_terminated(self) -> int | None:
         """Episodes that ended by themselves; None where nobody looked."""
         found = self.values.get("episode_terminated")
         return None if found is None else round(math.fsum(found))
+
+
+_NOTHING = _Measured((), {})
 
 
 def _measured(records: Sequence[Record]) -> _Measured:
@@ -171,7 +197,7 @@ class _Part:
 
     own: _Measured
     baseline: _Measured
-    random: Record | None
+    random: _Measured
     noise: float | None
 
     @property
@@ -181,7 +207,7 @@ class _Part:
     @property
     def is_drawn(self) -> bool:
         """Whether the score is a metric of all items, then of draws of them."""
-        return self.cell.task.score == DRAWN_SCORE
+        return self.own.is_drawn
 
     @property
     def key(self) -> tuple[str, str]:
@@ -189,13 +215,12 @@ class _Part:
 
     @functools.cached_property
     def returns(self) -> _Returns:
-        random = self.random.scores if self.random else ()
-        return _Returns(self.own.returns, self.baseline.returns, np.array(random, np.float64))
+        return _Returns(self.own.returns, self.baseline.returns, self.random.returns)
 
 
-def _random(own: _Measured, task: Task, randoms: Floors) -> Record | None:
+def _random(own: _Measured, task: Task, randoms: Floors) -> _Measured:
     played = next((record for record in own.records if record.scores), None)
-    return randoms.get((task, played.cell.items, played.cell.max_steps)) if played else None
+    return (randoms.get((task, played.cell.items, played.cell.max_steps)) if played else None) or _NOTHING
 
 
 def floor_of_noise(format_: str, returns: Mapping[str, Float64[np.ndarray, " n"]]) -> float | None:
@@ -222,9 +247,7 @@ def _whole(cell: Cell) -> tuple[object, ...]:
 
 def _any_seed(measured: dict[tuple[object, ...], _Measured], candidate: tuple[object, ...]) -> _Measured:
     """The baseline of that format under another compression seed: nothing in a baseline is random."""
-    return next(
-        (found for key, found in measured.items() if key[0] == "" and key[1] == candidate[1]), _Measured((), {})
-    )
+    return next((one for key, one in measured.items() if key[0] == "" and key[1] == candidate[1]), _NOTHING)
 
 
 def _row(
@@ -236,7 +259,7 @@ def _row(
     own, baseline, cell = part.own, part.baseline, part.cell
     records = own.records
     failed = next((record for record in records if record.status != "done"), None)
-    returns, base_returns, random_returns = part.returns.episodes
+    returns = own.returns
     spread = returns[1:] if part.is_drawn else returns
     model_bytes, base_bytes = own.one("model_bytes"), baseline.one("model_bytes")
     file_bytes, base_file = own.one("file_bytes"), baseline.one("file_bytes")
@@ -247,7 +270,6 @@ def _row(
         *((record.cell.target, record.reason) for record in counted if record.status != "done"),
     ):
         reasons.setdefault(reason, {})[what] = None
-    difference = abs(mean(returns) - mean(base_returns)) if part.returns.complete else None
     return Row(
         policy=cell.subject,
         names=records[0].names or (baseline.records[0].names if baseline.records else ()),
@@ -260,13 +282,13 @@ def _row(
         status=failed.status if failed else "done",
         reason=failed.reason if failed else "",
         n_episodes=len(returns),
-        mean_return=_score(part, returns),
+        mean_return=own.score,
         sd_return=deviation(spread) if len(spread) > 1 else None,
         worst_decile=worst_decile(returns) if len(returns) and not part.is_drawn else None,
         retention=kept,
         verdict=decided,
-        baseline_mean=_score(part, base_returns),
-        random_mean=_score(part, random_returns),
+        baseline_mean=baseline.score,
+        random_mean=part.random.score,
         model_bytes=_int(model_bytes),
         smaller=base_bytes / model_bytes if base_bytes and model_bytes else None,
         file_bytes=_int(file_bytes),
@@ -287,9 +309,16 @@ def _row(
         baseline_terminated=baseline.n_terminated,
         n_cut=_n_cut(own, cell.max_steps or MAX_STEPS),
         noise=part.noise,
-        within_noise=bool(cell.recipe and part.noise) and difference is not None and difference <= (part.noise or 0.0),
+        within_noise=_is_within_noise(part),
         other_versions=_other_versions(part),
     )
+
+
+def _is_within_noise(part: _Part) -> bool:
+    """Whether a candidate differs from its baseline by no more than the same weights do in other arithmetic."""
+    if not (part.cell.recipe and part.noise and part.returns.complete):
+        return False
+    return abs(mean(part.own.returns) - mean(part.baseline.returns)) <= part.noise
 
 
 def _n_cut(own: _Measured, limit: int) -> int:
@@ -300,9 +329,8 @@ def _n_cut(own: _Measured, limit: int) -> int:
 
 def _other_versions(part: _Part) -> str:
     """In words, which packages of the environment differ between what is compared; empty where none does."""
-    ours = _packages(part.own.records)
-    randoms = [part.random] if part.random else []
-    others = {"its baseline": _packages(part.baseline.records), "the random policy": _packages(randoms)}
+    ours = part.own.packages
+    others = {"its baseline": part.baseline.packages, "the random policy": part.random.packages}
     found = [
         f"{who} under {name} {theirs[name]}, this under {ours[name]}"
         for who, theirs in others.items()
@@ -310,23 +338,6 @@ def _other_versions(part: _Part) -> str:
         if ours[name] != theirs[name]
     ]
     return "; ".join(found)
-
-
-def _packages(records: Sequence[Record]) -> dict[str, str]:
-    """Version by package that rewards depend on: what a cell asked for, and what it was really played under."""
-    found: dict[str, str] = {}
-    for record in records:
-        asked = {key.removeprefix("package."): text for key, text in record.cell.versions if key.startswith("package.")}
-        played = next((m.conditions.packages for m in record.measurements if m.quantity == record.cell.task.score), ())
-        found = {**asked, **{name: text for name, text in played if name in _WORLDS}, **found}
-    return found
-
-
-def _score(part: _Part, values: Float64[np.ndarray, " n"]) -> float | None:
-    """The mean of the items, or the metric of all."""
-    if not len(values):
-        return None
-    return float(values[0]) if part.is_drawn else mean(values)
 
 
 def _figures(part: _Part) -> tuple[tuple[str, float], ...]:

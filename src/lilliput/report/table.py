@@ -15,7 +15,7 @@ from lilliput.measurement import QUANTITIES, Absent, Measurement
 from lilliput.record import REFERENCE
 from lilliput.report.printed_table import digits, number
 from lilliput.report.row import Row
-from lilliput.report.words import Words, score_of, words_of
+from lilliput.report.words import POLICIES, Words, score_of, words_of
 from lilliput.sums import mean
 from lilliput.task import MODEL_SCORES
 
@@ -126,6 +126,8 @@ def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
 def renamed(row: Row, line: dict[str, Any]) -> dict[str, Any]:
     """The line with its keys in the words for the row's kind of subject."""
     words = words_of([row.task])
+    if words is POLICIES:
+        return line
     keys = dict(words.keys)
     return {
         keys.get(key, key): renamed(row, value) if isinstance(value, dict) else value
