@@ -8,8 +8,8 @@ from tests.models.made import text_file
 
 from lilliput.cli import cli
 from lilliput.errors import LilliputError, MissingDependency
-from lilliput.models.data import digest, locate
 from lilliput.models.data_set import DIVIDER, MOST
+from lilliput.models.location import digest, locate
 from lilliput.models.text import read_text
 
 pytestmark = pytest.mark.frameworks

@@ -26,7 +26,7 @@ from lilliput.shrink.request import Place, Request
 from lilliput.shrink.result import Result, frontier, table
 from lilliput.shrink.run import shrink
 from lilliput.shrink.search import Searched
-from lilliput.shrink.search_space import SearchSpace
+from lilliput.shrink.student_space import StudentSpace
 from lilliput.shrink.trial import Trial, attempt, known, play_random
 from lilliput.study.policies import POLICIES
 from lilliput.study.workspace import Workspace
@@ -133,7 +133,7 @@ def test_a_shape_is_compiled_once_and_a_record_says_so(tmp_path: Path, monkeypat
 
 
 def test_what_was_seen_of_code_foretells_students_of_its_kind() -> None:
-    space = SearchSpace.of(Checkpoint(cartpole()), (), train=True)
+    space = StudentSpace.of(Checkpoint(cartpole()), (), train=True)
     small, large, linear = Student((4,), 4, "l2"), Student((9,), 4, "l2"), Student((), 4, "l2")
     code = CodeBytes("flash_bytes", space)
     code.learn(small, 2_000.0 + space.model_bytes(small))

@@ -181,7 +181,7 @@ def status(folder: Path, as_json: bool) -> None:
     from lilliput.report import summary
     from lilliput.report.label import label
     from lilliput.report.smallest import smallest
-    from lilliput.report.words import words_of
+    from lilliput.report.vocabulary import words_of
     from lilliput.study.conduct import read_plan, records, tally_of
 
     known = list(records(folder))

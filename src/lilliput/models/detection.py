@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
 from lilliput.errors import LilliputError, NotApplicable
-from lilliput.models.data import locate
 from lilliput.models.images import SUFFIXES, Part, Pictures, read_pictures
+from lilliput.models.location import locate
 
 THRESHOLDS: Final = np.linspace(0.5, 0.95, 10)
 """Overlaps at which a box counts as found: COCO's."""

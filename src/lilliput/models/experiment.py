@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from lilliput.errors import LilliputError
-from lilliput.models import data
+from lilliput.models import location
 from lilliput.models.compress import Context, compress, parse
 from lilliput.models.export import MANIFEST, Artifact, check, export, open_artifact, read_artifact
 from lilliput.models.library import transformers
@@ -57,7 +57,7 @@ def check_sources(recipe: str, tasks: Sequence[Task]) -> None:
     for step in parse(recipe):
         for source in step.sources:
             for task in tasks:
-                _check_source(task, source, task.data_digest, "" if source in MADE else data.digest(source))
+                _check_source(task, source, task.data_digest, "" if source in MADE else location.digest(source))
 
 
 @lru_cache(maxsize=256)

@@ -15,8 +15,8 @@ from jaxtyping import Float32, Int64, UInt8
 
 from lilliput import recipe
 from lilliput.errors import LilliputError
-from lilliput.models.data import locate
 from lilliput.models.library import library
+from lilliput.models.location import locate
 from lilliput.parameter import called, check_fields, check_integer
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")

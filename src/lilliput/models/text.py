@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Int64, UInt64
 
 from lilliput.errors import LilliputError
-from lilliput.models.data import locate
 from lilliput.models.data_set import DIVIDER
+from lilliput.models.location import locate
 
 Part = Literal["calibration", "held_out", "whole"]
 

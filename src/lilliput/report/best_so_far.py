@@ -6,7 +6,7 @@ from typing import Any, final
 
 from lilliput import paired
 from lilliput.record import Cell, Record
-from lilliput.report.words import brief_text, name_of
+from lilliput.report.vocabulary import brief_text, name_of
 from lilliput.sums import mean
 from lilliput.task import MODEL_SCORES
 

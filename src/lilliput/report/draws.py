@@ -16,7 +16,7 @@ from lilliput import paired
 from lilliput import recipe as grammar
 from lilliput.record import Record
 from lilliput.report.printed_table import PrintedTable
-from lilliput.report.words import Score, brief_text, name_of, score_of
+from lilliput.report.vocabulary import Score, brief_text, name_of, score_of
 from lilliput.statistics import Interval
 from lilliput.statistics.components import flips, next_draw, source_differences, split
 from lilliput.sums import deviation, mean

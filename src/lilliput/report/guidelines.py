@@ -14,7 +14,7 @@ from lilliput.foreign_text import in_markdown, in_markdown_cell
 from lilliput.report.label import algorithm
 from lilliput.report.recipe_text import method, steps
 from lilliput.report.row import Row, by_policy, undisturbed, verdict_of
-from lilliput.report.words import POLICIES, Words, brief_text, score_of, words_of
+from lilliput.report.vocabulary import POLICIES, Words, brief_text, score_of, words_of
 from lilliput.statistics import Interval, student_t_quantile
 from lilliput.sums import deviation, mean
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from lilliput.report.row import Row
-from lilliput.report.words import brief_text, name_of
+from lilliput.report.vocabulary import brief_text, name_of
 from lilliput.task import MODEL_SCORES
 
 

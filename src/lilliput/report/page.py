@@ -21,7 +21,7 @@ from lilliput.report.printed_table import PrintedTable
 from lilliput.report.remarks import warnings
 from lilliput.report.row import Row, by_policy, verdict_of
 from lilliput.report.smallest import promising, smallest
-from lilliput.report.words import POLICIES, Words, words_of
+from lilliput.report.vocabulary import POLICIES, Words, words_of
 
 
 @final

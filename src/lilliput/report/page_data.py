@@ -11,7 +11,7 @@ from lilliput.report import aggregates, table
 from lilliput.report.label import algorithm, labels
 from lilliput.report.recipe_text import Curve, calibration, curves, method, undrawn
 from lilliput.report.row import Row, verdict_of
-from lilliput.report.words import score_of, words_of
+from lilliput.report.vocabulary import score_of, words_of
 from lilliput.task import RETURN
 
 

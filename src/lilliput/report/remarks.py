@@ -8,7 +8,7 @@ from lilliput.report.label import labels
 from lilliput.report.printed_table import number
 from lilliput.report.row import Row, by_policy
 from lilliput.report.table import name
-from lilliput.report.words import words_of
+from lilliput.report.vocabulary import words_of
 from lilliput.task import DRAWN_SCORE, MODEL_SCORES
 
 _SMALLER = 1.02

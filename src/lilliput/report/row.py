@@ -44,7 +44,7 @@ class Row:
         digests: of the cells that the row is made of: the names of their record files.
         on_targets: on each processor that it was counted on.
         mean_return: the mean of the values that the task gives, one an item; of models too, where the score that
-            people print is made of it (`words.score_of`).
+            people print is made of it (`vocabulary.score_of`).
         figures: name and median of each quantity that has a column of its own.
         n_terminated: episodes that ended by themselves, as by a fall; baseline_terminated: the baseline's.
         n_cut: episodes that nothing but our own limit ended.

@@ -11,7 +11,7 @@ from lilliput.report import table
 from lilliput.report.printed_table import PrintedTable
 from lilliput.report.recipe_text import steps
 from lilliput.report.row import Row, verdict_of
-from lilliput.report.words import name_of, score_of
+from lilliput.report.vocabulary import name_of, score_of
 
 Answer = Literal["holds", "does not hold", "undecided"]
 

@@ -11,7 +11,7 @@ from lilliput.report.method_cost import costs
 from lilliput.report.printed_table import PrintedTable
 from lilliput.report.recipe_text import curves
 from lilliput.report.row import Row, by_policy, undisturbed, verdict_of
-from lilliput.report.words import POLICIES, words_of
+from lilliput.report.vocabulary import POLICIES, words_of
 from lilliput.statistics import interquartile_mean
 from lilliput.task import RETURN
 

@@ -15,7 +15,7 @@ from lilliput.measurement import QUANTITIES, Absent, Measurement
 from lilliput.record import REFERENCE
 from lilliput.report.printed_table import digits, number
 from lilliput.report.row import Row
-from lilliput.report.words import POLICIES, Words, score_of, words_of
+from lilliput.report.vocabulary import POLICIES, Words, score_of, words_of
 from lilliput.sums import mean
 from lilliput.task import MODEL_SCORES
 

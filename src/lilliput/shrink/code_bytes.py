@@ -5,14 +5,14 @@ take.
 from typing import final
 
 from lilliput.shrink.configuration import Student
-from lilliput.shrink.search_space import SearchSpace
+from lilliput.shrink.student_space import StudentSpace
 
 
 @final
 class CodeBytes:
     """Bytes beside what can be counted on a student, learned from those that were compiled, by kind of student."""
 
-    def __init__(self, objective: str, space: SearchSpace) -> None:
+    def __init__(self, objective: str, space: StudentSpace) -> None:
         self._of_memory, self._space = objective == "ram_bytes", space
         self._seen: dict[object, float] = {}
         self._last = 0.0

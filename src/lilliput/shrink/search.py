@@ -17,7 +17,7 @@ from lilliput.shrink.configuration import DELICATE, Student, student_of
 from lilliput.shrink.ladder import first_steps, rungs
 from lilliput.shrink.move import Effects, Move, chance
 from lilliput.shrink.request import Place
-from lilliput.shrink.search_space import SearchSpace
+from lilliput.shrink.student_space import StudentSpace
 from lilliput.shrink.trial import (
     Trial,
     attempt,
@@ -106,7 +106,7 @@ class _Run:
         self._exhausted = False
         self._end, self.until = end, end(self.searched())
         self._policy, self._n_macs = teacher.policy, teacher.policy.n_macs
-        self._space = SearchSpace.of(teacher, others, train=place.request.train)
+        self._space = StudentSpace.of(teacher, others, train=place.request.train)
         self._effects = Effects()
         self._code = CodeBytes(place.request.objective, self._space)
         self._came_from: dict[str, tuple[Move, str]] = {}

@@ -10,7 +10,7 @@ from jaxtyping import Int64
 
 from lilliput.errors import LilliputError
 from lilliput.models.compress.context import Context
-from lilliput.models.data import locate
+from lilliput.models.location import locate
 from lilliput.models.model import Model, longest_window, module_of, tokenizer_of
 from lilliput.models.text import MADE, RANDOM, SELF, Tokenizer, windows_of
 

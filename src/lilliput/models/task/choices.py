@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from lilliput.errors import LilliputError
-from lilliput.models import data
+from lilliput.models import location
 from lilliput.models.model import Family, Model, longest_window, tokenizer_of
 from lilliput.models.session import Session
 from lilliput.models.task.likelihood import sums_behind
@@ -89,7 +89,7 @@ class Choices(Task):
     @property
     def data_digest(self) -> str:
         """sha256 of the files that hold the questions."""
-        return data.digest(self.questions)
+        return location.digest(self.questions)
 
     def _asked(self) -> tuple[Question, ...]:
         return read_questions(self.questions, self.definition, self.items)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from lilliput.errors import LilliputError, NotApplicable
-from lilliput.models import data
+from lilliput.models import location
 from lilliput.models.images import Part, Pictures, read_pictures, spread
 from lilliput.models.model import Family, Model
 from lilliput.models.picture import batch_of, inputs_of, only_port
@@ -65,7 +65,7 @@ class Classification(Task):
 
     def check_source(self, source: str) -> None:
         """Check that the calibration pictures are others than those that judge."""
-        if self.part == "whole" and data.locate(source) == data.locate(self.images):
+        if self.part == "whole" and location.locate(source) == location.locate(self.images):
             raise LilliputError(
                 f"classification: {self.images!r} calibrates and judges whole: a model would be judged on what it was "
                 "calibrated on; judge on part='held_out', or calibrate on other pictures"
@@ -74,7 +74,7 @@ class Classification(Task):
     @property
     def data_digest(self) -> str:
         """sha256 of the pictures and their labels."""
-        return data.digest(self.images)
+        return location.digest(self.images)
 
     def _pictures(self) -> Pictures:
         return spread(read_pictures(self.images, self.part), self.n)

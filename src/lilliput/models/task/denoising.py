@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from lilliput.errors import LilliputError
-from lilliput.models import data
+from lilliput.models import location
 from lilliput.models.diffusion import Schedule, noised, predicted, signal
 from lilliput.models.images import Part, Pictures, read_pictures, spread
 from lilliput.models.model import Family, Model
@@ -81,13 +81,13 @@ class Denoising(Task):
 
     def check_source(self, source: str) -> None:
         """Check that the calibration pictures are others than those that judge."""
-        if self.part == "whole" and data.locate(source) == data.locate(self.images):
+        if self.part == "whole" and location.locate(source) == location.locate(self.images):
             raise LilliputError(f"denoising: {self.images!r} calibrates and judges whole; judge on part='held_out'")
 
     @property
     def data_digest(self) -> str:
         """sha256 of the pictures."""
-        return data.digest(self.images)
+        return location.digest(self.images)
 
     def _pictures(self) -> Pictures:
         return spread(read_pictures(self.images, self.part), self.n)

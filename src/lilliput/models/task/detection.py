@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from lilliput.errors import LilliputError, NotApplicable, closest
-from lilliput.models import data
+from lilliput.models import location
 from lilliput.models.detection import DECODERS, Boxes, Scenes, average_precision, read_scenes, suppressed
 from lilliput.models.images import Pictures
 from lilliput.models.model import Family, Model
@@ -83,13 +83,16 @@ class Detection(Task):
 
     def check_source(self, source: str) -> None:
         """Check that the calibration pictures are others than those that judge."""
-        if self.part == "whole" and data.locate(self.images) in (data.locate(source), data.locate(source).parent):
+        if self.part != "whole":
+            return
+        given = location.locate(source)
+        if location.locate(self.images) in (given, given.parent):
             raise LilliputError(f"detection: {self.images!r} calibrates and judges whole; judge on part='held_out'")
 
     @property
     def data_digest(self) -> str:
         """sha256 of the pictures and their boxes."""
-        return data.digest(self.images)
+        return location.digest(self.images)
 
     def _weights(self, n: int) -> Float64[np.ndarray, "draws images"]:
         rng = np.random.default_rng(0)

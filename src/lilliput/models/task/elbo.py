@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Num
 
 from lilliput.errors import LilliputError, NotApplicable
-from lilliput.models import data
+from lilliput.models import location
 from lilliput.models.images import Part, Pictures, read_pictures, spread
 from lilliput.models.model import Family, Model, Port
 from lilliput.models.picture import batch_of, picture_of, picture_port, size_of
@@ -98,13 +98,13 @@ class Elbo(Task):
 
     def check_source(self, source: str) -> None:
         """Check that the calibration pictures are others than those that judge."""
-        if self.part == "whole" and data.locate(source) == data.locate(self.images):
+        if self.part == "whole" and location.locate(source) == location.locate(self.images):
             raise LilliputError(f"elbo: {self.images!r} calibrates and judges whole; judge on part='held_out'")
 
     @property
     def data_digest(self) -> str:
         """sha256 of the pictures."""
-        return data.digest(self.images)
+        return location.digest(self.images)
 
     @property
     def _outputs(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from lilliput.errors import LilliputError
-from lilliput.models import data
+from lilliput.models import location
 from lilliput.models.diffusion import Schedule, sampled, signal
 from lilliput.models.frechet import Weights, distances, features
 from lilliput.models.images import Pictures, read_pictures
@@ -99,13 +99,13 @@ class Frechet(Task):
 
     def check_source(self, source: str) -> None:
         """Check that the calibration pictures are others than those that judge."""
-        if self.part == "whole" and data.locate(source) == data.locate(self.images):
+        if self.part == "whole" and location.locate(source) == location.locate(self.images):
             raise LilliputError(f"frechet: {self.images!r} calibrates and judges whole; judge on part='held_out'")
 
     @property
     def data_digest(self) -> str:
         """sha256 of the pictures, and of the graph that sees them."""
-        return data.digest(self.images) + (data.digest(self.features) if self.features else "")
+        return location.digest(self.images) + (location.digest(self.features) if self.features else "")
 
     def _pictures(self) -> Pictures:
         return read_pictures(self.images, self.part)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from lilliput.errors import LilliputError
-from lilliput.models import data
+from lilliput.models import location
 from lilliput.models.model import Family, Model, longest_window, tokenizer_of
 from lilliput.models.session import Session
 from lilliput.models.task.likelihood import rows_at_once, token_log_likelihoods
@@ -81,7 +81,7 @@ class Perplexity(Task):
     @property
     def data_digest(self) -> str:
         """sha256 of the text file."""
-        return data.digest(self.text)
+        return location.digest(self.text)
 
     def _cut(self, model: Model) -> tuple[Tokenizer, Int64[np.ndarray, "windows tokens"]]:
         tokenizer = tokenizer_of(model, self.NAME)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, final
 
 from lilliput.errors import LilliputError
-from lilliput.models import data
+from lilliput.models import location
 from lilliput.models.task.definition import Definition, read_definition
 
 MAX_FILE_BYTES = 1 << 28
@@ -34,13 +34,13 @@ def read_questions(name: str, definition: str, n: int) -> tuple[Question, ...]:
     Raises:
         LilliputError: there are none, or one is malformed.
     """
-    return _read(name, definition, n, data.digest(name))
+    return _read(name, definition, n, location.digest(name))
 
 
 @lru_cache(maxsize=16)
 def _read(name: str, definition: str, n: int, digest: str) -> tuple[Question, ...]:
     del digest  # what tells whether the files are still the same
-    path = data.locate(name)
+    path = location.locate(name)
     files = [path] if path.is_file() else sorted(path.glob("*.jsonl"))
     if not files:
         raise LilliputError(f"{name!r} holds no .jsonl file")

@@ -30,7 +30,7 @@ _EVOLVABLE = 500
 
 @final
 @dataclass(frozen=True, eq=False)
-class SearchSpace:
+class StudentSpace:
     """The students that there may be, none where nothing is to be trained.
 
     Attributes:
@@ -52,13 +52,13 @@ class SearchSpace:
     remembers: bool
 
     @staticmethod
-    def of(teacher: Checkpoint, others: Sequence[Checkpoint], *, train: bool) -> "SearchSpace":
+    def of(teacher: Checkpoint, others: Sequence[Checkpoint], *, train: bool) -> "StudentSpace":
         """That of what is made small, and of others that play the same; empty without training."""
         policy = teacher.policy
         images = sees_images(policy)
         trainable = train and (not images or can_be_taught(policy))
         named = {None: teacher, **{one.digest[:TEACHER_DIGITS]: one for one in others}}
-        return SearchSpace(
+        return StudentSpace(
             images,
             trainable,
             Sight.of(policy),
