@@ -90,7 +90,7 @@ def test_every_activation_is_read_from_the_file(activation: str, algorithm: Any,
 def test_an_unknown_activation_is_named(tmp_path: Path) -> None:
     kwargs = {"activation_fn": torch.nn.Softplus}
     model = sb3.PPO("MlpPolicy", Still(vector(), ACTIONS), n_steps=8, policy_kwargs=kwargs, device="cpu")
-    with pytest.raises(LilliputError, match=r"activation_fn is .*Softplus.*supported: torch.nn's Tanh, ReLU"):
+    with pytest.raises(LilliputError, match=r"activation_fn is .*Softplus.*supported: torch.nn's ReLU, Tanh"):
         load_policy(save(model, tmp_path))
 
 

@@ -9,7 +9,7 @@ After Jacob et al., arXiv 1712.05877, section 2.2. A curved activation has a tab
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import assert_never, final
 
 import numpy as np
 from jaxtyping import Float64, Int32, Int64, UInt8
@@ -31,12 +31,6 @@ _VALUE_BITS = 30
 _BINS = 256
 _MOST_STEPS = 7
 _ROUNDS = 80
-
-Rising = layers.Relu | layers.Tanh | layers.Sigmoid | layers.Elu | layers.LeakyRelu | layers.HardTanh
-"""Activations that never fall, so that codes rise with sums."""
-
-_LOWEST = {layers.Silu: -1.27846454, layers.Gelu: -0.75179152}
-"""Where activations that fall and then rise are lowest."""
 
 _FAR = 1e4
 """No code begins farther out, but in ranges of a width that no policy has."""
@@ -240,19 +234,25 @@ def _straight(
 
 def _lowest(between: tuple[Layer, ...]) -> float | None:
     """Until where codes fall as sums rise, to rise from there: minus infinity where they only rise; None: neither."""
-    if all(_rises(activation) for activation in between):
-        return -np.inf
-    return _LOWEST.get(type(between[0])) if all(_rises(activation) for activation in between[1:]) else None
+    first, *others = [_turn(one) for one in between] or [-np.inf]
+    return first if all(turn == -np.inf for turn in others) else None
 
 
-def _rises(activation: Layer) -> bool:
-    match activation:
-        case layers.Elu(alpha=alpha):
-            return alpha >= 0
-        case layers.LeakyRelu(slope=slope):
-            return slope >= 0
-        case _:
-            return isinstance(activation, Rising)
+def _turn(layer: Layer) -> float | None:
+    """Where an activation is lowest: minus infinity where it never falls; None for what is no such thing."""
+    if not isinstance(layer, layers.Activation):
+        return None
+    match layer:
+        case layers.Relu() | layers.Tanh() | layers.Sigmoid() | layers.HardTanh():
+            return -np.inf
+        case layers.Elu(alpha=bend) | layers.LeakyRelu(slope=bend):
+            return -np.inf if bend >= 0 else None
+        case layers.Silu():
+            return -1.27846454
+        case layers.Gelu():
+            return -0.75179152
+        case other:
+            assert_never(other)
 
 
 def reach(layer: layers.QuantizedDense) -> Int64[np.ndarray, "2 rows"]:

@@ -19,10 +19,10 @@ from lilliput.policies.load import network
 from lilliput.policies.load.action_spread import with_std
 from lilliput.policies.load.actor import convention, vector_policy
 from lilliput.policies.load.layout import Layout, linear
-from lilliput.policies.load.options import ACTIVATIONS
 from lilliput.policies.load.plain import outputs_said
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
+from lilliput.policies.load.torch_activation import BY_OPTION
 from lilliput.policies.load.vecnormalize import Normalizer, RunningStatistics, standardize
 from lilliput.policies.policy import Policy, Provenance
 
@@ -70,7 +70,7 @@ def _read(chain: LinearChain, saved: Saved, source: Source) -> Policy | Checkpoi
         guesses.append(f"the layers {', '.join(chain.linear)} are taken one after the other, with nothing else between")
         guesses += outputs_said(saved, chain.linear[-1], source)
     else:
-        activation, head = ACTIVATIONS[hidden or chain.activation], action or chain.action
+        activation, head = BY_OPTION[hidden or chain.activation], action or chain.action
         if hidden is None:
             guesses.append(convention("the hidden activation", chain.activation, chain.what))
     stack: list[Layer] = []

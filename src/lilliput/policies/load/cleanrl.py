@@ -20,10 +20,11 @@ from lilliput.policies.load.action_spread import action_std, check_std
 from lilliput.policies.load.actor import FRAMES, UNBOUNDED, atari_policy, convention, n_inputs, n_outputs, vector_policy
 from lilliput.policies.load.layout import Layout, linear, numbered
 from lilliput.policies.load.network import State
-from lilliput.policies.load.options import ACTIVATIONS, action_head
+from lilliput.policies.load.options import action_head
 from lilliput.policies.load.plain import JOYSTICK, outputs_said
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
+from lilliput.policies.load.torch_activation import BY_OPTION
 from lilliput.policies.play import action_space_of, make_environment
 from lilliput.policies.policy import Policy, Provenance
 
@@ -243,7 +244,7 @@ def _overruled(source: Source, kind: str) -> tuple[tuple[Layer, ...], tuple[str,
     given = source.options.take("activation")
     names = {"tanh": "Tanh", "relu": "ReLU"}
     guess = convention("the hidden activation", names[kind], "CleanRL's script")
-    return ACTIVATIONS[given or kind], () if given else (guess,)
+    return BY_OPTION[given or kind], () if given else (guess,)
 
 
 def _row(state: State, key: str, name: str) -> np.ndarray:

@@ -16,21 +16,6 @@ State = Mapping[str, np.ndarray]
 
 BATCH_NORM_EPSILON = 1e-5
 
-ACTIVATIONS: dict[str, tuple[Layer, ...]] = {
-    "Tanh": (layers.Tanh(),),
-    "ReLU": (layers.Relu(),),
-    "ReLU6": (layers.HardTanh(0.0, 6.0),),
-    "ELU": (layers.Elu(),),
-    "CELU": (layers.Elu(),),
-    "LeakyReLU": (layers.LeakyRelu(),),
-    "SiLU": (layers.Silu(),),
-    "GELU": (layers.Gelu(),),
-    "Sigmoid": (layers.Sigmoid(),),
-    "Hardtanh": (layers.HardTanh(-1.0, 1.0),),
-    "Identity": (),
-}
-"""torch's activations by the name of their class, with its default arguments."""
-
 
 @final
 @dataclass(frozen=True, eq=False)

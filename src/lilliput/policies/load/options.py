@@ -7,22 +7,10 @@ from typing import Any, Final, Literal, final
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.policies import layers, spaces
+from lilliput.policies import spaces
 from lilliput.policies.layers import Layer
-from lilliput.policies.load import network
+from lilliput.policies.load import network, torch_activation
 from lilliput.policies.play import action_space_of, make_environment
-
-ACTIVATIONS: Final[Mapping[str, tuple[Layer, ...]]] = {
-    "relu": (layers.Relu(),),
-    "tanh": (layers.Tanh(),),
-    "elu": (layers.Elu(),),
-    "leaky_relu": (layers.LeakyRelu(),),
-    "silu": (layers.Silu(),),
-    "gelu": (layers.Gelu(),),
-    "sigmoid": (layers.Sigmoid(),),
-    "none": (),
-}
-"""What --activation takes: torch's activations with their default arguments."""
 
 ACTIONS: Final[Mapping[str, str]] = {
     "discrete": "the index of the largest output",
@@ -50,7 +38,7 @@ class Options:
 
     Attributes:
         output: which output of an ONNX file is the action.
-        activation: of the hidden layers, a key of ACTIVATIONS; action: a key of ACTIONS.
+        activation: of the hidden layers, a key of `torch_activation.BY_OPTION`; action: a key of ACTIONS.
         low, high: the bounds of the action, one number or one each.
         environment: the id of an environment whose bounds the action has, where the file has none.
         normalizer: whether the observation's statistics were given, or said to be none.
@@ -77,7 +65,7 @@ class Options:
 
     def __post_init__(self) -> None:
         for name, value, known in (
-            ("activation", self.activation, ACTIVATIONS),
+            ("activation", self.activation, torch_activation.BY_OPTION),
             ("action", self.action, (*ACTIONS, BETA)),
         ):
             if value is not None and value not in known:
@@ -156,7 +144,7 @@ class Options:
             "plain": f"whether its layers are all that there is: {doubt}",
         }
         ways = {
-            "activation": f"--activation {'|'.join(ACTIVATIONS)}",
+            "activation": f"--activation {'|'.join(torch_activation.BY_OPTION)}",
             "action": f"--action {'|'.join(ACTIONS)}",
             "plain": f"--plain if {PLAIN}, else export it as ONNX",
         }
@@ -165,7 +153,7 @@ class Options:
                 f"{name} does not say {' and '.join(what[one] for one in missing)}; give "
                 f"{' and '.join(ways[one] for one in missing)}"
             )
-        return ACTIVATIONS[given.get("activation") or "none"], given.get("action") or ""
+        return torch_activation.BY_OPTION[given.get("activation") or "none"], given.get("action") or ""
 
     def action_space(self, n_actions: int, name: str, trained_on: str = "", lacks: str = "") -> tuple[spaces.Box, str]:
         """The bounds of the action, given or the environment's, and a sentence that says where they come from.

@@ -1,7 +1,6 @@
 """Pickled torch modules as layers: their classes are named in the file, activations and their arguments among them."""
 
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+from collections.abc import Collection
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers
@@ -11,21 +10,9 @@ from lilliput.policies.load.actor import vector_policy
 from lilliput.policies.load.layout import WAY_OUT
 from lilliput.policies.load.network import Scaling
 from lilliput.policies.load.source import Source
+from lilliput.policies.load.torch_activation import PICKLED
 from lilliput.policies.load.torch_file import Module
 from lilliput.policies.policy import Policy, Provenance
-
-_ACTIVATIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    "Tanh": (),
-    "Sigmoid": (),
-    "ReLU": (),
-    "ReLU6": (),
-    "SiLU": (),
-    "GELU": ("approximate",),
-    "ELU": ("alpha",),
-    "LeakyReLU": ("negative_slope",),
-    "Hardtanh": ("min_val", "max_val"),
-}
-"""torch's activations that are read, and which of their attributes change what they compute."""
 
 _NOTHING = ("torch.nn.modules.linear.Identity", "torch.nn.modules.dropout.Dropout")
 """Modules that do nothing once training is over."""
@@ -178,27 +165,12 @@ def _parts(module: Module, name: str, flatten: str) -> list[Layer | Scaling]:
     if is_torch(module, "LayerNorm") and plain and module.arrays["weight"].ndim == 1:
         weight, bias = (network.weights(module.arrays[key], key, name) for key in ("weight", "bias"))
         return [layers.LayerNorm(weight, bias, epsilon=float(epsilon))]
-    if is_torch(module, *_ACTIVATIONS):
-        return [_activation(kind, {key: given[key] for key in _ACTIVATIONS[kind] if key in given}, name)]
+    if is_torch(module, *PICKLED):
+        return [PICKLED[kind].with_arguments(given, name)]
     raise LilliputError(
         f"{name} holds a module {module.kind[:60]}; supported: Linear, Conv2d, LayerNorm, Flatten, Dropout, Identity, "
-        f"BatchNorm1d with running statistics, {', '.join(_ACTIVATIONS)}; or {WAY_OUT}"
+        f"BatchNorm1d with running statistics, {', '.join(PICKLED)}; or {WAY_OUT}"
     )
-
-
-def _activation(kind: str, given: dict[str, Any], name: str) -> Layer:
-    match kind, given:
-        case "ELU", {"alpha": int() | float() as alpha}:
-            return layers.Elu(float(alpha))
-        case "LeakyReLU", {"negative_slope": int() | float() as slope}:
-            return layers.LeakyRelu(float(slope))
-        case "Hardtanh", {"min_val": int() | float() as low, "max_val": int() | float() as high}:
-            return layers.HardTanh(float(low), float(high))
-        case "GELU", {"approximate": str(how)} if how != "none":
-            raise LilliputError(f"{name} holds a GELU with approximate={how[:20]!r}; supported: the exact one")
-        case _:
-            (layer,) = network.ACTIVATIONS[kind]
-            return layer
 
 
 def _convolution(module: Module, name: str) -> layers.Conv2d:

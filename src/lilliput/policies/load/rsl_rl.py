@@ -20,10 +20,10 @@ from lilliput.policies.load.action_spread import check_std
 from lilliput.policies.load.actor import UNBOUNDED, n_inputs, n_outputs, vector_policy
 from lilliput.policies.load.layout import WAY_OUT, Layout, numbered
 from lilliput.policies.load.network import State
-from lilliput.policies.load.options import ACTIVATIONS
 from lilliput.policies.load.run_settings import agent_settings
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
+from lilliput.policies.load.torch_activation import BY_OPTION
 from lilliput.policies.policy import Policy, Provenance
 
 FRAMEWORK = "rsl_rl"
@@ -95,9 +95,9 @@ def _activation(source: Source) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
         }
         if len(found) == 1:
             name = _NAMES.get(text := found.pop(), text)
-            if name not in ACTIVATIONS:
+            if name not in BY_OPTION:
                 raise LilliputError(f"params/agent.yaml: activation is {text[:40]!r}; {WAY_OUT}")
-            return ACTIVATIONS[name], (f"the hidden activation is {name}, as params/agent.yaml beside the file says",)
+            return BY_OPTION[name], (f"the hidden activation is {name}, as params/agent.yaml beside the file says",)
     return source.options.activation_layers(source.name, "elu by rsl_rl's default, params/agent.yaml says it"), ()
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 from lilliput.policies.layers import Layer
-from lilliput.policies.load import network, sb3_data
-from lilliput.policies.load.options import ACTIVATIONS, Options
+from lilliput.policies.load import sb3_data
+from lilliput.policies.load.options import Options
+from lilliput.policies.load.torch_activation import BY_CLASS, BY_OPTION
 
 WAY_OUT = "export the actor, from observation to action, with torch.onnx.export and give the .onnx file"
 _OURS = ("stable_baselines3", "sb3_contrib", "abc")
@@ -57,21 +58,21 @@ class SavedZip:
                 raise LilliputError(
                     f"{self.name}: its policy class {self.custom} is not the framework's, and the file does not say "
                     "which activation stands behind its hidden layers; give --activation "
-                    f"{'|'.join(ACTIVATIONS)}"
+                    f"{'|'.join(BY_OPTION)}"
                 )
             self.guesses.append(
                 f"the hidden activation is not in the file: {default}, the framework's default for this family"
             )
-            return network.ACTIVATIONS[default]
+            return BY_CLASS[default]
         kind = sb3_data.class_of(given).rpartition(".")[2]
-        if kind not in network.ACTIVATIONS or not sb3_data.class_of(given).startswith("torch.nn."):
+        if kind not in BY_CLASS or not sb3_data.class_of(given).startswith("torch.nn."):
             raise LilliputError(
                 f"{self.name}: activation_fn is {str(given)[:80]!r}; supported: torch.nn's "
-                f"{', '.join(network.ACTIVATIONS)}; {WAY_OUT}"
+                f"{', '.join(BY_CLASS)}; {WAY_OUT}"
             )
         if self.custom:
             self.guesses.append(f"the hidden activation is {kind}, as policy_kwargs say; the class may overrule them")
-        return network.ACTIVATIONS[kind]
+        return BY_CLASS[kind]
 
     def flag(self, argument: str, *, default: bool) -> bool:
         """Whether an argument of the policy is on."""

@@ -12,10 +12,10 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.load.harmless import is_harmless, is_learners, is_off, is_size
 from lilliput.policies.load.inert_pickle import Global, InertCall, Persistent
 from lilliput.policies.load.layout import WAY_OUT
-from lilliput.policies.load.options import ACTIVATIONS
 from lilliput.policies.load.run_settings import run_settings
 from lilliput.policies.load.saved import Saved, class_of, leaves
 from lilliput.policies.load.source import Source
+from lilliput.policies.load.torch_activation import BY_OPTION
 from lilliput.policies.load.torch_file import Module
 from lilliput.policies.policy import Policy
 
@@ -184,7 +184,7 @@ def _is_settled(path: str, value: Any, saved: Saved, policy: Policy, source: Sou
                 f"; the bounds of the action are {spaces.describe(actions)}: give --action-low {-value:g} and "
                 f"--action-high {value:g}"
             )
-        case str() if re.sub(r"^.*\.|\(.*", "", value).lower() in ACTIVATIONS and not _LEARNING.search(path):
+        case str() if re.sub(r"^.*\.|\(.*", "", value).lower() in BY_OPTION and not _LEARNING.search(path):
             pass  # whatever its name is
         case _ if _LEARNING.search(path):
             return not (_LEARNING.search(key) and _TELLING.search(key)) or is_learners(key, value)
@@ -238,8 +238,8 @@ def _is_activation(key: str, value: str, used: set[type], contradicted: Any) -> 
             way = f"give --action tanh, or {WAY_OUT}" if text == "tanh" else WAY_OUT
             raise contradicted(f", which stands behind the last layer and which the policy would not have; {way}")
         return True
-    hidden = {type(layer) for ways in ACTIVATIONS.values() for layer in ways}
-    named = ACTIVATIONS.get("none" if text in _NOTHING else text)
+    hidden = {type(layer) for ways in BY_OPTION.values() for layer in ways}
+    named = BY_OPTION.get("none" if text in _NOTHING else text)
     if named is None or not {type(layer) for layer in named} <= used or (not named and used & hidden):
         raise contradicted(", which the policy would not have; give --activation")
     return True
