@@ -119,8 +119,12 @@ def test_small_constants_are_decoded_where_they_stand(form: Form, tmp_path: Path
 @pytest.mark.parametrize("form", ["static", "dynamic", "weight_only"])
 @pytest.mark.parametrize("widths", [(1, 1), (1, 2), (3, 3), (1, 1, 1)])
 def test_the_smallest_weights_are_not_read_past_the_end(form: Form, widths: tuple[int, ...], tmp_path: Path) -> None:
-    """gcc sees how long they are, and warns of a read that could go further."""
-    for bits in range(2, 8):
+    """gcc sees how long they are, and warns of a read that could go further.
+
+    With ranges of their own inputs, and in a second layer, weights are read by the same calls: of bits that fill bytes
+    and bits that do not it is enough to see one.
+    """
+    for bits in (3, 4) if form == "dynamic" or len(widths) > 2 else range(2, 8):
         policy = quantized_mlp(form, bits, (bits, 8), widths)
         observations = np.random.default_rng(1).normal(0, 2, (8, widths[0])).astype(np.float32)
         actions = reference.act(policy, observations)
