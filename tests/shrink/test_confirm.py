@@ -58,7 +58,7 @@ def accepted(rng: np.random.Generator, found: Searched, draws: dict[str, tuple[i
         return itertools.count()
 
     for trial, result in zip(
-        order, chain(plans(order, found.bar, 400), endless, play, time.time() + 60, 0), strict=False
+        order, chain(plans(order, found.bar, 400), endless, play, time.time() + 3600, 0), strict=False
     ):
         if result.outcome == "accepted":
             assert result.low >= KEEP
@@ -99,7 +99,7 @@ def test_equal_returns_are_accepted_and_the_bound_is_below_the_estimate() -> Non
         returns = baseline(rng, len(seeds))
         return np.stack([returns, returns, np.zeros(len(seeds))])
 
-    (result,) = chain(plans(order, found.bar), lambda _: itertools.count(), play, time.time() + 60, 200)
+    (result,) = chain(plans(order, found.bar), lambda _: itertools.count(), play, time.time() + 3600, 200)
     assert result.outcome == "accepted"
     assert KEEP <= result.low < result.estimate == pytest.approx(1.0)
     assert result.returns.shape[1] >= 200

@@ -40,7 +40,7 @@ def tried(folder: Path, request: Request) -> tuple[Place, Searched]:
     policy = cartpole()
     POLICIES.keep(Checkpoint(policy), Workspace(folder))
     place = Place(folder, policy.digest, request)
-    until = time.time() + 60
+    until = time.time() + 3600
     trials = {"": attempt(place, "", until, None, 16)}
     bar = Bar(trials[""].returns, play_random(place, 16), request.keep)
     trials[RECIPE] = attempt(place, RECIPE, until, bar, 16)

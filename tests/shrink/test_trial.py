@@ -53,7 +53,7 @@ def test_of_images_the_c_artifact_plays_and_the_record_says_so(tmp_path: Path) -
     policy, request = bright(), Request(Task(BRIGHT, wrappers=("transpose_image",)), train=False)
     POLICIES.keep(Checkpoint(policy), Workspace(tmp_path))
     place = Place(tmp_path, policy.digest, request)
-    trial = attempt(place, "", time.time() + 300, None, 4, block=3)
+    trial = attempt(place, "", time.time() + 3600, None, 4, block=3)
     np.testing.assert_array_equal(trial.returns, [20, 20, 20, 20])
     (found,) = record.read_all(tmp_path / "records")
     assert found.cell.format == "c"

@@ -110,11 +110,11 @@ def test_who_waits_for_trainings_hears_how_far_they_are(tmp_path: Path) -> None:
     cells = cells_of(asked, tmp_path)
     heard: queue.Queue[tuple[str, int, int]] = queue.Queue()
     with _watched(cells, lambda *said: heard.put(said), every_s=0.01):
-        assert heard.get(timeout=60) == ("training, steps", 0, 80)
+        assert heard.get(timeout=600) == ("training, steps", 0, 80)
         for cell, steps in zip(cells, (10, 44), strict=True):  # the last rollout goes beyond the last step
             cell.folder.mkdir(parents=True)
             curve.write(cell.folder, [(steps, (1.0,))])
             assert curve.steps(cell.folder) == steps
-        while (said := heard.get(timeout=60)) != ("training, steps", 50, 80):
+        while (said := heard.get(timeout=600)) != ("training, steps", 50, 80):
             assert said == ("training, steps", 10, 80)
     assert heard.empty(), "the same is not said again"
