@@ -14,8 +14,12 @@ def main() -> None:
     """Run the command line: exit 0, 1 for an error that the user can put right, 2 for usage, 130 when interrupted."""
     try:
         code = cli.main(standalone_mode=False)
-    except click.UsageError as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        code = 2
+    except click.UsageError as error:
+        more = f" (see {error.ctx.command_path} --help)" if error.ctx is not None else ""
+        click.echo(f"Error: {printable(error.format_message())}{more}", err=True)
         code = 2
     except click.ClickException as error:
         error.show()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from lilliput import child_process
-from lilliput.errors import MissingDependency
+from lilliput.errors import LilliputError, MissingDependency
 from lilliput.policies.artifact import read_artifact
 from lilliput.policies.learner import checkpoint_of
 
@@ -112,10 +112,12 @@ def compare(
         LilliputError: the environment cannot be had or does not fit the policy, a recipe does not parse, or the folder
             holds something else. Then nothing was written.
     """
+    from lilliput.record import measured_again
     from lilliput.report import summary
     from lilliput.report.remarks import remarks
     from lilliput.study import compare as small_study
     from lilliput.study.environment import about_the_task, resolve
+    from lilliput.study.workspace import Workspace
 
     child_process.refuse_unguarded()
     folder = Path(folder)
@@ -125,19 +127,29 @@ def compare(
     )
     told = progress or (lambda what, done, of: None)
     subject = checkpoint_of(policy)
+    again = measured_again(Workspace(folder).records.glob("*.json"))
     records = small_study.compare(subject, asked, folder, workers or os.cpu_count() or 1, told, force=force)
     rows = summary.rows(records, keep)
     caveats = about_the_task(policy.provenance.environment, task)
-    said = (*caveats, *_told(policy.provenance.guesses, records, folder), *remarks(rows))
+    said = (*caveats, *_told(policy.provenance.guesses, records, folder), *remarks(rows), *again)
     left_out = _write(folder, policy, task, keep, rows, records, said, caveats)
     return Compared(folder, task, keep, rows, records, said, left_out)
 
 
 def _told(known: Sequence[str], records: "tuple[Record, ...]", folder: Path) -> Iterator[str]:
     """What steps said of a candidate, as its artifact has it: of an input that stood still in calibration, say."""
-    for recipe, artifact in dict.fromkeys((one.cell.recipe, one.artifact) for one in records):
+    from lilliput.study.workspace import Workspace
+
+    first: dict[tuple[str, str], Record] = {}
+    for record in records:
+        first.setdefault((record.cell.recipe, record.artifact), record)
+    for (recipe, artifact), record in first.items():
         if recipe and artifact:
-            said = read_artifact(folder / artifact).manifest.guesses
+            try:
+                said = read_artifact(folder / artifact).manifest.guesses
+            except LilliputError as error:
+                again = Workspace(folder).record(record.digest)
+                raise LilliputError(f"{error}; remove {again}, and the same command makes both anew") from error
             yield from (f"{recipe}: {sentence}" for sentence in said if sentence not in known)
 
 

@@ -391,7 +391,7 @@ def test_bad_input_ends_in_one_clear_line(run, source, tmp_path, monkeypatch, ar
     assert (got, out) == (code, "")
     assert says in err
     assert "Traceback" not in err
-    assert re.match(r"Error: .*\n\Z" if code == 1 else r"Usage: (.*\n)+Error: .*\n\Z", err)
+    assert re.match(r"Error: .*\n\Z" if code == 1 else r"Error: .* \(see .*lilliput.* --help\)\n\Z", err)
     assert [path for path in sorted(tmp_path.rglob("*")) if path.suffix != ".pkl"] == before
 
 

@@ -35,3 +35,11 @@ def test_an_action_that_never_changes_has_no_range() -> None:
     still = np.ones((3, 1))
     assert agreement(space, still, still).worst == 0
     assert agreement(space, still, still + 1).worst == np.inf
+
+
+def test_the_mean_error_hangs_on_no_order() -> None:
+    space = spaces.Box((2,), np.asarray(-np.inf), np.asarray(np.inf))
+    rng = np.random.default_rng(0)
+    own, other = rng.normal(size=(2, 5000, 2)) * rng.choice([1e-9, 1.0, 1e6], (5000, 1))
+    turned = rng.permutation(5000)
+    assert agreement(space, own, other).mean_error == agreement(space, own[turned], other[turned]).mean_error

@@ -175,9 +175,7 @@ def test_several_packages_add_up_and_wrap_each_for_itself(tmp_path: Path) -> Non
 def test_without_a_counter_it_is_absent_with_the_reason(
     tmp_path: Path, small: Artifact, observations: np.ndarray
 ) -> None:
-    reason = (
-        f"energy: {tmp_path} has no package counter (RAPL); measure elsewhere or drop energy_j (compare: --no-energy)"
-    )
+    reason = f"energy: {tmp_path} has no package counter (RAPL); measure elsewhere or leave energy out"
     expected = (Absent("energy_j", reason), Absent("gross_energy_j", reason))
     assert energy(small.folder, observations, root=tmp_path) == expected
 
@@ -193,7 +191,7 @@ def test_a_counter_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pyt
         return real(self, *arguments, **named)
 
     monkeypatch.setattr(Path, "read_text", denied)
-    with pytest.raises(MissingDependency, match="energy_uj: permission denied; run as root or drop energy_j"):
+    with pytest.raises(MissingDependency, match="energy_uj: permission denied; run as root or leave energy out"):
         open_counter(tmp_path)
 
 

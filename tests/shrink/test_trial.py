@@ -1,4 +1,4 @@
-"""What a trial's record says played it: the reference, whatever the size of policy and blocks; of images, C."""
+"""A trial's record: what played it (the reference, whatever the size; of images, C), and what is said of a cut one."""
 
 import time
 from pathlib import Path
@@ -8,11 +8,14 @@ import pytest
 from tests.policies.bright import BRIGHT, bright
 
 from lilliput import record
+from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.play import episode_returns
 from lilliput.policies.policy import Policy
+from lilliput.shrink.confirm import fixed
 from lilliput.shrink.request import Place, Request
+from lilliput.shrink.result import read_result
 from lilliput.shrink.trial import attempt, known, play, seeds
 from lilliput.study.policies import POLICIES
 from lilliput.study.workspace import Workspace
@@ -47,6 +50,22 @@ def test_what_was_played_is_not_played_again(tmp_path: Path) -> None:
     played = play(place, policy, None, 6, block=2, before=(7.0, 8.0, 9.0))
     np.testing.assert_array_equal(played[:3], [7, 8, 9])
     np.testing.assert_array_equal(played[3:], episode_returns(policy, "Pendulum-v1", seeds(request.seed, 6)[3:]))
+
+
+@pytest.mark.parametrize("cut", ["", '{"record_format": 2, "dig', "[]", "{}", "\0"])
+def test_a_cut_file_of_a_search_is_one_line_with_the_way_out(cut: str, tmp_path: Path) -> None:
+    place = Place(tmp_path, wide().digest, Request(Task("Pendulum-v1")))
+    place.here.records.mkdir()
+    for path, read, way in (
+        (place.here.records / "a.json", lambda: known(place), "remove it, and the same command measures that again"),
+        (place.here.result, lambda: read_result(place.here.result), "remove it, and the same command goes on"),
+        (place.here.confirmation, lambda: fixed(place, []), "--force to begin anew"),
+    ):
+        path.write_text(cut)
+        with pytest.raises(LilliputError, match=way) as caught:
+            read()
+        assert "\n" not in str(caught.value)
+        assert path.read_text() == cut
 
 
 def test_of_images_the_c_artifact_plays_and_the_record_says_so(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
+import lilliput
 from lilliput import record
 from lilliput.cli import cli
 from lilliput.errors import LilliputError
@@ -105,6 +106,33 @@ def test_a_damaged_record_is_done_again_and_a_damaged_artifact_made_anew(balance
     again = compare(Checkpoint(balancer), comparison(), tmp_path, 1, SILENT)
     assert again[1].values("episode_return") == first[1].values("episode_return")
     assert record.read(victim).status == "done"
+
+
+def test_what_is_measured_again_is_said_and_a_cut_manifest_names_what_to_remove(balancer, finished, tmp_path):
+    folder = shutil.copytree(finished[1], tmp_path / "results")
+    candidate = finished[0][2]
+    victim, manifest = (
+        folder / "records" / f"{candidate.cell.digest}.json",
+        folder / candidate.artifact / "manifest.json",
+    )
+
+    def go_on():
+        return lilliput.compare(
+            balancer, RECIPES, folder, "CartPole-v1", formats=("onnx",), episodes=12, timings=False, workers=1
+        )
+
+    whole = victim.read_bytes()
+    for cut in (b"", whole[: len(whole) // 2], whole.rstrip()[:-1], b"\xff\x00", b"[]", b"{}"):
+        victim.write_bytes(cut)
+        (again,) = [line for line in go_on().remarks if line.startswith("measured again")]
+        assert f"since its record could not be read: {victim}" in again
+        assert record.read(victim).values("episode_return") == candidate.values("episode_return")
+    for cut in (b"", manifest.read_bytes()[:100], b"[]", b"{}"):
+        manifest.write_bytes(cut)
+        with pytest.raises(LilliputError, match=r"is malformed \(.*\).*; remove .*, and the same command makes both"):
+            go_on()
+    victim.unlink()
+    assert not any("again" in line for line in go_on().remarks)
 
 
 def test_the_wrong_environment_is_refused_with_both_spaces(balancer, tmp_path):

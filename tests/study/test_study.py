@@ -56,6 +56,27 @@ def test_exclusions_leave_cells_out(balancer, tmp_path):
         plan(read_study(everything))
 
 
+def test_a_cut_record_is_said_and_its_cell_runs_again(balancer, tmp_path):
+    path, out = study_file(tmp_path, balancer, recipes=('"half()"',)), tmp_path / "out"
+    ran(path, out)
+    victim = sorted((out / "records").iterdir())[0]
+    whole = victim.read_text()
+    victim.write_text(whole[: len(whole) // 2])
+    with pytest.raises(LilliputError, match=r"cut or damaged: .*; run the study again, which measures that cell anew"):
+        tally_of(out)
+    (said,) = ran(path, out).again
+    assert said.startswith(f"measured again, since its record could not be read: {victim} is not a record")
+    values = [[one["values"] for one in json.loads(text)["measurements"]] for text in (whole, victim.read_text())]
+    assert values[0] == values[1]
+    assert ran(path, out).again == ()
+    (out / "lilliput.json").write_text("")
+    with pytest.raises(
+        LilliputError, match=r"lilliput.json is damaged: whether .* holds a study cannot be told; .*--force"
+    ):
+        ran(path, out)
+    assert ran(path, out, force=True).ran == 0
+
+
 def test_a_policy_whose_environment_is_gone_wants_it_named(balancer, tmp_path):
     import dataclasses
 

@@ -117,6 +117,7 @@ def compare(
         raise LilliputError(f"{source} does not exist; a model's hub id is judged on a --task; name one")
     if any(told.values()):
         raise LilliputError("--picture, --module and --family are of models, which are judged on a --task; name one")
+    from lilliput.report.vocabulary import count
     from lilliput.study.environment import keyword_arguments, known
 
     distinct = {format_recipe(parse(text)) for text in recipes}
@@ -156,7 +157,7 @@ def compare(
         )
     else:
         name = f"{origin.source} on {compared.task.id}"
-        click.echo(f"{name}, {episodes} episodes a candidate, keep {keep:g}\n")
+        click.echo(f"{name}, {count(episodes, 'episodes')} a candidate, keep {keep:g}\n")
         click.echo(compared.table())
         click.echo("\n" + "\n".join(compared.remarks))
         written = "this table" if compared.left_out else "this table and report.html"

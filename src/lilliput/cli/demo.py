@@ -63,6 +63,7 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
     """
     from lilliput.report import summary, table
     from lilliput.report.remarks import warnings
+    from lilliput.report.vocabulary import count
     from lilliput.shrink.request import Request
     from lilliput.shrink.result import to_json
     from lilliput.shrink.run import shrink
@@ -94,7 +95,7 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
         (target / "table.md").write_text(table.markdown(rows))
         results[name] = table.to_json(rows)
         if not as_json:
-            click.echo(f"\n{name}: {episodes} episodes each, on the compiled C\n\n{table.text(rows)}\n")
+            click.echo(f"\n{name}: {count(episodes, 'episodes')} each, on the compiled C\n\n{table.text(rows)}\n")
     name = min(loaded, key=lambda name: loaded[name].policy.model_bytes)
     click.echo(f"the smallest policy of {name} that keeps 95 %, without training: a minute at most", err=True)
     request = Request(Task(name.partition("-")[2]), within_s=_SHRINK_S, workers=os.cpu_count() or 1, train=False)

@@ -34,6 +34,7 @@ def compare(
 ) -> None:
     """Says what the recipes do to the model, and writes the records, the table and the page."""
     from lilliput.models.task import parse_task
+    from lilliput.record import measured_again
     from lilliput.report import files, page, summary, table
     from lilliput.report.remarks import remarks
     from lilliput.study.compare import Comparison
@@ -48,10 +49,11 @@ def compare(
     comparison = Comparison(
         Task(task), recipes, formats or (usual,), n_items, seed, timings=timings, wing=MODELS.NAME, energy=energy
     )
+    again = measured_again(Workspace(out).records.glob("*.json"))
     with progress.shown(quiet=as_json, first=progress.TIMED_LAST if timings else "") as report:
         records = run(model, comparison, out, workers, report, force=force)
     rows = summary.rows(records, keep)
-    said = remarks(rows)
+    said = [*remarks(rows), *again]
     (out / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in said) + "\n")
     (out / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
     (out / "report.csv").write_text(files.csv_text(rows), encoding="utf-8")

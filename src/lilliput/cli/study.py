@@ -115,8 +115,10 @@ def run(
         asked, planned, output, chosen, report, retry_failed=retry_failed, force=force, text=text, store=shared
     )
     written = _write(output)
+    for note in tally.again:
+        click.echo(f"note: {note}", err=True)
     if as_json:
-        said = {"notes": planned.notes, "caveats": planned.caveats}
+        said = {"notes": (*planned.notes, *tally.again), "caveats": planned.caveats}
         click.echo(json.dumps({**tally.to_json(), **_paths(written), **said}, indent=1))
     else:
         click.echo(_counts(tally))

@@ -118,7 +118,9 @@ def train(
     from lilliput.policies.learn.rl.pruning import Pruning
     from lilliput.policies.learn.rl.training import Quantization
     from lilliput.report import training as page
+    from lilliput.report.vocabulary import count
     from lilliput.study.environment import keyword_arguments
+    from lilliput.sums import mean
 
     if weight_bits is None and (activation_bits, input_bits) != (None, None):
         raise LilliputError("--activation-bits and --input-bits need --weight-bits")
@@ -155,6 +157,6 @@ def train(
     if trained.steps < given["steps"]:
         click.echo(f"stopped after {trained.steps:,} of {given['steps']:,} steps; the same command goes on", err=True)
     click.echo(f"{out / 'policy.lilliput'}: {trained.policy.model_bytes:,} model bytes, {trained.steps:,} steps")
-    click.echo(f"return {sum(last) / len(last):,.1f}, mean of {len(last)} episodes; judge it with lilliput compare")
+    click.echo(f"return {mean(last):,.1f}, mean of {count(len(last), 'episodes')}; judge it with lilliput compare")
     if written:
         click.echo(", ".join(str(path) for path in written))

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Num
 
 from lilliput.policies import spaces
+from lilliput.sums import mean
 
 NO_RETURN = (
     "actions on given observations are no return: over an episode errors add up, or do not matter; only episodes tell"
@@ -60,13 +61,13 @@ def agreement(
         return Agreement(n, flips=tuple(int(count) for count in (mine != theirs).sum(axis=0)))
     error = np.abs(theirs - mine)
     low, high = space.low.reshape(-1), space.high.reshape(-1)
-    means = error.mean(axis=0)
+    means = [mean(column) for column in error.T]
     widths = np.where(np.isfinite(high - low), high - low, np.ptp(mine, axis=0))
     return Agreement(
         n,
-        _floats(means),
+        tuple(means),
         _floats(error.max(axis=0)),
-        tuple(float(mean / width) if width > 0 else None for mean, width in zip(means, widths, strict=True)),
+        tuple(float(one / width) if width > 0 else None for one, width in zip(means, widths, strict=True)),
         _floats(_on_a_bound(theirs, low, high)),
         _floats(_on_a_bound(mine, low, high)),
     )
@@ -81,7 +82,7 @@ def lines(agreement: Agreement) -> list[str]:
         ]
         return [*said, NO_RETURN]
     said = []
-    for number, (mean, largest, relative, share, own) in enumerate(
+    for number, (middle, largest, relative, share, own) in enumerate(
         zip(
             agreement.mean_error,
             agreement.largest_error,
@@ -93,7 +94,7 @@ def lines(agreement: Agreement) -> list[str]:
     ):
         part = "" if relative is None else f" ({relative:.2%} of its range)"
         said.append(
-            f"action {number}: mean error {mean:.3g}{part}, largest {largest:.3g}; on a bound {share:.1%}, before "
+            f"action {number}: mean error {middle:.3g}{part}, largest {largest:.3g}; on a bound {share:.1%}, before "
             f"{own:.1%}"
         )
     return [*said, NO_RETURN]

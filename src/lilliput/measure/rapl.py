@@ -15,7 +15,7 @@ UPDATES_PER_WINDOW = 100
 """A window of fewer counter updates could be wrong by more than a percent at its ends."""
 
 
-_DROP = "drop energy_j (compare: --no-energy)"
+_DROP = "leave energy out"
 
 
 @final

@@ -163,6 +163,8 @@ def read_artifact(folder: str | Path) -> Artifact:
         raise LilliputError(f"{folder} is not an artifact: it has no {MANIFEST}; `lilliput export` writes one")
     try:
         data: dict[str, Any] = json.loads(path.read_text())
+        if not isinstance(data, dict) or "artifact_format" not in data:
+            raise ValueError("it names no artifact_format")
         version = data.pop("artifact_format")
         if version not in range(1, FORMAT + 1):
             raise LilliputError(
@@ -184,13 +186,19 @@ def read_artifact(folder: str | Path) -> Artifact:
         if not _NAME.fullmatch(manifest.name) or manifest.symbol not in ("", f"{manifest.name}_act"):
             raise ValueError(f"its name is {manifest.name!r} and its symbol {manifest.symbol!r}")
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise LilliputError(f"{path} is malformed: {' '.join(str(error).split())[:120]}") from error
+        raise LilliputError(f"{path} is malformed ({_told(error)}); export again") from error
     for name, digest in named:
         if Path(name).name != name:
             raise LilliputError(f"{path} names the file {name!r} outside the artifact")
         if not (folder / name).is_file() or file_sha256(folder / name) != digest:
             raise LilliputError(f"{folder / name} is missing or was changed since the export; export again")
     return Artifact(folder, manifest)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it says nothing of {str(error)[:60]}"
+    return " ".join(str(error).split())[:120]
 
 
 def _checked_state(state: Any, version: int) -> dict[str, dict[str, Any]]:

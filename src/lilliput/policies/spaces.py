@@ -186,6 +186,28 @@ def artifact_input(space: ObservationSpace, observations: Any) -> Num[np.ndarray
     return np.ascontiguousarray(whole)
 
 
+def one_input(space: ObservationSpace, observation: Any) -> Num[np.ndarray, "1 ..."]:
+    """One observation as an artifact takes it: a batch of one.
+
+    Raises:
+        LilliputError: a wrong shape, several observations, or numbers that the dtype cannot hold.
+    """
+    batch = as_batch(observation)
+    match space:
+        case Dict() if isinstance(batch, Mapping):
+            pairs = [(batch[key], box.shape) for key, box in space.boxes if key in batch]
+        case _:
+            pairs = [] if isinstance(batch, Mapping) else [(batch, input_shape(space))]
+    for array, shape in pairs:
+        if array.dtype.kind not in "fiub" or array.shape[1:] != shape:
+            several = "; act.batch takes several" if array.shape[2:] == shape else ""
+            raise LilliputError(
+                f"the observation is {array.dtype}{list(array.shape[1:])}; the policy takes numbers of shape "
+                f"({', '.join(map(str, shape))}){several}"
+            )
+    return artifact_input(space, batch)
+
+
 def as_batch(observation: Any) -> Any:
     """One observation as a batch of one."""
     if isinstance(observation, Mapping):

@@ -8,11 +8,12 @@ from lilliput.report.label import labels
 from lilliput.report.printed_table import number
 from lilliput.report.row import Row, by_policy
 from lilliput.report.table import name
-from lilliput.report.vocabulary import words_of
+from lilliput.report.vocabulary import count, words_of
 from lilliput.task import DRAWN_SCORE, MODEL_SCORES
 
 _SMALLER = 1.02
 """Below it, a file is as large as it was."""
+_TOO_FEW = "two arithmetics were run on too few of the same items to tell"
 _SLOWER = 0.95
 """Of the baseline's speed: a model timed twice differs by up to 4 %."""
 
@@ -28,7 +29,8 @@ def remarks(rows: Sequence[Row]) -> list[str]:
             if row.task.score == DRAWN_SCORE:
                 found.append(f"{name(row)}: undecided; more pictures may decide, more draws of these do not")
                 continue
-            plan = f"about {needed:,} {words.items} would decide" if needed else f"no number of {words.items} decides"
+            enough = f"about {count(needed, words.items)} would decide" if needed else ""
+            plan = enough or f"no number of {words.items} decides"
             found.append(f"{name(row)}: undecided after {row.n_episodes}; {plan}")
     if any(row.verdict is not None and row.verdict.status == "undecided" for row in rows):
         found.append(
@@ -41,15 +43,16 @@ def remarks(rows: Sequence[Row]) -> list[str]:
 def warnings(rows: Sequence[Row]) -> list[str]:
     """What numbers in the tables are to be taken with care, a line each, with its subject where there are several."""
     groups, known = by_policy(rows), labels(rows)
-    found, alone = [], []
+    found, alone, short = [], [], []
     for subject, own in groups.items():
         who = f"{known[subject]}: " if len(groups) > 1 else ""
         found += [f"{who}{line}" for line in (*_episodes(own), *_costs(own), *_noise(own))]
         if any(baseline.noise is None for baseline in _baselines(own)):
-            alone.append(known[subject])
-    if alone:
-        of = f" of {', '.join(alone)}" if len(groups) > 1 else ""
-        found.append(f"no floor of noise is known{of}: one arithmetic alone was run")
+            twice = any(not row.recipe and row.format == REFERENCE and row.mean_return is not None for row in own)
+            (short if twice else alone).append(known[subject])
+    for subjects, why in ((alone, "one arithmetic alone was run"), (short, _TOO_FEW)):
+        of = f" of {', '.join(subjects)}" if len(groups) > 1 else ""
+        found += [f"no floor of noise is known{of}: {why}"] if subjects else []
     return found
 
 
@@ -58,7 +61,8 @@ def _episodes(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         if row.n_cut:
             found.append(
-                f"{name(row)}: {row.n_cut} of {row.n_episodes} episodes did not end and were cut (--max-steps)"
+                f"{name(row)}: {row.n_cut} of {count(row.n_episodes, 'episodes')} did not end and were "
+                "cut (--max-steps)"
             )
         if row.other_versions:
             found.append(f"{name(row)}: other versions are another task: {row.other_versions}")

@@ -37,14 +37,16 @@ COSTS: Cells = ("recipe", "file", "weights", "nonzero", "MACs", "p50", "p95", "p
 
 
 def text(rows: Sequence[Row]) -> str:
-    """Both tables in at most 80 columns."""
+    """Both tables in at most 80 columns; a column of costs that nothing was measured of is left out."""
     shown, words = _shown(rows), words_of(row.task for row in rows)
     tables = [aligned(_of(shown, _headed(words)), [_of(shown, kept_cells(row, words)) for row in rows])]
     measured = [row for row in rows if row.status == "done" and row.model_bytes is not None]
     if measured:
         more = columns(rows)
         header = (*COSTS, *more.values())
-        tables.append(aligned(header, [(*cost_cells(row), *figure_cells(row, more)) for row in measured]))
+        body = [(*cost_cells(row), *figure_cells(row, more)) for row in measured]
+        said = tuple(any(line[column] != "-" for line in body) for column in range(len(header)))
+        tables.append(aligned(_of(said, header), [_of(said, line) for line in body]))
     return "\n\n".join(tables)
 
 

@@ -62,6 +62,15 @@ MODELS = Words(
 )  # fmt: skip
 
 
+def count(n: int, items: str) -> str:
+    """So many of something.
+
+    >>> count(1, "episodes"), count(1200, "items")
+    ('1 episode', '1,200 items')
+    """
+    return f"{n:,} {items.removesuffix('s') if n == 1 else items}"
+
+
 def words_of(tasks: Iterable[Task]) -> Words:
     """The nouns for what is judged on these tasks; one kind of subject is in a report.
 

@@ -297,7 +297,10 @@ def fixed(place: Place, order: Sequence[Trial]) -> tuple[str, ...]:
 
 
 def _order(path: Path) -> tuple[str, ...]:
-    order = FORMAT.read(path).get("order")
+    try:
+        order = FORMAT.read(path).get("order")
+    except LilliputError as error:
+        raise LilliputError(f"{error}; give --force to begin anew") from error
     if not isinstance(order, list) or not all(isinstance(recipe, str) for recipe in order):
         raise LilliputError(f"{path} names no order of recipes: it is damaged; give --force to begin anew")
     return tuple(order)

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lilliput import record as record_file
 from lilliput.errors import LilliputError
 from lilliput.measurement import Measurement
 from lilliput.record import Record
@@ -12,6 +11,7 @@ from lilliput.report import page
 from lilliput.report.row import Row
 from lilliput.report.summary import rows as rows_of
 from lilliput.shrink.result import Result
+from lilliput.shrink.trial import records as records_in
 from lilliput.study.replay import clip
 from lilliput.study.workspace import Workspace
 
@@ -25,7 +25,7 @@ def write(
         MissingDependency: plotly is not installed.
     """
     best = next((one.digest for one in result.teachers if one.best), "")  # other teachers were only compared with it
-    every = record_file.read_all(Workspace(folder).records)
+    every = records_in(Workspace(folder).records)
     records = [record for record in every if record.cell.is_floor or record.cell.subject.startswith(best)]
     found = rows(records, result, keep)
     clips, without = clips_of(records, result, folder) if replay else ((), ())

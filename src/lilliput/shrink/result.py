@@ -171,11 +171,16 @@ def read_result(path: Path) -> Result:
     Raises:
         LilliputError: it is cut, damaged, something else or newer than this program.
     """
-    data = FORMAT.read(path)
+    try:
+        data = FORMAT.read(path)
+    except LilliputError as error:
+        raise LilliputError(f"{error}; remove it, and the same command goes on from its records") from error
     try:
         return from_json(data)
     except (KeyError, TypeError, ValueError) as error:
-        raise LilliputError(f"{path} is malformed: {str(error)[:80]}; give --force to begin anew") from error
+        raise LilliputError(
+            f"{path} is malformed: {str(error)[:80]}; remove it, and the same command goes on from its records"
+        ) from error
 
 
 def from_json(data: Mapping[str, Any]) -> Result:

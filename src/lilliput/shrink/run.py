@@ -263,7 +263,10 @@ def _enter(here: Workspace, policy: Policy, others: Sequence[Checkpoint], reques
     if not here.request.exists():
         REQUEST.write(here.request, asked)
         return
-    held = REQUEST.read(here.request)
+    try:
+        held = REQUEST.read(here.request)
+    except LilliputError as error:
+        raise LilliputError(f"{error}; choose another folder, or give --force to begin anew") from error
     different = [name for name, value in asked.items() if held.get(name) != value]
     if different:
         what = ", ".join(f"{name} {held.get(name)!r}" for name in different)

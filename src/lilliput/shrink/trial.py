@@ -321,6 +321,18 @@ def _cell(place: Place, recipe: str, n: int, subject: str = "", format_: str = R
     )
 
 
+def records(folder: Path) -> Iterator[record_file.Record]:
+    """Every record of a search.
+
+    Raises:
+        LilliputError: one is damaged.
+    """
+    try:
+        yield from record_file.read_all(folder)
+    except LilliputError as error:
+        raise LilliputError(f"{error}; remove it, and the same command measures that again") from error
+
+
 def known(place: Place) -> tuple[dict[str, Trial], np.ndarray]:
     """The trials of the policy that the records tell of, by recipe, and the random policy's returns; the longest of
     each.
@@ -330,7 +342,7 @@ def known(place: Place) -> tuple[dict[str, Trial], np.ndarray]:
     trials: dict[str, Trial] = {}
     random = np.zeros(0)
     folder = place.here.records
-    for record in record_file.read_all(folder) if folder.exists() else ():
+    for record in records(folder) if folder.exists() else ():
         if ("role", SELECTION) not in record.cell.settings:
             continue
         played = np.array(record.values("episode_return"))

@@ -26,7 +26,7 @@ which paper it reproduces."""
 @final
 @dataclass
 class Tally:
-    """How far a study is."""
+    """How far a study is; `again`: a line for each record that was there and could not be read."""
 
     total: int
     best_so_far: BestSoFar
@@ -35,6 +35,7 @@ class Tally:
     not_applicable: int = 0
     began: float = field(default_factory=time.monotonic)
     ran: int = 0
+    again: tuple[str, ...] = ()
 
     @property
     def to_go(self) -> int:
@@ -116,6 +117,7 @@ def conduct(
             tally.count(record)
             if record.status == "done":
                 done.add(cell)
+        tally.again = tuple(record_file.measured_again(here.record(cell.digest) for cell in missing))
         timings = (timed for _, timed in plan.timings)
         for _, record in local.with_records(timings, folder, retry_failed=retry_failed):
             if record is not None:
@@ -133,6 +135,7 @@ def conduct(
         tally.total -= len(plan.timings) - len(to_time)
         beside = local.with_records(to_time, folder, retry_failed=retry_failed)
         missing = [timed for timed, record in beside if record is None]
+        tally.again += tuple(record_file.measured_again(here.record(timed.digest) for timed in missing))
         for record in local.time_all(missing, folder, study.cell_timeout):
             if store is not None:
                 store.push(record, folder)
@@ -163,7 +166,10 @@ def records(folder: Path) -> Iterator[Record]:
     there = Workspace(folder).records
     names = {path.name for path in there.iterdir()} if there.is_dir() else set[str]()
     every = (f"{digest}.json" for digest in (*found["cells"], *found["timings"]))
-    yield from record_file.read_each(there / name for name in every if name in names)
+    try:
+        yield from record_file.read_each(there / name for name in every if name in names)
+    except LilliputError as error:
+        raise LilliputError(f"{error}; run the study again, which measures that cell anew") from error
 
 
 def tally_of(folder: Path, known: Iterable[Record] | None = None) -> Tally:

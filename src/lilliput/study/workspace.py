@@ -133,10 +133,15 @@ def enter(folder: Path, kind: Kind, *, force: bool) -> Workspace:
         found = _marked(marker)
         if found.get("format") == FORMAT and found.get("kind") == kind:
             return Workspace(folder)
+        if not found and not force:
+            raise LilliputError(
+                f"{marker} is damaged: whether {folder} holds a {kind} cannot be told; choose another folder, or give "
+                "--force where it does"
+            )
         if not force:
             version = "" if found.get("format") == FORMAT else f" of format {found.get('format')}"
             raise LilliputError(
-                f"{folder} holds a {found.get('kind', 'damaged marker')}{version}, not a {kind}"
+                f"{folder} holds a {found.get('kind', 'folder of another program')}{version}, not a {kind}"
                 f"{version and f' of format {FORMAT}'}; choose another folder or give --force"
             )
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not force:

@@ -40,7 +40,11 @@ def circle() -> bytes:
         (circle, "goes in circles"),
         (
             lambda: build([node("Softplus", "obs", "s"), node("Gemm", "s w0", "action")], WEIGHTS),
-            "'Softplus' .* is not supported; supported: Gemm",
+            "node 'Softplus' is not supported; supported: Gemm",
+        ),
+        (
+            lambda: build([node("Gelu", "obs", "s", approximate="tanh"), node("Gemm", "s w0", "action")], WEIGHTS),
+            r"node Gelu is supported only in its exact form \(approximate='none'\)",
         ),
         (
             lambda: build(

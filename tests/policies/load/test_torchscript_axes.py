@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.policies.load.torchscript import mlp, saved
+from tests.policies.load.torchscript import agree, mlp, saved
 
 from lilliput.errors import LilliputError
 from lilliput.policies import reference, spaces
@@ -126,3 +126,99 @@ def test_an_argmax_of_each_row_is_a_multi_discrete_action(how: Any, tmp_path: Pa
     assert policy.action_space == spaces.MultiDiscrete((3, 3))
     x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
     np.testing.assert_array_equal(reference.act(policy, x), program(torch.from_numpy(x)).numpy())
+
+
+@pytest.mark.parametrize("how", ["script", "trace", "freeze"])
+@pytest.mark.parametrize(
+    ("taken", "of"),
+    [
+        (lambda y: y[:, [2, 0, -1]], "outputs"),
+        (lambda y: torch.flip(y, [1]), "outputs"),
+        (lambda y: torch.index_select(y, 1, torch.tensor([1, 0, 2])), "outputs"),
+        (lambda y: torch.stack([y[:, 2], y[:, 0]], 1), "outputs"),
+        (lambda y: torch.stack([y[:, :2], y[:, 1:]], -1).flatten(1), "outputs"),
+        (lambda x: x[:, [5, 3, 3, 0, 1, 2]], "observation"),
+        (lambda x: x.flip(-1), "observation"),
+    ],
+)
+def test_numbers_are_taken_where_torch_takes_them(taken: Any, of: str, how: str, tmp_path: Path) -> None:
+    class Taking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.n = mlp()
+
+        def forward(self, x):
+            return taken(self.n(x)) if of == "outputs" else self.n(taken(x))
+
+    # torch.jit.script reads the source of `forward`, and no lambda in it: what was traced is scripted again.
+    program = torch.jit.trace(Taking().eval(), torch.zeros(1, 6))
+    if how == "freeze":
+        program = torch.jit.freeze(program)
+    program.save(str(tmp_path / "policy.pt"))
+    if how == "script":
+        program = saved(Wrapped(program), "script", tmp_path / "policy.pt")
+    if how == "trace" or of == "outputs":
+        agree(load_policy(tmp_path / "policy.pt"), program)
+        return
+    with pytest.raises(LilliputError, match=r"whose size is not in the file: name the environment \(--env\)"):
+        load_policy(tmp_path / "policy.pt")
+
+
+class Wrapped(nn.Module):
+    def __init__(self, inside: Any) -> None:
+        super().__init__()
+        self.inside = inside
+
+    def forward(self, x):
+        return self.inside(x)
+
+
+@pytest.mark.parametrize(
+    ("take", "message"),
+    [
+        (lambda y: torch.flip(y, [0]), "flip works over axis 0, which holds the observations"),
+        (lambda y: torch.stack([y, y], 0)[0], "stack|cat works over axis 0|works over axis 0"),
+        (lambda y: y[:, torch.argsort(y[0])], "argsort"),
+        (lambda y: y[[0, 0], [1, 2]], "places of several axes at once"),
+    ],
+)
+def test_what_takes_numbers_otherwise_is_refused(take: Any, message: str, tmp_path: Path) -> None:
+    class Taking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.n = mlp()
+
+        def forward(self, x):
+            return take(self.n(x))
+
+    torch.jit.trace(Taking().eval(), torch.zeros(1, 6)).save(str(tmp_path / "policy.pt"))
+    with pytest.raises(LilliputError, match=message):
+        load_policy(tmp_path / "policy.pt")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        torch.sin, torch.cos, torch.tan, torch.atan, torch.exp, torch.abs, torch.sign, torch.floor, torch.ceil,
+        torch.round, lambda y: torch.log(torch.sigmoid(y)), lambda y: torch.remainder(y, 1.0), nn.functional.softsign,
+        lambda y: torch.fmod(y, 1.0), lambda y: torch.where(y > 0.1, y, y * 0.5), lambda y: torch.cumsum(y, 1),
+        lambda y: y.topk(1, 1)[0], lambda y: y.argmin(1), lambda y: y.sum(1, keepdim=True), lambda y: y - torch.tanh(y),
+    ],
+)  # fmt: skip
+def test_where_no_way_out_is_named_there_is_none(change: Any, tmp_path: Path) -> None:
+    class Changed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.n = mlp()
+
+        def forward(self, x):
+            return change(self.n(x))
+
+    module = Changed().eval()
+    torch.jit.trace(module, torch.zeros(1, 6)).save(str(tmp_path / "policy.pt"))
+    with pytest.raises(LilliputError, match="an ONNX file of the same network is refused too") as caught:
+        load_policy(tmp_path / "policy.pt")
+    assert "with these attributes" not in str(caught.value)
+    torch.onnx.export(module, (torch.zeros(1, 6),), str(tmp_path / "policy.onnx"), dynamo=False)
+    with pytest.raises(LilliputError, match=r"not supported|is part of no layer|joins two values"):
+        load_policy(tmp_path / "policy.onnx")

@@ -381,6 +381,6 @@ def _common(links: list[Link]) -> tuple[Link, list[int]]:
                     strict=True,
                 )
                 return Link(parent, kind(*(np.concatenate(column) for column in columns)), shape), offsets
-    raise LilliputError(
+    raise NoLayer(
         f"Concat joins {len(links)} values of different ways; supported: one chain from observation to action"
     )

@@ -86,7 +86,7 @@ def product(first: Flow, second: Flow) -> Flow:
             found = _silu(x, gate) or _gelu(x, gate)
             if found is not None:
                 return found
-    raise LilliputError(f"Mul joins two values ({_ONE_CHAIN}, SiLU and GELU in it)")
+    raise NoLayer(f"Mul joins two values ({_ONE_CHAIN}, SiLU and GELU in it)")
 
 
 def _silu(x: Flow, gate: Flow) -> Flow | None:
@@ -142,7 +142,7 @@ def quotient(first: Flow, second: Flow) -> Flow:
             assert centred.parent is not None
             norm = layers.LayerNorm(one, 0 * one, float(added.step.shift))
             return Flow(Link(centred.parent, norm, centred.shape), first.shape, first.rows)
-    raise LilliputError(f"Div joins two values ({_ONE_CHAIN}, layer normalization in it)")
+    raise NoLayer(f"Div joins two values ({_ONE_CHAIN}, layer normalization in it)")
 
 
 def difference(first: Flow, second: Flow) -> Flow:
@@ -154,7 +154,7 @@ def difference(first: Flow, second: Flow) -> Flow:
         return elementwise(first, CENTRED)
     if _spreads(second, first):
         return elementwise(first, Common())
-    raise LilliputError(f"Sub joins two values ({_ONE_CHAIN})")
+    raise NoLayer(f"Sub joins two values ({_ONE_CHAIN})")
 
 
 def total(first: Flow, second: Flow) -> Flow:

@@ -25,10 +25,20 @@ Argument = Value | Constant | None
 
 _SUPPORTED = (
     "Gemm, MatMul, Conv, Add, Sub, Mul, Div, Neg, Clip, Min, Max, Relu, Tanh, Sigmoid, Elu, LeakyRelu, Gelu, Erf (in a "
-    "Gelu), LayerNormalization, BatchNormalization, Flatten, Reshape, Squeeze, Unsqueeze, Transpose, Concat, Split, "
-    "Slice, Gather, GatherND, GatherElements, Identity, Dropout, Cast, Softmax, ArgMax, and the integer ones of "
+    "Gelu), Swish, LayerNormalization, BatchNormalization, Flatten, Reshape, Squeeze, Unsqueeze, Transpose, Concat, "
+    "Split, Slice, Gather, GatherND, GatherElements, Identity, Dropout, Cast, Softmax, ArgMax, and the integer ones of "
     "quantized models"
 )
+_ONLY = {
+    "Min": "of a value and a constant",
+    "Max": "of a value and a constant",
+    "Gelu": "in its exact form (approximate='none')",
+    "Swish": "with an alpha of 1",
+    "LayerNormalization": "with one output",
+    "Pow": "as a square, in a normalization or a GELU",
+    "ArgMax": "of the first of equal numbers (select_last_index=0)",
+}
+"""How operators are supported that are so in one form."""
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
 _MEMORY = ("RNN",)
 _REMEMBERS = (
@@ -151,9 +161,9 @@ def evaluate(node: Any, arguments: list[Argument]) -> list[Argument]:
         case kind if kind in _MEMORY:
             raise LilliputError(_REMEMBERS.format(kind))
         case _:
-            raise LilliputError(
-                f"node {node.op_type[:40]!r} with these attributes is not supported; supported: {_SUPPORTED}"
-            )
+            if node.op_type in _ONLY:
+                raise LilliputError(f"node {node.op_type} is supported only {_ONLY[node.op_type]}")
+            raise LilliputError(f"node {node.op_type[:40]!r} is not supported; supported: {_SUPPORTED}")
 
 
 def _of_several(node: Any, arguments: list[Argument], flows: list[Flow]) -> Value:

@@ -21,14 +21,17 @@ FLOAT, DOUBLE, LONG = 6, 7, 4
 MAX_ELEMENTS = 1 << 26
 """Numbers of a constant."""
 
-CUTTING: Final = ("slice", "select", "split", "chunk", "narrow", "split_with_sizes", "index_select")
-"""Operators whose result tells less of the size of what they take."""
+CUTTING: Final = ("slice", "select", "split", "chunk", "narrow", "split_with_sizes", "index_select", "index", "flip")
+"""Operators whose result tells less of the size of what they take, or hangs on it."""
 
 _MEMORY = ("rnn_tanh", "rnn_relu", "rnn_tanh_cell", "rnn_relu_cell")
 _NO_LAYER = (
     "selu", "mish", "softplus", "prelu", "rrelu", "glu", "hardsigmoid", "hardswish", "hardshrink", "softshrink",
     "log_sigmoid", "threshold", "softmin", "max_pool2d", "avg_pool2d",
     "adaptive_avg_pool2d", "adaptive_max_pool2d", "group_norm", "instance_norm", "scaled_dot_product_attention",
+    "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "exp", "log", "log1p", "abs", "sign", "floor", "ceil",
+    "round", "remainder", "fmod", "softsign", "tanhshrink", "gt", "lt", "ge", "le", "where", "cumsum", "topk",
+    "argmin", "sum",
 )  # fmt: skip
 """Of the observation: what no layer of a policy computes, in any file."""
 
@@ -193,7 +196,8 @@ def _to(x: Value | np.ndarray, kind: Any = None, *rest: Any, dtype: Any = None, 
     wanted = dtype if kind is None else kind
     if wanted is None:
         return x if not isinstance(x, np.ndarray) else _array(x)
-    if isinstance(x, Choices) and isinstance(wanted, int) and wanted == LONG:
+    whole = isinstance(x, Choices) or (isinstance(x, np.ndarray) and x.dtype == np.int64)
+    if whole and isinstance(wanted, int) and wanted == LONG:
         return x
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted not in (FLOAT, DOUBLE):
         raise LilliputError("a value is cast to another type than a float of 32 or 64 bits, which would round it")
@@ -280,8 +284,9 @@ _OPERATORS: Final[dict[str, Callable[..., Any]]] = {
     "flatten": moving.flatten, "unflatten": moving.unflatten,
     "reshape": moving.reshape, "view": moving.reshape, "squeeze": moving.squeeze, "unsqueeze": moving.unsqueeze,
     "permute": moving.permute, "transpose": moving.transpose, "slice": moving.cut, "select": moving.select,
+    "index_select": moving.index_select, "index": moving.index, "flip": moving.flip,
     "narrow": moving.narrow, "split": moving.split, "split_with_sizes": moving.split, "chunk": moving.chunk,
-    "cat": moving.cat, "concat": moving.cat,
+    "cat": moving.cat, "concat": moving.cat, "stack": moving.stack,
     "dropout": _dropout, "feature_dropout": _dropout, "to": _to, "type_as": _to, "cpu": _same,
     "contiguous": _same, "detach": _same, "clone": _same,
     "size": _size, "dim": lambda x: len(x.shape), "dtype": lambda x: FLOAT, "device": lambda x: "cpu",

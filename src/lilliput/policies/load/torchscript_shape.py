@@ -84,6 +84,33 @@ def select(x: Any, dim: int, index: int) -> Flow:
     return flow.rearranged(flow_of(x), lambda array: np.take(array, index, axis=dim), "select")
 
 
+def index_select(x: Any, dim: int, index: Any) -> Flow:
+    at, places = own_axis(flow_of(x), dim, "index_select"), _places(index)
+    return flow.rearranged(x, lambda array: np.take(array, places, axis=at), "index_select")
+
+
+def index(x: Any, indices: Sequence[Any]) -> Flow:
+    """What `x[:, [0, 3, 5]]` becomes: a list with places for one of the axes."""
+    given = [(dim, one) for dim, one in enumerate(indices) if one is not None]
+    if len(given) != 1:
+        raise LilliputError("elements are taken at places of several axes at once; supported: x[:, [0, 3, 5]]")
+    return index_select(x, *given[0])
+
+
+def _places(index: Any) -> np.ndarray:
+    if not isinstance(index, np.ndarray) or index.dtype != np.int64:
+        raise LilliputError(
+            "elements are taken at places that are no constant integers of 64 bits; supported: fixed ones, as "
+            "x[:, [0, 3, 5]]"
+        )
+    return index
+
+
+def flip(x: Any, dims: Sequence[int]) -> Flow:
+    axes = tuple(own_axis(flow_of(x), dim, "flip") for dim in dims)
+    return flow.rearranged(x, lambda array: np.flip(array, axes), "flip")
+
+
 def narrow(x: Any, dim: int, start: int, length: int) -> Flow:
     return cut(x, dim, start, start + length)
 
@@ -102,6 +129,10 @@ def split(x: Any, size: int | Sequence[int], dim: int = 0) -> list[Flow]:
 
 def chunk(x: Any, chunks: int, dim: int = 0) -> list[Flow]:
     return split(x, -(-flow_of(x).shape[dim] // chunks), dim)
+
+
+def stack(parts: Sequence[Any], dim: int = 0) -> Value:
+    return cat([unsqueeze(flow_of(part), dim) for part in parts], dim)
 
 
 def cat(parts: Sequence[Any], dim: int = 0) -> Value:

@@ -81,7 +81,7 @@ def _opened(artifact: Artifact, library: Path, extension: ModuleType | str) -> A
         state_size=_state_size(artifact),
         reset=f"{artifact.manifest.name}_reset",
         artifact=artifact,
-        convert=partial(_convert, space),
+        convert=partial(spaces.one_input, space),
         convert_all=partial(spaces.artifact_input, space),
         error=LilliputError,
     )
@@ -134,7 +134,7 @@ class CtypesActor:
 
     def __call__(self, observation: Any) -> Any:
         """The environment's action for one raw observation."""
-        action = self.batch(spaces.as_batch(observation))[0]
+        action = self.batch(spaces.one_input(self._space, observation))[0]
         return int(action) if self._is_choice else action
 
     def batch(self, observations: Any) -> np.ndarray:
@@ -178,7 +178,7 @@ class IntegerActor:
 
     def __call__(self, observation: Any) -> Any:
         """The environment's action for one raw observation."""
-        action = self.batch(spaces.as_batch(observation))[0]
+        action = self.batch(spaces.one_input(self._space, observation))[0]
         return int(action) if self._is_choice else action
 
     def batch(self, observations: Any) -> np.ndarray:
@@ -202,10 +202,6 @@ class IntegerActor:
     def into(self, observation: Any, out: np.ndarray) -> None:
         """Write the action into `out`, an array of the action's shape."""
         out[...] = self(observation)
-
-
-def _convert(space: spaces.ObservationSpace, observation: Any) -> np.ndarray:
-    return spaces.artifact_input(space, spaces.as_batch(observation))
 
 
 def _loadable(files: list[Path], symbol: str) -> Path:

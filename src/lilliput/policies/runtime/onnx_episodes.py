@@ -69,7 +69,7 @@ class OnnxEpisode:
 
     def __call__(self, observation: Any) -> Any:
         """The environment's action at the next step."""
-        self._observation[...] = spaces.artifact_input(self._space, spaces.as_batch(observation))
+        self._observation[...] = spaces.one_input(self._space, observation)
         self._run(self._binding)
         for before, after in self._state:
             before[...] = after

@@ -56,7 +56,7 @@ class OnnxActor:
         ):
             self._observation[0] = observation
         else:
-            self._observation[...] = spaces.artifact_input(self._space, spaces.as_batch(observation))
+            self._observation[...] = spaces.one_input(self._space, observation)
         self._run(self._binding)
         return int(self._action[0]) if self._is_choice else self._action[0].copy()
 
