@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.study.waiting import WAITS
 
 import lilliput
 from lilliput import record
@@ -24,6 +26,7 @@ from lilliput.study.compare import Comparison, cells, compare, timings_of
 from lilliput.study.table import wing_of
 from lilliput.task import Task
 
+ROOT = Path(__file__).parents[2]
 SILENT = lambda *_: None  # noqa: E731
 RECIPES = ('quantize(scheme="dynamic")', "prune_units(ratio=0.25)")
 
@@ -180,11 +183,14 @@ def test_killed_half_way_the_same_command_ends_in_the_same_table(balancer, tmp_p
     source = tmp_path / "balancer.lilliput"
     policy_file.write(balancer, source)
     recipes = [f"prune_weights(sparsity={s / 20})" for s in range(2, 8)]
-    command = ["compare", str(source), "--format", "onnx", "--episodes", "40", "--no-timings", "--workers", "1"]
-    command += [part for recipe in recipes for part in ("-r", recipe)]
+    command = ["compare", str(source), "--env", WAITS, "--format", "onnx", "--episodes", "10", "--no-timings"]
+    command += ["--workers", "1", *(part for recipe in recipes for part in ("-r", recipe))]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     process = subprocess.Popen(
-        [sys.executable, "-m", "lilliput", *command, "-o", str(cut)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "lilliput", *command, "-o", str(cut)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
     )
     while len(list((cut / "records").glob("*.json"))) < 3:
         assert process.poll() is None

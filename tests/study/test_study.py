@@ -4,9 +4,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.study.waiting import WAITS
 
 from lilliput.cli import cli
 from lilliput.errors import LilliputError
@@ -16,6 +18,7 @@ from lilliput.study.document import read_study
 from lilliput.study.local import Local
 from lilliput.study.plan import plan
 
+ROOT = Path(__file__).parents[2]
 IGNORE = lambda *_: None  # noqa: E731
 
 
@@ -190,11 +193,11 @@ def run_here(path, out):
 @pytest.mark.slow
 def test_the_driver_killed_half_way_loses_nothing_and_ends_in_the_same_table(balancer, tmp_path):
     sparsities = ("'prune_weights(sparsity=0.1..0.6 step 0.1)'",)
-    path = study_file(tmp_path, balancer, "cell_timeout = 0", recipes=sparsities)
-    path.write_text(path.read_text().replace("episodes = 3", "episodes = 40"))
+    path = study_file(tmp_path, balancer, "cell_timeout = 0", f"environments = ['{WAITS}']", recipes=sparsities)
+    path.write_text(path.read_text().replace("episodes = 3", "episodes = 10"))
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     command = [sys.executable, "-m", "lilliput", "study", "run", str(path), "--workers", "2", "-o", str(cut)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
     while len(list((cut / "records").glob("*.json"))) < 3:
         assert process.poll() is None
         time.sleep(0.02)
