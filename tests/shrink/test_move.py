@@ -1,13 +1,11 @@
 """Each move leads to a student of its own; what moves do is learned."""
 
-import itertools
-
 import pytest
 
 from lilliput.policies.compress import format_recipe, parse
 from lilliput.shrink import move
 from lilliput.shrink.configuration import Loss, Sight, Student, image_starts, starts, student_of
-from lilliput.shrink.move import MOVES, Effects, chance, moves
+from lilliput.shrink.move import TO_FEWER_BITS, Effects, Move, chance, moves
 
 CHOICES: tuple[Loss, ...] = ("kl", "regret", "cross_entropy")
 ARRAYS: tuple[Loss, ...] = ("l2", "l1")
@@ -22,7 +20,7 @@ def test_every_move_leads_to_a_recipe_that_says_what_it_is(
     seen = list(starts(ways, inputs, remembers=remembers))
     for _ in range(2):
         neighbours = (moves(student, Sight(inputs), 6, ways, (512, 2), remembers=remembers) for student in seen[:16])
-        seen += [child for each in neighbours for kind, child in each if kind in MOVES]
+        seen += [child for each in neighbours for _, child in each]
     assert any(student.memory for student in seen) == any(student.history for student in seen) == remembers
     assert len({student.recipe for student in seen}) > 50
     for student in dict.fromkeys(seen):
@@ -30,12 +28,23 @@ def test_every_move_leads_to_a_recipe_that_says_what_it_is(
         assert student_of(student.recipe) == student
 
 
-def test_every_move_has_an_effect_to_begin_with() -> None:
-    for ways, inputs in itertools.product((CHOICES, ARRAYS), (17, 376)):
-        every = [Student((8,), bits, "l2") for bits in (2, 3, 4, 5, 6, 8, (5, 6))]
-        for student in (*every, Student((8, 8), 6, "l2", steps=18_000), Student((), 6, "l2", steps=162_000)):
-            assert {kind for kind, _ in moves(student, Sight(inputs), 6, ways, (512, 1))} <= set(MOVES)
-    assert len({kind.name for kind in MOVES}) == len(MOVES)
+def test_every_move_is_made_from_some_student_and_has_a_name_of_its_own() -> None:
+    declared = [one for one in vars(move).values() if isinstance(one, Move)] + list(TO_FEWER_BITS.values())
+    assert len({kind.name for kind in declared}) == len(declared)
+    made: set[str] = set()
+    for ways, inputs, remembers in ((CHOICES, 17, False), (ARRAYS, 376, False), (ARRAYS, 17, True)):
+        seen = [Student((8,), bits, "l2") for bits in (2, 3, 4, 5, 6, 8, (5, 6))]
+        seen += [Student((8, 8), 6, "l2", steps=18_000), *starts(ways, inputs, remembers=remembers)]
+        teachers = {None: ways, "other": ways}
+        for _ in range(2):
+            near = {
+                kind.name.partition(":")[0]: child
+                for student in seen
+                for kind, child in moves(student, Sight(inputs), 6, ways, (512, 1), teachers, remembers=remembers)
+            }
+            made |= near.keys()
+            seen = list(near.values())
+    assert made == {kind.name for kind in declared}
 
 
 def test_what_a_student_keeps_of_the_past_grows_shrinks_and_goes() -> None:

@@ -270,7 +270,7 @@ def _write(folder: Path, *, replay: bool = False) -> "Written":
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without garbage collection: what a report makes stands to its end, and would be walked again and again."""
+    """Stops garbage collection: what a report makes stands to its end, and would be walked again and again."""
     gc.disable()
     try:
         yield

@@ -10,6 +10,7 @@ from lilliput.cli import duration, option, progress
 from lilliput.errors import LilliputError
 from lilliput.policies import learn
 from lilliput.policies.learn.rl.algorithm import ALGORITHMS
+from lilliput.policies.learn.rl.algorithm import algorithm as algorithm_named
 
 
 class _Setting(click.ParamType):
@@ -112,9 +113,7 @@ def train(
     Example: lilliput train --algo sac --env HalfCheetah-v4 --steps 1000000 --hidden 16,16 --weight-bits 4
              --activation-bits 4 --input-bits 8 -o small/
     """
-    from lilliput.policies.learn.rl.algorithm import algorithm as row_of
-
-    row_of(given["algorithm"]).load()  # says what is missing before anything of it is imported
+    algorithm_named(given["algorithm"]).load()  # says what is missing before anything of it is imported
     from lilliput.policies.learn.rl.pruning import Pruning
     from lilliput.policies.learn.rl.training import Quantization
     from lilliput.report import training as page

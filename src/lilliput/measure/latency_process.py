@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from lilliput.policies.export import open_artifact
+
 WARM_UP_S = 0.2
 TURN_WARM_UP_S = 1e-3
 
@@ -47,8 +49,6 @@ def opened(request: dict[str, Any]) -> tuple[list[Callable[[Any], Any]], list[An
         from lilliput.measure.model_process import one_answer
 
         return [one_answer(folder) for folder in request["folders"]], [None]
-    from lilliput.policies.export import open_artifact
-
     return [open_artifact(folder).begin() for folder in request["folders"]], list(np.load(request["observations"]))
 
 

@@ -39,7 +39,7 @@ class BestSoFar:
     """Follows the records as they come, in any order, and knows the most compressed whose mean keeps `keep`."""
 
     def __init__(self, keep: float) -> None:
-        """No record is seen yet."""
+        """Before the first record."""
         self.keep = keep
         self.candidate: Candidate | None = None
         self._random: dict[_Task, float] = {}

@@ -248,8 +248,10 @@ class _Run:
             start = self._starts.pop(0)
             if gain(self._value(start), reached) >= _LEAST_GAIN:
                 return self._register(start, None)
-        if not self._space.trainable:
-            return None
+        return self._best_neighbour(reached) if self._space.trainable else None
+
+    def _best_neighbour(self, reached: list[tuple[float, float]]) -> str | None:
+        """The untried student, one move from one that was tried, that promises the most for its time; None: none."""
         hopeful = any(
             one.may_win and self.bar.sure(one.returns) >= _HOPEFUL
             for one in map(self.trials.get, self.students)

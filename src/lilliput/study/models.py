@@ -199,7 +199,7 @@ class Models(Wing):
         return (Measurement(cell.task.score, values, "counted: an answer by chance", conditions()),)
 
     def can_answer(self, subject: "Model") -> bool:
-        """Never: its artifact without a recipe is the baseline."""
+        """False: its artifact without a recipe is the baseline."""
         return False
 
     def answer(self, subject: "Model", cell: Cell, progress: Progress) -> tuple[Measurement, ...]:
@@ -211,7 +211,7 @@ class Models(Wing):
         return (Measurement(cell.task.score, tuple(map(float, values)), "measured: the model itself", conditions()),)
 
     def observations(self, subject: "Model", cell: Cell) -> np.ndarray:
-        """None: an artifact is timed on its golden inputs."""
+        """One that stands for none: an artifact is timed on its golden inputs."""
         return np.zeros((1, 1), np.float32)
 
     def identity(self, subject: "Model", format_: str, folder: Path) -> Path:
@@ -232,7 +232,7 @@ class Models(Wing):
         return BUILD_S
 
     def calibration_items(self, recipe: str) -> int:
-        """None: calibration text is no item of a task."""
+        """0: calibration text is no item of a task."""
         return 0
 
     def artifact_bytes(self, subject: "Model") -> int:

@@ -102,7 +102,7 @@ class Policies(Wing):
         return format_recipe(parse(recipe))
 
     def check(self, subject: Checkpoint, recipe: str) -> None:
-        """Nothing: what a step makes of a policy, a refusal too, is a result."""
+        """Takes any recipe: what a step makes of a policy, a refusal too, is a result."""
 
     def step_versions(self, recipe: str) -> Mapping[str, int]:
         """See `Wing.step_versions`."""
@@ -125,7 +125,7 @@ class Policies(Wing):
         return named(load_checkpoint(source, **told), told.get("environment"), kwargs)
 
     def is_named(self, source: str) -> bool:
-        """Never: policies are files."""
+        """False: policies are files."""
         return False
 
     def names(self, subject: Checkpoint) -> Pairs:

@@ -100,7 +100,7 @@ def test_frames_that_overlap_are_kept_once() -> None:
     np.testing.assert_array_equal(frames.rows(np.arange(120)), every)
     assert len(frames) == 120
     # One of zeros, one for each new frame, and nothing else but what a cut stack moved on.
-    assert frames.n_planes == 1 + 120
+    assert frames._used == 1 + 120
 
 
 def test_what_cannot_be_is_said() -> None:

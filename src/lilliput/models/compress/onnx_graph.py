@@ -267,7 +267,7 @@ def _weights(proto: "onnx.ModelProto") -> list[tuple[str, np.ndarray]]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the advice of the quantizers, which speak to their own users."""
+    """Silences the quantizers, whose advice is for their own users."""
     before = logging.root.level
     logging.root.setLevel(logging.ERROR)
     try:

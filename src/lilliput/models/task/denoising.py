@@ -71,7 +71,7 @@ class Denoising(Task):
         check_denoises(self, model, session, self._pictures())
 
     def floor(self, n_tokens: int = 0) -> Answers:
-        """No noise found: the mean square of what is there, 1 on average over all noise."""
+        """The loss of an answer without noise: the mean square of what is there, 1 on average over all noise."""
         pictures = self._pictures()
         return Answers(np.full(len(pictures), -1.0), pictures.names)
 

@@ -50,7 +50,7 @@ class OneForAll:
         self._batch = batch
 
     def begin(self, lane: int, seed: int, action_space: Any) -> None:
-        """Nothing is remembered of an episode, so none begins."""
+        """Does nothing: what acts keeps no memory of an episode."""
 
     def __call__(self, observations: np.ndarray, lanes: np.ndarray) -> np.ndarray:
         """See `Acts`."""

@@ -15,7 +15,7 @@ def first_state(manifest: Manifest) -> dict[str, np.ndarray]:
 
 
 def refuse_without_beginning(artifact: Artifact) -> NoReturn:
-    """Never returns.
+    """Refuses to act outside of an episode.
 
     Raises:
         LilliputError: always; it names the way to act.

@@ -25,11 +25,6 @@ class Frames:
     def __len__(self) -> int:
         return self._n
 
-    @property
-    def n_planes(self) -> int:
-        """How many planes are kept."""
-        return self._used
-
     def add(self, observations: UInt8[np.ndarray, "rows c h w"]) -> None:
         """Keep the next observation of each row; the rows are the same each time."""
         found = np.empty((len(observations), self._shape[0]), np.int64)
