@@ -8,7 +8,7 @@ take a millisecond to make, are made when it is first called: most are not, in a
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from types import FunctionType
 from typing import Any, final
 
@@ -102,13 +102,15 @@ def jaxtyped(fn: Any = None, *, typechecker: Any = None) -> Any:
         if seen.is_of_no_use:
             return whole()(*args, **kwargs)
         try:
-            asked = (kinds(seen.by_value, *args, *kwargs.values()), *kwargs)
+            asked = kinds(seen.by_value, args)
+            if kwargs:
+                asked = (asked, kinds(seen.by_value, kwargs.values()), *kwargs)
             answers = seen.answers.get(asked)
         except (_NotTold, TypeError):
             return whole()(*args, **kwargs)
         answer = whole()(*args, **kwargs) if answers is None else fn(*args, **kwargs)
         try:
-            answered = kinds(seen.by_value, answer)
+            answered = kinds(seen.by_value, (answer,))
             if answers is None and len(seen.answers) < _MOST_KINDS:
                 seen.answers[asked] = {answered}
             is_seen = answers is None or answered in answers
@@ -125,7 +127,7 @@ def jaxtyped(fn: Any = None, *, typechecker: Any = None) -> Any:
     return checked
 
 
-def kinds(by_value: bool, *values: object, depth: int = 2) -> tuple[Hashable, ...]:
+def kinds(by_value: bool, values: Iterable[Any], depth: int = 2) -> tuple[Hashable, ...]:
     """All that annotations can see of values; of the values that literals can name, the values where asked.
 
     Raises:
@@ -134,21 +136,21 @@ def kinds(by_value: bool, *values: object, depth: int = 2) -> tuple[Hashable, ..
     found: list[Hashable] = []
     for value in values:
         type_ = type(value)
-        match _looks.get(type_) or _look(type_):
-            case "type":
-                found.append(type_)
-            case "array":
-                found += (type_, value.dtype, value.shape)  # type: ignore[attr-defined]
-            case "literal":
-                found += (type_, _short(value)) if by_value else (type_,)
-            case "class":
-                found.append(value)
-            case "items" if depth and len(value) <= _MOST_ITEMS:  # type: ignore[arg-type]
-                found += (type_, kinds(by_value, *value, depth=depth - 1))  # type: ignore[misc]
-            case "mapping" if depth and len(value) <= _MOST_ITEMS:  # type: ignore[arg-type]
-                found += (type_, kinds(by_value, *value, *value.values(), depth=depth - 1))  # type: ignore[attr-defined]
-            case _:
-                raise _NotTold
+        look = _looks.get(type_) or _look(type_)
+        if look == "array":
+            found += (type_, value.dtype, value.shape)
+        elif look == "type" or (look == "literal" and not by_value):
+            found.append(type_)
+        elif look == "literal":
+            found += (type_, _short(value))
+        elif look == "class":
+            found.append(value)
+        elif look == "items" and depth and len(value) <= _MOST_ITEMS:
+            found += (type_, kinds(by_value, value, depth - 1))
+        elif look == "mapping" and depth and len(value) <= _MOST_ITEMS:
+            found += (type_, kinds(by_value, (*value, *value.values()), depth - 1))
+        else:
+            raise _NotTold
     return tuple(found)
 
 
