@@ -180,8 +180,9 @@ def test_every_failure_is_explained(change: dict[str, Any], words: str) -> None:
         (lambda x, a: (x[:5], a), "golden actions are float32[64, 1]"),
         (lambda x, a: (x, a[:, 0]), "golden actions are float32[64]"),
         (lambda x, a: (x, a.astype(str)), "golden actions are <U"),
-        (lambda x, a: (x[:, :1], a), "observations are float32[1, 1]; the policy takes numbers of shape (n, 2)"),
-        (lambda x, a: (x[0], a[0]), "golden actions are float32[1]"),
+        (lambda x, a: (x[:, :1], a), "golden observations are float32[64, 1]; export again"),
+        (lambda x, a: (x.astype(str), a), "golden observations are <U"),
+        (lambda x, a: (x[0], a[0]), "golden observations are float32[2]"),
     ],
 )
 def test_golden_examples_of_another_kind_are_refused(
@@ -203,6 +204,9 @@ def test_nan_is_far_off(tmp_path: Path) -> None:
     result = check(rewritten(made, lambda x, a: (x * np.float32(np.nan), a)))
     assert not result.ok
     assert result.largest_difference == np.inf
+    assert result.batch_is_exact, "alone and in a batch it answers NaN alike"
+    (said,) = failures(result)
+    assert "one is NaN or infinite" in said
 
 
 def test_an_artifact_can_be_moved(tmp_path: Path) -> None:

@@ -174,6 +174,11 @@ def check(folder: str | Path) -> CheckResult:
     observations, expected = read_golden(actor.artifact)
     action_shape = spaces.action_shape(manifest.action_space)
     steps = observations.shape[1:2] if manifest.state else ()
+    kind, shape = observations.dtype.kind, spaces.input_shape(manifest.observation_space)
+    if observations.shape[1:] != (*steps, *shape) or kind not in "fiu":
+        raise LilliputError(
+            f"{folder}: its golden observations are {observations.dtype}{list(observations.shape)}; export again"
+        )
     if (
         len(observations) != len(expected)
         or expected.shape[1:] != (*steps, *action_shape)
@@ -189,7 +194,7 @@ def check(folder: str | Path) -> CheckResult:
         largest_difference=float(np.max(np.where(np.isnan(difference), np.inf, difference), initial=0)),
         flips=int(np.count_nonzero(difference)) if is_choice else 0,
         tolerance=float(manifest.tolerance),
-        batch_is_exact=bool(np.array_equal(again.reshape(expected.shape), actions)),
+        batch_is_exact=bool(np.array_equal(again.reshape(expected.shape), actions, equal_nan=True)),
     )
 
 
@@ -226,7 +231,10 @@ def failures(result: CheckResult) -> list[str]:
     if result.n_examples == 0:
         found.append("there are no golden examples: export again")
     if not result.largest_difference <= result.tolerance and not result.flips:
-        found.append("its actions are not the policy's: the model or what runs it here is another, export again")
+        what = "the model or what runs it here is another"
+        if result.largest_difference == np.inf:
+            what = "one is NaN or infinite, or is not where the policy's is"
+        found.append(f"its actions are not the policy's: {what}, export again")
     if result.flips:
         found.append(f"{result.flips} of its choices are not the policy's: export again")
     if not result.batch_is_exact:
