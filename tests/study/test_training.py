@@ -13,6 +13,7 @@ from lilliput.cli.study import _watched
 from lilliput.errors import LilliputError
 from lilliput.policies import file as policy_file
 from lilliput.policies.learn import curve
+from lilliput.policies.policy import Policy
 from lilliput.study.document import read_study
 from lilliput.study.training import cells_of, waiting
 
@@ -45,6 +46,25 @@ def test_a_training_is_one_cell_a_seed(tmp_path: Path) -> None:
     assert waiting(cells) == cells[1:], "a policy without a training is taken as it is"
     (cells[0].folder / "training.json").write_text("{}")
     assert waiting(cells) == cells, "one that was interrupted goes on"
+
+
+def test_a_dry_run_tells_what_is_trained_first(balancer: Policy, tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(FILE + '[[exclude]]\npolicy = "*seed-1*"\n')
+    run = ["study", "run", str(path), "--dry-run"]
+    told = CliRunner().invoke(cli, run)
+    assert told.exit_code == 0, told.output
+    assert "2 policies are trained first, 128 steps in all" in told.stderr
+    assert json.loads(CliRunner().invoke(cli, [*run, "--json"]).stdout) == {"trainings": 2, "training_steps": 128}
+    there = tmp_path / "runs" / "ppo" / "seed-0"
+    there.mkdir(parents=True)
+    policy_file.write(balancer, there / "policy.lilliput")
+    told = CliRunner().invoke(cli, [*run, "--json"])
+    assert "1 policies are trained first, 64 steps" in told.stderr
+    assert "nothing is left out" not in told.stderr, "what it leaves out is not trained yet"
+    found = json.loads(told.stdout)
+    assert (found["trainings"], found["training_steps"]) == (1, 64)
+    assert found["to_go"] == found["cells"] > 0
 
 
 @pytest.mark.parametrize(

@@ -96,17 +96,22 @@ def run(
     chosen = kind.of(given, asked.cell_timeout, address)
     untrained = waiting(asked.trainings)
     failed = 0
-    if untrained and (output is None or dry_run):
-        steps = sum(cell.asked["steps"] for cell in untrained)
-        click.echo(f"note: {len(untrained)} policies are trained first, {steps:,} steps in all", err=True)
+    training = {"trainings": len(untrained), "training_steps": sum(cell.asked["steps"] for cell in untrained)}
+    if untrained and dry_run:
+        first = f"{len(untrained)} policies are trained first, {training['training_steps']:,} steps in all"
+        click.echo(f"note: {first}; what is judged of them is counted once they are there", err=True)
+        if len(untrained) == len(asked.trainings) and not asked.sources:
+            click.echo(json.dumps(training, indent=1) if as_json else "nothing else is to be done before")
+            return
     elif untrained:
         failed = _train(untrained, chosen, quiet=quiet)
     planned = plan(asked)
     for note in (*planned.notes, *planned.caveats):
         click.echo(f"note: {note}", err=True)
-    if output is None or dry_run:
+    if dry_run or output is None:
         expected = estimate(planned, output, workers, retry_failed=retry_failed)
-        click.echo(json.dumps(expected.to_json(), indent=1) if as_json else _expected(expected, workers))
+        both = {**expected.to_json(), **training}
+        click.echo(json.dumps(both, indent=1) if as_json else _expected(expected, workers))
         return
     text = file.read_text(encoding="utf-8")
     report = _reporter(quiet=quiet, as_json=as_json)

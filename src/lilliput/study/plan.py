@@ -79,8 +79,9 @@ def plan(study: Study) -> Plan:
             meanings |= dict.fromkeys(by_meaning(wing, subject, _baseline(wing, own[0])))
             baselines |= dict.fromkeys(_baseline(wing, cell) for cell in own)
             candidates |= dict.fromkeys(found)
+    is_whole = all(cell.is_there for cell in study.trainings)
     for exclusion in study.exclude:
-        if exclusion not in used:
+        if is_whole and exclusion not in used:  # it may be of what is not trained yet
             patterns = ", ".join(f'{key} = "{pattern}"' for key, pattern in exclusion.patterns)
             notes.append(f"{study.at('exclude')}: no cell matches {patterns}; nothing is left out by it")
     counted = [
