@@ -133,6 +133,29 @@ def test_what_is_no_memory_of_this_kind_is_refused(
         load_policy(written(tmp_path / "policy.onnx", kind, **changed))
 
 
+@pytest.mark.parametrize(
+    ("kind", "said", "message"),
+    [
+        ("GRU", {"activations": ["Sigmoid", "Relu"]}, "other activations"),
+        ("LSTM", {"activations": ["Sigmoid", "Relu", "Relu"]}, "other activations"),
+        ("GRU", {"clip": 0.3}, "clip"),
+        ("LSTM", {"clip": 0.3}, "clip"),
+        ("LSTM", {"input_forget": 1}, "coupled gates"),
+    ],
+)
+def test_what_a_node_says_of_its_cell_is_never_ignored(
+    kind: str, said: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    plain, other = written(tmp_path / "plain.onnx", kind), tmp_path / "other.onnx"
+    model = onnx.load(plain)
+    node = next(one for one in model.graph.node if one.op_type == kind)
+    node.attribute.extend(helper.make_attribute(key, value) for key, value in said.items())
+    onnx.save(model, other)
+    assert np.abs(played(plain, walked()) - played(other, walked())).max() > 0.01, "it changes what the file computes"
+    with pytest.raises(LilliputError, match=message):
+        load_policy(other)
+
+
 def test_which_output_goes_back_in_is_read_from_the_graph_and_said_where_names_say_otherwise(tmp_path: Path) -> None:
     plain, swapped = (load_policy(written(tmp_path / f"{on}.onnx", "LSTM", swapped=on)) for on in (False, True))
     assert plain.digest == swapped.digest
