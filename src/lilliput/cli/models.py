@@ -40,6 +40,7 @@ def compare(
     from lilliput.study.compare import Comparison
     from lilliput.study.compare import compare as run
     from lilliput.study.models import MODELS
+    from lilliput.study.workspace import Workspace
 
     asked = parse_task(task)
     given = {name: value for name, value in told.items() if value}
