@@ -39,7 +39,7 @@ def test_compare_leaves_what_the_command_leaves(pendulum: lilliput.Policy, tmp_p
 def test_shrink_leaves_what_the_command_leaves(
     pendulum: lilliput.Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    end_after(monkeypatch, trials(2))
+    end_after(monkeypatch, trials(1))
     said: list[str] = []
     found = lilliput.shrink(
         pendulum, tmp_path / "s", "Pendulum-v1", keep=0.9, within_s=AN_HOUR_S, train=False, workers=1, say=said.append

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from lilliput.policies.learner import Checkpoint
 from lilliput.shrink.bar import Bar
 from lilliput.shrink.request import Place
 from lilliput.shrink.search import End, Say, Searched, search
+from lilliput.shrink.student_space import StudentSpace
 from lilliput.shrink.workers import Workers
 
 AN_HOUR_S = 3600.0
@@ -40,3 +42,9 @@ def students(n: int) -> Callable[[Searched], bool]:
 def trials(n: int) -> Callable[[Searched], bool]:
     """Whether so many recipes were tried."""
     return lambda found: sum(1 for recipe in found.trials if recipe) >= n
+
+
+def lessons(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Let the first students learn for so many steps: for a game that is known from one number that is enough."""
+    usual = StudentSpace.starts
+    monkeypatch.setattr(StudentSpace, "starts", lambda space: tuple(replace(one, steps=steps) for one in usual(space)))

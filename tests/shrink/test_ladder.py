@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from tests.policies.recurrent import gru, policy_with, walk
-from tests.shrink.games import cartpole
+from tests.shrink.games import BALANCE, cartpole
 
 from lilliput import record
 from lilliput.cli import cli
@@ -65,7 +65,7 @@ def test_a_linear_policy_behind_a_normalizer_that_clips_is_tried_without_them(tm
         replace(plain, layers=(normalizer, linear, layers.ArgmaxAction((2,)))), tmp_path / "linear.lilliput"
     )
     command = [
-        "shrink", str(tmp_path / "linear.lilliput"), "--env", "CartPole-v1", "--keep", "0.8", "--within", "1h",
+        "shrink", str(tmp_path / "linear.lilliput"), "--env", BALANCE, "--keep", "0.8", "--within", "1h",
         "--no-training", "--format", "onnx", "--json", "-o", str(tmp_path / "small"),
     ]  # fmt: skip
     done = CliRunner().invoke(cli, command, catch_exceptions=False)

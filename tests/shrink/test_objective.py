@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.shrink.counted import AN_HOUR_S
-from tests.shrink.games import cartpole
+from tests.shrink.counted import AN_HOUR_S, end_after, trials
+from tests.shrink.games import BALANCE, cartpole
 
 from lilliput.errors import LilliputError, MissingDependency
 from lilliput.measure import count, target_named
@@ -178,11 +178,14 @@ def test_the_frontier_is_that_of_the_objective() -> None:
 
 
 @pytest.mark.embedded
-def test_the_fewest_instructions_within_the_flash_of_a_processor(tmp_path: Path) -> None:
+def test_the_fewest_instructions_within_the_flash_of_a_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
         pytest.skip("needs gcc-arm-none-eabi and qemu-system-arm")
+    end_after(monkeypatch, trials(3))
     request = Request(
-        Task("CartPole-v1"), 0.8, AN_HOUR_S, "instructions",
+        Task(BALANCE), 0.8, AN_HOUR_S, "instructions",
         train=False, target="cortex-m4", max_flash=6_000, max_ram=4_000,
     )  # fmt: skip
     result = shrink(cartpole(), request, tmp_path, lambda _: None)

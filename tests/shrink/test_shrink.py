@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from tests.policies.bright import BRIGHT, bright
-from tests.shrink.counted import AN_HOUR_S, end_after, students, trials
-from tests.shrink.games import cartpole
+from tests.shrink.counted import AN_HOUR_S, end_after, lessons, students, trials
+from tests.shrink.games import BALANCE, cartpole
 
 from lilliput import record
 from lilliput.cli import cli
@@ -34,7 +34,7 @@ def test_without_training_it_ends_with_an_artifact_and_its_evidence(
     source, folder = tmp_path / "wide.lilliput", tmp_path / "small"
     policy_file.write(cartpole(), source)
     command = [
-        "shrink", str(source), "--env", "CartPole-v1", "--keep", "0.8", "--within", "1h", "--no-training",
+        "shrink", str(source), "--env", BALANCE, "--keep", "0.8", "--within", "1h", "--no-training",
         "--format", "onnx", "--json", "-o", str(folder),
     ]  # fmt: skip
     done = CliRunner().invoke(cli, command, catch_exceptions=False)
@@ -47,7 +47,7 @@ def test_without_training_it_ends_with_an_artifact_and_its_evidence(
     assert small.model_bytes == found["bytes"]
     assert small.provenance.recipe == found["recipe"]
     assert json.loads((folder / "artifact" / "manifest.json").read_text())["policy_digest"] == small.digest
-    assert episode_returns(small, "CartPole-v1", range(40)).mean() > 0.95 * 500
+    assert episode_returns(small, BALANCE, range(40)).mean() > 0.95 * 100
     records = list(record.read_all(folder / "records"))
     roles = {role: [r for r in records if ("role", role) in r.cell.settings] for role in ("selection", "confirmation")}
     check_disjoint(
@@ -66,7 +66,7 @@ def test_without_training_it_ends_with_an_artifact_and_its_evidence(
 def test_a_student_is_found_and_confirmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     end_after(monkeypatch, students(1))
-    request = Request(Task("CartPole-v1"), keep=0.8, within_s=AN_HOUR_S, format="onnx", workers=1)
+    request = Request(Task(BALANCE), keep=0.8, within_s=AN_HOUR_S, format="onnx", workers=1)
     said: list[str] = []
     result = shrink(cartpole(128), request, tmp_path, said.append)
     assert result.recipe.startswith("distill(")
@@ -83,6 +83,7 @@ def test_of_images_a_convolutional_student_is_found_and_confirmed(
 ) -> None:
     pytest.importorskip("torch")
     end_after(monkeypatch, students(1))
+    lessons(monkeypatch, 600)
     request = Request(Task(f"tests.policies.learn.toys:{BRIGHT}"), keep=0.9, within_s=AN_HOUR_S, workers=1)
     result = shrink(bright(32, 64), request, tmp_path, lambda _: None)
     assert result.recipe.startswith("distill_images(")
@@ -166,7 +167,7 @@ def test_a_time_is_read_with_its_unit() -> None:
 def test_where_nothing_was_tried_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     end_after(monkeypatch, trials(0))
-    request = Request(Task("CartPole-v1"), within_s=AN_HOUR_S, train=False, format="onnx", workers=1)
+    request = Request(Task(BALANCE), within_s=AN_HOUR_S, train=False, format="onnx", workers=1)
     result = shrink(cartpole(), request, tmp_path, lambda _: None)
     assert result.recipe == ""
     assert any("give more time" in note for note in result.notes)
@@ -177,7 +178,7 @@ def test_a_policy_that_cannot_fit_is_told_so(tmp_path: Path, monkeypatch: pytest
     if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
         pytest.skip("needs gcc-arm-none-eabi and qemu-system-arm")
     end_after(monkeypatch, trials(1))
-    request = Request(Task("CartPole-v1"), within_s=AN_HOUR_S, train=False, workers=1, target="cortex-m4", max_flash=10)
+    request = Request(Task(BALANCE), within_s=AN_HOUR_S, train=False, workers=1, target="cortex-m4", max_flash=10)
     result = shrink(cartpole(), request, tmp_path, lambda _: None)
     assert result.recipe == ""
     assert any("flash_bytes is" in note and "over the limit of 10" in note for note in result.notes)
