@@ -162,14 +162,15 @@ def test_under_every_documented_argument_too(name: str, arguments: dict[str, Any
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_thousands_of_steps_are_the_same_to_the_last_bit(name: str) -> None:
-    compare(EnvironmentSpec(name), 1_100, lanes=2)
+def test_hundreds_of_steps_are_the_same_to_the_last_bit(name: str) -> None:
+    """Of those that nothing but the time ends, and that are quick, past their end."""
+    compare(EnvironmentSpec(name), 1_020 if name.startswith(("HalfCheetah", "Swimmer")) else 300, lanes=2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "arguments"), SETTINGS)
-def test_hundreds_of_steps_under_every_documented_argument(name: str, arguments: dict[str, Any]) -> None:
-    compare(EnvironmentSpec(name, (), arguments), 400, lanes=2)
+def test_a_hundred_steps_under_every_documented_argument(name: str, arguments: dict[str, Any]) -> None:
+    compare(EnvironmentSpec(name, (), arguments), 120, lanes=2)
 
 
 @pytest.mark.parametrize(
