@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import Any, cast, final
 
 from lilliput.errors import LilliputError, closest
+from lilliput.syntax import parse_expression
 
 MAX_CHARACTERS = 4096
 MAX_CALLS = 32
@@ -157,7 +158,7 @@ def _tree(text: str) -> ast.expr:
         with warnings.catch_warnings():
             # What Python would only warn of (an odd escape, say) is no literal of a recipe.
             warnings.simplefilter("error")
-            return ast.parse(text, mode="eval").body
+            return parse_expression(text)
     except SyntaxError as error:
         at = max((error.offset or 1) - 1, 0)
         found = repr(text[at : at + 20]) if text[at:] else "its end"

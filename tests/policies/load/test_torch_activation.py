@@ -17,11 +17,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.frameworks
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.kind)
 def test_an_activation_is_what_torch_computes(row: TorchActivation):
-    import torch
-
+    torch = pytest.importorskip("torch")
     for given in ({}, ARGUMENTS.get(row.kind, {})):
         module = getattr(torch.nn, row.kind)(**given)
         layer = row.with_arguments(vars(module), "policy.pt") if row.pickled else row.layer

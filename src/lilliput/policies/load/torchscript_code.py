@@ -7,6 +7,7 @@ from typing import Any, final
 
 from lilliput.errors import LilliputError
 from lilliput.policies.load.archive import Archive
+from lilliput.syntax import parse
 
 MAX_CODE_BYTES = 1 << 20
 _WRITE = re.compile(rb"\.\w*[a-z0-9]_\(|^ +\(?\w+\)?\.[\w.]+ = ", re.MULTILINE)
@@ -76,7 +77,7 @@ class Code:
             if entry not in self.archive:
                 raise LilliputError(f"there is no source {module[:80]!r} in the archive; save it again")
             try:
-                self.parsed[module] = ast.parse(self.archive.read(entry, MAX_CODE_BYTES))
+                self.parsed[module] = parse(self.archive.read(entry, MAX_CODE_BYTES))
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 raise LilliputError(f"the source {module[:80]!r} cannot be parsed; save it again") from error
             for node in ast.walk(self.parsed[module]):

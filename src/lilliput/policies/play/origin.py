@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lilliput.syntax import parse
+
 if TYPE_CHECKING:
     import gymnasium
 
@@ -105,7 +107,7 @@ def _named(module: str) -> set[str]:
     if path is None or not path.endswith(".py"):
         return set()
     try:
-        tree = ast.parse(Path(path).read_bytes())
+        tree = parse(Path(path).read_bytes())
     except (OSError, SyntaxError, ValueError):
         return set()
     package = module if Path(path).name == "__init__.py" else module.rpartition(".")[0]
