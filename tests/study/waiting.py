@@ -17,4 +17,4 @@ class Waits(CartPoleEnv):
         return super().reset(**kwargs)
 
 
-gymnasium.register("Waits-v0", Waits, max_episode_steps=50)
+gymnasium.register("Waits-v0", Waits, max_episode_steps=50)  # type: ignore[arg-type]

@@ -118,7 +118,9 @@ def test_small_constants_are_decoded_where_they_stand(form: Form, tmp_path: Path
 
 @pytest.mark.parametrize("form", ["static", "dynamic", "weight_only"])
 @pytest.mark.parametrize("widths", [(1, 1), (1, 2), (3, 3), (1, 1, 1)])
-def test_the_smallest_weights_are_not_read_past_the_end(form: Form, widths: tuple[int, ...], tmp_path: Path) -> None:
+def test_the_smallest_weights_are_not_read_past_the_end(
+    form: Form, widths: tuple[int, *tuple[int, ...]], tmp_path: Path
+) -> None:
     """gcc sees how long they are, and warns of a read that could go further.
 
     With ranges of their own inputs, and in a second layer, weights are read by the same calls: of bits that fill bytes

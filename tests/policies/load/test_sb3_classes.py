@@ -126,7 +126,7 @@ def refusals() -> list[Any]:
         ),
         pytest.param(
             lambda: ppo(vector(), DISCRETE, policy_kwargs={"activation_fn": Steep}),
-            "activation_fn is .*Steep.*supported: torch.nn's Tanh.*export the actor",
+            "activation_fn is .*Steep.*supported: torch.nn's .*Tanh.*export the actor",
             id="activation",
         ),
         pytest.param(
