@@ -148,7 +148,7 @@ def test_what_is_guessed_is_said_by_every_command_that_reads_a_source(run, guess
 def test_a_study_says_what_is_guessed(run, guessed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = 'policies = ["guessed.lilliput"]\nrecipes = ["half()"]\nenvironments = ["CartPole-v1"]\nepisodes = 2\n'
-    text += 'formats = ["onnx"]\n'
+    text += 'formats = ["onnx"]\ncell_timeout = 0\n'
     Path("study.toml").write_text(text)
     code, out, err = run("study", "run", "study.toml", "-o", "results", "--workers", 1, "--json")
     assert (code, err.count(GUESS)) == (0, 1)

@@ -50,9 +50,9 @@ def tried(folder: Path, request: Request) -> tuple[Place, Searched]:
 @pytest.mark.parametrize(
     "asked",
     [
-        Request(Task("CartPole-v1"), objective="latency_s", train=False, format="onnx"),
-        Request(Task("CartPole-v1"), deadline_s=1e-12, train=False, format="onnx"),
-        Request(Task("CartPole-v1"), objective="n_macs", train=False, format="onnx"),
+        Request(Task(BALANCE), objective="latency_s", train=False, format="onnx"),
+        Request(Task(BALANCE), deadline_s=1e-12, train=False, format="onnx"),
+        Request(Task(BALANCE), objective="n_macs", train=False, format="onnx"),
     ],
 )
 def test_taken_up_again_a_trial_has_the_value_and_the_broken_limit_that_it_had(tmp_path: Path, asked: Request) -> None:
@@ -70,7 +70,7 @@ def test_taken_up_again_a_trial_has_the_value_and_the_broken_limit_that_it_had(t
 
 def test_what_breaks_a_limit_is_no_finalist_and_not_on_the_frontier(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    place, found = tried(tmp_path, Request(Task("CartPole-v1"), deadline_s=1e-12, train=False, format="onnx"))
+    place, found = tried(tmp_path, Request(Task(BALANCE), deadline_s=1e-12, train=False, format="onnx"))
     assert "latency_s is" in found.trials[RECIPE].broken
     again = Searched(known(place)[0], found.bar)
     for searched in (found, again):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.shrink.games import BALANCE
 from tests.study.waiting import WAITS
 
 import lilliput
@@ -32,7 +33,7 @@ RECIPES = ('quantize(scheme="dynamic")', "prune_units(ratio=0.25)")
 
 
 def comparison(**changes):
-    return dataclasses.replace(Comparison(Task("CartPole-v1"), RECIPES, ("onnx",), 12, timings=False), **changes)
+    return dataclasses.replace(Comparison(Task(BALANCE), RECIPES, ("onnx",), 12, timings=False), **changes)
 
 
 @pytest.fixture(scope="session")
@@ -47,9 +48,9 @@ def test_every_number_is_the_artifacts_own(balancer, finished):
     assert [row.recipe for row in rows] == ["", "", "quantize()", "prune_units(ratio=0.25)"]
     assert [row.format for row in rows] == ["onnx", "reference", "onnx", "onnx"]
     seeds = SeedPlan(0).episodes("confirmation", 12)
-    played = episode_returns(balancer, "CartPole-v1", seeds)
-    assert rows[0].mean_return == played.mean() == 500
-    context = Context.from_environment(balancer, "CartPole-v1", 0)
+    played = episode_returns(balancer, BALANCE, seeds)
+    assert rows[0].mean_return == played.mean() == 100
+    context = Context.from_environment(balancer, BALANCE, 0)
     for row in rows[2:]:
         small = compress(balancer, row.recipe, context)
         assert (row.model_bytes, row.n_parameters, row.n_macs) == (small.model_bytes, small.n_parameters, small.n_macs)
@@ -121,7 +122,7 @@ def test_what_is_measured_again_is_said_and_a_cut_manifest_names_what_to_remove(
 
     def go_on():
         return lilliput.compare(
-            balancer, RECIPES, folder, "CartPole-v1", formats=("onnx",), episodes=12, timings=False, workers=1
+            balancer, RECIPES, folder, BALANCE, formats=("onnx",), episodes=12, timings=False, workers=1
         )
 
     whole = victim.read_bytes()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.shrink.games import BALANCE
 from tests.study.waiting import WAITS
 
 from lilliput.cli import cli
@@ -20,6 +21,7 @@ from lilliput.study.plan import plan
 
 ROOT = Path(__file__).parents[2]
 IGNORE = lambda *_: None  # noqa: E731
+SHORT = f"environments = '{BALANCE}'"
 
 
 def study_file(folder, balancer, *lines, recipes=('"half()"', '"prune_units(ratio=[0.25, 0.5])"')):
@@ -60,7 +62,7 @@ def test_exclusions_leave_cells_out(balancer, tmp_path):
 
 
 def test_a_cut_record_is_said_and_its_cell_runs_again(balancer, tmp_path):
-    path, out = study_file(tmp_path, balancer, recipes=('"half()"',)), tmp_path / "out"
+    path, out = study_file(tmp_path, balancer, SHORT, recipes=('"half()"',)), tmp_path / "out"
     ran(path, out)
     victim = sorted((out / "records").iterdir())[0]
     whole = victim.read_text()
@@ -112,11 +114,13 @@ def test_missing_policies_are_said_with_the_line(balancer, tmp_path, monkeypatch
 
 
 def test_a_changed_recipe_redoes_its_cells_alone_and_the_report_forgets_the_old(balancer, tmp_path):
-    path, out = study_file(tmp_path, balancer), tmp_path / "out"
+    path, out = study_file(tmp_path, balancer, SHORT), tmp_path / "out"
     first = ran(path, out)
     assert (first.total, first.done, first.not_applicable, first.to_go, first.ran) == (6, 6, 0, 0, 6)
     assert ran(path, out).ran == 0
-    changed = study_file(tmp_path, balancer, recipes=('"half()"', '"prune_units(ratio=0.5, importance=\\"l2\\")"'))
+    changed = study_file(
+        tmp_path, balancer, SHORT, recipes=('"half()"', '"prune_units(ratio=0.5, importance=\\"l2\\")"')
+    )
     assert ran(changed, out).ran == 1
     assert len(list((out / "records").iterdir())) == 7
     assert {r.cell.recipe for r in records(out)} == {"", "half()", 'prune_units(ratio=0.5, importance="l2")'}
@@ -124,7 +128,7 @@ def test_a_changed_recipe_redoes_its_cells_alone_and_the_report_forgets_the_old(
 
 
 def test_failed_cells_are_kept_until_they_are_wanted_again(balancer, tmp_path):
-    path, out = study_file(tmp_path, balancer), tmp_path / "out"
+    path, out = study_file(tmp_path, balancer, SHORT), tmp_path / "out"
     ran(path, out)
     (victim,) = [r for r in records(out) if r.cell.recipe == "half()"]
     file = out / "records" / f"{victim.cell.digest}.json"
@@ -145,7 +149,7 @@ def test_an_environment_that_is_not_there_is_said_with_its_line(balancer, tmp_pa
 def test_a_folder_has_one_run_at_a_time(balancer, tmp_path):
     import fcntl
 
-    path, out = study_file(tmp_path, balancer), tmp_path / "out"
+    path, out = study_file(tmp_path, balancer, SHORT), tmp_path / "out"
     out.mkdir()
     (out / "lilliput.json").write_text('{"kind": "study", "format": 1}')
     with (out / ".lock").open("w") as lock:
@@ -155,7 +159,7 @@ def test_a_folder_has_one_run_at_a_time(balancer, tmp_path):
 
 
 def test_the_command_line_runs_tells_and_reports(balancer, tmp_path):
-    path, out = study_file(tmp_path, balancer, "cell_timeout = 0"), tmp_path / "out"
+    path, out = study_file(tmp_path, balancer, SHORT, "cell_timeout = 0"), tmp_path / "out"
 
     def call(*arguments):
         result = CliRunner().invoke(cli, ["study", *map(str, arguments)], catch_exceptions=False)
