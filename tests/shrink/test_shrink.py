@@ -3,6 +3,7 @@
 import importlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ def test_a_policy_that_is_not_better_than_random_is_refused(tmp_path: Path) -> N
         (layers.Dense(np.zeros((2, 4), np.float32), np.zeros(2, np.float32)), layers.ArgmaxAction((2,))),
     )
     with pytest.raises(LilliputError, match="there is no return to keep"):
-        shrink(flat, Request(Task("CartPole-v1"), within_s=30.0, train=False), tmp_path, lambda _: None)
+        shrink(flat, Request(Task("CartPole-v1"), within_s=30.0, train=False, workers=1), tmp_path, lambda _: None)
 
 
 def test_another_environment_is_refused_at_once(tmp_path: Path) -> None:
@@ -108,21 +109,26 @@ def test_another_environment_is_refused_at_once(tmp_path: Path) -> None:
         shrink(cartpole(), Request(Task("Pendulum-v1")), tmp_path, lambda _: None)
 
 
-def test_a_folder_of_another_request_is_refused(tmp_path: Path) -> None:
-    shrink(cartpole(), Request(Task("CartPole-v1"), within_s=2.0, train=False, workers=1), tmp_path, lambda _: None)
-    request = tmp_path / "request.json"
-    request.write_text(json.dumps({**json.loads(request.read_text()), "environment": "Pendulum-v1"}))
+def test_a_folder_of_another_request_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    end_after(monkeypatch, trials(0))
+    request = Request(Task(BALANCE), within_s=AN_HOUR_S, train=False, format="onnx", workers=1)
+    shrink(cartpole(), request, tmp_path, lambda _: None)
+    asked = tmp_path / "request.json"
+    asked.write_text(json.dumps({**json.loads(asked.read_text()), "environment": "Pendulum-v1"}))
     with pytest.raises(LilliputError, match=r"holds a shrink of environment 'Pendulum-v1', keep 0\.95; choose another"):
-        shrink(cartpole(), Request(Task("CartPole-v1"), keep=0.9), tmp_path, lambda _: None)
+        shrink(cartpole(), replace(request, keep=0.9), tmp_path, lambda _: None)
 
 
-def test_a_refused_command_leaves_nothing_and_force_begins_anew(tmp_path: Path) -> None:
+def test_a_refused_command_leaves_nothing_and_force_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_after(monkeypatch, trials(0))
     source, folder = tmp_path / "wide.lilliput", tmp_path / "small"
     policy_file.write(cartpole(), source)
 
     def run(environment: str, *more: str) -> Result:
         command = ["shrink", str(source), "--env", environment, "-o", str(folder), "--no-training", "--format", "onnx"]
-        return CliRunner().invoke(cli, [*command, "--workers", "1", "--within", "5s", *more])
+        return CliRunner().invoke(cli, [*command, "--workers", "1", "--within", "1h", *more])
 
     assert "Pendulum-v1 has" in str(run("Pendulum-v1").exception)
     assert not folder.exists()
@@ -131,14 +137,14 @@ def test_a_refused_command_leaves_nothing_and_force_begins_anew(tmp_path: Path) 
     (folder / "request.json").write_text(json.dumps({"keep": 0.5}))
     (folder / "result.json").write_text("{}")
     (folder / "notes.txt").write_text("mine")
-    assert "give --force" in str(run("CartPole-v1").exception)
+    assert "give --force" in str(run(BALANCE).exception)
     with locked(folder):
-        assert "another run is at work" in str(run("CartPole-v1", "--force").exception)
+        assert "another run is at work" in str(run(BALANCE, "--force").exception)
     assert (folder / "result.json").read_text() == "{}"
-    assert run("CartPole-v1", "--force").exit_code == 0
+    assert run(BALANCE, "--force").exit_code == 0
     assert json.loads((folder / "request.json").read_text())["keep"] == 0.95
     assert (folder / "notes.txt").read_text() == "mine"
-    again = run("CartPole-v1")
+    again = run(BALANCE)
     assert "was finished before" in again.stderr
 
 
