@@ -78,9 +78,9 @@ PROCESSORS = {
     "portable": ["-O2"],
     "sse4.1": ["-O2", "-msse4.1"],
     "avx2": ["-O3", "-mavx2", "-mfma"],
-    "avx-vnni": ["-O2", "-mavx2", "-mfma", "-D__AVXVNNI__=1", "-include", "dots.h"],
+    "avx-vnni": ["-O0", "-mavx2", "-mfma", "-D__AVXVNNI__=1", "-include", "dots.h"],
     "native": ["-O3", "-march=native"],
-    "sanitizers": ["-O1", "-mavx2", "-mfma", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    "sanitizers": ["-O0", "-mavx2", "-mfma", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
 }
 
 
