@@ -60,12 +60,17 @@ def run(command: Sequence[str | Path], given: str = "") -> str:
     return done.stdout
 
 
-def built(name: str, policies: Path, folder: Path) -> Path:
-    """The program, the policies' C compiled as C."""
-    program, objects = PROGRAMS[name], []
-    for one in ("track", "hover"):
-        objects.append(folder / f"{one}.o")
-        run(["gcc", "-std=c99", *STRICT, "-c", policies / one / f"{one}.c", "-o", objects[-1]])
+@pytest.fixture(scope="module")
+def objects(policies: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The policies' C, compiled as C."""
+    made = [tmp_path_factory.mktemp("objects") / f"{one}.o" for one in ("track", "hover")]
+    for path in made:
+        run(["gcc", "-std=c99", *STRICT, "-c", policies / path.stem / f"{path.stem}.c", "-o", path])
+    return made
+
+
+def built(name: str, policies: Path, objects: list[Path], folder: Path) -> Path:
+    program = PROGRAMS[name]
     include = [f"-I{policies / one}" for one in ("track", "hover")]
     include += [f"-I{STUBS / name}", f"-I{program.source.parent}"]
     command = [*program.compiler, *STRICT, *include, program.source, *program.main, *objects, "-lm"]
@@ -74,11 +79,13 @@ def built(name: str, policies: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_both_policies_act_as_their_artifacts_in_one_program(name: str, policies: Path, tmp_path: Path) -> None:
+def test_both_policies_act_as_their_artifacts_in_one_program(
+    name: str, policies: Path, objects: list[Path], tmp_path: Path
+) -> None:
     program, (track, hover) = PROGRAMS[name], COMMANDS[name]
     if not shutil.which(program.compiler[0]):
         pytest.skip(f"{program.compiler[0]} is not installed")
-    path = built(name, policies, tmp_path)
+    path = built(name, policies, objects, tmp_path)
     x = walk(policy_with(layers.Tanh(), inputs=6, actions=3), 40)
     lines, wanted = list(program.begin), []
     acts = {one: open_artifact(policies / one) for one in ("track", "hover")}

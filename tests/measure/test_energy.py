@@ -66,12 +66,12 @@ def machine(tmp_path: Path) -> Iterator[Path]:
 
 def test_decisions_take_no_more_than_the_machine_did(machine: Path, large: Artifact, observations: np.ndarray) -> None:
     start = time.perf_counter()
-    net, gross = energy(large.folder, observations, windows=3, window_s=0.2, root=machine)
+    net, gross = energy(large.folder, observations, windows=2, window_s=0.1, root=machine)
     assert isinstance(net, Measurement), net
     assert isinstance(gross, Measurement)
     assert (net.quantity, gross.quantity) == ("energy_j", "gross_energy_j")
-    assert len(net.values) == len(gross.values) == 3
-    assert gross.method.startswith(f"measured: RAPL package-0 of {machine}, 3 windows of at least ")
+    assert len(net.values) == len(gross.values) == 2
+    assert gross.method.startswith(f"measured: RAPL package-0 of {machine}, 2 windows of at least ")
     assert 0 < sum(gross.values) < 20.0 * (time.perf_counter() - start)
 
 
@@ -79,7 +79,7 @@ def test_answers_of_a_model_take_no_more_than_the_machine_did(machine: Path, tmp
     start = time.perf_counter()
     model = load_model(str(EXAMPLE), family="classification")
     folder = export(model, "onnx", tmp_path / "artifact").folder
-    net, gross = energy(folder, np.zeros((1, 1), np.float32), windows=2, window_s=0.2, root=machine, models=True)
+    net, gross = energy(folder, np.zeros((1, 1), np.float32), windows=1, window_s=0.1, root=machine, models=True)
     assert isinstance(net, Measurement), net
     assert isinstance(gross, Measurement)
     assert "answers each" in gross.method
@@ -88,7 +88,7 @@ def test_answers_of_a_model_take_no_more_than_the_machine_did(machine: Path, tmp
 
 def test_episodes_take_no_more_than_the_machine_did(machine: Path, small: Artifact) -> None:
     start = time.perf_counter()
-    found = episode_energy(small.folder, "Pendulum-v1", range(60), root=machine, window_s=0.2)
+    found = episode_energy(small.folder, "Pendulum-v1", range(20), root=machine, window_s=0.1)
     assert isinstance(found, Measurement), found
     assert 0 < sum(found.values) < 20.0 * (time.perf_counter() - start)
     none = episode_energy(small.folder, "Pendulum-v1", [0], root=machine / "none")

@@ -25,7 +25,7 @@ LU = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rows():
     return summary.rows(study(LU, environment="Hopper-v4"), 0.9)
 

@@ -11,9 +11,10 @@ CHOICES: tuple[Loss, ...] = ("kl", "regret", "cross_entropy")
 ARRAYS: tuple[Loss, ...] = ("l2", "l1")
 
 
-@pytest.mark.parametrize("remembers", [False, True])
-@pytest.mark.parametrize("inputs", [17, 376])
-@pytest.mark.parametrize("ways", [CHOICES, ARRAYS])
+@pytest.mark.parametrize(
+    ("ways", "inputs", "remembers"),
+    [(CHOICES, 17, False), (CHOICES, 376, True), (ARRAYS, 17, True), (ARRAYS, 376, False)],
+)
 def test_every_move_leads_to_a_recipe_that_says_what_it_is(
     ways: tuple[Loss, ...], inputs: int, *, remembers: bool
 ) -> None:

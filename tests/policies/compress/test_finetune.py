@@ -87,7 +87,7 @@ def test_a_real_policy_stays_real_and_bits_make_it_quantized() -> None:
 def test_pruned_weights_stay_zero_and_the_others_learn_their_part(bits: str, taught: tuple[Policy, Context]) -> None:
     teacher, context = taught
     pruned = compress(teacher, "prune_weights(sparsity=0.6)", context)
-    tuned = compress(pruned, f"finetune(steps=600, restarts=2{bits})", context)
+    tuned = compress(pruned, f"finetune(steps=300, restarts=2{bits})", context)
     again = compress(tuned, "finetune(steps=12, restarts=2)", context)
     x = context.observations(1500, "noisy_policy")
     expected = reference.act(teacher, x)
@@ -103,9 +103,9 @@ def test_pruned_weights_stay_zero_and_the_others_learn_their_part(bits: str, tau
 @pytest.mark.parametrize("bits", ["", ", weight_bits=8"])
 def test_the_sparsity_rises_while_the_policy_learns(bits: str, taught: tuple[Policy, Context]) -> None:
     teacher, context = taught
-    sparse = compress(teacher, f"finetune(steps=900, restarts=2, sparsity=0.7{bits})", context)
+    sparse = compress(teacher, f"finetune(steps=450, restarts=1, sparsity=0.7{bits})", context)
     cut = compress(
-        teacher, f'prune_weights(sparsity=0.7, scope="global") | finetune(steps=900, restarts=2{bits})', context
+        teacher, f'prune_weights(sparsity=0.7, scope="global") | finetune(steps=450, restarts=1{bits})', context
     )
     size = sum(weight.size for weight in weights(teacher))
     n_zero = [sum(int(np.count_nonzero(weight == 0)) for weight in weights(policy)) for policy in (sparse, cut)]

@@ -62,16 +62,16 @@ def test_an_episode_that_has_begun_is_no_other(tmp_path: Path) -> None:
         act.batch(walk(policy, 2))  # type: ignore[attr-defined]
 
 
-def test_ten_thousand_steps_do_not_drift(tmp_path: Path) -> None:
+def test_two_thousand_steps_do_not_drift(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     policy = policy_with(lstm(rng, 5, 8), gru(rng, 8, 8))
-    x = np.tile(walk(policy, 500), (20, 1))
+    x = np.tile(walk(policy, 200), (10, 1))
     expected = reference.act_episode(policy, x)
     for format_ in ("onnx", "c"):
         export(policy, format_, tmp_path / format_)
         off = np.abs(followed(policy, tmp_path / format_, x) - expected).max(axis=1)
         assert off.max() < DRIFT
-        assert off[-500:].max() < 2 * off[:500].max() + 1e-6
+        assert off[-200:].max() < 2 * off[:200].max() + 1e-6
 
 
 def test_onnx_has_the_ports_of_rsl_rl(tmp_path: Path) -> None:
