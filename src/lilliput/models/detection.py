@@ -165,22 +165,23 @@ DECODERS: Final[dict[str, Decoder]] = {"fastestdet": fastestdet, "yolos": yolos}
 def suppressed(boxes: Boxes, least: float, overlap: float) -> Boxes:
     """The boxes that are surer than `least`, without those that a surer one of their class overlaps by more."""
     order = np.argsort(-boxes.scores, kind="stable")
-    order = order[boxes.scores[order] > least]
+    left = order[boxes.scores[order] > least]
     kept: list[int] = []
-    for index in order:
-        same = [other for other in kept if boxes.classes[other] == boxes.classes[index]]
-        if not same or overlaps(boxes.corners[[index]], boxes.corners[same]).max() <= overlap:
-            kept.append(int(index))
+    while len(left):
+        surest, left = int(left[0]), left[1:]
+        kept.append(surest)
+        apart = overlaps(boxes.corners[[surest]], boxes.corners[left])[0] <= overlap
+        left = left[apart | (boxes.classes[left] != boxes.classes[surest])]
     return Boxes(boxes.corners[kept], boxes.classes[kept], boxes.scores[kept])
 
 
 def overlaps(one: Float64[np.ndarray, "n 4"], other: Float64[np.ndarray, "m 4"]) -> Float64[np.ndarray, "n m"]:
     """Intersection over union of every pair of boxes."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (one, other)]
-    union = areas[0][:, None] + areas[1][None] - shared
+    (left, top, right, bottom), (lefts, tops, rights, bottoms) = one.T[:, :, None], other.T[:, None]
+    width = np.maximum(np.minimum(right, rights) - np.maximum(left, lefts), 0)
+    height = np.maximum(np.minimum(bottom, bottoms) - np.maximum(top, tops), 0)
+    shared = width * height
+    union = (right - left) * (bottom - top) + (rights - lefts) * (bottoms - tops) - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
@@ -241,9 +242,8 @@ def _precision(
         if n <= 0:
             continue
         right = np.cumsum(hits * mine[:, None], axis=0)
-        wrong = np.cumsum(~hits * mine[:, None], axis=0)
         recall = right / n
-        precision = right / (right + wrong + np.spacing(1))
+        precision = right / (np.cumsum(mine)[:, None] + np.spacing(1))
         precision = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
         sums = 0.0
         for column in range(hits.shape[1]):
