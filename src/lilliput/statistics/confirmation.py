@@ -229,7 +229,9 @@ def _lower_bound(
         d = np.minimum(*(paired.differences(candidate, baseline, random, shares[end, None]) for end in (lows, highs)))
         most, least = (side.reduceat(losses[: last + 1], lows)[:, None] for side in (np.maximum, np.minimum))
         # No share of a part has a lower factor: d is linear in the share, and the loss as large or small at most.
-        factors = np.maximum(1 + (d / np.where(d > 0, most, least))[:, :, None] * FRACTIONS, _RUIN)
+        factors = (d / np.where(d > 0, most, least))[:, :, None] * FRACTIONS
+        factors += 1  # in place: memory is what takes the time
+        np.maximum(factors, _RUIN, out=factors)
         # One logarithm a few episodes instead of one an episode: the products stay far inside the range of a double.
         products = np.multiply.reduceat(factors, np.arange(0, len(candidate), 8), axis=1)
         wealth = np.logaddexp.reduce(_added(np.log(products)) + log_weights, axis=1)
