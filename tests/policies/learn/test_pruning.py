@@ -40,7 +40,7 @@ def test_masks_follow_the_schedule_and_stay(tmp_path, monkeypatch):
         for layer, mask in zip(course.chain, before, strict=True):
             assert bool((layer.mask <= mask).all())
             assert bool((layer.weight[layer.mask == 0].abs() < 1e-2).all())
-        seen.append((step / 400, sparsity_of(course.chain)))
+        seen.append((step / 160, sparsity_of(course.chain)))
 
     plan = Pruning(0.8, 0.2, 0.8, "global")
     monkeypatch.setattr(run.TrainingRun, "compress", watched)
@@ -48,8 +48,8 @@ def test_masks_follow_the_schedule_and_stay(tmp_path, monkeypatch):
         "sac",
         FOLLOW,
         tmp_path,
-        steps=400,
-        segment=200,
+        steps=160,
+        segment=80,
         episodes=1,
         hidden=(16, 16),
         settings=SMALL,
@@ -78,10 +78,10 @@ def test_sparse_from_the_start_moves_weights_at_one_sparsity_also_after_an_inter
             if seen:
                 assert bool((layer.weight[(layer.mask > 0) & (mask == 0)] == 0).all())
         assert sparsity_of(course.chain) == pytest.approx(0.75, abs=0.02)
-        seen.append((step / 320, [layer.mask.clone() for layer in course.chain]))
+        seen.append((step / 160, [layer.mask.clone() for layer in course.chain]))
 
     environment, settings = quick(name)
-    asked: dict[str, Any] = {"steps": 320, "segment": 80, "episodes": 1, "hidden": (16, 16), "settings": settings,
+    asked: dict[str, Any] = {"steps": 160, "segment": 40, "episodes": 1, "hidden": (16, 16), "settings": settings,
                              "pruning": Pruning(0.75, 0.2, 0.7, "erdos_renyi", method=method)}  # fmt: skip
     with monkeypatch.context() as watching:
         watching.setattr(run.TrainingRun, "compress", watched)
@@ -92,7 +92,7 @@ def test_sparse_from_the_start_moves_weights_at_one_sparsity_also_after_an_inter
     )
     assert len(early) == len(late) == 1
     assert len(changing) > 20
-    while train(name, environment, tmp_path / "cut", **asked, within=0.0).steps < 320:
+    while train(name, environment, tmp_path / "cut", **asked, within=0.0).steps < 160:
         pass
     for file in ("policy.lilliput", "best.lilliput"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
@@ -194,8 +194,8 @@ def test_pruned_units_are_gone_and_the_policy_does_the_same(tmp_path):
         "td3",
         FOLLOW,
         tmp_path,
-        steps=200,
-        segment=100,
+        steps=100,
+        segment=50,
         episodes=1,
         hidden=(16, 12),
         settings=SMALL,

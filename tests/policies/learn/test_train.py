@@ -1,12 +1,10 @@
 """Training: resumed is uninterrupted, what is trained is deployed, and the frameworks load it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,8 +51,8 @@ def test_what_is_trained_at_few_bits_is_what_is_deployed_to_the_bit(name, tmp_pa
         name,
         environment,
         tmp_path / "out",
-        steps=240,
-        segment=120,
+        steps=120,
+        segment=60,
         episodes=1,
         hidden=(8, 8),
         normalize=False,
@@ -107,8 +105,8 @@ def test_the_framework_loads_the_zip_and_acts_as_the_policy_does(name, tmp_path)
         name,
         environment,
         tmp_path,
-        steps=160,
-        segment=80,
+        steps=80,
+        segment=40,
         episodes=1,
         hidden=(8, 8),
         normalize=False,
@@ -120,14 +118,14 @@ def test_the_framework_loads_the_zip_and_acts_as_the_policy_does(name, tmp_path)
 
 
 def train_in_parts(name: str, out: Any) -> None:
-    """A training of which the first checkpoints come soon."""
+    """A training of five checkpoints."""
     environment, settings = quick(name)
     train(
         name,
         environment,
         out,
-        steps=600,
-        segment=100,
+        steps=200,
+        segment=40,
         episodes=1,
         hidden=(8, 8),
         normalize=name == "ppo",
@@ -138,22 +136,33 @@ def train_in_parts(name: str, out: Any) -> None:
 
 
 FORKS = """
-    import os, sys
+    import os, signal, sys
+    from tests.policies.learn import toys
     from tests.policies.learn.test_train import train_in_parts
 
     for line in sys.stdin:
+        name, folder, last = line.split()
         child = os.fork()
         if not child:
-            train_in_parts(*line.split())
+            left, show = iter(range(int(last))), toys.Follow._show
+
+            def killed(environment):
+                if next(left, None) is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return show(environment)
+
+            toys.Follow._show = killed
+            train_in_parts(name, folder)
             os._exit(0)
-        print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
 @pytest.fixture(scope="module")
 def forks() -> Iterator[subprocess.Popen[str]]:
-    """Another process, which has imported all there is to import; it trains in a child for every line that it reads."""
+    """Another process, which has imported all there is to import; it trains in a child for every line that it reads,
+    and kills it where its environments have shown so many observations.
+    """
     command = [sys.executable, "-c", textwrap.dedent(FORKS)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
@@ -163,32 +172,21 @@ def forks() -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ppo", "sac", "dqn"])
 def test_a_training_that_was_killed_goes_on_to_the_same_bits(name, tmp_path, forks):
-    def begin() -> int:
-        print(name, tmp_path / "cut", file=forks.stdin, flush=True)
-        return int(forks.stdout.readline())
-
     train_in_parts(name, tmp_path / "whole")
-    for n in (1, 3):
-        child = begin()
-        while _checkpoints(tmp_path / "cut") < n:
-            os.kill(child, 0)  # it is still at work
-            time.sleep(0.05)
-        os.kill(child, signal.SIGKILL)
-        assert int(forks.stdout.readline()) == -signal.SIGKILL
-    begin()
-    assert int(forks.stdout.readline()) == 0
+    # In the middle of a segment: one and an evaluation take some 60 observations.
+    for last, checkpoints, status in ((85, 1, -signal.SIGKILL), (150, 3, -signal.SIGKILL), (1000, 5, 0)):
+        print(name, tmp_path / "cut", last, file=forks.stdin, flush=True)
+        assert int(forks.stdout.readline()) == status
+        assert len(_state(tmp_path / "cut")["extra"]["evaluations"]) == checkpoints
     for file in ("policy.lilliput", "best.lilliput"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
-    one, other = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "cut"))
+    one, other = (_state(tmp_path / name) for name in ("whole", "cut"))
     assert one["extra"] == other["extra"]
     assert _equal(one["modules"], other["modules"])
 
 
-def _checkpoints(folder) -> int:
-    try:
-        return len(torch.load(folder / "state.pt", weights_only=True)["extra"]["evaluations"])
-    except (OSError, RuntimeError):
-        return 0
+def _state(folder) -> dict[str, Any]:
+    return torch.load(folder / "state.pt", weights_only=True)
 
 
 def _equal(one, other) -> bool:
@@ -207,8 +205,8 @@ def test_it_learns_what_there_is_to_learn_at_four_bits(tmp_path):
         "ppo",
         SIGN,
         tmp_path,
-        steps=4096,
-        segment=2048,
+        steps=1536,
+        segment=768,
         episodes=5,
         hidden=(16,),
         normalize=False,
