@@ -28,7 +28,7 @@ def test_a_student_chooses_what_the_teacher_does_and_its_artifact_plays(tmp_path
     from lilliput.policies.export import export, open_artifact
 
     teacher = bright()
-    recipe = "distill_images(channels=(4, 6), hidden=(8,), steps=150, weight_bits={})"
+    recipe = "distill_images(channels=(4, 6), hidden=(8,), steps=80, weight_bits={})"
     small = compress(teacher, recipe.format(4), context(teacher, tmp_path))
     assert small.model_bytes < teacher.model_bytes / 4
     assert small.weight_bits == (4, 4, 4, 4)

@@ -103,7 +103,7 @@ def test_evolution_raises_the_return() -> None:
     policy = quantized(np.random.default_rng(1), None, bias=0.01)
     before = episode_returns(policy, "CartPole-v1", range(50)).mean()
     context = Context.from_environment(policy, "CartPole-v1", seed=0)
-    evolved = compress(policy, "evolve(episodes=600, each=2, sigma=0.3)", context)
+    evolved = compress(policy, "evolve(episodes=300, each=2, sigma=0.3)", context)
     after = episode_returns(evolved, "CartPole-v1", range(50)).mean()
     assert before < 20
     assert after > 80

@@ -27,7 +27,7 @@ STATIC = "scheme='static', input='per_dimension', granularity='per_channel'"
 def case(public_policies: Path, name: str) -> tuple[Policy, Context]:
     path, environment = CASES[name]
     policy = load_policy(public_policies / path)
-    return policy, Context.from_environment(policy, environment)
+    return policy, Context.from_environment(policy, environment, max_steps=200)  # ten episodes are 2,000 observations
 
 
 def decision(policy: Policy, x: np.ndarray) -> np.ndarray:
