@@ -1,4 +1,4 @@
-"""What the README and the tutorial tell one to type, typed; with fewer episodes."""
+"""What the README and the tutorial tell one to type, typed; with fewer and shorter episodes."""
 
 import os
 import re
@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SHORTER = (
-    ("lilliput compare ", "lilliput compare --episodes 3 --no-timings "),
-    ("--within 3m", "--within 10s"),
+    ("lilliput compare ", "lilliput compare --episodes 3 --max-steps 200 --no-timings --workers 1 "),
+    ("--within 3m", "--within 10s --max-steps 100 --workers 1"),
     ("range(100)", "range(3)"),
 )
 

@@ -55,6 +55,8 @@ def test_compare_judges_each_of_them(name, task, told, better_than, tmp_path):
         "quantize(scheme='weight_only')",
         "-r",
         "prune_weights(sparsity=0.9)",
+        "--workers",
+        "1",
     ]
     found = json.loads(run(*command, "--no-timings", "--keep", "0.9", "-o", tmp_path / "out", "--json").stdout)
     baseline, half, codes, pruned = found["rows"]
@@ -111,8 +113,12 @@ def test_what_is_for_policies_says_so_of_a_language_model(tmp_path):
         run("shrink", FOLDER / "language", "--env", "CartPole-v1", "-o", tmp_path / "out")
 
 
+SHORTER = {"classification": (), "detection": ("--workers", "1", "--no-timings"), "generation": ("--workers", "1")}
+"""What spares all families but one from processes that import all of it anew."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["classification", "detection", "generation"])
+@pytest.mark.parametrize("family", SHORTER)
 def test_the_commands_of_a_family_s_page_run_as_they_stand(family, tmp_path, monkeypatch):
     root = FOLDER.parents[1]
     (tmp_path / "examples").symlink_to(root / "examples", target_is_directory=True)
@@ -120,7 +126,7 @@ def test_the_commands_of_a_family_s_page_run_as_they_stand(family, tmp_path, mon
     (block,) = re.findall(r"```console\n(.*?)```", (root / "docs" / f"models-{family}.md").read_text(), re.S)
     lines = block.replace("\\\n", " ").splitlines()
     assert [line.split()[1] for line in lines] == ["show", "compare", "compress", "export", "check"]
-    said = [run(*shlex.split(line)[1:]).stdout for line in lines]
+    said = [run(*shlex.split(line)[1:], *SHORTER[family] * (n == 1)).stdout for n, line in enumerate(lines)]
     assert "kept" in said[1]
     assert "golden answers reproduced" in said[-1]
     assert (tmp_path / "results" / "report.html").is_file()

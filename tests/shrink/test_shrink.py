@@ -84,7 +84,7 @@ def test_of_images_a_convolutional_student_is_found_and_confirmed(
 ) -> None:
     pytest.importorskip("torch")
     end_after(monkeypatch, students(1))
-    lessons(monkeypatch, 600)
+    lessons(monkeypatch, 300)
     request = Request(Task(f"tests.policies.learn.toys:{BRIGHT}"), keep=0.9, within_s=AN_HOUR_S, workers=1)
     result = shrink(bright(32, 64), request, tmp_path, lambda _: None)
     assert result.recipe.startswith("distill_images(")
