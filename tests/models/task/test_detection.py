@@ -95,6 +95,7 @@ def test_overlap_and_suppression_of_boxes_by_hand():
     assert overlaps(corners[:1], corners[1:]) == pytest.approx(np.array([[1 / 3, 1]]))
     boxes = Boxes(corners, np.array([0, 0, 1]), np.array([0.9, 0.8, 0.7]))
     assert suppressed(boxes, 0.0, 0.3).scores.tolist() == [0.9, 0.7]
+    assert suppressed(boxes, 0.0, 1 / 3).scores.tolist() == [0.9, 0.8, 0.7]  # what overlaps by as much stays
     assert suppressed(boxes, 0.0, 0.4).scores.tolist() == [0.9, 0.8, 0.7]
     assert suppressed(boxes, 0.75, 0.4).scores.tolist() == [0.9, 0.8]
 
