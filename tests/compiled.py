@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +23,6 @@ from lilliput.compiler import cache_folder, kept_vectors
 _KEPT = cache_folder() / "tests"
 _KEPT_S = 30 * 24 * 3600
 _READ = {".c", ".h", ".S", ".s", ".ld"}
-_made: Counter[tuple[str, tuple[str, ...], str]] = Counter()
 
 
 def compiled(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -50,17 +48,14 @@ def compiled(command: Sequence[str], folder: Path) -> subprocess.CompletedProces
 def _vectors(command: Sequence[str]) -> tuple[str, ...]:
     """What spares gcc from reading all vector instructions for a program; see `kept_vectors`.
 
-    Not where an object is all that is made: that each file includes what it needs is held there. Nor for the first two
-    programs of some flags: to keep what was read takes as long as to read it three times.
+    Not where an object is all that is made: that each file includes what it needs is held there.
     """
     flags = tuple(word for word in command if word.startswith(("-O", "-f", "-m", "-std=")))
     machine = tuple(word for word in flags if word.startswith("-m"))
     is_named = any(word.startswith("-march=") for word in machine)
     if "-c" in command or not is_named or "__AVX__" not in _identity(command[0], machine):
         return ()
-    kind = "c++-header" if "c++" in command else "c-header"
-    _made[command[0], flags, kind] += 1
-    return kept_vectors(_kept_in(), (command[0],), flags, kind) if _made[command[0], flags, kind] > 2 else ()
+    return kept_vectors(_kept_in(), (command[0],), flags, "c++-header" if "c++" in command else "c-header")
 
 
 def commands(folder: Path, compiler: str) -> list[list[str]]:

@@ -89,7 +89,7 @@ def built(folder: Path, flags: list[str], compiler: str = "gcc") -> Path:
     (folder / "dots.h").write_text(DOTS)
     kernels = c_kernels.bundle(["conv2d_i8", "dense_i8"])
     (folder / "sums.c").write_text(f"{kernels}static const float one = 1.0f;\n{PROGRAM}")
-    command = [compiler, "-std=c99", *WARNINGS, *flags, "-ffp-contract=off", "sums.c", "-lm", "-o", "sums"]
+    command = [compiler, "-std=c99", *WARNINGS, *flags, "sums.c", "-lm", "-o", "sums"]
     done = compiled(command, folder)
     assert done.returncode == 0, done.stderr[:3000]
     return folder / "sums"
