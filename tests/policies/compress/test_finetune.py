@@ -76,9 +76,8 @@ def test_finetuning_brings_the_teacher_s_choices_back(taught: tuple[Policy, Cont
     assert np.mean(reference.act(tuned, x) == expected) > 0.9
 
 
-def test_a_real_policy_stays_real_and_bits_make_it_quantized() -> None:
-    teacher = normalized(np.random.default_rng(4))
-    context = Context.from_environment(teacher, "CartPole-v1", seed=0)
+def test_a_real_policy_stays_real_and_bits_make_it_quantized(taught: tuple[Policy, Context]) -> None:
+    teacher, context = taught
     assert compress(teacher, "finetune(steps=12, restarts=1)", context).weight_bits == (32, 32, 32)
     assert compress(teacher, "finetune(steps=12, restarts=1, weight_bits=5)", context).weight_bits == (5, 5, 5)
 
@@ -155,10 +154,17 @@ def behind_norms(rng: np.random.Generator) -> Policy:
     return replace_layers(policy, (*first, norm(12), *second, norm(9), *policy.layers[4:]))
 
 
-@pytest.mark.parametrize("bits", ["", ", weight_bits=8"])
-def test_a_policy_with_layer_norms_keeps_them_and_does_what_the_teacher_does(bits: str) -> None:
+@pytest.fixture(scope="module")
+def taught_with_norms() -> tuple[Policy, Context]:
     teacher = behind_norms(np.random.default_rng(3))
-    context = Context.from_environment(teacher, "CartPole-v1", seed=0)
+    return teacher, Context.from_environment(teacher, "CartPole-v1", seed=0)
+
+
+@pytest.mark.parametrize("bits", ["", ", weight_bits=8"])
+def test_a_policy_with_layer_norms_keeps_them_and_does_what_the_teacher_does(
+    bits: str, taught_with_norms: tuple[Policy, Context]
+) -> None:
+    teacher, context = taught_with_norms
     tuned = compress(teacher, f"finetune(steps=120, restarts=1{bits})", context)
     kinds = [type(layer) for layer in tuned.layers]
     assert kinds.count(layers.LayerNorm) == 2

@@ -63,7 +63,8 @@ def applied(kernel: str, x: np.ndarray, folder: Path, extra: str = "", flags: tu
     text += f"if (fread(x, 4, {x.size}, stdin) != {x.size}) return 1;\n{kernel}(x, {x.size}{extra});\n"
     text += f"return fwrite(x, 4, {x.size}, stdout) != {x.size}; }}\n"
     (folder / "apply.c").write_text(text)
-    compiled(["gcc", "-std=c99", "-ffp-contract=off", *flags, "apply.c", "-lm", "-o", "apply"], folder).check_returncode()
+    command = ["gcc", "-std=c99", "-ffp-contract=off", *flags, "apply.c", "-lm", "-o", "apply"]
+    compiled(command, folder).check_returncode()
     done = subprocess.run(["./apply"], cwd=folder, input=x.tobytes(), capture_output=True, check=True)
     return np.frombuffer(done.stdout, np.float32)
 
