@@ -45,7 +45,7 @@ def test_another_answer_to_the_same_is_looked_at(wrong: Any) -> None:
     calls = []
 
     @checked
-    def answers(a: Float32[np.ndarray, "n"], how: list[Any]) -> Float32[np.ndarray, "n"]:
+    def answers(a: Float32[np.ndarray, " n"], how: list[Any]) -> Float32[np.ndarray, " n"]:
         calls.append(how)
         return how[0]()
 
@@ -102,8 +102,8 @@ def test_fields_methods_and_inner_functions_are_looked_at() -> None:
     @checked
     @dataclass(frozen=True)
     class Pair:
-        left: Float32[np.ndarray, "n"]
-        right: Float32[np.ndarray, "n"]
+        left: Float32[np.ndarray, " n"]
+        right: Float32[np.ndarray, " n"]
 
         @property
         @checked
@@ -112,7 +112,7 @@ def test_fields_methods_and_inner_functions_are_looked_at() -> None:
 
         @classmethod
         @checked
-        def of(cls, one: Float32[np.ndarray, "n"]) -> "Pair":
+        def of(cls, one: Float32[np.ndarray, " n"]) -> "Pair":
             return cls(one, one)
 
     def outer(value: Any) -> Any:

@@ -40,7 +40,7 @@ def features(images: UInt8[np.ndarray, "n height width 3"], graph: str) -> Featu
 
 def distances(
     made: Features, real: Features, found_weights: Weights, real_weights: Weights
-) -> Float64[np.ndarray, "_"]:
+) -> Float64[np.ndarray, " _"]:
     """The squared distance under each draw of weights, which say how often a picture counts."""
     if made.shape[1] != real.shape[1]:
         raise LilliputError(f"{made.shape[1]} features of what is made and {real.shape[1]} of what is real")

@@ -329,7 +329,7 @@ class _Walk:
 
 def without(
     proto: "onnx.ModelProto", channels: Channels, gone: frozenset[int]
-) -> dict[str, dict[int, Bool[np.ndarray, "_"]]]:
+) -> dict[str, dict[int, Bool[np.ndarray, " _"]]]:
     """Which places along which axes of each constant stay; changes the graph to be without the units that go.
 
     Raises:

@@ -46,7 +46,7 @@ def episode_returns(
     max_steps: int | None = None,
     workers: int = 1,
     progress: Progress | None = None,
-) -> Float64[np.ndarray, "seeds"]:
+) -> Float64[np.ndarray, " seeds"]:
     """The undiscounted return of one episode a seed; see `episodes`."""
     played = episodes(
         act,
@@ -136,7 +136,7 @@ def random_returns(
     max_steps: int | None = None,
     workers: int = 1,
     progress: Progress | None = None,
-) -> Float64[np.ndarray, "seeds"]:
+) -> Float64[np.ndarray, " seeds"]:
     """The returns of the uniform-random policy; see `random_episodes`."""
     spec = EnvironmentSpec(environment, tuple(wrappers), dict(environment_kwargs or {}), max_steps)
     played = random_episodes(spec, seeds, workers=workers, progress=progress)
