@@ -296,7 +296,7 @@ def _row(
         n_parameters=_int(own.one("n_parameters")),
         n_nonzero_parameters=_int(own.one("n_nonzero_parameters")),
         n_macs=_int(own.one("n_macs")),
-        latency=_latency(own, is_baseline=not cell.recipe),
+        latency=_latency(part),
         memory_bytes=peak - identity if peak is not None and identity is not None else None,
         peak_memory_bytes=peak,
         energy_j=own.one("energy_j"),
@@ -366,11 +366,11 @@ def _int(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def _latency(own: _Measured, *, is_baseline: bool) -> LatencyFigures | None:
-    values = own.values.get("latency_s")
+def _latency(part: _Part) -> LatencyFigures | None:
+    values = part.own.values.get("latency_s")
     if not values:
         return None
     p50, p95, p99 = (float(q) for q in np.quantile(values, (0.5, 0.95, 0.99)))
     # Timed twice in the same turns, the baseline is the measure: that one time is not the other says nothing.
-    baseline = p50 if is_baseline else own.one("baseline_latency_s")
+    baseline = part.own.one("baseline_latency_s") if part.cell.recipe else p50
     return LatencyFigures(p50, p95, p99, baseline / p50 if baseline else None)

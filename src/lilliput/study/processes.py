@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 
 from lilliput import child_process
 from lilliput import record as record_file
@@ -22,6 +22,9 @@ from lilliput.study.workspace import Workspace
 
 ATTEMPTS = 2
 """A job whose worker was killed is tried once more: the next worker may find more memory."""
+
+_Answer = tuple[Record, ...] | LilliputError
+"""What a worker sends: the records of its job, or what ends the whole study, say because the disk is full."""
 
 _POLL_S = 3600.0
 
@@ -63,23 +66,25 @@ def run_jobs(jobs: Sequence[Job], folder: Path, workers: int, timeout: float | N
             until = min(worker.deadline for worker in busy) - time.monotonic()
             wait([w.pipe for w in busy] + [w.process.sentinel for w in busy], max(0.0, min(until, _POLL_S)))
             for worker in busy:
-                answer = worker.answer()
-                if answer == "killed" and worker.process.exitcode == child_process.UNGUARDED:
-                    raise LilliputError(child_process.GUARD)
-                if answer == "killed" and worker.attempt < ATTEMPTS:
-                    waiting.append((worker.release(folder), worker.attempt + 1))
-                elif answer == "killed":
-                    reason = f"its worker process was ended {ATTEMPTS} times ({worker.ending()}); out of memory?"
-                    yield _failed(worker.release(folder), reason, folder)
-                elif answer == "late":
-                    yield _failed(worker.release(folder), f"stopped after its time of {timeout:g} s a cell", folder)
-                elif isinstance(answer, str):
-                    raise LilliputError(answer)
-                elif answer is not None:
-                    worker.job = None
-                    if waiting:  # before the answer is looked at, so that the worker does not wait for it
-                        worker.hand(*waiting.popleft(), timeout)
-                    yield answer
+                match worker.answer():
+                    case None:
+                        pass
+                    case "killed" if worker.process.exitcode == child_process.UNGUARDED:
+                        raise LilliputError(child_process.GUARD)
+                    case "killed" if worker.attempt < ATTEMPTS:
+                        waiting.append((worker.release(folder), worker.attempt + 1))
+                    case "killed":
+                        reason = f"its worker process was ended {ATTEMPTS} times ({worker.ending()}); out of memory?"
+                        yield _failed(worker.release(folder), reason, folder)
+                    case "late":
+                        yield _failed(worker.release(folder), f"stopped after its time of {timeout:g} s a cell", folder)
+                    case LilliputError() as error:
+                        raise error
+                    case records:
+                        worker.job = None
+                        if waiting:  # before the records are looked at, so that the worker does not wait for it
+                            worker.hand(*waiting.popleft(), timeout)
+                        yield records
     finally:
         for worker in team:
             worker.end()
@@ -100,8 +105,8 @@ class _Worker:
         with contextlib.suppress(BrokenPipeError):  # it was killed while idle: `answer` will say so
             self.pipe.send(job)
 
-    def answer(self) -> tuple[Record, ...] | str | None:
-        """Records, "killed", "late", any other text for what stops the study, or None for nothing yet."""
+    def answer(self) -> _Answer | Literal["killed", "late"] | None:
+        """What it sent, or what became of it; None: it is still at work."""
         if self.pipe.poll():
             with contextlib.suppress(EOFError, ConnectionResetError):
                 return self.pipe.recv()
@@ -152,11 +157,12 @@ def _work(pipe: Connection, folder: Path) -> None:
         except (EOFError, OSError):
             return
         try:
-            answer: tuple[Record, ...] | str = job.run(folder)
+            answer: _Answer = job.run(folder)
         except LilliputError as error:
-            answer = str(error)
+            answer = error
         except OSError as error:
-            answer = f"{error.filename or folder}: {error.strerror}; put it right and run the same command to go on"
+            why = f"{error.filename or folder}: {error.strerror}"
+            answer = LilliputError(f"{why}; put it right and run the same command to go on")
         pipe.send(answer)
 
 

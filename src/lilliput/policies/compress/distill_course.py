@@ -32,7 +32,7 @@ from lilliput.policies.compress.restarts import BLOCK, MOST_EPISODES, Chosen, be
 from lilliput.policies.layers import History, Layer, LayerNorm, SelectInputs
 from lilliput.policies.play import Lockstep, OutOfTime, SeedPlan
 from lilliput.policies.policy import Policy, replace_layers
-from lilliput.policies.students import Inputs, Quantization, Replay, Students, Trainer
+from lilliput.policies.students import Activation, Inputs, Quantization, Replay, Students, Trainer
 
 BATCH = 256
 LEARNING_RATE = 1e-2
@@ -67,7 +67,7 @@ class Settings:
 
     name: str
     hidden: tuple[int, ...]
-    activation: Literal["silu", "relu", "tanh"]
+    activation: Activation
     real_steps: int
     quantized_steps: int
     weight_bits: tuple[int, ...] | None

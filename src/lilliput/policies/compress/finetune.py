@@ -17,6 +17,7 @@ from lilliput.policies.compress.evolve import Evolve
 from lilliput.policies.compress.step import Step
 from lilliput.policies.constants import store_weight
 from lilliput.policies.policy import Policy
+from lilliput.policies.students import ACTIVATIONS, Activation
 
 LEARNING_RATE = 2e-3
 
@@ -28,11 +29,7 @@ _IMITATION = (
 
 _SUPPORTED = "supported: dense layers with ReLU, tanh or SiLU between them, each behind a layer norm or none"
 
-_ACTIVATIONS: dict[type, Literal["silu", "relu", "tanh"]] = {
-    layers.Silu: "silu",
-    layers.Relu: "relu",
-    layers.Tanh: "tanh",
-}
+_NAMES: dict[layers.Layer, Activation] = {kind.layer: name for name, kind in ACTIVATIONS.items()}
 
 
 @final
@@ -160,7 +157,7 @@ class Finetune(Step):
         return now if len(now) == len(linear) else None
 
 
-def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
+def start_of(policy: Policy) -> tuple[Start, Activation]:
     """The weights, biases and norms of the policy's layers on raw observations, and the activation between them.
 
     Raises:
@@ -171,13 +168,13 @@ def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
     biases: list[np.ndarray] = []
     kept: list[np.ndarray] = []
     norms: list[layers.LayerNorm | None] = []
-    activations: set[Literal["silu", "relu", "tanh"]] = set()
+    activations: set[Activation] = set()
     select: layers.SelectInputs | None = None
     scale, shift = np.ones(()), np.zeros(())
     network = split_head(policy)[0]
     # A clip of the mean in front of the head (gSDE) is learned like the rest of the head's input.
     network = network[:-1] if network and isinstance(network[-1], layers.HardTanh) else network
-    before: type | None = None
+    before: layers.Layer | None = None
     for index, layer in enumerate(network):
         match layer:
             case layers.SelectInputs() if not index:
@@ -187,17 +184,17 @@ def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
             case layers.Standardize() if not weights:
                 scale = layer.scale.astype(np.float64)
                 shift = -layer.mean.astype(np.float64) * scale
-            case layers.Dense() | layers.QuantizedDense() if not weights or before in _ACTIVATIONS:
+            case layers.Dense() | layers.QuantizedDense() if not weights or before in _NAMES:
                 weight, bias = _affine(layer)
                 weights.append(weight * scale)
                 biases.append(bias + (weight * shift).sum(axis=1))
                 kept.append(_kept(layer))
                 norms.append(None)
                 scale, shift = np.ones(()), np.zeros(())
-            case layers.LayerNorm() if before in (layers.Dense, layers.QuantizedDense):
+            case layers.LayerNorm() if isinstance(before, layers.Dense | layers.QuantizedDense):
                 norms[-1] = layer
-            case layers.Relu() | layers.Tanh() | layers.Silu() if weights and before not in _ACTIVATIONS:
-                activations.add(_ACTIVATIONS[type(layer)])
+            case layers.Relu() | layers.Tanh() | layers.Silu() if weights and before not in _NAMES:
+                activations.add(_NAMES[layer])
             case (
                 layers.SelectInputs() | layers.History() | layers.Standardize() | layers.Dense()
                 | layers.QuantizedDense() | layers.LayerNorm() | layers.Relu() | layers.Tanh() | layers.Silu()
@@ -206,13 +203,13 @@ def start_of(policy: Policy) -> tuple[Start, Literal["silu", "relu", "tanh"]]:
                 | layers.PreviousAction() | layers.SquashAction() | layers.BetaAction() | layers.RescaleAction()
                 | layers.ClipAction() | layers.ArgmaxAction()
             ):  # fmt: skip
-                after = "" if before is None else f" behind {before.__name__}"
+                after = "" if before is None else f" behind {type(before).__name__}"
                 raise NotApplicable(f"finetune: layer {index} is {type(layer).__name__}{after}; {_SUPPORTED}")
             case _:
                 assert_never(layer)
-        before = type(layer)
-    if before not in (layers.Dense, layers.QuantizedDense):
-        raise NotApplicable(f"finetune: the network ends in {before and before.__name__}; {_SUPPORTED}")
+        before = layer
+    if not isinstance(before, layers.Dense | layers.QuantizedDense):
+        raise NotApplicable(f"finetune: the network ends in {before and type(before).__name__}; {_SUPPORTED}")
     if len(activations) > 1:
         raise NotApplicable(f"finetune: the activations are {', '.join(sorted(activations))}; they must be of one kind")
     start = Start(tuple(weights), tuple(biases), tuple(kept), select, policy.digest, tuple(norms[:-1]))

@@ -1,6 +1,7 @@
 """The C of a policy that is called with integers and answers with integers: no float is linked."""
 
-from typing import final
+from itertools import pairwise
+from typing import assert_never, final
 
 import numpy as np
 
@@ -23,7 +24,9 @@ _BEFORE_A_CURVE = -(1 << 29) + 1, (1 << 29) - 1
 """What goes into tanh and the like is saturated there: 2^13 in units of 2^-16."""
 _CODE_BITS = 7
 """A code is rounded with so many bits behind the point, or by 64 bits."""
-_CURVED = {layers.Tanh: "tanh", layers.SquashAction: "tanh", layers.Sigmoid: "sigmoid", layers.Silu: "silu"}
+_UNIT_BITS = 27
+"""Of the largest value that choices are made among."""
+_Curve = layers.Tanh | layers.SquashAction | layers.Sigmoid | layers.Silu
 
 
 def generate_fixed(policy: Policy, units: FixedPoint) -> CSource:
@@ -51,7 +54,7 @@ class _Fixed:
         curves = [
             [one for one in block.between if not isinstance(one, layers.Relu | layers.HardTanh)] for block in blocks
         ]
-        simple = all(len(ones) <= 1 and all(type(one) in _CURVED for one in ones) for ones in curves)
+        simple = all(len(ones) <= 1 and all(isinstance(one, _Curve) for one in ones) for ones in curves)
         self.is_small = n_weights <= _FEW_WEIGHTS and simple and all(_has_one_range(block) for block in blocks[1:])
         self.unit = 0
         self.number = "i16" if units.observation == "int16" else "i32"
@@ -85,14 +88,10 @@ class _Fixed:
             self._sums_of_numbers(first)
         else:
             self._codes_of_numbers(first)
-        for at, block in enumerate(self.parts.blocks):
-            if at:
-                self._about(block.index)
-            following = self.parts.blocks[at + 1] if at + 1 < len(self.parts.blocks) else None
-            if following is None:
-                self._last(block)
-            else:
-                self._hidden(block, following)
+        for block, following in pairwise(self.parts.blocks):
+            self._hidden(block, following)
+            self._about(following.index)
+        self._last(self.parts.blocks[-1])
 
     def _about(self, index: int) -> None:
         writer = self.writer
@@ -196,17 +195,18 @@ class _Fixed:
         slope, bias = self._slope(block)
         scale, zero = range_.inverse_scale.astype(np.float64), range_.zero_point.astype(np.float64)
         low, high = _codes(block.between, range_, np.array([-1e30, 1e30], np.float32))
-        curve = next((_CURVED[type(one)] for one in block.between if type(one) in _CURVED), "")
-        if not curve:
+        curve = next((one for one in block.between if isinstance(one, _Curve)), None)
+        if curve is None:
             line = fixed.Line(slope * scale, bias * scale + zero, self._farthest_sum(block), _CODE_BITS)
             self._to_fixed(f"{writer.name}_requantize", line, sums, rows, (low, high), numbers)
         else:
             real = fixed.Line(slope * 65536, bias * 65536, self._farthest_sum(block))
             self._to_fixed(f"{writer.name}_real", real, sums, rows, _BEFORE_A_CURVE, numbers)
-            writer.call(f"fixed_{curve}_all", f"{numbers}, {rows}")
-            farthest = float(_BEFORE_A_CURVE[1]) if curve == "silu" else 65536.0
-            if curve == "silu":
-                farthest = min(farthest, float((np.abs(real.slope) * real.farthest + np.abs(real.offset)).max()))
+            writer.call(_kernel(curve), f"{numbers}, {rows}")
+            farthest = 65536.0
+            if isinstance(curve, layers.Silu):
+                largest = float((np.abs(real.slope) * real.farthest + np.abs(real.offset)).max())
+                farthest = min(float(_BEFORE_A_CURVE[1]), largest)
             line = fixed.Line(np.atleast_1d(scale / 65536), np.atleast_1d(zero), farthest, _CODE_BITS)
             ends = 0, affine.unsigned_max(range_.bits)
             self._to_fixed(f"{writer.name}_requantize", line, numbers, rows, ends, numbers)
@@ -269,7 +269,7 @@ class _Fixed:
             assert isinstance(rescale, layers.RescaleAction)
             factor = rescale.scale.astype(np.float64)
             slope, bias = slope * factor, bias * factor + rescale.offset.astype(np.float64)
-        ends = _BEFORE_A_CURVE if any(type(layer) in _CURVED for layer in head) else _ALL
+        ends = _BEFORE_A_CURVE if any(isinstance(layer, _Curve) for layer in head) else _ALL
         if head and isinstance(head[0], layers.ClipAction) and _is_one(head[0].low) and _is_one(head[0].high):
             low, high = (int(fixed.action_integers(end).flat[0]) for end in (head[0].low, head[0].high))
             ends = low, high
@@ -318,8 +318,8 @@ class _Fixed:
 
     def _choice(self, block: fixed.Block, slope: np.ndarray, bias: np.ndarray) -> None:
         writer, rows = self.writer, block.layer.weight.shape[0]
-        last = self.parts.head[-1]
-        if not isinstance(last, layers.ArgmaxAction) or not all(_keeps_order(one) for one in self.parts.head[:-1]):
+        *front, last = self.parts.head
+        if not isinstance(last, layers.ArgmaxAction) or not all(isinstance(one, layers.Flatten) for one in front):
             raise LilliputError("--observation: what stands in front of the choice is not in integers yet")
         if block.layer.input is None and np.ptp(slope) == 0:
             values, offsets = writer.need("sums", rows), f"{writer.name}_offset"
@@ -348,7 +348,7 @@ class _Fixed:
         writer = self.writer
         match layer:
             case layers.Tanh() | layers.SquashAction() | layers.Sigmoid() | layers.Silu():
-                writer.call(f"fixed_{_CURVED[type(layer)]}_all", f"action, {n}")
+                writer.call(_kernel(layer), f"action, {n}")
             case layers.RescaleAction(scale=one, offset=other):
                 self._arrays("rescale", n, ("scale", one), ("offset", other))
             case layers.ClipAction(low=one, high=other):
@@ -369,18 +369,22 @@ class _Fixed:
         self.writer.call(f"fixed_{kind}", f"action, {n}, {', '.join(given)}")
 
 
-_UNIT_BITS = 27
-"""Of the largest value that choices are made among."""
+def _kernel(curve: _Curve) -> str:
+    """What computes it, in place."""
+    match curve:
+        case layers.Tanh() | layers.SquashAction():
+            return "fixed_tanh_all"
+        case layers.Sigmoid():
+            return "fixed_sigmoid_all"
+        case layers.Silu():
+            return "fixed_silu_all"
+        case _:
+            assert_never(curve)
 
 
 def _has_one_range(block: fixed.Block) -> bool:
     """Whether all inputs of a layer share a range."""
     return isinstance(block.layer.input, layers.StaticRange) and block.layer.input.inverse_scale.shape == ()
-
-
-def _keeps_order(layer: Layer) -> bool:
-    """Whether the largest stays the largest."""
-    return isinstance(layer, layers.Flatten)
 
 
 def _is_one(values: np.ndarray) -> bool:

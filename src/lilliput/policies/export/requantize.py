@@ -134,7 +134,7 @@ class Straight:
 
 
 def requantization(
-    layer: layers.QuantizedDense, between: tuple[Layer, ...], following: layers.StaticRange, sums: "Sums | None" = None
+    layer: layers.QuantizedDense, between: tuple[Layer, ...], following: layers.StaticRange, sums: Sums | None = None
 ) -> Requantization | None:
     """How the sums of `layer` become codes of `following`, or None where integers cannot tell.
 
@@ -144,18 +144,16 @@ def requantization(
         following: the next layer's input range.
         sums: of a layer whose weights alone are quantized.
     """
-    of_codes = sums is None
     scale, inverse = layer.weight.scale.astype(np.float64), float(following.inverse_scale.flat[0])
-    if following.inverse_scale.shape != () or not inverse > 0 or not (scale > 0).all():
-        return None
     lowest = _lowest(between)
-    if (of_codes and not isinstance(layer.input, layers.StaticRange)) or lowest is None:
+    if following.inverse_scale.shape != () or not inverse > 0 or not (scale > 0).all() or lowest is None:
         return None
     if sums is None:
+        if not isinstance(layer.input, layers.StaticRange):
+            return None
         sums = Sums(reach(layer), raised=layer.weight.bits < 8, centre=centre(layer.weight.values))
-    scale = scale * sums.unit
     rows = len(layer.weight.values)
-    slope = np.broadcast_to(scale, rows)
+    slope = np.broadcast_to(scale * sums.unit, rows)
     bias = np.zeros(rows) if layer.bias is None else layer.bias.astype(np.float64)
     zero = np.asarray(following.zero_point)
 
@@ -175,8 +173,19 @@ def requantization(
     falling = left - low
     if falling:
         at = np.concatenate([_real_steps(lambda y: -code(y), np.arange(1 - left, 1 - low), -_FAR, lowest), at])
-    if not len(at):
-        return None
+    return _by_table(sums, slope, bias, at, falling, (low, high)) if len(at) else None
+
+
+def _by_table(
+    sums: Sums,
+    slope: Float64[np.ndarray, " rows"],
+    bias: Float64[np.ndarray, " rows"],
+    at: Float64[np.ndarray, " steps"],
+    falling: int,
+    ends: tuple[int, int],
+) -> Requantization | None:
+    """The integers that find slope * sum + bias among the steps of a curve; `at`: where these are, falling first."""
+    low, _ = ends
     # A value's bits above `shift` are its bin; the bins span the steps, one bin to spare at either end.
     bin_width = max((at[-1] - at[0]) / (_BINS - 2), 1e-30)
     start = at[0] - bin_width
@@ -207,14 +216,14 @@ def requantization(
     stored = np.rint([offset, offset + slope * units * sums.centre])
     most = np.iinfo(np.int32).max
     # Codes are centred where a weight takes all of 8 bits; elsewhere nobody reads the second offset.
-    if np.abs(stored if of_codes and not sums.raised else stored[:1]).max() > most:
+    if np.abs(stored[:1] if sums.raised else stored).max() > most:
         return None
     stored = np.clip(stored, -most, most).astype(np.int32)
-    return Requantization(1 << up, multiplier, stored[0], stored[1], TABLE_SHIFT, low, high, table)
+    return Requantization(1 << up, multiplier, stored[0], stored[1], TABLE_SHIFT, *ends, table)
 
 
 def _straight(
-    sums: "Sums",
+    sums: Sums,
     slope: Float64[np.ndarray, " rows"],
     offset: Float64[np.ndarray, " rows"],
     ends: tuple[int, int],

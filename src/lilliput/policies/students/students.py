@@ -31,7 +31,7 @@ class _Kind:
     gain: float
 
 
-ACTIVATIONS: dict[str, _Kind] = {
+ACTIVATIONS: dict[Activation, _Kind] = {
     "silu": _Kind(layers.Silu(), -0.27846, 1.7),
     "relu": _Kind(layers.Relu(), 0.0, 1.4),
     "tanh": _Kind(layers.Tanh(), -1.0, 1.2),
@@ -108,7 +108,8 @@ class Students:
     ) -> None:
         if len(sizes) - 1 > MOST_LAYERS:
             raise LilliputError(f"a student of {len(sizes) - 1} layers; at most {MOST_LAYERS} are trained")
-        self.sizes, self.activation, self.inputs = tuple(sizes), activation, inputs
+        self.sizes, self.inputs = tuple(sizes), inputs
+        self.activation: Activation = activation
         self.epsilons = (*epsilons, 0.0) if epsilons else (0.0,) * (len(sizes) - 1)
         self.quantization: Quantization | None = None
         gain = ACTIVATIONS[activation].gain
