@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from lilliput.record import Record
-from lilliput.report import draws, saxena2024, summary, williams2024
-from lilliput.report.draws import Draws
+from lilliput.report import calibration_draws, saxena2024, summary, williams2024
+from lilliput.report.calibration_draws import Draws
 from lilliput.report.row import verdict_of
 from lilliput.report.study_tables import ranges
 from lilliput.study.conduct import read_plan, records
@@ -102,12 +102,12 @@ def text(results: Path) -> str:
 def _draws(folder: Path, answer: str) -> list[str]:
     """The section on a study of calibration draws."""
     plan, found = read_plan(folder), list(records(folder))
-    groups = draws.draws_of(found)
+    groups = calibration_draws.draws_of(found)
     rng = np.random.default_rng(0)
     if folder.name == "samples":
         tables = ranges(summary.rows(found, plan["keep"]))
     else:
-        tables = [*williams2024.tables(groups, rng=rng), *draws.tables(groups, rng=rng, keep=plan["keep"])]
+        tables = [*williams2024.tables(groups, rng=rng), *calibration_draws.tables(groups, rng=rng, keep=plan["keep"])]
     return [answer, _conditions(plan["cells"], found, groups), *(table.markdown().strip() for table in tables)]
 
 

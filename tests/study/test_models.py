@@ -19,7 +19,7 @@ from tests.models.made import small_folder, text_file
 from lilliput.cli import cli
 from lilliput.errors import LilliputError
 from lilliput.record import Cell, read
-from lilliput.report.draws import draws_of
+from lilliput.report.calibration_draws import draws_of
 from lilliput.study import document, plan
 from lilliput.study.run import artifact_name, run
 from lilliput.study.workspace import Workspace

@@ -14,7 +14,7 @@ import numpy as np
 from lilliput.errors import MissingDependency
 from lilliput.foreign_text import in_spreadsheet
 from lilliput.record import Record
-from lilliput.report import draws, figures, guidelines, page, study_tables, summary, williams2024
+from lilliput.report import calibration_draws, figures, guidelines, page, study_tables, summary, williams2024
 from lilliput.report.label import labels
 from lilliput.report.printed_table import PrintedTable
 from lilliput.report.recipe_text import method
@@ -55,11 +55,11 @@ def write_all(
     lines, advice = _lines(rows), guidelines.guidelines(rows, reproduces)
     written["csv"].write_text(_csv(lines), encoding="utf-8")
     written["guidelines"].write_text(guidelines.markdown(advice, keep), encoding="utf-8")
-    calibrated = draws.draws_of(records)
+    calibrated = calibration_draws.draws_of(records)
     tables = (*_of_draws(calibrated, keep, reproduces), *study_tables.tables(rows, keep, reproduces))
     if calibrated:
         written["draws"] = folder / "draws.json"
-        numbers = draws.to_json(calibrated, rng=np.random.default_rng(0))
+        numbers = calibration_draws.to_json(calibrated, rng=np.random.default_rng(0))
         written["draws"].write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     for kind, text in (("md", PrintedTable.markdown), ("tex", PrintedTable.latex)):
         written[f"tables.{kind}"] = folder / f"tables.{kind}"
@@ -93,11 +93,11 @@ def write_all(
     return Written(written, tuple(left_out), tables)
 
 
-def _of_draws(groups: Sequence[draws.Draws], keep: float, reproduces: str) -> list[PrintedTable]:
+def _of_draws(groups: Sequence[calibration_draws.Draws], keep: float, reproduces: str) -> list[PrintedTable]:
     """What draws of calibration data did, and what the paper says of it where the study reproduces it."""
     rng = np.random.default_rng(0)
     published = williams2024.tables(groups, rng=rng) if reproduces == "williams2024" else []
-    return [*published, *draws.tables(groups, rng=rng, keep=keep)]
+    return [*published, *calibration_draws.tables(groups, rng=rng, keep=keep)]
 
 
 def _write_parquet(lines: list[dict[str, Any]], path: Path) -> Path:

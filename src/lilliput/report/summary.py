@@ -17,8 +17,8 @@ from lilliput.policies.play import MAX_STEPS
 from lilliput.record import Cell, Record
 from lilliput.report.decisions import Decision, Episodes, decide
 from lilliput.report.row import LatencyFigures, Row, TargetFigures
-from lilliput.statistics import Retention, Verdict, drawn, worst_decile
-from lilliput.statistics.components import flips
+from lilliput.statistics import Retention, Verdict, shared_draws, worst_decile
+from lilliput.statistics.variance_components import flips
 from lilliput.sums import deviation, mean
 from lilliput.task import DRAWN_SCORE, ITEM_SCORE, Task
 
@@ -105,7 +105,7 @@ def _decidable(parts: Sequence["_Part"]) -> list[int]:
 
 def _drawn(parts: Sequence["_Part"], keep: float) -> dict[int, Decision]:
     """Those whose metric is no mean of items, by the draws that they share."""
-    return {n: drawn.decided(*parts[n].returns.episodes, keep) for n in _decidable(parts) if parts[n].is_drawn}
+    return {n: shared_draws.decided(*parts[n].returns.episodes, keep) for n in _decidable(parts) if parts[n].is_drawn}
 
 
 def _rows(

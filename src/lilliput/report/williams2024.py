@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from lilliput.report.draws import Draws, places
+from lilliput.report.calibration_draws import Draws, places
 from lilliput.report.printed_table import PrintedTable
-from lilliput.statistics.components import ratio_of_sensitivity, source_differences, split
+from lilliput.statistics.variance_components import ratio_of_sensitivity, source_differences, split
 from lilliput.sums import deviation, mean
 
 Answer = Literal["holds", "does not hold", "undecided"]

@@ -37,7 +37,7 @@ from lilliput.policies.play import (
     random_returns,
     successor,
 )
-from lilliput.policies.play.origin import packages
+from lilliput.policies.play.environment_packages import packages
 from lilliput.policies.policy import Policy
 from lilliput.record import MAX_STEPS, RANDOM_POLICY, Cell
 from lilliput.report.recipe_text import calibration, steps

@@ -14,8 +14,8 @@ from tests.models.made import small_folder, text_file  # noqa: E402
 from lilliput.errors import LilliputError, NotApplicable  # noqa: E402
 from lilliput.models.compress import Context, compress, format_recipe, parse  # noqa: E402
 from lilliput.models.compress.arithmetic.pruning import follows  # noqa: E402
+from lilliput.models.compress.calibration_text import calibration_windows  # noqa: E402
 from lilliput.models.compress.matrices import matrices  # noqa: E402
-from lilliput.models.compress.source import calibration_windows  # noqa: E402
 from lilliput.models.compress.walk import linear_weights, walk  # noqa: E402
 from lilliput.models.linear import (  # noqa: E402
     groups_of_four,

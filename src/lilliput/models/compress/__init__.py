@@ -3,10 +3,10 @@
 import dataclasses
 
 from lilliput.errors import LilliputError
+from lilliput.models.compress.calibration_pictures import check_pictures
+from lilliput.models.compress.calibration_text import check_text
 from lilliput.models.compress.context import Context
-from lilliput.models.compress.feeds import check_pictures
 from lilliput.models.compress.recipe import Recipe, format_recipe, parse
-from lilliput.models.compress.source import check_text
 from lilliput.models.compress.step import Step
 from lilliput.models.compress.table import STEPS
 from lilliput.models.model import Model

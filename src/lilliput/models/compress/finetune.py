@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, assert_never, final
 import numpy as np
 
 from lilliput.errors import LilliputError
+from lilliput.models.compress.calibration_pictures import calibration
+from lilliput.models.compress.calibration_text import MAX_SAMPLES, MAX_TOKENS, calibration_windows
 from lilliput.models.compress.context import Context
-from lilliput.models.compress.feeds import calibration
 from lilliput.models.compress.imitation import imitate
-from lilliput.models.compress.source import MAX_SAMPLES, MAX_TOKENS, calibration_windows
 from lilliput.models.compress.step import Step
 from lilliput.models.compress.trainable import Trainable
 from lilliput.models.graph import as_graph, graph_of, simplified

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 
 from lilliput.errors import LilliputError
+from lilliput.models.compress.calibration_text import MAX_SAMPLES, MAX_TOKENS, calibration_windows
 from lilliput.models.compress.context import Context
 from lilliput.models.compress.imitation import imitate
 from lilliput.models.compress.matrices import kept_of
-from lilliput.models.compress.source import MAX_SAMPLES, MAX_TOKENS, calibration_windows
 from lilliput.models.compress.step import Step
 from lilliput.models.compress.walk import linear_weights
 from lilliput.models.linear import is_transposed, rows_of

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lilliput.models.compress.calibration_text import calibration_windows
 from lilliput.models.compress.context import Context
-from lilliput.models.compress.source import calibration_windows
 from lilliput.models.compress.walk import linear_weights, walk
 from lilliput.models.linear import is_transposed, rows_of
 from lilliput.models.model import Model, Module, module_of

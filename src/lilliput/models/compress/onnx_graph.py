@@ -15,8 +15,8 @@ import numpy as np
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models.compress.arithmetic import pruning
 from lilliput.models.compress.arithmetic.rounding import nearest
+from lilliput.models.compress.calibration_pictures import calibration
 from lilliput.models.compress.context import Context
-from lilliput.models.compress.feeds import calibration
 from lilliput.models.graph import as_graph, graph_of, raised
 from lilliput.models.linear import LAYERS, QUANTIZED, Weight, as_stored, in_graph
 from lilliput.models.model import Graph, Model

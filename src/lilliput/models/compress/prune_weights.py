@@ -10,9 +10,9 @@ import numpy as np
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models.compress import onnx_graph
 from lilliput.models.compress.arithmetic import pruning
+from lilliput.models.compress.calibration_text import MAX_SAMPLES, MAX_TOKENS
 from lilliput.models.compress.context import Context
 from lilliput.models.compress.matrices import Result, changed, kept_of, matrices
-from lilliput.models.compress.source import MAX_SAMPLES, MAX_TOKENS
 from lilliput.models.compress.step import Step
 from lilliput.models.model import Family, Model
 from lilliput.parameter import check_fields, check_integer, check_ratio

@@ -9,9 +9,9 @@ from lilliput.errors import LilliputError
 from lilliput.models.compress import onnx_graph
 from lilliput.models.compress.arithmetic.rounding import gptq, nearest
 from lilliput.models.compress.arithmetic.spqr import spqr
+from lilliput.models.compress.calibration_text import MAX_SAMPLES, MAX_TOKENS
 from lilliput.models.compress.context import Context
 from lilliput.models.compress.matrices import Result, changed, kept_of
-from lilliput.models.compress.source import MAX_SAMPLES, MAX_TOKENS
 from lilliput.models.compress.step import Step
 from lilliput.models.model import Family, Model
 from lilliput.parameter import check_fields, check_integer, check_ratio

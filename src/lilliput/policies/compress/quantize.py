@@ -29,7 +29,7 @@ from lilliput.policies.compress.gptq import gptq
 from lilliput.policies.compress.mixed import allocations
 from lilliput.policies.compress.regression import moments, outputs, refitted, samples
 from lilliput.policies.compress.step import Step
-from lilliput.policies.compress.still import is_still, told, with_room
+from lilliput.policies.compress.still_inputs import is_still, told, with_room
 from lilliput.policies.policy import Policy, replace_layers
 from lilliput.sums import exact_products, products
 

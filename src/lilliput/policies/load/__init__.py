@@ -17,7 +17,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.learner import Checkpoint, checkpoint_of
 from lilliput.policies.load import contract as robot_contract
 from lilliput.policies.load import rl_zoo
-from lilliput.policies.load.actions import rebounded
+from lilliput.policies.load.action_bounds import rebounded
 from lilliput.policies.load.archive import read_archive
 from lilliput.policies.load.cleanrl import trained_on
 from lilliput.policies.load.frames import frame_of, stacked_inside

@@ -25,7 +25,7 @@ from lilliput.policies.load.flow import Choices, Flow
 from lilliput.policies.load.onnx_constant import Constant, folded
 from lilliput.policies.load.onnx_graph import DOMAINS, Graph, check_names, constant_node
 from lilliput.policies.load.source import Source
-from lilliput.policies.load.work import Work
+from lilliput.policies.load.work_limit import Work
 from lilliput.policies.play.wrappers import TransposeImage, format_wrapper
 from lilliput.policies.policy import Policy, Provenance
 

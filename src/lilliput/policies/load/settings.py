@@ -9,7 +9,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
-from lilliput.policies.load.harmless import is_harmless, is_learners, is_off, is_size
+from lilliput.policies.load.harmless_settings import is_harmless, is_learners, is_off, is_size
 from lilliput.policies.load.inert_pickle import Global, InertCall, Persistent
 from lilliput.policies.load.layout import WAY_OUT
 from lilliput.policies.load.run_settings import run_settings

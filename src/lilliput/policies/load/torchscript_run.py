@@ -13,7 +13,7 @@ from lilliput.policies.load import torchscript_memory, torchscript_operator
 from lilliput.policies.load.flow import Choices, Flow
 from lilliput.policies.load.torchscript_code import Code
 from lilliput.policies.load.torchscript_place import Places, WritesInPlace
-from lilliput.policies.load.work import Work
+from lilliput.policies.load.work_limit import Work
 
 MAX_CALLS = 5_000
 MAX_NODES = 200_000

@@ -4,7 +4,7 @@ import traceback
 from typing import Any
 
 from lilliput.errors import LilliputError
-from lilliput.policies.play.origin import packages, packages_of
+from lilliput.policies.play.environment_packages import packages, packages_of
 
 _LENGTH = 200
 

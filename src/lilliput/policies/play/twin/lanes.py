@@ -54,7 +54,7 @@ class TwinLanes:
         Raises:
             Unlike: it has a wrapper or a model that is not known here.
         """
-        from lilliput.policies.play.twin.worn import worn
+        from lilliput.policies.play.twin.wrappers import worn
 
         self._name, self._environment, self._env, self._task = name, environment, environment.unwrapped, task
         self.action_space = environment.action_space

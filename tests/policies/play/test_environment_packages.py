@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from lilliput.policies.play import make_environment
-from lilliput.policies.play.origin import packages
+from lilliput.policies.play.environment_packages import packages
 
 CODE = (
     "import sys; from lilliput.policies.play import make_environment as make;"
-    "from lilliput.policies.play.origin import packages;"
+    "from lilliput.policies.play.environment_packages import packages;"
     "print(*(' '.join(pair) for pair in packages(make(sys.argv[1])) if 'gymnasium' not in pair[0]), sep='; ')"
 )
 

@@ -9,7 +9,16 @@ import pytest
 from lilliput.measurement import Measurement
 from lilliput.record import Cell, Record
 from lilliput.report import files, summary, table
-from lilliput.report.draws import Draws, draws_of, next_table, source_table, split_table, spread_table, tables, to_json
+from lilliput.report.calibration_draws import (
+    Draws,
+    draws_of,
+    next_table,
+    source_table,
+    split_table,
+    spread_table,
+    tables,
+    to_json,
+)
 from lilliput.report.label import label, labels
 from lilliput.report.printed_table import PrintedTable
 from lilliput.report.remarks import remarks

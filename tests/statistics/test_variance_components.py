@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from lilliput.errors import LilliputError
-from lilliput.statistics.components import (
+from lilliput.statistics.variance_components import (
     _mean_squares,
     flips,
     next_draw,

@@ -18,7 +18,7 @@ from lilliput.record import Record
 from lilliput.report.printed_table import PrintedTable
 from lilliput.report.vocabulary import Score, brief_text, name_of, score_of
 from lilliput.statistics import Interval
-from lilliput.statistics.components import flips, next_draw, source_differences, split
+from lilliput.statistics.variance_components import flips, next_draw, source_differences, split
 from lilliput.sums import deviation, mean
 from lilliput.task import ITEM_SCORE, Task
 

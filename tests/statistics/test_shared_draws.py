@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lilliput.statistics.drawn import decided
+from lilliput.statistics.shared_draws import decided
 
 
 def drawn(items, weights):
