@@ -23,11 +23,12 @@ from lilliput.measure.meter import Measured, Meter, Room
 from lilliput.measure.table import METERS
 from lilliput.measurement import QUANTITIES, Measurement, Quantity
 from lilliput.policies import file as policy_file
-from lilliput.policies import layers, load, reference, spaces
+from lilliput.policies import layers, reference, spaces
 from lilliput.policies.artifact import Artifact, read_artifact
 from lilliput.policies.compress import STEPS, Context, Step
 from lilliput.policies.export.exporter import Exporter
 from lilliput.policies.export.table import FORMATS
+from lilliput.policies.load import table as load_table
 from lilliput.policies.policy import Policy, Provenance
 from lilliput.record import Cell, Record
 from lilliput.study import executors, local
@@ -158,8 +159,8 @@ def test_a_step_is_applied_keyed_and_named(balancer: Policy, tmp_path: Path, mon
 
 
 def test_a_loader_is_tried(balancer: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = load.CheckpointFormat("policies that shout", lambda data: data.startswith(b"SHOUT"), lambda source: balancer)
-    monkeypatch.setattr(load, "FORMATS", (row, *load.FORMATS))
+    row = load_table.CheckpointFormat("policies that shout", lambda data: data.startswith(b"SHOUT"), lambda _: balancer)
+    monkeypatch.setattr(load_table, "FORMATS", (row, *load_table.FORMATS))
     (tmp_path / "loud.shout").write_bytes(b"SHOUT")
     lines = ('formats = ["onnx"]', 'environments = "CartPole-v1"')
     written = studied(tmp_path, *lines, subjects='policies = ["*.shout"]')

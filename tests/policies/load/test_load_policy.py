@@ -14,7 +14,8 @@ from tests.policies.load.checkpoints import FILES, FOLDER, copied, expected, sou
 from lilliput.errors import LilliputError
 from lilliput.policies import file as policy_file
 from lilliput.policies import reference
-from lilliput.policies.load import FORMATS, load_policy
+from lilliput.policies.load import load_policy
+from lilliput.policies.load.table import FORMATS
 from lilliput.policies.policy import Provenance
 
 

@@ -6,108 +6,36 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, ParamSpec, final
+from typing import Any, Literal, ParamSpec
 
 import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
-from lilliput.policies.learner import Checkpoint, checkpoint_of
+from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import contract as robot_contract
 from lilliput.policies.load import rl_zoo
 from lilliput.policies.load.action_bounds import rebounded
 from lilliput.policies.load.archive import read_archive
 from lilliput.policies.load.cleanrl import trained_on
 from lilliput.policies.load.frames import frame_of, stacked_inside
-from lilliput.policies.load.lilliput import read_lilliput
-from lilliput.policies.load.onnx import read_onnx
 from lilliput.policies.load.options import Bound, Options
 from lilliput.policies.load.sb3_statistics import statistics_of
 from lilliput.policies.load.source import Source
-from lilliput.policies.load.stable_baselines3 import (
-    CHANNELS_UNSAID,
-    is_stable_baselines3,
-    read_stable_baselines3,
-    read_traces,
-)
-from lilliput.policies.load.state_dict import read_state_dict
-from lilliput.policies.load.torch_file import is_torch_zip
-from lilliput.policies.load.torchscript import is_torchscript, read_torchscript
-from lilliput.policies.load.vecnormalize import is_normalizer, read_normalizer, standardize
+from lilliput.policies.load.stable_baselines3 import CHANNELS_UNSAID, read_traces
+from lilliput.policies.load.table import is_lilliput, is_zip, printable, read
+from lilliput.policies.load.vecnormalize import read_normalizer, standardize
 from lilliput.policies.play.wrappers import Atari, format_wrapper, parse_wrappers
 from lilliput.policies.policy import Policy, Provenance
 
-__all__ = ["FORMATS", "load_checkpoint", "load_policy"]
+__all__ = ["load_checkpoint", "load_policy"]
 
 MAX_FILE_BYTES = 512 << 20
 _Told = ParamSpec("_Told")
 
-
-def _is_zip(data: bytes) -> bool:
-    return data.startswith(b"PK\x03\x04")
-
-
-def _is_lilliput(data: bytes) -> bool:
-    # safetensors: the length of a JSON header, then the header.
-    return len(data) > 9 and data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data)
-
-
-def _read_zip(source: Source) -> Policy | Checkpoint:
-    archive = read_archive(source.data, source.name)
-    if is_stable_baselines3(archive):
-        return read_stable_baselines3(archive, source.options)
-    if is_torchscript(archive):
-        return read_torchscript(source, archive)
-    if is_torch_zip(archive):
-        return read_state_dict(source)
-    entries = ", ".join(entry[:40] for entry in list(archive.sizes)[:4]) or "nothing"
-    raise LilliputError(f"{source.name} is a zip file with {entries}; supported: {_SUPPORTED}")
-
-
-@final
-@dataclass(frozen=True)
-class CheckpointFormat:
-    """A kind of checkpoint file: how it is recognised by its content, and its reader.
-
-    A reader of files that tell nothing of a learner gives the policy alone.
-    """
-
-    what: str
-    recognise: Callable[[bytes], bool]
-    read: Callable[[Source], Policy | Checkpoint]
-
-
-FORMATS: Final = (
-    CheckpointFormat(
-        "Stable-Baselines3 zips, torch files of CleanRL, rsl_rl and others (docs/formats.md), TorchScript",
-        _is_zip,
-        _read_zip,
-    ),
-    CheckpointFormat("Lilliput's own .lilliput", _is_lilliput, read_lilliput),
-    CheckpointFormat("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), read_state_dict),
-    CheckpointFormat("ONNX", lambda data: data.startswith(b"\x08"), read_onnx),
-)
-"""The formats, in the order in which they are tried: .lilliput begins with a length, which may look like others."""
-
-_STATISTICS: Final = (
-    "holds the statistics that observations are normalized with, and no policy; give the policy's file, and this one "
-    "with --normalizer"
-)
-
-_INSTEAD: Final = {
-    b"version https://git-lfs": "a pointer of Git LFS and not the file itself; fetch that with git lfs pull",
-    b"<!doctype html": "a web page and not the file itself; download that",
-    b"<html": "a web page and not the file itself; download that",
-    b"\x1f\x8b": "packed with gzip; unpack it first",
-}
-"""What people have in place of a checkpoint, by how it begins."""
-
 _OF_ROBOTS = ("onnx", "torchscript", "rsl_rl", "rl_games", "skrl")
 """Frameworks that leave files beside a policy that say how a robot runs it."""
-
-_SUPPORTED = "; ".join(kind.what for kind in FORMATS)
 
 
 def load_checkpoint(
@@ -183,13 +111,13 @@ def load_checkpoint(
     data = _read_file(path)
     # Numbers too large for float32 become infinite here and are refused by Policy.
     with np.errstate(all="ignore"):
-        checkpoint = _dispatch(Source(data, name, path.parent, options))
+        checkpoint = read(Source(data, name, path.parent, options))
         side = rl_zoo.Side()
         notes: tuple[str, ...] = ()
         space = checkpoint.policy.observation_space
         frame = frame_of(space, worn or ())
         statistics = Path(normalizer) if normalizer is not None and normalizer is not False else None
-        if checkpoint.provenance.framework == "stable_baselines3" and _is_zip(data):
+        if checkpoint.provenance.framework == "stable_baselines3" and is_zip(data):
             side = rl_zoo.side_of_zip(path)
             notes = side.notes
             frame = frame_of(space, (side.wrappers or ()) if worn is None else worn)
@@ -218,7 +146,7 @@ def load_checkpoint(
         checkpoint = _told(checkpoint, wrappers=worn)
     if previous_action is not None:
         checkpoint = robot_contract.remembering(checkpoint, previous_action, name)
-    if _is_lilliput(data):
+    if is_lilliput(data):
         return checkpoint if contract is None else robot_contract.inside(checkpoint, name)
     if checkpoint.provenance.framework in _OF_ROBOTS:
         told, unread = robot_contract.beside(path.parent)
@@ -277,31 +205,6 @@ def _doubts(policy: Policy) -> tuple[str, ...]:
     sizes = (spaces.input_shape(policy.observation_space), spaces.action_shape(policy.action_space))
     doubt = "Humanoid's contact forces count as the environment gives them; --wrapper zero_contact_forces: as 0"
     return (doubt,) if sizes == ((376,), (17,)) else ()
-
-
-def _dispatch(source: Source) -> Checkpoint:
-    data, name = source.data, source.name
-    for kind in FORMATS:
-        if kind.recognise(data):
-            try:
-                return checkpoint_of(kind.read(source))
-            except LilliputError as error:
-                if is_normalizer(data, name):
-                    raise LilliputError(f"{name} {_STATISTICS}") from None
-                # What the nouns refuse does not name the file; what a file says may hold terminal codes.
-                message = _printable(str(error))
-                raise LilliputError(message if name in message else f"{name}: {message}") from error
-    if is_normalizer(data, name):
-        raise LilliputError(f"{name} {_STATISTICS}")
-    for start, what in _INSTEAD.items():
-        if data[:64].lstrip().lower().startswith(start):
-            raise LilliputError(f"{name} is {what}")
-    raise LilliputError(f"{name} is {'empty' if not data else 'of no known format'}; supported: {_SUPPORTED}")
-
-
-def _printable(text: str) -> str:
-    """The text as one line, its control characters replaced."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _read_file(path: Path) -> bytes:
@@ -382,7 +285,7 @@ def _with_side(
         checkpoint,
         source=source.source,
         source_sha256=source.source_sha256,
-        environment=_printable(side.environment),
+        environment=printable(side.environment),
         wrappers=wrappers,
-        guesses=tuple(_printable(guess) for guess in (*guesses, *notes)),
+        guesses=tuple(printable(guess) for guess in (*guesses, *notes)),
     )
