@@ -1,7 +1,7 @@
 """What calibration data does to a model: methods that were run on several sources, and on several draws of each.
 
 Draws share nothing, and every model was asked the same items; so the variance of a score splits into sources, draws and
-items, with intervals (`statistics.components`), and two sources are compared in pairs.
+items, with intervals (`statistics.variance_components`), and two sources are compared in pairs.
 """
 
 from collections import defaultdict
