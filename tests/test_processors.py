@@ -199,8 +199,9 @@ _CHECK = """
 import sys
 from lilliput.policies.export import check
 for folder in sys.argv[1:]:
-    print(folder, check(folder))
-    assert check(folder).ok
+    found = check(folder)
+    print(folder, found)
+    assert found.ok
 """
 
 
