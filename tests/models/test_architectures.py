@@ -14,7 +14,7 @@ import transformers
 from examples.train_example_language_model import tokenizer
 from tests.models.made import text_file
 
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models.compress import Context, compress
 from lilliput.models.compress.walk import linear_weights, walk
 from lilliput.models.export import export, open_artifact
@@ -22,6 +22,7 @@ from lilliput.models.linear import is_transposed, rows_of
 from lilliput.models.load import load_model
 from lilliput.models.model import module_of
 from lilliput.models.session import open_session
+from lilliput.models.task import parse_task
 
 _NARROW = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 128}
 _WIDE = {**_NARROW, "intermediate_size": 64, "num_key_value_heads": 2}
@@ -144,3 +145,42 @@ def test_a_model_that_torch_cannot_run_in_float16_is_refused_in_one_line(tmp_pat
     small = compress(load_model(str(tmp_path)), "half()")
     with pytest.raises(LilliputError, match="torch does not run the model"):
         export(small, "transformers", tmp_path / "out")
+
+
+def test_weights_of_bfloat16_are_packed_as_transformers_unpacks_them(text, tmp_path):
+    reader = tokenizer()
+    given: dict[str, Any] = {**_WIDE, "head_dim": 8, "sliding_window": 8}
+    config = transformers.MistralConfig(vocab_size=len(reader), **given)
+    torch.manual_seed(0)
+    transformers.AutoModelForCausalLM.from_config(config).bfloat16().save_pretrained(tmp_path / "model")
+    reader.save_pretrained(tmp_path / "model")
+    model = load_model(str(tmp_path / "model"))
+    for at, recipe in enumerate((
+        "quantize(weight_bits=8)",
+        f'quantize(weight_bits=4, method="gptq", group_size=16, source="{text}", samples=4, tokens=32)',
+    )):  # fmt: skip
+        small = compress(model, recipe, Context(model))
+        artifact = export(small, "transformers", tmp_path / str(at))
+        assert not artifact.notes  # packed
+        ids = np.random.default_rng(0).integers(0, 256, (2, 24))
+        both = [
+            one.answer({"input_ids": ids})["logits"] for one in (open_session(small), open_artifact(artifact.folder))
+        ]
+        assert np.array_equal(both[0], both[1])
+
+
+@pytest.mark.parametrize("kind", ["Bert", "XLNet"])
+def test_a_model_that_reads_ahead_is_not_judged_as_a_language_model(kind, text, tmp_path):
+    reader = tokenizer()
+    reader.save_pretrained(tmp_path)
+    given = {"Bert": {**_NARROW, "intermediate_size": 64}, "XLNet": {"d_model": 32, "n_layer": 2, "n_head": 4}}[kind]
+    config = getattr(transformers, f"{kind}Config")(vocab_size=len(reader), pad_token_id=0, **given)
+    torch.manual_seed(0)
+    whole = transformers.AutoModelForMaskedLM if kind == "Bert" else transformers.AutoModelForCausalLM
+    module = whole.from_config(config)
+    for weight in module.parameters():
+        weight.data += 0.1 * torch.randn_like(weight)
+    module.save_pretrained(tmp_path)
+    model = load_model(str(tmp_path))
+    with pytest.raises(NotApplicable, match="reads the tokens behind"):
+        parse_task(f'perplexity(text="{text}", windows=4, tokens=32)').check(model, open_session(model))

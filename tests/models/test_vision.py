@@ -264,3 +264,37 @@ class Net(nn.Module):
 def make():
     return Net()
 """
+
+
+def test_gray_of_16_bits_keeps_its_brightness_and_32_bits_are_refused(tmp_path):
+    Image = pytest.importorskip("PIL.Image")
+    deep = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    for kind in ("a", "b"):
+        (tmp_path / kind).mkdir()
+        Image.fromarray(deep).save(tmp_path / kind / "x.png")
+    read = read_pictures(str(tmp_path)).pixels(0)
+    assert np.array_equal(read[..., 1], deep // 256)
+    Image.fromarray(deep.astype(np.int32)).save(tmp_path / "a" / "x.tif")
+    with pytest.raises(LilliputError, match=r"'x\.tif' has 32 bits a pixel"):
+        read_pictures(str(tmp_path)).pixels(1)
+
+
+def test_a_picture_of_too_many_pixels_is_one_line(tmp_path, monkeypatch):
+    Image = pytest.importorskip("PIL.Image")
+    (tmp_path / "a").mkdir()
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "a" / "x.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(LilliputError, match="has too many pixels"):
+        read_pictures(str(tmp_path)).pixels(0)
+
+
+def test_folders_by_numbers_whose_order_is_open_are_refused(tmp_path):
+    Image = pytest.importorskip("PIL.Image")
+    for n in range(11):
+        (tmp_path / str(n)).mkdir()
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / str(n) / "x.png")
+    with pytest.raises(LilliputError, match="02 before 10"):
+        parse_task(f'classification(images="{tmp_path}", part="whole")').floor()
+    for n in range(10):
+        (tmp_path / str(n)).rename(tmp_path / f"0{n}")
+    assert len(parse_task(f'classification(images="{tmp_path}", part="whole")').floor().values) == 11

@@ -112,18 +112,17 @@ def identity(model: Model, format: str, folder: Path) -> Path:
     Raises:
         LilliputError: the format holds no such thing.
     """
-    from onnx import TensorProto, helper
+    from onnx import helper
 
     if format != "onnx":
         export(_next_to_nothing(model), format, folder)
         return folder
-    kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "int32": TensorProto.INT32}
     infos: dict[str, list[Any]] = {"inputs": [], "outputs": []}
     nodes, ports = [], []
     for port in model.inputs:
         same = dataclasses.replace(port, name=f"{port.name}.same")
         for listed, one in (("inputs", port), ("outputs", same)):
-            kind = kinds.get(one.dtype, TensorProto.FLOAT)
+            kind = helper.np_dtype_to_tensor_dtype(np.dtype(one.dtype))
             infos[listed].append(helper.make_tensor_value_info(one.name, kind, list(one.axes)))
         nodes.append(helper.make_node("Identity", [port.name], [same.name]))
         ports.append(same)

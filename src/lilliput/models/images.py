@@ -19,7 +19,7 @@ from lilliput.models.library import library
 from lilliput.models.location import locate
 from lilliput.parameter import called, check_fields, check_integer
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MAX_VALUES = 1 << 30
 """Of all pictures in one file."""
 MAX_PIXELS = 64_000_000
@@ -302,7 +302,15 @@ def _read(path: Path) -> Pixels:
                 raise LilliputError(
                     f"{path.name!r} has {opened.width} x {opened.height} pixels; at most {MAX_PIXELS:,}"
                 )
+            if opened.mode in ("I", "F"):
+                raise LilliputError(f"{path.name!r} has 32 bits a pixel; save it with 8")
+            if opened.mode.startswith("I;16"):
+                # Pillow's own conversion cuts off at 255, and nearly all of the picture becomes white.
+                gray = np.asarray(opened).astype(np.uint16) >> 8
+                return np.repeat(gray.astype(np.uint8)[..., None], 3, axis=2)
             return np.asarray(opened.convert("RGB"))
+    except image.DecompressionBombError as error:
+        raise LilliputError(f"{path.name!r} has too many pixels; at most {MAX_PIXELS:,}") from error
     except (OSError, ValueError, SyntaxError) as error:
         raise LilliputError(f"{path.name!r} is no picture, or damaged: {str(error)[:80]}") from error
 

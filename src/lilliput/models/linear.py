@@ -1,5 +1,6 @@
 """The linear layers of a model, which are pruned and quantized: where their weights stand, and which mean zero."""
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,20 @@ if TYPE_CHECKING:
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 INTEGER = ("ConvInteger", "MatMulInteger")
-QUANTIZED = ("DequantizeLinear", *INTEGER, "QLinearConv", "QLinearMatMul")
+FOREIGN = (
+    "QLinearConv",
+    "QLinearMatMul",
+    "QGemm",
+    "QAttention",
+    "MatMulNBits",
+    "DynamicQuantizeMatMul",
+    "MatMulIntegerToFloat",
+)
+"""Layers of codes that no step here writes or reads."""
+QUANTIZED = ("DequantizeLinear", *INTEGER, *FOREIGN)
+_REAL = (1, 10, 11, 16)
+"""ONNX's numbers of float32, float16, float64 and bfloat16."""
+_MUCH = 0.05
 _SUFFIX = re.compile("(_Transposed)?(_quantized)?$")
 """What onnxruntime's quantizers put behind the name of a weight."""
 
@@ -126,6 +140,26 @@ def in_graph(proto: "onnx.ModelProto") -> Iterator[Weight]:
         transposed = any(part.name == "transB" and part.i for part in node.attribute)
         columns = node.op_type in ("MatMul", "MatMulInteger") or (node.op_type == "Gemm" and not transposed)
         yield Weight(name, array, columns, *(_spread(part, array.shape, axis, block) for part in (zero, scale)))
+
+
+def elsewhere(proto: "onnx.ModelProto") -> str:
+    """How much of a graph's matrices stands in other nodes than linear layers, and in which; empty: hardly any.
+
+    Steps leave those as they are: embeddings, recurrent layers, weights that are computed before they are used.
+    """
+    linear = {weight.name for weight in in_graph(proto)}
+    reader: dict[str, str] = {}
+    for node in proto.graph.node:
+        for name in node.input:
+            reader.setdefault(name, node.op_type)
+    real = {tensor.name: math.prod(tensor.dims) for tensor in proto.graph.initializer
+            if len(tensor.dims) > 1 and tensor.data_type in _REAL}  # fmt: skip
+    rest = {name: size for name, size in real.items() if name not in linear and reader.get(name) != "DequantizeLinear"}
+    n, of = sum(rest.values()), sum(real.values()) + sum(w.array.size for w in in_graph(proto) if w.name not in real)
+    if n < _MUCH * of:
+        return ""
+    kinds = sorted({reader.get(name, "nothing") for name in rest})
+    return f"{n / of:.0%} of the weights stand in other nodes than linear layers ({', '.join(kinds[:6])})"
 
 
 def _spread(part: np.ndarray, shape: tuple[int, ...], axis: int | None, block: int) -> np.ndarray:

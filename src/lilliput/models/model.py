@@ -242,7 +242,8 @@ def longest_window(model: Model) -> int | None:
     """The most tokens that a language model reads at once, where it says so."""
     match model.network:
         case Module(module=module):
-            return getattr(getattr(module, "config", None), "max_position_embeddings", None)
+            said = getattr(getattr(module, "config", None), "max_position_embeddings", None)
+            return said if isinstance(said, int) and said > 0 else None  # XLNet says -1
         case Graph():
             return None
         case _:

@@ -29,7 +29,9 @@ def picture_of(model: Model) -> Picture:
     if model.picture is not None:
         return dataclasses.replace(model.picture, order="gray") if gray else model.picture
     layout = "channels_last" if last and not first else "channels_first"
-    return Picture(order="gray" if gray else "rgb", layout=layout)
+    # Boxes are parts of the whole picture: what a crop cuts off would move them.
+    fit = "stretch" if model.family == "detection" else "crop"
+    return Picture(order="gray" if gray else "rgb", layout=layout, fit=fit)
 
 
 def size_of(model: Model) -> tuple[int, int]:

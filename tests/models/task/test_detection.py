@@ -11,6 +11,7 @@ from lilliput.errors import LilliputError
 from lilliput.models.detection import Boxes, average_precision, fastestdet, overlaps, read_scenes, suppressed
 from lilliput.models.images import Picture
 from lilliput.models.load import load_model
+from lilliput.models.picture import picture_of
 from lilliput.models.session import open_session
 from lilliput.models.task import parse_task
 
@@ -123,6 +124,21 @@ def test_a_line_that_is_no_box_is_named(tmp_path):
         read_scenes(str(tmp_path))
     with pytest.raises(LilliputError, match="did you mean fastestdet"):
         parse_task('detection(images="x", decoder="fastestde")')
+
+
+def test_a_picture_that_is_cut_is_no_measure_of_boxes(tmp_path):
+    from PIL import Image
+
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    Image.new("RGB", (96, 48)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    model = load_model("examples/models/detector.onnx", family="detection")
+    task = parse_task(f'detection(images="{tmp_path}", decoder="fastestdet", part="whole", draws=2)')
+    assert picture_of(model).fit == "stretch"
+    task.check(model, open_session(model))
+    with pytest.raises(LilliputError, match="add fit='stretch' to --picture"):
+        task.check(replace(model, picture=Picture(order="bgr")), open_session(model))
 
 
 FOLDER = os.environ.get("LILLIPUT_MODELS", "")

@@ -18,7 +18,7 @@ from lilliput.models.compress.arithmetic.rounding import nearest
 from lilliput.models.compress.calibration_pictures import calibration
 from lilliput.models.compress.context import Context
 from lilliput.models.graph import as_graph, graph_of, raised
-from lilliput.models.linear import LAYERS, QUANTIZED, Weight, as_stored, in_graph
+from lilliput.models.linear import FOREIGN, LAYERS, QUANTIZED, Weight, as_stored, elsewhere, in_graph
 from lilliput.models.model import Graph, Model
 from lilliput.models.picture import batch_of, picture_port
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import onnx
 
 
-def dynamic(model: Model) -> Model:
+def dynamic(model: Model, context: Context) -> Model:
     """The model whose linear layers have 8-bit weights, and quantize each input by its own range.
 
     Weights are unsigned: signed ones saturate in pairs on processors without VNNI, and convolutions of them do not run.
@@ -38,7 +38,7 @@ def dynamic(model: Model) -> Model:
 
     with _files(model) as (source, target):
         quantize_dynamic(source, target, weight_type=QuantType.QUInt8, extra_options={"DefaultTensorType": 1})
-        return _read(model, target)
+        return _read(model, target, context)
 
 
 def weight_only(model: Model, bits: int, group_size: int, context: Context) -> Model:
@@ -60,6 +60,7 @@ def weight_only(model: Model, bits: int, group_size: int, context: Context) -> M
         raise LilliputError("quantize: groups are of the inputs of a matrix, and the graph has only convolutions")
     if group_size and whole:
         context.tell(f"quantize: groups are for matrices; {len(whole)} other weights have one scale for each output")
+    _tell(proto, "quantize", context)
     for weight in found:
         _store_codes(proto, weight, bits, group_size if weight.array.ndim == 2 else 0)
     return _with(model, proto)
@@ -70,8 +71,6 @@ def _store_codes(proto: "onnx.ModelProto", weight: Weight, bits: int, group_size
     from onnx import TensorProto, helper, numpy_helper
 
     name, shape = weight.name, weight.array.shape
-    if weight.array.dtype != np.float32:
-        raise LilliputError(f"quantize: {name} is {weight.array.dtype}; codes of weights are made of float32")
     stored = nearest(weight.rows, bits, group_size, symmetric=True)
     assert isinstance(stored.scale, np.ndarray)
     packed = helper.tensor_dtype_to_np_dtype(TensorProto.INT8 if bits == 8 else TensorProto.INT4)
@@ -127,7 +126,7 @@ def static(model: Model, source: str, observations: int, context: Context) -> Mo
             weight_type=QuantType.QInt8,
             nodes_to_exclude=_before_layers(before, picture_port(model).name),
         )
-        return _read(model, target)
+        return _read(model, target, context)
 
 
 def _before_layers(path: str, picture: str) -> list[str]:
@@ -159,7 +158,7 @@ def half(model: Model) -> Model:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     proto = graph_of(model)
-    if any(node.op_type == "DequantizeLinear" for node in proto.graph.node):
+    if any(node.op_type in QUANTIZED for node in proto.graph.node):
         raise LilliputError("half: the graph has codes, whose scales stay float32; leave half out")
     real = [(name, array) for name, array in _weights(proto) if array.dtype == np.float32]
     if not real:
@@ -171,19 +170,26 @@ def half(model: Model) -> Model:
         found = ONNXModel(convert_float_to_float16(proto, keep_io_types=True))
         # It puts casts behind the nodes that read them, where onnxruntime runs the graph and ONNX forbids it.
         found.topological_sort()
+    if not any(array.dtype == np.float16 for _, array in _weights(found.model)):
+        raise LilliputError("half: onnxruntime's converter left every weight as it was")
     return _with(model, found.model)
 
 
-def prune(model: Model, sparsity: float, pattern: pruning.Pattern | None) -> Model:
+def prune(model: Model, sparsity: float, pattern: pruning.Pattern | None, context: Context) -> Model:
     """The model in which the smallest weights of each linear layer are zero.
 
     Raises:
         NotApplicable: as many are zero already.
-        LilliputError: a layer that the pattern does not fit.
+        LilliputError: a layer that the pattern does not fit, or codes of another tool.
     """
     from onnx import numpy_helper
 
     proto = graph_of(model)
+    if foreign := next((node.op_type for node in proto.graph.node if node.op_type in FOREIGN), None):
+        raise LilliputError(
+            f"prune_weights: the graph has {foreign}, whose codes are not read; give the graph before it was quantized"
+        )
+    _tell(proto, "prune_weights", context)
     found = list(in_graph(proto))
     if not found:
         raise NotApplicable("prune_weights: the graph has no linear layer")
@@ -206,12 +212,25 @@ def prune(model: Model, sparsity: float, pattern: pruning.Pattern | None) -> Mod
 
 
 def _check(model: Model) -> None:
-    """Checks that the graph has weights to quantize, and no codes yet."""
+    """Checks that the graph has weights to quantize, all of float32, and no codes yet."""
     proto = graph_of(model)
     if any(node.op_type in QUANTIZED for node in proto.graph.node):
         raise LilliputError("quantize: the graph is quantized already; quantize once")
-    if not list(in_graph(proto)):
+    found = list(in_graph(proto))
+    if not found:
         raise NotApplicable("quantize: the graph has no linear layer whose weights could be quantized")
+    for weight in found:
+        if weight.array.dtype != np.float32:
+            raise LilliputError(
+                f"quantize: {weight.name} is {weight.array.dtype}; codes are made of float32: give the model as it was "
+                "before it was converted, and leave half out"
+            )
+
+
+def _tell(proto: "onnx.ModelProto", step: str, context: Context) -> None:
+    """Say what a step on linear layers leaves as it is."""
+    if said := elsewhere(proto):
+        context.tell(f"{step}: {said}: left as they are")
 
 
 @contextlib.contextmanager
@@ -229,7 +248,7 @@ def _files(model: Model) -> Iterator[tuple[str, str]]:
             quant_pre_process(source, prepared, skip_symbolic_shape=True)
         except (RuntimeError, ValueError, onnx.shape_inference.InferenceError) as error:
             raise LilliputError(f"quantize: the graph cannot be prepared: {str(error)[:160]}") from error
-        _flatten_biases(prepared)
+        _made_fit(prepared)
         try:
             yield prepared, target
         except (ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError) as error:
@@ -237,8 +256,11 @@ def _files(model: Model) -> Iterator[tuple[str, str]]:
             raise LilliputError(f"quantize: onnxruntime's quantizer does not take the graph: {said}") from error
 
 
-def _flatten_biases(path: str) -> None:
-    """Make rows of biases, as scikit-learn's graphs have them, plain ones, which alone the quantizer takes."""
+def _made_fit(path: str) -> None:
+    """Make rows of biases, as scikit-learn's graphs have them, plain ones, which alone the quantizer takes.
+
+    Nodes without a name get one: the quantizer leaves out nodes by name, and all without one with the first of them.
+    """
     import onnx
 
     proto = onnx.load(path)
@@ -246,13 +268,28 @@ def _flatten_biases(path: str) -> None:
     for tensor in proto.graph.initializer:
         if tensor.name in biases and len(tensor.dims) == 2 and tensor.dims[0] == 1:
             del tensor.dims[0]
+    for number, node in enumerate(proto.graph.node):
+        node.name = node.name or f"{node.op_type} {number}"
     onnx.save(proto, path)
 
 
-def _read(model: Model, path: str) -> Model:
+def _read(model: Model, path: str, context: Context) -> Model:
+    """What the quantizer wrote.
+
+    Raises:
+        LilliputError: it left every weight as it was.
+    """
     import onnx
 
-    return _with(model, onnx.load(path))
+    proto = onnx.load(path)
+    found = list(in_graph(proto))
+    real = [weight for weight in found if weight.array.dtype.kind == "f"]
+    if len(real) == len(found):
+        raise LilliputError("quantize: onnxruntime's quantizer left every weight as it was")
+    if real:
+        context.tell(f"quantize: {len(real)} of {len(found)} weights stay real, such as {real[0].name}")
+    _tell(proto, "quantize", context)
+    return _with(model, proto)
 
 
 def _with(model: Model, proto: Any) -> Model:

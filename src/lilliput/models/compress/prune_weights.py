@@ -89,7 +89,7 @@ class PruneWeights(Step):
         """The model with more weights that are zero."""
         self.check(model.family)
         if model.family != "language":
-            return onnx_graph.prune(model, self.sparsity, self.numbers)
+            return onnx_graph.prune(model, self.sparsity, self.numbers, context)
         if model.stored and (
             self.importance == "sparsegpt" or any(one.outliers is not None for one in model.stored.values())
         ):

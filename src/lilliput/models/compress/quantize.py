@@ -1,5 +1,6 @@
 """Quantization: of the weights of a transformer's blocks (nearest, GPTQ, SpQR), of all linear layers of a graph."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal, assert_never, final
 
@@ -13,10 +14,12 @@ from lilliput.models.compress.calibration_text import MAX_SAMPLES, MAX_TOKENS
 from lilliput.models.compress.context import Context
 from lilliput.models.compress.matrices import Result, changed, kept_of
 from lilliput.models.compress.step import Step
-from lilliput.models.model import Family, Model
+from lilliput.models.model import Family, Model, module_of
+from lilliput.models.storage import Quantized
 from lilliput.parameter import check_fields, check_integer, check_ratio
 
 _SPQR_GROUP = 16
+_SHORT = "torch.bfloat16"
 
 
 @final
@@ -124,6 +127,8 @@ class Quantize(Step):
         if model.stored:
             raise LilliputError(f"quantize: {next(iter(model.stored))} is quantized already; quantize once")
 
+        short = {name for name, one in module_of(model, self.NAME).named_parameters() if str(one.dtype) == _SHORT}
+
         def change(name: str, weight: np.ndarray, hessian: np.ndarray | None) -> Result:
             kept = kept_of(model, name)
             group = self.group_size
@@ -147,6 +152,7 @@ class Quantize(Step):
                     found = spqr(weight, hessian, self.weight_bits, size, outliers=self.outliers, kept=kept)
                 case _:
                     assert_never(self.method)
+            found = _in_bfloat16(found) if name in short else found
             return found.dense, found
 
         small = changed(
@@ -161,7 +167,17 @@ class Quantize(Step):
             return onnx_graph.weight_only(model, self.weight_bits, self.group_size or 0, context)
         if self.source is not None:
             return onnx_graph.static(model, self.source, self.observations, context)
-        return onnx_graph.dynamic(model)
+        return onnx_graph.dynamic(model, context)
+
+
+def _in_bfloat16(found: Quantized) -> Quantized:
+    """The codes with scales that bfloat16 holds: what unpacks them computes in the type of the other weights."""
+    import torch
+
+    if found.zero_point is not None or not isinstance(found.scale, np.ndarray):
+        return found
+    scale = torch.from_numpy(found.scale.astype(np.float32)).bfloat16().float().numpy()
+    return dataclasses.replace(found, scale=scale.astype(found.scale.dtype))
 
 
 def _counted(model: Model) -> str:

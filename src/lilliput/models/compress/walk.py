@@ -64,7 +64,8 @@ def linear_weights(module: "torch.nn.Module") -> dict[str, "torch.nn.Module"]:
                 found[f"{prefix}.{at}.{name}.weight"] = part
             elif any(tensor.ndim > 1 for tensor in part.parameters(recurse=False)):
                 raise LilliputError(
-                    f"{prefix}.{at}.{name} is {type(part).__name__}; blocks of Linear layers (and norms) are supported"
+                    f"{prefix}.{at}.{name} is {type(part).__name__}; blocks of Linear layers (and norms) are "
+                    "supported: half() and finetune take the others"
                 )
     return found
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lilliput.errors import LilliputError
+from lilliput.models.images import Picture
 from lilliput.models.model import Model, Port
 
 GOLDEN = "golden.npz"
@@ -19,11 +20,19 @@ def golden_feeds(model: Model) -> dict[str, np.ndarray]:
     """Inputs that reach every part of the model: random tokens, or random numbers from 0 to 1; the same each time."""
     rng = np.random.default_rng(0)
     n_tokens = 2 if model.tokenizer is None else model.tokenizer.n_tokens
-    return {port.name: _some(port, n_tokens, rng) for port in model.inputs}
+    return {port.name: _some(port, _shape(port, model.picture), n_tokens, rng) for port in model.inputs}
 
 
-def _some(port: Port, n_tokens: int, rng: np.random.Generator) -> np.ndarray:
-    shape = tuple(axis if isinstance(axis, int) else _SIZES.get(axis, 2) for axis in port.axes)
+def _shape(port: Port, picture: Picture | None) -> tuple[int, ...]:
+    """Axes of any size by their names, as exporters give them; of a picture by the size that it is asked with."""
+    sizes = list(port.axes)
+    if len(sizes) == 4 and picture is not None and picture.size is not None:
+        for at in (2, 3) if picture.layout == "channels_first" else (1, 2):
+            sizes[at] = picture.size if isinstance(sizes[at], str) else sizes[at]
+    return tuple(axis if isinstance(axis, int) else _SIZES.get(axis, 2) for axis in sizes)
+
+
+def _some(port: Port, shape: tuple[int, ...], n_tokens: int, rng: np.random.Generator) -> np.ndarray:
     if np.dtype(port.dtype).kind in "iu":
         return rng.integers(0, n_tokens, shape).astype(port.dtype)
     return rng.random(shape).astype(port.dtype)
@@ -61,11 +70,15 @@ def read_golden(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarr
 
 
 def largest_difference(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> float:
-    """The largest difference of two answers, as a part of the first's largest number; infinite where shapes differ."""
+    """The largest difference of two answers, as a part of the first's largest number; infinite where shapes differ, or
+    one is not a number.
+    """
     if set(one) != set(other) or any(one[name].shape != other[name].shape for name in one):
         return float("inf")
     largest = 0.0
     for name, answer in one.items():
         missed = np.abs(answer - other[name]).max(initial=0)
+        if not np.isfinite(missed):
+            return float("inf")
         largest = max(largest, float(missed) / max(float(np.abs(answer).max(initial=0)), 1e-12))
     return largest

@@ -50,7 +50,21 @@ def load_model(
         found = pinned(_loaded(LoadRequest(str(folder), "", module, family, asked)), source, request, commit)
     else:
         found = _loaded(request)
-    return dataclasses.replace(found, picture=parse_picture(picture)) if picture else found
+    if picture:
+        return dataclasses.replace(found, picture=parse_picture(picture))
+    return _guessed(found) if found.picture is None and found.family == "classification" else found
+
+
+def _guessed(model: Model) -> Model:
+    """The model, with a sentence where it takes colours in a way that its source does not tell.
+
+    Most classifiers of colours were trained on standardized ones, and are a good deal worse on others.
+    """
+    if not any(len(port.axes) == 4 and 3 in port.axes[1:] and port.dtype != "uint8" for port in model.inputs):
+        return model
+    said = "how it sees pictures is not in the file: taken for red, green, blue from 0 to 1 (--picture says otherwise)"
+    told = dataclasses.replace(model.provenance, guesses=(*model.provenance.guesses, said))
+    return dataclasses.replace(model, provenance=told)
 
 
 def is_named(source: str) -> bool:

@@ -3,15 +3,12 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 from lilliput.errors import LilliputError
-from lilliput.models.linear import LAYERS
 from lilliput.models.load.loader import Loader, LoadRequest
+from lilliput.models.load.plain import in_order, plain
 from lilliput.models.model import Graph, Model, Port, Provenance
-
-if TYPE_CHECKING:
-    import onnx
 
 MAX_BYTES = 1 << 31
 
@@ -41,12 +38,12 @@ class Onnx(Loader):
             proto = onnx.load_model_from_string(data)
             _check_external(proto, path)
             onnx.load_external_data_for_model(proto, str(path.parent))
+            in_order(proto)
             onnx.checker.check_model(proto)
         except (DecodeError, onnx.checker.ValidationError, ValueError, OSError) as error:
             raise LilliputError(f"{path.name!r} is no ONNX graph: {' '.join(str(error).split())[:160]}") from error
         family = request.family or request.asked
-        guesses = _tensors_alone(proto)
-        _stored(proto)
+        proto, guesses = plain(proto)
         inputs, outputs = ports(proto)
         if family is None:
             family = "classification"
@@ -64,56 +61,6 @@ def ports(proto: "object") -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     weights = {tensor.name for tensor in graph.initializer}
     given = tuple(_port(value) for value in graph.input if value.name not in weights)
     return given, tuple(_port(value) for value in graph.output)
-
-
-def _tensors_alone(proto: "onnx.ModelProto") -> tuple[str, ...]:
-    """What was left out of the graph's outputs, a sentence each: scikit-learn's dictionaries and names of classes.
-
-    Behind a ZipMap, which makes a dictionary of each row of probabilities, those rows become the output.
-    """
-    from onnx import TensorProto, helper
-
-    said: list[str] = []
-    for node in [node for node in proto.graph.node if node.op_type == "ZipMap"]:
-        n = max(len(part.ints) + len(part.strings) for part in node.attribute)
-        for output in proto.graph.output:
-            if output.name == node.output[0]:
-                output.CopyFrom(helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, ["batch", n]))
-        proto.graph.node.remove(node)
-        said.append(f"{node.output[0]} is a dictionary a row; its numbers are read, as {node.input[0]}")
-    for output in list(proto.graph.output):
-        if output.type.tensor_type.elem_type == TensorProto.STRING and len(proto.graph.output) > 1:
-            proto.graph.output.remove(output)
-            said.append(f"{output.name} is the name of a class; it is left out")
-    if said:
-        _without_dead_ends(proto)
-    return tuple(said)
-
-
-def _without_dead_ends(proto: "onnx.ModelProto") -> None:
-    """Take out what no output is made of: the names that were looked up."""
-    if any(part.type in (part.GRAPH, part.GRAPHS) for node in proto.graph.node for part in node.attribute):
-        return  # what a branch reads is not followed
-    wanted = {output.name for output in proto.graph.output}
-    for node in reversed(list(proto.graph.node)):
-        if wanted.isdisjoint(node.output):
-            proto.graph.node.remove(node)
-        else:
-            wanted.update(node.input)
-    for tensor in list(proto.graph.initializer):
-        if tensor.name not in wanted:
-            proto.graph.initializer.remove(tensor)
-
-
-def _stored(proto: "onnx.ModelProto") -> None:
-    """Make weights that stand in Constant nodes stored ones, as everything that reads weights has them."""
-    weights = {name for node in proto.graph.node if node.op_type in LAYERS for name in node.input[1:]}
-    for node in [node for node in proto.graph.node if node.op_type == "Constant" and node.output[0] in weights]:
-        for part in node.attribute:
-            if part.name == "value":
-                proto.graph.initializer.add().CopyFrom(part.t)
-                proto.graph.initializer[-1].name = node.output[0]
-                proto.graph.node.remove(node)
 
 
 def _port(value: "object") -> Port:
@@ -136,5 +83,11 @@ def _check_external(proto: "object", path: Path) -> None:
     for tensor in proto.graph.initializer:  # type: ignore[attr-defined]
         for entry in tensor.external_data:
             named = Path(entry.value) if entry.key == "location" else None
-            if named is not None and (named.is_absolute() or ".." in named.parts):
+            if named is None:
+                continue
+            if named.is_absolute() or ".." in named.parts:
                 raise LilliputError(f"{path.name!r} has weights outside of its folder; only files beside it are read")
+            if not (path.parent / named).is_file():
+                raise LilliputError(
+                    f"{path.name!r} has its weights in {entry.value!r}, which is not beside it: put it there"
+                )

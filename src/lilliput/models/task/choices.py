@@ -12,7 +12,7 @@ from lilliput.errors import LilliputError
 from lilliput.models import location
 from lilliput.models.model import Family, Model, longest_window, tokenizer_of
 from lilliput.models.session import Session
-from lilliput.models.task.likelihood import sums_behind
+from lilliput.models.task.likelihood import check_causal, sums_behind
 from lilliput.models.task.question import Question, read_questions
 from lilliput.models.task.task import Answers, Task
 from lilliput.models.text import MADE, MAX_OVERLAP, Tokenizer, overlap, read_text
@@ -62,7 +62,7 @@ class Choices(Task):
 
     def check(self, model: Model, session: Session) -> None:
         """See `Task.check`."""
-        tokenizer_of(model, self.NAME)
+        check_causal(session, tokenizer_of(model, self.NAME).n_tokens)
         self._asked()
 
     def floor(self, n_tokens: int = 0) -> Answers:

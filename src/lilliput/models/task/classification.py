@@ -77,7 +77,15 @@ class Classification(Task):
         return location.digest(self.images)
 
     def _pictures(self) -> Pictures:
-        return spread(read_pictures(self.images, self.part), self.n)
+        pictures = read_pictures(self.images, self.part)
+        if all(name.isdecimal() for name in pictures.classes) and list(map(int, pictures.classes)) != sorted(
+            map(int, pictures.classes)
+        ):
+            raise LilliputError(
+                f"{self.images!r} has classes by numbers of unlike length, whose order by name is another than by "
+                "number; rename its folders so that they stand in the order of the model's outputs: 02 before 10"
+            )
+        return spread(pictures, self.n)
 
 
 def choices(
@@ -94,10 +102,15 @@ def choices(
     for batch in inputs_of(model, pictures, batch_of(model)):
         output = session.answer({port.name: batch})[scored]
         scores = output.reshape(len(batch), -1)
+        if max(output.shape[2:], default=1) > 1:
+            shape = " x ".join(map(str, output.shape[1:]))
+            raise NotApplicable(
+                f"the model gives {shape} numbers a picture ({scored}); a classifier gives one number a class"
+            )
         if scores.shape[1] != len(pictures.classes):
             raise NotApplicable(
                 f"the model has {scores.shape[1]} outputs and {pictures.source!r} {len(pictures.classes)} classes; "
-                "they must be the same, in the same order"
+                "they must be the same, in the same order: a class without pictures is an empty folder"
             )
         found.append(scores.argmax(axis=1))
         done += len(batch)

@@ -12,7 +12,7 @@ from lilliput.models import location
 from lilliput.models.detection import DECODERS, Boxes, Scenes, average_precision, read_scenes, suppressed
 from lilliput.models.images import Pictures
 from lilliput.models.model import Family, Model
-from lilliput.models.picture import batch_of, inputs_of, only_port
+from lilliput.models.picture import batch_of, inputs_of, only_port, picture_of, size_of
 from lilliput.models.session import Session
 from lilliput.models.task.task import Answers, Task
 from lilliput.parameter import check_fields, check_integer, check_ratio
@@ -65,6 +65,11 @@ class Detection(Task):
     def check(self, model: Model, session: Session) -> None:
         """See `Task.check`; labels have no more classes than the model can find."""
         scenes = read_scenes(self.images, self.part)
+        if picture_of(model).fit == "crop" and not _fits(scenes.pictures, size_of(model)):
+            raise LilliputError(
+                "detection: picture(fit='crop') cuts pictures, and boxes are parts of whole ones; add fit='stretch' to "
+                "--picture"
+            )
         (answer,) = _answers(model, session, scenes.pictures.some(np.arange(1)))
         n_classes = DECODERS[self.decoder](answer)[1]
         highest = max((int(boxes.classes.max(initial=-1)) for boxes in scenes.boxes), default=-1)
@@ -128,3 +133,11 @@ def _answers(model: Model, session: Session, pictures: Pictures) -> Iterator[lis
         answers = session.answer({port.name: batch})
         given = [answers[port.name] for port in model.outputs]
         yield from ([one[n] for one in given] for n in range(len(batch)))
+
+
+def _fits(pictures: Pictures, size: tuple[int, int]) -> bool:
+    """Whether nothing of the pictures is cut off to fit: all are of one shape, which is the input's."""
+    if not isinstance(pictures.sources, np.ndarray):
+        return False
+    height, width = pictures.sources.shape[1:3]
+    return height * size[1] == width * size[0]

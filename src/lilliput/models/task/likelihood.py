@@ -5,12 +5,16 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models.session import Session
 
 _TOKENS_AT_ONCE = 2048
 _NUMBERS_AT_ONCE = 1 << 26
 """Logits of one batch: 256 MB of float32."""
+
+_GLANCE = 16
+_ROUNDING = 0.005
+"""Of bfloat16, by which experts that get other tokens may differ."""
 
 Progress = Callable[[int, int], None]
 
@@ -30,6 +34,22 @@ def token_log_likelihoods(
     total = np.log(np.exp(logits - top).sum(axis=-1, dtype=np.float64))
     picked = np.take_along_axis(logits, tokens[:, 1:, None], axis=-1) - top
     return picked[..., 0].astype(np.float64) - total
+
+
+def check_causal(session: Session, n_tokens: int) -> None:
+    """Check that what the model says of a token reads none behind it, which would give the answer away.
+
+    Raises:
+        NotApplicable: it reads them, as BERT does: it fills gaps and tells no text.
+    """
+    tokens = np.random.default_rng(0).integers(0, n_tokens, (2, _GLANCE))
+    tokens[1, : _GLANCE // 2] = tokens[0, : _GLANCE // 2]
+    one, other = (session.answer({"input_ids": row[None]})["logits"][0, : _GLANCE // 2] for row in tokens)
+    if np.abs(one - other).max() > _ROUNDING * np.abs(one).max():
+        raise NotApplicable(
+            "the model reads the tokens behind the one that it is asked of, as BERT does; causal language models, "
+            "which read those before it, are judged"
+        )
 
 
 def rows_at_once(length: int, n_tokens: int) -> int:

@@ -1,0 +1,150 @@
+"""Graphs as other tools write them, made plain: in order, functions written out, weights stored once."""
+
+from typing import TYPE_CHECKING
+
+from lilliput.models.linear import LAYERS
+
+if TYPE_CHECKING:
+    import onnx
+
+_SAME_CHANNELS = ("Add", "Cast", "DequantizeLinear", "Div", "Identity", "Mul", "QuantizeLinear", "Sub")
+"""Through these a picture keeps its axes, up to the first convolution."""
+
+_WEIGHTS_APART = 4
+"""The version of ONNX's files from which on weights need not be inputs."""
+
+
+def plain(proto: "onnx.ModelProto") -> tuple["onnx.ModelProto", tuple[str, ...]]:
+    """The graph made plain, and a sentence of each output that was left out or read otherwise."""
+    from onnx import inliner
+
+    proto = inliner.inline_local_functions(proto) if proto.functions else proto
+    said = _tensors_alone(proto)
+    _constant(proto)
+    _stored(proto)
+    _one_name(proto)
+    _channels(proto)
+    return proto, said
+
+
+def in_order(proto: "onnx.ModelProto") -> None:
+    """Put each node behind those that it reads, where that is not so: onnxruntime's own converters forget it."""
+    known = {tensor.name for tensor in proto.graph.initializer} | {""}
+    known |= {tensor.values.name for tensor in proto.graph.sparse_initializer}
+    known |= {value.name for value in proto.graph.input}
+    waiting, ordered = list(proto.graph.node), []
+    while waiting:
+        later = []
+        for node in waiting:
+            if known.issuperset(node.input):
+                known.update(node.output)
+                ordered.append(node)
+            else:
+                later.append(node)
+        if len(later) == len(waiting):
+            return  # a cycle, or a name of nothing: what checks the graph says which
+        waiting = later
+    if [node.output[:] for node in ordered] != [node.output[:] for node in proto.graph.node]:
+        copies = type(proto)()
+        copies.graph.node.extend(ordered)
+        proto.graph.ClearField("node")
+        proto.graph.node.extend(copies.graph.node)
+
+
+def _tensors_alone(proto: "onnx.ModelProto") -> tuple[str, ...]:
+    """What was left out of the graph's outputs, a sentence each: scikit-learn's dictionaries and names of classes.
+
+    Behind a ZipMap, which makes a dictionary of each row of probabilities, those rows become the output.
+    """
+    from onnx import TensorProto, helper
+
+    said: list[str] = []
+    for node in [node for node in proto.graph.node if node.op_type == "ZipMap"]:
+        n = max(len(part.ints) + len(part.strings) for part in node.attribute)
+        for output in proto.graph.output:
+            if output.name == node.output[0]:
+                output.CopyFrom(helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, ["batch", n]))
+        proto.graph.node.remove(node)
+        said.append(f"{node.output[0]} is a dictionary a row; its numbers are read, as {node.input[0]}")
+    for output in list(proto.graph.output):
+        if output.type.tensor_type.elem_type == TensorProto.STRING and len(proto.graph.output) > 1:
+            proto.graph.output.remove(output)
+            said.append(f"{output.name} is the name of a class; it is left out")
+    if said:
+        _without_dead_ends(proto)
+    return tuple(said)
+
+
+def _without_dead_ends(proto: "onnx.ModelProto") -> None:
+    """Take out what no output is made of: the names that were looked up."""
+    if _branches(proto):
+        return  # what a branch reads is not followed
+    wanted = {output.name for output in proto.graph.output}
+    for node in reversed(list(proto.graph.node)):
+        if wanted.isdisjoint(node.output):
+            proto.graph.node.remove(node)
+        else:
+            wanted.update(node.input)
+    for tensor in list(proto.graph.initializer):
+        if tensor.name not in wanted:
+            proto.graph.initializer.remove(tensor)
+
+
+def _constant(proto: "onnx.ModelProto") -> None:
+    """Take weights out of the graph's inputs, where old exporters list them too."""
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    given = [value for value in proto.graph.input if value.name not in weights]
+    if len(given) < len(proto.graph.input):
+        proto.ir_version = max(proto.ir_version, _WEIGHTS_APART)
+        kept = type(proto.graph)(input=given)
+        proto.graph.ClearField("input")
+        proto.graph.input.extend(kept.input)
+
+
+def _stored(proto: "onnx.ModelProto") -> None:
+    """Make weights that stand in Constant nodes stored ones, as everything that reads weights has them."""
+    weights = {name for node in proto.graph.node if node.op_type in (*LAYERS, "Identity") for name in node.input}
+    for node in [node for node in proto.graph.node if node.op_type == "Constant" and node.output[0] in weights]:
+        for part in node.attribute:
+            if part.name == "value":
+                proto.graph.initializer.add().CopyFrom(part.t)
+                proto.graph.initializer[-1].name = node.output[0]
+                proto.graph.node.remove(node)
+
+
+def _one_name(proto: "onnx.ModelProto") -> None:
+    """Read a stored weight by its own name where torch's exporter gives another layer with equal weights a copy."""
+    if _branches(proto):
+        return
+    stored = {tensor.name for tensor in proto.graph.initializer} - {value.name for value in proto.graph.input}
+    outputs = {output.name for output in proto.graph.output}
+    own: dict[str, str] = {}
+    for node in list(proto.graph.node):
+        for at, name in enumerate(node.input):
+            node.input[at] = own.get(name, name)
+        if node.op_type == "Identity" and node.input[0] in stored and node.output[0] not in outputs:
+            own[node.output[0]] = node.input[0]
+            proto.graph.node.remove(node)
+
+
+def _channels(proto: "onnx.ModelProto") -> None:
+    """Say of an input of pictures how many channels it has, where only the first convolution does."""
+    shapes = {tensor.name: tensor.dims for tensor in proto.graph.initializer}
+    for value in proto.graph.input:
+        axes = value.type.tensor_type.shape.dim
+        if len(axes) != 4 or axes[1].dim_value or axes[3].dim_value:
+            continue
+        reached = {value.name}
+        for node in proto.graph.node:
+            if not node.input or reached.isdisjoint(node.input):
+                continue
+            if node.op_type in _SAME_CHANNELS:
+                reached.update(node.output)
+            elif node.op_type == "Conv" and node.input[0] in reached and node.input[1] in shapes:
+                group = next((part.i for part in node.attribute if part.name == "group"), 1)
+                axes[1].dim_value = shapes[node.input[1]][1] * group
+                break
+
+
+def _branches(proto: "onnx.ModelProto") -> bool:
+    return any(part.type in (part.GRAPH, part.GRAPHS) for node in proto.graph.node for part in node.attribute)
