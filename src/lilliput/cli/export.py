@@ -61,8 +61,7 @@ def export(
     A model that is no policy (--family) becomes ONNX, a language model a transformers folder.
 
     The artifact takes the raw observation and gives the environment's action. It is opened and must reproduce its
-    golden
-    examples, or nothing is written.
+    golden examples, or nothing is written.
 
     \b
     Example: lilliput export small.lilliput --format c -o small-c/

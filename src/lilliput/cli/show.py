@@ -139,7 +139,7 @@ def unread_inputs(policy: Policy) -> list[int]:
 
 
 def _inputs(unread: list[int]) -> str:
-    """At most twelve of them.
+    """Their numbers in words, at most twelve; nothing where there is none.
 
     >>> _inputs([2]), _inputs([])
     ('input 2', '')

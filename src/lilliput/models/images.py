@@ -148,7 +148,7 @@ class Pictures:
             yield np.stack([picture.seen(self.pixels(index), size) for index in range(start, stop)])
 
     def some(self, indices: Int64[np.ndarray, " n"]) -> "Pictures":
-        """Those pictures."""
+        """The pictures at those places, in that order."""
         sources = self.sources[indices] if isinstance(self.sources, np.ndarray) else [self.sources[i] for i in indices]
         names = tuple(self.names[i] for i in indices)
         return Pictures(names, self.labels[indices], self.classes, self.source, sources)

@@ -79,7 +79,7 @@ class Artifact:
 
 @lru_cache(maxsize=4)
 def _zipped_bytes(folder: Path, changed: int) -> int:
-    """Packed once for all tasks that an artifact is asked."""
+    """Bytes of a zip archive of the folder, which is packed once for all tasks that an artifact is asked."""
     del changed
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:

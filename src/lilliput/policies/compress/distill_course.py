@@ -176,7 +176,7 @@ class Course:
         return lockstep, Disturbance(self._settings.disturbance, lockstep, rng), rng
 
     def _rows(self, restarts: int) -> int:
-        """Environments at once, as many for each restart."""
+        """How many environments play at once: as many for each restart."""
         short = self._settings.real_steps + self._settings.quantized_steps < _FEW_STEPS
         return -(-(_FEW_ENVIRONMENTS if short else _ENVIRONMENTS) // restarts) * restarts
 

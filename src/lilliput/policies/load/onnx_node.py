@@ -262,14 +262,14 @@ def _linear(node: Any, x: Flow, arguments: list[Argument]) -> Flow:
 
 
 def _real(constant: Constant) -> np.ndarray:
-    """float32, or float16 where it is stored so."""
+    """The constant in float32, or in float16 where it is stored so."""
     if constant.array.dtype.kind not in "fiu":
         raise LilliputError(f"a constant is of type {constant.array.dtype}; supported: numbers")
     return np.ascontiguousarray(constant.array, np.float16 if constant.half else np.float32)
 
 
 def _arithmetic(kind: str, x: Flow, raw: np.ndarray, *, behind: bool) -> Flow:
-    """`behind`: the constant stands behind the operator."""
+    """What an operator with a constant makes of the values; `behind`: the constant is its second input."""
     constant = _number(raw)
     match kind:
         case "Add" if not constant.any() and np.broadcast_shapes(x.shape, constant.shape) == x.shape:
