@@ -2,16 +2,15 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from lilliput.errors import LilliputError
-from lilliput.policies.play import check_disjoint
 from lilliput.shrink import confirm
 from lilliput.shrink.bar import Bar
-from lilliput.shrink.confirm import chain, finalists, foreseen, likeliest, plans, seeds_of
+from lilliput.shrink.confirm import chain, finalists, foreseen, likeliest, plans
 from lilliput.shrink.search import Searched
 from lilliput.shrink.trial import Trial
 
@@ -50,15 +49,15 @@ def searched(rng: np.random.Generator, candidates: dict[str, tuple[int, Draw]], 
 def accepted(rng: np.random.Generator, found: Searched, draws: dict[str, tuple[int, Draw]]) -> str | None:
     order = finalists(found) or likeliest(found)
 
+    # All finalists meet the same episodes of the baseline.
+    base = baseline(rng, 1_000)
+
     def play(place: int, seeds: Sequence[int]) -> np.ndarray:
         n = len(seeds)
-        return np.stack([draws[order[place].recipe][1](rng, n), baseline(rng, n), np.zeros(n)])
-
-    def endless(_: int) -> Iterator[int]:
-        return itertools.count()
+        return np.stack([draws[order[place].recipe][1](rng, n), base[list(seeds)], np.zeros(n)])
 
     for trial, result in zip(
-        order, chain(plans(order, found.bar, 400), endless, play, time.time() + 3600, 0), strict=False
+        order, chain(plans(order, found.bar, 400), itertools.count, play, time.time() + 3600, 0), strict=False
     ):
         if result.outcome == "accepted":
             assert result.low >= KEEP
@@ -99,7 +98,7 @@ def test_equal_returns_are_accepted_and_the_bound_is_below_the_estimate() -> Non
         returns = baseline(rng, len(seeds))
         return np.stack([returns, returns, np.zeros(len(seeds))])
 
-    (result,) = chain(plans(order, found.bar), lambda _: itertools.count(), play, time.time() + 3600, 200)
+    (result,) = chain(plans(order, found.bar), itertools.count, play, time.time() + 3600, 200)
     assert result.outcome == "accepted"
     assert KEEP <= result.low < result.estimate == pytest.approx(1.0)
     assert result.returns.shape[1] >= 200
@@ -113,7 +112,7 @@ def test_time_out_is_undecided_with_the_number_needed() -> None:
     def play(_: int, seeds: Sequence[int]) -> np.ndarray:
         return np.stack([baseline(rng, len(seeds)), baseline(rng, len(seeds)), np.zeros(len(seeds))])
 
-    (result,) = chain(plans(order, found.bar), lambda _: itertools.count(), play, 0.0, 200)
+    (result,) = chain(plans(order, found.bar), itertools.count, play, 0.0, 200)
     assert result.outcome == "undecided"
     assert result.episodes_needed is not None
     assert result.episodes_needed > result.returns.shape[1]
@@ -149,6 +148,8 @@ def test_behind_a_single_lucky_one_stand_the_next_larger_and_the_safest() -> Non
     }
     order = finalists(Searched(trials, found.bar))
     assert [trial.recipe for trial in order] == ["lucky", "next", "large"]
+    dear = replace(found.bar, episodes=120)
+    assert [trial.recipe for trial in finalists(Searched(trials, dear))] == ["lucky", "large"], "each costs alpha"
 
 
 def test_the_margin_shrinks_with_the_episodes_and_never_shuts_out_what_is_as_good() -> None:
@@ -180,14 +181,6 @@ def test_few_episodes_without_a_fall_do_not_prove_that_there_are_none() -> None:
     assert not bar.settled(0.985 * base[:32])
 
 
-def test_places_in_the_order_share_no_seed() -> None:
-    seeds = seeds_of(3)
-    first, second, third = (tuple(itertools.islice(seeds(place), 6000)) for place in range(3))
-    check_disjoint(first=first, second=second, third=third)
-    with pytest.raises(LilliputError):
-        check_disjoint(first=first, again=tuple(itertools.islice(seeds(0), 5)))
-
-
 class Clock:
     """Time that passes only where episodes are played: a tenth of a second each."""
 
@@ -215,11 +208,11 @@ def test_half_of_the_time_is_left_to_the_others_unless_more_decides(
         b = baseline(rng, len(seeds))
         return np.stack([shares[trials[place].recipe] * b, b, np.zeros(len(seeds))])
 
-    (alone,) = chain(order[:1], lambda _: itertools.count(), play, 1e9, 0)
+    (alone,) = chain(order[:1], itertools.count, play, 1e9, 0)
     assert alone.outcome == "accepted"
     takes = 0.1 * alone.returns.shape[1]
     clock.now = 0.0
-    found = list(chain(order, lambda _: itertools.count(), play, takes / part, 0))
+    found = list(chain(order, itertools.count, play, takes / part, 0))
     assert [trials[place].recipe for place in range(len(found))] == recipes
     assert found[-1].outcome == "accepted"
     assert clock.now <= 1.2 * takes / part
@@ -243,9 +236,9 @@ def test_the_last_has_the_time_that_it_needs_whatever_those_before_it_take(monke
         b = baseline(rng, len(seeds))
         return np.stack([noisy(shares[trials[place].recipe], b), b, np.zeros(len(seeds))])
 
-    (alone,) = chain(order[2:], lambda _: itertools.count(), lambda _, block: play(2, block), 1e9, 0)
+    (alone,) = chain(order[2:], itertools.count, lambda _, block: play(2, block), 1e9, 0)
     takes, clock.now = 0.1 * alone.returns.shape[1], 0.0
-    found = list(chain(order, lambda _: itertools.count(), play, 3 * takes, 0))
+    found = list(chain(order, itertools.count, play, 3 * takes, 0))
     assert [result.outcome for result in found] == ["undecided", "undecided", "accepted"]
 
 

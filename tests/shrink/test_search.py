@@ -15,7 +15,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.policy import Policy
 from lilliput.shrink.bar import Bar
-from lilliput.shrink.configuration import Sight, Student, student_of
+from lilliput.shrink.configuration import Sight, Student, image_starts, student_of
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.search import Searched, gain, search
 from lilliput.shrink.trial import Trial
@@ -124,3 +124,45 @@ def test_a_delicate_policy_is_said_to_be_one_and_wide_students_come_next(searche
     tried = [one for one in students if one is not None]
     assert tried[0].hidden == (16,)
     assert tried[1].hidden == (96, 96)
+
+
+@pytest.mark.parametrize(("kept", "holds"), [(1000.0, True), (850.0, False)])
+def test_of_images_students_come_first_and_a_long_game_leaves_time_for_another(
+    kept: float, holds: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    from tests.policies.bright import bright
+
+    module, now, asked = sys.modules["lilliput.shrink.search"], [1000.0], list[str]()
+
+    def attempt(_: Place, recipe: str, until: float, bar: Bar, episodes: int, *rest: object) -> Trial:
+        assert episodes <= 32
+        now[0] += 240.0
+        asked.append(recipe)
+        if now[0] > until:
+            return Trial(recipe, np.inf, 0, np.zeros(0), 240.0, "the time was over before it was made")
+        if (student := student_of(recipe)) is None:
+            return Trial(recipe, 70_000.0, 70_000, np.full(32, 1000.0), 240.0)
+        size = student.model_bytes(Sight.of(policy), 2, 0)
+        return Trial(recipe, float(size), size, np.full(32, kept), 240.0)
+
+    policy, returns = bright(64, 128), 1000.0 + np.tile([-1.0, 1.0], 16)
+    base = Trial("", float(policy.model_bytes), policy.model_bytes, returns, 32 * 3.0)
+    monkeypatch.setattr(module, "attempt", attempt)
+    monkeypatch.setattr(module, "known", lambda _: ({"": base}, np.zeros(32)))
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    place = Place(tmp_path, policy.digest, Request(Task("Bright-v0"), workers=1))
+    bar, end = Bar(returns, np.zeros(32), 0.9, 120), now[0] + 1_000
+    search(Checkpoint(policy), place, bar, Workers(Here), lambda _: end, lambda _: None)
+    assert len(asked) == 4, "32 episodes of three seconds and training fit four times, and nothing is begun in vain"
+    students = [student_of(recipe) for recipe in asked]
+    sizes = [(0, 0) if one is None else (one.model_bytes(Sight.of(policy), 2, 0), one.steps) for one in students]
+    first, larger = image_starts(Sight.of(policy))
+    assert students[0] == first
+    if holds:  # only smaller ones are worth a trial
+        assert all(students)
+        assert max(sizes[1:]) < sizes[0]
+    else:
+        assert students[1] == larger
+        assert students[2] is None, "what is safe without training, where no student is"
+        assert sizes[3] > sizes[0]

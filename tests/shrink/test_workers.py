@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lilliput.measurement import Measurement
 from lilliput.policies.play import OutOfTime
+from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.shrink.confirm import chain, player
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.workers import Workers, workers
@@ -66,6 +69,37 @@ def test_a_block_of_the_confirmation_that_is_late_is_given_up(tmp_path: Path) ->
     assert len(started) == 2
 
 
+class Now(Executor):
+    """In the place of worker processes: what is submitted is done at once."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def test_baseline_and_random_policy_play_a_seed_once_for_all_finalists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str, tuple[int, ...]]] = []
+
+    def record(cell: Cell, _: Path) -> Record:
+        asked.append((cell.subject, cell.recipe, tuple(map(int, cell.items))))
+        unit = 1.0 if cell.recipe else 100.0 if cell.subject == "0" * 64 else 10_000.0
+        values = tuple(unit * float(seed) for seed in cell.items)
+        return Record(cell, "done", measurements=(Measurement("episode_return", values, "measured: here"),))
+
+    monkeypatch.setattr(sys.modules["lilliput.shrink.confirm"], "_record", record)
+    request, recipes = Request(Task("CartPole-v1"), workers=2), ("half()", "quantize(weight_bits=8)")
+    play = player(Place(tmp_path, "0" * 64, request), recipes, Workers(Now), until=time.time() + 1000)
+    for index, seeds in ((0, (5, 1, 4)), (1, (5, 1, 4, 7)), (1, (9, 2))):
+        np.testing.assert_array_equal(play(index, seeds), np.outer([1, 100, 10_000], seeds))
+    for subject, recipe in (("0" * 64, ""), (RANDOM_POLICY, "")):
+        played = [seed for who, what, items in asked if (who, what) == (subject, recipe) for seed in items]
+        assert sorted(played) == [1, 2, 4, 5, 7, 9]
+    assert sorted(seed for _, what, items in asked if what == recipes[1] for seed in items) == [1, 2, 4, 5, 7, 9]
+
+
 def plan() -> ConfirmationPlan:
     rng = np.random.default_rng(0)
     returns = rng.normal(100, 10, 64)
@@ -81,7 +115,7 @@ def test_what_was_confirmed_before_the_time_was_over_counts() -> None:
         played.append(len(seeds))
         return np.stack([np.full(len(seeds), value) for value in (89.0, 100.0, 0.0)])
 
-    (found,) = chain([plan()], lambda _: itertools.count(), play, time.time() + 1000, 200)
+    (found,) = chain([plan()], itertools.count, play, time.time() + 1000, 200)
     assert (found.outcome, found.returns.shape[1]) == ("undecided", played[0])
 
 
@@ -89,4 +123,4 @@ def test_nothing_is_begun_that_there_is_no_time_for() -> None:
     def play(_: int, seeds: Any) -> np.ndarray:
         raise AssertionError(f"{len(seeds)} episodes were begun")
 
-    assert list(chain([plan()], lambda _: itertools.count(), play, time.time() + 10, 200, pace=5.0)) == []
+    assert list(chain([plan()], itertools.count, play, time.time() + 10, 200, pace=5.0)) == []

@@ -270,14 +270,15 @@ def start_after(kept: float, middle: Student, sight: Sight, outputs: int) -> Stu
 
 
 def image_starts(sight: Sight, teachers: Teachers = MappingProxyType({})) -> tuple[Student, ...]:
-    """Where the search begins of images: a middle size of every teacher, a large one and a tiny one."""
+    """Where the search begins of images: of every teacher one that is large enough to hold, and a larger one: there is
+    time for few, and what they keep says where to go on.
+    """
     n = len(sight.windows)
-    middle = Student((32,), 6, "kl", steps=3_000, channels=(8, *(16,) * (n - 1)))
+    first = Student((64,), 4, "kl", steps=4_000, channels=(16, *(24,) * (n - 1)))
     return (
-        middle,
-        *(replace(middle, teacher=teacher) for teacher in teachers if teacher is not None),
-        Student((64,), 4, "kl", steps=4_500, channels=(16, *(32,) * (n - 1))),
-        Student((16,), 4, "kl", steps=3_000, channels=(4, *(8,) * (n - 1))),
+        first,
+        *(replace(first, teacher=teacher) for teacher in teachers if teacher is not None),
+        replace(first, hidden=(56,), channels=(16, *(32,) * (n - 1))),
     )
 
 

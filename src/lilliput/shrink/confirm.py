@@ -5,6 +5,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, final
@@ -41,7 +42,6 @@ _LEAST_BLOCK = 4
 _GRACE_S = 1.0
 """A block that takes longer than foretold is given up so long after the time."""
 
-_SEEDS_EACH = 2 * MOST_EPISODES
 _SLOWER = 1.3
 """How much longer than foretold a confirmation may take."""
 _CHANCES = (0.5, 0.75, 0.92, 0.98)
@@ -88,7 +88,8 @@ def finalists(searched: Searched) -> tuple[Trial, ...]:
         chosen.append(larger[0][2])
     if chosen and (larger := _larger(judged, chosen[-1].value, baseline)):
         chosen.append(max(larger, key=lambda item: item[1])[2])
-    return tuple(chosen)
+    # Where episodes are dear there is no time for more than two, and each takes its part of alpha.
+    return (chosen[0], chosen[-1]) if len(chosen) > 2 and bar.episodes <= SHOWN_EPISODES else tuple(chosen)
 
 
 def likeliest(searched: Searched) -> tuple[Trial, ...]:
@@ -144,7 +145,7 @@ def foreseen(searched: Searched) -> int:
 
 def chain(
     order: Sequence[ConfirmationPlan],
-    seeds: Callable[[int], Iterator[int]],
+    seeds: Callable[[], Iterator[int]],
     play: Play,
     until: float,
     shown: int = SHOWN_EPISODES,
@@ -156,7 +157,8 @@ def chain(
 
     Args:
         order: of the plans.
-        seeds: of each place in the order; no two share one.
+        seeds: of the episodes, which are the same for all. Each test's error is bounded whatever the others saw, and
+            so is their sum.
         play: plays.
         until: in `time.time()` seconds; each finalist but the last gets half of the time that is left, less where the
             last one needs more than that, or all of it where that will decide it.
@@ -166,7 +168,7 @@ def chain(
     safest = 2 * (order[-1].episodes_needed or MOST_EPISODES) if order else 0
     for place, plan in enumerate(order):
         others = safest if place < len(order) - 1 else 0
-        result = one(plan, seeds(place), lambda block, place=place: play(place, block), until, others, shown, pace)
+        result = one(plan, seeds(), lambda block, place=place: play(place, block), until, others, shown, pace)
         if result is None:
             return
         yield result
@@ -226,11 +228,9 @@ def one(
             return Confirmed("undecided", state.estimate, low, returns, state.episodes_needed)
 
 
-def seeds_of(seed: int) -> Callable[[int], Iterator[int]]:
-    """For each place in the order its own part of the confirmation seeds."""
-    return lambda place: itertools.islice(
-        SeedPlan(seed).stream("confirmation"), place * _SEEDS_EACH, (place + 1) * _SEEDS_EACH
-    )
+def seeds_of(seed: int) -> Iterator[int]:
+    """The confirmation seeds from the first."""
+    return SeedPlan(seed).stream("confirmation")
 
 
 def cells(place: Place, recipe: str, seeds: Sequence[int]) -> tuple[Cell, Cell, Cell]:
@@ -253,27 +253,32 @@ def cells(place: Place, recipe: str, seeds: Sequence[int]) -> tuple[Cell, Cell, 
 
 
 def player(place: Place, recipes: Sequence[str], workers: Workers, until: float) -> Play:
-    """Plays the exported artifacts in the worker processes, every block as study cells with records.
+    """Plays the exported artifacts in the worker processes, every block as study cells with records; the baseline and
+    the random policy each seed once, for all finalists.
 
     It raises `OutOfTime` where a block is not over in time, in `time.time()` seconds; its processes are ended.
     """
+    returned: tuple[dict[int, float], dict[int, float]] = ({}, {})
 
     def play(index: int, seeds: Sequence[int]) -> np.ndarray:
-        halves = [seeds[part :: place.request.workers] for part in range(place.request.workers)]
-        asked = [cells(place, recipes[index], half) for half in halves if half]
-        futures = [[workers.submit(_record, cell, place.folder) for cell in trio] for trio in asked]
-        found = []
-        for trio in futures:
+        own: dict[int, float] = {}
+        known = (own, *returned)
+        futures: list[tuple[dict[int, float], Sequence[int], Future[Record]]] = []
+        for part in range(place.request.workers):
+            for subject, found in enumerate(known):
+                if new := [seed for seed in seeds if seed not in found][part :: place.request.workers]:
+                    cell = cells(place, recipes[index], new)[subject]
+                    futures.append((found, new, workers.submit(_record, cell, place.folder)))
+        for found, new, future in futures:
             try:
-                records: list[Record] = [future.result(max(0.0, until + _GRACE_S - time.time())) for future in trio]
+                record = future.result(max(0.0, until + _GRACE_S - time.time()))
             except TimeoutError:
                 workers.renew()
                 raise OutOfTime("the time of the confirmation was over") from None
-            failed = next((record for record in records if record.status != "done"), None)
-            if failed is not None:
-                raise LilliputError(f"confirmation of {recipes[index]!r}: {failed.reason}")
-            found.append([record.values("episode_return") for record in records])
-        return np.concatenate([np.array(part, np.float64) for part in found], axis=1)
+            if record.status != "done":
+                raise LilliputError(f"confirmation of {recipes[index]!r}: {record.reason}")
+            found.update(zip(new, record.values("episode_return"), strict=True))
+        return np.array([[found[seed] for seed in seeds] for found in known], np.float64)
 
     return play
 

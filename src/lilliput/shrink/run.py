@@ -1,5 +1,6 @@
 """The whole command: search, confirmation on unseen episodes, the artifact and its evidence."""
 
+import functools
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -203,7 +204,8 @@ def _confirmed(place: Place, searched: Searched, processes: Workers, times: Sche
     outcomes: dict[str, str] = {}
     accepted = None
     pace = 3 * times.episode_s / request.workers
-    chain = confirm.chain(confirm.plans(trials, searched.bar), confirm.seeds_of(request.seed), play, until, pace=pace)
+    seeds = functools.partial(confirm.seeds_of, request.seed)
+    chain = confirm.chain(confirm.plans(trials, searched.bar), seeds, play, until, pace=pace)
     for trial, confirmed in zip(trials, chain, strict=False):
         outcomes[trial.recipe] = confirmed.outcome
         say(

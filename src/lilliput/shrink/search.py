@@ -114,16 +114,20 @@ class _Run:
         self._played_on: set[str] = set()
         self._seconds_per_step = 0.04 if self._space.images else 0.001
         self._seconds_per_episode = max(0.001, self.trials[""].seconds / len(self.trials[""].returns))
-        # What every student costs, however it is trained: the choice among restarts, and the race.
-        self._played = _OVERHEAD_S + (_CHOOSING + RACE[-1]) * self._seconds_per_episode
+        # What every student costs, however it is trained: the choice among restarts, of which images have none, and
+        # the race.
+        episodes = min(RACE[-1], len(bar.baseline)) if self._space.images else _CHOOSING + RACE[-1]
+        self._played = _OVERHEAD_S + episodes * self._seconds_per_episode
         for recipe in self.students:
             self._learn_code(recipe)
         self._every_start, self._turn = self._space.starts(), 0
         self._starts = self._untried(self._every_start)
         self._begin_as_it_is()
         self._first_steps = first_steps(self._policy, self._failed_steps())
-        # Of images, what is safe and small at once is a student: pruning by curvature takes minutes there.
-        self._rungs = 1 if self._space.trainable and self._space.images else None
+        # Of images, what is safe and small at once is a student: pruning by curvature takes minutes there, and what is
+        # quantized as it is plays as slowly as the policy and becomes a quarter of it.
+        self._students_first = self._space.trainable and self._space.images
+        self._rungs = 1 if self._students_first else None
         self._ladder = self._left(self.trials)
         self._n_ladder = len(self._left(()))
 
@@ -240,15 +244,23 @@ class _Run:
         small = math.log(_WORTH_A_LADDER * self.trials[""].value)
         climbing = not self._space.trainable or max((sure for at, sure in reached if at <= small), default=0.0) < _SAFE
         self._turn += 1
-        if self._ladder and (
-            len(self._ladder) == self._n_ladder or (climbing and (self._turn % 2 or not self._starts))
-        ):
+        if self._students_first:
+            climbs = climbing and not self._starts and self._in_time(0.0)
+        else:
+            fresh = len(self._ladder) == self._n_ladder
+            climbs = fresh or (climbing and (self._turn % 2 == 1 or not self._starts))
+        if self._ladder and climbs:
             return self._ladder.pop(0)
         while self._starts:
             start = self._starts.pop(0)
-            if gain(self._value(start), reached) >= _LEAST_GAIN:
+            worth = gain(self._value(start), reached) >= _LEAST_GAIN
+            if worth and self._in_time(self._space.work(start) * self._seconds_per_step):
                 return self._register(start, None)
         return self._best_neighbour(reached) if self._space.trainable else None
+
+    def _in_time(self, making: float) -> bool:
+        """Whether what takes so many seconds to make is likely to be made and played before the end."""
+        return _SLOWER * (making + self._played) <= self.until - time.time()
 
     def _best_neighbour(self, reached: list[tuple[float, float]]) -> str | None:
         """The untried student, one move from one that was tried, that promises the most for its time; None: none."""
@@ -261,7 +273,6 @@ class _Run:
         busy = {self.students[r].root for r in self._running.values() if r in self.students}
         promising: tuple[float, Student, tuple[Move, str]] | None = None
         evolutions = self._evolutions()
-        left = self.until - time.time()
         for recipe, parent in list(self.students.items()):
             trial = self.trials.get(recipe)
             if trial is None or trial.reason or not len(trial.returns):
@@ -274,9 +285,9 @@ class _Run:
                 if child.recipe in self.trials or child.recipe in self.students:
                     continue
                 value = self._value(child)
-                cost = self._played + self._cost(parent, child)
+                making = self._cost(parent, child)
                 won = gain(value, reached)
-                if won < _LEAST_GAIN or _SLOWER * cost > left:
+                if won < _LEAST_GAIN or not self._in_time(making):
                     continue
                 if child.root in busy and child.root != parent.root:
                     continue
@@ -284,7 +295,7 @@ class _Run:
                 sure = chance(min(estimate, 1.15) + mean, math.hypot(spread, error), bar)
                 if hopeful and sure * won < _LEAST_EXPECTED:
                     continue
-                worth = sure * won / cost
+                worth = sure * won / (making + self._played)
                 if promising is None or worth > promising[0]:
                     promising = (worth, child, (move, recipe))
         if promising is None:

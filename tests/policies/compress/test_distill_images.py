@@ -1,5 +1,6 @@
 """Held against the teacher, `reference` and the exported C."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,46 @@ def test_the_teacher_is_what_the_reference_says() -> None:
     for layer in teacher.layers[:-1]:
         y = reference.apply(layer, y)
     np.testing.assert_allclose(outputs_of(teacher.layers[:-1], x), y, atol=1e-5)
+
+
+def test_a_student_inherits_the_channels_that_say_something_on_the_bytes_that_it_sees() -> None:
+    pytest.importorskip("torch")
+    from lilliput.policies.students.image_student import ImageStudent, Shape
+    from lilliput.policies.students.inheritance import inherited
+
+    rng, teacher = np.random.default_rng(0), bright()
+    first, second, last = (teacher.layers[at] for at in (1, 3, 6))
+    assert isinstance(first, layers.Conv2d)
+    assert isinstance(second, layers.Conv2d)
+    assert isinstance(last, layers.Dense)
+    first = layers.Conv2d(f32(rng.standard_normal((4, 1, 8, 8))), f32(rng.standard_normal(4)), (4, 4))
+    mixed = f32(rng.standard_normal((6, 4, 4, 4)))
+    mixed[:, 2] = 0  # what its third channel gives is not looked at
+    second = layers.Conv2d(mixed, f32(rng.standard_normal(6)), (2, 2))
+    weight = last.weight.copy().reshape(2, 6, 9)
+    weight[:, [0, 4]] = 0
+    dense = layers.Dense(weight.reshape(2, 54), last.bias)
+    stack = (teacher.layers[0], first, layers.Relu(), second, layers.Relu(), layers.Flatten(), dense)
+    x = images(rng, 200)
+    student = ImageStudent(
+        Shape((1, 36, 36), (((8, 8), (4, 4), (0, 0)), ((4, 4), (2, 2), (0, 0))), (3, 4), (), 2), None, 8, 0
+    )
+    student.begin(x, inherited(stack, (3, 4), x))
+
+    def behind(network: Sequence[layers.Layer]) -> np.ndarray:
+        y = x.astype(np.float32)
+        for layer in network:
+            y = reference.apply(layer, y)
+        return y
+
+    for depth, kept in ((3, [0, 1, 3]), (5, [1, 2, 3, 5])):
+        wanted, given = behind(stack[:depth])[:, kept], behind(student.network()[: depth - 1])
+        assert np.sqrt(np.mean(given**2)) == pytest.approx(1, rel=0.1)
+        np.testing.assert_allclose(given, wanted * (given.std() / wanted.std()), atol=1e-3)
+    # Of what cannot be had nothing is taken: more channels than the teacher's, or no ReLU behind them.
+    assert inherited(stack, (5, 4), x) == ()
+    assert inherited((*stack[:2], layers.Tanh(), *stack[3:]), (3, 4), x) == ()
+    assert len(inherited(stack, (3, 7), x)) == 1
 
 
 def test_frames_that_overlap_are_kept_once() -> None:

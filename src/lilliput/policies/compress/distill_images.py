@@ -27,10 +27,10 @@ from lilliput.policies.students.frames import Frames
 if TYPE_CHECKING:
     from lilliput.policies.students.image_student import ImageStudent, Shape
 
-LEARNING_RATE, QUANTIZED_LEARNING_RATE = 1e-3, 3e-4
+LEARNING_RATE, QUANTIZED_LEARNING_RATE = 2e-3, 5e-4
 ROUNDS, QUANTIZED_ROUNDS = 8, 3
 FIRST_STATES = 4_000
-STATES_A_STEP = 4
+STATES_A_STEP = 8
 MOST_STATES = 120_000
 """Of 7 kB each, where frames overlap."""
 _ENVIRONMENTS = 16
@@ -60,7 +60,7 @@ class DistillImages(Step):
     """
 
     NAME: ClassVar[str] = "distill_images"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     channels: tuple[int, ...] = (8, 16, 16)
     hidden: tuple[int, ...] = (32,)
@@ -202,6 +202,7 @@ class _Course:
     def _learn(self, student: "ImageStudent", stage: str, steps: int, rounds: int, rate: float, before: int) -> None:
         """Rounds of play and of learning, to the last step or the deadline."""
         from lilliput.policies.students.image_student import BATCH
+        from lilliput.policies.students.inheritance import inherited
 
         context = self._context
         rng = context.rng(f"{stage} {self._key()}")
@@ -225,7 +226,11 @@ class _Course:
                     self._unit = unit_of(self._context.teacher, said, self._head.sizes)
                 if index == 0:
                     sample = frames.rows(rng.integers(0, len(frames), _RANGES))
-                    (student.quantize if quantized else student.begin)(sample)
+                    if quantized:
+                        student.quantize(sample)
+                    else:
+                        stack = self._context.teacher.layers[:-1]
+                        student.begin(sample, inherited(stack, self._step.channels, sample))
                 end = steps * (index + 1) // rounds
                 at = (np.arange(done, end) + 0.5) / steps
                 student.train(

@@ -131,11 +131,8 @@ class FrameStackEnv(gymnasium.Wrapper):
 
     def _pushed(self, observation: np.ndarray) -> np.ndarray:
         # A new array each time: whoever keeps an observation keeps that one.
-        self._stack = np.roll(self._stack, -self._width, axis=self._axis)
-        if self._axis == 0:
-            self._stack[-self._width :] = observation
-        else:
-            self._stack[..., -self._width :] = observation
+        kept = self._stack[self._width :] if self._axis == 0 else self._stack[..., self._width :]
+        self._stack = np.concatenate([kept, np.asarray(observation, kept.dtype)], axis=self._axis)
         return self._stack
 
 

@@ -105,17 +105,20 @@ class Compressed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.bits is None:
-            return self._product(x, self._masked(), self._bias())
+            return self.product(x, self._masked(), self._bias())
         if not bool(self.quantized):
             if self.training and self.bits.activation is not None:
                 self._see(x.detach())
-            return self._product(x, self._masked(), self._bias())
-        codes, step = self.weight_codes()
+            return self.product(x, self._masked(), self._bias())
         if self.bits.activation is None:
-            return self._affine(self._product(x, codes, None), step)
+            codes, step = self.weight_codes()
+            return self._affine(self.product(x, codes, None), step)
         zero, top = self.zero_point(), 2**self.bits.activation - 1
-        inputs = torch.clamp(_rounded(x * self.inverse()) + zero, 0, top)
-        return self._affine(self._product(inputs, codes, None), self.scale())
+        return self.of_codes(torch.clamp(_rounded(x * self.inverse()) + zero, 0, top))
+
+    def of_codes(self, inputs: torch.Tensor) -> torch.Tensor:
+        """What it gives of an input's codes, once it is quantized."""
+        return self._affine(self.product(inputs, self.weight_codes()[0], None), self.scale())
 
     def weight_codes(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The weights' integer codes, in float32, and their step."""
@@ -195,7 +198,8 @@ class Compressed(nn.Module):
         shift = self.shift()
         return sums * scale + shift.reshape(1, -1, *(1,) * (sums.ndim - 2))
 
-    def _product(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    def product(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """What it would give of an input with those weights."""
         if self.convolution is None:
             return functional.linear(x, weight, bias)
         return functional.conv2d(x, weight, bias, *self.convolution)
