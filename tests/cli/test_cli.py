@@ -13,6 +13,7 @@ from tests.policies.recurrent import every_memory, walk
 from lilliput.cli import cli
 from lilliput.policies import file as policy_file
 from lilliput.policies import layers, reference, spaces
+from lilliput.policies.compress import Context, compress
 from lilliput.policies.learner import Checkpoint, Learner
 from lilliput.policies.policy import Policy, Provenance
 
@@ -166,6 +167,14 @@ def test_another_environment_than_that_of_training_is_said_in_the_table_and_on_t
         assert said in text
     assert said in json.loads(run(*arguments, "--env", "CartPole-v0", "--json")[1])["remarks"][0]
     assert "another task" not in run(*arguments)[1]
+
+
+def test_the_command_line_and_python_train_the_same_student(run, source, tmp_path):
+    recipe, path = "distill(hidden=(2,), steps=30, restarts=1)", tmp_path / "student.lilliput"
+    assert run("compress", source, *ON_CARTPOLE, "-r", recipe, "--seed", 3, "-o", path)[0] == 0
+    teacher = policy_file.read(source)
+    student = compress(teacher, recipe, Context.from_environment(teacher, "CartPole-v1", seed=3))
+    assert policy_file.read(path).digest == student.digest
 
 
 def test_compress_keeps_the_environment_s_name_for_the_next_command(run, guessed, tmp_path):

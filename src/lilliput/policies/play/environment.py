@@ -61,7 +61,8 @@ class EnvironmentSpec:
         id: as Gymnasium registers it.
         wrappers: texts from the closed list, the innermost first.
         kwargs: arguments of the environment itself.
-        max_steps: after which an episode is cut, whatever the environment's own limit; None: `MAX_STEPS`.
+        max_steps: after which an episode is cut, whatever the environment's own limit; None: `MAX_STEPS`, which
+            is kept as None.
     """
 
     id: str
@@ -72,6 +73,9 @@ class EnvironmentSpec:
     def __post_init__(self) -> None:
         if self.max_steps is not None and self.max_steps < 1:
             raise LilliputError(f"max_steps is {self.max_steps}; it must be at least 1")
+        if self.max_steps == MAX_STEPS:
+            # Randomness is drawn from what is asked: the usual has one spelling.
+            object.__setattr__(self, "max_steps", None)
 
     @staticmethod
     def of(task: Task, max_steps: int | None) -> "EnvironmentSpec":
