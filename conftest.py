@@ -2,16 +2,21 @@
 
 import gc
 import importlib.util
+import re
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 import tests.checked  # noqa: F401 (pyproject names it to check what annotations say)
 
-# What is not collected for doctests: what stands on torch, where torch is not installed.
+_HERE = Path(__file__).parent
+
+# What is not collected for doctests: where torch is not installed, what imports it, and the package of trainings.
 collect_ignore_glob = ["tests/fixtures/load/training/*", "tests/models/fixtures/*"]
 if importlib.util.find_spec("torch") is None or importlib.util.find_spec("stable_baselines3") is None:
-    collect_ignore_glob += ["src/lilliput/policies/learn/rl/*", "src/lilliput/policies/students/image_student.py"]
-    collect_ignore_glob.append("src/lilliput/policies/students/torch_layer.py")
+    _imports = re.compile(r"^(import|from) torch\b", re.MULTILINE)
+    _modules = (path for path in (_HERE / "src").rglob("*.py") if _imports.search(path.read_text(encoding="utf-8")))
+    collect_ignore_glob += ["src/lilliput/policies/learn/rl/*", *(str(path.relative_to(_HERE)) for path in _modules)]
 
 
 @pytest.hookimpl(wrapper=True)
