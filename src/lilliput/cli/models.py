@@ -45,7 +45,8 @@ def compare(
     asked = parse_task(task)
     given = {name: value for name, value in told.items() if value}
     model = MODELS.load(str(source), {**given, "asked": asked.FAMILY})
-    say_guesses(model.provenance.guesses)
+    guesses = MODELS.caveats(model, Task(task))
+    say_guesses(guesses)
     usual = "transformers" if model.family == "language" else "onnx"
     comparison = Comparison(
         Task(task), recipes, formats or (usual,), n_items, seed, timings=timings, wing=MODELS.NAME, energy=energy
@@ -61,13 +62,13 @@ def compare(
     title = f"{source.name} on {task}"
     written = "this table and report.html"
     try:
-        page.write_rows(rows, records, keep, out / "report.html", title, caveats=model.provenance.guesses)
+        page.write_rows(rows, records, keep, out / "report.html", title, caveats=guesses)
     except MissingDependency as error:
         click.echo(f"note: {error}", err=True)
         written = "this table"
     if as_json:
         found = {"task": task, "keep": keep, "rows": table.to_json(rows), "remarks": said}
-        click.echo(json.dumps(found | {"guesses": model.provenance.guesses}, indent=1))
+        click.echo(json.dumps(found | {"guesses": guesses}, indent=1))
     else:
         click.echo(f"{title}, keep {keep:g}\n\n{table.text(rows)}\n\n" + "\n".join(said))
         click.echo(f"\nartifacts, records and {written}: {out}")

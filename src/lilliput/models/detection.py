@@ -1,16 +1,15 @@
-"""Boxes: what a detector's outputs mean, which boxes are there, and the average precision over images with weights."""
+"""Boxes: which are there, which of several is kept, and the average precision over images with weights."""
 
-import dataclasses
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
-from lilliput.errors import LilliputError, NotApplicable
+from lilliput.errors import LilliputError
 from lilliput.models.images import SUFFIXES, Part, Pictures, read_pictures
 from lilliput.models.location import locate
 
@@ -101,65 +100,12 @@ def _from_npz(path: Path, name: str, part: Part) -> Scenes:
 
 
 def _boxes(rows: Float64[np.ndarray, "n 5"]) -> Boxes:
-    middle, half = rows[:, 1:3], rows[:, 3:] / 2
-    corners = np.concatenate([middle - half, middle + half], axis=1)
-    return Boxes(corners, rows[:, 0].astype(np.int64), np.ones(len(rows)))
+    return Boxes(corners_of(rows[:, 1:3], rows[:, 3:]), rows[:, 0].astype(np.int64), np.ones(len(rows)))
 
 
-Decoder = Callable[[Sequence[Float[np.ndarray, "..."]]], tuple[Boxes, int]]
-"""The boxes in what a model gives of one picture (its outputs, in their order), and of how many classes they can be."""
-
-
-def fastestdet(outputs: Sequence[Float[np.ndarray, "..."]]) -> tuple[Boxes, int]:
-    """FastestDet's: objectness, four of the box, and a number for each class, in every cell of a grid.
-
-    The score is objectness**0.6 times the best class's**0.4; the middle is tanh of its two numbers from the cell's
-    corner, width and height are sigmoids (dog-qiuqiu/FastestDet, BSD 3-clause).
-    """
-    output = outputs[0]
-    if output.ndim != 3 or output.shape[0] < 6:
-        raise NotApplicable(
-            f"the model gives {list(output.shape)} a picture; FastestDet gives channels (5, and one a class), rows and "
-            "columns"
-        )
-    channels, rows, columns = output.shape
-    cells = output.reshape(channels, -1).T.astype(np.float64)
-    classes = cells[:, 5:].argmax(axis=1)
-    best = np.maximum(cells[np.arange(len(cells)), 5 + classes], 0)
-    scores = np.maximum(cells[:, 0], 0) ** 0.6 * best**0.4
-    grid = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).reshape(-1, 2)
-    middle = (np.tanh(cells[:, 1:3]) + grid) / (columns, rows)
-    half = 1 / (1 + np.exp(-cells[:, 3:5])) / 2
-    corners = np.concatenate([middle - half, middle + half], axis=1)
-    return Boxes(corners, classes.astype(np.int64), scores), channels - 5
-
-
-_UNUSED: Final = (0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
-"""Of COCO's category numbers 0 to 90, those that no category has."""
-
-
-def yolos(outputs: Sequence[Float[np.ndarray, "..."]]) -> tuple[Boxes, int]:
-    """YOLOS's and DETR's: of each query the logits of the classes and of none, and a box's middle, width and height.
-
-    The score is the softmax of the best class. Of COCO's 91 category numbers the 80 that have a name are counted
-    from 0, as labels count them; other numbers of classes are taken as they are.
-    """
-    boxes = next((one for one in outputs if one.ndim == 2 and one.shape[1] == 4), None)
-    logits = next((one for one in outputs if one.ndim == 2 and one is not boxes), None)
-    if boxes is None or logits is None or len(boxes) != len(logits):
-        shapes = ", ".join(str(list(one.shape)) for one in outputs)
-        raise NotApplicable(f"the model gives {shapes} a picture; YOLOS gives the logits and the box of each query")
-    power = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    likely = (power / power.sum(axis=1, keepdims=True))[:, :-1]
-    if likely.shape[1] == 91:
-        likely = np.delete(likely, _UNUSED, axis=1)
-    classes = likely.argmax(axis=1)
-    rows = np.concatenate([classes[:, None], boxes.astype(np.float64)], axis=1)
-    return dataclasses.replace(_boxes(rows), scores=likely.max(axis=1)), likely.shape[1]
-
-
-DECODERS: Final[dict[str, Decoder]] = {"fastestdet": fastestdet, "yolos": yolos}
-"""What outputs mean, by name."""
+def corners_of(middle: Float64[np.ndarray, "n 2"], extent: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 4"]:
+    """Left, top, right and bottom of boxes with that middle, width and height."""
+    return np.concatenate([middle - extent / 2, middle + extent / 2], axis=1)
 
 
 def suppressed(boxes: Boxes, least: float, overlap: float) -> Boxes:

@@ -33,9 +33,17 @@ def names(model: Model) -> tuple[tuple[str, str], ...]:
     return (("source", told.source), ("algorithm", model.family), ("trained_on", ""), ("weights", told.weights))
 
 
-def caveats(model: Model) -> tuple[str, ...]:
-    """What a reader of its results has to know, a sentence each: what its loader guessed or found quantized already."""
-    return model.provenance.guesses
+def caveats(model: Model, task: Task) -> tuple[str, ...]:
+    """What a reader of its results has to know, a sentence each: what its loader guessed or found quantized already,
+    and what the task takes for granted.
+
+    Raises:
+        LilliputError: the task cannot be asked of the model.
+    """
+    try:
+        return (*model.provenance.guesses, *task.guesses(model))
+    except LilliputError as error:
+        raise LilliputError(f"{model.provenance.source}: {error}") from error
 
 
 def check_task(model: Model, task: Task) -> None:

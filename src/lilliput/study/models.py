@@ -147,10 +147,11 @@ class Models(Wing):
         return tuple(fitting)
 
     def caveats(self, subject: "Model", task: Task) -> tuple[str, ...]:
-        """What its loader guessed, or found quantized already."""
+        """What its loader guessed, or found quantized already, and what the task takes for granted."""
         from lilliput.models import experiment
+        from lilliput.models.task import parse_task
 
-        return experiment.caveats(subject)
+        return experiment.caveats(subject, parse_task(task.id))
 
     def items(self, task: Task, seed: int, n: int) -> tuple[int, ...]:
         """The first n of the task's items, or all that there are; all draws where a metric is no mean of items."""

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from lilliput.errors import LilliputError, MissingDependency
-from lilliput.models.detection import DECODERS
+from lilliput.models.decoders import DECODERS
 from lilliput.models.graph import as_graph
 from lilliput.models.images import Picture
 from lilliput.models.load import load_model
@@ -83,7 +83,8 @@ def test_yolos_finds_the_boxes_that_its_own_processor_finds(tmp_path, some):
     assert found.family == "detection"
     assert any("stretched to 32 x 32" in guess for guess in found.provenance.guesses)
     given = answered(found, {"pixel_values": some})
-    boxes = [DECODERS["yolos"]([given[port.name][n] for port in found.outputs])[0] for n in range(len(some))]
+    outputs = [[given[port.name][n] for port in found.outputs] for n in range(len(some))]
+    boxes = [DECODERS["yolos"].decode(one, (32, 32))[0] for one in outputs]
     with torch.inference_mode():
         out = network(torch.from_numpy(some))
     processor = transformers.YolosImageProcessor if imported_processor() else None
@@ -107,13 +108,13 @@ def imported_processor():
 def test_of_coco_s_91_numbers_the_80_with_a_name_are_counted():
     logits = np.full((2, 92), -9.0)
     logits[0, 1], logits[1, 90] = 9, 9  # person and toothbrush, the first and the last
-    found, n_classes = DECODERS["yolos"]([np.full((2, 4), 0.5), logits])
+    found, n_classes = DECODERS["yolos"].decode([np.full((2, 4), 0.5), logits], (32, 32))
     assert n_classes == 80
     assert found.classes.tolist() == [0, 79]
     with pytest.raises(LilliputError, match="YOLOS gives the logits and the box of each query"):
-        DECODERS["yolos"]([np.zeros((85, 22, 22))])
+        DECODERS["yolos"].decode([np.zeros((85, 22, 22))], (32, 32))
     with pytest.raises(LilliputError, match="FastestDet gives channels"):
-        DECODERS["fastestdet"]([np.zeros((9, 4))])
+        DECODERS["fastestdet"].decode([np.zeros((9, 4))], (32, 32))
 
 
 @pytest.fixture(scope="module")

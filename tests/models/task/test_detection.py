@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lilliput.errors import LilliputError
-from lilliput.models.detection import Boxes, average_precision, fastestdet, overlaps, read_scenes, suppressed
+from lilliput.models.decoders import fastestdet
+from lilliput.models.detection import Boxes, average_precision, overlaps, read_scenes, suppressed
 from lilliput.models.images import Picture
 from lilliput.models.load import load_model
 from lilliput.models.picture import picture_of
@@ -104,7 +105,7 @@ def test_overlap_and_suppression_of_boxes_by_hand():
 def test_a_cell_of_a_grid_says_where_its_box_is():
     output = np.zeros((7, 2, 2))
     output[:, 1, 0] = [1.0, 0.0, np.arctanh(0.5), 0.0, 0.0, 0.0, 0.81]
-    boxes, n_classes = fastestdet([output])
+    boxes, n_classes = fastestdet([output], (32, 32))
     assert n_classes == 2
     best = int(boxes.scores.argmax())
     assert best == 2

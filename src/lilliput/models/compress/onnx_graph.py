@@ -124,7 +124,10 @@ def static(model: Model, source: str, observations: int, context: Context) -> Mo
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=_before_layers(before, picture_port(model).name),
+            nodes_to_exclude=[
+                *_before_layers(before, picture_port(model).name),
+                *(_behind_layers(before) if model.family == "detection" else ()),
+            ],
         )
         return _read(model, target, context)
 
@@ -144,6 +147,24 @@ def _before_layers(path: str, picture: str) -> list[str]:
         if node.op_type not in LAYERS and reached & set(node.input):
             found.append(node.name)
             reached |= set(node.output)
+    return found
+
+
+def _behind_layers(path: str) -> list[str]:
+    """The nodes that no linear layer follows, which make boxes of what the layers give: they stay real.
+
+    One scale for boxes in pixels and scores up to 1, which are put together there, would round scores to 0.
+    """
+    import onnx
+
+    proto = onnx.load(path)
+    leading: set[str] = set()
+    found = []
+    for node in reversed(proto.graph.node):
+        if node.op_type in LAYERS or leading & set(node.output):
+            leading |= set(node.input)
+        else:
+            found.append(node.name)
     return found
 
 

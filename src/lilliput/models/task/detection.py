@@ -9,11 +9,12 @@ from jaxtyping import Float64
 
 from lilliput.errors import LilliputError, NotApplicable, closest
 from lilliput.models import location
-from lilliput.models.detection import DECODERS, Boxes, Scenes, average_precision, read_scenes, suppressed
+from lilliput.models.decoders import DECODERS, check_values, guessed
+from lilliput.models.detection import Boxes, Scenes, average_precision, read_scenes, suppressed
 from lilliput.models.images import Pictures
 from lilliput.models.model import Family, Model
 from lilliput.models.picture import batch_of, inputs_of, only_port, picture_of, size_of
-from lilliput.models.session import Session
+from lilliput.models.session import Session, open_session
 from lilliput.models.task.task import Answers, Task
 from lilliput.parameter import check_fields, check_integer, check_ratio
 
@@ -25,21 +26,21 @@ class Detection(Task):
 
     Attributes:
         images: a folder with images/ and labels/ (YOLO's text files).
-        decoder: what the model's output means.
+        decoder: what the model's outputs mean; empty: what their shape says beyond doubt.
         part: `whole`, or the four fifths that never calibrate (`held_out`).
         draws: of the bootstrap.
         least: the score below which a box is none.
-        overlap: of two boxes of a class of which the less sure is dropped.
+        overlap: of two boxes of a class of which the less sure is dropped, where a thing may have several.
     """
 
     NAME: ClassVar[str] = "detection"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     SCORE: ClassVar[str] = "average precision"
     FAMILY: ClassVar[Family] = "detection"
     DRAWN: ClassVar[bool] = True
 
     images: str
-    decoder: str
+    decoder: str = ""
     part: Literal["whole", "held_out"] = "held_out"
     draws: int = 200
     least: float = 0.001
@@ -50,7 +51,7 @@ class Detection(Task):
         check_integer(self, "draws", self.draws, 0, 10_000)
         check_ratio(self, "least", self.least)
         check_ratio(self, "overlap", self.overlap)
-        if self.decoder not in DECODERS:
+        if self.decoder and self.decoder not in DECODERS:
             near = closest(self.decoder, DECODERS)
             raise LilliputError(
                 f"detection: decoder {self.decoder[:40]!r} is not known; {near}allowed: {', '.join(DECODERS)}"
@@ -70,13 +71,23 @@ class Detection(Task):
                 "detection: picture(fit='crop') cuts pictures, and boxes are parts of whole ones; add fit='stretch' to "
                 "--picture"
             )
-        (answer,) = _answers(model, session, scenes.pictures.some(np.arange(1)))
-        n_classes = DECODERS[self.decoder](answer)[1]
+        answer = _first(model, session, scenes)
+        boxes, n_classes = DECODERS[self.decoder or guessed(answer, size_of(model))].decode(answer, size_of(model))
+        check_values(boxes, size_of(model))
         highest = max((int(boxes.classes.max(initial=-1)) for boxes in scenes.boxes), default=-1)
-        if highest >= n_classes:
+        if n_classes is not None and highest >= n_classes:
             raise NotApplicable(
                 f"the model finds {n_classes} classes, counted from 0, and {self.images!r} has boxes of class {highest}"
             )
+
+    def guesses(self, model: Model) -> tuple[str, ...]:
+        """See `Task.guesses`: the decoder, where none is named."""
+        if self.decoder or model.family != self.FAMILY:
+            return ()
+        answer = _first(model, open_session(model), read_scenes(self.images, self.part))
+        shapes = ", ".join(str(list(one.shape)) for one in answer)
+        name = guessed(answer, size_of(model))
+        return (f"the outputs, {shapes} a picture, are read as decoder={name!r} (decoder=... names another)",)
 
     def floor(self, n_tokens: int = 0) -> Answers:
         """The values of a model that finds nothing."""
@@ -120,19 +131,38 @@ def detected(
     """The boxes that the model finds in each picture."""
     found: list[Boxes] = []
     for answer in _answers(model, session, scenes.pictures):
-        found.append(suppressed(DECODERS[decoder](answer)[0], least, overlap))
+        decoder = decoder or guessed(answer, size_of(model))
+        row = DECODERS[decoder]
+        boxes, _ = row.decode(answer, size_of(model))
+        found.append(suppressed(boxes, least, overlap if row.several else np.inf))
         if progress is not None:
             progress(len(found), len(scenes.boxes))
     return tuple(found)
 
 
 def _answers(model: Model, session: Session, pictures: Pictures) -> Iterator[list[np.ndarray]]:
-    """What the model gives of each picture: its outputs, in their order."""
+    """What the model gives of each picture: its outputs, in their order.
+
+    Where an output has one axis, that one counts boxes: then none has an axis of pictures, and one is asked at once.
+    """
     port = only_port(model)
-    for batch in inputs_of(model, pictures, batch_of(model)):
+    at_once = 1 if any(len(one.axes) < 2 for one in model.outputs) else batch_of(model)
+    for batch in inputs_of(model, pictures, at_once):
         answers = session.answer({port.name: batch})
         given = [answers[port.name] for port in model.outputs]
+        if at_once == 1 and any(one.ndim == 1 for one in given):
+            yield given
+            continue
+        if any(one.shape[:1] != (len(batch),) for one in given):
+            shapes = ", ".join(str(list(one.shape)) for one in given)
+            raise NotApplicable(f"the model gives {shapes} for {len(batch)} pictures; the first axis must count them")
         yield from ([one[n] for one in given] for n in range(len(batch)))
+
+
+def _first(model: Model, session: Session, scenes: Scenes) -> list[np.ndarray]:
+    """What the model gives of the first picture."""
+    (answer,) = _answers(model, session, scenes.pictures.some(np.arange(1)))
+    return answer
 
 
 def _fits(pictures: Pictures, size: tuple[int, int]) -> bool:

@@ -71,6 +71,14 @@ class Task(ABC):
             LilliputError: the items cannot be had.
         """
 
+    def guesses(self, model: Model) -> tuple[str, ...]:
+        """What is taken for granted when the model is asked, a sentence each.
+
+        Raises:
+            LilliputError: it cannot be asked.
+        """
+        return ()
+
     @abstractmethod
     def floor(self, n_tokens: int = 0) -> Answers:
         """The same of an answer by chance, for the same items; `n_tokens`: of a language model's vocabulary."""
