@@ -114,8 +114,7 @@ class _Run:
         self._played_on: set[str] = set()
         self._seconds_per_step = 0.04 if self._space.images else 0.001
         self._seconds_per_episode = max(0.001, self.trials[""].seconds / len(self.trials[""].returns))
-        # What every student costs, however it is trained: the choice among restarts, of which images have none, and
-        # the race.
+        # What every student costs: the choice among restarts, of which images have none, and the race.
         episodes = min(RACE[-1], len(bar.baseline)) if self._space.images else _CHOOSING + RACE[-1]
         self._played = _OVERHEAD_S + episodes * self._seconds_per_episode
         for recipe in self.students:
@@ -124,8 +123,7 @@ class _Run:
         self._starts = self._untried(self._every_start)
         self._begin_as_it_is()
         self._first_steps = first_steps(self._policy, self._failed_steps())
-        # Of images, what is safe and small at once is a student: pruning by curvature takes minutes there, and what is
-        # quantized as it is plays as slowly as the policy and becomes a quarter of it.
+        # Of images, what is safe and small at once is a student: all else takes minutes, or becomes a quarter at best.
         self._students_first = self._space.trainable and self._space.images
         self._rungs = 1 if self._students_first else None
         self._ladder = self._left(self.trials)
