@@ -15,6 +15,7 @@ from lilliput.models.experiment import identity
 from lilliput.models.export import export
 from lilliput.models.export.golden import largest_difference
 from lilliput.models.load import load_model
+from lilliput.models.load.plain import in_order
 from lilliput.models.session import open_session
 from lilliput.models.task import parse_task
 
@@ -188,3 +189,12 @@ def test_colours_that_no_file_describes_are_said_to_be_guessed(tmp_path):
 def test_an_answer_that_is_no_number_is_no_small_difference():
     one = MappingProxyType({"y": np.ones(3, np.float32)})
     assert largest_difference(one, {"y": np.array([1, np.nan, 1], np.float32)}) == float("inf")
+
+
+def test_a_long_graph_that_is_written_backwards_is_put_in_order():
+    n = 20_000  # by passes over what is left it would take two hundred million looks
+    nodes = [helper.make_node("Relu", [f"x{at}"], [f"x{at + 1}"]) for at in reversed(range(n))]
+    ends = [helper.make_tensor_value_info(name, FLOAT, [1]) for name in ("x0", f"x{n}")]
+    proto = helper.make_model(helper.make_graph(nodes, "chain", ends[:1], ends[1:]))
+    in_order(proto)
+    assert [node.input[0] for node in proto.graph.node] == [f"x{at}" for at in range(n)]

@@ -8,7 +8,9 @@ Its noun is `Model` (a torch module or an ONNX graph with named ports); its verb
     model.py             Model, Port, Provenance, the digest, the counted bytes
     session.py           a model that answers: arrays in by port, arrays out by port
     linear.py            the weights that are pruned and quantized, and which of them mean zero
-    library.py, data.py  the libraries, imported where they are needed; where texts and pictures lie
+    library.py           the libraries, imported where they are needed
+    location.py, data_set.py   where texts, pictures and data sets lie
+    detection.py, decoders.py  boxes and their average precision; what the outputs of detectors mean
     device.py            where torch computes
     file.py              a model as loaded in one file
     experiment.py        one cell of a study: build, ask, chance

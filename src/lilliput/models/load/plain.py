@@ -1,5 +1,7 @@
 """Graphs as other tools write them, made plain: in order, functions written out, weights stored once."""
 
+import graphlib
+import heapq
 from typing import TYPE_CHECKING
 
 from lilliput.models.linear import LAYERS
@@ -29,26 +31,26 @@ def plain(proto: "onnx.ModelProto") -> tuple["onnx.ModelProto", tuple[str, ...]]
 
 def in_order(proto: "onnx.ModelProto") -> None:
     """Put each node behind those that it reads, where that is not so: onnxruntime's own converters forget it."""
-    known = {tensor.name for tensor in proto.graph.initializer} | {""}
-    known |= {tensor.values.name for tensor in proto.graph.sparse_initializer}
-    known |= {value.name for value in proto.graph.input}
-    waiting, ordered = list(proto.graph.node), []
-    while waiting:
-        later = []
-        for node in waiting:
-            if known.issuperset(node.input):
-                known.update(node.output)
-                ordered.append(node)
-            else:
-                later.append(node)
-        if len(later) == len(waiting):
-            return  # a cycle, or a name of nothing: what checks the graph says which
-        waiting = later
-    if [node.output[:] for node in ordered] != [node.output[:] for node in proto.graph.node]:
-        copies = type(proto)()
-        copies.graph.node.extend(ordered)
-        proto.graph.ClearField("node")
-        proto.graph.node.extend(copies.graph.node)
+    made = {name: at for at, node in enumerate(proto.graph.node) for name in node.output if name}
+    before = {at: {made[name] for name in node.input if name in made} for at, node in enumerate(proto.graph.node)}
+    if all(max(needed, default=-1) < at for at, needed in before.items()):
+        return
+    sorter = graphlib.TopologicalSorter(before)
+    try:
+        sorter.prepare()
+    except graphlib.CycleError:
+        return  # what checks the graph says which
+    ordered = type(proto.graph)()
+    ready = list(sorter.get_ready())
+    heapq.heapify(ready)
+    while ready:  # of those that may come next the first: all else stays where it was
+        at = heapq.heappop(ready)
+        ordered.node.append(proto.graph.node[at])
+        sorter.done(at)
+        for freed in sorter.get_ready():
+            heapq.heappush(ready, freed)
+    proto.graph.ClearField("node")
+    proto.graph.node.extend(ordered.node)
 
 
 def _tensors_alone(proto: "onnx.ModelProto") -> tuple[str, ...]:
