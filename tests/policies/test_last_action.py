@@ -210,7 +210,7 @@ def test_the_command_says_where_it_stands(tmp_path: Path) -> None:
     assert json.loads((out / "manifest.json").read_text())["state"] == {"previous": {"shape": [1, 3], "initial": []}}
     run = CliRunner().invoke(cli, ["show", str(path), "--previous-action", "2-5"])
     assert run.exit_code == 2
-    assert "'2-5' is not two whole numbers with a colon between" in run.output
+    assert "'2-5' is not two whole numbers with a colon between, nor 'contract'" in run.output
 
 
 class Handed(gymnasium.Env):

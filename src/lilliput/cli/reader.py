@@ -28,15 +28,17 @@ class _Bound(click.ParamType):
 
 
 class _Span(click.ParamType):
-    """From one number to before another."""
+    """From one number to before another, or where the contract says."""
 
     name = "from:to"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int] | str:
+        if value == "contract":
+            return value
         try:
             start, stop = value if isinstance(value, tuple) else map(int, str(value).split(":"))
         except ValueError:
-            self.fail(f"{value!r} is not two whole numbers with a colon between", param, ctx)
+            self.fail(f"{value!r} is not two whole numbers with a colon between, nor 'contract'", param, ctx)
         return start, stop
 
 
@@ -82,8 +84,10 @@ _READING = {
     "previous_action": click.option(
         "--previous-action",
         type=_Span(),
+        metavar="FROM:TO|contract",
         help="Where the policy's own last action stands in the observation, or its last ones, the oldest first: from "
-        "which number to before which, counted from 0 (36:48). The policy then remembers it.",
+        "which number to before which, counted from 0 (36:48); 'contract': where that says. The policy then remembers "
+        "it.",
     ),
     "algorithm": click.option(
         "--algorithm", metavar="NAME", help="What trained it, where the source leaves several: PPO, TRPO, TD3, ..."

@@ -14,9 +14,9 @@ from lilliput.policies.layers import Layer
 from lilliput.policies.policy import Policy, replace_layers
 
 
-def remembering(policy: Policy, start: int, stop: int) -> Policy:
+def remembering(policy: Policy, start: int, stop: int, told_by: str = "") -> Policy:
     """The policy that remembers what stands in its observation from number `start` to before `stop`: its last action,
-    or its last ones, the oldest first.
+    or its last ones, the oldest first; `told_by` is what says so.
 
     Raises:
         LilliputError: they do not stand there, or the policy's contract has moved the action away from them.
@@ -36,9 +36,10 @@ def remembering(policy: Policy, start: int, stop: int) -> Policy:
             f"{shape[0]} (counted from 0, the second not included)"
         )
     read = np.delete(np.arange(shape[0]), np.s_[start:stop]).astype(np.uint16)
+    which = "" if size == n else f"s, {size // n} steps"
     said = (
-        f"numbers {start} to {stop - 1} of the observation are taken for the policy's last action"
-        f"{'' if size == n else f's, {size // n} steps'}, which it remembers itself: what is given there is not read"
+        f"numbers {start} to {stop - 1} of the observation are taken for the policy's last action{which}"
+        f"{f' ({told_by})' if told_by else ''}, which it remembers itself: what is given there is not read"
     )
     provenance = dataclasses.replace(policy.provenance, guesses=(*policy.provenance.guesses, said))
     front = layers.SelectInputs(read), layers.PreviousAction(start, n, size // n)

@@ -173,7 +173,7 @@ SAID = {"action_scale": "0.5", "default_joint_pos": "0.1,0.2,0.3", "joint_names"
             changed(observations={"obs": DEPLOY["observations"]}),
             "observations.obs.base_ang_vel.*, which is not read",
         ),
-        ({}, readings(scale=None), "observations.joint_pos_rel has no scale; write one there"),
+        ({}, readings(scale=None), r"takes .5. numbers, and deploy.yaml tells of 6"),
         ({}, readings(history_length=10**9), "history_length is 1000000000; it must be a whole number"),
         ({}, readings(history_length="\u00b2"), "history_length is .; it must be a whole number"),
         (
@@ -187,7 +187,7 @@ SAID = {"action_scale": "0.5", "default_joint_pos": "0.1,0.2,0.3", "joint_names"
         (
             {},
             changed(observations={"x": {"scale": [1.0] * 4, "history_length": 1}}),
-            "takes .5. numbers, and deploy.yaml scales 4",
+            "takes .5. numbers, and deploy.yaml tells of 4",
         ),
         ({}, changed(observations={"x": {"scale": [1.0] * 5, "clip": [-1.0, 2.0]}}), "supported: from -c to c"),
         ({}, changed(observations={"x": {"scale": [0.0] * 5}}), "scale has a 0"),

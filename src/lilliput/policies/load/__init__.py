@@ -53,7 +53,7 @@ def load_checkpoint(
     rescale_action: bool | None = None,
     plain: bool = False,
     contract: Literal["inside"] | None = None,
-    previous_action: Sequence[int] | None = None,
+    previous_action: Sequence[int] | Literal["contract"] | None = None,
     algorithm: str | None = None,
 ) -> Checkpoint:
     """What a checkpoint file or rl-zoo folder holds: the policy, its observation normalizer as its first layer, and
@@ -84,7 +84,8 @@ def load_checkpoint(
         contract: "inside": the scale, offset and clip of actions and the scales of readings that the file's metadata or
             a `deploy.yaml` beside it says are done by the policy; None: they are only told.
         previous_action: from which number of the observation to before which the policy's own last action stands
-            (36, 48), or its last ones, the oldest first: the policy remembers it, and what is given there is not read.
+            (36, 48), or its last ones, the oldest first: the policy remembers it, and what is given there is not read;
+            "contract": where the file's metadata or a `deploy.yaml` beside it says, if they leave no doubt.
         algorithm: what trained it, where the file leaves several (such as "PPO, TRPO or VPG") or does not say.
 
     Raises:
@@ -144,16 +145,20 @@ def load_checkpoint(
         )
     if worn is not None:
         checkpoint = _told(checkpoint, wrappers=worn)
-    if previous_action is not None:
-        checkpoint = robot_contract.remembering(checkpoint, previous_action, name)
-    if is_lilliput(data):
-        return checkpoint if contract is None else robot_contract.inside(checkpoint, name)
-    if checkpoint.provenance.framework in _OF_ROBOTS:
+    of_robot = not is_lilliput(data) and checkpoint.provenance.framework in _OF_ROBOTS
+    if of_robot:
         told, unread = robot_contract.beside(path.parent)
         checkpoint = _told(checkpoint, contract=(*checkpoint.provenance.contract, *told))
         notes = (*notes, *unread)
+    if previous_action is not None:
+        scaled = contract is not None
+        checkpoint = robot_contract.remembering(checkpoint, previous_action, name, scaled=scaled)
     if contract is not None:
         checkpoint = robot_contract.inside(checkpoint, name)
+    if is_lilliput(data):
+        return checkpoint
+    if of_robot and contract is None:
+        notes = (*notes, *robot_contract.remark(checkpoint.policy, name))
     if worn is None:
         notes = (*notes, *_doubts(checkpoint.policy))
     if checkpoint.provenance.framework == "cleanrl":

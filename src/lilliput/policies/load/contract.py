@@ -6,11 +6,10 @@ says of itself (mjlab, Isaac Lab) is in the policy's contract already. Inside me
 
 import dataclasses
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -20,6 +19,14 @@ from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
 from lilliput.policies.load.action_spread import learner_in
+from lilliput.policies.load.readings import (
+    DOES,
+    READ_METADATA,
+    numbers,
+    place_of_last_action,
+    raw_readings,
+    refuse_unread,
+)  # fmt: skip
 from lilliput.policies.load.rl_zoo import read_yaml
 from lilliput.policies.policy import Policy
 
@@ -94,7 +101,7 @@ def inside(checkpoint: Checkpoint, name: str) -> Checkpoint:
     if INSIDE in said:
         raise LilliputError(f"{name} has its contract inside already; leave --contract away")
     scale, offset, clip, origin = _action(said, space.size, name)
-    readings = _readings(said, policy, name)
+    readings = raw_readings(said, policy, name)
     low, high = (np.asarray(bound, np.float64).reshape(-1) * scale + offset for bound in (space.low, space.high))
     low, high = np.minimum(low, high), np.maximum(low, high)
     head: list[Layer] = list(network.rescale_head(scale, offset, name))
@@ -105,11 +112,12 @@ def inside(checkpoint: Checkpoint, name: str) -> Checkpoint:
     what = f"{origin}: action = raw * scale + offset{', clipped' if clip is not None else ''}" + (
         "; observation = raw readings" if readings else ""
     )
+    place = _place(said, policy, name, scaled=True)
     sentence = f"the contract is inside ({what})" + (
         ""
         if front
-        else "; where the observation holds the last action, that stays the network's own: (action - offset) / scale, "
-        "which --previous-action FROM:TO lets the policy remember"
+        else f"; where the observation holds the last action{place and f' ({place})'}, that stays the network's own: "
+        f"(action - offset) / scale, which --previous-action {place or 'FROM:TO'} lets the policy remember"
     )
     front = tuple(
         dataclasses.replace(layer, head=layer.head + len(head)) if isinstance(layer, layers.PreviousAction) else layer
@@ -124,23 +132,53 @@ def inside(checkpoint: Checkpoint, name: str) -> Checkpoint:
     return Checkpoint(made, learner_in(checkpoint.learner, scale))
 
 
-def remembering(checkpoint: Checkpoint, where: Sequence[int], name: str) -> Checkpoint:
+def remembering(
+    checkpoint: Checkpoint, where: Sequence[int] | Literal["contract"], name: str, *, scaled: bool
+) -> Checkpoint:
     """The policy that remembers its last action, which stands there in its observation, as the network gives it.
+
+    Args:
+        checkpoint: the policy.
+        where: from which number to before which; "contract": where that says.
+        name: the policy's.
+        scaled: whether the contract goes inside as well.
 
     Raises:
         LilliputError: it does not stand there, or the contract is inside already.
     """
-    if len(where) != 2 or not all(isinstance(one, int) for one in where):
-        raise LilliputError(f"{name}: previous_action is {where!r}; two whole numbers are needed, such as 36 and 48")
-    if any(key == INSIDE for key, _ in checkpoint.provenance.contract):
+    policy, told_by = checkpoint.policy, ""
+    if any(key == INSIDE for key, _ in policy.provenance.contract):
         raise LilliputError(
             f"{name} has its contract inside already, and the last action in an observation is that before it; give "
             "--previous-action and --contract inside together, of the file that this one was made of"
         )
+    if where == "contract":
+        start, stop, told_by = place_of_last_action(dict(policy.provenance.contract), policy, name, scaled=scaled)
+    elif len(where) == 2 and all(isinstance(one, int) for one in where):
+        start, stop = where
+    else:
+        raise LilliputError(
+            f'{name}: previous_action is {where!r}; two whole numbers are needed, such as 36 and 48, or "contract"'
+        )
     try:
-        return dataclasses.replace(checkpoint, policy=last_action.remembering(checkpoint.policy, where[0], where[1]))
+        return dataclasses.replace(checkpoint, policy=last_action.remembering(policy, start, stop, told_by))
     except LilliputError as error:
         raise LilliputError(f"{name}: {error}") from None
+
+
+def remark(policy: Policy, name: str) -> tuple[str, ...]:
+    """A sentence on where the observation holds the policy's last action, if its contract tells that beyond doubt."""
+    front, behind = last_action.apart(policy)
+    place = "" if front else _place(dict(policy.provenance.contract), behind, name, scaled=False)
+    return (f"the observation holds the last action at {place}: --previous-action {place} remembers it",) * bool(place)
+
+
+def _place(said: Mapping[str, str], policy: Policy, name: str, *, scaled: bool) -> str:
+    try:
+        start, stop, _ = place_of_last_action(said, policy, name, scaled=scaled)
+    except LilliputError:
+        return ""
+    return f"{start}:{stop}"
 
 
 def _action(said: Mapping[str, str], size: int, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, str]:
@@ -158,21 +196,19 @@ def _action(said: Mapping[str, str], size: int, name: str) -> tuple[np.ndarray, 
                 f"and move; supported: {', '.join(_ACTIONS)}"
             )
         term = f"deploy.yaml: actions.{kind}"
-        _refuse_unread(
-            said, rf"deploy\.yaml: (?:actions\..*|(?!observations\.)[^.]*{_DOES}[^.]*(?:\..*)?)", _TERM, name
-        )
+        refuse_unread(said, rf"deploy\.yaml: (?:actions\..*|(?!observations\.)[^.]*{DOES}[^.]*(?:\..*)?)", _TERM, name)
         if f"{term}.offset" not in said:
             raise LilliputError(f"{name}: {term} has no offset; write it there, 0 where nothing is added")
         clip = said.get(f"{term}.clip", "none")
         bounds = None if clip == "none" else _bounds(clip, size, f"{name}: {term}.clip")
-        scale, offset = (_numbers(said, f"{term}.{key}", size, name) for key in ("scale", "offset"))
+        scale, offset = (numbers(said, f"{term}.{key}", size, name) for key in ("scale", "offset"))
         return scale, offset, bounds, term
     if "action_scale" in said and "default_joint_pos" in said:
         joints = said.get("joint_names", "")
         known = {key for key in said if key == "action_joint_names" and said[key] == joints}
         own = {key: text for key, text in said.items() if not re.match(r"\w+\.yaml: ", key) and key not in known}
-        _refuse_unread(own, rf".*{_DOES}.*", _METADATA, name)
-        scale, offset = (_numbers(said, key, size, name) for key in ("action_scale", "default_joint_pos"))
+        refuse_unread(own, rf".*{DOES}.*", _METADATA, name)
+        scale, offset = (numbers(said, key, size, name) for key in ("action_scale", "default_joint_pos"))
         return scale, offset, None, "action_scale and default_joint_pos"
     shown = ", ".join(list(said)[:6]) or "nothing"
     raise LilliputError(
@@ -183,91 +219,11 @@ def _action(said: Mapping[str, str], size: int, name: str) -> tuple[np.ndarray, 
 
 _ACTIONS: Final = ("JointPositionAction", "JointVelocityAction", "JointEffortAction")
 """Isaac Lab's classes of actions that are scaled and moved, and nothing else."""
-_DOES: Final = r"(?i:action|obs|clip|scal|offset|filter|delay|history|norm)"
-"""In the name of a setting that may change what goes into the network or comes out of it."""
 _TERM: Final = (
     r"deploy\.yaml: (?:actions\.[^.]+\.(?:scale|offset|clip|joint_names|joint_ids|use_default_offset)|commands\..*)"
 )
-_READING: Final = (
-    r"deploy\.yaml: observations\.(?:use_gym_history|scale_first|[^.]+\.(?:scale|clip|history_length|scale_first|params"
-    r"(?:\..*)?))"
-)
-_METADATA: Final = r"action_scale|default_joint_pos|\w*observation\w*_(?:names|dims)|obs_dim|history_length"
+_METADATA: Final = rf"action_scale|default_joint_pos|{READ_METADATA}"
 """Settings that are read, or that have no part in what is computed."""
-
-
-def _refuse_unread(said: Mapping[str, str], told: str, read: str, name: str) -> None:
-    """Check that what is told of actions or readings is read, or off.
-
-    Raises:
-        LilliputError: a setting would be lost.
-    """
-    for key, text in said.items():
-        if re.fullmatch(told, key) and not re.fullmatch(read, key) and text.lower() not in ("none", "false"):
-            raise LilliputError(
-                f"{name}: the contract says that {key} is {text[:40]}, which is not read here and may count; take it "
-                "out if it does not, or leave --contract away"
-            )
-
-
-def _readings(said: Mapping[str, str], policy: Policy, name: str) -> list[Layer]:
-    """The scales and clips of the readings as one layer; none where nothing is said, or nothing is to do."""
-    _refuse_unread(said, r"deploy\.yaml: observations\..*", _READING, name)
-    prefix = "deploy.yaml: observations"
-    found = (re.fullmatch(rf"{re.escape(prefix)}\.([^.]+)\.(?:scale|clip|history_length)", key) for key in said)
-    terms = list(dict.fromkeys(match[1] for match in found if match))
-    idle = all(said.get(f"{prefix}.{term}.{key}", "none") == "none" for term in terms for key in ("scale", "clip"))
-    if not terms or idle:
-        return []
-    n = spaces.input_shape(policy.observation_space)
-    parts = [_reading(said, f"{prefix}.{term}", name) for term in terms]
-    steps = [count for _, _, count in parts]
-    if sum(scale.size * count for scale, _, count in parts) != math.prod(n) or len(n) != 1:
-        total = sum(scale.size * count for scale, _, count in parts)
-        raise LilliputError(f"{name} takes {list(n)} numbers, and deploy.yaml scales {total}; they must fit")
-    if said.get(f"{prefix}.use_gym_history", "false") == "true":  # frame by frame, not reading by reading
-        if len(set(steps)) > 1:
-            raise LilliputError(f"{name}: deploy.yaml: histories of {steps[:8]} steps, frame by frame; they must agree")
-        frames = [np.concatenate([part[index] for part in parts]) for index in (0, 1)]
-        scale, clip = (np.tile(frame, steps[0]) for frame in frames)
-    else:
-        scale, clip = (np.concatenate([np.tile(part[index], part[2]) for part in parts]) for index in (0, 1))
-    if (scale == 1).all() and np.isinf(clip).all():
-        return []
-    return [layers.Standardize(np.zeros(n, np.float32), scale.astype(np.float32), clip.astype(np.float32))]
-
-
-def _reading(said: Mapping[str, str], term: str, name: str) -> tuple[np.ndarray, np.ndarray, int]:
-    """Of one reading at one step: its scales, the bounds of what they give; and of how many steps it is."""
-    if said.get(f"{term}.scale", "none") == "none":
-        raise LilliputError(f"{name}: {term} has no scale; write one there for each of its numbers, 1.0 for none")
-    scale = _numbers(said, f"{term}.scale", 0, name)
-    text = said.get(f"{term}.history_length", "1")
-    steps = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else 0
-    if not steps:
-        raise LilliputError(f"{name}: {term}.history_length is {text[:40]}; it must be a whole number from 1")
-    low, high = (-np.inf, np.inf)
-    if said.get(f"{term}.clip", "none") != "none":
-        low, high = _numbers(said, f"{term}.clip", 2, name)
-    if low != -high:
-        raise LilliputError(f"{name}: {term}.clip is {said[f'{term}.clip'][:40]}; supported: from -c to c")
-    if not scale.all():
-        raise LilliputError(f"{name}: {term}.scale has a 0: take that reading off the observation")
-    everywhere = said.get(f"{term.rpartition('.')[0]}.scale_first", "false")
-    behind = said.get(f"{term}.scale_first", everywhere) == "true"
-    return scale, np.full(scale.shape, high) if behind else np.abs(scale) * high, steps
-
-
-def _numbers(said: Mapping[str, str], key: str, size: int, name: str) -> np.ndarray:
-    """The numbers of a setting, as many as `size` (one counts for all); 0: any number of them."""
-    text = said[key]
-    try:
-        found = np.array([float(one) for one in text.strip("[]() ").split(",")])
-    except ValueError:
-        raise LilliputError(f"{name}: the contract says {text[:60]!r} where {key} should be numbers") from None
-    if not np.isfinite(found).all() or (size and found.size not in (1, size)):
-        raise LilliputError(f"{name}: {key} of the contract is {text[:60]}; {size or 'finite'} numbers are needed")
-    return found if not size else np.array(np.broadcast_to(found, (size,)))
 
 
 def _bounds(text: str, size: int, where: str) -> np.ndarray:
