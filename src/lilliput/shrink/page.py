@@ -1,5 +1,6 @@
 """All that was tried as a page: the trials on selection episodes, and what was confirmed on episodes of its own."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from lilliput.record import Record
 from lilliput.report import page
 from lilliput.report.row import Row
 from lilliput.report.summary import rows as rows_of
+from lilliput.shrink.confirm import seeds_of
 from lilliput.shrink.result import Result
 from lilliput.shrink.trial import records as records_in
 from lilliput.study.replay import clip
@@ -72,7 +74,7 @@ def rows(records: Sequence[Record], result: Result, keep: float) -> tuple[Row, .
         found += [replace(row, verdict=None) for row in rows_of(group, keep)[1:]]
     if result.recipe:
         played = [record for record in records if ("role", "confirmation") in record.cell.settings]
-        confirmed = rows_of(list(_joined(played, result.recipe)), keep)
+        confirmed = rows_of(list(_joined(played, result)), keep)
         found += [
             replace(row, verdict=replace(row.verdict, status="kept", retention_low=result.low) if row.verdict else None)
             for row in confirmed[1:]
@@ -107,17 +109,21 @@ def _cut(record: Record, n: int) -> Record:
     return _with_episodes(record, record.cell.items[:n], values)
 
 
-def _joined(played: Sequence[Record], recipe: str) -> Iterator[Record]:
-    """Candidate, baseline and random policy over all the candidate's blocks."""
-    blocks = [record for record in played if record.cell.recipe == recipe and not _is_random(record)]
-    order = [record.cell.items for record in blocks]
-    for wanted, of_random in ((recipe, False), ("", False), ("", True)):
-        by_seeds = {
-            record.cell.items: record
-            for record in played
-            if record.cell.recipe == wanted and _is_random(record) == of_random
-        }
-        parts = [by_seeds[seeds] for seeds in order]
-        seeds = [seed for record in parts for seed in record.cell.items]
-        values = {name: [value for record in parts for value in record.values(name)] for name in _PLAYED}
+def _joined(played: Sequence[Record], result: Result) -> Iterator[Record]:
+    """Candidate, baseline and random policy on the episodes that the verdict counts.
+
+    By seed: the baseline and the random policy may have played them in other blocks, for another finalist, and when
+    the time was over part of a block may have been played that counts for nothing.
+    """
+    seeds = list(itertools.islice(seeds_of(played[0].cell.compression_seed), result.n_episodes))
+    for recipe, of_random in ((result.recipe, False), ("", False), ("", True)):
+        parts = [record for record in played if record.cell.recipe == recipe and _is_random(record) == of_random]
+        values: dict[str, list[float]] = {}
+        for name in _PLAYED:
+            by_seed = {
+                seed: value
+                for record in parts
+                for seed, value in zip(record.cell.items, record.values(name), strict=False)
+            }
+            values[name] = [by_seed[seed] for seed in seeds if seed in by_seed]
         yield _with_episodes(parts[0], seeds, values)

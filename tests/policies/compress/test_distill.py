@@ -153,7 +153,7 @@ def test_a_student_may_see_only_what_the_teacher_depends_on(tmp_path: Path) -> N
     assert found == [2], "the second action is drawn with the smallest spread"
 
     teacher = pendulum(np.random.default_rng(0))
-    context = Context.from_environment(teacher, "Pendulum-v1", work_folder=tmp_path)
+    context = Context.from_environment(teacher, "Pendulum-v1", work_folder=str(tmp_path))
     step = Distill(hidden=(3,), steps=30, weight_bits=4, inputs=2)
     student = step.apply(teacher, context)
     first = student.layers[0]

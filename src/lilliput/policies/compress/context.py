@@ -91,7 +91,7 @@ class Context:
         environment_kwargs: Mapping[str, Any] | None = None,
         max_steps: int | None = None,
         observations: Any = None,
-        work_folder: Path | None = None,
+        work_folder: str | Path | None = None,
         deadline: float | None = None,
         progress: Callable[[str, int, int], None] | None = None,
         say: Callable[[str], None] | None = None,
@@ -108,7 +108,8 @@ class Context:
         wrappers = policy.provenance.wrappers if wrappers is None else wrappers
         spec = EnvironmentSpec(environment, tuple(wrappers), dict(environment_kwargs or {}), max_steps)
         given = None if observations is None else _checked(policy, observations)
-        return cls(policy, spec, seed, given, work_folder, deadline, progress, say, teachers, learner)
+        work = None if work_folder is None else Path(work_folder)
+        return cls(policy, spec, seed, given, work, deadline, progress, say, teachers, learner)
 
     @classmethod
     def from_observations(cls, policy: Policy, observations: Any, seed: int = 0) -> "Context":
