@@ -124,6 +124,9 @@ class Texts(Wing):
         folder.mkdir(parents=True)
         (folder / "text").write_text(subject.words[:: 2 if cell.recipe else 1])
 
+    def said(self, subject: Text, folder: Path) -> tuple[str, ...]:
+        return ("shorten: every second letter",)
+
     def is_sound(self, folder: Path) -> bool:
         return True
 
@@ -175,5 +178,8 @@ def test_a_wing_is_studied_from_its_file_to_its_page(tmp_path: Path, monkeypatch
     assert ",kept," in line
     assert "prose letters" in line
     assert "shorten()" in written["html"]
+    assert "shorten: every second letter" in written["html"]  # what the step said of the artifact
+    assert line.endswith("shorten: every second letter")
+    assert "| shorten: every second letter | shorten() | 1 |" in (tmp_path / "out" / "tables.md").read_text()
     dry = CliRunner().invoke(cli, ["study", "run", str(tmp_path / "study.toml"), "--dry-run", "--json"])
     assert json.loads(dry.stdout)["cells"] == 4

@@ -2,14 +2,13 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from lilliput import child_process
-from lilliput.errors import LilliputError, MissingDependency
-from lilliput.policies.artifact import read_artifact
+from lilliput.errors import MissingDependency
 from lilliput.policies.learner import checkpoint_of
 
 if TYPE_CHECKING:
@@ -131,26 +130,9 @@ def compare(
     records = small_study.compare(subject, asked, folder, workers or os.cpu_count() or 1, told, force=force)
     rows = summary.rows(records, keep)
     caveats = about_the_task(policy.provenance.environment, task)
-    said = (*caveats, *_told(policy.provenance.guesses, records, folder), *remarks(rows), *again)
+    said = (*caveats, *remarks(rows), *again)
     left_out = _write(folder, policy, task, keep, rows, records, said, caveats)
     return Compared(folder, task, keep, rows, records, said, left_out)
-
-
-def _told(known: Sequence[str], records: "tuple[Record, ...]", folder: Path) -> Iterator[str]:
-    """What steps said of a candidate, as its artifact has it: of an input that stood still in calibration, say."""
-    from lilliput.study.workspace import Workspace
-
-    first: dict[tuple[str, str], Record] = {}
-    for record in records:
-        first.setdefault((record.cell.recipe, record.artifact), record)
-    for (recipe, artifact), record in first.items():
-        if recipe and artifact:
-            try:
-                said = read_artifact(folder / artifact).manifest.guesses
-            except LilliputError as error:
-                again = Workspace(folder).record(record.digest)
-                raise LilliputError(f"{error}; remove {again}, and the same command makes both anew") from error
-            yield from (f"{recipe}: {sentence}" for sentence in said if sentence not in known)
 
 
 def _write(

@@ -114,6 +114,7 @@ class Record:
         names: what people call things: source, algorithm, environment as trained; not part of the digest.
         artifact: the artifact's folder, relative to the study's.
         elapsed_s: how long the cell took.
+        said: what the steps of the recipe said of the artifact, a sentence each.
         filed: the digest in the name of the file that it was read from, which an older format computed in another way.
     """
 
@@ -126,6 +127,7 @@ class Record:
     artifact: str = ""
     elapsed_s: float = 0.0
     step: str = ""
+    said: tuple[str, ...] = ()
     filed: str = field(default="", compare=False)
 
     @property
@@ -174,6 +176,7 @@ def _record(data: dict[str, Any], same: dict[Any, Any]) -> Record:
             artifact=data["artifact"],
             elapsed_s=float(data["elapsed_s"]),
             step=data.get("step", ""),
+            said=shared(tuple(map(str, data.get("said", ()))), same),
             filed=str(data["digest"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

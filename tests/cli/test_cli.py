@@ -214,10 +214,18 @@ def test_what_a_step_says_of_still_inputs_is_read_by_the_user(run, source, tmp_p
     code, out, err = run("compress", source, *given, "-o", tmp_path / "q.lilliput", "--json")
     assert (code, len(json.loads(out)["notes"])) == (0, 1)
     assert err.count("note: quantize: input 1 stood still in calibration") == 1
+    assert "input 1 stood still" in policy_file.read(tmp_path / "q.lilliput").provenance.guesses[-1]
     arguments = ("--episodes", 2, "--workers", 1, "--no-timings", "-o", tmp_path / "compared")
     code, out, _ = run("compare", source, *ON_CARTPOLE, *given, *arguments)
     assert code == 0
     assert f"{of_each}: input 1 stood still" in out.replace("quantize: ", "")
+    for file in ("table.md", "table.json", "report.csv", "report.html"):
+        assert "input 1 stood still in calibration" in (tmp_path / "compared" / file).read_text(), file
+    bare = tmp_path / "bare.lilliput"  # of no environment: judged by its actions
+    policy_file.write(replace(policy_file.read(source), provenance=Provenance()), bare)
+    code, out, _ = run("compare", bare, *given, "-o", tmp_path / "acted")
+    assert code == 0
+    assert "input 1 stood still in calibration" in out
 
 
 @pytest.mark.parametrize("name", ["gru", "choices", "previous action"])

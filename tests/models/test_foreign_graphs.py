@@ -7,12 +7,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
+from lilliput.cli import cli
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models.compress import Context, compress
 from lilliput.models.experiment import identity
-from lilliput.models.export import export
+from lilliput.models.export import export, read_artifact
 from lilliput.models.export.golden import largest_difference
 from lilliput.models.load import load_model
 from lilliput.models.load.plain import in_order
@@ -121,7 +123,31 @@ def test_what_a_step_on_layers_leaves_as_it_is_is_said(tmp_path):
     for recipe in ("quantize()", 'quantize(scheme="weight_only")', "prune_weights(sparsity=0.5)"):
         said: list[str] = []
         compress(model, recipe, Context(model, say=said.append))
-        assert any("40% of the weights stand in other nodes than linear layers (Einsum)" in one for one in said)
+        sentence = "40% of the weights stand in other nodes than linear layers (Einsum)"
+        assert any(sentence in one for one in said)
+    rows = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3)).astype(np.uint8)
+    np.savez(tmp_path / "p.npz", images=rows, labels=np.arange(40) % 10)
+    task = f"classification(images='{tmp_path}/p.npz')"
+    command = [
+        "compare",
+        str(tmp_path / "m.onnx"),
+        "--task",
+        task,
+        "-r",
+        "quantize()",
+        "--no-timings",
+        "--workers",
+        "1",
+    ]
+    where = tmp_path / "out"
+    for _ in range(2):  # measured, then read from its record
+        result = CliRunner().invoke(cli, [*command, "--picture", "picture(size=8)", "-o", str(where)])
+        assert result.exit_code == 0, result.output
+        assert f"quantize(): quantize: {sentence}" in result.stdout
+    for file in ("table.md", "table.json", "report.csv", "report.html"):
+        assert sentence in (where / file).read_text(), file
+    small = next(one for one in (where / "artifacts").iterdir() if read_artifact(one).provenance.recipe)
+    assert sentence in CliRunner().invoke(cli, ["measure", str(small)]).stderr
 
 
 @pytest.mark.parametrize("recipe", ["quantize()", 'quantize(scheme="static", source="P", observations=4)',

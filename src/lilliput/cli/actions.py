@@ -31,8 +31,9 @@ def text(judged: "Sequence[Judged]") -> str:
 
 
 def remarks(judged: "Sequence[Judged]") -> list[str]:
-    """Why recipes have no numbers, a line each."""
-    return [f"{one.recipe}: {one.status.replace('_', ' ')}: {one.reason}" for one in judged if one.reason]
+    """Why recipes have no numbers, and what steps said of what they made, a line each."""
+    why = [f"{one.recipe}: {one.status.replace('_', ' ')}: {one.reason}" for one in judged if one.reason]
+    return [*why, *dict.fromkeys(f"{one.recipe}: {sentence}" for one in judged for sentence in one.said)]
 
 
 def say(judged: "Sequence[Judged]", source: str, n: int, folder: Path) -> None:

@@ -114,6 +114,7 @@ def _model(
             "bytes": small.model_bytes,
             "output": str(out),
             "guesses": model.provenance.guesses,
+            "notes": small.provenance.said,
         }
         click.echo(json.dumps(written))
     else:

@@ -65,8 +65,11 @@ def measure(
             raise LilliputError(
                 f"{folder} is a model's artifact: it is measured on this machine, and judged by compare --task"
             )
+        from lilliput.models.export import read_artifact as read_model
         from lilliput.study.artifact import measure_model
 
+        for note in read_model(folder).provenance.said:
+            click.echo(f"note: {note}", err=True)
         _say(measure_model(folder), as_json=as_json)
         return
     if target != "host":

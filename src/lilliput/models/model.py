@@ -53,6 +53,7 @@ class Provenance:
         weights: what the weights are as loaded, such as float32, or "Q4_0, dequantized": quantized already.
         guesses: what the source did not say and the loader assumed, a sentence each.
         recipe: the text of the compression recipe, empty as loaded.
+        said: what its steps said, a sentence each.
     """
 
     source: str = ""
@@ -62,6 +63,7 @@ class Provenance:
     weights: str = ""
     guesses: tuple[str, ...] = ()
     recipe: str = ""
+    said: tuple[str, ...] = ()
 
 
 @final

@@ -150,6 +150,7 @@ _TOLD_OTHERWISE = {
     "verdict",
     "latency",
     "notes",
+    "said",
     "digests",
     "policy",
     "task",
@@ -190,5 +191,6 @@ def _flat(row: Row, label: str) -> dict[str, Any]:
         **dict(row.figures),
         "record": row.digests[0] if row.digests else None,
         "notes": "; ".join(row.notes),
+        "said": "; ".join(row.said),
     }
     return renamed(row, line)

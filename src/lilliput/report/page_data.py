@@ -76,6 +76,7 @@ def _row(row: Row, label: str, lines: Sequence[Curve]) -> dict[str, Any]:
         "drawn": undrawn(row.recipe),
         "records": list(row.digests),
         "notes": list(row.notes),
+        "said": list(row.said),
         "figures": {name: table.figure(name, value) for name, value in row.figures},
         **dict(row.figures),
     }

@@ -36,7 +36,8 @@ def remarks(rows: Sequence[Row]) -> list[str]:
         found.append(
             f'verdicts stand on "at least", a bound for any shape of {words.values}; the bracket takes means as normal'
         )
-    lines = (*found, *warnings(rows), *(f"not measured: {note}" for note in notes(rows)))
+    said = dict.fromkeys(f"{name(row)}: {sentence}" for row in rows for sentence in row.said)
+    lines = (*found, *said, *warnings(rows), *(f"not measured: {note}" for note in notes(rows)))
     return [printable(line) for line in lines]
 
 

@@ -50,6 +50,7 @@ class Row:
         n_cut: episodes that nothing but our own limit ended.
         noise: by how much the return of the baseline, the same weights, differs where other arithmetic sums them.
         within_noise: whether this candidate's return differs from its baseline's by no more than that.
+        said: what the steps of its recipe said of it.
         other_versions: under which packages this was played and its baseline or the random policy was not.
     """
 
@@ -93,6 +94,7 @@ class Row:
     noise: float | None = None
     within_noise: bool = False
     other_versions: str = ""
+    said: tuple[str, ...] = ()
 
 
 def verdict_of(row: Row) -> str:

@@ -11,7 +11,7 @@ from lilliput.report.method_cost import costs
 from lilliput.report.printed_table import PrintedTable
 from lilliput.report.recipe_text import curves
 from lilliput.report.row import Row, by_policy, undisturbed, verdict_of
-from lilliput.report.vocabulary import POLICIES, words_of
+from lilliput.report.vocabulary import POLICIES, count, words_of
 from lilliput.statistics import interquartile_mean
 from lilliput.task import RETURN
 
@@ -35,6 +35,7 @@ def tables(rows: Sequence[Row], keep: float, reproduces: str = "") -> tuple[Prin
         *(lu2024.tables(rows) if reproduces == "lu2024" else ()),
         *(saxena2024.tables(rows) if reproduces == "saxena2024" else ()),
         *front.tables(rows),
+        said(rows),
     ]
     return tuple(one for one in found if one.body)
 
@@ -97,6 +98,21 @@ def ranges(rows: Sequence[Row]) -> list[PrintedTable]:
         caption = f"{PARAMETERS[parameter]}: retention (IQM over cells), and how many of them surely kept it"
         found.append(PrintedTable(parameter, caption, ("method", *(f"{value:g}" for value in values)), body, 1))
     return found
+
+
+def said(rows: Sequence[Row]) -> PrintedTable:
+    """A line for what steps said of artifacts: of which, and of how many in all."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        for sentence in row.said:
+            found[sentence].append(row)
+    body = []
+    for sentence, own in found.items():
+        recipes = list(dict.fromkeys(table.name(row) for row in own))
+        more = f" and {count(len(recipes) - 1, 'others')}" if len(recipes) > 1 else ""
+        body.append((sentence, f"{recipes[0]}{more}", str(len(own))))
+    caption = "What steps said of what they made: a note each, and how many candidates it is of"
+    return PrintedTable("said", caption, ("said", "of", "candidates"), tuple(body))
 
 
 def _at(rows: Sequence[Row]) -> str:

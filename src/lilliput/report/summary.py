@@ -311,6 +311,7 @@ def _row(
         noise=part.noise,
         within_noise=_is_within_noise(part),
         other_versions=_other_versions(part),
+        said=tuple(dict.fromkeys(sentence for record in records for sentence in record.said)),
     )
 
 

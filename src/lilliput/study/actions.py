@@ -31,6 +31,7 @@ class Judged:
         recipe: its canonical text; empty for the policy as loaded.
         artifact: the folder of what acted.
         agreement: with the policy's reference.
+        said: what the steps of the recipe said of it.
         status: as that of a record.
     """
 
@@ -42,6 +43,7 @@ class Judged:
     smaller: float | None = None
     artifact: str = ""
     agreement: Agreement | None = None
+    said: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data."""
@@ -95,7 +97,8 @@ def _judged(
         path.parent.mkdir(parents=True, exist_ok=True)
         export(small, format_, path, force=path.exists())
     actor = open_artifact(path)
-    size = actor.artifact.manifest.model_bytes
+    manifest = actor.artifact.manifest
+    size = manifest.model_bytes
     return Judged(
         recipe,
         format_,
@@ -103,6 +106,7 @@ def _judged(
         smaller=policy.model_bytes / size,
         artifact=str(path.relative_to(folder)),
         agreement=agreement(policy.action_space, own, _actions(actor, observations)),
+        said=tuple(one for one in manifest.guesses if one not in policy.provenance.guesses),
     )
 
 

@@ -187,6 +187,12 @@ class Models(Wing):
         experiment.check_sources(cell.recipe, [parse_task(cell.task.id)])
         experiment.build(subject, cell.recipe, cell.format, folder, draw=cell.compression_seed, progress=progress)
 
+    def said(self, subject: "Model", folder: Path) -> tuple[str, ...]:
+        """See `Wing.said`."""
+        from lilliput.models.export import read_artifact
+
+        return read_artifact(folder).provenance.said
+
     def is_sound(self, folder: Path) -> bool:
         """See `Wing.is_sound`."""
         from lilliput.models import experiment

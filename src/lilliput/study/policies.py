@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -17,7 +17,7 @@ from lilliput.measure.table import METERS
 from lilliput.measurement import Measurement
 from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
-from lilliput.policies.artifact import DEFAULT_NAME
+from lilliput.policies.artifact import DEFAULT_NAME, read_artifact
 from lilliput.policies.compress import Context, compress, format_recipe, parse
 from lilliput.policies.export import check as reproduces
 from lilliput.policies.export import export
@@ -203,7 +203,7 @@ class Policies(Wing):
 
     def build(self, subject: Checkpoint, cell: Cell, here: Workspace, folder: Path, progress: Progress) -> None:
         """See `Wing.build`."""
-        small, told = subject.policy, []
+        small = subject.policy
         if cell.recipe:
             context = Context.from_environment(
                 subject,
@@ -213,10 +213,13 @@ class Policies(Wing):
                 seed=cell.compression_seed,
                 progress=progress,
             )
-            small = compress(subject.policy, parse(cell.recipe), replace(context, say=told.append))
-            provenance = replace(small.provenance, guesses=(*small.provenance.guesses, *told))
-            small = replace(small, provenance=provenance)  # the artifact says it
+            small = compress(subject.policy, parse(cell.recipe), context)
         export(small, cell.format, folder, name=DEFAULT_NAME)  # not that of a digest
+
+    def said(self, subject: Checkpoint, folder: Path) -> tuple[str, ...]:
+        """See `Wing.said`; of an input that stood still in calibration, say."""
+        known = subject.policy.provenance.guesses
+        return tuple(one for one in read_artifact(folder).manifest.guesses if one not in known)
 
     def is_sound(self, folder: Path) -> bool:
         """See `Wing.is_sound`."""

@@ -73,7 +73,9 @@ def _done(cell: Cell, folder: Path, progress: Progress) -> Record:
     meters = meters_of(cell.quantities, (m for m in wing.meters if (cell.target != "host") == m.ON_TARGET))
     found = [one for meter in meters for one in meter.measure(room)[0]]
     measurements, absent = split(found, cell.quantities, meters)
-    return Record(cell, "done", "", measurements, absent, wing.names(subject), str(path.relative_to(folder)))
+    said = wing.said(subject, path) if cell.recipe else ()
+    where = str(path.relative_to(folder))
+    return Record(cell, "done", "", measurements, absent, wing.names(subject), where, said=said)
 
 
 def failure(cell: Cell, error: Exception, folder: Path) -> Record:

@@ -154,6 +154,10 @@ class Wing(ABC):
         """
 
     @abstractmethod
+    def said(self, subject: Any, folder: Path) -> tuple[str, ...]:
+        """What the steps of an artifact's recipe said of it, a sentence each; it stands in the artifact."""
+
+    @abstractmethod
     def is_sound(self, folder: Path) -> bool:
         """Whether an artifact that stands there does what it should."""
 

@@ -15,7 +15,7 @@ __all__ = ["STEPS", "Context", "Recipe", "Step", "check", "compress", "format_re
 
 
 def compress(model: Model, recipe: Recipe | str, context: Context | None = None) -> Model:
-    """The model after every step of the recipe, in order; its provenance carries the recipe's canonical text.
+    """The model after every step of the recipe, in order; its provenance carries the recipe's text and what steps said.
 
     Raises:
         NotApplicable: a step has nothing to do on this model.
@@ -24,11 +24,19 @@ def compress(model: Model, recipe: Recipe | str, context: Context | None = None)
     steps = parse(recipe) if isinstance(recipe, str) else recipe
     check(model, steps)
     context = Context(model) if context is None else context
-    before = model.provenance.recipe
+    before, said = model.provenance.recipe, list[str]()
+    tell = context.tell
+
+    def say(sentence: str) -> None:
+        said.append(sentence)
+        tell(sentence)
+
+    context = dataclasses.replace(context, say=say)
     for step in steps:
         model = step.apply(model, context)
     text = " | ".join(part for part in (before, format_recipe(steps)) if part)
-    return dataclasses.replace(model, provenance=dataclasses.replace(model.provenance, recipe=text))
+    every = tuple(dict.fromkeys((*model.provenance.said, *said)))
+    return dataclasses.replace(model, provenance=dataclasses.replace(model.provenance, recipe=text, said=every))
 
 
 def check(model: Model, recipe: Recipe) -> None:

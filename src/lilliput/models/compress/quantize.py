@@ -183,4 +183,4 @@ def _in_bfloat16(found: Quantized) -> Quantized:
 def _counted(model: Model) -> str:
     n = sum(one.codes.size for one in model.stored.values())
     real = sum(len(one.outliers.values) for one in model.stored.values() if one.outliers is not None)
-    return f"SpQR left {real:,} of {n:,} weights real ({real / n:.2%})"
+    return f"quantize: SpQR left {real / n:.1%} of the weights real"

@@ -153,7 +153,7 @@ def read_artifact(folder: str | Path) -> Artifact:
             for name in ("inputs", "outputs")
         }
         provenance = {**data.pop("provenance")}
-        provenance["guesses"] = tuple(provenance["guesses"])
+        provenance["guesses"], provenance["said"] = tuple(provenance["guesses"]), tuple(provenance.get("said", ()))
         notes = tuple(data.pop("notes"))
         seen = picture_from(data.pop("picture", None))
         pairs: dict[str, Any] = {

@@ -41,7 +41,7 @@ __all__ = [
 
 
 def compress(policy: Policy, recipe: Recipe | str, context: Context | None = None) -> Policy:
-    """The policy after every step of the recipe, in order; its provenance carries the recipe's canonical text.
+    """The policy after every step of the recipe, in order; its provenance has the recipe's text and what steps said.
 
     Args:
         policy: what to compress.
@@ -54,7 +54,14 @@ def compress(policy: Policy, recipe: Recipe | str, context: Context | None = Non
     """
     steps = parse(recipe) if isinstance(recipe, str) else recipe
     context = Context(policy) if context is None else context
-    before = policy.provenance.recipe
+    before, told = policy.provenance.recipe, list[str]()
+    tell = context.tell
+
+    def say(sentence: str) -> None:
+        told.append(sentence)
+        tell(sentence)
+
+    context = replace(context, say=say)
     # Observations hold the last action, so that no step needs to know that the policy remembers it.
     front, policy = last_action.apart(policy)
     if front:
@@ -70,9 +77,11 @@ def compress(policy: Policy, recipe: Recipe | str, context: Context | None = Non
         except LilliputError as error:
             error.step = step.NAME
             raise
-    return with_recipe(
+    small = with_recipe(
         last_action.together(front, policy), " | ".join(part for part in (before, format_recipe(steps)) if part)
     )
+    guesses = tuple(dict.fromkeys((*small.provenance.guesses, *told)))
+    return replace(small, provenance=replace(small.provenance, guesses=guesses))
 
 
 def _check_finite(step: Step, policy: Policy) -> None:
