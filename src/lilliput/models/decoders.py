@@ -59,28 +59,51 @@ _UNUSED: Final = (0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 """Of COCO's category numbers 0 to 90, those that no category has."""
 
 
+_CATEGORIES: Final[Int64[np.ndarray, " named"]] = np.delete(np.arange(91), _UNUSED)
+"""COCO's category numbers that have a name."""
+
+
 def yolos(outputs: Outputs, size: Size) -> tuple[Boxes, int]:
     """YOLOS's and DETR's: of each query the logits of the classes and of none, and a box's middle, width and height.
 
     The score is the softmax of the best class. Of COCO's 91 category numbers the 80 that have a name are counted
     from 0, as labels count them; other numbers of classes are taken as they are.
     """
-    boxes = next((one for one in outputs if one.ndim == 2 and one.shape[1] == 4), None)
-    logits = next((one for one in outputs if one.ndim == 2 and one is not boxes), None)
-    if boxes is None or logits is None or len(boxes) != len(logits):
-        raise NotApplicable(
-            f"the model gives {_shapes(outputs)} a picture; YOLOS gives the logits and the box of each query"
-        )
+    logits, boxes = _queries(outputs)
     power = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     likely = (power / power.sum(axis=1, keepdims=True))[:, :-1]
     if likely.shape[1] == 91:
         likely = np.delete(likely, _UNUSED, axis=1)
-    corners = corners_of(boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64))
-    return Boxes(corners, likely.argmax(axis=1), likely.max(axis=1)), likely.shape[1]
+    return Boxes(boxes, likely.argmax(axis=1), likely.max(axis=1)), likely.shape[1]
 
 
-_CATEGORIES: Final[Int64[np.ndarray, " named"]] = np.delete(np.arange(91), _UNUSED)
-"""COCO's category numbers that have a name."""
+def rtdetr(outputs: Outputs, size: Size) -> tuple[Boxes, int]:
+    """RT-DETR's, and Deformable and Conditional DETR's: of each query a logit a class, none for nothing, and a box.
+
+    As many boxes as queries: those of the surest sigmoids of all queries and classes, a query with several classes
+    too. Of COCO's 91 category numbers the 80 that have a name are counted from 0.
+    """
+    logits, boxes = _queries(outputs)
+    n_classes = logits.shape[1]
+    sure = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    surest = np.argsort(-sure.ravel(), kind="stable")[: len(sure)]
+    queries, classes = np.divmod(surest, n_classes)
+    if n_classes == 91:
+        named = np.isin(classes, _CATEGORIES)
+        queries, classes, surest = queries[named], np.searchsorted(_CATEGORIES, classes[named]), surest[named]
+        n_classes = len(_CATEGORIES)
+    return Boxes(boxes[queries], classes, sure.ravel()[surest]), n_classes
+
+
+def _queries(outputs: Outputs) -> tuple[np.ndarray, Float64[np.ndarray, "n 4"]]:
+    """The logits and the corners of each query."""
+    boxes = next((one for one in outputs if one.ndim == 2 and one.shape[1] == 4), None)
+    logits = next((one for one in outputs if one.ndim == 2 and one is not boxes), None)
+    if boxes is None or logits is None or len(boxes) != len(logits):
+        raise NotApplicable(
+            f"the model gives {_shapes(outputs)} a picture; DETRs give the logits and the box of each query"
+        )
+    return logits, corners_of(boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64))
 
 
 def yolov8(outputs: Outputs, size: Size) -> tuple[Boxes, int]:
@@ -118,6 +141,17 @@ def end2end(outputs: Outputs, size: Size) -> tuple[Boxes, None]:
     return Boxes(_parts(output[:, :4], size), output[:, 5].astype(np.int64), output[:, 4].astype(np.float64)), None
 
 
+def yolov7(outputs: Outputs, size: Size) -> tuple[Boxes, None]:
+    """YOLOv7's with suppression inside: a row a box of its picture's number, corners in pixels, class and score."""
+    output = outputs[0]
+    if len(outputs) != 1 or output.ndim != 2 or output.shape[1] != 7 or output[:, 0].any() or (output[:, 5] % 1).any():
+        raise NotApplicable(
+            f"the model gives {_shapes(outputs)} a picture; YOLOv7's end-to-end export gives one output, rows of "
+            "seven: 0 (the first picture), corners, a whole class and score"
+        )
+    return Boxes(_parts(output[:, 1:5], size), output[:, 5].astype(np.int64), output[:, 6].astype(np.float64)), None
+
+
 def torchvision(outputs: Outputs, size: Size, *, coco: bool) -> tuple[Boxes, int | None]:
     """torchvision's: corners in pixels, scores (real) and labels (whole) of the boxes that its suppression left.
 
@@ -140,9 +174,11 @@ def torchvision(outputs: Outputs, size: Size, *, coco: bool) -> tuple[Boxes, int
 DECODERS: Final[dict[str, Decoder]] = {
     "fastestdet": Decoder(fastestdet, several=True),
     "yolos": Decoder(yolos, several=False),
+    "rtdetr": Decoder(rtdetr, several=False),
     "yolov8": Decoder(yolov8, several=True),
     "yolov5": Decoder(yolov5, several=True),
     "end2end": Decoder(end2end, several=False),
+    "yolov7": Decoder(yolov7, several=False),
     "torchvision": Decoder(partial(torchvision, coco=False), several=False),
     "torchvision_coco": Decoder(partial(torchvision, coco=True), several=False),
 }
@@ -150,6 +186,10 @@ DECODERS: Final[dict[str, Decoder]] = {
 
 _STRIDES: Final = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
 """Pixels from cell to cell of the grids of YOLO's heads."""
+
+
+_RTDETR_QUERIES: Final = 300
+"""DETR and YOLOS, whose logits have one of nothing, ask 100."""
 
 
 def guessed(outputs: Outputs, size: Size) -> str:
@@ -161,11 +201,14 @@ def guessed(outputs: Outputs, size: Size) -> str:
     places = {sum(-(-size[0] // stride) * -(-size[1] // stride) for stride in strides) for strides in _STRIDES}
     reading = [name for name, one in DECODERS.items() if _reads(one, outputs, size)]
     first, anchors = outputs[0], {3 * n for n in places}
+    queries = sorted(one.shape[-1] for one in outputs if one.ndim == 2)
     certain = {
         "yolov8": first.shape[-1] in places,
         "yolov5": first.shape[0] in anchors,
         "end2end": first.shape[0] not in places | anchors,
-        "yolos": sorted(one.shape[-1] for one in outputs if one.ndim == 2) == [4, 92],
+        "yolov7": first.shape[0] not in anchors,
+        "yolos": queries == [4, 92],
+        "rtdetr": queries in ([4, 80], [4, 91]) and len(first) == _RTDETR_QUERIES,
     }
     sure = [name for name in reading if certain.get(name, False)]
     if len(sure) == 1:

@@ -25,6 +25,9 @@ MAX_VALUES = 1 << 30
 MAX_PIXELS = 64_000_000
 """Of one picture; a small file can stand for a picture that fills the memory."""
 
+_BARS = 114
+"""The gray beside a letterboxed picture."""
+
 _IDX = "-images-idx3-ubyte.gz"
 
 Part = Literal["whole", "calibration", "held_out"]
@@ -40,7 +43,8 @@ class Picture:
 
     Attributes:
         size: height and width that the model takes; None: those of its input.
-        fit: `crop` keeps the shape of things and cuts out the middle; `stretch` shows all of the picture.
+        fit: `crop` keeps the shape of things and cuts out the middle; `stretch` shows all of the picture; `letterbox`
+            does both, and fills what is left on two sides with gray, as YOLO's own tools do.
         resize: for `crop`, the shorter edge before that, over `size`: 1 cuts nothing of a square picture.
         filter: how it is resized.
         mean: subtracted from red, green and blue, each in [0, 1]; one number is for all, of a gray picture the first.
@@ -52,7 +56,7 @@ class Picture:
     NAME: ClassVar[str] = "picture"
 
     size: int | None = None
-    fit: Literal["crop", "stretch"] = "crop"
+    fit: Literal["crop", "stretch", "letterbox"] = "crop"
     resize: float = 1.0
     filter: Literal["bilinear", "bicubic"] = "bilinear"
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
@@ -71,13 +75,26 @@ class Picture:
 
     def seen(self, pixels: Pixels, size: tuple[int, int]) -> Float32[np.ndarray, "..."]:
         """The input that a picture becomes, without a batch axis."""
-        fitted = _fitted(pixels, size, None if self.fit == "stretch" else self.resize, self.filter)
+        match self.fit:
+            case "letterbox":
+                fitted = _letterboxed(pixels, size, self.filter)
+            case "stretch":
+                fitted = _fitted(pixels, size, None, self.filter)
+            case "crop":
+                fitted = _fitted(pixels, size, self.resize, self.filter)
         mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
         if self.order == "gray":
             fitted, mean, std = _gray(fitted), mean[:1], std[:1]
         x = (fitted.astype(np.float32) / np.float32(255) - mean) / std
         x = x[..., ::-1] if self.order == "bgr" else x
         return np.ascontiguousarray(x.transpose(2, 0, 1) if self.layout == "channels_first" else x)
+
+    def place(self, shape: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of a picture of that shape in the input, as parts of it."""
+        if self.fit != "letterbox":
+            return 0.0, 0.0, 1.0, 1.0
+        scale, (top, left, _, _) = _inside(shape, size)
+        return left / size[1], top / size[0], (left + scale * shape[1]) / size[1], (top + scale * shape[0]) / size[0]
 
     def shown(self, x: Float32[np.ndarray, "n channels height width"]) -> UInt8[np.ndarray, "n height width 3"]:
         """The pictures that inputs stand for, channels first; a gray one has three equal channels."""
@@ -140,6 +157,14 @@ class Pictures:
         if isinstance(self.sources, np.ndarray):
             return self.sources[index]
         return _read(self.sources[index])
+
+    def shape(self, index: int) -> tuple[int, int]:
+        """Height and width of the picture, which is not decoded for that."""
+        if isinstance(self.sources, np.ndarray):
+            return self.sources.shape[1], self.sources.shape[2]
+        image = library("PIL.Image", "vision")
+        with image.open(self.sources[index]) as opened:
+            return opened.height, opened.width
 
     def inputs(self, picture: Picture, size: tuple[int, int], at_once: int) -> Iterator[Float32[np.ndarray, "n ..."]]:
         """What a model sees, in batches."""
@@ -331,3 +356,17 @@ def _fitted(
     resized = image.fromarray(pixels).resize((wide, tall), chosen)
     top, left = math.floor((tall - height) / 2), math.floor((wide - width) / 2)
     return np.asarray(resized)[top : top + height, left : left + width]
+
+
+def _inside(shape: tuple[int, int], size: tuple[int, int]) -> tuple[float, tuple[int, int, int, int]]:
+    """By how much a picture is scaled to fit whole; its top, left, height and width then, as Ultralytics rounds."""
+    scale = min(size[0] / shape[0], size[1] / shape[1])
+    tall, wide = max(round(shape[0] * scale), 1), max(round(shape[1] * scale), 1)
+    return scale, (round((size[0] - tall) / 2 - 0.1), round((size[1] - wide) / 2 - 0.1), tall, wide)
+
+
+def _letterboxed(pixels: Pixels, size: tuple[int, int], kind: str) -> UInt8[np.ndarray, "rows columns 3"]:
+    _, (top, left, tall, wide) = _inside(pixels.shape[:2], size)
+    whole = np.full((*size, 3), _BARS, np.uint8)
+    whole[top : top + tall, left : left + wide] = _fitted(pixels, (tall, wide), None, kind)
+    return whole

@@ -10,8 +10,12 @@ from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models.images import Picture, Pictures
 from lilliput.models.model import Model, Port
 
-_AT_ONCE = 64
+_AT_ONCE, _PIXELS_AT_ONCE = 64, 1 << 22
+"""At open axes of pictures; what a network makes of them in between takes many times their memory."""
+
 _CHANNELS = (1, 3)
+_MASK = "pixel_mask"
+"""DETR's second input, as optimum exports it: 1 where there is a picture."""
 
 
 def picture_of(model: Model) -> Picture:
@@ -20,7 +24,7 @@ def picture_of(model: Model) -> Picture:
     Raises:
         LilliputError: it takes no pictures.
     """
-    axes = picture_port(model).axes
+    axes = _axes(model)
     if len(axes) == 2:  # which of the two it is, is certain: three times a square is no square
         seen = model.picture or Picture()
         return dataclasses.replace(seen, order="gray") if _edge(axes, 1) else seen
@@ -40,7 +44,7 @@ def size_of(model: Model) -> tuple[int, int]:
     Raises:
         LilliputError: neither the input nor the picture says it.
     """
-    picture, axes = picture_of(model), picture_port(model).axes
+    picture, axes = picture_of(model), _axes(model)
     if len(axes) == 2:
         edge = _edge(axes, 1) or _edge(axes, 3)
         return edge, edge
@@ -57,16 +61,19 @@ def size_of(model: Model) -> tuple[int, int]:
 
 def batch_of(model: Model) -> int:
     """How many pictures it takes at once."""
-    first = picture_port(model).axes[0]
+    first = _axes(model)[0]
     if isinstance(first, int) and first > 1:
         raise LilliputError(
             f"the model takes exactly {first} pictures at once; export it with an open first axis, or 1"
         )
-    return first if isinstance(first, int) else _AT_ONCE
+    height, width = size_of(model)
+    return first if isinstance(first, int) else min(_AT_ONCE, max(_PIXELS_AT_ONCE // (height * width), 1))
 
 
 def picture_port(model: Model) -> Port:
     """The input that takes pictures: the only one, or of several the only one with height, width and channels.
+
+    Three axes are one picture, as torchvision exports its detectors.
 
     Raises:
         NotApplicable: there is none.
@@ -76,6 +83,8 @@ def picture_port(model: Model) -> Port:
         for port in model.inputs
         if len(port.axes) == 4 and (port.axes[1] in _CHANNELS or port.axes[-1] in _CHANNELS)
     ]
+    if not found and len(model.inputs) == 1 and model.family == "detection" and _is_one(model.inputs[0]):
+        found = [model.inputs[0]]
     if not found and len(model.inputs) == 1 and (_edge(model.inputs[0].axes, 1) or _edge(model.inputs[0].axes, 3)):
         found = [model.inputs[0]]
     if len(found) != 1:
@@ -87,15 +96,47 @@ def picture_port(model: Model) -> Port:
     return found[0]
 
 
+def feeds_of(model: Model, batch: np.ndarray) -> dict[str, np.ndarray]:
+    """All that the model takes for a batch of pictures as `inputs_of` gives them: one without an axis of pictures where
+    its input has none, and a mask that hides nothing.
+    """
+    port = picture_port(model)
+    feeds = {port.name: batch[0] if _is_one(port) else batch}
+    for other in model.inputs:
+        if is_mask(other):
+            shape = (batch.shape[0], *batch.shape[-2:])
+            axes = tuple(
+                own if isinstance(own, int) and own > 1 else n for own, n in zip(other.axes, shape, strict=True)
+            )
+            feeds[other.name] = np.ones(axes, other.dtype)
+    return feeds
+
+
+def is_mask(port: Port) -> bool:
+    """Whether the input says where in the batch there are pictures, as DETR's does."""
+    return port.name == _MASK and len(port.axes) == 3
+
+
+def _is_one(port: Port) -> bool:
+    """Whether the input is one picture, channels first, without an axis of pictures."""
+    return len(port.axes) == 3 and port.axes[0] in _CHANNELS
+
+
+def _axes(model: Model) -> tuple[int | str, ...]:
+    """Those of the input of pictures, the axis of pictures added where it has none."""
+    port = picture_port(model)
+    return (1, *port.axes) if _is_one(port) else port.axes
+
+
 def only_port(model: Model) -> Port:
-    """The input that takes pictures, of a model that takes nothing else.
+    """The input that takes pictures, of a model that takes nothing else (but a mask of them).
 
     Raises:
         NotApplicable: there is none, or another beside it.
     """
     port = picture_port(model)
-    if len(model.inputs) > 1:
-        others = ", ".join(one.name for one in model.inputs if one.name != port.name)
+    others = ", ".join(one.name for one in model.inputs if one.name != port.name and not is_mask(one))
+    if others:
         raise NotApplicable(f"the model takes {others} besides pictures, which nothing here gives it")
     return port
 

@@ -10,6 +10,7 @@ from lilliput.errors import LilliputError
 from lilliput.models.compress import Context, compress
 from lilliput.models.decoders import DECODERS, check_values, guessed
 from lilliput.models.detection import read_scenes
+from lilliput.models.images import parse_picture
 from lilliput.models.load import load_model
 from lilliput.models.session import open_session
 from lilliput.models.task import parse_task
@@ -174,8 +175,8 @@ def test_static_ranges_leave_the_scores_beside_boxes_in_pixels(scenes, tmp_path)
         assert len(np.unique(other.scores)) > 20
 
 
-def given(**arrays):
-    """A graph that gives these arrays, whatever picture it gets."""
+def given(axes=("batch", 3, *SIZE), mask=False, **arrays):
+    """A graph that gives these arrays, whatever picture it gets; with a mask, only where that hides nothing."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -183,8 +184,14 @@ def given(**arrays):
     nodes = [helper.make_node("Identity", [f"{name}_stored"], [name]) for name in arrays]
     kinds = {name: helper.np_dtype_to_tensor_dtype(one.dtype) for name, one in arrays.items()}
     outputs = [helper.make_tensor_value_info(name, kinds[name], one.shape) for name, one in arrays.items()]
-    picture = helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, ["batch", 3, *SIZE])
-    graph = helper.make_graph(nodes, "given", [picture], outputs, stored)
+    inputs = [helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, axes)]
+    if mask:  # the first array times the mean of the mask
+        inputs.append(helper.make_tensor_value_info("pixel_mask", onnx.TensorProto.INT64, ["batch", 16, 16]))
+        nodes[0].output[0] = "whole"
+        nodes.append(helper.make_node("Cast", ["pixel_mask"], ["real"], to=onnx.TensorProto.FLOAT))
+        nodes.append(helper.make_node("ReduceMean", ["real"], ["mean"], axes=[1, 2], keepdims=1))
+        nodes.append(helper.make_node("Mul", ["whole", "mean"], [next(iter(arrays))]))
+    graph = helper.make_graph(nodes, "given", inputs, outputs, stored)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
@@ -193,11 +200,11 @@ PARTS = [[0.25, 0.25, 0.75, 0.75], [0.3125, 0.25, 0.75, 0.75], [0, 0, 1, 1]]
 SCORES = np.array([0.9, 0.8, 0.7], np.float32)
 
 
-def found_in(tmp_path, scenes, decoder, **arrays):
+def found_in(tmp_path, scenes, decoder, picture="", **arrays):
     import onnx
 
     onnx.save(given(**arrays), tmp_path / "given.onnx")
-    model = load_model(str(tmp_path / "given.onnx"), family="detection")
+    model = load_model(str(tmp_path / "given.onnx"), family="detection", picture=picture)
     task = parse_task(f"detection(images={scenes!r}, part='whole', draws=0, decoder={decoder!r})")
     task.check(model, open_session(model))
     return detected(model, open_session(model), read_scenes(scenes), decoder, 0.001, 0.45)[0]
@@ -245,7 +252,133 @@ def test_what_may_be_two_things_is_refused_with_the_names_and_what_cannot_be_rea
         if many == 92:
             assert guessed(outputs, SIZE) == "yolos"
         else:
-            with pytest.raises(LilliputError, match="decoder='yolos'; the outputs do not say"):
+            with pytest.raises(LilliputError, match="decoder='yolos' or decoder='rtdetr'; the outputs do not say"):
                 guessed(outputs, SIZE)
     with pytest.raises(LilliputError, match="none of fastestdet"):
         guessed([np.zeros((7,))], SIZE)
+
+
+@pytest.mark.parametrize(("name", "n_classes"), [("rtdetr", 80), ("rtdetr", 91), ("yolos", 92)])
+def test_queries_become_the_boxes_that_transformers_makes_of_them(name, n_classes):
+    torch = pytest.importorskip("torch")
+    library = pytest.importorskip("transformers")
+    from types import SimpleNamespace
+
+    rng = np.random.default_rng(0)
+    logits = rng.normal(-3, 2, (300, n_classes)).astype(np.float32)
+    middle = rng.uniform(0.2, 0.8, (300, 2))
+    queries = np.concatenate([middle, rng.uniform(0.1, 0.4, (300, 2))], axis=1).astype(np.float32)
+    processor = library.RTDetrImageProcessor if name == "rtdetr" else library.DetrImageProcessor
+    outputs = SimpleNamespace(logits=torch.from_numpy(logits)[None], pred_boxes=torch.from_numpy(queries)[None])
+    (wanted,) = processor.post_process_object_detection(processor(), outputs, threshold=0.3, target_sizes=[SIZE])
+    assert guessed([logits, queries], SIZE) == name
+    boxes, n_found = DECODERS[name].decode([logits, queries], SIZE)
+    assert n_found == 80
+    sure = np.flatnonzero(boxes.scores > 0.3)
+    sure = sure[np.argsort(-boxes.scores[sure], kind="stable")]
+    labels, scores = wanted["labels"].numpy(), wanted["scores"].numpy()
+    named = np.arange(80) if n_classes == 80 else np.delete(np.arange(91), (0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
+    kept = np.isin(labels, named)  # numbers that no category has are left out, and of softmax the next is taken
+    order = np.argsort(-scores[kept], kind="stable")
+    if name == "rtdetr":
+        assert boxes.classes[sure].tolist() == np.searchsorted(named, labels[kept][order]).tolist()
+    np.testing.assert_allclose(boxes.scores[sure][: kept.sum()], scores[kept][order], atol=1e-6)
+    parts = wanted["boxes"].numpy()[kept][order] / (WIDTH, HEIGHT, WIDTH, HEIGHT)
+    np.testing.assert_allclose(boxes.corners[sure][: kept.sum()], parts, atol=1e-5)
+    assert len(sure) > 50
+
+
+def test_rows_of_seven_are_yolov7s_one_picture_at_a_time(scenes, tmp_path):
+    rows = np.column_stack([[0, 0, 0], CORNERS, [0, 0, 2], SCORES]).astype(np.float32)
+    for output in (rows, rows[:0]):
+        assert guessed([output], SIZE) == "yolov7"
+    boxes = found_in(tmp_path, scenes, "", output=rows)
+    np.testing.assert_allclose(boxes.corners, PARTS)
+    assert boxes.classes.tolist() == [0, 0, 2]
+    np.testing.assert_allclose(boxes.scores, SCORES)
+    several = rows.copy()
+    several[:, 0] = [0, 1, 1]
+    with pytest.raises(LilliputError, match=r"rows of seven: 0 \(the first picture\)"):
+        found_in(tmp_path, scenes, "yolov7", output=several)
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (20, 90), (90, 20), (64, 96), (31, 47)])
+def test_a_letterboxed_picture_is_whole_and_its_boxes_are_the_picture_s_own(shape, tmp_path):
+    height, width = shape
+    top, left, bottom, right = (height // 4, width // 4, height - height // 5, width - width // 3)
+    pixels = np.zeros((1, height, width, 3), np.uint8)
+    pixels[0, top:bottom, left:right] = 255
+    path = tmp_path / "scenes.npz"
+    np.savez(path, images=pixels, boxes=np.array([(0, 0, 0.5, 0.5, 0.5, 0.5)]))
+    seen = parse_picture('picture(fit="letterbox")').seen(pixels[0], SIZE)
+    assert seen.shape == (3, *SIZE)
+    bars = np.isclose(seen[0], 114 / 255)
+    inside = ~bars.all(axis=1)[:, None] & ~bars.all(axis=0)[None]
+    assert bars.sum() == bars.size - inside.sum() or shape == (64, 96)  # gray is beside the picture alone
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    ratio = len(columns) / len(rows)
+    assert ratio == pytest.approx(width / height, rel=0.05)  # the shape of things is kept
+    white = np.argwhere((seen[0] > 0.5) & inside)
+    corners = [*white.min(axis=0)[::-1], *(white.max(axis=0)[::-1] + 1)]
+    row = np.array([[*corners, 0.9, 0]], np.float32)
+    (found,) = found_in(tmp_path, str(path), "end2end", picture='picture(fit="letterbox")', output=row[None]).corners
+    scale = min(HEIGHT / height, WIDTH / width)
+    true = np.array([left / width, top / height, right / width, bottom / height])
+    assert (np.abs(found - true) * (width, height, width, height) * scale).max() <= 1  # a pixel of the input
+
+
+def test_a_mask_beside_the_picture_hides_nothing_and_a_picture_may_have_three_axes(scenes, tmp_path):
+    rows = np.column_stack([CORNERS, SCORES, [0, 0, 2]]).astype(np.float32)
+    boxes = found_in(tmp_path, scenes, "end2end", mask=True, output=rows[None])
+    np.testing.assert_allclose(boxes.corners, PARTS)
+    alone = {"scores": SCORES, "boxes": CORNERS, "labels": np.array([1, 1, 3])}
+    boxes = found_in(tmp_path, scenes, "torchvision", axes=(3, *SIZE), **alone)
+    np.testing.assert_allclose(boxes.corners, PARTS)
+    with pytest.raises(LilliputError, match=r"say which: --picture"):
+        found_in(tmp_path, scenes, "torchvision", axes=(3, "height", "width"), **alone)
+
+
+def test_a_detector_of_one_picture_or_with_a_mask_is_compressed_and_exported(scenes, tmp_path):
+    torch = pytest.importorskip("torch")
+    from torch import nn
+
+    from lilliput.models.export import check, export
+
+    class Alone(nn.Module):
+        def __init__(self, axes):
+            super().__init__()
+            torch.manual_seed(0)
+            self.axes, self.first, self.last = axes, nn.Conv2d(3, 8, 8, 8), nn.Conv2d(8, 4, 1)
+
+        def forward(self, x, pixel_mask=None):
+            x = x[None] if self.axes == 3 else x
+            if pixel_mask is not None:
+                x = x * torch.nn.functional.interpolate(pixel_mask[:, None].float(), size=SIZE)
+            return self.last(torch.relu(self.first(x))).flatten(2).transpose(1, 2)
+
+    for axes in (3, 4):
+        given = (torch.zeros(3, *SIZE),) if axes == 3 else (torch.zeros(1, 3, *SIZE), torch.ones(1, 16, 16).long())
+        path = tmp_path / f"{axes}.onnx"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            names = ["images"] if axes == 3 else ["images", "pixel_mask"]
+            torch.onnx.export(Alone(axes), given, str(path), input_names=names, opset_version=17, dynamo=False)
+        model = load_model(str(path), family="detection")
+        for recipe in ("half()", f"quantize(scheme='static', source={scenes!r}, observations=2)"):
+            small = compress(model, recipe, Context(model))
+            assert check(export(small, "onnx", tmp_path / f"{axes}{recipe[:4]}").folder) == 0
+        with pytest.raises(
+            LilliputError, match="the graph takes one picture" if axes == 3 else "cannot be trained here"
+        ):
+            compress(model, f"finetune(source={scenes!r}, steps=1, observations=2)", Context(model))
+
+
+def test_pictures_at_once_are_bounded_by_their_pixels():
+    from lilliput.models.load.onnx import ports
+    from lilliput.models.model import Graph, Model
+    from lilliput.models.picture import batch_of
+
+    sizes = {(224, 224): 64, (640, 640): 10, (1280, 1280): 2, (4096, 4096): 1}
+    for size, wanted in sizes.items():
+        proto = given(axes=("batch", 3, *size), output=CORNERS)
+        assert batch_of(Model(Graph(proto), "detection", *ports(proto))) == wanted

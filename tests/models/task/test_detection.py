@@ -138,7 +138,7 @@ def test_a_picture_that_is_cut_is_no_measure_of_boxes(tmp_path):
     task = parse_task(f'detection(images="{tmp_path}", decoder="fastestdet", part="whole", draws=2)')
     assert picture_of(model).fit == "stretch"
     task.check(model, open_session(model))
-    with pytest.raises(LilliputError, match="add fit='stretch' to --picture"):
+    with pytest.raises(LilliputError, match="add fit='stretch' or fit='letterbox' to --picture"):
         task.check(replace(model, picture=Picture(order="bgr")), open_session(model))
 
 

@@ -12,7 +12,7 @@ from lilliput.models.compress.context import Context
 from lilliput.models.diffusion import noised, signal
 from lilliput.models.images import read_pictures, spread
 from lilliput.models.model import Model
-from lilliput.models.picture import batch_of, inputs_of, picture_port
+from lilliput.models.picture import batch_of, feeds_of, inputs_of, is_mask, picture_port
 
 TIMESTEPS = 1000
 """Of a diffusion model, whose file does not say how many it was trained with: Ho et al.'s, with their schedule."""
@@ -63,6 +63,8 @@ def calibration(model: Model, source: str, observations: int | None, context: Co
             left = signal(TIMESTEPS, "linear")[timesteps].reshape(-1, 1, 1, 1)
             feeds = {port.name: noised(clean, noise, left), other.name: timesteps.astype(other.dtype)}
             context.tell(f"{other.name}: taken for a timestep from 0 to {TIMESTEPS - 1} of the linear schedule")
+        elif is_mask(other):
+            feeds |= feeds_of(model, clean)
         elif other.name == "noise" and len(other.axes) == 2 and isinstance(other.axes[1], int):
             feeds[other.name] = rng.standard_normal((len(clean), other.axes[1])).astype(other.dtype)
         else:

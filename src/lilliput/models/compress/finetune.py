@@ -17,6 +17,7 @@ from lilliput.models.compress.trainable import Trainable
 from lilliput.models.graph import as_graph, graph_of, simplified
 from lilliput.models.linear import QUANTIZED
 from lilliput.models.model import Graph, Model, Module, module_of
+from lilliput.models.picture import picture_port
 from lilliput.models.session import open_session
 from lilliput.parameter import check_fields, check_integer
 
@@ -115,6 +116,8 @@ class Finetune(Step):
         import torch
         from onnx import numpy_helper
 
+        if len(picture_port(model).axes) == 3:
+            raise LilliputError("finetune: the graph takes one picture without an axis of pictures; export it with one")
         proto = simplified(graph_of(model))
         student = Trainable(proto)
         data = calibration(model, self.source, self.observations, context)

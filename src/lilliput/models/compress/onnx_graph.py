@@ -107,7 +107,10 @@ def static(model: Model, source: str, observations: int, context: Context) -> Mo
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    feeds = calibration(model, source, observations, context).batches(batch_of(model))
+    batches = calibration(model, source, observations, context).batches(batch_of(model))
+    port = picture_port(model)
+    # An input without an axis of pictures takes one.
+    feeds = ({**one, port.name: one[port.name].reshape(one[port.name].shape[-len(port.axes) :])} for one in batches)
 
     class Reader:
         def get_next(self) -> dict[str, np.ndarray] | None:

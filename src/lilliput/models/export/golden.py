@@ -26,8 +26,8 @@ def golden_feeds(model: Model) -> dict[str, np.ndarray]:
 def _shape(port: Port, picture: Picture | None) -> tuple[int, ...]:
     """Axes of any size by their names, as exporters give them; of a picture by the size that it is asked with."""
     sizes = list(port.axes)
-    if len(sizes) == 4 and picture is not None and picture.size is not None:
-        for at in (2, 3) if picture.layout == "channels_first" else (1, 2):
+    if len(sizes) in (3, 4) and picture is not None and picture.size is not None:
+        for at in (-2, -1) if picture.layout == "channels_first" else (1, 2):
             sizes[at] = picture.size if isinstance(sizes[at], str) else sizes[at]
     return tuple(axis if isinstance(axis, int) else _SIZES.get(axis, 2) for axis in sizes)
 

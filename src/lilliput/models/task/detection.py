@@ -13,7 +13,7 @@ from lilliput.models.decoders import DECODERS, check_values, guessed
 from lilliput.models.detection import Boxes, Scenes, average_precision, read_scenes, suppressed
 from lilliput.models.images import Pictures
 from lilliput.models.model import Family, Model
-from lilliput.models.picture import batch_of, inputs_of, only_port, picture_of, size_of
+from lilliput.models.picture import batch_of, feeds_of, inputs_of, only_port, picture_of, size_of
 from lilliput.models.session import Session, open_session
 from lilliput.models.task.task import Answers, Task
 from lilliput.parameter import check_fields, check_integer, check_ratio
@@ -68,8 +68,8 @@ class Detection(Task):
         scenes = read_scenes(self.images, self.part)
         if picture_of(model).fit == "crop" and not _fits(scenes.pictures, size_of(model)):
             raise LilliputError(
-                "detection: picture(fit='crop') cuts pictures, and boxes are parts of whole ones; add fit='stretch' to "
-                "--picture"
+                "detection: picture(fit='crop') cuts pictures, and boxes are parts of whole ones; add fit='stretch' or "
+                "fit='letterbox' to --picture"
             )
         answer = _first(model, session, scenes)
         boxes, n_classes = DECODERS[self.decoder or guessed(answer, size_of(model))].decode(answer, size_of(model))
@@ -129,12 +129,13 @@ def detected(
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Boxes, ...]:
     """The boxes that the model finds in each picture."""
-    found: list[Boxes] = []
+    found, picture = list[Boxes](), picture_of(model)
     for answer in _answers(model, session, scenes.pictures):
         decoder = decoder or guessed(answer, size_of(model))
         row = DECODERS[decoder]
         boxes, _ = row.decode(answer, size_of(model))
-        found.append(suppressed(boxes, least, overlap if row.several else np.inf))
+        boxes = suppressed(boxes, least, overlap if row.several else np.inf)
+        found.append(_of_picture(boxes, picture.place(scenes.pictures.shape(len(found)), size_of(model))))
         if progress is not None:
             progress(len(found), len(scenes.boxes))
     return tuple(found)
@@ -143,20 +144,33 @@ def detected(
 def _answers(model: Model, session: Session, pictures: Pictures) -> Iterator[list[np.ndarray]]:
     """What the model gives of each picture: its outputs, in their order.
 
-    Where an output has one axis, that one counts boxes: then none has an axis of pictures, and one is asked at once.
+    Where an output has one axis, that one counts boxes, and so does the first of rows of seven: then none has an axis
+    of pictures, and one is asked at once.
     """
-    port = only_port(model)
-    at_once = 1 if any(len(one.axes) < 2 for one in model.outputs) else batch_of(model)
+    only_port(model)
+    axes = [one.axes for one in model.outputs]
+    rows = len(axes) == 1 and len(axes[0]) == 2 and (axes[0][1] == 7 or isinstance(axes[0][1], str))
+    apart = rows or any(len(one) < 2 for one in axes)
+    at_once = 1 if apart else batch_of(model)
     for batch in inputs_of(model, pictures, at_once):
-        answers = session.answer({port.name: batch})
+        answers = session.answer(feeds_of(model, batch))
         given = [answers[port.name] for port in model.outputs]
-        if at_once == 1 and any(one.ndim == 1 for one in given):
+        if at_once == 1 and (any(one.ndim == 1 for one in given) or (rows and given[0].shape[-1] == 7)):
             yield given
             continue
         if any(one.shape[:1] != (len(batch),) for one in given):
             shapes = ", ".join(str(list(one.shape)) for one in given)
             raise NotApplicable(f"the model gives {shapes} for {len(batch)} pictures; the first axis must count them")
         yield from ([one[n] for one in given] for n in range(len(batch)))
+
+
+def _of_picture(boxes: Boxes, place: tuple[float, float, float, float]) -> Boxes:
+    """The boxes as parts of the picture, which has that place in the input."""
+    if place == (0.0, 0.0, 1.0, 1.0):
+        return boxes
+    left, top, right, bottom = place
+    corners = (boxes.corners - (left, top, left, top)) / (right - left, bottom - top, right - left, bottom - top)
+    return Boxes(np.clip(corners, 0, 1), boxes.classes, boxes.scores)
 
 
 def _first(model: Model, session: Session, scenes: Scenes) -> list[np.ndarray]:
