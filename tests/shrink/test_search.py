@@ -16,8 +16,9 @@ from lilliput.policies.learner import Checkpoint
 from lilliput.policies.policy import Policy
 from lilliput.shrink.bar import Bar
 from lilliput.shrink.configuration import Sight, Student, image_starts, student_of
+from lilliput.shrink.move import gain
 from lilliput.shrink.request import Place, Request
-from lilliput.shrink.search import Searched, gain, search
+from lilliput.shrink.search import Searched, search
 from lilliput.shrink.trial import Trial
 from lilliput.shrink.workers import Workers
 from lilliput.task import Task
@@ -52,10 +53,11 @@ def test_what_is_larger_than_a_sure_one_gains_nothing_and_beside_a_lucky_one_mos
 
 
 class Made:
-    """Trials as some task might give them, each in a second: what every student keeps is a matter of its size."""
+    """Trials as some task might give them, each in as long: what every student keeps is a matter of its size."""
 
-    def __init__(self, least_bytes: float) -> None:
+    def __init__(self, least_bytes: float, seconds: float) -> None:
         self.least_bytes, self.now, self.asked = least_bytes, 1000.0, list[tuple[str, float, int]]()
+        self.seconds = seconds
 
     def time(self) -> float:
         return self.now
@@ -64,23 +66,23 @@ class Made:
         self, place: Place, recipe: str, until: float, bar: Bar, episodes: int, block: int, least: float,
         before: Sequence[float],
     ) -> Trial:  # fmt: skip
-        self.now += 1.0
+        self.now += self.seconds
         self.asked.append((recipe, least, len(before)))
         student = student_of(recipe)
         if student is None:
-            return Trial(recipe, 70_000.0, 70_000, np.full(episodes, 1000.0), 1.0)
+            return Trial(recipe, 70_000.0, 70_000, np.full(episodes, 1000.0), self.seconds)
         size = student.model_bytes(Sight(17), 6, 0)
         kept = 1000.0 * min(1.0, size / self.least_bytes)
         if kept / 1000 < least:
-            return Trial(recipe, np.inf, 0, np.full(4, kept), 1.0, "left", step="distill")
+            return Trial(recipe, np.inf, 0, np.full(4, kept), self.seconds, "left", step="distill")
         n = 8 if kept < 900 else episodes
-        return Trial(recipe, float(size), size, np.full(n, kept), 1.0)
+        return Trial(recipe, float(size), size, np.full(n, kept), self.seconds)
 
 
 @pytest.fixture
-def searched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[float, list[str]], tuple[Searched, Made]]:
-    def run(least_bytes: float, said: list[str]) -> tuple[Searched, Made]:
-        made, module = Made(least_bytes), sys.modules["lilliput.shrink.search"]
+def searched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[Searched, Made]]:
+    def run(least_bytes: float, said: list[str], seconds: float = 1.0) -> tuple[Searched, Made]:
+        made, module = Made(least_bytes, seconds), sys.modules["lilliput.shrink.search"]
         low, high = np.full(17, -np.inf), np.full(17, np.inf)
         network = (layers.Dense(np.ones((6, 17), np.float32), None),)
         policy = Policy(spaces.Box((17,), low, high), spaces.Box((6,), np.full(6, -1.0), np.full(6, 1.0)), network)
@@ -97,11 +99,18 @@ def searched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[float
 
 def test_a_search_that_has_nothing_to_gain_ends_before_its_time(searched: Any) -> None:
     found, made = searched(1.0, [])
-    assert found.exhausted
+    assert found.ended == "nothing_left"
     assert made.now < 1000 + 300
     smallest = min(trial.value for trial in found.trials.values() if trial.may_win)
     # A linear student of two bits without ranges is the smallest that there is.
     assert smallest == Student((), 2, "l2", "none").model_bytes(Sight(17), 6, 0)
+
+
+def test_a_search_whose_students_take_too_long_says_so_and_not_that_nothing_is_left(searched: Any) -> None:
+    found, made = searched(20_000.0, [], seconds=230.0)
+    assert found.ended == "too_slow"
+    assert made.now < 1000 + 600
+    assert searched(20_000.0, [])[0].ended == "nothing_left", "with time enough"
 
 
 def test_what_is_plainly_lost_is_not_quantized_and_no_episode_is_played_twice(searched: Any) -> None:

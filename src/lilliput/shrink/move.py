@@ -248,3 +248,19 @@ def _share(move: Move, before: float) -> float:
 def chance(mean: float, spread: float, bar: float) -> float:
     """That a normal number is above the bar."""
     return 0.5 * math.erfc((bar - mean) / (math.sqrt(2) * max(spread, 1e-6)))
+
+
+def gain(value: float, reached: Sequence[tuple[float, float]]) -> float:
+    """By how much, in its logarithm, the smallest that is confirmed is expected to shrink if one of this value is.
+
+    Args:
+        value: of what may be tried.
+        reached: logarithms of values, ascending, each with the chance that something no larger is confirmed.
+    """
+    at, missing, total = math.log(value), 1.0, 0.0
+    for end, sure in reached:
+        if end > at:
+            total += missing * (end - at)
+            at = end
+        missing = 1 - sure
+    return total

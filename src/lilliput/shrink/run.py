@@ -28,7 +28,7 @@ from lilliput.shrink.baseline import bar_of
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.result import Result, frontier, read_result, table, write_result
 from lilliput.shrink.schedule import Schedule, least, schedule, too_few
-from lilliput.shrink.search import Searched, search
+from lilliput.shrink.search import Ended, Searched, search
 from lilliput.shrink.teachers import best, decided, distinct, taught
 from lilliput.shrink.trial import Trial, known, made, policy_path
 from lilliput.shrink.workers import Workers, workers
@@ -49,6 +49,13 @@ _ALONE = (
     "a policy without its checkpoint tells students neither what an error costs (critic) nor how exact an action is "
     "(spread): give what lilliput.load_checkpoint gives, where its file has them"
 )
+
+_NOTHING_LEFT = "the search ended before its time: nothing that is left to try promises to be smaller and to hold"
+_TOO_SLOW = (
+    "the search ended before its time: what promises more would not have been made and played in what was left of it; "
+    "give more time (--within)"
+)
+_ENDED: Mapping[Ended, Sequence[str]] = {"time": (), "nothing_left": (_NOTHING_LEFT,), "too_slow": (_TOO_SLOW,)}
 
 REQUEST = Format("request", 1, {0: dict})
 """Of the file that says what was asked. 1: policy, environment and what must not change; 0: without a version."""
@@ -123,8 +130,7 @@ def _shrink(every: Sequence[Checkpoint], request: Request, here: Workspace, say:
         times = schedule(place, bar, episode_s, started, until)
         searched = search(kept, place, times.bar, processes, times.end, say, others)
         confirmation = _confirmed(place, searched, processes, times, say)
-    if searched.exhausted:
-        notes.append("the search ended before its time: nothing that is left to try promises to be smaller and to hold")
+    notes += _ENDED[searched.ended]
     notes += confirmation.notes
     figures, told = _compared(place, searched, confirmation.accepted)
     notes += told if confirmation.accepted else _why_nothing(place, searched, confirmation.outcomes)

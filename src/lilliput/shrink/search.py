@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from typing import final
+from typing import Literal, final
 
 from lilliput import paired
 from lilliput.policies import last_action
@@ -15,18 +15,15 @@ from lilliput.shrink.bar import RACE, Bar
 from lilliput.shrink.code_bytes import CodeBytes
 from lilliput.shrink.configuration import DELICATE, Student, student_of
 from lilliput.shrink.ladder import first_steps, rungs
-from lilliput.shrink.move import Effects, Move, chance
+from lilliput.shrink.move import Effects, Move, chance, gain
 from lilliput.shrink.request import Place
 from lilliput.shrink.student_space import StudentSpace
-from lilliput.shrink.trial import (
-    Trial,
-    attempt,
-    known,
-)
+from lilliput.shrink.trial import Trial, attempt, known
 from lilliput.shrink.workers import Workers, result
 from lilliput.sums import deviation
 
 Say = Callable[[str], None]
+Ended = Literal["time", "nothing_left", "too_slow"]
 
 _WORTH_A_LADDER = 0.03
 """A student that holds and is smaller than this part of the baseline leaves nothing to find without training."""
@@ -58,13 +55,14 @@ class Searched:
     """All trials by recipe, and what they are held against.
 
     Attributes:
-        exhausted: it ended before its time, since nothing that is left promises anything.
+        ended: since the time was over or, before that, since nothing was left that promises anything, or nothing of
+            it that could be made in the time that was left.
     """
 
     trials: Mapping[str, Trial]
     bar: Bar
     students: Mapping[str, Student] = field(default_factory=dict)
-    exhausted: bool = False
+    ended: Ended = "time"
 
 
 End = Callable[[Searched], float]
@@ -103,7 +101,8 @@ class _Run:
         self.students: dict[str, Student] = {
             recipe: student for recipe, student in found.items() if student is not None
         }
-        self._exhausted = False
+        self._ended: Ended = "time"
+        self._too_slow = False
         self._end, self.until = end, end(self.searched())
         self._policy, self._n_macs = teacher.policy, teacher.policy.n_macs
         self._space = StudentSpace.of(teacher, others, train=place.request.train)
@@ -149,7 +148,8 @@ class _Run:
                 )  # fmt: skip
                 self._running[future] = recipe
             if not self._running:
-                self._exhausted = time.time() < self.until - 2
+                if time.time() < self.until - 2:
+                    self._ended = "too_slow" if self._too_slow else "nothing_left"
                 return
             left = max(0.0, self.until + _GRACE_S - time.time())
             done, _ = wait(self._running, left, FIRST_COMPLETED)
@@ -191,7 +191,7 @@ class _Run:
 
     def searched(self) -> Searched:
         """What was found so far."""
-        return Searched(dict(self.trials), self.bar, dict(self.students), self._exhausted)
+        return Searched(dict(self.trials), self.bar, dict(self.students), self._ended)
 
     def _take(self, recipe: str, trial: Trial) -> None:
         played_on = recipe in self.trials
@@ -249,11 +249,14 @@ class _Run:
             climbs = fresh or (climbing and (self._turn % 2 == 1 or not self._starts))
         if self._ladder and climbs:
             return self._ladder.pop(0)
+        self._too_slow = False
         while self._starts:
             start = self._starts.pop(0)
-            worth = gain(self._value(start), reached) >= _LEAST_GAIN
-            if worth and self._in_time(self._space.work(start) * self._seconds_per_step):
+            if gain(self._value(start), reached) < _LEAST_GAIN:
+                continue
+            if self._in_time(self._space.work(start) * self._seconds_per_step):
                 return self._register(start, None)
+            self._too_slow = True
         return self._best_neighbour(reached) if self._space.trainable else None
 
     def _in_time(self, making: float) -> bool:
@@ -285,13 +288,16 @@ class _Run:
                 value = self._value(child)
                 making = self._cost(parent, child)
                 won = gain(value, reached)
-                if won < _LEAST_GAIN or not self._in_time(making):
+                if won < _LEAST_GAIN:
                     continue
                 if child.root in busy and child.root != parent.root:
                     continue
                 mean, spread = self._effects.predict(move, estimate)
                 sure = chance(min(estimate, 1.15) + mean, math.hypot(spread, error), bar)
                 if hopeful and sure * won < _LEAST_EXPECTED:
+                    continue
+                if not self._in_time(making):
+                    self._too_slow = True
                     continue
                 worth = sure * won / (making + self._played)
                 if promising is None or worth > promising[0]:
@@ -382,19 +388,3 @@ class _Run:
         spread = deviation(self.bar.baseline) / max(1e-9, paired.gap(self.bar.baseline, self.bar.random))
         each = 1 if spread < 0.05 else 2 if spread < 0.12 else 4
         return max(200, 1 << round(math.log2(max(budget, 200)))), each
-
-
-def gain(value: float, reached: Sequence[tuple[float, float]]) -> float:
-    """By how much, in its logarithm, the smallest that is confirmed is expected to shrink if one of this value is.
-
-    Args:
-        value: of what may be tried.
-        reached: logarithms of values, ascending, each with the chance that something no larger is confirmed.
-    """
-    at, missing, total = math.log(value), 1.0, 0.0
-    for end, sure in reached:
-        if end > at:
-            total += missing * (end - at)
-            at = end
-        missing = 1 - sure
-    return total
