@@ -1,22 +1,27 @@
 """Every call checked against its annotations, at the price of a look at the kinds of what goes in and comes out.
 
-An annotation tells apart types, and of an array its dtype and shape. A function whose call was found right is not
-asked again about the same kinds: of a million calls that play episodes a few hundred differ, and to bind names to
-shapes anew in each took nine tenths of the time of many a test. Jaxtyping's and beartype's checks of a function, which
-take a millisecond to make, are made when it is first called: most are not, in a worker's part of the tests.
+Where no annotation is of an array beartype looks at every call, which takes it a microsecond. Of arrays an annotation
+tells apart dtype and shape, and names sizes that have to agree: a function whose call was found right is not asked
+again about the same kinds. Of a million calls that play episodes a few hundred differ, and to bind names to shapes anew
+in each took nine tenths of the time of many a test. Jaxtyping's and beartype's checks of a function, which take a
+millisecond to make, are made when it is first called: most are not, in a worker's part of the tests.
 """
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Collection, Hashable, Iterable
 from types import FunctionType
-from typing import Any, final
+from typing import Any, final, get_type_hints
 
 import jaxtyping
 import numpy as np
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 
 _jaxtyped: Any = jaxtyping.jaxtyped
+_NOT_SIMPLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_conf = BeartypeConf(violation_type=jaxtyping.TypeCheckError)
+_ARRAY = np.ndarray
 _MOST_ITEMS = 64
 _MOST_ANSWERS = 64
 _MOST_KINDS = 4096
@@ -93,6 +98,55 @@ def jaxtyped(fn: Any = None, *, typechecker: Any = None) -> Any:
         return property(get, set_, delete)
     if not isinstance(fn, FunctionType) or typechecker is None:
         return _jaxtyped(fn, typechecker=typechecker)
+    # What beartype makes of a function is of no use for the same inner function of another call.
+    is_inner = "<locals>" in fn.__qualname__
+    if is_inner or fn.__code__.co_flags & _NOT_SIMPLE or _has_arrays(fn.__annotations__):
+        return _checked_once(fn, typechecker)
+    return _checked_always(fn, typechecker)
+
+
+def _has_arrays(annotations: dict[str, Any]) -> bool:
+    return "jaxtyping" in repr(annotations)
+
+
+def _checked_always(fn: FunctionType, typechecker: Any) -> Callable[..., Any]:
+    """The function checked in every call, unless arrays stand between quotes: what checks it is made in the first."""
+    made: Callable[..., Any] | None = None
+
+    @functools.wraps(fn)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        nonlocal made
+        if made is None:
+            annotations = {name: _read(one, fn) for name, one in fn.__annotations__.items()}
+            made = _checked_once(fn, typechecker) if _has_arrays(annotations) else _by_beartype(fn, annotations)
+        return made(*args, **kwargs)
+
+    return checked
+
+
+def _by_beartype(fn: FunctionType, annotations: dict[str, Any]) -> Callable[..., Any]:
+    """The function with these annotations, checked by beartype alone."""
+    same = FunctionType(fn.__code__, fn.__globals__, fn.__name__, fn.__defaults__, fn.__closure__)
+    same.__kwdefaults__, same.__annotations__ = fn.__kwdefaults__, annotations
+    same.__qualname__, same.__module__ = fn.__qualname__, fn.__module__
+    return beartype(conf=_conf)(same)
+
+
+def _read(annotation: Any, fn: FunctionType) -> Any:
+    """An annotation without quotes; anything where a name in it is not known when the tests run."""
+
+    def stub() -> None: ...
+
+    stub.__annotations__ = {"_": annotation}
+    try:
+        return get_type_hints(stub, fn.__globals__, include_extras=True)["_"]
+    except (NameError, AttributeError, TypeError, ValueError, SyntaxError):
+        return Any
+
+
+def _checked_once(fn: FunctionType, typechecker: Any) -> Callable[..., Any]:
+    """The function checked where kinds are new."""
     seen = _seen_of(fn)
     whole = functools.cache(lambda: _jaxtyped(fn, typechecker=typechecker))
 
@@ -108,9 +162,17 @@ def jaxtyped(fn: Any = None, *, typechecker: Any = None) -> Any:
             answers = seen.answers.get(asked)
         except (_NotTold, TypeError):
             return whole()(*args, **kwargs)
-        answer = whole()(*args, **kwargs) if answers is None else fn(*args, **kwargs)
         try:
-            answered = kinds(seen.by_value, (answer,))
+            answer = whole()(*args, **kwargs) if answers is None else fn(*args, **kwargs)
+        except (jaxtyping.TypeCheckError, jaxtyping.AnnotationError):
+            raise
+        except Exception:  # what was asked was right, and refused
+            if len(seen.answers) < _MOST_KINDS:
+                seen.answers.setdefault(asked, set())
+            raise
+        try:
+            is_array = type(answer) is _ARRAY
+            answered = (answer.dtype, answer.shape) if is_array else kinds(seen.by_value, (answer,))
             if answers is None and len(seen.answers) < _MOST_KINDS:
                 seen.answers[asked] = {answered}
             is_seen = answers is None or answered in answers
@@ -136,22 +198,31 @@ def kinds(by_value: bool, values: Iterable[Any], depth: int = 2) -> tuple[Hashab
     found: list[Hashable] = []
     for value in values:
         type_ = type(value)
-        look = _looks.get(type_) or _look(type_)
-        if look == "array":
-            found += (type_, value.dtype, value.shape)
-        elif look == "type" or (look == "literal" and not by_value):
+        if type_ is _ARRAY:
+            found.append((value.dtype, value.shape))
+        elif type_ in _told_by_type:
             found.append(type_)
-        elif look == "literal":
-            found += (type_, _short(value))
-        elif look == "class":
-            found.append(value)
-        elif look == "items" and depth and len(value) <= _MOST_ITEMS:
-            found += (type_, kinds(by_value, value, depth - 1))
-        elif look == "mapping" and depth and len(value) <= _MOST_ITEMS:
-            found += (type_, kinds(by_value, (*value, *value.values()), depth - 1))
         else:
-            raise _NotTold
+            found.append(_kind(by_value, value, depth))
     return tuple(found)
+
+
+def _kind(by_value: bool, value: Any, depth: int) -> Hashable:
+    type_ = type(value)
+    look = _looks.get(type_) or _look(type_)
+    if look == "array":
+        return type_, value.dtype, value.shape
+    if look == "type" or (look == "literal" and not by_value):
+        return type_
+    if look == "literal":
+        return type_, _short(value)
+    if look == "class":
+        return value
+    if look == "items" and depth and len(value) <= _MOST_ITEMS:
+        return type_, kinds(by_value, value, depth - 1)
+    if look == "mapping" and depth and len(value) <= _MOST_ITEMS:
+        return type_, kinds(by_value, (*value, *value.values()), depth - 1)
+    raise _NotTold
 
 
 def _short(value: Any) -> Hashable:
@@ -162,6 +233,7 @@ def _short(value: Any) -> Hashable:
 
 
 _looks: dict[type, str] = {}
+_told_by_type: set[type] = set()
 
 
 def _look(type_: type) -> str:
@@ -180,6 +252,8 @@ def _look(type_: type) -> str:
         found = "mapping"
     else:
         found = "containers" if issubclass(type_, Collection) else "type"
+    if found == "type":
+        _told_by_type.add(type_)
     _looks[type_] = found
     return found
 
