@@ -21,9 +21,6 @@ from lilliput.policies.artifact import Artifact, Manifest, read_artifact
 
 _BOARDS = Path(__file__).parent / "boards"
 _FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections")
-_CALLS = 1000
-_MAX_INSTRUCTIONS = 2_000_000_000
-"""What the emulator runs in a minute or so; a decision that takes more is called fewer times."""
 
 
 @final
@@ -161,14 +158,7 @@ def count(artifact: Artifact, target: Target) -> Counts:
         selftest = _compiled(artifact, target, _selftest(artifact), work, *mains, "-fno-builtin-printf")
         policy = _compiled(artifact, target, artifact.folder / f"{artifact.manifest.name}.c", work)
         board = _compiled(artifact, target, _BOARDS / f"{target.board}.c", work)
-        probe = _linked(
-            target,
-            [_compiled(artifact, target, _BOARDS / "measure.c", work, "-DCALLS=1u"), board, policy, selftest],
-            work / "probe",
-        )
-        instructions = _slope(_emulated(target, probe), 1)
-        calls = max(1, min(_CALLS, _MAX_INSTRUCTIONS // max(instructions, 1)))
-        main = _compiled(artifact, target, _BOARDS / "measure.c", work, f"-DCALLS={calls}u")
+        main = _compiled(artifact, target, _BOARDS / "measure.c", work)
         found = _emulated(target, _linked(target, [main, board, policy, selftest], work / "measure"))
         sizes = []
         for option in ("-DWITH_POLICY", "-DWITHOUT_POLICY"):
@@ -180,7 +170,7 @@ def count(artifact: Artifact, target: Target) -> Counts:
         flash_bytes=sizes[0][0] - sizes[1][0],
         ram_bytes=sizes[0][1] - sizes[1][1] + stack,
         stack_bytes=stack,
-        instructions=_slope(found, calls),
+        instructions=_slope(found),
         passes_selftest=bool(found["selftest"]),
     )
 
@@ -273,14 +263,14 @@ def _emulated(target: Target, program: Path) -> dict[str, int]:
     found = dict(line.split(maxsplit=1) for line in (done.stdout + done.stderr).splitlines() if len(line.split()) == 2)
     if "stack" not in found:
         raise LilliputError(f"{target.name}: the emulator stopped: {(done.stdout + done.stderr).strip()[-200:]}")
-    numbers = {name: int(found[name]) for name in ("rounds_clock", "one", "many", "stack")}
+    numbers = {name: int(found[name]) for name in ("rounds_clock", "one", "calls", "many", "stack")}
     return {**numbers, "selftest": int(found.get("selftest") == "passed")}
 
 
-def _slope(ticks: dict[str, int], calls: int) -> int:
+def _slope(ticks: dict[str, int]) -> int:
     """Instructions of a call: the clock is calibrated by a loop of two million instructions."""
     per_tick = round(2_000_000 / ticks["rounds_clock"])
-    return round((ticks["many"] - ticks["one"]) * per_tick / calls)
+    return round((ticks["many"] - ticks["one"]) * per_tick / ticks["calls"])
 
 
 def _sections(target: Target, program: Path) -> tuple[int, int]:
