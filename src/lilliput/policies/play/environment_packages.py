@@ -45,7 +45,7 @@ def packages_of(modules: Iterable[str]) -> tuple[tuple[str, str], ...]:
         needed = frozenset[str]().union(*map(_required, names))
         used = {other for one in foreign for other in _distributions(one)} - _NO_PHYSICS
         for name in (*names, *(used & needed if names else used)):
-            found[f"package.{name}"] = metadata.version(name)
+            found[f"package.{name}"] = _version(name)
     return tuple(sorted(found.items()))
 
 
@@ -66,6 +66,11 @@ def _distributions(top: str) -> tuple[str, ...]:
 @functools.cache
 def _owners() -> dict[str, list[str]]:
     return dict(metadata.packages_distributions())
+
+
+@functools.cache
+def _version(name: str) -> str:
+    return metadata.version(name)
 
 
 @functools.cache
