@@ -27,7 +27,7 @@ RECIPES = {
 )
 def test_codes_act_alike_in_every_format(name: str, recipe: str, tmp_path: Path) -> None:
     policy = POLICIES[name]
-    x = walk(policy, 200)
+    x = walk(policy, 100)
     small = compress(policy, RECIPES[recipe], Context.from_observations(policy, x))
     parts = [[p for layer in one.layers for p in layers.linear_parts(layer)] for one in (policy, small)]
     for before, after in zip(*parts, strict=True):

@@ -25,7 +25,7 @@ def off(small: Policy, policy: Policy, x: np.ndarray) -> float:
 @pytest.mark.parametrize("scheme", ["weight_only", "static"])
 def test_gptq_is_nearer_than_rounding_to_the_nearest(name: str, scheme: str) -> None:
     policy = POLICIES[name]
-    x = np.concatenate([walk(policy, 200, seed) for seed in range(3)])
+    x = np.concatenate([walk(policy, 100, seed) for seed in range(3)])
     context = Context.from_observations(policy, x)
     text = f"quantize(scheme='{scheme}', weight_bits=3, granularity='per_channel'"
     nearest, better = compress(policy, f"{text})", context), compress(policy, f"{text}, method='gptq')", context)
@@ -35,7 +35,7 @@ def test_gptq_is_nearer_than_rounding_to_the_nearest(name: str, scheme: str) -> 
 
 def test_corrected_biases_give_each_part_its_mean_back() -> None:
     policy = POLICIES["gru"]
-    x = walk(policy, 600)
+    x = walk(policy, 300)
     small = compress(policy, "quantize(weight_bits=3, bias_correction=True)", Context.from_observations(policy, x))
     before, after = inputs(policy, [x]), inputs(small, [x])
     (first, real), (_, coded) = next(iter(parts(policy).items())), next(iter(parts(small).items()))
@@ -77,7 +77,7 @@ def test_the_least_weights_of_every_part_are_zero(name: str, scope: str, importa
 def test_what_is_refitted_is_nearer_than_what_is_cut(name: str) -> None:
     """Of parts with zeros, refitted by SparseGPT over episodes, against the same sparsity by magnitude."""
     policy = POLICIES[name]
-    x = np.concatenate([walk(policy, 200, seed) for seed in range(3)])
+    x = np.concatenate([walk(policy, 100, seed) for seed in range(3)])
     context = Context.from_observations(policy, x)
     cut = compress(policy, "prune_weights(sparsity=0.5)", context)
     refitted = compress(policy, "prune_weights(sparsity=0.5, importance='sparsegpt')", context)
@@ -101,7 +101,7 @@ def normalized(policy: Policy, clip: float) -> Policy:
 @pytest.mark.parametrize("format_", ["onnx", "c"])
 def test_a_normalizer_folded_into_gates_changes_nothing(name: str, format_: str, tmp_path: Path) -> None:
     policy = normalized(POLICIES[name], np.inf)
-    x = walk(policy, 200)
+    x = walk(policy, 100)
     context = Context.from_observations(policy, x)
     real = compress(policy, "fold_inputs()", context)
     assert not any(isinstance(layer, layers.Standardize) for layer in real.layers)
