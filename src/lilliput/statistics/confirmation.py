@@ -250,7 +250,7 @@ def _lower_bound(
 def _grid(seen: PlausibleRange, keep: float) -> tuple[Float64[np.ndarray, " shares"], Float64[np.ndarray, " shares"]]:
     """The shares that a bound may be, and what one episode can lose at each."""
     shares = np.union1d(_SHARES, [keep])
-    losses = np.array([-seen.difference(float(share))[0] for share in shares])
+    losses = -seen.differences(shares)[0]
     shares.setflags(write=False)
     losses.setflags(write=False)
     return shares, losses

@@ -38,11 +38,18 @@ class PlausibleRange:
 
     def difference(self, keep: float) -> tuple[float, float]:
         """Lowest and highest c - keep * b - (1 - keep) * r within the range, for keep >= 0; 0 lies strictly between."""
-        random = sorted(((1 - keep) * self.random_low, (1 - keep) * self.random_high))
+        lowest, highest = self.differences(np.array([keep], np.float64))
+        return float(lowest[0]), float(highest[0])
+
+    def differences(
+        self, keeps: Float64[np.ndarray, " shares"]
+    ) -> tuple[Float64[np.ndarray, " shares"], Float64[np.ndarray, " shares"]]:
+        """The same for each of several shares."""
+        random = (1 - keeps) * self.random_low, (1 - keeps) * self.random_high
         slack = 1e-6 * (self.candidate_high - self.candidate_low)
         return (
-            min(-slack, self.candidate_low - keep * self.baseline_high - random[1]),
-            max(slack, self.candidate_high - keep * self.baseline_low - random[0]),
+            np.minimum(-slack, self.candidate_low - keeps * self.baseline_high - np.maximum(*random)),
+            np.maximum(slack, self.candidate_high - keeps * self.baseline_low - np.minimum(*random)),
         )
 
     @property
