@@ -110,6 +110,20 @@ def test_layers_inside_of_functions_and_behind_copies_of_weights_are_made_small(
     assert model.n_parameters == W1.size + W2.size + HEAD.size
 
 
+def test_axes_of_minus_one_are_open_as_old_converters_of_paddle_write_them(tmp_path, pictures):
+    made = proto(axes=("n", 3, 8, 8))
+    for value in (*made.graph.input, *made.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = -1
+    path = saved(made, tmp_path / "m.onnx")
+    x = rng.random((5, 3, 8, 8)).astype(np.float32)
+    model = load_model(path, family="classification")
+    assert [port.axes[0] for port in (*model.inputs, *model.outputs)] == ["any", "any"]
+    np.testing.assert_allclose(open_session(model).answer({"x": x})["y"], answers(path, x), rtol=1e-5)
+    task = parse_task(f"classification(images={pictures!r})")
+    task.check(model, open_session(model))
+    export(compress(model, "half()"), "onnx", tmp_path / "a")
+
+
 def test_what_a_step_on_layers_leaves_as_it_is_is_said(tmp_path):
     table = rng.standard_normal((8, 400)).astype(np.float32)
     nodes = [*proto().graph.node][:-1]

@@ -52,9 +52,9 @@ def size_of(model: Model) -> tuple[int, int]:
         return picture.size, picture.size
     height, width = axes[2:] if picture.layout == "channels_first" else axes[1:3]
     if not isinstance(height, int) or not isinstance(width, int):
+        call = 'picture(size=640, fit="letterbox")' if model.family == "detection" else "picture(size=224)"
         raise LilliputError(
-            f"the model takes pictures of any size ({' x '.join(map(str, axes))}); say which: --picture "
-            "'picture(size=224)'"
+            f"the model takes pictures of any size ({' x '.join(map(str, axes))}); say which: --picture '{call}'"
         )
     return height, width
 

@@ -34,7 +34,8 @@ class Trainable:
         table = operators()
         for node in proto.graph.node:
             if node.op_type not in table and node.op_type != "Constant":
-                raise LilliputError(f"the graph has {node.op_type}, which cannot be trained here")
+                way = ": export it with fixed axes, without dynamic ones" if node.op_type == "Shape" else ""
+                raise LilliputError(f"the graph has {node.op_type}, which cannot be trained here{way}")
         self._nodes = [
             (table.get(node.op_type), list(node.input), list(node.output),
              {part.name: helper.get_attribute_value(part) for part in node.attribute})

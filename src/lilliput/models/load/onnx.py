@@ -70,7 +70,8 @@ def _port(value: "object") -> Port:
         raise LilliputError(f"{value.name!r} is no tensor; graphs of tensors are read")  # type: ignore[attr-defined]
     tensor = value.type.tensor_type  # type: ignore[attr-defined]
     name = value.name  # type: ignore[attr-defined]
-    axes = tuple(dim.dim_value or dim.dim_param or "any" for dim in tensor.shape.dim)
+    # Old converters of Paddle write -1 where an axis is open.
+    axes = tuple(dim.dim_value if dim.dim_value > 0 else dim.dim_param or "any" for dim in tensor.shape.dim)
     return Port(name, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, axes)
 
 

@@ -46,7 +46,11 @@ class Grid:
 
     def codes(self, weight: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
         """The nearest codes, as real numbers."""
-        return np.clip(np.rint(weight / scale + zero), self.low, self.high)
+        found = weight / scale
+        found += zero
+        np.rint(found, out=found)
+        # np.clip, without what its wrappers take: columns are short, and there are many.
+        return np.minimum(np.maximum(found, self.low, out=found), self.high, out=found)
 
 
 def _stored(scale: np.ndarray) -> np.ndarray:

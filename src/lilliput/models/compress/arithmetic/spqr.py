@@ -114,13 +114,15 @@ class _Sweep:
             return self.group_size
 
         def settle(column: int, now: np.ndarray) -> np.ndarray:
-            codes[:, column] = grid.codes(now, scale, zero)
-            value = (codes[:, column] - zero) * scale
-            harm[:, column] = np.square((now - value) / diagonal[column])
+            code = codes[:, column] = grid.codes(now, scale, zero)
+            value = (code - zero) * scale
+            harms = np.square((now - value) / diagonal[column])
             if kept is not None:
-                harm[:, column] *= kept[:, column]
-            values[:, column] = now.astype(real)
-            value = np.where(harm[:, column] > threshold, values[:, column].astype(np.float32), value)
+                harms *= kept[:, column]
+            harm[:, column] = harms
+            if np.isfinite(threshold):
+                left_real = values[:, column] = now.astype(real)
+                value = np.where(harms > threshold, left_real.astype(np.float32), value)
             return value if kept is None else np.where(kept[:, column], value, np.float32(0))
 
         one_after_another(self.weight, self.upper, settle, begin)
