@@ -74,7 +74,7 @@ def exact_products(left: Float64[np.ndarray, "k n"], right: Float64[np.ndarray, 
         with np.errstate(invalid="ignore"):  # OpenBLAS raises it for nothing
             for order in range(_PARTS - 1, -1, -1):  # the smallest first; smaller ones still are below the last digit
                 for one in range(order + 1):
-                    part += np.ldexp(these[one] @ those[order - one].T, -_BITS * (order + 2))
+                    part += (these[one] @ those[order - one].T) * 2.0 ** (-_BITS * (order + 2))
         result += np.ldexp(part, row[:, None] + column)
     return result
 
@@ -85,7 +85,7 @@ def _whole_parts(rows: Float64[np.ndarray, "k n"]) -> tuple[list[Float64[np.ndar
     rest = np.ldexp(rows, -exponent[:, None])
     parts = []
     for _ in range(_PARTS):
-        rest = np.ldexp(rest, _BITS)
+        rest = rest * 2.0**_BITS
         parts.append(np.rint(rest))
         rest = rest - parts[-1]
     return parts, exponent
