@@ -20,6 +20,7 @@ CASES = {
     "ppo": ("ppo/LunarLander-v2_1/LunarLander-v2.zip", "LunarLander-v3"),
     "a2c": ("a2c/BipedalWalker-v3_1/BipedalWalker-v3.zip", "BipedalWalker-v3"),
 }
+N_JUDGED = 1024
 STATIC = "scheme='static', input='per_dimension', granularity='per_channel'"
 
 
@@ -37,7 +38,7 @@ def decision(policy: Policy, x: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def uncompressed(policy: Policy, context: Context, draw: int) -> np.ndarray:
-    return decision(policy, context.observations(2048, draw=draw))
+    return decision(policy, context.observations(N_JUDGED, draw=draw))
 
 
 def moved(policy: Policy, context: Context, recipe: str) -> float:
@@ -48,7 +49,7 @@ def moved(policy: Policy, context: Context, recipe: str) -> float:
     small = compress(policy, recipe, context)
     found = []
     for draw in (1, 2, 3):
-        before, after = uncompressed(policy, context, draw), decision(small, context.observations(2048, draw=draw))
+        before, after = uncompressed(policy, context, draw), decision(small, context.observations(N_JUDGED, draw=draw))
         found.append(float(np.sqrt(np.square(before - after).mean()) / before.std()))
     return float(np.median(found))
 
