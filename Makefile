@@ -114,4 +114,6 @@ $(STAMPS)/frameworks: $(STAMPS)/runtime
 	@echo "Installing torch, Stable-Baselines3, transformers and Ray"
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
 	$(PIP) 'lilliput[frameworks,ray]'
+	@echo "Importing them once, so that not each of the test processes compiles them"
+	$(BIN)/python -c 'import ray, sb3_contrib, stable_baselines3, torch, transformers'
 	@touch $@

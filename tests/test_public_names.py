@@ -36,6 +36,7 @@ def test_compare_leaves_what_the_command_leaves(pendulum: lilliput.Policy, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 def test_shrink_leaves_what_the_command_leaves(
     pendulum: lilliput.Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,6 +178,7 @@ def test_the_frontier_is_that_of_the_objective() -> None:
 
 
 @pytest.mark.embedded
+@pytest.mark.longest
 def test_the_fewest_instructions_within_the_flash_of_a_processor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ from lilliput.task import Task
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 def test_without_training_it_ends_with_an_artifact_and_its_evidence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,6 +140,7 @@ def are_of_both(found: Searched) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 def test_students_of_both_are_tried_and_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     from lilliput import record

@@ -119,6 +119,7 @@ def check_records(study, there, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 def test_a_study_of_a_model_that_was_killed_half_way_goes_on_and_ends_in_the_same_records(place, tmp_path):
     study, out = two_tasks_of(place), tmp_path / "out"
     command = ["study", "run", str(place / "study.toml"), "-o", str(out), "--quiet"]

@@ -212,6 +212,7 @@ def test_mutated_normalizers_and_configurations(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 def test_thousands_of_mutated_files(tmp_path: Path) -> None:
     tried, _ = fuzz_files(tmp_path, N_SLOW)
     assert tried + fuzz_side_files(tmp_path, N_SLOW) >= 2000
