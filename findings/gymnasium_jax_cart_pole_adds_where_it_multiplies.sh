@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # gymnasium 1.4.0: phys2d/CartPole-v1, its CartPole in JAX, takes mass + length of the pole (0.6) where CartPole-v1 takes mass x length
-# (0.05). From one state one push, a fiftieth of a second long, gives the cart 0.32 m/s instead of 0.19. phys2d/Pendulum-v0 is Pendulum-v1 up to float32's rounding.
+# (0.05). From one state one push, a fiftieth of a second long, gives the cart 0.32 m/s instead of 0.19.
+# phys2d/Pendulum-v0 is Pendulum-v1 up to float32's rounding.
 # Expected before: the same task, so that what was trained or measured in one counts in the other.
 set -euo pipefail
 folder="$(mktemp -d)"
