@@ -93,8 +93,8 @@ class Picture:
         """Left, top, right and bottom of a picture of that shape in the input, as parts of it."""
         if self.fit != "letterbox":
             return 0.0, 0.0, 1.0, 1.0
-        scale, (top, left, _, _) = _inside(shape, size)
-        return left / size[1], top / size[0], (left + scale * shape[1]) / size[1], (top + scale * shape[0]) / size[0]
+        top, left, tall, wide = _inside(shape, size)
+        return left / size[1], top / size[0], (left + wide) / size[1], (top + tall) / size[0]
 
     def shown(self, x: Float32[np.ndarray, "n channels height width"]) -> UInt8[np.ndarray, "n height width 3"]:
         """The pictures that inputs stand for, channels first; a gray one has three equal channels."""
@@ -358,15 +358,15 @@ def _fitted(
     return np.asarray(resized)[top : top + height, left : left + width]
 
 
-def _inside(shape: tuple[int, int], size: tuple[int, int]) -> tuple[float, tuple[int, int, int, int]]:
-    """By how much a picture is scaled to fit whole; its top, left, height and width then, as Ultralytics rounds."""
+def _inside(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a picture that is scaled to fit whole into the middle, as Ultralytics rounds."""
     scale = min(size[0] / shape[0], size[1] / shape[1])
     tall, wide = max(round(shape[0] * scale), 1), max(round(shape[1] * scale), 1)
-    return scale, (round((size[0] - tall) / 2 - 0.1), round((size[1] - wide) / 2 - 0.1), tall, wide)
+    return round((size[0] - tall) / 2 - 0.1), round((size[1] - wide) / 2 - 0.1), tall, wide
 
 
 def _letterboxed(pixels: Pixels, size: tuple[int, int], kind: str) -> UInt8[np.ndarray, "rows columns 3"]:
-    _, (top, left, tall, wide) = _inside(pixels.shape[:2], size)
+    top, left, tall, wide = _inside(pixels.shape[:2], size)
     whole = np.full((*size, 3), _BARS, np.uint8)
     whole[top : top + tall, left : left + wide] = _fitted(pixels, (tall, wide), None, kind)
     return whole

@@ -327,6 +327,22 @@ def test_a_letterboxed_picture_is_whole_and_its_boxes_are_the_picture_s_own(shap
     assert (np.abs(found - true) * (width, height, width, height) * scale).max() <= 1  # a pixel of the input
 
 
+@pytest.mark.parametrize(
+    ("shape", "place"),
+    [
+        # What LetterBox and scale_boxes of Ultralytics 8.4.190 make of them in 640 x 640: padding and rounded sides.
+        ((480, 640), (0, 80, 640, 560)),
+        ((427, 640), (0, 106, 640, 533)),
+        ((333, 500), (0, 107, 640, 533)),
+        ((500, 375), (80, 0, 560, 640)),
+        ((1, 3000), (0, 319, 640, 320)),
+    ],
+)
+def test_a_letterboxed_picture_stands_where_ultralytics_has_it(shape, place):
+    found = parse_picture('picture(fit="letterbox")').place(shape, (640, 640))
+    assert (np.array(found) * 640).tolist() == list(place)
+
+
 def test_a_mask_beside_the_picture_hides_nothing_and_a_picture_may_have_three_axes(scenes, tmp_path):
     rows = np.column_stack([CORNERS, SCORES, [0, 0, 2]]).astype(np.float32)
     boxes = found_in(tmp_path, scenes, "end2end", mask=True, output=rows[None])
