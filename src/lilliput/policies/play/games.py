@@ -30,7 +30,10 @@ def how_episodes_differ(environment: str, kwargs: Mapping[str, Any]) -> str:
     sticky = {_STICKY: _STICKY_BY_ITSELF, **spec.kwargs, **kwargs}[_STICKY]
     starts = f"by the no-ops of the wrapper atari at their start (up to {Atari().noop_max} unless it says otherwise)"
     if not sticky:
-        return f"{environment} is deterministic: episodes differ {starts} alone, and intervals are over those"
+        return (
+            f"{environment} is deterministic: episodes differ {starts} alone, and intervals are over those; "
+            f"--env-kwargs '{{\"{_STICKY}\": {_STICKY_BY_ITSELF:g}}}' (sticky actions) shows what it can besides"
+        )
     return (
         f"{environment} repeats an action with probability {sticky:g} (sticky actions): episodes differ by that and "
         f"{starts}; --env-kwargs '{{\"{_STICKY}\": 0}}' takes it away"
