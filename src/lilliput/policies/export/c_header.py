@@ -2,9 +2,10 @@
 
 import itertools
 import math
+import textwrap
 
 from lilliput.foreign_text import in_c_comment
-from lilliput.policies import spaces
+from lilliput.policies import readings, spaces
 from lilliput.policies.export import c_stack
 from lilliput.policies.export.c_source import CSource
 from lilliput.policies.export.c_writer import DECODED, ONLY_X86
@@ -58,6 +59,7 @@ def header(policy: Policy, source: CSource, integers: CSource | None, name: str,
 /* {spoken}
    {policy.n_parameters} parameters, {policy.n_macs} multiply-accumulates a decision,
    {_constant_bytes(policy, source)} bytes of constants. Policy {policy.digest[:16]}{recipe} */
+{_named(policy)}\
 #ifndef {guard}
 #define {guard}
 
@@ -95,6 +97,20 @@ int {name}_selftest(void);
 
 #endif
 """
+
+
+def _named(policy: Policy) -> str:
+    """A comment on what the policy's source calls the numbers of the observation and the action; empty: nothing."""
+    spans, actions = readings.names(policy)
+    lines = [f"observation {first} to {last}: {called}" for first, last, called in spans]
+    lines += [f"action: {', '.join(actions)}"] if actions else []
+    if not lines:
+        return ""
+    wrapped = [row for line in lines for row in textwrap.wrap(in_c_comment(line), 110, subsequent_indent="  ")]
+    return (
+        "\n".join(["/* What the numbers are called where the policy is from:", *(f"     {row}" for row in wrapped)])
+        + " */\n"
+    )
 
 
 def _n_actions(policy: Policy) -> int:

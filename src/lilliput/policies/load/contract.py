@@ -19,7 +19,9 @@ from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import network
 from lilliput.policies.load.action_spread import learner_in
-from lilliput.policies.load.readings import (
+from lilliput.policies.load.rl_zoo import read_yaml
+from lilliput.policies.policy import Policy
+from lilliput.policies.readings import (
     DOES,
     READ_METADATA,
     numbers,
@@ -27,8 +29,6 @@ from lilliput.policies.load.readings import (
     raw_readings,
     refuse_unread,
 )  # fmt: skip
-from lilliput.policies.load.rl_zoo import read_yaml
-from lilliput.policies.policy import Policy
 
 MAX_ENTRIES, MAX_KEY, MAX_TEXT = 512, 200, 16_384
 

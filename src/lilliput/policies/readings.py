@@ -98,8 +98,7 @@ def raw_readings(said: Mapping[str, str], policy: Policy, name: str) -> list[Lay
 
 
 def place_of_last_action(said: Mapping[str, str], policy: Policy, name: str, *, scaled: bool) -> tuple[int, int, str]:
-    """From which number of the observation to before which the policy's last action stands, or its last ones; and what
-    tells it.
+    """From which number of the observation to before which the last action stands, or the last ones; and what tells it.
 
     Args:
         said: the contract.
@@ -138,6 +137,31 @@ def place_of_last_action(said: Mapping[str, str], policy: Policy, name: str, *, 
         )
     start = sum(one.size * one.steps for one in found[: places[0]])
     return start, start + own.size * own.steps, own.where
+
+
+def names(policy: Policy) -> tuple[tuple[tuple[int, int, str], ...], tuple[str, ...]]:
+    """What the numbers of the observation are called, each name with its first and last number, and those of the
+    action; nothing where the contract leaves a doubt.
+    """
+    said = dict(policy.provenance.contract)
+    joints = tuple(one.strip() for one in said.get("joint_names", "").split(",") if one.strip())
+    try:
+        found, by_frames = _readings(said, "")
+        found = _sized(found, said, policy, "") if found else []
+    except LilliputError:
+        found, by_frames = [], False
+    rounds = range(found[0].steps if by_frames else 1)
+    spans: list[tuple[int, int, str]] = []
+    start = 0
+    for frame in rounds:
+        for one in found:
+            steps = 1 if by_frames else one.steps
+            which = f", frame {frame + 1} of {len(rounds)}" if len(rounds) > 1 else ""
+            history = f", {steps} steps, the oldest first" if steps > 1 else ""
+            each = f": {', '.join(joints)}" if one.name in _A_JOINT and one.size == len(joints) else ""
+            spans.append((start, start + one.size * steps - 1, f"{one.name}{which}{history}{each}"))
+            start += one.size * steps
+    return tuple(spans), joints if len(joints) == _n_actions(policy) else ()
 
 
 def _in_order(parts: Sequence[np.ndarray], steps: Sequence[int], by_frames: bool) -> np.ndarray:

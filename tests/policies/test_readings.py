@@ -13,7 +13,9 @@ from tests.policies.load.test_contract import ONE
 from lilliput.errors import LilliputError
 from lilliput.policies import file as policy_file
 from lilliput.policies import last_action, layers, reference
+from lilliput.policies.export import check, export
 from lilliput.policies.load import load_policy
+from lilliput.policies.readings import names
 
 N = 12
 STEPS = 50
@@ -183,3 +185,36 @@ def test_what_leaves_a_doubt_is_refused(
         load_policy(path, previous_action="contract")
     assert "\n" not in str(caught.value)
     assert not any("--previous-action" in guess for guess in load_policy(path).provenance.guesses)
+
+
+def test_the_header_names_the_numbers(tmp_path: Path) -> None:
+    said = {**METADATA, "joint_names": "hip*/ int x; /*,knee??/,foot"}
+    export(load_policy(written(tmp_path, said)), "c", tmp_path / "leg")
+    header = (tmp_path / "leg" / "leg.h").read_text()
+    joints = "hip* / int x; / *, knee? ?/, foot"
+    assert (
+        f"""\
+/* What the numbers are called where the policy is from:
+     observation 0 to 2: joint_pos: {joints}
+     observation 3 to 5: actions
+     observation 6 to 8: joint_vel: {joints}
+     observation 9 to 11: command
+     action: {joints} */
+"""
+        in header
+    )
+    assert check(tmp_path / "leg").ok
+    policy = load_policy(written(tmp_path, observations=OBSERVATIONS))
+    assert names(policy)[0] == (
+        (0, 2, "base_ang_vel"),
+        (3, 8, "last_action, 2 steps, the oldest first"),
+        (9, 11, "joint_pos_rel"),
+    )
+    framed = {"use_gym_history": True, "a": {"scale": [1.0], "history_length": 2}}
+    framed["b"] = {"scale": [1.0] * 5, "history_length": 2}
+    assert names(load_policy(written(tmp_path, observations=framed)))[0] == (
+        (0, 0, "a, frame 1 of 2"),
+        (1, 5, "b, frame 1 of 2"),
+        (6, 6, "a, frame 2 of 2"),
+        (7, 11, "b, frame 2 of 2"),
+    )
