@@ -10,6 +10,7 @@ from tests.report.rows import study
 
 from lilliput.report import decisions, summary
 from lilliput.report.decisions import Episodes, decide
+from lilliput.report.files import write_all
 from lilliput.report.second_process import MANY, second_process
 from lilliput.report.smallest import smallest
 from lilliput.statistics import is_above_random, retention, verdict, worst_case
@@ -43,6 +44,20 @@ def test_another_process_takes_a_part_and_changes_nothing(monkeypatch):
     with second_process(MANY) as other:
         assert other is not None
         assert summary.rows(records, 0.9, other) == summary.rows(records, 0.9)
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_a_report_of_two_processes_is_that_of_one(tmp_path):
+    records = study({f"prune_units(ratio={k / 100})": (1 - k / 100, 4000 - k) for k in range(5)})
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    alone = write_all(records, 0.9, one, "T")
+    with second_process(MANY) as other:
+        shared = write_all(records, 0.9, two, "T", second=other)
+    assert list(shared.files) == list(alone.files)
+    for kind in ("csv", "parquet", "html", "guidelines", "tables.md"):
+        assert shared.files[kind].read_bytes() == alone.files[kind].read_bytes(), kind
 
 
 _PARENT = """

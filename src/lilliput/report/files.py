@@ -1,9 +1,10 @@
 """Everything that a study's folder gets when its report is written."""
 
 import csv
+import functools
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,10 +51,9 @@ def write_all(
 ) -> Written:
     """The files of the report; the page is left out where plotly is not installed."""
     rows = summary.rows(records, keep, second)
-    drawn = second.submit(figures.write, rows, keep, folder / "figures") if second else None
+    plain = second.submit(_plain, rows, keep, folder) if second else None
     written = {"csv": folder / "report.csv", "guidelines": folder / "guidelines.md"}
-    lines, advice = _lines(rows), guidelines.guidelines(rows, reproduces)
-    written["csv"].write_text(_csv(lines), encoding="utf-8")
+    advice = guidelines.guidelines(rows, reproduces)
     written["guidelines"].write_text(guidelines.markdown(advice, keep), encoding="utf-8")
     calibrated = calibration_draws.draws_of(records)
     tables = (*_of_draws(calibrated, keep, reproduces), *study_tables.tables(rows, keep, reproduces))
@@ -65,10 +65,6 @@ def write_all(
         written[f"tables.{kind}"] = folder / f"tables.{kind}"
         written[f"tables.{kind}"].write_text("\n".join(map(text, tables)), encoding="utf-8")
     clips, left_out = replay(rows) if replay is not None else ([], [])
-    try:
-        written["parquet"] = _write_parquet(lines, folder / "report.parquet")
-    except MissingDependency as error:
-        left_out.append(str(error))
     try:
         path = folder / "report.html"
         written["html"] = page.write_rows(
@@ -86,11 +82,24 @@ def write_all(
         )
     except MissingDependency as error:
         left_out.append(str(error))
+    drawn = plain.result() if plain else _plain(rows, keep, folder)
+    return Written({**written, **drawn.files}, (*left_out, *drawn.left_out), tables)
+
+
+def _plain(rows: Sequence[Row], keep: float, folder: Path) -> Written:
+    """What of the report is made of the rows alone: figures, the CSV, the same as parquet."""
+    written, left_out = {"csv": folder / "report.csv"}, []
+    columns = _columns(rows)
+    written["csv"].write_text(_csv(columns), encoding="utf-8")
     try:
-        written |= drawn.result() if drawn else figures.write(rows, keep, folder / "figures")
+        written["parquet"] = _write_parquet(columns, folder / "report.parquet")
     except MissingDependency as error:
         left_out.append(str(error))
-    return Written(written, tuple(left_out), tables)
+    try:
+        written |= figures.write(rows, keep, folder / "figures")
+    except MissingDependency as error:
+        left_out.append(str(error))
+    return Written(written, tuple(left_out))
 
 
 def _of_draws(groups: Sequence[calibration_draws.Draws], keep: float, reproduces: str) -> list[PrintedTable]:
@@ -100,8 +109,8 @@ def _of_draws(groups: Sequence[calibration_draws.Draws], keep: float, reproduces
     return [*published, *calibration_draws.tables(groups, rng=rng, keep=keep)]
 
 
-def _write_parquet(lines: list[dict[str, Any]], path: Path) -> Path:
-    """The file that the lines were written to, with the columns of the CSV.
+def _write_parquet(columns: dict[str, list[Any]], path: Path) -> Path:
+    """The file that the columns of the CSV were written to.
 
     Raises:
         MissingDependency: pyarrow is not installed.
@@ -113,35 +122,33 @@ def _write_parquet(lines: list[dict[str, Any]], path: Path) -> Path:
         raise MissingDependency(
             "report.parquet needs pyarrow; install it with: pip install 'lilliput[report]'"
         ) from error
-    columns = {name: [line.get(name) for line in lines] for name in _columns(lines)}
     parquet.write_table(pyarrow.table(columns), path)
     return path
 
 
 def csv_text(rows: Sequence[Row]) -> str:
     """The rows as CSV, one line a candidate, numbers in SI units; what was not measured is empty."""
-    return _csv(_lines(rows))
+    return _csv(_columns(rows))
 
 
-def _csv(lines: Sequence[dict[str, Any]]) -> str:
+def _csv(columns: Mapping[str, Sequence[Any]]) -> str:
     buffer = io.StringIO()
-    header = _columns(lines)
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([_cell(line.get(name)) for name in header] for line in lines)
+    writer.writerow(columns)
+    cell = functools.lru_cache(maxsize=4096)(in_spreadsheet)
+    cells = [[cell(one) if isinstance(one, str) else one for one in column] for column in columns.values()]
+    writer.writerows(zip(*cells, strict=True))
     return buffer.getvalue()
 
 
-def _cell(value: Any) -> Any:
-    return in_spreadsheet(value) if isinstance(value, str) else value
-
-
-def _columns(lines: Sequence[dict[str, Any]]) -> list[str]:
-    found: dict[str, None] = {}
+def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """The columns of the CSV by name, a value a row, None where a row has none."""
+    lines = _lines(rows)
+    names: dict[str, None] = {}
     for line in lines:
-        if not line.keys() <= found.keys():
-            found |= dict.fromkeys(line)
-    return list(found) or ["policy"]
+        if not line.keys() <= names.keys():
+            names |= dict.fromkeys(line)
+    return {name: [line.get(name) for line in lines] for name in names or ["policy"]}
 
 
 _TOLD_OTHERWISE = {
