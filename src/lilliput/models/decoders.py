@@ -101,7 +101,7 @@ def _queries(outputs: Outputs) -> tuple[np.ndarray, Float64[np.ndarray, "n 4"]]:
     logits = next((one for one in outputs if one.ndim == 2 and one is not boxes), None)
     if boxes is None or logits is None or len(boxes) != len(logits):
         raise NotApplicable(
-            f"the model gives {_shapes(outputs)} a picture; DETRs give the logits and the box of each query"
+            f"the model gives {_shapes(outputs)} a picture; YOLOS and DETRs give the logits and the box of each query"
         )
     return logits, corners_of(boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64))
 

@@ -111,7 +111,7 @@ def test_of_coco_s_91_numbers_the_80_with_a_name_are_counted():
     found, n_classes = DECODERS["yolos"].decode([np.full((2, 4), 0.5), logits], (32, 32))
     assert n_classes == 80
     assert found.classes.tolist() == [0, 79]
-    with pytest.raises(LilliputError, match="YOLOS gives the logits and the box of each query"):
+    with pytest.raises(LilliputError, match="YOLOS and DETRs give the logits and the box of each query"):
         DECODERS["yolos"].decode([np.zeros((85, 22, 22))], (32, 32))
     with pytest.raises(LilliputError, match="FastestDet gives channels"):
         DECODERS["fastestdet"].decode([np.zeros((9, 4))], (32, 32))
