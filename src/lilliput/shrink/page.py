@@ -11,7 +11,7 @@ from lilliput.record import Record
 from lilliput.report import page
 from lilliput.report.row import Row
 from lilliput.report.summary import rows as rows_of
-from lilliput.shrink.confirm import seeds_of
+from lilliput.shrink.confirm import MOST_EPISODES, seeds_of
 from lilliput.shrink.result import Result
 from lilliput.shrink.trial import records as records_in
 from lilliput.study.replay import clip
@@ -93,6 +93,9 @@ def _is_random(record: Record) -> bool:
 _PLAYED = ("episode_return", "episode_length", "episode_terminated")
 """What has a value an episode."""
 
+_MOST_EPISODES = 5 * MOST_EPISODES
+"""Of five finalists one after another."""
+
 
 def _with_episodes(record: Record, seeds: Sequence[int | str], values: Mapping[str, Sequence[float]]) -> Record:
     """The record as if it were of these episodes; what of them is not known is left out."""
@@ -113,11 +116,17 @@ def _joined(played: Sequence[Record], result: Result) -> Iterator[Record]:
     """Candidate, baseline and random policy on the episodes that the verdict counts.
 
     By seed: the baseline and the random policy may have played them in other blocks, for another finalist, and when
-    the time was over part of a block may have been played that counts for nothing.
+    the time was over part of a block may have been played that counts for nothing. In older folders a finalist's begin
+    where those of the one before it end.
     """
-    seeds = list(itertools.islice(seeds_of(played[0].cell.compression_seed), result.n_episodes))
-    for recipe, of_random in ((result.recipe, False), ("", False), ("", True)):
-        parts = [record for record in played if record.cell.recipe == recipe and _is_random(record) == of_random]
+    three = [
+        [record for record in played if record.cell.recipe == recipe and _is_random(record) == of_random]
+        for recipe, of_random in ((result.recipe, False), ("", False), ("", True))
+    ]
+    every = set.intersection(*({seed for record in parts for seed in record.cell.items} for parts in three))
+    stream = itertools.islice(seeds_of(played[0].cell.compression_seed), _MOST_EPISODES)
+    seeds = list(itertools.islice((seed for seed in stream if seed in every), result.n_episodes))
+    for parts in three:
         values: dict[str, list[float]] = {}
         for name in _PLAYED:
             by_seed = {
