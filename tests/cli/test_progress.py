@@ -26,6 +26,24 @@ def test_the_estimate_counts_only_what_was_done_since_it_began(
     ]
 
 
+def test_the_time_left_is_that_of_what_is_counted_now_and_not_of_what_was_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    with progress.shown(quiet=False) as report:
+        for _ in range(3):  # three artifacts answer fifty items each, in three seconds an item
+            for item in range(1, 51):
+                now += 3.0
+                report("answering", item, 50)
+            now += 500.0  # the next one is made
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 3 * 49
+    assert said[0] == said[49] == said[98] == "answering: 2 of 50, about 144 s left"
+    assert said[48] == "answering: 50 of 50, about 0 s left"
+
+
 class _Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

@@ -82,13 +82,18 @@ def _bar() -> Iterator[Report]:
 
 def _lines() -> Report:
     started: dict[str, tuple[float, int]] = {}
+    before: dict[str, int] = {}
     last = 0.0
 
     def report(what: str, done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
-        # What an interrupted run or an earlier step had done took none of the time seen here.
-        begun, already = started.setdefault(what, (now, done))
+        # What an interrupted run or an earlier step had done took none of the time seen here, nor did the same of
+        # another artifact, after which it is counted from the beginning again.
+        if what not in started or done < before[what]:
+            started[what] = (now, done)
+        before[what] = done
+        begun, already = started[what]
         if now - max(last, begun) >= 2 and done > already:
             last = now
             left = (now - begun) / (done - already) * (total - done)
