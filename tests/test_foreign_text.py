@@ -5,6 +5,7 @@ The markers are harmless: each would be seen where it took effect.
 
 import csv
 import dataclasses
+import itertools
 import json
 import re
 import subprocess
@@ -37,6 +38,7 @@ PIECES = (
     "*/ int MARKER_C; /*",
     "*\\\n/ int MARKER_SPLICED; //",
     "??/\n MARKER_TRIGRAPH",
+    "*???/\n/ MARKER_TRIGRAPHS",
     "\n#define MARKER_LINE 1\n",
     "\r\x1b[31mMARKER_TERMINAL\x07\u202e",
     "<script>MARKER_HTML</script><img src=x onerror=MARKER_HTML>&lt;",
@@ -52,9 +54,16 @@ SHEETS = ("=1+MARKER_SHEET", "+MARKER_SHEET", "-MARKER_SHEET", "@MARKER_SHEET", 
 def policy() -> Policy:
     one = np.ones(2)
     space = spaces.Dict(((f"a{EVIL}", spaces.Box((2,), -one, one)), ("b", spaces.Box((1,), -one[:1], one[:1]))))
-    provenance = Provenance(EVIL, EVIL, EVIL, EVIL, EVIL, (EVIL,), (EVIL,), EVIL)
+    said = {"joint_names": EVIL, "observation_names": f"{EVIL},joint_pos", "observation_dims": "2,1"}
+    provenance = Provenance(EVIL, EVIL, EVIL, EVIL, EVIL, (EVIL,), (EVIL,), EVIL, contract=tuple(said.items()))
     stack = (layers.Dense(np.full((1, 3), 0.5, np.float32), None), layers.SquashAction())
     return Policy(space, spaces.Box((1,), -one[:1], one[:1]), stack, provenance)
+
+
+def test_no_text_ends_a_comment_of_c_or_opens_one_or_holds_a_trigraph() -> None:
+    for n in range(8):
+        for one in itertools.product("*/?", repeat=n):
+            assert not re.search(r"\*/|/\*|\?\?", in_c_comment("".join(one))), one
 
 
 def is_plain(text: str) -> bool:
@@ -122,7 +131,8 @@ def test_reports_take_names_and_reasons_for_text(tmp_path: Path) -> None:
         foreign = EVIL if number % 2 else SHEETS[number % len(SHEETS)]
         names = tuple((key, foreign) for key, _ in one.names)
         task = dataclasses.replace(one.cell.task, id=foreign) if number > 5 else one.cell.task
-        records.append(dataclasses.replace(one, names=names, cell=dataclasses.replace(one.cell, task=task)))
+        cell = dataclasses.replace(one.cell, task=task)
+        records.append(dataclasses.replace(one, names=names, cell=cell, said=(foreign, EVIL)))
     records.append(dataclasses.replace(records[1], status="failed", reason=EVIL, measurements=()))
     written = files.write_all(records, 0.9, tmp_path, EVIL, study=EVIL, notes=(EVIL,))
     assert {"csv", "html", "guidelines", "tables.md", "tables.tex"} <= set(written.files)

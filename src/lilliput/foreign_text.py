@@ -24,7 +24,8 @@ def in_c_comment(text: str) -> str:
     a * / b / * ? ?/ \xe9
     """
     ascii_text = printable(text).encode("ascii", "backslashreplace").decode("ascii")
-    return ascii_text.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
+    spaced = ascii_text.replace("*/", "* /").replace("/*", "/ *")
+    return spaced.replace("??", "? ?").replace("??", "? ?")  # of three in a row the first time leaves two
 
 
 def in_markdown(text: str) -> str:

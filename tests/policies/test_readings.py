@@ -170,6 +170,24 @@ def test_a_scaled_last_action_is_remembered_in_front_of_its_scale(tmp_path: Path
             "observation_names: joint_pos keeps its 3 steps apart",
         ),
         (
+            {**METADATA, "observation_dims": "3,3,3,3", "observation_terms_scale": "1.0,1.0,1.0;2.0,1.0"},
+            None,
+            None,
+            "observation_names: joint_vel has 3 numbers and 2 scales; they must fit",
+        ),
+        (
+            None,
+            {**OBSERVATIONS, "use_gym_history": "y"},
+            None,
+            "deploy.yaml: observations.use_gym_history is y; it must be true or false",
+        ),
+        (
+            None,
+            changed("last_action", scale_first="1"),
+            None,
+            "observations.last_action.scale_first is 1; it must be true or false",
+        ),
+        (
             {**METADATA, "observation_terms_history_length": "0.5"},
             None,
             None,
@@ -185,6 +203,13 @@ def test_what_leaves_a_doubt_is_refused(
         load_policy(path, previous_action="contract")
     assert "\n" not in str(caught.value)
     assert not any("--previous-action" in guess for guess in load_policy(path).provenance.guesses)
+
+
+@pytest.mark.parametrize("parts", [{"scale": [1e-60] * 3}, {"scale": [1e60] * 3}, {"clip": [-1e-60, 1e-60]}])
+def test_no_reading_is_lost_in_the_rounding_of_its_scale(parts: dict[str, Any], tmp_path: Path) -> None:
+    path = written(tmp_path, observations=changed("base_ang_vel", **parts))
+    with pytest.raises(LilliputError, match="a scale or a clip of its readings is 0 or infinite as float32"):
+        load_policy(path, contract="inside")
 
 
 def test_the_header_names_the_numbers(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,8 +62,13 @@ def test_what_was_confirmed_is_shown_on_the_episodes_that_its_verdict_counts_how
     own = [record("digest", RECIPE, seeds, "confirmation", 98) for seeds in (stream[20:40], stream[:20], stream[40:50])]
     baseline = [record("digest", "", seeds, "confirmation", 100) for seeds in (stream[:32], stream[32:44])]
     random = [record(RANDOM_POLICY, "", seeds, "confirmation", 10) for seeds in (stream[:32], stream[32:60])]
+    # A block that failed before, with other workers, stands there still.
+    failed = [
+        replace(one, status="failed", measurements=(), cell=replace(one.cell, items=tuple(stream[:10])))
+        for one in (own[0], baseline[0], random[0])
+    ]
     result = Result(4_000, 400, 0.98, 0.961, 1.0, RECIPE, 0.0, 0.0, 40, 1, 1.0, (), ())
-    found = rows([*trio(range(64), "selection")[1:], *own, *random, *baseline], result, 0.95)[-1]
+    found = rows([*failed, *trio(range(64), "selection")[1:], *own, *random, *baseline], result, 0.95)[-1]
     assert (found.recipe, found.n_episodes) == (RECIPE, 40)
 
     def played(records: list[Record]) -> np.ndarray:

@@ -97,7 +97,10 @@ def rtdetr(outputs: Outputs, size: Size) -> tuple[Boxes, int]:
 
 def _queries(outputs: Outputs) -> tuple[np.ndarray, Float64[np.ndarray, "n 4"]]:
     """The logits and the corners of each query."""
-    boxes = next((one for one in outputs if one.ndim == 2 and one.shape[1] == 4), None)
+    found = [one for one in outputs if one.ndim == 2 and one.shape[1] == 4]
+    if len(found) > 1:  # the logits of four classes, say: boxes are parts of the picture, which those are not
+        found = [one for one in found if ((one >= -0.01) & (one <= 1.01)).all()]
+    boxes = found[0] if len(found) == 1 else None
     logits = next((one for one in outputs if one.ndim == 2 and one is not boxes), None)
     if boxes is None or logits is None or len(boxes) != len(logits):
         raise NotApplicable(
@@ -229,7 +232,10 @@ def check_values(boxes: Boxes, size: Size) -> None:
     low, high = float(boxes.scores.min()), float(boxes.scores.max())
     if not -0.01 <= low <= high <= 1.01:
         raise NotApplicable(f"read so, scores go from {low:.3g} to {high:.3g}, not from 0 to 1: another decoder's")
-    extent = float(np.median((boxes.corners[:, 2:] - boxes.corners[:, :2]) * size[::-1]))
+    corners = boxes.corners[boxes.scores > 0]  # Ultralytics' suppression inside fills up with zeros
+    if not len(corners):
+        return
+    extent = float(np.median((corners[:, 2:] - corners[:, :2]) * size[::-1]))
     if not 2 <= extent <= 2 * max(size):
         raise NotApplicable(
             f"read so, boxes are {extent:.3g} pixels wide and high (the median): other units (YOLOX: export it "

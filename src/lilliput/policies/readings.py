@@ -91,10 +91,14 @@ def raw_readings(said: Mapping[str, str], policy: Policy, name: str) -> list[Lay
         _in_order([np.broadcast_to(values(one), one.size) for one in found], [one.steps for one in found], by_frames)
         for values in (lambda one: one.scale, _limit_behind)
     )
+    with np.errstate(over="ignore"):
+        scale, limit = scale.astype(np.float32), limit.astype(np.float32)
+    if not (np.isfinite(scale).all() and scale.all() and limit.all()):
+        raise LilliputError(f"{name}: a scale or a clip of its readings is 0 or infinite as float32")
     if (scale == 1).all() and np.isinf(limit).all():
         return []
     shape = spaces.input_shape(policy.observation_space)
-    return [layers.Standardize(np.zeros(shape, np.float32), scale.astype(np.float32), limit.astype(np.float32))]
+    return [layers.Standardize(np.zeros(shape, np.float32), scale, limit)]
 
 
 def place_of_last_action(said: Mapping[str, str], policy: Policy, name: str, *, scaled: bool) -> tuple[int, int, str]:
@@ -185,7 +189,7 @@ def _readings(said: Mapping[str, str], name: str) -> tuple[list[_Reading], bool]
     if not terms:
         return _of_metadata(said, name), False
     deployed = [_deployed(said, term, name) for term in terms]
-    by_frames = said.get(f"{_DEPLOY}.use_gym_history", "false") == "true"
+    by_frames = _is_on(said, f"{_DEPLOY}.use_gym_history", name)
     steps = [one.steps for one in deployed]
     if by_frames and len(set(steps)) > 1:
         raise LilliputError(f"{name}: deploy.yaml: histories of {steps[:8]} steps, frame by frame; they must agree")
@@ -202,14 +206,21 @@ def _deployed(said: Mapping[str, str], term: str, name: str) -> _Reading:
     low, high = (-np.inf, np.inf)
     if said.get(f"{where}.clip", "none") != "none":
         low, high = numbers(said, f"{where}.clip", 2, name)
-    everywhere = said.get(f"{_DEPLOY}.scale_first", "false")
     steps = _steps(said.get(f"{where}.history_length", "1"), f"{where}.history_length", name)
     if not steps:
         raise LilliputError(f"{name}: {where}.history_length is 0; it must be a whole number from 1")
-    return _checked(
-        _Reading(term, where, scale, _symmetric(low, high, f"{where}.clip", name), size, steps,
-                 said.get(f"{where}.scale_first", everywhere) == "true"), name
-    )  # fmt: skip
+    first = f"{where}.scale_first"
+    scale_first = _is_on(said, first if first in said else f"{_DEPLOY}.scale_first", name)
+    limit = _symmetric(low, high, f"{where}.clip", name)
+    return _checked(_Reading(term, where, scale, limit, size, steps, scale_first), name)
+
+
+def _is_on(said: Mapping[str, str], key: str, name: str) -> bool:
+    """Whether a setting is on; off where it is not said."""
+    text = said.get(key, "none").lower()
+    if text not in ("true", "false", "none"):
+        raise LilliputError(f"{name}: {key} is {text[:40]}; it must be true or false")
+    return text == "true"
 
 
 def _of_metadata(said: Mapping[str, str], name: str) -> list[_Reading]:
@@ -299,6 +310,8 @@ def _sized(readings: list[_Reading], said: Mapping[str, str], policy: Policy, na
                 f"{name}: nothing tells how many numbers {one.where} has; in a deploy.yaml beside it, write the scale "
                 "of each there, 1.0 for none"
             )
+        if one.scale.size not in (1, size):
+            raise LilliputError(f"{name}: {one.where} has {size} numbers and {one.scale.size} scales; they must fit")
         done.append(_Reading(one.name, one.where, one.scale, one.limit, size, one.steps, one.scale_first))
     total = sum(one.size * one.steps for one in done)
     if len(shape) != 1 or total != math.prod(shape):

@@ -73,7 +73,9 @@ def rows(records: Sequence[Record], result: Result, keep: float) -> tuple[Row, .
         group = [_cut(baseline, n), _cut(random, n), trial]
         found += [replace(row, verdict=None) for row in rows_of(group, keep)[1:]]
     if result.recipe:
-        played = [record for record in records if ("role", "confirmation") in record.cell.settings]
+        # One that failed, in other blocks, may stand there from before.
+        done = [record for record in records if record.status == "done"]
+        played = [record for record in done if ("role", "confirmation") in record.cell.settings]
         confirmed = rows_of(list(_joined(played, result)), keep)
         found += [
             replace(row, verdict=replace(row.verdict, status="kept", retention_low=result.low) if row.verdict else None)

@@ -234,6 +234,22 @@ def test_rows_of_six_are_corners_a_score_and_a_class(scenes, tmp_path):
     assert found.classes.tolist() == [0, 0, 2]
     with pytest.raises(LilliputError, match=r"first axis must count them"):
         found_in(tmp_path, scenes, "end2end", output=rows[None])  # eight pictures, one answer
+    filled = np.concatenate([rows, np.zeros((297, 6), np.float32)])  # as Ultralytics exports with nms=True
+    assert guessed([filled], SIZE) == "end2end"
+    check_values(DECODERS["end2end"].decode([filled], SIZE)[0], SIZE)
+    check_values(DECODERS["end2end"].decode([filled[3:]], SIZE)[0], SIZE)
+
+
+@pytest.mark.parametrize("name", ["yolos", "rtdetr"])
+def test_logits_of_four_classes_are_not_taken_for_boxes(name):
+    rng = np.random.default_rng(0)
+    logits, queries = rng.normal(-3, 2, (100, 4)), rng.uniform(0.2, 0.4, (100, 4))
+    for outputs in ([logits, queries], [queries, logits]):
+        found = DECODERS[name].decode(outputs, SIZE)[0]
+        of_queries = np.concatenate([queries[:, :2] - queries[:, 2:] / 2, queries[:, :2] + queries[:, 2:] / 2], axis=1)
+        assert {*map(tuple, found.corners)} <= {*map(tuple, of_queries)}
+    with pytest.raises(LilliputError, match=r"gives \[100, 4\], \[100, 4\] a picture"):
+        DECODERS[name].decode([queries, queries / 2], SIZE)
 
 
 def test_what_may_be_two_things_is_refused_with_the_names_and_what_cannot_be_read_so_is_not():
