@@ -60,7 +60,7 @@ MISFITS = [
         "its tasks: classification; perplexity is asked of models of language",
     ),
     ("classifier", "detection", FOUND.format("fastestdet"), "FastestDet gives channels"),
-    ("detector", "detection", FOUND.format("yolos"), "YOLOS gives the logits"),
+    ("detector", "detection", FOUND.format("yolos"), "YOLOS and DETRs give the logits"),
     ("detector", "detection", 'detection(images="TWELVE", decoder="fastestdet")', "finds 10 classes.* of class 11"),
     ("classifier", "generation", f'denoising(images="{DIGITS}")', "takes a picture and a timestep"),
     ("classifier", "generation", f'elbo(images="{DIGITS}")', "an autoencoder takes a picture and `noise`"),
