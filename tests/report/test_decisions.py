@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from tests.report.rows import study
 
+from lilliput.errors import LilliputError
 from lilliput.report import decisions, summary
 from lilliput.report.decisions import Episodes, decide
 from lilliput.report.files import write_all
@@ -58,6 +60,18 @@ def test_a_report_of_two_processes_is_that_of_one(tmp_path):
     assert list(shared.files) == list(alone.files)
     for kind in ("csv", "parquet", "html", "guidelines", "tables.md"):
         assert shared.files[kind].read_bytes() == alone.files[kind].read_bytes(), kind
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_a_second_process_that_is_killed_is_said_in_a_line(tmp_path):
+    def report() -> None:
+        with second_process(MANY) as other:
+            assert other is not None
+            os.kill(other.submit(os.getpid).result(), signal.SIGKILL)
+            write_all(study({"half()": (0.99, 2000)}), 0.9, tmp_path, "T", second=other)
+
+    with pytest.raises(LilliputError, match=r"second process of the report ended .*; run the same command again"):
+        report()
 
 
 _PARENT = """
