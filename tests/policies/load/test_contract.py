@@ -73,6 +73,8 @@ def test_what_stands_beside_a_policy_is_told_and_not_done(tmp_path: Path) -> Non
     np.testing.assert_allclose(reference.act(policy, X), network(X), atol=1e-4)
     (run / "params" / "env.yaml").write_text("a: [")
     assert any("env.yaml is not readable YAML" in guess for guess in load_policy(path).provenance.guesses)
+    (run / "params" / "env.yaml").write_text("decimation: 4\nsim: {dt: 0.005}\ndecimation: 8\n")
+    assert any("env.yaml says a setting of one name twice" in guess for guess in load_policy(path).provenance.guesses)
     with pytest.raises(LilliputError, match=r"does not say how its action is scaled and moved .it says agent.yaml"):
         load_policy(path, contract="inside")
 

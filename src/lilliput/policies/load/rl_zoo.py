@@ -259,7 +259,11 @@ class _Plain:
             case yaml.SequenceNode():
                 return [self.convert(item, depth + 1) for item in node.value]
             case yaml.MappingNode():
-                return {str(self.convert(key, depth + 1)): self.convert(value, depth + 1) for key, value in node.value}
+                every = [[self.convert(part, depth + 1) for part in pair] for pair in node.value]
+                whole = {str(key): value for key, value in every}
+                if len(whole) < len(every):  # PyYAML takes the last, other readers the first
+                    raise LilliputError(f"{self.name} says a setting of one name twice; leave one of them")
+                return whole
             case _:
                 return None
 
