@@ -188,6 +188,12 @@ def test_a_scaled_last_action_is_remembered_in_front_of_its_scale(tmp_path: Path
             "observations.last_action.scale_first is 1; it must be true or false",
         ),
         (
+            {**METADATA, "observation_delay": "2"},
+            None,
+            None,
+            "observation_delay is 2, which is not read here .* or say where it stands: --previous-action FROM:TO",
+        ),
+        (
             {**METADATA, "observation_terms_history_length": "0.5"},
             None,
             None,

@@ -26,6 +26,11 @@ _READ_DEPLOY: Final = (
     r"deploy\.yaml: observations\.(?:use_gym_history|scale_first|[^.]+\.(?:scale|clip|history_length|scale_first|params"
     r"(?:\..*)?))"
 )
+_OBSERVATION: Final = (
+    r"deploy\.yaml: observations\..*|deploy\.yaml: [^.]*(?i:obs|history)[^.]*(?:\..*)?|"
+    r"(?!\w+\.yaml: ).*(?i:obs|history).*"
+)
+"""What a deploy.yaml or an ONNX file's metadata say of the observation, by name."""
 _SIZES: Final[Mapping[str, int]] = {
     "base_lin_vel": 3, "base_ang_vel": 3, "projected_gravity": 3, "velocity_commands": 3, "motion_anchor_pos_b": 3,
     "motion_anchor_ori_b": 6,
@@ -63,8 +68,10 @@ class _Reading:
         return bool((self.scale == 1).all()) and math.isinf(self.limit)
 
 
-def refuse_unread(said: Mapping[str, str], told: str, read: str, name: str) -> None:
-    """Check that what is told of actions or readings is read, or off.
+def refuse_unread(
+    said: Mapping[str, str], told: str, read: str, name: str, otherwise: str = "leave --contract away"
+) -> None:
+    """Check that what is told of actions or readings is read, or off; `otherwise`: what else to do.
 
     Raises:
         LilliputError: a setting would be lost.
@@ -73,7 +80,7 @@ def refuse_unread(said: Mapping[str, str], told: str, read: str, name: str) -> N
         if re.fullmatch(told, key) and not re.fullmatch(read, key) and text.lower() not in ("none", "false"):
             raise LilliputError(
                 f"{name}: the contract says that {key} is {text[:40]}, which is not read here and may count; take it "
-                "out if it does not, or leave --contract away"
+                f"out if it does not, or {otherwise}"
             )
 
 
@@ -114,7 +121,7 @@ def place_of_last_action(said: Mapping[str, str], policy: Policy, name: str, *, 
         LilliputError: that is not told beyond doubt.
     """
     way = "say where it stands: --previous-action FROM:TO"
-    found, by_frames = _readings(said, name)
+    found, by_frames = _readings(said, name, way)
     if not found:
         raise LilliputError(f"{name} does not say what its observation is made of; {way}")
     places = [number for number, one in enumerate(found) if _LAST_ACTION.fullmatch(one.name)]
@@ -181,9 +188,11 @@ def _limit_behind(reading: _Reading) -> np.ndarray:
     return limit if reading.scale_first else np.abs(reading.scale) * limit
 
 
-def _readings(said: Mapping[str, str], name: str) -> tuple[list[_Reading], bool]:
+def _readings(
+    said: Mapping[str, str], name: str, otherwise: str = "leave --contract away"
+) -> tuple[list[_Reading], bool]:
     """The readings in their order, and whether they stand frame by frame; none: nothing tells them."""
-    refuse_unread(said, r"deploy\.yaml: observations\..*", _READ_DEPLOY, name)
+    refuse_unread(said, _OBSERVATION, rf"{_READ_DEPLOY}|{READ_METADATA}", name, otherwise)
     found = (re.fullmatch(rf"{re.escape(_DEPLOY)}\.([^.]+)\.(?:scale|clip|history_length)", key) for key in said)
     terms = list(dict.fromkeys(match[1] for match in found if match))
     if not terms:

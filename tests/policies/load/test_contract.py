@@ -165,7 +165,10 @@ SAID = {"action_scale": "0.5", "default_joint_pos": "0.1,0.2,0.3", "joint_names"
             changed(actions={"RelativeJointPositionAction": ONE}),
             "class 'RelativeJointPositionAction', which may do",
         ),
-        ({}, changed(actions={"JointPositionAction": {"scale": 0.5}}), "has no offset; write it there"),
+        ({}, changed(actions={"JointPositionAction": {"scale": 0.5}}), "has no offset; write it there, 0 where"),
+        (SAID, changed(actions={"JointPositionAction": {"offset": 0.5}}), "has no scale; write it there, 1 where"),
+        (SAID, changed(actions={"JointPositionAction": None}), "JointPositionAction has no scale; write it there"),
+        (SAID, action(scale=None), "JointPositionAction has no scale; write it there"),
         ({}, action(alpha=0.5), "actions.JointPositionAction.alpha is 0.5, which is not read here"),
         ({}, action(rescale_to_limits=True), "rescale_to_limits is true, which is not read here"),
         ({}, changed(action_filter={"cutoff": 5.0}), "action_filter.cutoff is 5.0, which is not read here"),
@@ -203,3 +206,28 @@ def test_a_contract_that_does_not_fit_refuses(
         load_policy(path, contract="inside")
     assert "\n" not in str(caught.value)
     assert load_policy(path)
+
+
+def props(path: Path, *pairs: tuple[str, str]) -> Path:
+    """The file with these entries of metadata, whose keys may be the same."""
+    model = onnx.ModelProto.FromString(path.read_bytes())
+    for key, text in pairs:
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, text
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_metadata_in_two_ways_or_too_long_is_told_and_never_acted_on(tmp_path: Path) -> None:
+    path = props(written(tmp_path, SAID), ("action_scale", "0.25"), ("joint_names", "a,b,c"))
+    said = dict(load_policy(path).provenance.contract)
+    assert said["action_scale"] == "(twice in the file and not the same: not kept)"
+    assert said["joint_names"] == "a,b,c"  # the same twice
+    with pytest.raises(LilliputError, match="says '.twice in the file and not the same: not kept.' where action_scale"):
+        load_policy(path, contract="inside")
+    long = props(written(tmp_path, {"action_scale": "0.5"}), ("default_joint_pos", "0.5," * 9000), ("k" * 300, "v"))
+    said = dict(load_policy(long).provenance.contract)
+    assert said["default_joint_pos"] == "(36000 characters: not kept)"
+    assert said["k" * 80 + "... (300 characters)"] == "v"
+    with pytest.raises(LilliputError, match="says '.36000 characters: not kept.' where default_joint_pos"):
+        load_policy(long, contract="inside")

@@ -183,7 +183,7 @@ def _place(said: Mapping[str, str], policy: Policy, name: str, *, scaled: bool) 
 
 def _action(said: Mapping[str, str], size: int, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, str]:
     """Scale, offset, bounds (actions, 2) or None, and whose they are."""
-    terms = {match[1] for key in said if (match := re.fullmatch(r"deploy\.yaml: actions\.([^.]+)\.scale", key))}
+    terms = {match[1] for key in said if (match := re.fullmatch(r"deploy\.yaml: actions\.([^.]+)(?:\..*)?", key))}
     if len(terms) > 1:
         raise LilliputError(
             f"{name}: deploy.yaml has several actions ({', '.join(sorted(terms))[:80]}); supported: one"
@@ -197,8 +197,9 @@ def _action(said: Mapping[str, str], size: int, name: str) -> tuple[np.ndarray, 
             )
         term = f"deploy.yaml: actions.{kind}"
         refuse_unread(said, rf"deploy\.yaml: (?:actions\..*|(?!observations\.)[^.]*{DOES}[^.]*(?:\..*)?)", _TERM, name)
-        if f"{term}.offset" not in said:
-            raise LilliputError(f"{name}: {term} has no offset; write it there, 0 where nothing is added")
+        for part, none in (("scale", "1 where nothing is scaled"), ("offset", "0 where nothing is added")):
+            if said.get(f"{term}.{part}", "none") == "none":
+                raise LilliputError(f"{name}: {term} has no {part}; write it there, {none}")
         clip = said.get(f"{term}.clip", "none")
         bounds = None if clip == "none" else _bounds(clip, size, f"{name}: {term}.clip")
         scale, offset = (numbers(said, f"{term}.{key}", size, name) for key in ("scale", "offset"))

@@ -197,13 +197,20 @@ def _cost(node: Any, arguments: list[Any], results: list[Any]) -> int:
 
 
 def _contract(model: Any, name: str) -> tuple[tuple[str, str], ...]:
-    """What stands in the file's metadata, but for what Lilliput itself writes."""
+    """What stands in the file's metadata, but for what Lilliput itself writes; what is too long, or is said in two
+    ways, by a text that tells so and is no setting's.
+    """
     if model.producer_name == "lilliput":
         return ()
     found = tuple((entry.key, entry.value) for entry in model.metadata_props)
     if len(found) > MAX_METADATA or not all(isinstance(text, str) for pair in found for text in pair):
         raise LilliputError(f"{name} has {len(found)} entries of metadata, or such that are no text; export it again")
-    return tuple((key[:MAX_KEY], text[:MAX_TEXT]) for key, text in found)
+    kept: dict[str, str] = {}
+    for key, text in found:
+        short = key if len(key) <= MAX_KEY else f"{key[:MAX_KEY]}... ({len(key)} characters)"
+        whole = text if len(text) <= MAX_TEXT else f"({len(text)} characters: not kept)"
+        kept[short] = whole if kept.get(short, whole) == whole else "(twice in the file and not the same: not kept)"
+    return tuple(kept.items())
 
 
 def _shape(boxes: Sequence[spaces.Box]) -> tuple[int, ...]:
