@@ -21,6 +21,8 @@ CASES: dict[str, dict[str, Any]] = {
     "rsl_rl3": {"activation": "relu"},
     "rsl_rl5_gaussian": {"activation": "elu"},
     "skrl": {"activation": "elu"},
+    "skrl_td3": {"activation": "relu", "action": "tanh", "action_low": -1.0, "action_high": 1.0},
+    "skrl_dqn": {"activation": "relu", "action": "discrete"},
     "rl_games": {"activation": "elu", **BOUNDS},
     "tianshou_ppo": {"activation": "tanh", "action": "continuous", **BOUNDS},
     "tianshou_sac": {"activation": "tanh", "action": "tanh", **BOUNDS},
@@ -36,7 +38,8 @@ def test_a_checkpoint_acts_as_its_program(name: str) -> None:
     np.testing.assert_allclose(reference.act(policy, OBSERVATIONS), wanted, atol=2e-6)
     assert wanted.std() > 0.1
     # All were saved with a spread of 1, some of it in [-1, 1].
-    spread = {"rl_games": (2.5, 2.0), "tianshou_ppo": (2.5, 2.0), "tianshou_sac": (), "tianshou_discrete": ()}
+    spread = {"rl_games": (2.5, 2.0), "tianshou_ppo": (2.5, 2.0)}
+    spread |= dict.fromkeys(("tianshou_sac", "tianshou_discrete", "skrl_td3", "skrl_dqn"), ())
     assert read.learner.action_std == spread.get(name, (1.0, 1.0))
 
 

@@ -42,10 +42,17 @@ def _rl_games(head: str, keys: tuple[str, ...], saved: Saved, source: Source) ->
     return with_std(policy, state, f"{_NETWORK}.sigma", moved=True)
 
 
-def _skrl(prefix: str, normalizer: str, saved: Saved, source: Source) -> Checkpoint:
-    """Skrl's Gaussian model: clip((x - mean) / (sqrt(var) + 1e-8), -5, 5), then the network."""
-    state, name = saved.arrays, saved.name
-    activation = source.options.activation_layers(name, "the run's configuration says it")
+def _skrl(prefix: str, normalizer: str, spread: bool, saved: Saved, source: Source) -> Policy | Checkpoint:
+    """Skrl's models: clip((x - mean) / (sqrt(var) + 1e-8), -5, 5), then the network.
+
+    A model with a `spread` is Gaussian; one without is deterministic or categorical, which no key tells.
+    """
+    state, name, told = saved.arrays, saved.name, "the run's configuration says it"
+    if spread:
+        activation = source.options.activation_layers(name, told)
+        action = source.options.take("action") or "continuous"
+    else:
+        activation, action = source.options.hidden_and_action(name, told)
     if f"{prefix}policy_layer.weight" in state:
         found, _ = network.sequential(state, f"{prefix}net_container", activation, name)
         stack: list[Layer] = [*found, network.dense(state, f"{prefix}policy_layer", name)]
@@ -56,11 +63,10 @@ def _skrl(prefix: str, normalizer: str, saved: Saved, source: Source) -> Checkpo
         mean, var = (network.double(state, f"{normalizer}.{key}", name) for key in ("running_mean", "running_variance"))
         stack = [network.standardize(mean, 1 / (np.sqrt(var) + 1e-8), CLIP), *stack]
         guesses.append("the normalizer's epsilon and clip are not in the file: 1e-8 and 5, as by default in skrl")
-    action = source.options.take("action") or "continuous"
-    said = Provenance(framework="skrl", algorithm="PPO", guesses=tuple(guesses))
+    said = Provenance(framework="skrl", algorithm="PPO" if spread else "", guesses=tuple(guesses))
     unbounded = "skrl clips no action by default: taken as it is" if action == "continuous" else ""
     policy = vector_policy(stack, action, source, said, unbounded=unbounded)
-    return with_std(policy, state, f"{prefix}log_std_parameter")
+    return with_std(policy, state, f"{prefix}log_std_parameter") if spread else policy
 
 
 def _rl_games_layouts() -> list[Layout]:
@@ -83,24 +89,22 @@ def _rl_games_layouts() -> list[Layout]:
 def _skrl_layouts() -> list[Layout]:
     """With a last layer of its own where actor and critic share the others; the policy alone, or with statistics."""
     found: list[Layout] = []
-    for normalizer, shared in itertools.product(("", "state_preprocessor", "observation_preprocessor"), (False, True)):
-        prefix = "policy." if normalizer else ""
-        own = (*numbered(f"{prefix}net_container"), rf"{prefix}log_std_parameter")
+    statistics_of = ("", "state_preprocessor", "observation_preprocessor")
+    for normalizer, shared, own in itertools.product(statistics_of, (False, True), ("policy", "spread", "q_network")):
+        if own == "q_network" and (shared or not normalizer):  # alone in a file it has no name in front
+            continue
+        prefix = f"{own.replace('spread', 'policy')}." if normalizer else ""
+        spread = (rf"{prefix}log_std_parameter",) if own == "spread" else ()
         last = linear(f"{prefix}policy_layer") if shared else ()
         statistics = tuple(rf"{normalizer}\.{key}" for key in ("running_mean", "running_variance") if normalizer)
         learner = (rf"{normalizer}\.current_count", *(linear(f"{prefix}value_layer") if shared else ()))
         if normalizer == "observation_preprocessor":  # then the other one is the critic's
             learner = (*learner, r"state_preprocessor\..*")
-        what = f"skrl's {'shared ' if shared else ''}Gaussian model{f' with {normalizer}' if normalizer else ''}"
-        found.append(
-            Layout(
-                what,
-                (*own, *last, *statistics),
-                partial(_skrl, prefix, normalizer),
-                learner,
-                behind="its output: ACTIONS",
-            )
-        )
+        kind = "Gaussian" if spread else "deterministic or categorical"
+        what = f"skrl's {'shared ' if shared else ''}{kind} model{f' with {normalizer}' if normalizer else ''}"
+        keys = (*numbered(f"{prefix}net_container"), *spread, *last, *statistics)
+        read = partial(_skrl, prefix, normalizer, bool(spread))
+        found.append(Layout(what, keys, read, learner, behind="its output: ACTIONS"))
     return found
 
 
