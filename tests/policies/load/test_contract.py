@@ -211,9 +211,9 @@ def test_a_contract_that_does_not_fit_refuses(
 def props(path: Path, *pairs: tuple[str, str]) -> Path:
     """The file with these entries of metadata, whose keys may be the same."""
     model = onnx.ModelProto.FromString(path.read_bytes())
-    for key, text in pairs:
+    for key, value in pairs:
         entry = model.metadata_props.add()
-        entry.key, entry.value = key, text
+        entry.key, entry.value = key, value
     path.write_bytes(model.SerializeToString())
     return path
 
@@ -223,11 +223,13 @@ def test_metadata_in_two_ways_or_too_long_is_told_and_never_acted_on(tmp_path: P
     said = dict(load_policy(path).provenance.contract)
     assert said["action_scale"] == "(twice in the file and not the same: not kept)"
     assert said["joint_names"] == "a,b,c"  # the same twice
-    with pytest.raises(LilliputError, match="says '.twice in the file and not the same: not kept.' where action_scale"):
+    with pytest.raises(
+        LilliputError, match=r"says '.twice in the file and not the same: not kept.' where action_scale"
+    ):
         load_policy(path, contract="inside")
     long = props(written(tmp_path, {"action_scale": "0.5"}), ("default_joint_pos", "0.5," * 9000), ("k" * 300, "v"))
     said = dict(load_policy(long).provenance.contract)
     assert said["default_joint_pos"] == "(36000 characters: not kept)"
     assert said["k" * 80 + "... (300 characters)"] == "v"
-    with pytest.raises(LilliputError, match="says '.36000 characters: not kept.' where default_joint_pos"):
+    with pytest.raises(LilliputError, match=r"says '.36000 characters: not kept.' where default_joint_pos"):
         load_policy(long, contract="inside")

@@ -40,7 +40,19 @@ def circle() -> bytes:
         (circle, "goes in circles"),
         (
             lambda: build([node("Softplus", "obs", "s"), node("Gemm", "s w0", "action")], WEIGHTS),
-            "node 'Softplus' is not supported; supported: Gemm",
+            r"'Softplus' is the activation softplus, by itself or in Mish .*, which no layer computes; train it with",
+        ),
+        (
+            lambda: build([node("MaxPool", "obs", "s", kernel_shape=[1]), node("Gemm", "s w0", "action")], WEIGHTS),
+            r"'MaxPool' makes a pooling of the observation's .*; train it with convolutions of a larger stride instead",
+        ),
+        (
+            lambda: build([node("Sin", "obs", "s"), node("Gemm", "s w0", "action")], WEIGHTS),
+            r"'Sin' makes an angle of .*; where the program does that .*, let the environment do it, and export",
+        ),
+        (
+            lambda: build([node("Attention", "obs", "s"), node("Gemm", "s w0", "action")], WEIGHTS),
+            "node 'Attention' is not supported; supported: Gemm",
         ),
         (
             lambda: build([node("Gelu", "obs", "s", approximate="tanh"), node("Gemm", "s w0", "action")], WEIGHTS),

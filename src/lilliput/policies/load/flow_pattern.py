@@ -25,6 +25,9 @@ ERF, MEAN, CENTRED, SQUARE, ROOT, LOG_SUM_EXP = (
     Partial(what) for what in ("Erf", "ReduceMean", "x - mean(x)", "a square", "Sqrt", "ReduceLogSumExp")
 )
 
+SELU = (1.6732632423543772, 1.0507009873554805)
+"""Its alpha and its scale."""
+
 _ONE_CHAIN = "supported: one chain from observation to action"
 
 
@@ -74,6 +77,20 @@ def _without(flow: Flow, axes: Sequence[int], *, keep: bool) -> tuple[int, ...]:
     """The shape that is left of the flow's where those axes are reduced."""
     at = {axis % len(flow.shape) for axis in axes}
     return tuple(1 if i in at else n for i, n in enumerate(flow.shape) if keep or i not in at)
+
+
+def scaled_elu(x: Flow, alpha: float, scale: float, input_scale: float) -> Flow:
+    """SELU, and CELU of any alpha, by an ELU: scale * x where x > 0, else scale * alpha * (exp(input_scale * x) - 1).
+
+    Raises:
+        LilliputError: an input scale that is not above 0.
+    """
+    if not input_scale > 0 or not math.isfinite(input_scale):
+        raise NoLayer(f"an ELU whose input is scaled by {input_scale:g}; supported: by more than 0")
+    inner = x if input_scale == 1 else affine(x, input_scale, 0.0)
+    made = elementwise(inner, layers.Elu(alpha * input_scale))
+    outer = scale / input_scale
+    return made if outer == 1 else affine(made, outer, 0.0)
 
 
 def product(first: Flow, second: Flow) -> Flow:

@@ -14,6 +14,7 @@ from lilliput.policies.load import (
     onnx_gather,
     onnx_own_range,
     onnx_quantized,
+    onnx_refusal,
     onnx_weight,
 )
 from lilliput.policies.load.flow import Choices, Flow, Value
@@ -22,29 +23,6 @@ from lilliput.policies.load.onnx_constant import Constant
 from lilliput.policies.load.onnx_graph import attribute
 
 Argument = Value | Constant | None
-
-_SUPPORTED = (
-    "Gemm, MatMul, Conv, Add, Sub, Mul, Div, Neg, Clip, Min, Max, Relu, Tanh, Sigmoid, Elu, LeakyRelu, Gelu, Erf (in a "
-    "Gelu), Swish, LayerNormalization, BatchNormalization, Flatten, Reshape, Squeeze, Unsqueeze, Transpose, Concat, "
-    "Split, Slice, Gather, GatherND, GatherElements, Identity, Dropout, Cast, Softmax, ArgMax, and the integer ones of "
-    "quantized models"
-)
-_ONLY = {
-    "Min": "of a value and a constant",
-    "Max": "of a value and a constant",
-    "Gelu": "in its exact form (approximate='none')",
-    "Swish": "with an alpha of 1",
-    "LayerNormalization": "with one output",
-    "Pow": "as a square, in a normalization or a GELU",
-    "ArgMax": "of the first of equal numbers (select_last_index=0)",
-}
-"""How operators are supported that are so in one form."""
-_RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
-_MEMORY = ("RNN",)
-_REMEMBERS = (
-    "the policy has a memory ({}); supported: LSTM and GRU whose state is inputs and outputs of the file (obs, h_in, "
-    "c_in)"
-)
 
 
 def evaluate(node: Any, arguments: list[Argument]) -> list[Argument]:
@@ -103,6 +81,12 @@ def evaluate(node: Any, arguments: list[Argument]) -> list[Argument]:
             return [flow.elementwise(x, layers.Sigmoid())]
         case "Elu":
             return [flow.elementwise(x, layers.Elu(attribute(node, "alpha", 1.0)))]
+        case "Selu":
+            alpha, gamma = flow_pattern.SELU
+            return [flow_pattern.scaled_elu(x, attribute(node, "alpha", alpha), attribute(node, "gamma", gamma), 1.0)]
+        case "Celu":
+            alpha = attribute(node, "alpha", 1.0)
+            return [flow_pattern.scaled_elu(x, alpha, 1.0, 1 / alpha)]
         case "LeakyRelu":
             return [flow.elementwise(x, layers.LeakyRelu(attribute(node, "alpha", 0.01)))]
         case "Gelu" if attribute(node, "approximate", "none") == "none":
@@ -153,17 +137,8 @@ def evaluate(node: Any, arguments: list[Argument]) -> list[Argument]:
             return [onnx_gather.evaluate(node, x, constants[1])]
         case "Slice":
             return [_sliced(node, x, constants)]
-        case kind if kind in _RANDOM:
-            raise LilliputError(
-                f"the action is drawn at random ({kind}): export the deterministic one, or name its output "
-                "(output=, --output NAME)"
-            )
-        case kind if kind in _MEMORY:
-            raise LilliputError(_REMEMBERS.format(kind))
         case _:
-            if node.op_type in _ONLY:
-                raise LilliputError(f"node {node.op_type} is supported only {_ONLY[node.op_type]}")
-            raise LilliputError(f"node {node.op_type[:40]!r} is not supported; supported: {_SUPPORTED}")
+            raise onnx_refusal.of(node)
 
 
 def _of_several(node: Any, arguments: list[Argument], flows: list[Flow]) -> Value:
@@ -180,8 +155,8 @@ def _of_several(node: Any, arguments: list[Argument], flows: list[Flow]) -> Valu
             return flow_pattern.total(first, second)
         case "Concat":
             return flow.joined([_all_flows(one) for one in arguments], attribute(node, "axis", 0))
-        case kind if kind in _MEMORY:
-            raise LilliputError(_REMEMBERS.format(kind))
+        case "RNN":
+            raise onnx_refusal.of(node)
         case kind if kind in onnx_gather.OPERATORS:
             raise onnx_gather.refusal(kind)
         case kind:

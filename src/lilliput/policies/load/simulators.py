@@ -90,17 +90,17 @@ def _skrl_layouts() -> list[Layout]:
     """With a last layer of its own where actor and critic share the others; the policy alone, or with statistics."""
     found: list[Layout] = []
     statistics_of = ("", "state_preprocessor", "observation_preprocessor")
-    for normalizer, shared, own in itertools.product(statistics_of, (False, True), ("policy", "spread", "q_network")):
-        if own == "q_network" and (shared or not normalizer):  # alone in a file it has no name in front
+    kinds = (("Gaussian", "policy"), ("deterministic or categorical", "policy"), ("Q", "q_network"))
+    for normalizer, shared, (kind, member) in itertools.product(statistics_of, (False, True), kinds):
+        if kind == "Q" and (shared or not normalizer):  # alone in a file it has no name in front
             continue
-        prefix = f"{own.replace('spread', 'policy')}." if normalizer else ""
-        spread = (rf"{prefix}log_std_parameter",) if own == "spread" else ()
+        prefix = f"{member}." if normalizer else ""
+        spread = (rf"{prefix}log_std_parameter",) if kind == "Gaussian" else ()
         last = linear(f"{prefix}policy_layer") if shared else ()
         statistics = tuple(rf"{normalizer}\.{key}" for key in ("running_mean", "running_variance") if normalizer)
         learner = (rf"{normalizer}\.current_count", *(linear(f"{prefix}value_layer") if shared else ()))
         if normalizer == "observation_preprocessor":  # then the other one is the critic's
             learner = (*learner, r"state_preprocessor\..*")
-        kind = "Gaussian" if spread else "deterministic or categorical"
         what = f"skrl's {'shared ' if shared else ''}{kind} model{f' with {normalizer}' if normalizer else ''}"
         keys = (*numbered(f"{prefix}net_container"), *spread, *last, *statistics)
         read = partial(_skrl, prefix, normalizer, bool(spread))

@@ -26,7 +26,7 @@ CUTTING: Final = ("slice", "select", "split", "chunk", "narrow", "split_with_siz
 
 _MEMORY = ("rnn_tanh", "rnn_relu", "rnn_tanh_cell", "rnn_relu_cell")
 _NO_LAYER = (
-    "selu", "mish", "softplus", "prelu", "rrelu", "glu", "hardsigmoid", "hardswish", "hardshrink", "softshrink",
+    "mish", "softplus", "prelu", "rrelu", "glu", "hardsigmoid", "hardswish", "hardshrink", "softshrink",
     "log_sigmoid", "threshold", "softmin", "max_pool2d", "avg_pool2d",
     "adaptive_avg_pool2d", "adaptive_max_pool2d", "group_norm", "instance_norm", "scaled_dot_product_attention",
     "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "exp", "log", "log1p", "abs", "sign", "floor", "ceil",
@@ -137,15 +137,11 @@ def _elementwise(layer: layers.Activation) -> Callable[..., Flow]:
 
 
 def _elu(x: Any, alpha: Any = 1.0, scale: Any = 1, input_scale: Any = 1) -> Flow:
-    if scale != 1 or input_scale != 1:
-        raise NoLayer("elu scales its input or output (SELU, CELU)")
-    return flow.elementwise(flow_of(x), layers.Elu(float(alpha)))
+    return flow_pattern.scaled_elu(flow_of(x), float(alpha), float(scale), float(input_scale))
 
 
 def _celu(x: Any, alpha: Any = 1.0) -> Flow:
-    if alpha != 1:
-        raise NoLayer("celu with another alpha than 1")
-    return _elu(x)
+    return _elu(x, alpha, 1, 1 / alpha)
 
 
 def _leaky_relu(x: Any, negative_slope: Any = 0.01) -> Flow:
@@ -279,6 +275,7 @@ _OPERATORS: Final[dict[str, Callable[..., Any]]] = {
     "clamp_min": lambda x, low: _clamp(x, low), "clamp_max": lambda x, high: _clamp(x, None, high),
     "relu": _elementwise(layers.Relu()), "relu6": lambda x: _clamp(x, 0.0, 6.0), "tanh": _elementwise(layers.Tanh()),
     "sigmoid": _elementwise(layers.Sigmoid()), "silu": _elementwise(layers.Silu()), "elu": _elu, "celu": _celu,
+    "selu": lambda x: _elu(x, *flow_pattern.SELU),
     "leaky_relu": _leaky_relu, "gelu": _gelu, "softmax": _softmax, "log_softmax": _softmax, "argmax": _argmax,
     "mean": _mean,
     "flatten": moving.flatten, "unflatten": moving.unflatten,
