@@ -20,8 +20,8 @@ from lilliput.record import RANDOM_POLICY, Record
 from lilliput.report import summary, table
 from lilliput.shrink import page, result
 from lilliput.shrink.confirm import fixed
-from lilliput.shrink.request import Place, Request
-from lilliput.shrink.run import REQUEST, shrink
+from lilliput.shrink.request import REQUEST, Place, Request
+from lilliput.shrink.run import shrink
 from lilliput.study.conduct import read_plan, records, tally_of
 from lilliput.task import Task
 

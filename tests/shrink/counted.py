@@ -9,7 +9,8 @@ import pytest
 from lilliput.policies.learner import Checkpoint
 from lilliput.shrink.bar import Bar
 from lilliput.shrink.request import Place
-from lilliput.shrink.search import End, Say, Searched, search
+from lilliput.shrink.search import Say, search
+from lilliput.shrink.searched import End, Searched
 from lilliput.shrink.student_space import StudentSpace
 from lilliput.shrink.workers import Workers
 

@@ -11,7 +11,7 @@ import pytest
 from lilliput.shrink import confirm
 from lilliput.shrink.bar import Bar
 from lilliput.shrink.confirm import chain, finalists, foreseen, likeliest, plans
-from lilliput.shrink.search import Searched
+from lilliput.shrink.searched import Searched
 from lilliput.shrink.trial import Trial
 
 KEEP = 0.95

@@ -25,7 +25,7 @@ from lilliput.shrink.confirm import finalists
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.result import Result, frontier, table
 from lilliput.shrink.run import shrink
-from lilliput.shrink.search import Searched
+from lilliput.shrink.searched import Searched
 from lilliput.shrink.student_space import StudentSpace
 from lilliput.shrink.trial import Trial, attempt, known, play_random
 from lilliput.study.policies import POLICIES

@@ -18,7 +18,8 @@ from lilliput.shrink.bar import Bar
 from lilliput.shrink.configuration import Sight, Student, image_starts, student_of
 from lilliput.shrink.move import gain
 from lilliput.shrink.request import Place, Request
-from lilliput.shrink.search import Searched, search
+from lilliput.shrink.search import search
+from lilliput.shrink.searched import Searched
 from lilliput.shrink.trial import Trial
 from lilliput.shrink.workers import Workers
 from lilliput.task import Task
@@ -53,10 +54,15 @@ def test_what_is_larger_than_a_sure_one_gains_nothing_and_beside_a_lucky_one_mos
 
 
 class Made:
-    """Trials as some task might give them, each in as long: what every student keeps is a matter of its size."""
+    """Trials as some task might give them, each in so many seconds: what a student keeps is a matter of its size.
 
-    def __init__(self, least_bytes: float, seconds: float) -> None:
-        self.least_bytes, self.now, self.asked = least_bytes, 1000.0, list[tuple[str, float, int]]()
+    Attributes:
+        kept: of the return by a student of so many bytes.
+        seconds: of each trial, by how many there were before.
+    """
+
+    def __init__(self, kept: Callable[[int], float], seconds: Callable[[int], float]) -> None:
+        self.kept, self.now, self.asked = kept, 1000.0, list[tuple[str, float, int]]()
         self.seconds = seconds
 
     def time(self) -> float:
@@ -66,23 +72,31 @@ class Made:
         self, place: Place, recipe: str, until: float, bar: Bar, episodes: int, block: int, least: float,
         before: Sequence[float],
     ) -> Trial:  # fmt: skip
-        self.now += self.seconds
+        seconds = self.seconds(len(self.asked))
+        self.now += seconds
         self.asked.append((recipe, least, len(before)))
         student = student_of(recipe)
         if student is None:
-            return Trial(recipe, 70_000.0, 70_000, np.full(episodes, 1000.0), self.seconds)
+            return Trial(recipe, 70_000.0, 70_000, np.full(episodes, 1000.0), seconds)
         size = student.model_bytes(Sight(17), 6, 0)
-        kept = 1000.0 * min(1.0, size / self.least_bytes)
+        kept = 1000.0 * self.kept(size)
         if kept / 1000 < least:
-            return Trial(recipe, np.inf, 0, np.full(4, kept), self.seconds, "left", step="distill")
+            return Trial(recipe, np.inf, 0, np.full(4, kept), seconds, "left", step="distill")
         n = 8 if kept < 900 else episodes
-        return Trial(recipe, float(size), size, np.full(n, kept), self.seconds)
+        return Trial(recipe, float(size), size, np.full(n, kept), seconds)
+
+
+def in_proportion(least_bytes: float) -> Callable[[int], float]:
+    """All of the return from a size on, and less of it below."""
+    return lambda size: min(1.0, size / least_bytes)
 
 
 @pytest.fixture
 def searched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[Searched, Made]]:
-    def run(least_bytes: float, said: list[str], seconds: float = 1.0) -> tuple[Searched, Made]:
-        made, module = Made(least_bytes, seconds), sys.modules["lilliput.shrink.search"]
+    def run(
+        kept: Callable[[int], float], said: list[str], seconds: Callable[[int], float] = lambda _: 1.0
+    ) -> tuple[Searched, Made]:
+        made, module = Made(kept, seconds), sys.modules["lilliput.shrink.search"]
         low, high = np.full(17, -np.inf), np.full(17, np.inf)
         network = (layers.Dense(np.ones((6, 17), np.float32), None),)
         policy = Policy(spaces.Box((17,), low, high), spaces.Box((6,), np.full(6, -1.0), np.full(6, 1.0)), network)
@@ -98,7 +112,7 @@ def searched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., t
 
 
 def test_a_search_that_has_nothing_to_gain_ends_before_its_time(searched: Any) -> None:
-    found, made = searched(1.0, [])
+    found, made = searched(in_proportion(1.0), [])
     assert found.ended == "nothing_left"
     assert made.now < 1000 + 300
     smallest = min(trial.value for trial in found.trials.values() if trial.may_win)
@@ -107,14 +121,35 @@ def test_a_search_that_has_nothing_to_gain_ends_before_its_time(searched: Any) -
 
 
 def test_a_search_whose_students_take_too_long_says_so_and_not_that_nothing_is_left(searched: Any) -> None:
-    found, made = searched(20_000.0, [], seconds=230.0)
+    found, made = searched(in_proportion(20_000.0), [], lambda _: 230.0)
     assert found.ended == "too_slow"
     assert made.now < 1000 + 600
-    assert searched(20_000.0, [])[0].ended == "nothing_left", "with time enough"
+    assert searched(in_proportion(20_000.0), [])[0].ended == "nothing_left", "with time enough"
+
+
+def test_a_start_that_was_too_slow_is_tried_once_trials_are_quicker_and_else_left_for_its_time(searched: Any) -> None:
+    """The first trial takes most of the time, as where a cache is cold; then neighbours are tried, and all are lost."""
+    first, linear = (Student(hidden, 6, "l2") for hidden in ((16,), ()))
+    size = first.model_bytes(Sight(17), 6, 0)
+
+    def cliff(of: int) -> float:
+        return 1.0 if of >= size else 0.2
+
+    found, made = searched(cliff, [], lambda n: 1.0 if n else 400.0)
+    asked = [recipe for recipe, _, _ in made.asked]
+    at = asked.index(linear.recipe)
+    tried = [student_of(recipe) for recipe in asked[1:at]]
+    assert any(one is not None and one.hidden == first.hidden for one in tried), "neighbours come first"
+    assert found.ended == "nothing_left"
+    # The trial before takes what was left: too little is left for the start, and nothing else promises anything.
+    found, made = searched(cliff, [], lambda n: 1.0 if n and n != at - 1 else 400.0 if not n else 120.0)
+    assert [recipe for recipe, _, _ in made.asked] == asked[:at]
+    assert made.now < 1000 + 600 - 2
+    assert found.ended == "too_slow"
 
 
 def test_what_is_plainly_lost_is_not_quantized_and_no_episode_is_played_twice(searched: Any) -> None:
-    found, made = searched(700.0, [])
+    found, made = searched(in_proportion(700.0), [])
     assert any(trial.reason == "left" and len(trial.returns) for trial in found.trials.values())
     first = made.asked[0]
     assert first[1] == -math.inf, "what the search begins with is always quantized"
@@ -127,7 +162,7 @@ def test_what_is_plainly_lost_is_not_quantized_and_no_episode_is_played_twice(se
 
 def test_a_delicate_policy_is_said_to_be_one_and_wide_students_come_next(searched: Any) -> None:
     said: list[str] = []
-    _, made = searched(3_000.0, said)
+    _, made = searched(in_proportion(3_000.0), said)
     assert any("the policy is delicate" in sentence for sentence in said)
     students = [student_of(recipe) for recipe, _, _ in made.asked]
     tried = [one for one in students if one is not None]

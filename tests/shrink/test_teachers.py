@@ -23,7 +23,7 @@ from lilliput.shrink.page import rows
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.result import Result, Taught, from_json, to_json
 from lilliput.shrink.run import shrink
-from lilliput.shrink.search import Searched
+from lilliput.shrink.searched import Searched
 from lilliput.shrink.teachers import best, distinct
 from lilliput.study.workspace import enter
 from lilliput.task import Task

@@ -20,7 +20,7 @@ from lilliput.policies.play import OutOfTime, SeedPlan
 from lilliput.record import RANDOM_POLICY, Cell, Record
 from lilliput.shrink.bar import Bar
 from lilliput.shrink.request import ALPHA, Place
-from lilliput.shrink.search import Searched
+from lilliput.shrink.searched import Searched
 from lilliput.shrink.trial import Trial
 from lilliput.shrink.workers import Workers
 from lilliput.statistics import ConfirmationPlan, alpha_split, confirm, plan_confirmation

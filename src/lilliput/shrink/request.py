@@ -1,11 +1,16 @@
-"""What is asked of shrink, and where its files stand."""
+"""What is asked of shrink, and the folder that is held for it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, final, get_args
 
 from lilliput.errors import LilliputError
+from lilliput.files import Format
 from lilliput.measure.target import target_named
+from lilliput.policies.learner import Checkpoint
+from lilliput.policies.policy import Policy
+from lilliput.study.policies import episode_settings
 from lilliput.study.workspace import Workspace
 from lilliput.task import Task
 
@@ -17,6 +22,9 @@ SMALLEST_TARGET = "cortex-m0plus"
 
 ALPHA = 0.05
 """False acceptance of the whole command, over all the candidates that it confirms."""
+
+REQUEST = Format("request", 1, {0: dict})
+"""Of the file that says what was asked. 1: policy, environment and what must not change; 0: without a version."""
 
 
 @final
@@ -93,3 +101,36 @@ class Place:
     def here(self) -> Workspace:
         """What stands where in it."""
         return Workspace(self.folder)
+
+
+def claim(here: Workspace, policy: Policy, others: Sequence[Checkpoint], request: Request) -> None:
+    """Hold the folder for this request, which may take another time and other workers.
+
+    Raises:
+        LilliputError: it holds the results of another request.
+    """
+    asked = {
+        "policy": policy.digest,
+        "teachers": sorted(one.digest for one in others) or None,
+        "environment": request.task.id,
+        "environment_kwargs": request.task.kwargs,
+        "keep": request.keep,
+        "objective": request.objective,
+        "format": request.format,
+        "seed": request.seed,
+        "target": request.target,
+        "max_steps": dict(episode_settings(request.max_steps)).get("max_steps"),
+        "limits": [request.max_flash, request.max_ram, request.deadline_s],
+        "observations": request.observations or None,
+    }
+    if not here.request.exists():
+        REQUEST.write(here.request, asked)
+        return
+    try:
+        held = REQUEST.read(here.request)
+    except LilliputError as error:
+        raise LilliputError(f"{error}; choose another folder, or give --force to begin anew") from error
+    different = [name for name, value in asked.items() if held.get(name) != value]
+    if different:
+        what = ", ".join(f"{name} {held.get(name)!r}" for name in different)
+        raise LilliputError(f"{here.folder} holds a shrink of {what}; choose another folder or give --force")

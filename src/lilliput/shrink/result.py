@@ -8,7 +8,7 @@ from typing import Any, final
 
 from lilliput.errors import LilliputError
 from lilliput.files import Format
-from lilliput.shrink.search import Searched
+from lilliput.shrink.searched import Searched
 
 FORMAT = Format("result", 1, {0: dict})
 """Of the file. 1: the fields of `Result`, factor and sentence; 0: the same without a version."""

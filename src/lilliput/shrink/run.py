@@ -14,7 +14,6 @@ import numpy as np
 from lilliput import child_process
 from lilliput.compiler import has_compiler
 from lilliput.errors import LilliputError
-from lilliput.files import Format
 from lilliput.policies import file as policy_file
 from lilliput.policies.artifact import name_for
 from lilliput.policies.compress.distill_images import can_train_images
@@ -25,17 +24,18 @@ from lilliput.shrink import confirm, objective
 from lilliput.shrink.actor import sees_images
 from lilliput.shrink.bar import Bar
 from lilliput.shrink.baseline import bar_of
-from lilliput.shrink.request import Place, Request
+from lilliput.shrink.request import Place, Request, claim
 from lilliput.shrink.result import Result, frontier, read_result, table, write_result
 from lilliput.shrink.schedule import Schedule, least, schedule, too_few
-from lilliput.shrink.search import Ended, Searched, search
+from lilliput.shrink.search import search
+from lilliput.shrink.searched import Ended, Searched
 from lilliput.shrink.teachers import best, decided, distinct, taught
 from lilliput.shrink.trial import Trial, known, made, policy_path
 from lilliput.shrink.workers import Workers, workers
 from lilliput.statistics import is_above_random, retention, worst_decile
 from lilliput.study.environment import behind
 from lilliput.study.observations import digest_of, keep_observations
-from lilliput.study.policies import POLICIES, episode_settings
+from lilliput.study.policies import POLICIES
 from lilliput.study.run import artifact_name
 from lilliput.study.workspace import Workspace, enter, locked
 from lilliput.sums import mean
@@ -56,9 +56,6 @@ _TOO_SLOW = (
     "give more time (--within)"
 )
 _ENDED: Mapping[Ended, Sequence[str]] = {"time": (), "nothing_left": (_NOTHING_LEFT,), "too_slow": (_TOO_SLOW,)}
-
-REQUEST = Format("request", 1, {0: dict})
-"""Of the file that says what was asked. 1: policy, environment and what must not change; 0: without a version."""
 
 
 def shrink(
@@ -112,7 +109,7 @@ def _shrink(every: Sequence[Checkpoint], request: Request, here: Workspace, say:
     """The same in a folder that is nobody else's."""
     kept = best(Place(here.folder, every[0].digest, request), every, say)
     policy, others = kept.policy, tuple(one for one in every if one is not kept)
-    _enter(here, policy, others, request)
+    claim(here, policy, others, request)
     if here.result.exists():
         say(f"{here.folder} was finished before, and this is its result; --force or another folder searches anew")
         return read_result(here.result)
@@ -246,39 +243,6 @@ def _compared(
         for name, _, after in figures
         if name in limits
     ]
-
-
-def _enter(here: Workspace, policy: Policy, others: Sequence[Checkpoint], request: Request) -> None:
-    """Holds the folder for this request, which may take another time and other workers.
-
-    Raises:
-        LilliputError: it holds the results of another request.
-    """
-    asked = {
-        "policy": policy.digest,
-        "teachers": sorted(one.digest for one in others) or None,
-        "environment": request.task.id,
-        "environment_kwargs": request.task.kwargs,
-        "keep": request.keep,
-        "objective": request.objective,
-        "format": request.format,
-        "seed": request.seed,
-        "target": request.target,
-        "max_steps": dict(episode_settings(request.max_steps)).get("max_steps"),
-        "limits": [request.max_flash, request.max_ram, request.deadline_s],
-        "observations": request.observations or None,
-    }
-    if not here.request.exists():
-        REQUEST.write(here.request, asked)
-        return
-    try:
-        held = REQUEST.read(here.request)
-    except LilliputError as error:
-        raise LilliputError(f"{error}; choose another folder, or give --force to begin anew") from error
-    different = [name for name, value in asked.items() if held.get(name) != value]
-    if different:
-        what = ", ".join(f"{name} {held.get(name)!r}" for name in different)
-        raise LilliputError(f"{here.folder} holds a shrink of {what}; choose another folder or give --force")
 
 
 def so_far(policies: Sequence[Checkpoint], request: Request, folder: Path) -> str:

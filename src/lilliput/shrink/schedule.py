@@ -6,7 +6,7 @@ from typing import final
 from lilliput.shrink import confirm
 from lilliput.shrink.bar import RACE, Bar
 from lilliput.shrink.request import Place, Request
-from lilliput.shrink.search import Searched
+from lilliput.shrink.searched import Searched
 from lilliput.statistics import plan_confirmation
 
 _STARTING_S = 15.0

@@ -3,12 +3,10 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import final
 
-from lilliput import paired
 from lilliput.policies import last_action
 from lilliput.policies.learner import Checkpoint
 from lilliput.shrink.bar import RACE, Bar
@@ -16,14 +14,14 @@ from lilliput.shrink.code_bytes import CodeBytes
 from lilliput.shrink.configuration import DELICATE, Student, student_of
 from lilliput.shrink.ladder import first_steps, rungs
 from lilliput.shrink.move import Effects, Move, chance, gain
+from lilliput.shrink.pace import Pace
 from lilliput.shrink.request import Place
+from lilliput.shrink.searched import End, Ended, Searched
 from lilliput.shrink.student_space import StudentSpace
 from lilliput.shrink.trial import Trial, attempt, known
 from lilliput.shrink.workers import Workers, result
-from lilliput.sums import deviation
 
 Say = Callable[[str], None]
-Ended = Literal["time", "nothing_left", "too_slow"]
 
 _WORTH_A_LADDER = 0.03
 """A student that holds and is smaller than this part of the baseline leaves nothing to find without training."""
@@ -42,31 +40,8 @@ _FAR_BELOW = 0.08
 """What real weights keep less than is asked for, or than the best of all keeps, quantized ones do not make up for."""
 _GRACE_S = 1.0
 """What is asked to stop looks at the clock at every step of an environment; what has not by then is ended."""
-_OVERHEAD_S = 2.0
 _CHOOSING = 28
 """Episodes that choose among restarts: four of each of four, and about six of each of two."""
-_SHARED = 0.3
-"""The part of a course that is not shared by students of one root: a third of its steps, which take a little longer."""
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Searched:
-    """All trials by recipe, and what they are held against.
-
-    Attributes:
-        ended: since the time was over or, before that, since nothing was left that promises anything, or nothing of
-            it that could be made in the time that was left.
-    """
-
-    trials: Mapping[str, Trial]
-    bar: Bar
-    students: Mapping[str, Student] = field(default_factory=dict)
-    ended: Ended = "time"
-
-
-End = Callable[[Searched], float]
-"""When the search is to end, in `time.time()` seconds, after what it found so far."""
 
 
 def search(
@@ -102,7 +77,8 @@ class _Run:
             recipe: student for recipe, student in found.items() if student is not None
         }
         self._ended: Ended = "time"
-        self._too_slow = False
+        self._slow_starts: list[Student] = []
+        self._slow_neighbour = False
         self._end, self.until = end, end(self.searched())
         self._policy, self._n_macs = teacher.policy, teacher.policy.n_macs
         self._space = StudentSpace.of(teacher, others, train=place.request.train)
@@ -111,11 +87,10 @@ class _Run:
         self._came_from: dict[str, tuple[Move, str]] = {}
         self._running: dict[Future[Trial], str] = {}
         self._played_on: set[str] = set()
-        self._seconds_per_step = 0.04 if self._space.images else 0.001
-        self._seconds_per_episode = max(0.001, self.trials[""].seconds / len(self.trials[""].returns))
         # What every student costs: the choice among restarts, of which images have none, and the race.
         episodes = min(RACE[-1], len(bar.baseline)) if self._space.images else _CHOOSING + RACE[-1]
-        self._played = _OVERHEAD_S + episodes * self._seconds_per_episode
+        episode_s = max(0.001, self.trials[""].seconds / len(self.trials[""].returns))
+        self._pace = Pace(self._space, episode_s, episodes)
         for recipe in self.students:
             self._learn_code(recipe)
         self._every_start, self._turn = self._space.starts(), 0
@@ -149,7 +124,7 @@ class _Run:
                 self._running[future] = recipe
             if not self._running:
                 if time.time() < self.until - 2:
-                    self._ended = "too_slow" if self._too_slow else "nothing_left"
+                    self._ended = "too_slow" if self._slow_is_left() else "nothing_left"
                 return
             left = max(0.0, self.until + _GRACE_S - time.time())
             done, _ = wait(self._running, left, FIRST_COMPLETED)
@@ -173,7 +148,7 @@ class _Run:
             return
         kept = self.bar.retention(first.returns)[0]
         if others := self._space.after(self._every_start[0], kept):
-            self._starts = self._untried(others)
+            self._starts, self._slow_starts = self._untried(others), []
         if others and kept < DELICATE:
             self.say(
                 f"the first student keeps {100 * kept:.0f} %: the policy is delicate, and what may hold is wide and "
@@ -219,14 +194,10 @@ class _Run:
 
     def _learn(self, recipe: str, trial: Trial, estimate: float) -> None:
         """Take up how long it took and what its move did."""
-        student = self.students.get(recipe)
-        if student is not None and not student.evolve:
-            shared = recipe in self._came_from and self.students[self._came_from[recipe][1]].root == student.root
-            share = _SHARED if shared else 1 - _SHARED if trial.reason else 1.0
-            part = max(0.0, trial.seconds - self._played) / (share * self._space.work(student))
-            self._seconds_per_step += 0.4 * (part - self._seconds_per_step)
-        if recipe in self._came_from:
-            move, parent = self._came_from[recipe]
+        move, parent = self._came_from.get(recipe, (None, ""))
+        if (student := self.students.get(recipe)) is not None:
+            self._pace.learn(student, self.students.get(parent), trial)
+        if move is not None:
             before = self.bar.retention(self.trials[parent].returns)[0]
             self._effects.learn(move, min(before, 1.1), min(estimate, 1.1))
 
@@ -239,29 +210,49 @@ class _Run:
         if leader is not None:
             return leader
         reached = self._reached()
-        small = math.log(_WORTH_A_LADDER * self.trials[""].value)
-        climbing = not self._space.trainable or max((sure for at, sure in reached if at <= small), default=0.0) < _SAFE
+        climbing = self._climbing(reached)
         self._turn += 1
         if self._students_first:
-            climbs = climbing and not self._starts and self._in_time(0.0)
+            climbs = climbing and not self._starts and self._in_time(self._pace.played)
         else:
             fresh = len(self._ladder) == self._n_ladder
             climbs = fresh or (climbing and (self._turn % 2 == 1 or not self._starts))
         if self._ladder and climbs:
             return self._ladder.pop(0)
-        self._too_slow = False
-        while self._starts:
-            start = self._starts.pop(0)
-            if gain(self._value(start), reached) < _LEAST_GAIN:
-                continue
-            if self._in_time(self._space.work(start) * self._seconds_per_step):
-                return self._register(start, None)
-            self._too_slow = True
-        return self._best_neighbour(reached) if self._space.trainable else None
+        if not self._space.trainable:
+            return None
+        return self._start(self._starts, reached) or self._best_neighbour(reached) or self._slow_start(reached)
 
-    def _in_time(self, making: float) -> bool:
-        """Whether what takes so many seconds to make is likely to be made and played before the end."""
-        return _SLOWER * (making + self._played) <= self.until - time.time()
+    def _climbing(self, reached: list[tuple[float, float]]) -> bool:
+        """Whether what needs no training may still be the best that is found."""
+        small = math.log(_WORTH_A_LADDER * self.trials[""].value)
+        return not self._space.trainable or max((sure for at, sure in reached if at <= small), default=0.0) < _SAFE
+
+    def _start(self, starts: list[Student], reached: list[tuple[float, float]]) -> str | None:
+        """The first of the starts that promises a gain in time; what comes before it is taken off them."""
+        while starts:
+            start = starts.pop(0)
+            if start.recipe in self.students or gain(self._value(start), reached) < _LEAST_GAIN:
+                continue
+            if self._in_time(self._pace.seconds(start, None)):
+                return self._register(start, None)
+            self._slow_starts.append(start)
+        return None
+
+    def _slow_start(self, reached: list[tuple[float, float]]) -> str | None:
+        """One that was too slow for the time that was left, where trials are quicker by now."""
+        slow, self._slow_starts = self._slow_starts, []
+        found = self._start(slow, reached)
+        self._slow_starts += slow
+        return found
+
+    def _slow_is_left(self) -> bool:
+        """Whether something that promises a gain was not tried for its time alone, when nothing else is left."""
+        return bool(self._slow_neighbour or self._slow_starts or (self._ladder and self._climbing(self._reached())))
+
+    def _in_time(self, seconds: float) -> bool:
+        """Whether a trial that is foretold to take so long is likely to end in time."""
+        return _SLOWER * seconds <= self.until - time.time()
 
     def _best_neighbour(self, reached: list[tuple[float, float]]) -> str | None:
         """The untried student, one move from one that was tried, that promises the most for its time; None: none."""
@@ -273,7 +264,8 @@ class _Run:
         best = max(self._kept(), default=0.0)
         busy = {self.students[r].root for r in self._running.values() if r in self.students}
         promising: tuple[float, Student, tuple[Move, str]] | None = None
-        evolutions = self._evolutions()
+        evolutions = self._pace.evolutions(self.place.request.within_s, self.bar)
+        self._slow_neighbour = False
         for recipe, parent in list(self.students.items()):
             trial = self.trials.get(recipe)
             if trial is None or trial.reason or not len(trial.returns):
@@ -286,7 +278,7 @@ class _Run:
                 if child.recipe in self.trials or child.recipe in self.students:
                     continue
                 value = self._value(child)
-                making = self._cost(parent, child)
+                seconds = self._pace.seconds(child, parent)
                 won = gain(value, reached)
                 if won < _LEAST_GAIN:
                     continue
@@ -296,10 +288,10 @@ class _Run:
                 sure = chance(min(estimate, 1.15) + mean, math.hypot(spread, error), bar)
                 if hopeful and sure * won < _LEAST_EXPECTED:
                     continue
-                if not self._in_time(making):
-                    self._too_slow = True
+                if not self._in_time(seconds):
+                    self._slow_neighbour = True
                     continue
-                worth = sure * won / (making + self._played)
+                worth = sure * won / seconds
                 if promising is None or worth > promising[0]:
                     promising = (worth, child, (move, recipe))
         if promising is None:
@@ -374,17 +366,3 @@ class _Run:
         if self.place.request.objective == "n_macs":
             return macs
         return self.trials[""].value * min(1.0, macs / max(1, self._n_macs))
-
-    def _cost(self, parent: Student, child: Student) -> float:
-        shared = child.root == parent.root and child.root[0] == parent.root[0]
-        if child.evolve and not parent.evolve:
-            return child.evolve * self._seconds_per_episode
-        training = self._space.work(child) * self._seconds_per_step * (_SHARED if shared else 1.0)
-        return training + child.evolve * self._seconds_per_episode
-
-    def _evolutions(self) -> tuple[int, int]:
-        """Episodes of a spell of evolution, about a sixth of the time, and how many each member plays."""
-        budget = self.place.request.within_s / 6 / self._seconds_per_episode
-        spread = deviation(self.bar.baseline) / max(1e-9, paired.gap(self.bar.baseline, self.bar.random))
-        each = 1 if spread < 0.05 else 2 if spread < 0.12 else 4
-        return max(200, 1 << round(math.log2(max(budget, 200)))), each

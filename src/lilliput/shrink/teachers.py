@@ -13,7 +13,7 @@ from lilliput.policies.play import OutOfTime
 from lilliput.shrink.configuration import student_of
 from lilliput.shrink.request import Place
 from lilliput.shrink.result import Taught
-from lilliput.shrink.search import Searched
+from lilliput.shrink.searched import Searched
 from lilliput.shrink.trial import FEW_EPISODES, Trial, attempt
 from lilliput.shrink.workers import workers
 from lilliput.study.environment import check

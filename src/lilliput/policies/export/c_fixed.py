@@ -6,7 +6,7 @@ from typing import assert_never, final
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.policies import affine, layers, reference
+from lilliput.policies import affine, layers
 from lilliput.policies.export import fixed, requantize
 from lilliput.policies.export.c_fixed_data import FixedData, is_paired
 from lilliput.policies.export.c_integer import fours
@@ -194,7 +194,7 @@ class _Fixed:
         sums, numbers = self._summed(block), writer.need("numbers", rows)
         slope, bias = self._slope(block)
         scale, zero = range_.inverse_scale.astype(np.float64), range_.zero_point.astype(np.float64)
-        low, high = _codes(block.between, range_, np.array([-1e30, 1e30], np.float32))
+        low, high = fixed.codes(block.between, range_, np.array([-1e30, 1e30], np.float32))
         curve = next((one for one in block.between if isinstance(one, _Curve)), None)
         if curve is None:
             line = fixed.Line(slope * scale, bias * scale + zero, self._farthest_sum(block), _CODE_BITS)
@@ -217,7 +217,7 @@ class _Fixed:
         writer, layer = self.writer, block.layer
         rows = layer.weight.shape[0]
         sums = "" if layer.input is not None else writer.need("sums", rows)
-        of_numbers = requantize.Sums(self._reach(layer), unit=2.0**-self.unit) if sums else None
+        of_numbers = requantize.Sums(self._all_sums(block), unit=2.0**-self.unit) if sums else None
         by = requantize.requantization(layer, block.between, range_, of_numbers)
         if by is None:
             raise LilliputError(
@@ -242,17 +242,6 @@ class _Fixed:
             called = f"{given}, {name}_table, {table.late}, {table.falling}, {table.low}, {target}"
             writer.call(f"{kind}_to_table", called)
         writer.x = target
-
-    def _reach(self, layer: layers.QuantizedDense) -> np.ndarray:
-        """The smallest and largest sum of each row of the first layer."""
-        weight = layer.weight.values.astype(np.int64)
-        if self.units.observation == "q16.16":
-            _, limit = fixed.sum_unit(self.parts, self.units, self.is_choice)
-            return np.stack([np.full(len(weight), side * limit << self.unit) for side in (-1, 1)])
-        bits = np.array(self.units.fraction_bits)
-        bits = bits if self.parts.indices is None else bits[self.parts.indices]
-        most = (np.abs(weight) * (32768 << (self.unit - bits))).sum(axis=1)
-        return np.stack([-most, most])
 
     # The action.
 
@@ -340,7 +329,7 @@ class _Fixed:
 
     def _all_sums(self, block: fixed.Block) -> np.ndarray:
         if block.layer.input is None:
-            return self._reach(block.layer)
+            return fixed.reach(self.parts, self.units, self.is_choice)
         return requantize.reach(block.layer)
 
     def _behind(self, layer: Layer, n: int) -> None:
@@ -389,12 +378,3 @@ def _has_one_range(block: fixed.Block) -> bool:
 
 def _is_one(values: np.ndarray) -> bool:
     return bool(np.ptp(values) == 0) and bool(np.isfinite(values).all())
-
-
-def _codes(between: tuple[Layer, ...], range_: layers.StaticRange, y: np.ndarray) -> tuple[int, ...]:
-    """The codes of numbers behind activations."""
-    for activation in between:
-        y = reference.apply(activation, y)
-    scale = range_.inverse_scale.astype(np.float32)
-    codes = affine.quantize_unsigned(y, scale, np.asarray(range_.zero_point), range_.bits)
-    return tuple(int(code) for code in codes)

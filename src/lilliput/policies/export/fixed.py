@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Float64, Int32
+from jaxtyping import Float64, Int32, Int64
 
 from lilliput.errors import LilliputError
-from lilliput.policies import affine, layers, spaces
+from lilliput.policies import affine, layers, reference, spaces
 from lilliput.policies.export.requantize import Straight
 from lilliput.policies.fixed_point import ACTION_BITS, FixedPoint, Observation
 from lilliput.policies.layers import Layer
@@ -302,6 +302,18 @@ def sum_unit(parts: Parts, given: FixedPoint, head_is_choice: bool) -> tuple[int
     return min(16, _SUM_BITS - int(np.ceil(np.log2(limit)))), limit
 
 
+def reach(parts: Parts, given: FixedPoint, head_is_choice: bool) -> Int64[np.ndarray, "2 outputs"]:
+    """The smallest and largest sum of each row of such a first layer."""
+    unit, limit = sum_unit(parts, given, head_is_choice)
+    weight = parts.blocks[0].layer.weight.values.astype(np.int64)
+    if given.observation == "q16.16":
+        return np.stack([np.full(len(weight), side * limit << unit) for side in (-1, 1)])
+    bits = np.array(given.fraction_bits)
+    bits = bits if parts.indices is None else bits[parts.indices]
+    most = (np.abs(weight) * (32768 << (unit - bits))).sum(axis=1)
+    return np.stack([-most, most])
+
+
 def _matters(parts: Parts) -> float | None:
     """The size of the first layer's outputs from which on a larger one makes no difference; None: there is none."""
     behind = parts.blocks[0].between or parts.head
@@ -333,3 +345,12 @@ def action_integers(values: np.ndarray) -> Int32[np.ndarray, "..."]:
             f"--observation: an action of {float(np.abs(values).max()):.3g} does not fit 16 bits before the point"
         )
     return stored.astype(np.int32)
+
+
+def codes(between: tuple[Layer, ...], range_: layers.StaticRange, y: np.ndarray) -> tuple[int, ...]:
+    """The codes of numbers behind activations."""
+    for activation in between:
+        y = reference.apply(activation, y)
+    scale = range_.inverse_scale.astype(np.float32)
+    codes = affine.quantize_unsigned(y, scale, np.asarray(range_.zero_point), range_.bits)
+    return tuple(int(code) for code in codes)

@@ -11,15 +11,12 @@ from jaxtyping import Float32, Float64
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference
-from lilliput.policies.affine import QuantizedTensor, signed_range, unsigned_max
+from lilliput.policies.affine import QuantizedTensor, unsigned_max
 from lilliput.policies.layers import Layer
 from lilliput.policies.students.native import MOST_LAYERS, CNetwork, CStudent, functions, pointer
+from lilliput.policies.students.quantization import Quantization, best_step, static_range
 
 Activation = Literal["silu", "relu", "tanh"]
-InputRange = Literal["per_dimension", "per_tensor", "none"]
-
-_SMALLEST_SCALE = 2.0**-14
-"""The smallest float16 of full precision; scales are stored in it."""
 _FAR = 6.0
 
 
@@ -37,24 +34,6 @@ ACTIVATIONS: dict[Activation, _Kind] = {
     "tanh": _Kind(layers.Tanh(), -1.0, 1.2),
 }
 """By name: the layer, its lowest value and a gain for the first weights."""
-
-
-@final
-@dataclass(frozen=True)
-class Quantization:
-    """How students are quantized.
-
-    Attributes:
-        weight_bits: of each linear layer.
-        activation_bits: of every quantized input.
-        input_range: of the first layer: one a dimension, one for all, or none (real observations, integer weights).
-        per_channel: a weight scale for every output instead of one a layer.
-    """
-
-    weight_bits: tuple[int, ...]
-    activation_bits: int = 8
-    input_range: InputRange = "per_dimension"
-    per_channel: bool = False
 
 
 @final
@@ -228,14 +207,14 @@ class Students:
                 end = np.quantile(y.reshape(self.restarts, -1)[:, :1_000_000], 0.9995, axis=1)
                 inverse = (top / (np.maximum(end, 0.1) - kind.lowest)).reshape(-1, 1, 1)
                 ranges.append(inverse)
-                step = _best_step(weight / inverse, quantization.weight_bits[index], quantization.per_channel)
+                step = best_step(weight / inverse, quantization.weight_bits[index], quantization.per_channel)
             elif quantization.input_range == "none":
-                step = _best_step(weight * self._scale, quantization.weight_bits[index], quantization.per_channel)
+                step = best_step(weight * self._scale, quantization.weight_bits[index], quantization.per_channel)
             else:
                 inverse, self.zero_points = self._first_range(quantization, top)
                 ranges.append(inverse)
                 scaled = weight * (self._scale / inverse)
-                step = _best_step(scaled, quantization.weight_bits[index], quantization.per_channel)
+                step = best_step(scaled, quantization.weight_bits[index], quantization.per_channel)
             steps.append(step)
             with np.errstate(invalid="ignore"):  # OpenBLAS raises it for nothing: see linear._matmul
                 y = y @ weight.swapaxes(1, 2) + matrix[:, None, :, -1]
@@ -310,9 +289,9 @@ class Students:
             quantization.weight_bits[index],
         )
         if index or quantization.input_range == "per_tensor":
-            range_ = _static(inverse[:1], zero[:1], quantization)
+            range_ = static_range(inverse[:1], zero[:1], quantization)
         else:
-            range_ = None if quantization.input_range == "none" else _static(inverse, zero, quantization)
+            range_ = None if quantization.input_range == "none" else static_range(inverse, zero, quantization)
         return layers.QuantizedDense(weight, bias.astype(np.float16), range_)
 
     def begin(
@@ -377,24 +356,3 @@ def _scores(weights: Float64[np.ndarray, "restarts n"]) -> Float64[np.ndarray, "
     scores = np.zeros_like(weights)
     np.put_along_axis(scores, order, squares / np.maximum(left, np.finfo(np.float64).tiny), axis=1)
     return scores
-
-
-def _static(inverse: np.ndarray, zero: np.ndarray, quantization: Quantization) -> layers.StaticRange:
-    inverse_scale, zero_point = inverse.astype(np.float16), zero.astype(np.int32)
-    if len(inverse_scale) == 1:
-        inverse_scale, zero_point = inverse_scale.reshape(()), zero_point.reshape(())
-    return layers.StaticRange(inverse_scale, zero_point, quantization.activation_bits)
-
-
-def _best_step(weight: np.ndarray, bits: int, per_channel: bool) -> np.ndarray:
-    """The step of least squared error (restarts, outputs or 1, 1)."""
-    low, high = signed_range(bits)
-    flat = weight if per_channel else weight.reshape(len(weight), 1, -1)
-    most = np.maximum(np.abs(flat).max(axis=-1, keepdims=True), 1e-8)
-    best, least = most / high, np.full_like(most, np.inf)
-    for factor in np.linspace(0.2, 1.0, 33):
-        step = most * factor / max(high, 1)
-        error = ((np.clip(np.round(flat / step), low, high) * step - flat) ** 2).sum(axis=-1, keepdims=True)
-        best = np.where(error < least, step, best)
-        least = np.minimum(error, least)
-    return np.maximum(best, _SMALLEST_SCALE)
