@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -14,11 +14,6 @@ from lilliput.compare import compare as run
 from lilliput.errors import LilliputError
 from lilliput.foreign_text import printable
 from lilliput.policies.compress import format_recipe, parse
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from lilliput.policies.policy import Policy
 
 
 @click.command()
@@ -127,7 +122,7 @@ def compare(
     policy, origin = checkpoint.policy, checkpoint.provenance
     given = reader.observations(observations, policy)
     if given is not None and known(origin, environment, environment_kwargs) is None:
-        _by_actions(policy, recipes, formats or ("c",), given, seed, out, force=force, as_json=as_json)
+        actions.compare(policy, recipes, formats or ("c",), given, seed, out, force=force, as_json=as_json)
         return
     with progress.shown(quiet=as_json, first="" if no_timings else progress.TIMED_LAST) as report:
         compared = run(
@@ -173,26 +168,3 @@ def compare(
 def _given(name: str) -> bool:
     """Whether the option stands on the command line."""
     return click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
-
-
-def _by_actions(
-    policy: "Policy",
-    recipes: tuple[str, ...],
-    formats: tuple[str, ...],
-    observations: "np.ndarray",
-    seed: int,
-    out: Path,
-    *,
-    force: bool,
-    as_json: bool,
-) -> None:
-    from lilliput.study.actions import compare_actions
-
-    with progress.shown(quiet=as_json) as report:
-        judged = compare_actions(policy, recipes, formats, observations, seed, out, report, force=force)
-    source, n = policy.provenance.source, len(observations)
-    written = actions.write_comparison(judged, source, n, out, guesses=policy.provenance.guesses)
-    if as_json:
-        click.echo(json.dumps(written, indent=1))
-    else:
-        actions.say(judged, source, n, out)

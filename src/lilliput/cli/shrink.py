@@ -3,18 +3,17 @@
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lilliput.cli import actions, duration, option, progress, reader
+from lilliput.cli import actions, duration, option, reader
 from lilliput.errors import MissingDependency
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from lilliput.policies.policy import Policy
+    from lilliput.shrink.result import Result
 
 
 @click.command()
@@ -99,7 +98,7 @@ def shrink(
     started = time.time()
     from lilliput.shrink import page
     from lilliput.shrink.request import OBJECTIVES, Request
-    from lilliput.shrink.result import table, to_json
+    from lilliput.shrink.result import to_json
     from lilliput.shrink.run import shrink as run
     from lilliput.shrink.run import so_far
     from lilliput.study.environment import about_the_task, known, resolve
@@ -124,7 +123,7 @@ def shrink(
             )
         if others:
             raise click.UsageError("--teachers needs an environment (--env): students play it")
-        _by_actions(first.policy, keep, format_, given, seed, out, force=force, as_json=as_json)
+        actions.shrink(first.policy, keep, format_, given, seed, out, force=force, as_json=as_json)
         return
     task = resolve(first.provenance, environment, environment_kwargs)
     every = (first, *others)
@@ -173,6 +172,12 @@ def shrink(
     if as_json:
         click.echo(json.dumps({**to_json(result), "remarks": caveats, "guesses": guesses}, indent=1))
         return
+    _print(result, caveats, f"{written}: {out}")
+
+
+def _print(result: "Result", caveats: Sequence[str], written: str) -> None:
+    from lilliput.shrink.result import table
+
     click.echo(table(result.frontier, result.baseline_bytes, result.objective) + "\n")
     for note in (*caveats, *result.notes):
         click.echo(f"note: {note}")
@@ -181,38 +186,4 @@ def shrink(
             f"worst tenth of the episodes: {result.worst_decile:.6g}, the baseline's {result.baseline_worst_decile:.6g}"
         )
     click.echo(result.sentence)
-    click.echo(f"{written}: {out}")
-
-
-def _by_actions(
-    policy: "Policy",
-    keep: float,
-    format_: str,
-    observations: "np.ndarray",
-    seed: int,
-    out: Path,
-    *,
-    force: bool,
-    as_json: bool,
-) -> None:
-    from lilliput.shrink.by_actions import shrink_by_actions
-
-    with progress.shown(quiet=as_json) as report:
-        nearest = shrink_by_actions(policy, keep, format_, observations, seed, out, report, force=force)
-    chosen, source, n = nearest.chosen, policy.provenance.source, len(observations)
-    result: dict[str, Any] = {"recipe": "", "baseline_bytes": policy.model_bytes, "bytes": policy.model_bytes}
-    if chosen is not None:
-        result |= {"recipe": chosen.recipe, "bytes": chosen.model_bytes}
-    told = {"keep": keep, "guesses": policy.provenance.guesses, **result}
-    written = actions.write_comparison(nearest.judged, source, n, out, **told)
-    if as_json:
-        click.echo(json.dumps(written, indent=1))
-        return
-    actions.say(nearest.judged, source, n, out)
-    if chosen is None:
-        click.echo(f"nothing smaller keeps its actions within {1 - keep:.0%} of their range")
-    else:
-        click.echo(
-            f"{chosen.model_bytes:,} bytes instead of {policy.model_bytes:,} ({chosen.smaller:.1f}x), its actions on "
-            f"average within {1 - keep:.0%} of their range: {chosen.recipe}"
-        )
+    click.echo(written)

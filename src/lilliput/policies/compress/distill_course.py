@@ -1,5 +1,6 @@
 """One course of distillation: rounds of play, in which the teacher says what it would have done, and of learning."""
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -102,6 +103,24 @@ class Start:
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """Environments on episodes of their own, what disturbs them, and what else is random there."""
+
+    lockstep: Lockstep
+    disturbance: Disturbance
+    rng: np.random.Generator
+
+    def collect(self, act: RowsAct, n_states: int) -> Seen:
+        """See `distill_play.collect`."""
+        return collect(self.lockstep, act, self.disturbance, n_states)
+
+    def close(self) -> None:
+        """Close the environments."""
+        self.lockstep.close()
+
+
+@final
 class Course:
     """What the rounds share.
 
@@ -167,13 +186,13 @@ class Course:
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:24]
 
-    def _stage(self, purpose: str, rows: int) -> tuple[Lockstep, Disturbance, np.random.Generator]:
+    def _stage(self, purpose: str, rows: int) -> _Stage:
         """Environments on episodes of their own, and randomness that does not depend on what was done before."""
         rng = self._context.rng(purpose)
         seeds = itertools.islice(SeedPlan(self._context.seed).stream("distillation"), int(rng.integers(1 << 12)), None)
         space, deadline = self._context.teacher.observation_space, self._context.deadline
         lockstep = Lockstep(self._environment, space, rows, seeds, deadline=deadline)
-        return lockstep, Disturbance(self._settings.disturbance, lockstep, rng), rng
+        return _Stage(lockstep, Disturbance(self._settings.disturbance, lockstep, rng), rng)
 
     def _rows(self, restarts: int) -> int:
         """How many environments play at once: as many for each restart."""
@@ -196,12 +215,9 @@ class Course:
         if path is not None and path.exists():
             with np.load(path, allow_pickle=False) as kept:
                 return Seen(kept["observations"], kept["begins"]), kept["said"]
-        lockstep, disturbance, _ = self._stage(purpose, rows)
-        try:
+        with contextlib.closing(self._stage(purpose, rows)) as stage:
             teacher = Watch(self._teacher.stack)
-            seen = collect(lockstep, lambda x, begins: self._teacher.chosen(teacher(x, begins)), disturbance, wanted)
-        finally:
-            lockstep.close()
+            seen = stage.collect(lambda x, begins: self._teacher.chosen(teacher(x, begins)), wanted)
         said = self._taught(seen, Watch(self._teacher.stack))
         if path is not None and context.seconds_left > 0:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -212,8 +228,7 @@ class Course:
     def _real(self) -> tuple[Students, Replay]:
         """The students with real weights, taken up where an earlier run left them, and the states so far."""
         settings = self._settings
-        lockstep, disturbance, rng = self._stage(f"real {self._key()}", self._rows(settings.restarts))
-        try:
+        with contextlib.closing(self._stage(f"real {self._key()}", self._rows(settings.restarts))) as stage:
             path = self._checkpoint("npz")
             saved = {} if path is None or not path.exists() else dict(np.load(path, allow_pickle=False))
             if saved:
@@ -233,12 +248,12 @@ class Course:
             sizes = (first.shape[1], *settings.hidden, self._teacher.n_outputs)
             norms = () if self._start is None else self._start.norms
             epsilons = [0.0 if norm is None else norm.epsilon for norm in norms]
-            students = Students(sizes, settings.activation, settings.restarts, inputs, rng, epsilons)
+            students = Students(sizes, settings.activation, settings.restarts, inputs, stage.rng, epsilons)
             if saved:
                 students.matrices = saved["matrices"]
                 students.scales = saved.get("scales", students.scales)
             elif self._start is not None:
-                students.begin(self._start.weights, self._start.biases, rng, norms)
+                students.begin(self._start.weights, self._start.biases, stage.rng, norms)
             if self._start is not None:
                 students.hold_zeros(self._start.kept)
             done = int(saved["done"]) if saved else 0
@@ -247,40 +262,33 @@ class Course:
                 self._save(path, students, replay, steps)
 
             span = (done, settings.real_steps)
-            self._rounds(students, replay, lockstep, disturbance, rng, span, settings.learning_rate, keep)
-        finally:
-            lockstep.close()
+            self._rounds(students, replay, stage, span, settings.learning_rate, keep)
         return students, replay
 
     def _quantized(self, students: Students, replay: Replay) -> None:
         settings = self._settings
         assert settings.weight_bits is not None
-        lockstep, disturbance, rng = self._stage(f"quantized {self._key()}", self._rows(students.restarts))
-        try:
+        with contextlib.closing(self._stage(f"quantized {self._key()}", self._rows(students.restarts))) as stage:
             quantization = Quantization(
                 settings.weight_bits, settings.activation_bits, settings.input_range, settings.per_channel
             )
-            students.quantize(quantization, replay.observations[rng.integers(0, len(replay), 4096)])
+            students.quantize(quantization, replay.observations[stage.rng.integers(0, len(replay), 4096)])
             rate = min(settings.learning_rate, QUANTIZED_LEARNING_RATE)
             span = (0, settings.quantized_steps)
-            self._rounds(students, replay, lockstep, disturbance, rng, span, rate, lambda _: None)
-        finally:
-            lockstep.close()
+            self._rounds(students, replay, stage, span, rate, lambda _: None)
 
     def _rounds(
         self,
         students: Students,
         replay: Replay,
-        lockstep: Lockstep,
-        disturbance: Disturbance,
-        rng: np.random.Generator,
+        stage: _Stage,
         span: tuple[int, int],
         rate: float,
         keep: Callable[[int], None],
     ) -> None:
         """Learn from the first to the last step of the span, or to the deadline."""
         view, teacher = Watch(self._view), Watch(self._teacher.stack)
-        trainer = Trainer(students, self._head, self._loss, replay.targets, self._spread, rng)
+        trainer = Trainer(students, self._head, self._loss, replay.targets, self._spread, stage.rng)
         act = self._act(students, Watch(self._view))
         done, steps = span
         quantized = students.quantization is not None
@@ -289,7 +297,7 @@ class Course:
         while done < steps and self._context.seconds_left > 0:
             n = min(each, steps - done)
             if done or quantized or self._start is not None:
-                seen = collect(lockstep, act, disturbance, STATES_A_STEP * n)
+                seen = stage.collect(act, STATES_A_STEP * n)
                 replay.add(view.over(seen), self._taught(seen, teacher))
             if cutting:
                 students.prune(self._settings.sparsity * _risen(done / steps))
@@ -345,7 +353,7 @@ class Course:
         restarts = students.restarts
         if self._context.seconds_left <= 0:
             return None
-        lockstep, _, _ = self._stage(f"selection {self._key()}", BLOCK * restarts)
+        lockstep = self._stage(f"selection {self._key()}", BLOCK * restarts).lockstep
         try:
             act = self._act(students, Watch(self._view))
 

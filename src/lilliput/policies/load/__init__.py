@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, ParamSpec
+from typing import Any, Literal, ParamSpec, final
 
 import numpy as np
 
@@ -113,28 +113,8 @@ def load_checkpoint(
     # Numbers too large for float32 become infinite here and are refused by Policy.
     with np.errstate(all="ignore"):
         checkpoint = read(Source(data, name, path.parent, options))
-        side = rl_zoo.Side()
-        notes: tuple[str, ...] = ()
-        space = checkpoint.policy.observation_space
-        frame = frame_of(space, worn or ())
-        statistics = Path(normalizer) if normalizer is not None and normalizer is not False else None
-        if checkpoint.provenance.framework == "stable_baselines3" and is_zip(data):
-            side = rl_zoo.side_of_zip(path)
-            notes = side.notes
-            frame = frame_of(space, (side.wrappers or ()) if worn is None else worn)
-            if normalizer is None:
-                told = read_traces(read_archive(data, name), checkpoint.policy)
-                found = statistics_of(path, side, space, told, frame)
-                statistics, notes = found.path, (*notes, *found.notes)
-        if statistics is not None:
-            checkpoint = _normalized(checkpoint, statistics, frame)
-            if checkpoint.policy.observation_space is frame:  # the stack is no wrapper any more
-                worn = worn if worn is None else worn[:-1]
-                side = dataclasses.replace(side, wrappers=side.wrappers and side.wrappers[:-1])
-        elif normalizer is False and _has_normalizer(checkpoint.policy):
-            raise LilliputError(
-                f"{name} has its normalizer inside, which cannot be left out; leave --no-normalizer away"
-            )
+        beside = _beside(path, data, checkpoint, normalizer, worn)
+        checkpoint, beside = _standardized(checkpoint, beside, name, refused=normalizer is False)
         if algorithm is not None:
             checkpoint = _told(checkpoint, algorithm=_one_of(checkpoint.provenance.algorithm, algorithm, name))
         if rescale_action is not None:
@@ -143,34 +123,94 @@ def load_checkpoint(
         raise LilliputError(
             f"{name} needs no {' and no '.join(unused)} to be read; leave {'them' if len(unused) > 1 else 'it'} away"
         )
-    if worn is not None:
-        checkpoint = _told(checkpoint, wrappers=worn)
-    of_robot = not is_lilliput(data) and checkpoint.provenance.framework in _OF_ROBOTS
-    if of_robot:
-        told, unread = robot_contract.beside(path.parent)
+    if beside.worn is not None:
+        checkpoint = _told(checkpoint, wrappers=beside.worn)
+    own = is_lilliput(data)
+    folder = path.parent if not own and checkpoint.provenance.framework in _OF_ROBOTS else None
+    checkpoint, unread = _with_contract(checkpoint, folder, contract, previous_action, name)
+    if own:
+        return checkpoint
+    notes = (*beside.notes, *unread, *(_doubts(checkpoint.policy) if worn is None else ()))
+    named = Provenance(source=path.name, source_sha256=hashlib.sha256(data).hexdigest())
+    return _with_side(checkpoint, dataclasses.replace(beside, notes=notes), named, given=normalizer is not None)
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Beside:
+    """What is known of a file from beside it.
+
+    Attributes:
+        side: what the folders of rl-zoo and of CleanRL say.
+        statistics: of the observations, told or found.
+        frame: a single observation, where statistics may be of that and the policy stacks several.
+        worn: the wrappers that were told.
+        notes: what was taken without being told.
+    """
+
+    side: rl_zoo.Side
+    statistics: Path | None
+    frame: spaces.Box | None
+    worn: tuple[str, ...] | None
+    notes: tuple[str, ...] = ()
+
+    def unstacked(self) -> "_Beside":
+        """The same of a policy that stacks observations itself: the last wrapper is none any more."""
+        side = dataclasses.replace(self.side, wrappers=self.side.wrappers and self.side.wrappers[:-1])
+        return dataclasses.replace(self, side=side, worn=self.worn and self.worn[:-1])
+
+
+def _beside(
+    path: Path,
+    data: bytes,
+    checkpoint: Checkpoint,
+    normalizer: str | os.PathLike[str] | Literal[False] | None,
+    worn: tuple[str, ...] | None,
+) -> _Beside:
+    space, framework = checkpoint.policy.observation_space, checkpoint.provenance.framework
+    told = Path(normalizer) if normalizer is not None and normalizer is not False else None
+    if framework == "cleanrl":
+        return _Beside(rl_zoo.Side(environment=trained_on(path.parent.name)), told, frame_of(space, worn or ()), worn)
+    if framework != "stable_baselines3" or not is_zip(data):
+        return _Beside(rl_zoo.Side(), told, frame_of(space, worn or ()), worn)
+    side = rl_zoo.side_of_zip(path)
+    frame = frame_of(space, (side.wrappers or ()) if worn is None else worn)
+    if normalizer is not None:
+        return _Beside(side, told, frame, worn, side.notes)
+    traces = read_traces(read_archive(data, repr(path.name)), checkpoint.policy)
+    found = statistics_of(path, side, space, traces, frame)
+    return _Beside(side, found.path, frame, worn, (*side.notes, *found.notes))
+
+
+def _standardized(checkpoint: Checkpoint, beside: _Beside, name: str, *, refused: bool) -> tuple[Checkpoint, _Beside]:
+    """The policy behind the statistics beside it, or behind none where these were refused."""
+    if beside.statistics is not None:
+        checkpoint = _normalized(checkpoint, beside.statistics, beside.frame)
+        stacks = checkpoint.policy.observation_space is beside.frame
+        return checkpoint, beside.unstacked() if stacks else beside
+    if refused and _has_normalizer(checkpoint.policy):
+        raise LilliputError(f"{name} has its normalizer inside, which cannot be left out; leave --no-normalizer away")
+    return checkpoint, beside
+
+
+def _with_contract(
+    checkpoint: Checkpoint,
+    folder: Path | None,
+    contract: Literal["inside"] | None,
+    previous_action: Sequence[int] | Literal["contract"] | None,
+    name: str,
+) -> tuple[Checkpoint, tuple[str, ...]]:
+    """The policy with what files in the folder, or its own, say of how a robot runs it; and what of them was unread."""
+    unread: tuple[str, ...] = ()
+    if folder is not None:
+        told, unread = robot_contract.beside(folder)
         checkpoint = _told(checkpoint, contract=(*checkpoint.provenance.contract, *told))
-        notes = (*notes, *unread)
     if previous_action is not None:
         scaled = contract is not None
         checkpoint = robot_contract.remembering(checkpoint, previous_action, name, scaled=scaled)
     if contract is not None:
-        checkpoint = robot_contract.inside(checkpoint, name)
-    if is_lilliput(data):
-        return checkpoint
-    if of_robot and contract is None:
-        notes = (*notes, *robot_contract.remark(checkpoint.policy, name))
-    if worn is None:
-        notes = (*notes, *_doubts(checkpoint.policy))
-    if checkpoint.provenance.framework == "cleanrl":
-        side = rl_zoo.Side(environment=trained_on(path.parent.name))
-    return _with_side(
-        checkpoint,
-        side,
-        Provenance(source=path.name, source_sha256=hashlib.sha256(data).hexdigest()),
-        notes,
-        given=normalizer is not None,
-        worn=worn,
-    )
+        return robot_contract.inside(checkpoint, name), unread
+    return checkpoint, unread if folder is None else (*unread, *robot_contract.remark(checkpoint.policy, name))
 
 
 def _policy_alone(load: Callable[_Told, Checkpoint]) -> Callable[_Told, Policy]:
@@ -268,20 +308,12 @@ def _beside_action(layer: layers.Standardize, policy: Policy) -> layers.Standard
     return layers.Standardize(*arrays)
 
 
-def _with_side(
-    checkpoint: Checkpoint,
-    side: rl_zoo.Side,
-    source: Provenance,
-    notes: tuple[str, ...],
-    *,
-    given: bool,
-    worn: tuple[str, ...] | None,
-) -> Checkpoint:
+def _with_side(checkpoint: Checkpoint, beside: _Beside, source: Provenance, *, given: bool) -> Checkpoint:
     """The same with what its file and the folder say of where it came from."""
-    read = checkpoint.provenance
+    read, side = checkpoint.provenance, beside.side
     guesses = [guess for guess in read.guesses if not (given and guess.startswith("observation statistics"))]
     wrappers = read.wrappers
-    if worn is None and side.wrappers is not None:
+    if beside.worn is None and side.wrappers is not None:
         transpose = tuple(wrapper for wrapper in read.wrappers if wrapper not in side.wrappers)
         wrappers = side.wrappers + transpose
         if any(isinstance(wrapper, Atari) for wrapper in parse_wrappers(side.wrappers)):
@@ -292,5 +324,5 @@ def _with_side(
         source_sha256=source.source_sha256,
         environment=printable(side.environment),
         wrappers=wrappers,
-        guesses=tuple(printable(guess) for guess in (*guesses, *notes)),
+        guesses=tuple(printable(guess) for guess in (*guesses, *beside.notes)),
     )

@@ -131,19 +131,7 @@ def _read_as(
     boxes = [_box(value, one, batch, graph) for value, one in zip(graph.inputs, dims, strict=True)]
     if len(boxes) > 1 and any(box.dtype != boxes[0].dtype for box in boxes):
         raise LilliputError(f"{name}: its inputs are of several types; supported: one, or several of float32")
-    inputs = flow.observation([box.shape for box in boxes], batch.rows, batched=batch.batched)
-    values: dict[str, Any] = {key: Constant(array) for key, array in graph.constants().items()}
-    values |= {value.name: one for value, one in zip(graph.inputs, inputs, strict=True)}
-    values |= dict.fromkeys(memory.inputs if memory is not None else (), onnx_memory.State())
-    scores: dict[int, str] = {}
-    work = Work()
-    for node in onnx_qoperator.spelled_out(graph.nodes):
-        results = _evaluated(graph, node, values)
-        work.spend(_cost(node, [values[key] for key in node.input if key], results))
-        for key, result in zip(node.output, results, strict=False):
-            values[key] = result
-            if node.op_type == "ArgMax" and isinstance(result, Choices):
-                scores[id(result.groups[0])] = node.input[0]
+    values, scores = _followed(graph, boxes, batch, memory)
     result = values.get(graph.output)
     if isinstance(result, _Refused):
         raise result.error
@@ -167,12 +155,6 @@ def _read_as(
     if coded and any(isinstance(layer, layers.Dense | layers.Conv2d) for layer in stack):
         guesses.append("codes of weights that int8 does not hold are kept as the float32 numbers that they stand for")
     transposed = flow_layers.TRANSPOSED in guesses
-    space: spaces.ObservationSpace
-    if len(boxes) == 1:
-        low, high = (np.asarray(bound.reshape(-1)[0]) for bound in (boxes[0].low, boxes[0].high))
-        space = spaces.Box(shape, low, high, boxes[0].dtype)
-    else:
-        space = spaces.Dict(tuple((value.name, box) for value, box in zip(graph.inputs, boxes, strict=True)))
     if source.action == "continuous" and not isinstance(action_space, spaces.Box):
         raise LilliputError(f"{name} ends in probabilities of choices; leave action='continuous' away")
     wrappers = (format_wrapper(TransposeImage()),) if transposed else ()
@@ -181,11 +163,43 @@ def _read_as(
     )
     if isinstance(action_space, spaces.Box):
         action_space = _as_the_file_shapes_it(action_space, last, batch)
-    policy = Policy(space, action_space, tuple(stack), provenance)
+    policy = Policy(_space(graph, boxes, shape), action_space, tuple(stack), provenance)
     run = onnx_run.Run(
         tuple(box.shape for box in boxes), batch.rows, batch.batched, batch.free, transposed, tuple(seen)
     )
     return _Read(policy, run)
+
+
+def _followed(
+    graph: Graph, boxes: Sequence[spaces.Box], batch: _Batch, memory: onnx_memory.RecurrentState | None
+) -> tuple[dict[str, Any], dict[int, str]]:
+    """What becomes of observations in each value of the graph; and of groups of choices, what the largest was taken of.
+
+    Raises:
+        LilliputError: a node that no policy here can hold, or one too many numbers.
+    """
+    inputs = flow.observation([box.shape for box in boxes], batch.rows, batched=batch.batched)
+    values: dict[str, Any] = {key: Constant(array) for key, array in graph.constants().items()}
+    values |= {value.name: one for value, one in zip(graph.inputs, inputs, strict=True)}
+    values |= dict.fromkeys(memory.inputs if memory is not None else (), onnx_memory.State())
+    scores: dict[int, str] = {}
+    work = Work()
+    for node in onnx_qoperator.spelled_out(graph.nodes):
+        results = _evaluated(graph, node, values)
+        work.spend(_cost(node, [values[key] for key in node.input if key], results))
+        for key, result in zip(node.output, results, strict=False):
+            values[key] = result
+            if node.op_type == "ArgMax" and isinstance(result, Choices):
+                scores[id(result.groups[0])] = node.input[0]
+    return values, scores
+
+
+def _space(graph: Graph, boxes: Sequence[spaces.Box], shape: tuple[int, ...]) -> spaces.ObservationSpace:
+    """The observations of a graph: of one input in the shape that its first layer takes them in, or of several."""
+    if len(boxes) > 1:
+        return spaces.Dict(tuple((value.name, box) for value, box in zip(graph.inputs, boxes, strict=True)))
+    low, high = (np.asarray(bound.reshape(-1)[0]) for bound in (boxes[0].low, boxes[0].high))
+    return spaces.Box(shape, low, high, boxes[0].dtype)
 
 
 def _cost(node: Any, arguments: list[Any], results: list[Any]) -> int:

@@ -3,7 +3,8 @@
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, final
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def with_settings(saved: Saved, policy: Policy, source: Source) -> Policy:
     unread = [
         f"beside the weights stands {path[:60]} = {value!r:.60}, which is not read"
         for path, value in values.items()
-        if not _is_settled(path, value, saved, policy, source) or (path in own and not _is_idle(path, value))
+        if not _Setting(path, value, saved, policy, source).is_settled() or (path in own and not _is_idle(path, value))
     ]
     if len(unread) > MOST:
         unread = [*unread[:MOST], f"{len(unread) - MOST} more such settings stand beside the weights"]
@@ -143,129 +144,164 @@ def _is_code(key: str, value: Any) -> bool:
             return False
 
 
-def _is_settled(path: str, value: Any, saved: Saved, policy: Policy, source: Source) -> bool:
-    """Whether a setting agrees with the policy or has no part in it; False where nothing tells.
+@final
+@dataclass(frozen=True, eq=False)
+class _Setting:
+    """A setting beside the weights of a policy."""
 
-    Raises:
-        LilliputError: it contradicts the policy.
-    """
-    name, arrays = saved.name, saved.arrays
-    key = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", path.rpartition(".")[2])
-    names = path.replace("state_dict", "")
-    n_inputs = spaces.input_shape(policy.observation_space)[-1]
-    actions, used = policy.action_space, {type(layer) for layer in policy.layers}
-    n_actions = actions.size if isinstance(actions, spaces.Box) else 0
-    limit = np.abs([actions.low, actions.high]).max() if isinstance(actions, spaces.Box) else None
+    path: str
+    value: Any
+    saved: Saved
+    policy: Policy
+    source: Source
 
-    def contradicted(why: str) -> LilliputError:
-        return LilliputError(f"{name} says that {path[:60]} is {_shown(value)}{why}")
+    @property
+    def key(self) -> str:
+        """The last part of its name, its words apart."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", self.path.rpartition(".")[2])
 
-    match value:
-        case int() if value > 1 and layers.ArgmaxAction in used and _DISTRIBUTION.fullmatch(key):
-            n = _choices(policy)
-            if not source.options.check_choices(n, name):
-                doubt = f"{path[:60]} is {value}: its {n} outputs may be a distribution of each choice's value"
-                source.options.only_layers(name, doubt)
-            return True
-        case [*numbers] if len(numbers) == n_inputs > 1 and _STATISTICS.search(names) and not _LEARNING.search(names):
-            raise LilliputError(
-                f"{name} holds {path[:60]!r}, {n_inputs} numbers of the observation that would be lost; {WAY_OUT}"
-            )
-        case [*numbers] if len(numbers) == n_actions and _MOVED.fullmatch(key):
-            raise LilliputError(
-                f"{name} holds {path[:60]!r}, {n_actions} numbers of the action that would be lost; {WAY_OUT}"
-            )
-        case [*numbers] if len(numbers) in {n_inputs, n_actions} - {0, 1} and not _SIZES.search(names):
-            return bool(_LEARNING.search(names)) or not all(isinstance(one, int | float) for one in numbers)
-        case int() | float() if not isinstance(value, bool) and limit is not None and _LIMIT.fullmatch(key):
-            if np.isclose(limit, value):
+    @property
+    def used(self) -> set[type]:
+        """The kinds of layer that the policy has."""
+        return {type(layer) for layer in self.policy.layers}
+
+    def contradicted(self, why: str) -> LilliputError:
+        """That the file says otherwise than the policy is, and why that matters."""
+        return LilliputError(f"{self.saved.name} says that {self.path[:60]} is {_shown(self.value)}{why}")
+
+    def is_settled(self) -> bool:
+        """Whether it agrees with the policy or has no part in it; False where nothing tells.
+
+        Raises:
+            LilliputError: it contradicts the policy.
+        """
+        settled = self._by_numbers()
+        return self._by_name() if settled is None else settled
+
+    def _by_numbers(self) -> bool | None:
+        """What its numbers tell beside the sizes of the policy, or the name alone; None: the two together may tell."""
+        name, path, value, key = self.saved.name, self.path, self.value, self.key
+        names = path.replace("state_dict", "")
+        n_inputs = spaces.input_shape(self.policy.observation_space)[-1]
+        actions = self.policy.action_space
+        n_actions = actions.size if isinstance(actions, spaces.Box) else 0
+        limit = np.abs([actions.low, actions.high]).max() if isinstance(actions, spaces.Box) else None
+        match value:
+            case int() if value > 1 and layers.ArgmaxAction in self.used and _DISTRIBUTION.fullmatch(key):
+                n = _choices(self.policy)
+                if not self.source.options.check_choices(n, name):
+                    doubt = f"{path[:60]} is {value}: its {n} outputs may be a distribution of each choice's value"
+                    self.source.options.only_layers(name, doubt)
                 return True
-            raise contradicted(
-                f"; the bounds of the action are {spaces.describe(actions)}: give --action-low {-value:g} and "
-                f"--action-high {value:g}"
-            )
-        case str() if re.sub(r"^.*\.|\(.*", "", value).lower() in BY_OPTION and not _LEARNING.search(path):
-            pass  # whatever its name is
-        case _ if _LEARNING.search(path):
-            return not (_LEARNING.search(key) and _TELLING.search(key)) or is_learners(key, value)
-        case _ if not _TELLING.search(path):
-            return not isinstance(value, str | int | float | list | tuple) or is_harmless(path, value)
-    if isinstance(value, int) and value in (0, 1) and _SWITCH.search(key):  # as command lines spell it
-        value = bool(value)
-    match value:
-        case None:
-            return True
-        case str() if _ACTIVATION.search(key):
-            if sum(isinstance(layer, layers.Dense) for layer in policy.layers) < 2 and not _LAST.search(key):
+            case [*numbers] if (
+                len(numbers) == n_inputs > 1 and _STATISTICS.search(names) and not _LEARNING.search(names)
+            ):
+                raise LilliputError(
+                    f"{name} holds {path[:60]!r}, {n_inputs} numbers of the observation that would be lost; {WAY_OUT}"
+                )
+            case [*numbers] if len(numbers) == n_actions and _MOVED.fullmatch(key):
+                raise LilliputError(
+                    f"{name} holds {path[:60]!r}, {n_actions} numbers of the action that would be lost; {WAY_OUT}"
+                )
+            case [*numbers] if len(numbers) in {n_inputs, n_actions} - {0, 1} and not _SIZES.search(names):
+                return bool(_LEARNING.search(names)) or not all(isinstance(one, int | float) for one in numbers)
+            case int() | float() if not isinstance(value, bool) and limit is not None and _LIMIT.fullmatch(key):
+                if np.isclose(limit, value):
+                    return True
+                raise self.contradicted(
+                    f"; the bounds of the action are {spaces.describe(actions)}: give --action-low {-value:g} and "
+                    f"--action-high {value:g}"
+                )
+            case str() if re.sub(r"^.*\.|\(.*", "", value).lower() in BY_OPTION and not _LEARNING.search(path):
+                return None  # whatever its name is
+            case _ if _LEARNING.search(path):
+                return not (_LEARNING.search(key) and _TELLING.search(key)) or is_learners(key, value)
+            case _ if not _TELLING.search(path):
+                return not isinstance(value, str | int | float | list | tuple) or is_harmless(path, value)
+            case _:
+                return None
+
+    def _by_name(self) -> bool:
+        """What its name says that its value is for."""
+        value, key = self.value, self.key
+        if type(value) is int and value in (0, 1) and _SWITCH.search(key):  # as command lines spell it
+            return dataclasses.replace(self, value=bool(value))._by_name()
+        match value:
+            case None:
                 return True
-            return _is_activation(key, value, used, contradicted)
-        case bool():
-            batch = any(name.endswith(("running_mean", "ra_mean")) for name in arrays)
-            return _is_switch(key, value, used, batch or source.options.normalizer, contradicted)
-        case int() | float() if re.search(r"(?i)stack|histor", key) and value > 1:
-            if policy.provenance.wrappers:
+            case str() if _ACTIVATION.search(key):
+                n_layers = sum(isinstance(layer, layers.Dense) for layer in self.policy.layers)
+                return (n_layers < 2 and not _LAST.search(key)) or self._is_activation(value)
+            case bool():
+                return self._is_switch(value)
+            case int() | float() if re.search(r"(?i)stack|histor", key) and value > 1:
+                if not self.policy.provenance.wrappers and self.source.options.wrappers is False:
+                    raise self.contradicted(
+                        "; name what the environment does with --wrapper, such as --wrapper 'frame_stack(4)'"
+                    )
                 return True
-            if source.options.wrappers is False:
-                raise contradicted(
-                    "; name what the environment does with --wrapper, such as --wrapper 'frame_stack(4)'"
+            case int() | float() if re.search(r"(?i)(?:^|_)(?:dims?|sizes?|shape|num|n|len\w*)(?:_|$)", key):
+                return True
+            case int() | float() if _SCALES.search(key) and value not in (0, 1):
+                raise self.contradicted(f", a scaling that would be lost; {WAY_OUT}")
+            case int() | float():
+                return is_off(key, value)
+            case str():
+                return value.lower() in _NOTHING
+            case [] | ():
+                return True
+            case _:
+                return False
+
+    def _is_activation(self, value: str) -> bool:
+        """Whether an activation is where the policy has it."""
+        used, text = self.used, re.sub(r"^.*\.|\(.*", "", value).lower()
+        text = _NAMES.get(text, text)
+        if _LAST.search(self.key):
+            fits = text in _NOTHING or (text == "tanh" and layers.SquashAction in used)
+            if not fits and not (text == "softmax" and layers.ArgmaxAction in used):
+                way = f"give --action tanh, or {WAY_OUT}" if text == "tanh" else WAY_OUT
+                raise self.contradicted(
+                    f", which stands behind the last layer and which the policy would not have; {way}"
                 )
             return True
-        case int() | float() if re.search(r"(?i)(?:^|_)(?:dims?|sizes?|shape|num|n|len\w*)(?:_|$)", key):
+        hidden = {type(layer) for ways in BY_OPTION.values() for layer in ways}
+        named = BY_OPTION.get("none" if text in _NOTHING else text)
+        if named is None or not {type(layer) for layer in named} <= used or (not named and used & hidden):
+            raise self.contradicted(", which the policy would not have; give --activation")
+        return True
+
+    def _is_switch(self, value: bool) -> bool:
+        """Whether something that is on or off is so in the policy, or was said to be."""
+        key, used = self.key, self.used
+        batch = any(name.endswith(("running_mean", "ra_mean")) for name in self.saved.arrays)
+        normalized = batch or self.source.options.normalizer
+        if re.search(r"(?i)squash|squish|tanh", key):
+            if value != (layers.SquashAction in used) and not (not value and re.search(r"(?i)ortho|init", key)):
+                raise self.contradicted(
+                    f"; the policy would {'not ' if value else ''}squash its actions: give --action"
+                )
             return True
-        case int() | float() if _SCALES.search(key) and value not in (0, 1):
-            raise contradicted(f", a scaling that would be lost; {WAY_OUT}")
-        case int() | float():
-            return is_off(key, value)
-        case str():
-            return value.lower() in _NOTHING
-        case [] | ():
+        if not value:
             return True
-        case _:
-            return False
+        if re.search(r"(?i)layer_?norm|batch_?norm|group_?norm|(?:^|_)(?:bn|ln|gn)(?:_|$)", key):
+            if layers.LayerNorm in used or (normalized and re.search(r"(?i)batch|bn", key)):
+                return True
+            raise self.contradicted(f", which the network would not have; {WAY_OUT}")
+        if re.search(r"(?i)norm(?!al(?:_|$))|rms", key):
+            if layers.Standardize not in used and not normalized:
+                raise self.contradicted(
+                    " and holds no statistics of the observation; give them as --normalizer FILE, or --no-normalizer"
+                )
+            return True
+        if re.search(r"(?i)resid|skip|shortcut", key):
+            raise self.contradicted(f", connections that the policy would not have; {WAY_OUT}")
+        return False
 
 
 def _choices(policy: Policy) -> int:
     """How many numbers its choices are made of."""
     return sum(sum(layer.sizes) for layer in policy.layers if isinstance(layer, layers.ArgmaxAction))
-
-
-def _is_activation(key: str, value: str, used: set[type], contradicted: Any) -> bool:
-    text = re.sub(r"^.*\.|\(.*", "", value).lower()
-    text = _NAMES.get(text, text)
-    if _LAST.search(key):
-        fits = text in _NOTHING or (text == "tanh" and layers.SquashAction in used)
-        if not fits and not (text == "softmax" and layers.ArgmaxAction in used):
-            way = f"give --action tanh, or {WAY_OUT}" if text == "tanh" else WAY_OUT
-            raise contradicted(f", which stands behind the last layer and which the policy would not have; {way}")
-        return True
-    hidden = {type(layer) for ways in BY_OPTION.values() for layer in ways}
-    named = BY_OPTION.get("none" if text in _NOTHING else text)
-    if named is None or not {type(layer) for layer in named} <= used or (not named and used & hidden):
-        raise contradicted(", which the policy would not have; give --activation")
-    return True
-
-
-def _is_switch(key: str, value: bool, used: set[type], normalized: bool, contradicted: Any) -> bool:
-    """Whether something that is on or off is so in the policy; `normalized`: a batch norm is in it, or it was said."""
-    if re.search(r"(?i)squash|squish|tanh", key):
-        if value != (layers.SquashAction in used) and not (not value and re.search(r"(?i)ortho|init", key)):
-            raise contradicted(f"; the policy would {'not ' if value else ''}squash its actions: give --action")
-        return True
-    if not value:
-        return True
-    if re.search(r"(?i)layer_?norm|batch_?norm|group_?norm|(?:^|_)(?:bn|ln|gn)(?:_|$)", key):
-        if layers.LayerNorm in used or (normalized and re.search(r"(?i)batch|bn", key)):
-            return True
-        raise contradicted(f", which the network would not have; {WAY_OUT}")
-    if re.search(r"(?i)norm(?!al(?:_|$))|rms", key):
-        if layers.Standardize not in used and not normalized:
-            raise contradicted(
-                " and holds no statistics of the observation; give them as --normalizer FILE, or --no-normalizer"
-            )
-        return True
-    if re.search(r"(?i)resid|skip|shortcut", key):
-        raise contradicted(f", connections that the policy would not have; {WAY_OUT}")
-    return False
 
 
 def _shown(value: Any) -> str:
