@@ -146,11 +146,9 @@ def _write(
     caveats: Sequence[str],
 ) -> str:
     """Write the tables and the page; why there is no page, or nothing."""
-    from lilliput.report import files, page, table
+    from lilliput.report import files, page
 
-    (folder / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in remarks) + "\n")
-    (folder / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
-    (folder / "report.csv").write_text(files.csv_text(rows), encoding="utf-8")
+    files.write_table(rows, remarks, folder)
     title = f"{policy.provenance.source} on {task.id}"
     try:
         page.write_rows(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lilliput.cli import progress
+from lilliput.files import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,8 +78,8 @@ def _show(
 
     source, table = policy.provenance.source, text(judged)
     found = {"rows": [one.to_json() for one in judged], "n_observations": n, "note": NO_RETURN, **told}
-    (folder / "table.json").write_text(json.dumps(found, indent=1) + "\n")
-    (folder / "table.md").write_text(f"{source}\n\n```\n{table}\n```\n\n{NO_RETURN}\n")
+    write_whole(folder / "table.json", json.dumps(found, indent=1) + "\n")
+    write_whole(folder / "table.md", f"{source}\n\n```\n{table}\n```\n\n{NO_RETURN}\n")
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return

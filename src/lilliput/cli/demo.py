@@ -10,6 +10,7 @@ import click
 
 from lilliput.cli import option, progress
 from lilliput.errors import LilliputError
+from lilliput.files import write_whole
 from lilliput.policies.load import load_checkpoint
 from lilliput.task import Task
 
@@ -92,7 +93,7 @@ def demo(policies: Path, episodes: int, output: Path, as_json: bool) -> None:
                 checkpoint, Comparison(Task(id_), RECIPES, ("c",), episodes, 0), target, os.cpu_count() or 1, report
             )
         rows = summary.rows(records, 0.95)
-        (target / "table.md").write_text(table.markdown(rows))
+        write_whole(target / "table.md", table.markdown(rows))
         results[name] = table.to_json(rows)
         if not as_json:
             click.echo(f"\n{name}: {count(episodes, 'episodes')} each, on the compiled C\n\n{table.text(rows)}\n")
@@ -129,5 +130,5 @@ def _model(folder: Path, target: Path, *, quiet: bool) -> "tuple[Row, ...]":
         comparison = Comparison(task, MODEL_RECIPES, ("onnx",), 1 << 30, 0, wing=MODELS.NAME)
         records = run(model, comparison, target, 1, report)
     rows = summary.rows(records, 0.95)
-    (target / "table.md").write_text(table.markdown(rows))
+    write_whole(target / "table.md", table.markdown(rows))
     return rows

@@ -56,9 +56,7 @@ def compare(
         records = run(model, comparison, out, workers, report, force=force)
     rows = summary.rows(records, keep)
     said = [*remarks(rows), *again]
-    (out / "table.md").write_text(table.markdown(rows) + "".join(f"\n- {remark}" for remark in said) + "\n")
-    (out / "table.json").write_text(json.dumps(table.to_json(rows), indent=1) + "\n")
-    (out / "report.csv").write_text(files.csv_text(rows), encoding="utf-8")
+    files.write_table(rows, said, out)
     title = f"{source.name} on {task}"
     written = "this table and report.html"
     try:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lilliput.errors import MissingDependency
+from lilliput.files import whole
 from lilliput.report import aggregates, front
 from lilliput.report.label import labels
 from lilliput.report.recipe_text import calibration, curves, method, undrawn
@@ -58,10 +59,11 @@ def write(rows: Sequence[Row], keep: float, folder: Path) -> dict[str, Path]:
             figure.set_layout_engine("none")  # laid out once, not again for each file
             folder.mkdir(parents=True, exist_ok=True)
             for kind in ("pdf", "png"):
-                path = folder / f"{name}.{kind}"
+                path = written[f"{name}.{kind}"] = folder / f"{name}.{kind}"
                 # No date inside: the same records write the same file.
-                figure.savefig(path, dpi=200, metadata={"CreationDate": None} if kind == "pdf" else None)
-                written[f"{name}.{kind}"] = path
+                undated = {"CreationDate": None} if kind == "pdf" else None
+                with whole(path) as file:
+                    figure.savefig(file, format=kind, dpi=200, metadata=undated)
     return written
 
 

@@ -13,14 +13,14 @@ from typing import Any, final
 import numpy as np
 
 from lilliput.errors import MissingDependency
+from lilliput.files import whole, write_whole
 from lilliput.foreign_text import in_spreadsheet
 from lilliput.record import Record
-from lilliput.report import calibration_draws, figures, guidelines, page, study_tables, summary, williams2024
+from lilliput.report import calibration_draws, figures, guidelines, page, study_tables, summary, table, williams2024
 from lilliput.report.label import labels
 from lilliput.report.printed_table import PrintedTable
 from lilliput.report.recipe_text import method
 from lilliput.report.row import Row, verdict_of
-from lilliput.report.table import renamed, scores
 
 Replay = Callable[[Sequence[Row]], tuple[list[page.Clip], list[str]]]
 """Clips of some rows, and why others have none."""
@@ -54,16 +54,14 @@ def write_all(
     plain = second.submit(_plain, rows, keep, folder) if second else None
     written = {"csv": folder / "report.csv", "guidelines": folder / "guidelines.md"}
     advice = guidelines.guidelines(rows, reproduces)
-    written["guidelines"].write_text(guidelines.markdown(advice, keep), encoding="utf-8")
+    write_whole(written["guidelines"], guidelines.markdown(advice, keep))
     calibrated = calibration_draws.draws_of(records)
     tables = (*_of_draws(calibrated, keep, reproduces), *study_tables.tables(rows, keep, reproduces))
     if calibrated:
-        written["draws"] = folder / "draws.json"
         numbers = calibration_draws.to_json(calibrated, rng=np.random.default_rng(0))
-        written["draws"].write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+        written["draws"] = write_whole(folder / "draws.json", json.dumps(numbers, indent=1) + "\n")
     for kind, text in (("md", PrintedTable.markdown), ("tex", PrintedTable.latex)):
-        written[f"tables.{kind}"] = folder / f"tables.{kind}"
-        written[f"tables.{kind}"].write_text("\n".join(map(text, tables)), encoding="utf-8")
+        written[f"tables.{kind}"] = write_whole(folder / f"tables.{kind}", "\n".join(map(text, tables)))
     clips, left_out = replay(rows) if replay is not None else ([], [])
     try:
         path = folder / "report.html"
@@ -86,11 +84,18 @@ def write_all(
     return Written({**written, **drawn.files}, (*left_out, *drawn.left_out), tables)
 
 
+def write_table(rows: Sequence[Row], remarks: Sequence[str], folder: Path) -> None:
+    """Write the table of a few rows as table.md, with the remarks below it, table.json and report.csv."""
+    below = "".join(f"\n- {remark}" for remark in remarks)
+    write_whole(folder / "table.md", f"{table.markdown(rows)}{below}\n")
+    write_whole(folder / "table.json", json.dumps(table.to_json(rows), indent=1) + "\n")
+    write_whole(folder / "report.csv", csv_text(rows))
+
+
 def _plain(rows: Sequence[Row], keep: float, folder: Path) -> Written:
     """What of the report is made of the rows alone: figures, the CSV, the same as parquet."""
-    written, left_out = {"csv": folder / "report.csv"}, []
     columns = _columns(rows)
-    written["csv"].write_text(_csv(columns), encoding="utf-8")
+    written, left_out = {"csv": write_whole(folder / "report.csv", _csv(columns))}, []
     try:
         written["parquet"] = _write_parquet(columns, folder / "report.parquet")
     except MissingDependency as error:
@@ -122,7 +127,8 @@ def _write_parquet(columns: dict[str, list[Any]], path: Path) -> Path:
         raise MissingDependency(
             "report.parquet needs pyarrow; install it with: pip install 'lilliput[report]'"
         ) from error
-    parquet.write_table(pyarrow.table(columns), path)
+    with whole(path) as file:
+        parquet.write_table(pyarrow.table(columns), file)
     return path
 
 
@@ -179,7 +185,7 @@ def _flat(row: Row, label: str) -> dict[str, Any]:
         "policy_digest": row.policy,
         **dict(row.names),
         "method": method(row.recipe, row.task.score),
-        **scores(row),
+        **table.scores(row),
         **plain,
         "retention": kept.estimate if kept else None,
         "retention_low": kept.low if kept else None,
@@ -200,4 +206,4 @@ def _flat(row: Row, label: str) -> dict[str, Any]:
         "notes": "; ".join(row.notes),
         "said": "; ".join(row.said),
     }
-    return renamed(row, line)
+    return table.renamed(row, line)
