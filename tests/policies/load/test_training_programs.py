@@ -92,6 +92,40 @@ def test_rl_games_without_bounds_asks_and_with_infinite_ones_gives_the_mean() ->
     np.testing.assert_allclose(moved, np.load(FOLDER / "rl_games.npy"), atol=2e-6)
 
 
+MEMORIES: dict[str, list[str]] = {
+    "rl_games_lstm": ["Standardize", "Dense", "Elu", "Dense", "Elu", "Lstm", "LayerNorm", "Dense"],
+    "rl_games_gru": ["Standardize", "Gru", "Gru", "Dense", "Elu", "Dense", "Elu", "Dense"],
+}
+
+
+@pytest.mark.parametrize("name", MEMORIES)
+def test_rl_games_memories_act_as_its_player(name: str) -> None:
+    policy = load_policy(FOLDER / f"{name}.pt", activation="elu", **BOUNDS)
+    wanted = np.load(FOLDER / f"{name}.npy")
+    np.testing.assert_allclose(reference.act_episode(policy, OBSERVATIONS), wanted, atol=4e-6)
+    assert [type(layer).__name__ for layer in policy.layers][:8] == MEMORIES[name]
+    assert wanted.std() > 0.1
+    assert "the memory begins with zeros, as in rl_games" in policy.provenance.guesses
+
+
+def test_which_of_rl_games_parts_comes_first_is_told_by_sizes_or_not_at_all(tmp_path: Path) -> None:
+    gates = {f"weight_{part}_l0": np.ones((4 * 8, 8), "f4") for part in ("ih", "hh")}
+    gates |= {f"bias_{part}_l0": np.ones(32, "f4") for part in ("ih", "hh")}
+    state = {f"a2c_network.rnn.rnn.{key}": array for key, array in gates.items()} | {"a2c_network.sigma": STD["std"]}
+    for n in (8, 5):  # the one fits both ways, the other neither
+        given = state | mlp("a2c_network.actor_mlp", [n, 8]) | named([8, 2], ["a2c_network.mu"])
+        path = tmp_path / "last.pth"
+        path.write_bytes(torch_file({"model": given}))
+        if n == 5:
+            assert load_policy(path, activation="elu", **BOUNDS).has_memory
+            given |= named([13, 2], ["a2c_network.mu"])
+            path.write_bytes(torch_file({"model": given}))
+        with pytest.raises(
+            LilliputError, match=r"which comes first .before_mlp., or what is joined .*; export the who"
+        ):
+            load_policy(path, activation="elu", **BOUNDS)
+
+
 @pytest.mark.parametrize("name", ["rsl_rl5_beta", "rsl_rl5_heteroscedasticgaussian"])
 def test_two_numbers_an_action_are_refused(name: str) -> None:
     every: list[Any] = [{}, {"activation": "elu"}, {"activation": "elu", "action": "continuous"}]

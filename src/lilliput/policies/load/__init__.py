@@ -14,8 +14,8 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, spaces
 from lilliput.policies.learner import Checkpoint
+from lilliput.policies.load import brax, rl_zoo
 from lilliput.policies.load import contract as robot_contract
-from lilliput.policies.load import rl_zoo
 from lilliput.policies.load.action_bounds import rebounded
 from lilliput.policies.load.archive import read_archive
 from lilliput.policies.load.cleanrl import trained_on
@@ -107,6 +107,7 @@ def load_checkpoint(
     )
     path = Path(source)
     if path.is_dir():
+        brax.check_folder(path)
         path = rl_zoo.zip_of_folder(path)
     name = repr(path.name)
     data = _read_file(path)

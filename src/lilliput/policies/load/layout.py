@@ -48,6 +48,7 @@ class Layout:
         learner: of keys that may be there and are not the policy's.
         before: what its program is known to do to the observation that no file holds; behind: the program's settings,
             in no file either, of what it does with the outputs.
+        layer_norms: whether its program's norms are torch's LayerNorm and nothing else.
         read: its reader; it may still refuse. It gives the policy alone where the keys tell nothing of a learner.
     """
 
@@ -57,6 +58,7 @@ class Layout:
     learner: tuple[str, ...] = ()
     before: str = ""
     behind: str = ""
+    layer_norms: bool = False
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """The expressions that no key of the file is."""

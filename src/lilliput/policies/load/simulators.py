@@ -7,12 +7,14 @@ from typing import Final
 
 import numpy as np
 
+from lilliput.errors import LilliputError
+from lilliput.policies import layers
 from lilliput.policies.layers import Layer
 from lilliput.policies.learner import Checkpoint
-from lilliput.policies.load import network
+from lilliput.policies.load import network, recurrent
 from lilliput.policies.load.action_spread import with_std
 from lilliput.policies.load.actor import unit_policy, vector_policy
-from lilliput.policies.load.layout import Layout, linear, numbered
+from lilliput.policies.load.layout import WAY_OUT, Layout, linear, numbered
 from lilliput.policies.load.saved import Saved
 from lilliput.policies.load.source import Source
 from lilliput.policies.policy import Policy, Provenance
@@ -24,22 +26,51 @@ _NETWORK = "a2c_network"
 _STATISTICS = ("running_mean_std.running_mean", "running_mean_std.running_var")
 
 
-def _rl_games(head: str, keys: tuple[str, ...], saved: Saved, source: Source) -> Policy | Checkpoint:
+def _rl_games(head: str, keys: tuple[str, ...], memory: str, saved: Saved, source: Source) -> Policy | Checkpoint:
     """rl_games' player: clip((x - mean) / sqrt(var + 1e-5), -5, 5), and the action clipped to [-1, 1] and rescaled."""
     state, name = saved.arrays, saved.name
     activation = source.options.activation_layers(name, "elu in most configurations; mlp: activation says it")
-    found, _ = network.sequential(state, f"{_NETWORK}.actor_mlp", activation, name)
-    stack: list[Layer] = [*found, network.dense(state, f"{_NETWORK}.{head}", name)]
+    mlp, _ = network.sequential(state, f"{_NETWORK}.actor_mlp", activation, name)
+    last = network.dense(state, f"{_NETWORK}.{head}", name)
+    stack: list[Layer] = [*(_remembering(mlp, last, memory, saved) if memory else mlp), last]
     guesses: list[str] = []
     if keys:
         mean, var = (network.double(state, key, name) for key in keys)
         stack = [network.standardize(mean, 1 / np.sqrt(var + 1e-5), CLIP), *stack]
         guesses.append("the normalizer's epsilon and clip are not in the file: 1e-5 and 5, as in rl_games")
+    if memory:
+        guesses.append("the memory begins with zeros, as in rl_games")
     said = Provenance(framework="rl_games", algorithm="PPO", guesses=tuple(guesses))
     if head == "logits":
         return vector_policy(stack, "discrete", source, said)
     policy = unit_policy(stack, source, said)
     return with_std(policy, state, f"{_NETWORK}.sigma", moved=True)
+
+
+def _remembering(mlp: list[Layer], last: layers.Dense, memory: str, saved: Saved) -> list[Layer]:
+    """The hidden layers with the LSTM or GRU behind them, or in front of them (before_mlp), which their sizes tell.
+
+    Raises:
+        LilliputError: they tell both, or neither (concat_input, concat_output).
+    """
+    state, name = saved.arrays, saved.name
+    levels = recurrent.levels(state, f"{_NETWORK}.{memory}.rnn", name)
+    norm = f"{_NETWORK}.{memory.removesuffix('rnn')}layer_norm"
+    behind: list[Layer] = [*levels]
+    if f"{norm}.weight" in state:
+        weight, bias = (network.array(state, f"{norm}.{part}", name) for part in ("weight", "bias"))
+        behind.append(layers.LayerNorm(weight, bias))
+    dense = [one for one in mlp if isinstance(one, layers.Dense)]
+    takes, gives = levels[0].input.weight.shape[1], levels[-1].recurrent.weight.shape[1]
+    ends, head = (dense[0].weight.shape[1], dense[-1].weight.shape[0]), last.weight.shape[1]
+    after, before = (takes, head) == (ends[1], gives), (gives, head) == ends
+    if after == before:
+        raise LilliputError(
+            f"{name}: its memory takes {takes} numbers and gives {gives}, its MLP takes {ends[0]} and gives {ends[1]}, "
+            f"and {head} of them make the action: which comes first (before_mlp), or what is joined (concat_input, "
+            f"concat_output), is not in the file; {WAY_OUT}"
+        )
+    return [*mlp, *behind] if after else [*behind, *mlp]
 
 
 def _skrl(prefix: str, normalizer: str, spread: bool, saved: Saved, source: Source) -> Policy | Checkpoint:
@@ -78,11 +109,17 @@ def _rl_games_layouts() -> list[Layout]:
     )
     heads = {"mu": (*linear(f"{_NETWORK}.mu"), rf"{_NETWORK}\.sigma"), "logits": linear(f"{_NETWORK}.logits")}
     behind = {"mu": "its mu_activation: none, its clip_actions: on, both by default", "logits": ""}
+    memories = [("", False), *itertools.product(("rnn", "a_rnn"), (False, True))]
     found: list[Layout] = []
-    for (head, own), statistics in itertools.product(heads.items(), ((), _STATISTICS)):
-        keys = (*numbered(f"{_NETWORK}.actor_mlp"), *own, *map(re.escape, statistics))
-        what = f"rl_games' PPO ({head}{', with statistics' if statistics else ''})"
-        found.append(Layout(what, keys, partial(_rl_games, head, statistics), learner, behind=behind[head]))
+    for (head, own), statistics, (memory, norm) in itertools.product(heads.items(), ((), _STATISTICS), memories):
+        remembers = recurrent.keys(f"{_NETWORK}.{memory}.rnn") if memory else ()
+        normed = linear(f"{_NETWORK}.{memory.removesuffix('rnn')}layer_norm") if norm else ()
+        keys = (*numbered(f"{_NETWORK}.actor_mlp"), *own, *map(re.escape, statistics), *remembers, *normed)
+        others = (rf"{_NETWORK}\.c_(?:rnn|layer_norm)\..*",) if memory == "a_rnn" else ()
+        parts = (head, memory, "layer_norm" if norm else "", "with statistics" if statistics else "")
+        what = f"rl_games' PPO ({', '.join(part for part in parts if part)})"
+        read = partial(_rl_games, head, statistics, memory)
+        found.append(Layout(what, keys, read, (*learner, *others), behind=behind[head], layer_norms=norm))
     return found
 
 

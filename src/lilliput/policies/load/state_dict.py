@@ -68,7 +68,8 @@ def read_state_dict(source: Source) -> Checkpoint:
         policy = _saying(policy, _listed(found, source))
     if _is_half(found):
         policy = _saying(policy, (_HALF,))
-    if layout not in chains.LAYOUTS and (norm := norm_among(policy.layers, found.arrays)):
+    known = layout is not None and (layout.layer_norms or layout in chains.LAYOUTS)
+    if not known and (norm := norm_among(policy.layers, found.arrays)):
         source.options.only_layers(found.name, norm)
     return dataclasses.replace(read, policy=_with_norms(with_settings(found, policy, source)))
 

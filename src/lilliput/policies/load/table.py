@@ -7,6 +7,7 @@ from typing import Final, final
 from lilliput.errors import LilliputError
 from lilliput.policies.learner import Checkpoint, checkpoint_of
 from lilliput.policies.load.archive import read_archive
+from lilliput.policies.load.brax import is_brax, read_brax
 from lilliput.policies.load.lilliput import read_lilliput
 from lilliput.policies.load.onnx import read_onnx
 from lilliput.policies.load.source import Source
@@ -60,6 +61,7 @@ FORMATS: Final = (
         _read_zip,
     ),
     CheckpointFormat("Lilliput's own .lilliput", is_lilliput, read_lilliput),
+    CheckpointFormat("brax's parameters", is_brax, read_brax),
     CheckpointFormat("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), read_state_dict),
     CheckpointFormat("ONNX", lambda data: data.startswith(b"\x08"), read_onnx),
 )
