@@ -79,7 +79,7 @@ class Texts(Wing):
     def canonical(self, recipe: str) -> str:
         return recipe.strip()
 
-    def check(self, subject: Text, recipe: str) -> None:
+    def check(self, subject: Text, recipe: str, task: Task) -> None:
         return
 
     def step_versions(self, recipe: str) -> Mapping[str, int]:

@@ -35,3 +35,18 @@ def test_pictures_that_are_a_text_are_no_advice_to_trust_them(capsys, monkeypatc
     )
     assert line.endswith("is no folder of pictures and no .npz with images (labels and names)")
     assert not folder.exists()
+
+
+def test_pictures_that_judge_and_calibrate_are_refused_before_anything_runs(capsys, monkeypatch, tmp_path) -> None:
+    """Whatever the path to them is: here a copy, and the whole of them judged."""
+    digits = MODELS / "digits.npz"
+    (tmp_path / "copy.npz").write_bytes(digits.read_bytes())
+    task, folder = f'classification(images="{digits}", part="whole")', tmp_path / "results"
+    recipe = f'quantize(scheme="static", source="{tmp_path / "copy.npz"}", observations=20)'
+    line = said(
+        capsys, monkeypatch, "compare", MODELS / "classifier.onnx", "--task", task, "-r", "half()", "-r", recipe,
+        "-o", folder,
+    )  # fmt: skip
+    assert "20% of the pictures" in line
+    assert "judged on what it was calibrated on" in line
+    assert not folder.exists()

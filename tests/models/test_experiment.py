@@ -61,9 +61,9 @@ def test_questions_are_answered_by_the_artifact_too(model, tmp_path):
 
 def test_a_task_that_asks_what_calibrates_is_found_before_anything_is_built(text):
     recipe = f'prune_weights(sparsity=0.5, importance="wanda", source="{text}")'
-    experiment.check_sources(recipe, [parse_task(f'perplexity(text="{text}")')])
+    experiment.check_sources(recipe, parse_task(f'perplexity(text="{text}")'))
     with pytest.raises(LilliputError, match="judged on what it was calibrated on"):
-        experiment.check_sources(recipe, [parse_task(f'perplexity(text="{text}", part="whole")')])
+        experiment.check_sources(recipe, parse_task(f'perplexity(text="{text}", part="whole")'))
 
 
 def test_what_the_runtime_alone_weighs_is_an_artifact_that_answers(model, tmp_path):

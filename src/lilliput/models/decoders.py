@@ -221,6 +221,11 @@ def guessed(outputs: Outputs, size: Size) -> str:
     raise NotApplicable(f"the model gives {_shapes(outputs)} a picture, which can be read by {named}{doubt}")
 
 
+def is_silent(outputs: Outputs) -> bool:
+    """Whether nothing was found, as exports with suppression inside say it: no row, or rows of zeros alone."""
+    return not any(one.any() for one in outputs)
+
+
 def check_values(boxes: Boxes, size: Size) -> None:
     """Check that scores and boxes are numbers as detectors give them: another head's may have the same shape.
 

@@ -36,6 +36,9 @@ class Boxes:
     scores: Float64[np.ndarray, " n"]
 
 
+NONE: Final = Boxes(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Scenes:

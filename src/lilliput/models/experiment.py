@@ -56,16 +56,15 @@ def check_task(model: Model, task: Task) -> None:
     task.check(model, open_session(model))
 
 
-def check_sources(recipe: str, tasks: Sequence[Task]) -> None:
-    """Check that no task asks what the recipe calibrates on.
+def check_sources(recipe: str, task: Task) -> None:
+    """Check that the task asks nothing that the recipe calibrates on.
 
     Raises:
-        LilliputError: one does.
+        LilliputError: it does.
     """
     for step in parse(recipe):
         for source in step.sources:
-            for task in tasks:
-                _check_source(task, source, task.data_digest, "" if source in MADE else location.digest(source))
+            _check_source(task, source, task.data_digest, "" if source in MADE else location.digest(source))
 
 
 @lru_cache(maxsize=256)
@@ -214,6 +213,7 @@ def _opened(folder: Path, changed: int) -> tuple[Model, Session]:
         artifact.outputs,
         tokenizer,
         artifact.picture,
+        artifact.decoder,
         provenance=artifact.provenance,
     )
     return model, session

@@ -49,6 +49,7 @@ def write(model: Model, path: Path) -> Path:
         head = {
             "family": model.family,
             "picture": None if model.picture is None else dataclasses.asdict(model.picture),
+            "decoder": model.decoder,
             "provenance": dataclasses.asdict(model.provenance),
             "digest": model.digest,
         }
@@ -70,14 +71,14 @@ def read(path: Path) -> Model:
             head = FORMAT.current(json.loads((folder / _HEAD).read_text()))
             told, seen, family, digest = head["provenance"], head["picture"], head["family"], head["digest"]
             provenance = Provenance(**{**told, "guesses": tuple(told["guesses"]), "said": ()})
-            picture = picture_from(seen)
+            picture, decoder = picture_from(seen), head.get("decoder", "")
         except (OSError, tarfile.TarError, KeyError, TypeError, ValueError) as error:
             raise LilliputError(f"{path} is not a model's file, or damaged: {str(error)[:80]}") from error
         if (folder / _GRAPH).exists():
             model = Onnx().load(LoadRequest(str(folder / _GRAPH), family=family))
         else:
             model = HuggingFace().load(LoadRequest(str(folder)))
-        model = dataclasses.replace(model, provenance=provenance, picture=picture)
+        model = dataclasses.replace(model, provenance=provenance, picture=picture, decoder=decoder)
         if model.digest != digest:
             raise LilliputError(f"{path} is damaged: it is not what was written; load the model again")
     return model

@@ -1,6 +1,7 @@
 """Pictures with their labels, from a folder or an .npz file; and how a model wants to see them."""
 
 import gzip
+import hashlib
 import math
 import zipfile
 import zlib
@@ -15,15 +16,15 @@ from jaxtyping import Float32, Int64, UInt8
 
 from lilliput import recipe
 from lilliput.errors import LilliputError
+from lilliput.models import picture_file
 from lilliput.models.library import library
-from lilliput.models.location import locate
+from lilliput.models.location import locate, sha256
+from lilliput.models.picture_file import Pixels
 from lilliput.parameter import called, check_fields, check_integer
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MAX_VALUES = 1 << 30
 """Of all pictures in one file."""
-MAX_PIXELS = 64_000_000
-"""Of one picture; a small file can stand for a picture that fills the memory."""
 
 _BARS = 114
 """The gray beside a letterboxed picture."""
@@ -32,8 +33,6 @@ _IDX = "-images-idx3-ubyte.gz"
 
 Part = Literal["whole", "calibration", "held_out"]
 """Which pictures: of every five neighbours of a class one calibrates, and four are held out from it."""
-
-Pixels = UInt8[np.ndarray, "height width 3"]
 
 
 @final
@@ -156,15 +155,31 @@ class Pictures:
         """
         if isinstance(self.sources, np.ndarray):
             return self.sources[index]
-        return _read(self.sources[index])
+        return picture_file.pixels(self.sources[index])
 
     def shape(self, index: int) -> tuple[int, int]:
         """Height and width of the picture, which is not decoded for that."""
         if isinstance(self.sources, np.ndarray):
             return self.sources.shape[1], self.sources.shape[2]
-        image = library("PIL.Image", "vision")
-        with image.open(self.sources[index]) as opened:
-            return opened.height, opened.width
+        return picture_file.shape(self.sources[index])
+
+    def turned(self) -> tuple[str, ...]:
+        """A sentence that counts those whose file says that they lie otherwise than they are seen; none: nothing."""
+        files = () if isinstance(self.sources, np.ndarray) else self.sources
+        n = sum(map(picture_file.is_turned, files))
+        if not n:
+            return ()
+        said = (
+            f"{n} of the {len(self)} pictures of {self.source!r} are turned upright, as EXIF says and "
+            "OpenCV and transformers read them; torchvision's ImageFolder and timm leave them as they lie"
+        )
+        return (said,)
+
+    def digests(self) -> Iterator[str]:
+        """sha256 of each: of its file, or of its pixels where one file holds all."""
+        if isinstance(self.sources, np.ndarray):
+            return (hashlib.sha256(np.ascontiguousarray(one)).hexdigest() for one in self.sources)
+        return (sha256(path) for path in self.sources)
 
     def inputs(self, picture: Picture, size: tuple[int, int], at_once: int) -> Iterator[Float32[np.ndarray, "n ..."]]:
         """What a model sees, in batches."""
@@ -317,27 +332,6 @@ def _gray(pixels: Pixels) -> UInt8[np.ndarray, "height width 1"]:
     """The brightness (ITU-R 601), which is the value itself where red, green and blue are equal."""
     weighted = pixels.astype(np.uint32) @ np.array([299, 587, 114], np.uint32)
     return ((weighted + 500) // 1000).astype(np.uint8)[..., None]
-
-
-def _read(path: Path) -> Pixels:
-    image = library("PIL.Image", "vision")
-    try:
-        with image.open(path) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise LilliputError(
-                    f"{path.name!r} has {opened.width} x {opened.height} pixels; at most {MAX_PIXELS:,}"
-                )
-            if opened.mode in ("I", "F"):
-                raise LilliputError(f"{path.name!r} has 32 bits a pixel; save it with 8")
-            if opened.mode.startswith("I;16"):
-                # Pillow's own conversion cuts off at 255, and nearly all of the picture becomes white.
-                gray = np.asarray(opened).astype(np.uint16) >> 8
-                return np.repeat(gray.astype(np.uint8)[..., None], 3, axis=2)
-            return np.asarray(opened.convert("RGB"))
-    except image.DecompressionBombError as error:
-        raise LilliputError(f"{path.name!r} has too many pixels; at most {MAX_PIXELS:,}") from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise LilliputError(f"{path.name!r} is no picture, or damaged: {str(error)[:80]}") from error
 
 
 def _fitted(

@@ -46,12 +46,17 @@ def digest(name: str) -> str:
     files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
     sha = hashlib.sha256()
     for one in files:
-        status = one.stat()
-        sha.update(f"{one.relative_to(path)}{_sha256(one, status.st_size, status.st_mtime_ns)}".encode())
+        sha.update(f"{one.relative_to(path)}{sha256(one)}".encode())
     return sha.hexdigest()
 
 
-@lru_cache(maxsize=4096)
+def sha256(path: Path) -> str:
+    """Of the content of a file."""
+    status = path.stat()
+    return _sha256(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1 << 17)
 def _sha256(path: Path, size: int, changed: int) -> str:
     del size, changed  # what tells whether the file is still the same
     with path.open("rb") as file:

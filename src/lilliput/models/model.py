@@ -102,6 +102,7 @@ class Model:
         inputs: its inputs by name; outputs: its outputs, in order.
         tokenizer: of a language model.
         picture: how a model of pictures sees them; None: scaled to [0, 1], in the layout of its input.
+        decoder: of a detector, what its outputs mean, where its source says it: a name in `decoders`; empty elsewhere.
         stored: by name, how the weights are stored that are not plain arrays; the network holds what they stand for.
         pruned: by name, where a step set a weight to zero, which later steps keep so.
         provenance: where it came from.
@@ -113,6 +114,7 @@ class Model:
     outputs: tuple[Port, ...]
     tokenizer: Tokenizer | None = None
     picture: Picture | None = None
+    decoder: str = ""
     stored: Mapping[str, Quantized] = field(default_factory=lambda: MappingProxyType({}))
     pruned: Mapping[str, Bool[np.ndarray, "..."]] = field(default_factory=lambda: MappingProxyType({}))
     provenance: Provenance = field(default_factory=Provenance)
@@ -126,6 +128,7 @@ class Model:
             "ports": [dataclasses.asdict(port) for port in (*self.inputs, *self.outputs)],
             "tokenizer": "" if self.tokenizer is None else self.tokenizer.digest,
             **({} if self.picture is None else {"picture": dataclasses.asdict(self.picture)}),
+            **({"decoder": self.decoder} if self.decoder else {}),
             "stored": {name: [one.bits, one.group_size] for name, one in sorted(self.stored.items())},
             "architecture": self.network.architecture if isinstance(self.network, Module) else _skeleton(self.network),
         }

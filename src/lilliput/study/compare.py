@@ -99,7 +99,7 @@ def cells(subject: Subject, comparison: Comparison) -> tuple[Cell, ...]:
             raise LilliputError(
                 f"recipe {text!r} has no step; drop it: the {wing.SUBJECT} as loaded is always compared"
             )
-        wing.check(subject, found)
+        wing.check(subject, found, task)
         recipes[found] = None
     given = {} if comparison.max_steps is None else {MAX_STEPS: comparison.max_steps}
     common: dict[str, Any] = {

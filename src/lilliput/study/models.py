@@ -66,11 +66,14 @@ class Models(Wing):
 
         return format_recipe(parse(recipe))
 
-    def check(self, subject: "Model", recipe: str) -> None:
-        """Every step is for models of its family, every calibration source is there."""
+    def check(self, subject: "Model", recipe: str, task: Task) -> None:
+        """Every step is for models of its family, every calibration source is there and is not what the task asks."""
+        from lilliput.models import experiment
         from lilliput.models.compress import check, parse
+        from lilliput.models.task import parse_task
 
         check(subject, parse(recipe))
+        experiment.check_sources(recipe, parse_task(task.id))
 
     def step_versions(self, recipe: str) -> Mapping[str, int]:
         """See `Wing.step_versions`."""
@@ -180,11 +183,9 @@ class Models(Wing):
         return _read(self.file(here, digest), digest)
 
     def build(self, subject: "Model", cell: Cell, here: Workspace, folder: Path, progress: Progress) -> None:
-        """See `Wing.build`; a task that asks what the recipe calibrates on is refused."""
+        """See `Wing.build`."""
         from lilliput.models import experiment
-        from lilliput.models.task import parse_task
 
-        experiment.check_sources(cell.recipe, [parse_task(cell.task.id)])
         experiment.build(subject, cell.recipe, cell.format, folder, draw=cell.compression_seed, progress=progress)
 
     def said(self, subject: "Model", folder: Path) -> tuple[str, ...]:

@@ -225,7 +225,7 @@ def _candidates(study: Study, path: str, subject: Subject, task: Task, used: set
             if matched:
                 continue
             try:
-                wing.check(subject, recipe)
+                wing.check(subject, recipe, task)
             except LilliputError as error:
                 others = "; leave it out by an [[exclude]] where it is for others" if len(study.sources) > 1 else ""
                 raise LilliputError(f"{study.at('recipes')}: {path}: {error}{others}") from error

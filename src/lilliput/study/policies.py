@@ -101,7 +101,7 @@ class Policies(Wing):
         """See `Wing.canonical`."""
         return format_recipe(parse(recipe))
 
-    def check(self, subject: Checkpoint, recipe: str) -> None:
+    def check(self, subject: Checkpoint, recipe: str, task: Task) -> None:
         """Takes any recipe: what a step makes of a policy, a refusal too, is a result."""
 
     def step_versions(self, recipe: str) -> Mapping[str, int]:

@@ -81,8 +81,9 @@ class Wing(ABC):
         """
 
     @abstractmethod
-    def check(self, subject: Any, recipe: str) -> None:
-        """Checks what can be known before any cell runs: the steps are for such a subject, what they read is there.
+    def check(self, subject: Any, recipe: str, task: Task) -> None:
+        """Checks what can be known before any cell runs: the steps are for such a subject, what they read is there, and
+        is none of what the task asks.
 
         Raises:
             LilliputError: they are not, or it is not.

@@ -414,3 +414,65 @@ def test_pictures_at_once_are_bounded_by_their_pixels():
     for size, wanted in sizes.items():
         proto = given(axes=("batch", 3, *size), output=CORNERS)
         assert batch_of(Model(Graph(proto), "detection", *ports(proto))) == wanted
+
+
+def bright_alone(path, rows, *, zeros):
+    """A graph that gives the rows of bright pictures, and of others none, or rows of zeros."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
+        helper.make_node("Greater", ["mean", "middle"], ["bright"]),
+    ]
+    if zeros:
+        nodes += [
+            helper.make_node("Cast", ["bright"], ["factor"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["rows", "factor"], ["kept"]),
+        ]
+    else:
+        nodes += [
+            helper.make_node("Expand", ["bright", "n"], ["each"]),
+            helper.make_node("Compress", ["rows", "each"], ["kept"], axis=0),
+        ]
+    nodes.append(helper.make_node("Unsqueeze", ["kept", "first"], ["output"]))
+    arrays = {"rows": rows, "middle": np.float32(0.5), "n": np.array([len(rows)]), "first": np.array([0])}
+    graph = helper.make_graph(
+        nodes,
+        "bright",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, *SIZE])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, "n", 6])],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return load_model(str(path), family="detection")
+
+
+def shown(path, brightness):
+    """Pictures of that brightness, in each the same box."""
+    images = np.stack([np.full((*SIZE, 3), value, np.uint8) for value in brightness])
+    boxes = [(n, 0, 0.5, 0.5, 0.4, 0.6) for n in range(len(images))]
+    np.savez(path, images=images, boxes=np.array(boxes))
+    return str(path)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_what_is_given_where_nothing_is_found_tells_no_decoder(tmp_path, zeros):
+    """No row of six, and rows of zeros, may be anything; a picture in which something is found tells it."""
+    rows = np.array([[8, 8, 40, 40, 0.9, 1]], np.float32)
+    model = bright_alone(tmp_path / "model.onnx", rows, zeros=zeros)
+    mixed, dark = (shown(tmp_path / f"{n}.npz", [0, 0, n, n, 0]) for n in (255, 0))
+    task, in_the_dark = (parse_task(f'detection(images="{path}", part="whole", draws=1)') for path in (mixed, dark))
+    task.check(model, open_session(model))
+    assert "are read as decoder='end2end'" in task.guesses(model)[0]
+    boxes = detected(model, open_session(model), read_scenes(mixed), "", 0.001, 0.45)
+    assert [len(one.scores) for one in boxes] == [0, 0, 1, 1, 0]
+    with pytest.raises(LilliputError, match=r"finds nothing in 32 pictures .* cannot be told; name one of: decoder="):
+        in_the_dark.check(model, open_session(model))
+    parse_task(f'detection(images="{dark}", decoder="end2end", part="whole")').check(model, open_session(model))
+    # A candidate that has lost everything is asked on, and finds nothing.
+    assert in_the_dark.ask(model, open_session(model)).values[0] == 0
+    # PaddlePaddle's rows are a class, a score and corners.
+    other = bright_alone(tmp_path / "other.onnx", rows[:, [5, 4, 0, 1, 2, 3]] + np.float32(0.25), zeros=zeros)
+    with pytest.raises(LilliputError, match="can be read by none"):
+        task.check(other, open_session(other))

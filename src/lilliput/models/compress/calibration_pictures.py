@@ -1,8 +1,6 @@
 """What a model of pictures is calibrated and trained on: pictures as it sees them, with the noise that it takes."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import final
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Int64
@@ -10,28 +8,14 @@ from jaxtyping import Int64
 from lilliput.errors import LilliputError
 from lilliput.models.compress.context import Context
 from lilliput.models.diffusion import noised, signal
-from lilliput.models.images import read_pictures, spread
-from lilliput.models.model import Model
+from lilliput.models.images import Pictures, read_pictures, spread
+from lilliput.models.model import Model, Port
 from lilliput.models.picture import batch_of, feeds_of, inputs_of, is_mask, picture_port
 
 TIMESTEPS = 1000
 """Of a diffusion model, whose file does not say how many it was trained with: Ho et al.'s, with their schedule."""
 
 Feeds = dict[str, np.ndarray]
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Calibration:
-    """Inputs by port, one row a picture, and the label of each."""
-
-    feeds: Feeds
-    labels: Int64[np.ndarray, " n"]
-
-    def batches(self, size: int) -> Iterator[Feeds]:
-        """So many rows at a time."""
-        for start in range(0, len(self.labels), size):
-            yield {name: rows[start : start + size] for name, rows in self.feeds.items()}
 
 
 def check_pictures(source: str) -> None:
@@ -43,30 +27,52 @@ def check_pictures(source: str) -> None:
     read_pictures(source)
 
 
-def calibration(model: Model, source: str, observations: int | None, context: Context) -> Calibration:
-    """Inputs of that many pictures of a source's calibration part.
+def calibration(model: Model, source: str, observations: int | None, context: Context) -> Iterator[Feeds]:
+    """Inputs by port, of that many pictures of a source's calibration part, as many at once as the model takes.
+
+    Pictures are read when they are asked for: a detector's do not fit into memory together.
 
     Raises:
         LilliputError: the source has fewer, or the model takes something that is no picture, noise or timestep.
     """
     pictures = spread(read_pictures(source, "calibration"), observations)
-    port = picture_port(model)
-    clean = np.concatenate(list(inputs_of(model, pictures, batch_of(model))))
-    feeds: Feeds = {port.name: clean}
-    rng = context.rng("feeds", every_draw=True)
-    for other in model.inputs:
-        if other.name == port.name:
-            continue
-        if len(other.axes) == 1 and len(model.inputs) == 2:
-            timesteps = rng.integers(0, TIMESTEPS, len(clean))
+    port, rng = picture_port(model), context.rng("feeds", every_draw=True)
+    others = [other for other in model.inputs if other.name != port.name and not is_mask(other)]
+    timed = [other for other in others if len(other.axes) == 1 and len(model.inputs) == 2]
+    noisy = [other for other in others if other.name == "noise" and len(other.axes) == 2 and _width(other)]
+    unknown = [other for other in others if other not in timed and other not in noisy]
+    if unknown:
+        shown = f"{unknown[0].name} {list(unknown[0].axes)}"
+        raise LilliputError(f"the model takes {shown}, which nothing here can give it")
+    times = {other.name: rng.integers(0, TIMESTEPS, len(pictures)) for other in timed}
+    for other in timed:
+        context.tell(f"{other.name}: taken for a timestep from 0 to {TIMESTEPS - 1} of the linear schedule")
+    return _feeds(model, pictures, times, noisy, rng)
+
+
+def _feeds(
+    model: Model,
+    pictures: Pictures,
+    times: Mapping[str, Int64[np.ndarray, " n"]],
+    noisy: Sequence[Port],
+    rng: np.random.Generator,
+) -> Iterator[Feeds]:
+    port, schedule, start = picture_port(model), signal(TIMESTEPS, "linear"), 0
+    types = {other.name: other.dtype for other in model.inputs}
+    for clean in inputs_of(model, pictures, batch_of(model)):
+        feeds: Feeds = {**feeds_of(model, clean), port.name: clean}
+        for name, every in times.items():
+            now = every[start : start + len(clean)]
             noise = rng.standard_normal(clean.shape).astype(np.float32)
-            left = signal(TIMESTEPS, "linear")[timesteps].reshape(-1, 1, 1, 1)
-            feeds = {port.name: noised(clean, noise, left), other.name: timesteps.astype(other.dtype)}
-            context.tell(f"{other.name}: taken for a timestep from 0 to {TIMESTEPS - 1} of the linear schedule")
-        elif is_mask(other):
-            feeds |= feeds_of(model, clean)
-        elif other.name == "noise" and len(other.axes) == 2 and isinstance(other.axes[1], int):
-            feeds[other.name] = rng.standard_normal((len(clean), other.axes[1])).astype(other.dtype)
-        else:
-            raise LilliputError(f"the model takes {other.name} {list(other.axes)}, which nothing here can give it")
-    return Calibration(feeds, pictures.labels)
+            feeds |= {
+                port.name: noised(clean, noise, schedule[now].reshape(-1, 1, 1, 1)),
+                name: now.astype(types[name]),
+            }
+        feeds |= {one.name: rng.standard_normal((len(clean), _width(one))).astype(one.dtype) for one in noisy}
+        start += len(clean)
+        yield feeds
+
+
+def _width(port: Port) -> int:
+    """How many numbers a picture its second axis holds; 0: any."""
+    return axis if isinstance(axis := port.axes[1], int) else 0

@@ -120,8 +120,9 @@ class Finetune(Step):
             raise LilliputError("finetune: the graph takes one picture without an axis of pictures; export it with one")
         proto = simplified(graph_of(model))
         student = Trainable(proto)
-        data = calibration(model, self.source, self.observations, context)
-        n, rng = len(data.labels), context.rng("finetune")
+        batches = list(calibration(model, self.source, self.observations, context))
+        data = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+        n, rng = len(data[picture_port(model).name]), context.rng("finetune")
         teacher = open_session(as_graph(context.teacher), n_threads=1)
         kept = {
             name: torch.from_numpy(~mask)
@@ -138,7 +139,7 @@ class Finetune(Step):
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate * (1 - step / self.steps)
             picked = rng.choice(n, min(size, n), replace=False)
-            feeds = {name: rows[picked] for name, rows in data.feeds.items()}
+            feeds = {name: rows[picked] for name, rows in data.items()}
             if model.family == "classification":
                 feeds = {name: _moved(rows, rng) if rows.ndim == 4 else rows for name, rows in feeds.items()}
             answers = teacher.answer(feeds)

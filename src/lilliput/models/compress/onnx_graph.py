@@ -20,7 +20,7 @@ from lilliput.models.compress.context import Context
 from lilliput.models.graph import as_graph, graph_of, raised
 from lilliput.models.linear import FOREIGN, LAYERS, QUANTIZED, Weight, as_stored, elsewhere, in_graph
 from lilliput.models.model import Graph, Model
-from lilliput.models.picture import batch_of, picture_port
+from lilliput.models.picture import picture_port
 
 if TYPE_CHECKING:
     import onnx
@@ -107,7 +107,7 @@ def static(model: Model, source: str, observations: int, context: Context) -> Mo
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    batches = calibration(model, source, observations, context).batches(batch_of(model))
+    batches = calibration(model, source, observations, context)
     port = picture_port(model)
     # An input without an axis of pictures takes one.
     feeds = ({**one, port.name: one[port.name].reshape(one[port.name].shape[-len(port.axes) :])} for one in batches)

@@ -46,6 +46,7 @@ class Artifact:
         provenance: where that came from; its recipe.
         notes: what the exporter said of it.
         picture: how a model of pictures sees them.
+        decoder: of a detector, what its outputs mean, where that is known.
         zeros: weights that were pruned, and those of them that are zero; None: none was, or one is not found again.
         fours: groups of four neighbouring inputs in layers that were pruned, and those with two zeros.
     """
@@ -62,6 +63,7 @@ class Artifact:
     provenance: Provenance
     notes: tuple[str, ...] = ()
     picture: Picture | None = None
+    decoder: str = ""
     zeros: tuple[int, int] | None = None
     fours: tuple[int, int] | None = None
 
@@ -108,7 +110,7 @@ def export(model: Model, format: str, folder: str | Path) -> Artifact:
         write_golden(part, feeds, answers)
         artifact = Artifact(
             part, format, model.family, model.inputs, model.outputs, model.digest, model.model_bytes,
-            model.n_parameters, model.n_nonzero_parameters, model.provenance, notes, model.picture,
+            model.n_parameters, model.n_nonzero_parameters, model.provenance, notes, model.picture, model.decoder,
             still_zero(model) if model.pruned else None, groups_of_four(model) if model.pruned else None,
         )  # fmt: skip
         data = dataclasses.asdict(artifact)

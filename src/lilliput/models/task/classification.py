@@ -13,7 +13,7 @@ from lilliput.models.images import Part, Pictures, read_pictures, spread
 from lilliput.models.model import Family, Model
 from lilliput.models.picture import batch_of, inputs_of, only_port
 from lilliput.models.session import Session
-from lilliput.models.task.task import Answers, Task
+from lilliput.models.task.task import Answers, Task, check_apart
 from lilliput.parameter import check_fields, check_integer
 
 
@@ -29,7 +29,7 @@ class Classification(Task):
     """
 
     NAME: ClassVar[str] = "classification"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     SCORE: ClassVar[str] = "accuracy"
     FAMILY: ClassVar[Family] = "classification"
 
@@ -54,6 +54,10 @@ class Classification(Task):
         """See `Task.check`."""
         choices(model, session, self._pictures().some(np.arange(1)))
 
+    def guesses(self, model: Model) -> tuple[str, ...]:
+        """See `Task.guesses`: that pictures are turned."""
+        return self._pictures().turned()
+
     def floor(self, n_tokens: int = 0) -> Answers:
         """Every class alike."""
         pictures = self._pictures()
@@ -65,11 +69,7 @@ class Classification(Task):
 
     def check_source(self, source: str) -> None:
         """Check that the calibration pictures are others than those that judge."""
-        if self.part == "whole" and location.locate(source) == location.locate(self.images):
-            raise LilliputError(
-                f"classification: {self.images!r} calibrates and judges whole: a model would be judged on what it was "
-                "calibrated on; judge on part='held_out', or calibrate on other pictures"
-            )
+        check_apart(self, self._pictures(), source)
 
     @property
     def data_digest(self) -> str:

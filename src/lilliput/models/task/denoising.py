@@ -7,14 +7,13 @@ from typing import ClassVar, final
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from lilliput.errors import LilliputError
 from lilliput.models import location
 from lilliput.models.diffusion import Schedule, noised, predicted, signal
 from lilliput.models.images import Part, Pictures, read_pictures, spread
 from lilliput.models.model import Family, Model
 from lilliput.models.picture import batch_of, picture_of, size_of
 from lilliput.models.session import Session
-from lilliput.models.task.task import Answers, Task, check_denoises, check_part, check_pictures
+from lilliput.models.task.task import Answers, Task, check_apart, check_denoises, check_part, check_pictures
 from lilliput.parameter import check_fields, check_integer
 
 
@@ -81,8 +80,7 @@ class Denoising(Task):
 
     def check_source(self, source: str) -> None:
         """Check that the calibration pictures are others than those that judge."""
-        if self.part == "whole" and location.locate(source) == location.locate(self.images):
-            raise LilliputError(f"denoising: {self.images!r} calibrates and judges whole; judge on part='held_out'")
+        check_apart(self, self._pictures(), source)
 
     @property
     def data_digest(self) -> str:

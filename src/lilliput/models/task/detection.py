@@ -9,14 +9,17 @@ from jaxtyping import Float64
 
 from lilliput.errors import LilliputError, NotApplicable, closest
 from lilliput.models import location
-from lilliput.models.decoders import DECODERS, check_values, guessed
-from lilliput.models.detection import Boxes, Scenes, average_precision, read_scenes, suppressed
+from lilliput.models.decoders import DECODERS, Outputs, check_values, guessed, is_silent
+from lilliput.models.detection import NONE, Boxes, Scenes, average_precision, read_scenes, suppressed
 from lilliput.models.images import Pictures
 from lilliput.models.model import Family, Model
 from lilliput.models.picture import batch_of, feeds_of, inputs_of, only_port, picture_of, size_of
 from lilliput.models.session import Session, open_session
-from lilliput.models.task.task import Answers, Task
+from lilliput.models.task.task import Answers, Task, check_apart
 from lilliput.parameter import check_fields, check_integer, check_ratio
+
+_TRIED = 32
+"""Pictures in which something has to be found, where that tells what the outputs mean."""
 
 
 @final
@@ -26,7 +29,7 @@ class Detection(Task):
 
     Attributes:
         images: a folder with images/ and labels/ (YOLO's text files).
-        decoder: what the model's outputs mean; empty: what their shape says beyond doubt.
+        decoder: what the model's outputs mean; empty: what its source says, or their shape beyond doubt.
         part: `whole`, or the four fifths that never calibrate (`held_out`).
         draws: of the bootstrap.
         least: the score below which a box is none.
@@ -34,7 +37,7 @@ class Detection(Task):
     """
 
     NAME: ClassVar[str] = "detection"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     SCORE: ClassVar[str] = "average precision"
     FAMILY: ClassVar[Family] = "detection"
     DRAWN: ClassVar[bool] = True
@@ -60,7 +63,8 @@ class Detection(Task):
     def ask(self, model: Model, session: Session, progress: Callable[[int, int], None] | None = None) -> Answers:
         """The average precision of all images, and of each draw."""
         scenes = read_scenes(self.images, self.part)
-        found = detected(model, session, scenes, self.decoder, self.least, self.overlap, progress)
+        named = self.decoder or model.decoder
+        found = detected(model, session, scenes, named, self.least, self.overlap, progress)
         return Answers(average_precision(found, scenes.boxes, self._weights(len(scenes.boxes))), self._names())
 
     def check(self, model: Model, session: Session) -> None:
@@ -71,8 +75,8 @@ class Detection(Task):
                 "detection: picture(fit='crop') cuts pictures, and boxes are parts of whole ones; add fit='stretch' or "
                 "fit='letterbox' to --picture"
             )
-        answer = _first(model, session, scenes)
-        boxes, n_classes = DECODERS[self.decoder or guessed(answer, size_of(model))].decode(answer, size_of(model))
+        answer = _telling(model, session, scenes)
+        boxes, n_classes = DECODERS[self._named(answer, model)].decode(answer, size_of(model))
         check_values(boxes, size_of(model))
         highest = max((int(boxes.classes.max(initial=-1)) for boxes in scenes.boxes), default=-1)
         if n_classes is not None and highest >= n_classes:
@@ -81,13 +85,17 @@ class Detection(Task):
             )
 
     def guesses(self, model: Model) -> tuple[str, ...]:
-        """See `Task.guesses`: the decoder, where none is named."""
-        if self.decoder or model.family != self.FAMILY:
+        """See `Task.guesses`: that pictures are turned; the decoder, where neither task nor model names one."""
+        if model.family != self.FAMILY:
             return ()
-        answer = _first(model, open_session(model), read_scenes(self.images, self.part))
+        scenes = read_scenes(self.images, self.part)
+        turned = scenes.pictures.turned()
+        if self.decoder or model.decoder:
+            return turned
+        answer = _telling(model, open_session(model), scenes)
         shapes = ", ".join(str(list(one.shape)) for one in answer)
-        name = guessed(answer, size_of(model))
-        return (f"the outputs, {shapes} a picture, are read as decoder={name!r} (decoder=... names another)",)
+        name = self._named(answer, model)
+        return (*turned, f"the outputs, {shapes} a picture, are read as decoder={name!r} (decoder=... names another)")
 
     def floor(self, n_tokens: int = 0) -> Answers:
         """The values of a model that finds nothing."""
@@ -99,16 +107,27 @@ class Detection(Task):
 
     def check_source(self, source: str) -> None:
         """Check that the calibration pictures are others than those that judge."""
-        if self.part != "whole":
-            return
-        given = location.locate(source)
-        if location.locate(self.images) in (given, given.parent):
-            raise LilliputError(f"detection: {self.images!r} calibrates and judges whole; judge on part='held_out'")
+        check_apart(self, read_scenes(self.images, self.part).pictures, source)
 
     @property
     def data_digest(self) -> str:
         """sha256 of the pictures and their boxes."""
         return location.digest(self.images)
+
+    def _named(self, answer: Outputs, model: Model) -> str:
+        """The decoder that is named, or the model's own, or that the answer tells.
+
+        Raises:
+            NotApplicable: it does not.
+        """
+        if self.decoder or model.decoder:
+            return self.decoder or model.decoder
+        if is_silent(answer):
+            raise NotApplicable(
+                f"the model finds nothing in {_TRIED} pictures of {self.images!r}, or in all that there are: what its "
+                f"outputs mean cannot be told; name one of: {', '.join(f'decoder={name!r}' for name in DECODERS)}"
+            )
+        return guessed(answer, size_of(model))
 
     def _weights(self, n: int) -> Float64[np.ndarray, "draws images"]:
         rng = np.random.default_rng(0)
@@ -131,11 +150,14 @@ def detected(
     """The boxes that the model finds in each picture."""
     found, picture = list[Boxes](), picture_of(model)
     for answer in _answers(model, session, scenes.pictures):
-        decoder = decoder or guessed(answer, size_of(model))
-        row = DECODERS[decoder]
-        boxes, _ = row.decode(answer, size_of(model))
-        boxes = suppressed(boxes, least, overlap if row.several else np.inf)
-        found.append(_of_picture(boxes, picture.place(scenes.pictures.shape(len(found)), size_of(model))))
+        if not decoder and is_silent(answer):  # what any decoder makes of it; which one it is, another picture tells
+            found.append(NONE)
+        else:
+            decoder = decoder or guessed(answer, size_of(model))
+            row = DECODERS[decoder]
+            boxes, _ = row.decode(answer, size_of(model))
+            boxes = suppressed(boxes, least, overlap if row.several else np.inf)
+            found.append(_of_picture(boxes, picture.place(scenes.pictures.shape(len(found)), size_of(model))))
         if progress is not None:
             progress(len(found), len(scenes.boxes))
     return tuple(found)
@@ -173,10 +195,14 @@ def _of_picture(boxes: Boxes, place: tuple[float, float, float, float]) -> Boxes
     return Boxes(np.clip(corners, 0, 1), boxes.classes, boxes.scores)
 
 
-def _first(model: Model, session: Session, scenes: Scenes) -> list[np.ndarray]:
-    """What the model gives of the first picture."""
-    (answer,) = _answers(model, session, scenes.pictures.some(np.arange(1)))
-    return answer
+def _telling(model: Model, session: Session, scenes: Scenes) -> list[np.ndarray]:
+    """What the model gives of the first picture in which it finds something; in none of the first: of the first."""
+    answers = []
+    for n in range(min(_TRIED, len(scenes.pictures))):
+        answers += _answers(model, session, scenes.pictures.some(np.array([n])))
+        if not is_silent(answers[-1]):
+            return answers[-1]
+    return answers[0]
 
 
 def _fits(pictures: Pictures, size: tuple[int, int]) -> bool:

@@ -14,7 +14,7 @@ from lilliput.models.images import Part, Pictures, read_pictures, spread
 from lilliput.models.model import Family, Model, Port
 from lilliput.models.picture import batch_of, picture_of, picture_port, size_of
 from lilliput.models.session import Session
-from lilliput.models.task.task import Answers, Task, check_part, check_pictures
+from lilliput.models.task.task import Answers, Task, check_apart, check_part, check_pictures
 from lilliput.parameter import check_fields, check_integer
 
 NOISE = "noise"
@@ -98,8 +98,7 @@ class Elbo(Task):
 
     def check_source(self, source: str) -> None:
         """Check that the calibration pictures are others than those that judge."""
-        if self.part == "whole" and location.locate(source) == location.locate(self.images):
-            raise LilliputError(f"elbo: {self.images!r} calibrates and judges whole; judge on part='held_out'")
+        check_apart(self, self._pictures(), source)
 
     @property
     def data_digest(self) -> str:

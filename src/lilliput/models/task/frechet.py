@@ -15,7 +15,7 @@ from lilliput.models.images import Pictures, read_pictures
 from lilliput.models.model import Family, Model
 from lilliput.models.picture import batch_of, picture_of, picture_port, size_of
 from lilliput.models.session import Session
-from lilliput.models.task.task import Answers, Task, check_denoises, check_part, check_pictures
+from lilliput.models.task.task import Answers, Task, check_apart, check_denoises, check_part, check_pictures
 from lilliput.parameter import check_fields, check_integer
 
 
@@ -99,8 +99,7 @@ class Frechet(Task):
 
     def check_source(self, source: str) -> None:
         """Check that the calibration pictures are others than those that judge."""
-        if self.part == "whole" and location.locate(source) == location.locate(self.images):
-            raise LilliputError(f"frechet: {self.images!r} calibrates and judges whole; judge on part='held_out'")
+        check_apart(self, self._pictures(), source)
 
     @property
     def data_digest(self) -> str:

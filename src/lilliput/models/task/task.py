@@ -10,11 +10,14 @@ from jaxtyping import Float64
 
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models.diffusion import predicted
-from lilliput.models.images import Part, Pictures
+from lilliput.models.images import Part, Pictures, read_pictures
 from lilliput.models.model import Family, Model
 from lilliput.models.picture import batch_of, picture_of, size_of
 from lilliput.models.session import Session
 from lilliput.parameter import check_integer
+
+MAX_SHARED = 0.05
+"""Of the pictures that judge: data sets hold some twice."""
 
 
 @final
@@ -111,6 +114,22 @@ def check_part(task: Task, part: Part, n: int | None) -> None:
         raise LilliputError(f"{task.NAME}: part 'calibration' calibrates; judge on 'held_out' or 'whole'")
     if n is not None:
         check_integer(task, "n", n, 2, 1 << 30)
+
+
+def check_apart(task: Task, judging: Pictures, source: str) -> None:
+    """Check that the calibration pictures of a source are others than those that judge, wherever their files lie.
+
+    Raises:
+        LilliputError: too many are the same, byte by byte.
+    """
+    calibrating = set(read_pictures(source, "calibration").digests())
+    share = sum(digest in calibrating for digest in judging.digests()) / max(len(judging), 1)
+    if share > MAX_SHARED:
+        raise LilliputError(
+            f"{task.NAME}: {share:.0%} of the pictures of {judging.source!r} also stand in the calibration source "
+            f"{source!r}: a model would be judged on what it was calibrated on; judge on part='held_out', or calibrate "
+            "on other pictures"
+        )
 
 
 def check_denoises(task: Task, model: Model, session: Session, pictures: Pictures) -> None:
