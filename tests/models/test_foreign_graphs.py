@@ -17,7 +17,7 @@ from lilliput.models.experiment import identity
 from lilliput.models.export import export, read_artifact
 from lilliput.models.export.golden import largest_difference
 from lilliput.models.load import load_model
-from lilliput.models.load.plain import in_order
+from lilliput.models.plain import in_order
 from lilliput.models.session import open_session
 from lilliput.models.task import parse_task
 

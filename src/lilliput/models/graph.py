@@ -1,14 +1,19 @@
 """A model as an ONNX graph: as it is, or exported from its torch module."""
 
+import contextlib
 import dataclasses
 import io
+import os
+import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from lilliput.errors import LilliputError, MissingDependency
 from lilliput.models.model import Graph, Model, Module
+from lilliput.models.plain import plain
 from lilliput.onnxruntime_errors import refusals
 
 if TYPE_CHECKING:
@@ -99,7 +104,7 @@ def _exported(model: Model) -> "onnx.ModelProto":
     open_axes = {port.name: {n: axis for n, axis in enumerate(port.axes) if isinstance(axis, str)}
                  for port in (*model.inputs, *model.outputs)}  # fmt: skip
     data = io.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _no_output():
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
@@ -118,4 +123,23 @@ def _exported(model: Model) -> "onnx.ModelProto":
             raise LilliputError(
                 f"the module cannot be exported to ONNX: {' '.join(str(error).split())[:200]}"
             ) from error
-    return onnx.load_model_from_string(data.getvalue())
+    proto, _ = plain(onnx.load_model_from_string(data.getvalue()))
+    for port, value in zip(model.outputs, proto.graph.output, strict=True):
+        # The exporter gives up some sizes, behind a choice of the surest queries, say; the module told them.
+        kind = value.type.tensor_type.elem_type
+        value.CopyFrom(onnx.helper.make_tensor_value_info(port.name, kind, list(port.axes)))
+    return proto
+
+
+@contextlib.contextmanager
+def _no_output() -> Iterator[None]:
+    """Drops what is printed, from below Python too: of a graph that torch cannot export it prints every node."""
+    sys.stdout.flush()
+    before, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+        os.close(nowhere)

@@ -75,36 +75,6 @@ def test_a_crop_is_that_of_the_preprocessor(tmp_path, said, resize, size):
     assert picture.resize == pytest.approx(resize)
 
 
-def test_yolos_finds_the_boxes_that_its_own_processor_finds(tmp_path, some):
-    config = transformers.YolosConfig(image_size=[32, 32], patch_size=8, num_labels=7, num_detection_tokens=9, **SMALL)
-    network = transformers.YolosForObjectDetection(config).eval()
-    network.save_pretrained(tmp_path)
-    found = load_model(str(tmp_path))
-    assert found.family == "detection"
-    assert any("stretched to 32 x 32" in guess for guess in found.provenance.guesses)
-    given = answered(found, {"pixel_values": some})
-    outputs = [[given[port.name][n] for port in found.outputs] for n in range(len(some))]
-    boxes = [DECODERS["yolos"].decode(one, (32, 32))[0] for one in outputs]
-    with torch.inference_mode():
-        out = network(torch.from_numpy(some))
-    processor = transformers.YolosImageProcessor if imported_processor() else None
-    if processor is None:
-        pytest.skip("transformers' processor of YOLOS needs torchvision")
-    theirs = processor().post_process_object_detection(out, threshold=0.0, target_sizes=[(1, 1)] * len(some))
-    for ours, one in zip(boxes, theirs, strict=True):
-        np.testing.assert_allclose(ours.scores, one["scores"].numpy(), atol=1e-5)
-        np.testing.assert_array_equal(ours.classes, one["labels"].numpy())
-        np.testing.assert_allclose(ours.corners, one["boxes"].numpy(), atol=1e-5)
-
-
-def imported_processor():
-    try:
-        transformers.YolosImageProcessor()
-    except (ImportError, RuntimeError):
-        return False
-    return True
-
-
 def test_of_coco_s_91_numbers_the_80_with_a_name_are_counted():
     logits = np.full((2, 92), -9.0)
     logits[0, 1], logits[1, 90] = 9, 9  # person and toothbrush, the first and the last

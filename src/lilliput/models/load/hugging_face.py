@@ -46,6 +46,8 @@ class HuggingFace(Loader):
         with readable(folder):
             config = library.AutoConfig.from_pretrained(folder, **where)
             check_config(config, request.source)
+            if getattr(config, "is_encoder_decoder", False):
+                raise LilliputError(f"{request.source!r} is an encoder with a decoder; causal language models are read")
             module, info = library.AutoModelForCausalLM.from_pretrained(
                 folder, config=config, use_safetensors=True, output_loading_info=True, dtype="auto", **where
             )
@@ -109,8 +111,6 @@ def check_config(config: Any, source: str) -> None:
             f"{source!r} is quantized already ({str(getattr(method, 'value', method))[:40]}); give the original model, "
             "or a GGUF file"
         )
-    if getattr(config, "is_encoder_decoder", False):
-        raise LilliputError(f"{source!r} is an encoder with a decoder; causal language models are read")
 
 
 def check_complete(info: Any, source: str) -> None:

@@ -1,10 +1,10 @@
-"""Hugging Face classifiers of pictures, and YOLOS detectors: folders of safetensors, asked by pictures alone."""
+"""Hugging Face classifiers of pictures and detectors: folders of safetensors, asked by pictures alone."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 
 from lilliput.errors import LilliputError
 from lilliput.models.images import Picture
@@ -17,8 +17,15 @@ if TYPE_CHECKING:
     import torch
 
 _CLASSIFIER, _DETECTOR = "ForImageClassification", "ForObjectDetection"
-_DETECTORS = ("yolos",)
-"""Those that take a picture and nothing else."""
+_DETECTORS: Final = {
+    **dict.fromkeys(("detr", "table-transformer", "yolos"), "yolos"),
+    **dict.fromkeys(
+        ("conditional_detr", "d_fine", "dab-detr", "deformable_detr", "deimv2", "lw_detr", "rf_detr", "rt_detr",
+         "rt_detr_v2"),
+        "rtdetr",
+    ),
+}  # fmt: skip
+"""By the kind that a configuration names, the decoder of what it gives."""
 _BICUBIC = 3
 """Pillow's number of the filter, as configurations write it."""
 
@@ -29,7 +36,7 @@ class HuggingFacePictures(Loader):
     """A folder whose config.json names a classifier of pictures or a detector."""
 
     NAME: ClassVar[str] = "hugging_face_pictures"
-    WHAT: ClassVar[str] = "Hugging Face folders and hub ids of classifiers of pictures and of YOLOS detectors"
+    WHAT: ClassVar[str] = "Hugging Face folders and hub ids of classifiers of pictures and of detectors (DETRs, YOLOS)"
 
     def recognise(self, request: LoadRequest) -> bool:
         """Whether its configuration names such a network."""
@@ -75,6 +82,7 @@ class HuggingFacePictures(Loader):
             (Port("pixel_values", "float32", ("batch", *shape)),),
             outputs,
             picture=picture,
+            decoder=_DETECTORS[config.model_type] if detects else "",
             provenance=provenance,
         )
 
@@ -142,7 +150,8 @@ def _seen(
             "its preprocessor_config.json scales pixels otherwise than to [0, 1]; that is not supported"
         )
     if detects:
-        guesses += (f"pictures are stretched to {height} x {width}; transformers itself keeps their shape",)
+        if not ({"height", "width"} <= set(said.get("size") or ())):
+            guesses += (f"pictures are stretched to {height} x {width}; transformers itself keeps their shape",)
         return (channels, height, width), Picture(fit="stretch", **numbers), guesses
     if height != width:
         raise LilliputError(f"it takes pictures of {height} x {width}; square ones are supported")

@@ -7,8 +7,8 @@ from typing import ClassVar, final
 
 from lilliput.errors import LilliputError
 from lilliput.models.load.loader import Loader, LoadRequest
-from lilliput.models.load.plain import in_order, plain
 from lilliput.models.model import Graph, Model, Port, Provenance
+from lilliput.models.plain import in_order, plain
 
 MAX_BYTES = 1 << 31
 
