@@ -47,6 +47,6 @@ def test_pictures_that_judge_and_calibrate_are_refused_before_anything_runs(caps
         capsys, monkeypatch, "compare", MODELS / "classifier.onnx", "--task", task, "-r", "half()", "-r", recipe,
         "-o", folder,
     )  # fmt: skip
-    assert "20% of the pictures" in line
+    assert "21% of the pictures" in line
     assert "judged on what it was calibrated on" in line
     assert not folder.exists()

@@ -15,7 +15,7 @@ from examples.train_example_language_model import tokenizer
 from tests.models.made import text_file
 
 from lilliput.errors import LilliputError, NotApplicable
-from lilliput.models.compress import Context, compress
+from lilliput.models.compress import Context, check, compress, parse
 from lilliput.models.compress.walk import linear_weights, walk
 from lilliput.models.export import export, open_artifact
 from lilliput.models.linear import is_transposed, rows_of
@@ -184,3 +184,19 @@ def test_a_model_that_reads_ahead_is_not_judged_as_a_language_model(kind, text, 
     model = load_model(str(tmp_path))
     with pytest.raises(NotApplicable, match="reads the tokens behind"):
         parse_task(f'perplexity(text="{text}", windows=4, tokens=32)').check(model, open_session(model))
+
+
+@pytest.mark.parametrize("kind", ["Mixtral", "Mamba"])
+def test_matrices_that_no_step_on_weights_takes_are_refused_before_anything_is_computed(kind, tmp_path):
+    given = {"Mixtral": {**_WIDE, "num_local_experts": 4}, "Mamba": {"hidden_size": 32, "num_hidden_layers": 2}}[kind]
+    reader = tokenizer()
+    reader.save_pretrained(tmp_path)
+    config = getattr(transformers, f"{kind}Config")(vocab_size=len(reader), pad_token_id=0, **given)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    model = load_model(str(tmp_path))
+    refused = r"blocks of Linear layers \(and norms\) are supported: half\(\) and finetune"
+    for recipe in ("quantize(weight_bits=4)", "prune_weights(sparsity=0.5)", 'half() | lora(rank=2, source="random")'):
+        with pytest.raises(LilliputError, match=refused):
+            check(model, parse(recipe))
+    check(model, parse("half()"))
+    assert compress(model, "half()").model_bytes < 0.6 * model.model_bytes

@@ -178,7 +178,7 @@ class Pictures:
     def digests(self) -> Iterator[str]:
         """sha256 of each: of its file, or of its pixels where one file holds all."""
         if isinstance(self.sources, np.ndarray):
-            return (hashlib.sha256(np.ascontiguousarray(one)).hexdigest() for one in self.sources)
+            return (hashlib.sha256(one.tobytes()).hexdigest() for one in self.sources)
         return (sha256(path) for path in self.sources)
 
     def inputs(self, picture: Picture, size: tuple[int, int], at_once: int) -> Iterator[Float32[np.ndarray, "n ..."]]:

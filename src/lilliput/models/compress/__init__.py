@@ -46,7 +46,7 @@ def check(model: Model, recipe: Recipe) -> None:
         LilliputError: one is not; the error names the step.
     """
     for step in recipe:
-        step.check(model.family)
+        step.check(model)
         for source in step.sources:
             try:
                 check_text(source) if model.family == "language" else check_pictures(source)

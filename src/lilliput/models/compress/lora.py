@@ -19,7 +19,7 @@ from lilliput.models.compress.matrices import kept_of
 from lilliput.models.compress.step import Step
 from lilliput.models.compress.walk import linear_weights
 from lilliput.models.linear import is_transposed, rows_of
-from lilliput.models.model import Family, Model, Module, module_of
+from lilliput.models.model import Model, Module, module_of
 from lilliput.models.storage import Adapter
 from lilliput.parameter import check_fields, check_integer
 
@@ -62,10 +62,11 @@ class Lora(Step):
         if not 0 < self.learning_rate < 1:
             raise LilliputError(f"lora: learning_rate is {self.learning_rate:g}; it must be in (0, 1)")
 
-    def check(self, family: Family) -> None:
+    def check(self, model: Model) -> None:
         """See `Step.check`."""
-        if family != "language":
-            raise LilliputError(f"lora: adapters are for language models; this one is of {family}: use finetune")
+        if model.family != "language":
+            raise LilliputError(f"lora: adapters are for language models; this one is of {model.family}: use finetune")
+        linear_weights(module_of(model, self.NAME))
 
     @property
     def sources(self) -> tuple[str, ...]:

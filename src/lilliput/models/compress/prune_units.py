@@ -13,7 +13,7 @@ from lilliput.models.compress.context import Context
 from lilliput.models.compress.step import Step
 from lilliput.models.graph import as_graph, graph_of, simplified
 from lilliput.models.linear import QUANTIZED
-from lilliput.models.model import Family, Graph, Model
+from lilliput.models.model import Graph, Model
 from lilliput.parameter import check_fields, check_integer, check_ratio
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ class PruneUnits(Step):
         check_ratio(self, "ratio", self.ratio)
         check_integer(self, "multiple", self.multiple, 1, 1024)
 
-    def check(self, family: Family) -> None:
+    def check(self, model: Model) -> None:
         """See `Step.check`."""
-        if family == "language":
+        if model.family == "language":
             raise LilliputError("prune_units: channels of ONNX graphs are removed; for a language model: prune_weights")
 
     def apply(self, model: Model, context: Context) -> Model:
         """The model with fewer channels."""
-        self.check(model.family)
+        self.check(model)
         proto = graph_of(model)
         if any(node.op_type in QUANTIZED for node in proto.graph.node):
             raise LilliputError("prune_units: the graph is quantized; prune_units before quantize")

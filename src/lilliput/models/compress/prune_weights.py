@@ -14,7 +14,8 @@ from lilliput.models.compress.calibration_text import MAX_SAMPLES, MAX_TOKENS
 from lilliput.models.compress.context import Context
 from lilliput.models.compress.matrices import Result, changed, kept_of, matrices
 from lilliput.models.compress.step import Step
-from lilliput.models.model import Family, Model
+from lilliput.models.compress.walk import linear_weights
+from lilliput.models.model import Model, module_of
 from lilliput.parameter import check_fields, check_integer, check_ratio
 
 _PATTERN = re.compile(r"([1-9]\d?):([1-9]\d?)")
@@ -77,17 +78,19 @@ class PruneWeights(Step):
             raise LilliputError(f"prune_weights: pattern is {self.pattern!r}; write zeros:group, such as 2:4")
         return int(found[1]), int(found[2])
 
-    def check(self, family: Family) -> None:
+    def check(self, model: Model) -> None:
         """See `Step.check`."""
-        if family != "language" and self.importance != "magnitude":
+        if model.family == "language":
+            linear_weights(module_of(model, self.NAME))
+        elif self.importance != "magnitude":
             raise LilliputError(
-                f"prune_weights: importance {self.importance!r} is for language models; this one is of {family}: "
+                f"prune_weights: importance {self.importance!r} is for language models; this one is of {model.family}: "
                 "use 'magnitude'"
             )
 
     def apply(self, model: Model, context: Context) -> Model:
         """The model with more weights that are zero."""
-        self.check(model.family)
+        self.check(model)
         if model.family != "language":
             return onnx_graph.prune(model, self.sparsity, self.numbers, context)
         if model.stored and (

@@ -14,7 +14,8 @@ from lilliput.models.compress.calibration_text import MAX_SAMPLES, MAX_TOKENS
 from lilliput.models.compress.context import Context
 from lilliput.models.compress.matrices import Result, changed, kept_of
 from lilliput.models.compress.step import Step
-from lilliput.models.model import Family, Model, module_of
+from lilliput.models.compress.walk import linear_weights
+from lilliput.models.model import Model, module_of
 from lilliput.models.storage import Quantized
 from lilliput.parameter import check_fields, check_integer, check_ratio
 
@@ -96,17 +97,18 @@ class Quantize(Step):
         """The calibration source, where there is one."""
         return () if self.source is None else (self.source,)
 
-    def check(self, family: Family) -> None:
+    def check(self, model: Model) -> None:
         """See `Step.check`."""
-        if family == "language":
+        if model.family == "language":
             if self.scheme in ("dynamic", "static"):
                 raise LilliputError(
                     f"quantize: a language model has scheme 'weight_only'; {self.scheme!r} is for other families"
                 )
+            linear_weights(module_of(model, self.NAME))
             return
         if self.method != "nearest" or not self.symmetric:
             raise LilliputError(
-                f"quantize: GPTQ, SpQR and symmetric=False are for language models; this is of {family}"
+                f"quantize: GPTQ, SpQR and symmetric=False are for language models; this is of {model.family}"
             )
         if self.scheme == "weight_only":
             if self.weight_bits not in (4, 8):
@@ -115,13 +117,13 @@ class Quantize(Step):
                 )
         elif self.weight_bits != 8 or self.group_size is not None:
             raise LilliputError(
-                f"quantize: a model of {family} has 8 bits without groups where inputs are quantized too; "
+                f"quantize: a model of {model.family} has 8 bits without groups where inputs are quantized too; "
                 'scheme="weight_only" has 8 or 4 and groups'
             )
 
     def apply(self, model: Model, context: Context) -> Model:
         """The model with codes for weights."""
-        self.check(model.family)
+        self.check(model)
         if model.family != "language":
             return self._graph(model, context)
         if model.stored:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from lilliput.models.compress.context import Context
-from lilliput.models.model import Family, Model
+from lilliput.models.model import Model
 
 
 class Step(ABC):
@@ -27,8 +27,8 @@ class Step(ABC):
             LilliputError: it cannot be honoured.
         """
 
-    def check(self, family: Family) -> None:  # noqa: B027  most steps are for all
-        """Check that the step, as it is called, is for models of that family; most are for all.
+    def check(self, model: Model) -> None:  # noqa: B027  most steps are for all
+        """Check that the step, as it is called, is for such models, before anything is computed; most are for all.
 
         Raises:
             LilliputError: it is not.

@@ -185,6 +185,10 @@ def _size(config: Any, said: Mapping[str, Any]) -> tuple[int, int, float, Any]:
 def _outputs(network: "torch.nn.Module", names: tuple[str, ...], shape: tuple[int, ...]) -> tuple[Port, ...]:
     import torch
 
-    with torch.inference_mode():
-        found: Any = network(torch.zeros(1, *shape))
+    try:
+        with torch.inference_mode():
+            found: Any = network(torch.zeros(1, *shape))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        size = " x ".join(map(str, shape))
+        raise LilliputError(f"the network does not take {size}: {' '.join(str(error).split())[:160]}") from error
     return tuple(Port(name, "float32", ("batch", *found[name].shape[1:])) for name in names)
