@@ -65,13 +65,11 @@ def test_dynamic_ranges_are_those_of_dynamic_quantize_linear(x: np.ndarray) -> N
 
 
 @given(st.integers(2, 8), st.data())
-def test_packed_codes_come_back(bits: int, data: st.DataObject) -> None:
+def test_packed_codes_are_one_stream_of_bits(bits: int, data: st.DataObject) -> None:
     low, high = affine.signed_range(bits)
     codes = data.draw(hnp.arrays(np.int8, st.integers(0, 40), elements=st.integers(low, high)))
     packed = affine.pack(codes, bits)
     assert packed.nbytes == affine.packed_nbytes(codes.size, bits)
-    np.testing.assert_array_equal(affine.unpack(packed, bits, codes.size), codes)
-    # The same stream, as one large Python integer.
     stream = sum((int(code) % 2**bits) << (i * bits) for i, code in enumerate(codes))
     assert int.from_bytes(packed.tobytes(), "little") == stream
 
@@ -123,8 +121,3 @@ def test_impossible_weights_are_refused(values: np.ndarray, scale: np.ndarray, b
     with pytest.raises(LilliputError) as caught:
         QuantizedTensor(values, scale, bits)
     assert message in str(caught.value)
-
-
-def test_a_stream_of_another_length_is_refused() -> None:
-    with pytest.raises(LilliputError, match="3 bytes of packed weights; 3 codes of 4 bits take 2"):
-        affine.unpack(np.zeros(3, np.uint8), 4, 3)

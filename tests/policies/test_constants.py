@@ -13,6 +13,14 @@ from lilliput.policies.constants import StoredWeight
 from lilliput.policies.policy import Policy
 
 
+def unpacked(packed: np.ndarray, bits: int, n: int) -> list[int]:
+    """The signed codes of a stream of bits, which is one large integer and no longer than they are."""
+    assert packed.nbytes == -(-n * bits // 8)
+    stream = int.from_bytes(packed.tobytes(), "little")
+    fields = [stream >> (bits * i) & (2**bits - 1) for i in range(n)]
+    return [field - 2**bits if field >= 2 ** (bits - 1) else field for field in fields]
+
+
 def decoded(stored: StoredWeight, shape: tuple[int, int], bits: int | None) -> np.ndarray:
     """The weight again, read one by one."""
     rows, columns = shape
@@ -22,7 +30,7 @@ def decoded(stored: StoredWeight, shape: tuple[int, int], bits: int | None) -> n
         "indexed": int(stored.row_lengths.sum()),
     }[stored.encoding]
     packed = bits is not None and bits < 8
-    values = iter(affine.unpack(stored.values, bits, n_kept) if packed and bits is not None else stored.values)
+    values = iter(unpacked(stored.values, bits, n_kept) if packed and bits is not None else stored.values)
     result = np.zeros(shape, np.int8 if bits is not None else stored.values.dtype)
     columns_left = iter(stored.columns)
     for row in range(rows):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from tests.disjoint import check_disjoint
 from tests.policies.bright import BRIGHT, bright
 from tests.shrink.counted import AN_HOUR_S, end_after, lessons, students, trials
 from tests.shrink.games import BALANCE, cartpole
@@ -18,7 +19,7 @@ from lilliput.cli import cli
 from lilliput.errors import LilliputError
 from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
-from lilliput.policies.play import check_disjoint, episode_returns
+from lilliput.policies.play import episode_returns
 from lilliput.policies.policy import Policy
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.run import shrink

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int8, Int32, Num, UInt8
+from jaxtyping import Float32, Float64, Int32, Num, UInt8
 
 from lilliput.errors import LilliputError
 
@@ -148,18 +148,3 @@ def pack(codes: Num[np.ndarray, "..."], bits: int) -> UInt8[np.ndarray, " nbytes
     fields = np.asarray(codes).reshape(-1).astype(np.int64) & unsigned_max(bits)
     stream = (fields[:, None] >> np.arange(bits)) & 1
     return np.packbits(stream.reshape(-1).astype(np.uint8), bitorder="little")
-
-
-def unpack(packed: UInt8[np.ndarray, " nbytes"], bits: int, count: int) -> Int8[np.ndarray, " count"]:
-    """The signed codes of a bit stream that `pack` wrote.
-
-    Raises:
-        LilliputError: the stream is not as long as `count` codes.
-    """
-    if packed.size != packed_nbytes(count, bits):
-        raise LilliputError(
-            f"{packed.size} bytes of packed weights; {count} codes of {bits} bits take {packed_nbytes(count, bits)}"
-        )
-    stream = np.unpackbits(packed, count=count * bits, bitorder="little").reshape(count, bits)
-    fields = (stream.astype(np.int64) << np.arange(bits)).sum(axis=1)
-    return (fields - ((fields >> (bits - 1)) << bits)).astype(np.int8)

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from tests.disjoint import check_disjoint
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.compress import Context, compress, evolve
 from lilliput.policies.compress.evolve import Genome, Strategy
-from lilliput.policies.play import BatchAct, Lockstep, SeedPlan, check_disjoint, episode_returns
+from lilliput.policies.play import BatchAct, Lockstep, SeedPlan, episode_returns
 from lilliput.policies.policy import Policy, replace_layers
 from lilliput.shrink.trial import seeds as trial_seeds
 

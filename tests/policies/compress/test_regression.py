@@ -34,6 +34,4 @@ def test_the_samples_of_a_convolution_are_what_its_weights_are_multiplied_with(p
     x = real(rng, 5, 3, 8, 7)
     y = reference.apply(layer, x)
     assert layer.bias is not None
-    np.testing.assert_allclose(
-        samples(layer, x) @ layer.weight.reshape(4, -1).T + layer.bias, outputs(layer, y), atol=1e-4
-    )
+    np.testing.assert_allclose(samples(layer, x) @ layer.weight.reshape(4, -1).T + layer.bias, outputs(y), atol=1e-4)

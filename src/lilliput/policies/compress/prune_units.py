@@ -143,7 +143,7 @@ def _by_second_order(
     for hidden in hidden_layers:
         x = forward(policy.layers[done : hidden.producer], x)
         done = hidden.producer
-        y = outputs(real_linear(policy, hidden.consumer), wanted[hidden.consumer + 1])
+        y = outputs(wanted[hidden.consumer + 1])
         removed = n_removed(ratio, hidden.size)
         if removed:
             weight, _, found_moments = _fitted(policy, hidden, x, y)

@@ -152,7 +152,7 @@ def _by_second_order_over(episodes: Sequence[np.ndarray], policy: Policy, sparsi
 def _sparse(layer: RealLinear, x: np.ndarray, wanted: np.ndarray, sparsity: float) -> RealLinear:
     """The layer sparse, and refitted to what it should give for what it gets."""
     weight = layer.weight.astype(np.float64).reshape(len(layer.weight), -1)
-    found = moments(samples(layer, x), outputs(layer, wanted), weight)
+    found = moments(samples(layer, x), outputs(wanted), weight)
     aimed, _ = refitted(found, weight)
     pruned = sparse(aimed, found.hessian, sparsity)
     bias = found.y_mean - products(pruned, found.x_mean[None])[:, 0]

@@ -253,7 +253,7 @@ class Quantize(Step):
         per_channel = self.granularity == "per_channel"
         if self.method == "gptq":
             assert x is not None
-            seen, wanted = samples(layer, x).astype(np.float64), outputs(layer, real[1]) - bias
+            seen, wanted = samples(layer, x).astype(np.float64), outputs(real[1]) - bias
             if isinstance(range_, layers.StaticRange):
                 near = _nearest_to_zero(range_, rows.shape[1])
                 codes = quantize_unsigned(x, range_.inverse_scale, range_.zero_point, range_.bits)

@@ -81,7 +81,7 @@ def samples(layer: Linear, x: Float[np.ndarray, "n ..."], padding: float = 0.0) 
     return windows[n, row, column].reshape(len(chosen), -1)
 
 
-def outputs(layer: Linear, y: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "samples rows"]:
+def outputs(y: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "samples rows"]:
     """The outputs of the same samples."""
     if y.ndim == 2:
         return y

@@ -109,7 +109,7 @@ const char *{name}_kernel_set(void);
 
 def chooser(source: CSource, name: str) -> str:
     """The text of <name>_dispatch.c."""
-    of_x86, of_arm = (_choice(sets, name) for sets in (X86, ARM))
+    of_x86, of_arm = (_choice(sets) for sets in (X86, ARM))
     state, given = ("state, ", f"{name}_state *state") if source.state else ("", "")
     reset = ""
     if source.state:
@@ -263,7 +263,7 @@ def _declared(sets: tuple[KernelSet, ...]) -> str:
     return "".join(f"SET({kernels.name})\n" for kernels in sets if kernels.condition)
 
 
-def _choice(sets: tuple[KernelSet, ...], name: str) -> str:
+def _choice(sets: tuple[KernelSet, ...]) -> str:
     return "".join(
         f"    if ({kernels.condition}) {{\n        return &of_{kernels.name};\n    }}\n"
         for kernels in sets

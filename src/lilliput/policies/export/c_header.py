@@ -165,11 +165,9 @@ def _of_integers(policy: Policy, units: FixedPoint) -> str:
     """What the header says of numbers that are integers."""
     if len(set(units.fraction_bits)) == 1:
         bits = units.fraction_bits[0]
-        scale = f"every number of the observation counts in units of {_unit(bits)}: {_converted('x', bits)}"
+        scale = f"every number of the observation counts in units of {_unit(bits)}: {_converted(bits)}"
     else:
-        lines = [
-            f"\n     {index}: {_unit(bits)}, {_converted('x', bits)}" for index, bits in enumerate(units.fraction_bits)
-        ]
+        lines = [f"\n     {index}: {_unit(bits)}, {_converted(bits)}" for index, bits in enumerate(units.fraction_bits)]
         scale = f"the numbers of the observation count in units of{''.join(lines)}"
     action = "" if policy.is_discrete else f"\n   A number of the action counts in units of {_unit(ACTION_BITS)}."
     return f"""\
@@ -183,9 +181,9 @@ def _unit(bits: int) -> str:
     return f"1 / {1 << bits}" if bits > 0 else str(1 << -bits)
 
 
-def _converted(of: str, bits: int) -> str:
+def _converted(bits: int) -> str:
     """A real number in units of 2^-bits."""
-    return f"{of} is {1 << bits} {of}" if bits > 0 else f"{of} is {of} / {1 << -bits}"
+    return f"x is {1 << bits} x" if bits > 0 else f"x is x / {1 << -bits}"
 
 
 def _constant_bytes(policy: Policy, source: CSource) -> int:

@@ -257,7 +257,7 @@ def _noise(policy: Policy, observations: np.ndarray, ours: np.ndarray, *, before
     if observations.dtype == np.uint8 or policy.has_memory:
         return np.zeros(len(observations))
     exact = observations.astype(np.float32)
-    if not np.allclose(exact, observations, rtol=1e-5, atol=0) or _is_far(policy, observations):
+    if not np.allclose(exact, observations, rtol=1e-5, atol=0) or _is_far(policy):
         return np.zeros(len(observations))
     moved = exact * np.float32(1 + 2**-22)
     other = reference.layer_inputs(policy, moved)[-2 if before_choice else -1].reshape(len(ours), -1)
@@ -265,7 +265,7 @@ def _noise(policy: Policy, observations: np.ndarray, ours: np.ndarray, *, before
         return 8 * np.nan_to_num(np.abs(other - ours).max(axis=1))
 
 
-def _is_far(policy: Policy, observations: np.ndarray) -> bool:
+def _is_far(policy: Policy) -> bool:
     """Whether float32 does not tell observations of the normalizer's range apart."""
     first = policy.layers[0]
     if not isinstance(first, layers.Standardize):

@@ -22,7 +22,7 @@ from lilliput.policies.play.episode import (
 from lilliput.policies.play.fit import check_fit, check_last_action
 from lilliput.policies.play.lanes import Episode, OutOfTime
 from lilliput.policies.play.player import BatchAct, Lockstep
-from lilliput.policies.play.seeds import ROLES, Role, SeedPlan, check_disjoint
+from lilliput.policies.play.seeds import ROLES, Role, SeedPlan
 from lilliput.policies.play.together import Act, ActOfSeed
 from lilliput.policies.play.wrappers import (
     WRAPPERS,
@@ -69,7 +69,6 @@ __all__ = [
     "Wrapper",
     "ZeroContactForces",
     "action_space_of",
-    "check_disjoint",
     "check_fit",
     "check_last_action",
     "collect",

@@ -1,7 +1,7 @@
 """Seeds that never meet: what an artifact is judged on must be unknown to whatever made it."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, final, get_args
 
@@ -49,20 +49,6 @@ class SeedPlan:
 
     def _child(self, role: Role) -> np.random.SeedSequence:
         return np.random.SeedSequence(self.seed, spawn_key=(ROLES.index(role),))
-
-
-def check_disjoint(**seeds: Iterable[int]) -> None:
-    """Check that no two of the named sets share a seed.
-
-    Raises:
-        LilliputError: two of them do; they are named with a shared seed.
-    """
-    sets = {name: set(values) for name, values in seeds.items()}
-    for (one, first), (other, second) in itertools.combinations(sets.items(), 2):
-        if shared := first & second:
-            raise LilliputError(
-                f"{one} and {other} share {len(shared)} episode seeds, such as {min(shared)}; they must be disjoint"
-            )
 
 
 def _distinct(sequence: np.random.SeedSequence, bits: int) -> Iterator[int]:

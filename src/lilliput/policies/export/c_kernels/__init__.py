@@ -7,11 +7,6 @@ from importlib.resources import files
 _INCLUDE = re.compile(r'^#include "(\w+\.h)"\n', re.MULTILINE)
 
 
-def names() -> frozenset[str]:
-    """Every kernel; its file is `<name>.h` and holds the function of that name."""
-    return frozenset(entry.name[:-2] for entry in files(__name__).iterdir() if entry.name.endswith(".h"))
-
-
 def bundle(wanted: Iterable[str]) -> str:
     """The kernels and what they stand on as one text, each file once, in an order in which they compile."""
     written: set[str] = set()
