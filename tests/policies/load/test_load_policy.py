@@ -1,6 +1,7 @@
 """The whole loader on committed checkpoints, without the frameworks that wrote them."""
 
 import gzip
+import pickle
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,12 @@ from lilliput.policies import reference
 from lilliput.policies.load import load_policy
 from lilliput.policies.load.table import FORMATS
 from lilliput.policies.policy import Provenance
+
+FLAX = (
+    b"\x82\xa10\x81\xa6env_id\xa1a\xa11\x81\xa10\x81\xa6params\x81\xa7Dense_0\x82\xa4bias\xc7\x11\x01\x93\x91\x01\xa7float32\xc4"
+    b"\x04\x00\x00\x00\x00\xa6kernel\xc7\x12\x01\x93\x92\x01\x01\xa7float32\xc4\x04\x00\x00\x80?"
+)
+"""flax.serialization.to_bytes([{"env_id": "a"}, [{"params": {"Dense_0": {"bias": ..., "kernel": ...}}}]])"""
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -114,6 +121,8 @@ def test_loading_needs_no_framework(tmp_path: Path) -> None:
         (b"", "'x.zip' is empty; supported: Stable-Baselines3 zips"),
         (b"hello", "'x.zip' is of no known format; supported: Stable-Baselines3 zips"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "'x.zip' is a pointer of Git LFS and not the"),
+        (FLAX, "holds parameters of flax .JAX., which are not read; put them into a torch module, each kernel"),
+        (pickle.dumps({"policy": FLAX, "value": FLAX}, 4), "holds parameters of flax .JAX., which are not read"),
         (b"\n<!DOCTYPE html>\n<html>Not found</html>", "'x.zip' is a web page and not the file itself; download"),
         (gzip.compress(b"hello", mtime=0), "'x.zip' is packed with gzip; unpack it first"),
         (save({"w": np.zeros(2)}), "'x.zip' is a safetensors file that lilliput did not write; .* torch.save"),

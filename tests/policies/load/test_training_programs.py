@@ -126,6 +126,16 @@ def test_which_of_rl_games_parts_comes_first_is_told_by_sizes_or_not_at_all(tmp_
             load_policy(path, activation="elu", **BOUNDS)
 
 
+def test_a_spread_by_state_of_rl_games_is_no_part_of_the_action(tmp_path: Path) -> None:
+    by_state = {key: array for key, array in RL_GAMES.items() if not key.endswith("sigma")}
+    read = []
+    for state in (RL_GAMES, by_state | named([8, 2], ["a2c_network.sigma"])):
+        (tmp_path / "last.pth").write_bytes(torch_file({"model": state}))
+        read.append(load_checkpoint(tmp_path / "last.pth", activation="elu", **BOUNDS))
+    assert read[0].policy.digest == read[1].policy.digest
+    assert [len(one.learner.action_std) for one in read] == [2, 0]
+
+
 @pytest.mark.parametrize("name", ["rsl_rl5_beta", "rsl_rl5_heteroscedasticgaussian"])
 def test_two_numbers_an_action_are_refused(name: str) -> None:
     every: list[Any] = [{}, {"activation": "elu"}, {"activation": "elu", "action": "continuous"}]

@@ -45,16 +45,16 @@ def is_brax(data: bytes) -> bool:
 
 
 def check_folder(folder: Path) -> None:
-    """Check that the folder is none of brax's checkpoints, which orbax packs in a format of its own.
+    """Check that the folder is none of brax's checkpoints, nor one of them, which orbax packs in a format of its own.
 
     Raises:
         LilliputError: it is; with the way out.
     """
-    for config in folder.glob("*_network_config.json"):
+    for config in (*folder.glob("*_network_config.json"), *folder.glob("*/*_network_config.json")):
         kind = config.name.partition("_")[0]
         raise LilliputError(
-            f"folder {folder.name!r} is a checkpoint of brax's {kind.upper()[:8]} (orbax), which is not read; write "
-            f"its parameters where brax is installed: from brax.training.agents.{kind[:8]} import checkpoint; "
+            f"folder {config.parent.name!r} is a checkpoint of brax's {kind.upper()[:8]} (orbax), which is not read; "
+            f"write its parameters where brax is installed: from brax.training.agents.{kind[:8]} import checkpoint; "
             "from brax.io import model; model.save_params('policy.params', checkpoint.load(folder)), the folder by its "
             "whole path, and give policy.params"
         )

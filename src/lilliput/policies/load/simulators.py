@@ -44,7 +44,8 @@ def _rl_games(head: str, keys: tuple[str, ...], memory: str, saved: Saved, sourc
     if head == "logits":
         return vector_policy(stack, "discrete", source, said)
     policy = unit_policy(stack, source, said)
-    return with_std(policy, state, f"{_NETWORK}.sigma", moved=True)
+    spread = f"{_NETWORK}.sigma"
+    return with_std(policy, state, spread, moved=True) if spread in state else policy  # else one by state
 
 
 def _remembering(mlp: list[Layer], last: layers.Dense, memory: str, saved: Saved) -> list[Layer]:
@@ -107,8 +108,13 @@ def _rl_games_layouts() -> list[Layout]:
         r"value_mean_std\..*",
         r"running_mean_std\.count",
     )
-    heads = {"mu": (*linear(f"{_NETWORK}.mu"), rf"{_NETWORK}\.sigma"), "logits": linear(f"{_NETWORK}.logits")}
-    behind = {"mu": "its mu_activation: none, its clip_actions: on, both by default", "logits": ""}
+    mean, spread = linear(f"{_NETWORK}.mu"), rf"{_NETWORK}\.sigma"
+    heads = {
+        "mu": (*mean, spread),
+        "mu, sigma by state": (*mean, *linear(f"{_NETWORK}.sigma")),
+        "logits": linear(f"{_NETWORK}.logits"),
+    }
+    real = "its mu_activation: none, its clip_actions: on, both by default"
     memories = [("", False), *itertools.product(("rnn", "a_rnn"), (False, True))]
     found: list[Layout] = []
     for (head, own), statistics, (memory, norm) in itertools.product(heads.items(), ((), _STATISTICS), memories):
@@ -118,8 +124,10 @@ def _rl_games_layouts() -> list[Layout]:
         others = (rf"{_NETWORK}\.c_(?:rnn|layer_norm)\..*",) if memory == "a_rnn" else ()
         parts = (head, memory, "layer_norm" if norm else "", "with statistics" if statistics else "")
         what = f"rl_games' PPO ({', '.join(part for part in parts if part)})"
-        read = partial(_rl_games, head, statistics, memory)
-        found.append(Layout(what, keys, read, (*learner, *others), behind=behind[head], layer_norms=norm))
+        output = head.partition(",")[0]
+        read = partial(_rl_games, output, statistics, memory)
+        behind = real if output == "mu" else ""
+        found.append(Layout(what, keys, read, (*learner, *others), behind=behind, layer_norms=norm))
     return found
 
 

@@ -18,6 +18,9 @@ from lilliput.policies.load.torchscript import is_torchscript, read_torchscript
 from lilliput.policies.load.vecnormalize import is_normalizer
 from lilliput.policies.policy import Policy
 
+_TORCH: Final = b"\x8a\x0al\xfc\x9cF\xf9 j"
+"""What a file of torch.save before 1.6 begins with, behind the pickle's protocol."""
+
 
 def is_zip(data: bytes) -> bool:
     """Whether it begins as a zip file does."""
@@ -39,6 +42,12 @@ def _read_zip(source: Source) -> Policy | Checkpoint:
         return read_state_dict(source)
     entries = ", ".join(entry[:40] for entry in list(archive.sizes)[:4]) or "nothing"
     raise LilliputError(f"{source.name} is a zip file with {entries}; supported: {_SUPPORTED}")
+
+
+def _is_flax(data: bytes) -> bool:
+    """Whether it is flax's msgpack (CleanRL's JAX scripts), or a pickle of that or of JAX's arrays (skrl's agents)."""
+    starts = 0x81 <= (data[:1] or b"\0")[0] <= 0x8F or (data[:1] == b"\x80" and data[2:11] != _TORCH)
+    return starts and b"params" in data and b"kernel" in data and not is_brax(data)
 
 
 @final
@@ -72,6 +81,11 @@ _STATISTICS: Final = (
     "with --normalizer"
 )
 
+_FLAX: Final = (
+    "holds parameters of flax (JAX), which are not read; put them into a torch module, each kernel transposed into a "
+    "Linear, with all that the program does around them, and export that as ONNX (docs/formats.md)"
+)
+
 _INSTEAD: Final = {
     b"version https://git-lfs": "a pointer of Git LFS and not the file itself; fetch that with git lfs pull",
     b"<!doctype html": "a web page and not the file itself; download that",
@@ -90,6 +104,8 @@ def read(source: Source) -> Checkpoint:
         LilliputError: none does, or its reader refuses the file.
     """
     data, name = source.data, source.name
+    if _is_flax(data):
+        raise LilliputError(f"{name} {_FLAX}")
     for kind in FORMATS:
         if kind.recognise(data):
             try:
