@@ -35,7 +35,7 @@ from tests.policies.load.torch_writer import Pickled, dense, mlp, named
 
 from lilliput.errors import LilliputError
 from lilliput.policies import reference, spaces
-from lilliput.policies.load import load_policy, state_dict
+from lilliput.policies.load import load_checkpoint, load_policy, state_dict
 from lilliput.policies.load.saved import saved
 
 
@@ -342,3 +342,34 @@ def test_what_these_tests_write_is_what_torch_reads(tmp_path: Path) -> None:
     assert read["epoch"] == 3
     for key, array in PPO.items():
         np.testing.assert_array_equal(read["model"][key].numpy(), array)
+
+
+def safe_control_gym(statistics: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What its PPO saves, as its `save` puts it together."""
+    actor = mlp_list("actor.pi_net.fcs", [5, 8, 7, 2]) | {"actor.logstd": np.full(2, -0.5, "f4")}
+    agent = {"ac": actor | mlp_list("critic.v_net.fcs", [5, 8, 7, 1])}
+    states = {"np": ("MT19937", np.arange(624, dtype="i8"), 623), "torch": np.arange(9, dtype="i8")}
+    beside = {"reward_normalizer": {}, "obs": np.zeros((4, 5)), "random_state": states, "env_random_state": [states]}
+    return {"agent": agent, "obs_normalizer": statistics, "total_steps": 100, **beside}
+
+
+def mlp_list(prefix: str, sizes: list[int]) -> dict[str, np.ndarray]:
+    """A ModuleList of Linear layers."""
+    return named(sizes, [f"{prefix}.{number}" for number in range(len(sizes) - 1)])
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_safe_control_gym_acts_as_its_controller(normalized: bool, tmp_path: Path) -> None:
+    mean, var = np.linspace(-1, 1, 5), np.linspace(0.01, 2, 5)
+    path = written(safe_control_gym({"mean": mean, "var": var} if normalized else {}), tmp_path)
+    read = load_checkpoint(path, activation="tanh")
+    x = batch(5)
+    seen = np.clip((x - mean) / np.sqrt(var + 1e-8), -10, 10) if normalized else x
+    assert not normalized or (np.abs(seen) == 10).any()
+    state = mlp_list("fcs", [5, 8, 7, 2])
+    wanted = forward(state, ["fcs.0", "fcs.1", "fcs.2"], seen, np.tanh)
+    np.testing.assert_allclose(reference.act(read.policy, x), wanted, atol=3e-5)
+    np.testing.assert_allclose(read.learner.action_std, np.exp([-0.5, -0.5]), rtol=1e-6)
+    assert not any("random_state" in guess for guess in read.policy.provenance.guesses)
+    with pytest.raises(LilliputError, match=r"which activation stands between its layers .activation in its config"):
+        load_policy(path)

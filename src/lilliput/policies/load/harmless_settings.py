@@ -63,7 +63,7 @@ _SIZES: Final = frozenset(
 )
 """What is said of a network's ends without a part in what it computes."""
 _SURROUNDINGS: Final = re.compile(
-    r"(?i)wandb|logg\w*|tensorboard|hydra|runner|trainer|launcher|slurm|checkpoint\w*|callbacks?"
+    r"(?i)wandb|logg\w*|tensorboard|hydra|runner|trainer|launcher|slurm|checkpoint\w*|callbacks?|(?:env_)?(?:random|rng)_states?"
 )
 """Groups of such settings."""
 
@@ -116,6 +116,8 @@ def is_harmless(path: str, value: str | int | float | list[Any] | tuple[Any, ...
     >>> is_harmless("args.num_envs", 8), is_harmless("args.use_prev_action", True), is_harmless("obs_divisor", 10.0)
     (True, False, False)
     >>> is_harmless("obs_dim", 17), is_harmless("n_action_steps", 8)
+    (True, False)
+    >>> is_harmless("random_state.np.[2]", 623), is_harmless("state.np.[2]", 623)
     (True, False)
     >>> is_harmless("max", 2.0), is_harmless("arch", "residual"), is_harmless("arch", "mlp")
     (False, False, True)

@@ -9,7 +9,7 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.learner import Checkpoint, checkpoint_of
-from lilliput.policies.load import chains, cleanrl, own_network, rsl_rl, simulators, tianshou
+from lilliput.policies.load import chains, cleanrl, own_network, rsl_rl, safe_control_gym, simulators, tianshou
 from lilliput.policies.load.ikostrikov import is_ikostrikov, read_ikostrikov
 from lilliput.policies.load.layout import WAY_OUT, Layout, recognise, refusal
 from lilliput.policies.load.network import BATCH_NORM_EPSILON
@@ -29,6 +29,7 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     *rsl_rl.LAYOUTS,
     *simulators.LAYOUTS,
     *tianshou.LAYOUTS,
+    *safe_control_gym.LAYOUTS,
 )
 """The layouts, in the order in which they are tried; docs/formats.md lists them."""
 
