@@ -7,7 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-import tests.checked  # noqa: F401 (pyproject names it to check what annotations say)
+import tests.checked
 
 _HERE = Path(__file__).parent
 
@@ -17,6 +17,11 @@ if importlib.util.find_spec("torch") is None or importlib.util.find_spec("stable
     _imports = re.compile(r"^(import|from) torch\b", re.MULTILINE)
     _modules = (path for path in (_HERE / "src").rglob("*.py") if _imports.search(path.read_text(encoding="utf-8")))
     collect_ignore_glob += ["src/lilliput/policies/learn/rl/*", *(str(path.relative_to(_HERE)) for path in _modules)]
+
+
+def pytest_runtest_setup() -> None:
+    """What annotations say is looked at anew in each test."""
+    tests.checked.another_test()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,4 @@
-"""What annotations say is held in every call, in the first and in those after it."""
+"""What annotations say is held in the first hundreds of calls of a test, and in each sixteenth after them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from beartype import beartype
 from jaxtyping import Float32, TypeCheckError
-from tests.checked import jaxtyped
+from tests.checked import another_test, jaxtyped
 
 from lilliput.policies import affine
 
@@ -54,6 +54,22 @@ def test_another_answer_to_the_same_is_looked_at(wrong: Any) -> None:
         with pytest.raises(TypeCheckError):
             answers(zeros(2), [lambda: wrong])
     assert len(calls) == 6, "each call runs once"
+
+
+def test_of_many_calls_in_one_test_each_sixteenth_is_looked_at_and_all_of_the_next_test() -> None:
+    for _ in range(500):
+        assert product(zeros(2, 3), zeros(3, 4)).shape == (2, 4)
+    found = []
+    for _ in range(32):
+        try:
+            product(zeros(2, 3), zeros(3, 4), wrong=np.float64)
+        except TypeCheckError:
+            found.append(True)
+    assert len(found) == 2
+    another_test()
+    for _ in range(32):
+        with pytest.raises(TypeCheckError):
+            product(zeros(2, 3), zeros(3, 4), wrong=np.float64)
 
 
 def test_literals_are_told_apart() -> None:
