@@ -11,6 +11,7 @@ from typing import Any, ClassVar, final
 
 from lilliput.errors import LilliputError
 from lilliput.models.library import library, transformers
+from lilliput.models.load.gguf_rotary import scaled
 from lilliput.models.load.hugging_face import check_complete, language_model
 from lilliput.models.load.loader import Loader, LoadRequest
 from lilliput.models.model import Model, Provenance
@@ -39,7 +40,8 @@ class Gguf(Loader):
         path = Path(request.source)
         reader, hub = library("gguf", "language"), transformers()
         try:
-            kinds = Counter(tensor.tensor_type.name for tensor in reader.GGUFReader(path).tensors)
+            read = reader.GGUFReader(path)
+            kinds = Counter(tensor.tensor_type.name for tensor in read.tensors)
             where = {"gguf_file": path.name, "trust_remote_code": False, "local_files_only": True}
             # What dequantizes draws a bar of its own that no setting leaves out.
             with contextlib.redirect_stderr(io.StringIO()):
@@ -50,7 +52,8 @@ class Gguf(Loader):
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, IndexError) as error:
             raise LilliputError(f"{path.name!r} cannot be read: {' '.join(str(error).split())[:240]}") from error
         check_complete(info, path.name)
-        module = _plain(module)
+        module = _plain(module, scaled(module.config, read, path.name))
+        _check_size(module, read, path.name)
         quantized = sorted((kind for kind in kinds if kind not in _REAL), key=lambda kind: -kinds[kind])
         weights = ", ".join(f"{kinds[kind]} of {kind}" for kind in sorted(kinds, key=lambda kind: -kinds[kind]))
         guesses = ()
@@ -66,15 +69,32 @@ class Gguf(Loader):
         return language_model(module, tokenizer, provenance)
 
 
-def _plain(read: Any) -> Any:
-    """The dequantized module as one that was never quantized.
+def _plain(read: Any, config: Any) -> Any:
+    """The dequantized module as one that was never quantized, with that configuration.
 
     transformers 5 goes on calling it quantized by GGUF and does not save it.
     """
-    config = copy.deepcopy(read.config)
+    config = copy.deepcopy(config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     with library("torch", "language").random.fork_rng():  # it draws weights, which are replaced
         module = transformers().AutoModelForCausalLM.from_config(config, dtype="float32")
     module.load_state_dict(read.state_dict())
     return module
+
+
+def _check_size(module: Any, read: Any, name: str) -> None:
+    """Check that the module has all numbers of the file: transformers leaves out tensors that it has no name for.
+
+    Raises:
+        LilliputError: it has fewer.
+    """
+    tensors = {one.name: int(one.n_elements) for one in read.tensors if not one.name.startswith("rope_")}
+    if getattr(module.config, "tie_word_embeddings", False):
+        tensors.pop("output.weight", None)  # written a second time by some converters
+    n = sum(parameter.numel() for parameter in module.parameters())
+    if sum(tensors.values()) > n:
+        raise LilliputError(
+            f"{name!r} holds {sum(tensors.values()):,} numbers, of which transformers reads {n:,}: the model would be "
+            "another one; give its Hugging Face folder or hub id"
+        )
