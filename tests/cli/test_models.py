@@ -50,3 +50,14 @@ def test_pictures_that_judge_and_calibrate_are_refused_before_anything_runs(caps
     assert "21% of the pictures" in line
     assert "judged on what it was calibrated on" in line
     assert not folder.exists()
+
+
+def test_more_pictures_than_calibrate_are_refused_before_anything_runs(capsys, monkeypatch, tmp_path) -> None:
+    digits, folder = MODELS / "digits.npz", tmp_path / "results"
+    recipe = f'quantize(scheme="static", source="{digits}", observations=5000)'
+    line = said(
+        capsys, monkeypatch, "compare", MODELS / "classifier.onnx", "--task", f'classification(images="{digits}")',
+        "-r", "half()", "-r", recipe, "-o", folder,
+    )  # fmt: skip
+    assert "pictures that calibrate, one in five of each class; observations is 5000" in line
+    assert not folder.exists()

@@ -49,6 +49,6 @@ def check(model: Model, recipe: Recipe) -> None:
         step.check(model)
         for source in step.sources:
             try:
-                check_text(source) if model.family == "language" else check_pictures(source)
+                check_text(source) if model.family == "language" else check_pictures(source, step.pictures)
             except LilliputError as error:
                 raise LilliputError(f"{step.NAME}: source {error}") from error

@@ -18,13 +18,17 @@ TIMESTEPS = 1000
 Feeds = dict[str, np.ndarray]
 
 
-def check_pictures(source: str) -> None:
-    """Check that the source holds pictures, which are not decoded.
+def check_pictures(source: str, observations: int | None = None) -> None:
+    """Check that the source holds pictures, and so many that calibrate; they are not decoded.
 
     Raises:
         LilliputError: it does not.
     """
-    read_pictures(source)
+    there = len(read_pictures(source, "calibration"))
+    if observations is not None and observations > there:
+        raise LilliputError(
+            f"{source!r} has {there} pictures that calibrate, one in five of each class; observations is {observations}"
+        )
 
 
 def calibration(model: Model, source: str, observations: int | None, context: Context) -> Iterator[Feeds]:

@@ -65,6 +65,11 @@ class Finetune(Step):
             raise LilliputError(f"finetune: learning_rate is {self.learning_rate:g}; it must be in (0, 1)")
 
     @property
+    def pictures(self) -> int | None:
+        """See `Step.pictures`."""
+        return self.observations
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """What is trained on."""
         return (self.source,)

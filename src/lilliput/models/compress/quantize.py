@@ -93,6 +93,11 @@ class Quantize(Step):
             raise LilliputError("quantize: SpQR always has zero points; drop symmetric")
 
     @property
+    def pictures(self) -> int | None:
+        """See `Step.pictures`."""
+        return self.observations
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The calibration source, where there is one."""
         return () if self.source is None else (self.source,)

@@ -38,3 +38,8 @@ class Step(ABC):
     def sources(self) -> tuple[str, ...]:
         """The names of the calibration sources that the step reads, none for most."""
         return ()
+
+    @property
+    def pictures(self) -> int | None:
+        """How many pictures of each source it reads, of a model of pictures; None: all that calibrate."""
+        return None
