@@ -117,6 +117,7 @@ class Whole(Exporter):
     """The policy's own file."""
 
     NAME: ClassVar[str] = "whole"
+    RUNTIME: ClassVar[str] = "its meaning"
 
     def write(self, policy: Policy, folder: Path, golden: Any, name: str) -> dict[str, str]:
         policy_file.write(policy, folder / "whole.lilliput")
@@ -134,6 +135,14 @@ def test_a_format_is_exported_run_and_reported(
     made = [r for r in records(tmp_path) if r["artifact"]]
     assert {read_artifact(tmp_path / "out" / r["artifact"]).manifest.format for r in made} == {"whole"}
     assert ",whole," in written["csv"]
+    returns = [m for r in records(tmp_path) for m in r["measurements"] if m["quantity"] == "episode_return"]
+    assert any(", played by its meaning at batch 1" in m["method"] for m in returns)
+    assert not any("compiled C" in m["method"] for m in returns)
+    command = ["export", str(tmp_path / "balancer.lilliput"), "--format", "whole", "-o", str(tmp_path / "exported")]
+    done = CliRunner().invoke(cli, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert read_artifact(tmp_path / "exported").manifest.format == "whole"
+    assert "[onnx|c|whole|transformers]" in CliRunner().invoke(cli, ["compare", "--help"]).stdout
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from lilliput.cli import actions, models, option, progress, reader
+from lilliput.cli.format_name import FormatName
 from lilliput.compare import compare as run
 from lilliput.errors import LilliputError
 from lilliput.foreign_text import printable
@@ -33,7 +34,7 @@ from lilliput.policies.compress import format_recipe, parse
     "--format",
     "formats",
     multiple=True,
-    type=click.Choice(["onnx", "c", "transformers"]),
+    type=FormatName(of_models=True),
     help="What is exported and measured [default: c; of a model onnx or transformers]; may be repeated.",
 )
 @click.option(

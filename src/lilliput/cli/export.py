@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from lilliput.cli import model_files, option, reader
+from lilliput.cli.format_name import FormatName
 from lilliput.errors import LilliputError
 from lilliput.policies.export import export as export_policy
 
@@ -20,7 +21,7 @@ from lilliput.policies.export import export as export_policy
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["onnx", "c", "transformers"]),
+    type=FormatName(of_models=True),
     help="What is exported [default: c; of a model onnx or transformers].",
 )
 @option.out

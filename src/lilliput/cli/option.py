@@ -6,6 +6,8 @@ from typing import Any, final
 
 import click
 
+from lilliput.cli.format_name import FormatName
+
 
 @final
 class _Source(click.Path):
@@ -65,7 +67,7 @@ observations = click.option(
     "is no environment, the actions on them are compared.",
 )
 format_ = click.option(
-    "--format", "format_", type=click.Choice(["onnx", "c"]), default="c", show_default=True, help="What is exported."
+    "--format", "format_", type=FormatName(), default="c", show_default=True, help="What is exported."
 )
 max_steps = click.option(
     "--max-steps",

@@ -9,6 +9,7 @@ from lilliput.measure.conditions import conditions
 from lilliput.measure.meter import Bench, Measured, Meter, Room
 from lilliput.measurement import Measurement
 from lilliput.policies.export import open_artifact
+from lilliput.policies.export.table import FORMATS
 from lilliput.policies.play import (
     MAX_STEPS,
     Act,
@@ -109,7 +110,7 @@ def _worn(
 
 
 def _method(actor: Actor, environment: str, worn: tuple[str, ...]) -> str:
-    runtime = "onnxruntime" if actor.artifact.manifest.format == "onnx" else "compiled C"
+    runtime = FORMATS[actor.artifact.manifest.format].RUNTIME
     return f"measured: {' | '.join((environment, *worn))}, played by {runtime} at batch 1, one episode a seed"
 
 

@@ -1,5 +1,6 @@
 """Settings of trainings: a closed set, each in its range, and where tuned ones come from."""
 
+import dataclasses
 import re
 
 import pytest
@@ -22,6 +23,19 @@ pytestmark = pytest.mark.frameworks
 def test_settings_are_a_closed_set(tmp_path):
     with pytest.raises(LilliputError, match=r"no setting 'leaning_rate'; allowed: .*learning_rate"):
         train("ppo", SIGN, tmp_path / "out", steps=10, settings={"leaning_rate": 1})
+
+
+def test_noise_on_actions_is_no_setting_of_what_plays_without(tmp_path):
+    with pytest.raises(LilliputError, match="sac has no setting 'noise_std'"):
+        train("sac", FOLLOW, tmp_path / "out", steps=10, settings={"noise_std": 0.3})
+
+
+def test_an_algorithm_is_one_row(tmp_path, monkeypatch):
+    monkeypatch.setitem(ALGORITHMS, "calm", dataclasses.replace(ALGORITHMS["td3"], noise=0.01))
+    trained = train("calm", FOLLOW, tmp_path / "out", steps=60, settings=quick("td3")[1])
+    assert trained.policy.provenance.algorithm == "CALM"
+    with pytest.raises(LilliputError, match=r"calm has no setting 'loudness'; allowed: .*noise_std"):
+        train("calm", FOLLOW, tmp_path / "other", steps=10, settings={"loudness": 1})
 
 
 def test_tuned_hyperparameters_name_the_environment_they_are_for():

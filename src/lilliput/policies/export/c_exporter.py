@@ -26,6 +26,7 @@ class C(Exporter):
     dispatch: bool = False
 
     NAME: ClassVar[str] = "c"
+    RUNTIME: ClassVar[str] = "compiled C"
     BUILD_S: ClassVar[float] = 4.0  # it is compiled; measured on two cores
 
     def write(self, policy: Policy, folder: Path, golden: Golden, name: str) -> dict[str, str]:

@@ -15,11 +15,13 @@ class Exporter(ABC):
 
     Attributes:
         NAME: as the command line spells it.
+        RUNTIME: what runs its artifacts, in the words of a measurement's method.
         PACKAGES: that play its artifacts; records hold their versions.
         BUILD_S: about the seconds that one takes to write and check.
     """
 
     NAME: ClassVar[str]
+    RUNTIME: ClassVar[str]
     PACKAGES: ClassVar[tuple[str, ...]] = ()
     BUILD_S: ClassVar[float] = 0.0
 

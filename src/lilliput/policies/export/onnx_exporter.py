@@ -17,6 +17,7 @@ class Onnx(Exporter):
     """model.onnx, whose names are always the same."""
 
     NAME: ClassVar[str] = "onnx"
+    RUNTIME: ClassVar[str] = "onnxruntime"
     PACKAGES: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     BUILD_S: ClassVar[float] = 0.5  # measured on two cores
 

@@ -21,6 +21,8 @@ class Algorithm:
         target: the network that follows the deciding one slowly, as (deciding, following); it is compressed alike.
         folds: whether the last layer's outputs are averaged into fewer when the policy is taken out (quantiles), so
             that this layer cannot be quantized before.
+        noise: the usual spread of the noise on actions while it plays to learn; 0: it has none.
+        natural: whether it steps along other gradients than those of a loss.
     """
 
     package: str
@@ -30,6 +32,8 @@ class Algorithm:
     decision: tuple[str, ...]
     target: tuple[str, str] | None = None
     folds: bool = False
+    noise: float = 0.0
+    natural: bool = False
 
     def load(self) -> type[Any]:
         """The framework's class.
@@ -52,9 +56,25 @@ _DETERMINISTIC: Final = ("actor.features_extractor", "actor.mu")
 ALGORITHMS: Final[dict[str, Algorithm]] = {
     "a2c": Algorithm("stable_baselines3", "A2C", True, _BOTH, _ACTOR_CRITIC),
     "ppo": Algorithm("stable_baselines3", "PPO", True, _BOTH, _ACTOR_CRITIC),
-    "trpo": Algorithm("sb3_contrib", "TRPO", True, _BOTH, _ACTOR_CRITIC),
-    "ddpg": Algorithm("stable_baselines3", "DDPG", False, ("continuous",), _DETERMINISTIC, ("actor", "actor_target")),
-    "td3": Algorithm("stable_baselines3", "TD3", False, ("continuous",), _DETERMINISTIC, ("actor", "actor_target")),
+    "trpo": Algorithm("sb3_contrib", "TRPO", True, _BOTH, _ACTOR_CRITIC, natural=True),
+    "ddpg": Algorithm(
+        "stable_baselines3",
+        "DDPG",
+        False,
+        ("continuous",),
+        _DETERMINISTIC,
+        ("actor", "actor_target"),
+        noise=0.1,
+    ),
+    "td3": Algorithm(
+        "stable_baselines3",
+        "TD3",
+        False,
+        ("continuous",),
+        _DETERMINISTIC,
+        ("actor", "actor_target"),
+        noise=0.1,
+    ),
     "sac": Algorithm("stable_baselines3", "SAC", False, ("continuous",), _GAUSSIAN),
     "tqc": Algorithm("sb3_contrib", "TQC", False, ("continuous",), _GAUSSIAN),
     "dqn": Algorithm(

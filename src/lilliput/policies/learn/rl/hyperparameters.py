@@ -83,7 +83,7 @@ def tuned(algorithm: str, environment: str, *, image: bool) -> tuple[dict[str, A
 
     A row of another version of the same environment counts, and is named.
     """
-    rows = _zoo()["algorithms"][algorithm]
+    rows = _zoo()["algorithms"].get(algorithm, {})
     name = environment.rpartition(":")[2]
     if image and ("NoFrameskip" in name or name.startswith("ALE/")):
         return rows.get("atari", {}), f"{_zoo()['source']}, for Atari games"
@@ -113,7 +113,8 @@ def hyperparameters(
         algorithm: its name.
         row: what is known of it.
         environment: its id.
-        settings: arguments of the framework's class, `n_envs` and `noise_std`; `{"linear": x}` falls from x to 0.
+        settings: arguments of the framework's class, `n_envs` and, where it plays with noise, `noise_std`;
+            `{"linear": x}` falls from x to 0.
         hidden: units of the deciding network's hidden layers; critics keep theirs.
         activation: of the hidden layers.
         normalize: whether observations are scaled by running statistics; None: as tuned.
@@ -126,11 +127,10 @@ def hyperparameters(
     found, source = tuned(algorithm, environment, image=image)
     merged = {key: value for key, value in found.items() if key != "n_timesteps"} | dict(settings)
     accepted = accepted_by(row)
+    allowed = accepted | {"n_envs"} | ({"noise_std"} if row.noise else set())
     for name, value in settings.items():
-        if name not in accepted | {"n_envs", "noise_std"}:
-            raise LilliputError(
-                f"{algorithm} has no setting {name!r}; allowed: {', '.join(sorted(accepted | {'n_envs', 'noise_std'}))}"
-            )
+        if name not in allowed:
+            raise LilliputError(f"{algorithm} has no setting {name!r}; allowed: {', '.join(sorted(allowed))}")
         setting.check(name, value)
     policy = dict(merged.get("policy_kwargs", {}) if networks is None else networks)
     if hidden is not None:
@@ -140,7 +140,7 @@ def hyperparameters(
             raise LilliputError(f"activation is {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
         policy["activation"] = activation
     wanted = merged.get("normalize", False) if normalize is None else normalize
-    noise = merged.get("noise_std", 0.1 if algorithm in ("td3", "ddpg") else 0.0)
+    noise = merged.get("noise_std", row.noise)
     arguments = {key: value for key, value in merged.items() if key not in _OURS and key in accepted}
     return Hyperparameters(arguments, policy, merged.get("n_envs", 1), bool(wanted), float(noise), source)
 

@@ -68,7 +68,7 @@ def make_model(training: Training, row: Algorithm, chosen: Hyperparameters, fold
     window = arguments.pop("buffer_size", 1_000_000)
     if not row.on_policy:
         arguments["buffer_size"] = venv.num_envs  # the framework's own is taken out again
-    if chosen.noise and training.algorithm in ("td3", "ddpg"):
+    if chosen.noise:
         size = venv.action_space.shape or ()
         arguments["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, chosen.noise))
     image = len(venv.observation_space.shape or ()) == 3

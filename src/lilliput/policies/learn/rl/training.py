@@ -84,14 +84,16 @@ class Training:
     episodes: int = 5
 
     def __post_init__(self) -> None:
-        algorithm(self.algorithm)
+        row = algorithm(self.algorithm)
         parse_wrappers(self.wrappers)
         for name, least in (("steps", 1), ("seed", 0), ("segment", 1), ("episodes", 1)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise LilliputError(f"{name} is {value!r}; it must be an integer from {least}")
-        if self.algorithm == "trpo" and self.pruning is not None and self.pruning.method == "rigl":
-            raise LilliputError("rigl asks for the gradients of a loss, and trpo steps along others; use set")
+        if row.natural and self.pruning is not None and self.pruning.method == "rigl":
+            raise LilliputError(
+                f"rigl asks for the gradients of a loss, and {self.algorithm} steps along others; use set"
+            )
 
     @property
     def words(self) -> str:
