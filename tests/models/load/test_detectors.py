@@ -133,7 +133,9 @@ def test_what_a_folder_says_of_its_outputs_goes_with_the_artifact(tmp_path):
     assert file.read(file.write(model, tmp_path / "kept.model")).decoder == "rtdetr"
     export(compress(model, "half()"), "onnx", tmp_path / "artifact")
     small, session = opened(tmp_path / "artifact")
-    task = parse_task('detection(images="examples/models/scenes.npz", draws=2)')
+    images = np.random.default_rng(0).integers(0, 256, (6, EDGE, EDGE, 3), dtype=np.uint8)
+    np.savez(tmp_path / "scenes.npz", images=images, boxes=np.array([(n, 0, 0.5, 0.5, 0.4, 0.6) for n in range(6)]))
+    task = parse_task(f'detection(images="{tmp_path / "scenes.npz"}", draws=2)')
     task.check(small, session)  # small boxes, too: nothing is guessed
     assert len(task.ask(small, session).values) == 3
     with pytest.raises(LilliputError, match="the outputs do not say whether they are that"):
