@@ -44,9 +44,9 @@ tools:
 test-embedded: tools $(STAMPS)/test
 	$(PYTEST) -m embedded -rs
 
-# All that neither `make test` nor a lesser processor is asked for. Much of it waits for children, emulators and Ray: four at once.
+# All that neither `make test` nor a lesser processor is asked for. Much of it waits for children, emulators and Ray: three at once.
 test-rest: tools $(STAMPS)/frameworks $(STAMPS)/test
-	$(PYTEST) -n 4 tests -m "slow or frameworks or embedded" -rs
+	$(PYTEST) -n 3 tests -m "slow or frameworks or embedded" -rs
 
 # What is numeric, once more with the kernels that numpy, OpenBLAS and the C library have for lesser processors;
 # without torch, which .ci/run installs meanwhile.

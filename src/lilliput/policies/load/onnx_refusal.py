@@ -49,7 +49,7 @@ _OTHERS: Final[Mapping[str, tuple[str, str]]] = {
     **dict.fromkeys(("Abs", "Sign", "Exp", "Log", "Reciprocal", "Floor", "Ceil", "Mod"), ("a function", _OUTSIDE)),
     **dict.fromkeys(
         ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceL1", "LpNormalization", "CumSum"),
-        ("a number of several of its numbers", _OUTSIDE),
+        ("one number of several", _OUTSIDE),
     ),
     **dict.fromkeys(
         ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Not", "And", "Or", "Where"),
