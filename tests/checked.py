@@ -1,4 +1,4 @@
-"""Every call checked against its annotations, at the price of a look at the kinds of what goes in and comes out.
+"""Calls checked against their annotations, at the price of a look at the kinds of what goes in and comes out.
 
 Where no annotation is of an array beartype looks at every call, which takes it a microsecond. Of arrays an annotation
 tells apart dtype and shape, and names sizes that have to agree: a function whose call was found right is not asked
