@@ -123,6 +123,7 @@ def seed_files(folder: Path) -> dict[str, bytes]:
     net = sequential(linear(3, 4), layer("activation.ReLU"), linear(4, 2), layer("activation.Tanh"))
     actor = module("core.MLPActor", {"pi": net}, act_limit=2.0)
     files["module"] = torch_file(module("core.MLPActorCritic", {"pi": actor, "q": module("core.MLPQFunction")}))
+    files["hdf5"] = (FOLDER / "training" / "rl_tools_gru.h5").read_bytes()
     files["nested"] = torch_file({"model": mlp("network", [3, 120, 84, 2]), "args": {"lr": 0.1, "sizes": [1, 2]}})
     return files
 

@@ -329,6 +329,9 @@ def joined(parts: Sequence[Value], axis: int) -> Value:
     flows = [part for part in parts if isinstance(part, Flow)]
     if len(flows) < len(parts):
         raise LilliputError("Concat of choices with other numbers")
+    if len({id(flow.link) for flow in flows}) > 1:
+        # Parts of the observation beside ones that something was done to.
+        flows = [settled(flow) if flow.link.step is None else flow for flow in flows]
     link, offsets = _common([flow.link for flow in flows])
     # The numbers of the elements of all parts in one table: row r of the common link starts at r * link.size.
     tables = []
@@ -358,6 +361,10 @@ def _common(links: list[Link]) -> tuple[Link, list[int]]:
         biases = [np.zeros(len(part.weight), np.float32) if part.bias is None else part.bias for part in parts]
         weight = np.concatenate([part.weight for part in parts])
         return Link(first.parent, layers.Dense(weight, np.concatenate(biases)), shape), offsets
+    if all(isinstance(step, Select) for step in made) and len({id(link.parent) for link in links}) == 1:
+        index = np.concatenate([step.index for step in made if isinstance(step, Select)])
+        assert first.parent is not None
+        return settled(Flow(first.parent, shape, 1, index)).link, offsets
     if all(isinstance(step, layers.Activation) for step in made) and len(set(made)) == 1:
         parent, inner = _common([link.parent for link in links if link.parent is not None])
         if parent.shape == shape and inner == offsets:

@@ -1,11 +1,23 @@
 """The choices that a file makes: of one largest element, or of several."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.policies.load.flow import Choices, Flow, joined, rearranged, reshaped, vector
+from lilliput.policies.load.flow import (
+    Choices,
+    Common,
+    Flow,
+    Softmax,
+    Value,
+    joined,
+    rearranged,
+    reshaped,
+    settled,
+    vector,
+)
 
 MAX_CHOICES = 256
 
@@ -34,6 +46,15 @@ def together(choices: Choices) -> tuple[tuple[int, ...], Flow]:
     groups = choices.groups
     sizes = tuple(math.prod(group.shape) // group.rows for group in groups)
     rows = [reshaped(group, (group.rows, size)) for group, size in zip(groups, sizes, strict=True)]
-    whole = groups[0] if len(groups) == 1 else joined(rows, 1)
+    whole = groups[0] if len(groups) == 1 else joined([_ranked(row) for row in rows], 1)
     assert isinstance(whole, Flow)
     return sizes, vector(whole)
+
+
+def _ranked(group: Value) -> Flow:
+    """The numbers of which a group's probabilities are, whose largest is at the same place."""
+    assert isinstance(group, Flow)
+    whole = settled(group)
+    while isinstance(whole.link.step, Softmax | Common) and whole.link.parent is not None:
+        whole = replace(whole, link=whole.link.parent)
+    return whole

@@ -14,6 +14,7 @@ from lilliput.policies.load import (
     flow_choice,
     flow_layers,
     onnx_constant,
+    onnx_mask,
     onnx_memory,
     onnx_node,
     onnx_output,
@@ -57,7 +58,7 @@ def read_onnx(source: Source) -> Policy:
     check_names(model.graph, name)
     output, guess = onnx_output.action_output(model, source)
     graph = Graph(model, output, source.folder, name)
-    guesses = [guess] if guess else []
+    guesses = [*([guess] if guess else []), *onnx_mask.unmasked(graph)]
     memory = onnx_memory.of(graph)
     if memory is not None:
         graph.inputs = [value for value in graph.inputs if value.name not in memory.inputs]

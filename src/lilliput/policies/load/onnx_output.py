@@ -36,10 +36,10 @@ _SPREADS = {"std", "stddev", "sigma", "logstd", "logvar", "var", "variance"}
 _CHOICES = ({"logits"}, {"logit"}, {"q", "values"}, {"q", "value"}, {"qvalues"}, {"qvalue"}, {"qs"})
 
 
-def _words(name: str) -> list[str]:
+def words_of(name: str) -> list[str]:
     """The words of a name, numbers apart.
 
-    >>> _words("actionMean:0"), _words("q_values_1"), _words("log_std")
+    >>> words_of("actionMean:0"), words_of("q_values_1"), words_of("log_std")
     (['action', 'mean'], ['q', 'values'], ['log', 'std'])
     """
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
@@ -52,7 +52,7 @@ def is_scores(name: str) -> bool:
     >>> is_scores("q_values"), is_scores("action_logits"), is_scores("value"), is_scores("equality")
     (True, True, False, False)
     """
-    words = set(_words(name))
+    words = set(words_of(name))
     return any(choice <= words for choice in _CHOICES)
 
 
@@ -62,12 +62,12 @@ def is_continuous(name: str) -> bool:
     >>> is_continuous("continuous_actions"), is_continuous("action_mean"), is_continuous("actions")
     (True, True, False)
     """
-    return bool(set(_words(name)) & {"continuous", "mean", "means", "mu"})
+    return bool(set(words_of(name)) & {"continuous", "mean", "means", "mu"})
 
 
 def _is_other(name: str) -> bool:
     """Whether the name says that it is not the action: a value, a spread, a memory."""
-    words = _words(name)
+    words = words_of(name)
     joined = "".join(words)
     return not is_scores(name) and (bool(set(words) & _OTHER) or joined in _OTHER or joined.startswith("logprob"))
 
@@ -89,18 +89,24 @@ def choose(names: Sequence[str], wanted: str | None, name: str) -> tuple[str, st
             raise LilliputError(f"{name} has no output {wanted!r}; it has {shown}")
         return wanted, ""
     left = [one for one in names if not _is_other(one)]
+    kinds = {*words_of(" ".join(one for one in left if {"action", "actions"} & {*words_of(one)}))}
+    if {"continuous", "discrete"} <= kinds:
+        raise LilliputError(
+            f"{name} gives real actions and choices at once ({shown}), and a policy here has one kind: one of them "
+            "alone by its name (output=, --output NAME)"
+        )
     if len(names) == 1 and left:
         return names[0], ""
     by_name: dict[str, list[str]] = {}
     for one in left:
-        by_name.setdefault("_".join(_words(one)), []).append(one)
+        by_name.setdefault("_".join(words_of(one)), []).append(one)
     found = next((by_name[one] for one in PLAIN if one in by_name), [])
     # A "squashed_action" beside a "mean" is what the mean becomes.
-    called = any({"action", "actions"} & {*_words(one)} for one in left if one not in found)
-    if len(found) == 1 and not (called and not {"action", "actions"} & {*_words(found[0])}):
+    called = any({"action", "actions"} & {*words_of(one)} for one in left if one not in found)
+    if len(found) == 1 and not (called and not {"action", "actions"} & {*words_of(found[0])}):
         (plain,) = found
         return plain, f"the file has several outputs ({shown}): the action is {plain[:40]!r}"
-    if len(left) == 1 and len(names) > 1 and _words(left[0]):
+    if len(left) == 1 and len(names) > 1 and words_of(left[0]):
         return left[0], f"the file has several outputs ({shown}): by the others' names the action is {left[0][:40]!r}"
     raise LilliputError(
         f"{name} has the output{'s' if len(names) > 1 else ''} {shown}: which is the action cannot be told; name it "
@@ -144,7 +150,7 @@ def action_output(model: Any, source: Source) -> tuple[str, str]:
 
 def _made_of(graph: Any, mean: str, names: Sequence[str]) -> str:
     """Another output that is computed from this mean, as its tanh; "" where there is none, or its name says action."""
-    words = set(_words(mean))
+    words = set(words_of(mean))
     core = next(
         (node for node in _leading_to(graph, mean) if node.op_type not in ("Identity", "Reshape", "Cast")), None
     )
@@ -191,7 +197,7 @@ def doubts_of_memory(model: Any, output: str, inputs: Sequence[str], name: str) 
         reached = {key for node in _leading_to(model.graph, value.name) for key in node.input} & taken.keys()
         if value.name == output or not reached:
             continue
-        words = _words(value.name)
+        words = words_of(value.name)
         if _MEMORIES & {*words, "".join(words)}:
             raise LilliputError(
                 f"{name} has the output {value.name[:40]!r} beside several inputs ({', '.join(taken)[:80]}), which by "
@@ -215,7 +221,7 @@ def doubts_of_spread(model: Any, output: str) -> list[str]:
     beside = [
         one
         for one in others
-        if _SPREADS & set(_words(one)) and any(node.op_type in _LINEAR for node in _leading_to(model.graph, one))
+        if _SPREADS & set(words_of(one)) and any(node.op_type in _LINEAR for node in _leading_to(model.graph, one))
     ]
     if not beside or not is_continuous(output):
         return []

@@ -10,6 +10,7 @@ from lilliput.policies.load.archive import read_archive
 from lilliput.policies.load.brax import is_brax, read_brax
 from lilliput.policies.load.lilliput import read_lilliput
 from lilliput.policies.load.onnx import read_onnx
+from lilliput.policies.load.rl_tools import is_hdf5, read_rl_tools
 from lilliput.policies.load.source import Source
 from lilliput.policies.load.stable_baselines3 import is_stable_baselines3, read_stable_baselines3
 from lilliput.policies.load.state_dict import read_state_dict
@@ -71,6 +72,7 @@ FORMATS: Final = (
     ),
     CheckpointFormat("Lilliput's own .lilliput", is_lilliput, read_lilliput),
     CheckpointFormat("brax's parameters", is_brax, read_brax),
+    CheckpointFormat("rl_tools' checkpoint.h5", is_hdf5, read_rl_tools),
     CheckpointFormat("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), read_state_dict),
     CheckpointFormat("ONNX", lambda data: data.startswith(b"\x08"), read_onnx),
 )
@@ -91,6 +93,7 @@ _INSTEAD: Final = {
     b"<!doctype html": "a web page and not the file itself; download that",
     b"<html": "a web page and not the file itself; download that",
     b"\x1f\x8b": "packed with gzip; unpack it first",
+    b"#include": "C or C++ source and no checkpoint; of rl_tools give the checkpoint.h5 beside it",
 }
 """What people have in place of a checkpoint, by how it begins."""
 
