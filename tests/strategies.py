@@ -179,7 +179,12 @@ def random_linear(
         weight = weight / range_.inverse_scale
     top = np.abs(weight.reshape(outputs, -1)).max(axis=1) if per_channel else np.abs(weight).max()
     scale = np.asarray(np.where(top == 0, 1, top / affine.signed_range(bits[0])[1]), np.float32)
-    tensor = affine.quantize_weights(weight, scale, bits[0], narrow=bool(rng.integers(2)))
+    tensor = affine.quantize_weights(weight, scale, bits[0])
+    if rng.integers(2):  # others use the lowest code too
+        lowest = affine.signed_range(bits[0])[0]
+        tensor = affine.QuantizedTensor(
+            np.where(tensor.values == lowest + 1, np.int8(lowest), tensor.values), scale, bits[0]
+        )
     if isinstance(range_, layers.StaticRange):
         offsets = np.broadcast_to(
             range_.zero_point.reshape(range_.zero_point.shape + (1,) * (3 * (kernel is not None))), shape[1:]

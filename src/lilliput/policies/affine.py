@@ -90,10 +90,8 @@ class QuantizedTensor:
         return self.values.astype(np.float32) * scale.reshape(scale.shape + (1,) * (self.values.ndim - scale.ndim))
 
 
-def quantize_weights(
-    weight: Num[np.ndarray, "rows ..."], scale: Num[np.ndarray, "..."], bits: int, *, narrow: bool = True
-) -> QuantizedTensor:
-    """The codes nearest to `weight / scale`; `narrow` leaves out the lowest code, so that the range is symmetric.
+def quantize_weights(weight: Num[np.ndarray, "rows ..."], scale: Num[np.ndarray, "..."], bits: int) -> QuantizedTensor:
+    """The codes nearest to `weight / scale`, without the lowest code: the range is symmetric.
 
     >>> quantize_weights(np.array([[1.0, -2.0, 0.25]], np.float32), np.float32([0.5]), 3).values.tolist()
     [[2, -3, 0]]
@@ -101,7 +99,7 @@ def quantize_weights(
     low, high = signed_range(bits)
     scale = np.asarray(scale, np.float32)
     wide = scale.reshape(scale.shape + (1,) * (weight.ndim - scale.ndim))
-    codes = np.clip(np.rint(weight.astype(np.float32) / wide), low + narrow, high)
+    codes = np.clip(np.rint(weight.astype(np.float32) / wide), low + 1, high)
     return QuantizedTensor(codes.astype(np.int8), scale, bits)
 
 

@@ -68,15 +68,14 @@ class Confirmation:
     """Where a confirmation stands after n episodes.
 
     `low` is the one-sided lower bound of the retention at confidence 1 - alpha, valid whenever one stops (-inf where
-    nothing is excluded); accepted means low >= keep. `evidence` is the wealth (the e-value) against "keeps no more
-    than `keep`". `episodes_needed` is the total that would decide if episodes go on as they did; None where none would.
+    nothing is excluded); accepted means low >= keep. `episodes_needed` is the total that would decide if episodes go
+    on as they did; None where none would.
     """
 
     decision: Decision
     n: int
     estimate: float
     low: float
-    evidence: float
     episodes_needed: int | None
 
 
@@ -177,7 +176,7 @@ def confirm(
     else:
         needed = _extrapolated(-d, -highest, math.log(1 / plan.futility) - for_losing)
     estimate = paired.share(mean(candidate), mean(baseline), mean(random))
-    return Confirmation(decision, n, estimate, low, math.exp(min(for_keeping, 700.0)), needed)
+    return Confirmation(decision, n, estimate, low, needed)
 
 
 def log_wealth(
