@@ -25,6 +25,7 @@ NAMES = {
 FLOOR, CEILING = -0.1, 1.25
 """Of the retention axis; what is beyond stands at the edge."""
 
+_PAD_INCHES = 0.1
 _PANELS = 12
 _LEGIBLE = 300
 """Points of one colour; of more, intervals would cover each other."""
@@ -49,21 +50,22 @@ def write(rows: Sequence[Row], keep: float, folder: Path) -> dict[str, Path]:
         ("front", lambda _, __: _front(rows)),
     ]
     written = {}
-    with rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "savefig.bbox": "tight"}):
+    with rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
         for name, draw in drawings:
             figure = draw(shown, keep)
             if figure is None:
                 continue
-            FigureCanvasAgg(figure)
+            canvas = FigureCanvasAgg(figure)
             figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # laid out once, not again for each file
+            figure.set_layout_engine(None)  # laid out and measured once, not again for each file
+            box = figure.get_tightbbox(canvas.get_renderer()).padded(_PAD_INCHES)
             folder.mkdir(parents=True, exist_ok=True)
             for kind in ("pdf", "png"):
                 path = written[f"{name}.{kind}"] = folder / f"{name}.{kind}"
                 # No date inside: the same records write the same file.
                 undated = {"CreationDate": None} if kind == "pdf" else None
                 with whole(path) as file:
-                    figure.savefig(file, format=kind, dpi=200, metadata=undated)
+                    figure.savefig(file, format=kind, dpi=200, bbox_inches=box, metadata=undated)
     return written
 
 
