@@ -70,7 +70,7 @@ lint: $(STAMPS)/dev
 
 # The type checker reads the frameworks' types too.
 types: $(STAMPS)/dev $(STAMPS)/test $(STAMPS)/frameworks
-	$(BIN)/pyright
+	$(BIN)/pyrefly check
 
 # Beside whichever other runtimes are installed in .venv; make bench PEERS="torch ai_edge_litert" chooses.
 bench: $(STAMPS)/test $(STAMPS)/frameworks

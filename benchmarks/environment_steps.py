@@ -153,7 +153,7 @@ def main() -> None:
         import mujoco
 
         # Else it writes what it thinks of old models into a file here.
-        mujoco.set_mju_user_warning(lambda _: None)  # pyright: ignore[reportAttributeAccessIssue]
+        mujoco.set_mju_user_warning(lambda _: None)
     if sys.platform == "linux":
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     for environment in arguments.environments:

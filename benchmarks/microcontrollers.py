@@ -121,7 +121,7 @@ def emx_artifact(command: str, real: Policy, ours: Artifact, folder: Path) -> Ar
         "emx",
     ]
     subprocess.run([*compiled, "model.onnx", "emx.c"], cwd=folder, check=True, capture_output=True)
-    n, k = real.observation_space.size, real.action_space.size  # pyright: ignore
+    n, k = real.observation_space.size, real.action_space.size
     (folder / "policy.c").write_text(
         '#include "policy.h"\n#include "emx.c"\n'
         "int policy_act(const float *observation, float *action)\n"

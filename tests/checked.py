@@ -108,8 +108,8 @@ def jaxtyped(fn: Any = None, *, typechecker: Any = None) -> Any:
     if isinstance(fn, classmethod | staticmethod):
         return type(fn)(jaxtyped(fn.__func__, typechecker=typechecker))
     if isinstance(fn, property):
-        get, set_, delete = (part and jaxtyped(part, typechecker=typechecker) for part in (fn.fget, fn.fset, fn.fdel))
-        return property(get, set_, delete)
+        parts: Any = (part and jaxtyped(part, typechecker=typechecker) for part in (fn.fget, fn.fset, fn.fdel))
+        return property(*parts)
     if not isinstance(fn, FunctionType) or typechecker is None:
         return _jaxtyped(fn, typechecker=typechecker)
     # What beartype makes of a function is of no use for the same inner function of another call.

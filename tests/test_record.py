@@ -2,6 +2,7 @@ import hashlib
 import json
 import math
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -62,7 +63,7 @@ def test_records_that_are_read_together_share_what_is_equal_and_say_what_each_sa
 
 
 def test_the_digest_changes_with_everything_that_is_asked():
-    changed = {
+    changed: dict[str, Any] = {
         "subject": "e" * 64,
         "recipe": "half()",
         "items": (1, 3),
@@ -75,7 +76,7 @@ def test_the_digest_changes_with_everything_that_is_asked():
         "versions": (("step.quantize", "2"),),
         "wing": "models",
     }
-    other = {"id": "Hopper-v4", "arguments": '{"a": 1}', "wrappers": (), "score": "accuracy"}
+    other: dict[str, Any] = {"id": "Hopper-v4", "arguments": '{"a": 1}', "wrappers": (), "score": "accuracy"}
     cells = [replace(CELL, **{name: value}) for name, value in changed.items()]
     cells += [replace(CELL, task=replace(CELL.task, **{name: value})) for name, value in other.items()]
     assert len({cell.digest for cell in (CELL, *cells)}) == len(changed) + len(other) + 1

@@ -1,7 +1,5 @@
 """Unitree's G1 (12 leg joints) under the LSTM of unitree_rl_gym: 47 numbers in, 12 joint targets out."""
 
-# pyright: reportAttributeAccessIssue=false
-
 from typing import Any, ClassVar, final
 
 import mujoco

@@ -1,7 +1,5 @@
 """Unitree's Go1 under a policy of MuJoCo Playground (joystick, flat ground): 48 numbers in, 12 joint targets out."""
 
-# pyright: reportAttributeAccessIssue=false
-
 from typing import Any, ClassVar, final
 
 import gymnasium

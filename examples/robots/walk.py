@@ -1,7 +1,5 @@
 """What the robots' environments share: commands, pushes, the return, pictures. What differs is in `go1.py`, `g1.py`."""
 
-# pyright: reportAttributeAccessIssue=false
-
 import copy
 import itertools
 import os

@@ -24,7 +24,7 @@ def by_hand(artifact: Artifact, seed: int) -> float:
 def test_returns_lengths_and_times(small: Artifact) -> None:
     seeds = [4, 2]
     told: list[tuple[int, int]] = []
-    found = episode_return(small.folder, "Pendulum-v1", seeds, progress=lambda *at: told.append(at))
+    found = episode_return(small.folder, "Pendulum-v1", seeds, progress=lambda done, of: told.append((done, of)))
     returns, lengths, ends = found
     times = episode_time(small.folder, "Pendulum-v1", seeds)
     names = ["episode_return", "episode_length", "episode_terminated", "episode_time_s"]

@@ -82,7 +82,11 @@ def test_the_whole_chain_accepts_falsely_in_at_most_one_case_in_twenty(draw: Dra
 
 @pytest.mark.slow
 def test_a_good_candidate_is_accepted_even_behind_two_bad_ones() -> None:
-    candidates = {"tiny": (100, falling), "small": (200, rarely_falling), "good": (400, baseline)}
+    candidates: dict[str, tuple[int, Draw]] = {
+        "tiny": (100, falling),
+        "small": (200, rarely_falling),
+        "good": (400, baseline),
+    }
     rng = np.random.default_rng(6)
     found = [accepted(rng, searched(rng, candidates, lucky=8), candidates) for _ in range(40)]
     assert found.count("good") + found.count(None) >= 36

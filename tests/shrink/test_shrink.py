@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,9 +162,9 @@ def test_a_refused_command_leaves_nothing_and_force_begins_anew(
         ({"workers": 0}, "workers is 0"),
     ],
 )
-def test_what_cannot_be_is_said(change: dict[str, float], message: str) -> None:
+def test_what_cannot_be_is_said(change: dict[str, Any], message: str) -> None:
     with pytest.raises(LilliputError, match=message):
-        Request(Task("CartPole-v1"), **change)  # pyright: ignore[reportArgumentType]
+        Request(Task("CartPole-v1"), **change)
 
 
 def test_a_time_is_read_with_its_unit() -> None:

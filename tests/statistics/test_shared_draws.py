@@ -24,6 +24,7 @@ def test_a_clear_candidate_is_kept_and_a_clear_loss_is_lost():
     rng = np.random.default_rng(0)
     kept, verdict = decided(*played(rng, 200), 0.8)
     assert verdict.status == "kept"
+    assert kept is not None
     assert kept.low < 1.0 < kept.high
     assert verdict.retention_low > 0.8
     assert decided(*played(rng, 200, -0.5), 0.8)[1].status == "lost"

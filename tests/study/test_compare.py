@@ -56,6 +56,7 @@ def test_every_number_is_the_artifacts_own(balancer, finished):
         small = compress(balancer, row.recipe, context)
         assert (row.model_bytes, row.n_parameters, row.n_macs) == (small.model_bytes, small.n_parameters, small.n_macs)
         assert row.smaller == balancer.model_bytes / small.model_bytes
+        assert row.random_mean is not None
         assert row.random_mean < 60
 
 
@@ -89,6 +90,9 @@ def test_timings_are_interleaved_with_the_baseline(balancer, tmp_path):
     timed = [r for r in records if r.values("latency_s")]
     assert len(timed) == 2
     assert timed[0].values("baseline_latency_s") == timed[1].values("baseline_latency_s")
+    assert quantized.latency is not None
+    assert quantized.peak_memory_bytes is not None
+    assert quantized.episode_time_s is not None
     assert 0 < quantized.latency.p50 <= quantized.latency.p95 <= quantized.latency.p99
     assert quantized.peak_memory_bytes > 10e6
     assert quantized.episode_time_s > 0

@@ -28,7 +28,8 @@ def test_baseline_and_candidate_stand_side_by_side_in_a_clip_on_the_page(balance
     known = list(records(folder))
     write_all(known, 0.5, folder, "balance", replay=lambda rows: replays(known, rows, 0.5, folder))
     page = (folder / "report.html").read_text()
-    packed = base64.b64decode(re.search(r"data:image/webp;base64,([^\"]+)", page)[1])
+    (clip,) = re.findall(r"data:image/webp;base64,([^\"]+)", page)
+    packed = base64.b64decode(clip)
     assert len(packed) < 400_000
     clip = Image.open(io.BytesIO(packed))
     assert clip.n_frames > 20

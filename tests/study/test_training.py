@@ -129,7 +129,7 @@ def test_who_waits_for_trainings_hears_how_far_they_are(tmp_path: Path) -> None:
     asked = {"folder": "a", "algorithm": "ppo", "environment": "CartPole-v1", "steps": 40, "seeds": [0, 1]}
     cells = cells_of(asked, tmp_path)
     heard: queue.Queue[tuple[str, int, int]] = queue.Queue()
-    with _watched(cells, lambda *said: heard.put(said), every_s=0.01):
+    with _watched(cells, lambda what, done, of: heard.put((what, done, of)), every_s=0.01):
         assert heard.get(timeout=600) == ("training, steps", 0, 80)
         for cell, steps in zip(cells, (10, 44), strict=True):  # the last rollout goes beyond the last step
             cell.folder.mkdir(parents=True)

@@ -56,7 +56,7 @@ def text_of(name: str) -> Path:
         try:
             rows = _rows(datasets, repository, found["configuration"], found["split"] or "train", revision)
             text = DIVIDER.join(_texts(rows, found["column"] or "", name))
-        except (*hub_refusals(), KeyError, RuntimeError, NotImplementedError) as error:
+        except (*hub_refusals(), KeyError, RuntimeError) as error:
             offline = "was not fetched before, and HF_HUB_OFFLINE forbids the network"
             where = offline if is_offline() else "cannot be fetched"
             shown = " ".join(str(error).split())[:200]

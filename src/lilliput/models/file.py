@@ -70,7 +70,7 @@ def read(path: Path) -> Model:
                 archive.extractall(folder, filter="data")
             head = FORMAT.current(json.loads((folder / _HEAD).read_text()))
             told, seen, family, digest = head["provenance"], head["picture"], head["family"], head["digest"]
-            provenance = Provenance(**{**told, "guesses": tuple(told["guesses"]), "said": ()})
+            provenance = Provenance(**told | {"guesses": tuple(told["guesses"]), "said": ()})
             picture, decoder = picture_from(seen), head.get("decoder", "")
         except (OSError, tarfile.TarError, KeyError, TypeError, ValueError) as error:
             raise LilliputError(f"{path} is not a model's file, or damaged: {str(error)[:80]}") from error

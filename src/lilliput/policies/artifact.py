@@ -180,7 +180,8 @@ def read_artifact(folder: str | Path) -> Artifact:
         data["guesses"] = tuple(map(str, data.get("guesses", ())))
         data["contract"] = tuple((str(key), str(text)) for key, text in data.get("contract", ()))
         _check_types(data)
-        manifest = Manifest(**{**data, "tolerance": float(data["tolerance"])})
+        data["tolerance"] = float(data["tolerance"])
+        manifest = Manifest(**data)
         _check_units(manifest, version)
         named = [(str(name), str(digest)) for name, digest in manifest.files.items()]
         if not _NAME.fullmatch(manifest.name) or manifest.symbol not in ("", f"{manifest.name}_act"):

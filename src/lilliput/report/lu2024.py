@@ -93,7 +93,7 @@ def _mean(row: Row | None) -> str:
 def _pruned(rows: Sequence[Row]) -> PrintedTable:
     """The highest ratio that the paper's rule lets pass, by each norm, and what the better of them returns."""
     format_ = _format_of(rows)
-    body = []
+    body: list[tuple[str, ...]] = []
     for name, task, group in _grid(rows):
         own = [row for row in group if row.format == format_]
         if not own:

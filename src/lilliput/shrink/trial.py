@@ -123,7 +123,7 @@ def attempt(
         kept, spread = (100 * part for part in bar.retention(error.returns))
         error.args = (f"left before it was quantized: with real weights it keeps {kept:.1f} % (±{2 * spread:.1f})",)
         return replace(_failed(place, recipe, error, start), returns=error.returns)
-    except (LilliputError, NotApplicable) as error:
+    except LilliputError as error:
         return _failed(place, recipe, error, start)
     if time.monotonic() > deadline:
         return _late(recipe, start, "made")

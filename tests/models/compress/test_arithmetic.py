@@ -99,6 +99,7 @@ def test_spqr_keeps_about_the_share_that_is_asked_for_and_breaks_less_for_it(see
     weight.flat[np.random.default_rng(seed).choice(weight.size, 40, replace=False)] *= 8
     found = spqr(weight, hessian, 3, 16, outliers=0.01)
     without = spqr(weight, hessian, 3, 16, outliers=0.0)
+    assert found.outliers is not None
     share = len(found.outliers.values) / weight.size
     assert 0.004 < share < 0.02
     assert error(found.dense, weight, hessian) < error(without.dense, weight, hessian)
@@ -176,6 +177,7 @@ def test_bytes_are_those_of_the_packed_arrays():
     n_kept = np.count_nonzero(found.dense)
     assert stored_bytes(found.dense, found) == 24 * 64 // 8 + math.ceil(n_kept / 2) + 24 * 2
     found = spqr(weight, hessian, 3, 16, outliers=0.05)
+    assert found.outliers is not None
     n = len(found.outliers.values)
     second = 2 * (math.ceil(24 * 4 * 3 / 8) + 2 * 2 * (2 * 4))
     assert stored_bytes(found.dense, found) == 24 * 64 * 3 // 8 + second + 25 * 4 + n * 2 + n * 2

@@ -50,6 +50,7 @@ def test_from_pretrained_gives_the_same_answers(model, tmp_path, recipe, capsys)
         logits, ours, rtol=1e-3 if "half" in recipe else 1e-5, atol=2e-3 if "half" in recipe else 1e-6
     )
     encoded = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")("a text")["input_ids"]
+    assert small.tokenizer is not None
     assert encoded[-6:] == small.tokenizer.encode("a text").tolist()
     assert check(tmp_path / "out") <= 1e-3
     assert read_artifact(tmp_path / "out") == artifact

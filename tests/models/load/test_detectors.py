@@ -116,7 +116,9 @@ def test_a_picture_becomes_what_the_processor_makes_of_it(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8)
     processor = transformers.RTDetrImageProcessorPil.from_pretrained(tmp_path)
     theirs = processor(images=picture, return_tensors="np")["pixel_values"][0]
-    np.testing.assert_allclose(load_model(str(tmp_path)).picture.seen(picture, (EDGE, EDGE)), theirs, atol=1e-6)
+    ours = load_model(str(tmp_path)).picture
+    assert ours is not None
+    np.testing.assert_allclose(ours.seen(picture, (EDGE, EDGE)), theirs, atol=1e-6)
 
 
 def test_a_processor_that_keeps_the_shape_of_pictures_is_said_to(tmp_path):

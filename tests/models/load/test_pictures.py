@@ -71,6 +71,7 @@ def test_a_crop_is_that_of_the_preprocessor(tmp_path, said, resize, size):
     ).save_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
     picture = load_model(str(tmp_path)).picture
+    assert picture is not None
     assert (picture.fit, picture.size) == ("crop", size)
     assert picture.resize == pytest.approx(resize)
 
@@ -141,6 +142,7 @@ def test_timm_s_networks_are_made_by_name_and_their_weights_come_from_the_hub(tm
         wanted = network(torch.from_numpy(some)).numpy()
     session = open_session(found)
     np.testing.assert_allclose(session.answer({"pixel_values": some})["logits"], wanted, atol=1e-4)
+    assert found.picture is not None
     assert found.picture.mean == pytest.approx(timm.get_pretrained_cfg("resnet10t").mean)
     with pytest.raises(LilliputError, match="do not fit timm:resnet10t"):
         load_model(str(tmp_path / "own.safetensors"), module="timm:resnet10t")

@@ -61,7 +61,7 @@ def write(path, rows):
 
 
 def test_the_most_likely_continuation_is_the_answer_and_a_tie_is_its_share(model, tmp_path):
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"context": "one two", "choices": [" three", " four", " five"], "answer": 1},
         {"context": "", "choices": ["same", "same"], "answer": 0},
         {"sentence_good": "She sees herself.", "sentence_bad": "She sees themselves."},

@@ -30,7 +30,7 @@ SOURCES: st.SearchStrategy[Source] = st.sampled_from(get_args(Source))
 @st.composite
 def quantizations(draw: st.DrawFn, *, sources: st.SearchStrategy[Source] = SOURCES, auto: bool = False) -> Quantize:
     """Any quantize step, with `auto` also one that gives out bits."""
-    fields = {
+    fields: dict[str, Any] = {
         "weight_bits": draw(st.integers(2, 8)),
         "scheme": draw(st.sampled_from(["dynamic", "static", "weight_only"])),
         "granularity": draw(st.sampled_from(["per_tensor", "per_channel"])),

@@ -15,7 +15,9 @@ def pendulum() -> Policy:
 
 def test_observations_come_from_the_policys_own_episodes_and_are_the_same_each_time(pendulum: Policy) -> None:
     calls: list[tuple[str, int, int]] = []
-    context = Context.from_environment(pendulum, "Pendulum-v1", seed=3, progress=lambda *call: calls.append(call))
+    context = Context.from_environment(
+        pendulum, "Pendulum-v1", seed=3, progress=lambda what, done, of: calls.append((what, done, of))
+    )
     first = context.observations(500)
     assert first.shape == (500, 3)
     np.testing.assert_allclose(np.hypot(first[:, 0], first[:, 1]), 1, atol=1e-5)  # cosine and sine of an angle

@@ -177,7 +177,7 @@ def test_constants_stay_in_flash(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(policy: Policy, message: str, language: list[str], tmp_path: Path) -> None:
     if not shutil.which("avr-gcc"):
         pytest.skip("avr-gcc is not installed; apt install gcc-avr avr-libc simavr")
-    x = np.zeros((1, policy.observation_space.size), np.float32)  # pyright: ignore[reportAttributeAccessIssue]
+    x = np.zeros((1, policy.observation_space.size), np.float32)
     c.write(policy, tmp_path, x, reference.act(policy, x), 1e-4, name="pilot")
     command = ["avr-gcc", "-mmcu=atmega328p", *language, "-Os", "-c", "pilot.c"]
     built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

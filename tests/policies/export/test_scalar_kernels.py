@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +119,12 @@ def test_small_constants_are_decoded_where_they_stand(form: Form, tmp_path: Path
         assert "passed" in built_and_run(tmp_path, "gcc", "-O2", *flags)
 
 
-SMALLEST = {(1, 1): (2, 7), (1, 2): (4, 5, 7), (3, 3): range(2, 8), (1, 1, 1): (3, 4)}
+SMALLEST: dict[tuple[int, ...], Sequence[int]] = {
+    (1, 1): (2, 7),
+    (1, 2): (4, 5, 7),
+    (3, 3): range(2, 8),
+    (1, 1, 1): (3, 4),
+}
 """Widths, and bits: of one weight a byte is never full, of two it may be, or a weight stands in two."""
 
 

@@ -122,6 +122,8 @@ def test_gradients_of_masked_weights_are_those_of_weights_that_are_0(bits):
             layer(part).square().sum().backward()
         with torch.no_grad():
             layer(x)
+    assert watched.gradient is not None
+    assert watched.weight.grad is not None
     torch.testing.assert_close(watched.gradient, dense.weight.grad)  # summed in another order
     assert bool((watched.weight.grad[watched.mask == 0] == 0).all())
     assert bool((watched.gradient[watched.mask == 0] != 0).any())
@@ -135,6 +137,7 @@ def test_weights_begin_where_the_gradient_is_largest_and_fewer_each_time():
     run.pruning.move((layer,), pruning, 2, 0)
     assert torch.equal(layer.mask, before), "nothing was learned yet, so no place is better than another"
     layer(torch.rand(16, 8)).square().sum().backward()
+    assert layer.gradient is not None
     there, weight, gradient = int(before.sum()), layer.weight.detach().clone(), layer.gradient.abs().clone()
     moment = TIMES // 2 + 1  # half of the time is over, and a cosine is half of what it was
     run.pruning.move((layer,), pruning, moment, 0)

@@ -166,6 +166,7 @@ def forks() -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", textwrap.dedent(FORKS)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
+        assert process.stdin is not None
         process.stdin.close()
 
 

@@ -12,7 +12,7 @@ from tests.policies.load.onnx_models import SIMPLE, WEIGHTS, build
 from lilliput.cli.show import text
 from lilliput.errors import LilliputError
 from lilliput.policies import file as policy_file
-from lilliput.policies import reference
+from lilliput.policies import reference, spaces
 from lilliput.policies.export import export
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import load_policy
@@ -87,7 +87,8 @@ def test_a_deploy_file_is_done_inside(tmp_path: Path) -> None:
     wanted = np.clip(network(seen) * action["scale"] + action["offset"], *np.transpose(action["clip"]))
     np.testing.assert_allclose(reference.act(policy, X), wanted, atol=1e-4)
     assert (np.abs(wanted[:, 1]) == 0.5).any()
-    np.testing.assert_allclose(policy.action_space.high, [1.0, 0.5, 2.0])  # pyright: ignore[reportAttributeAccessIssue]
+    assert isinstance(policy.action_space, spaces.Box)
+    np.testing.assert_allclose(policy.action_space.high, [1.0, 0.5, 2.0])
     assert any("the last action, that stays the network's own" in guess for guess in policy.provenance.guesses)
     policy_file.write(policy, tmp_path / "policy.lilliput")
     again = load_policy(tmp_path / "policy.lilliput")

@@ -75,10 +75,10 @@ def names(policy: Policy) -> list[str]:
 def test_activations(activation: list[Any], kind: type, tmp_path: Path) -> None:
     constants = WEIGHTS | {
         "zero": np.zeros((), np.float32),
-        "low": np.float32(-0.5).reshape(()),
-        "high": np.float32(0.75).reshape(()),
-        "root": np.sqrt(np.float32(2)).reshape(1),
-        "iroot": np.sqrt(np.float32(0.5)).reshape(()),
+        "low": np.full((), -0.5, np.float32),
+        "high": np.full((), 0.75, np.float32),
+        "root": np.sqrt(np.ones(1, np.float32) * 2),
+        "iroot": np.full((), np.sqrt(np.float32(0.5)), np.float32),
         "one": np.ones((), np.float32),
         "half": np.full((), 0.5, np.float32),
     }

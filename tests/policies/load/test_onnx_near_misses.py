@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, numpy_helper
-from onnxruntime.capi import onnxruntime_pybind11_state as errors  # pyright: ignore[reportAttributeAccessIssue]
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
 from tests.policies.load.onnx_models import SIMPLE, WEIGHTS, build, f32, loaded, node, ran
 
 from lilliput.errors import LilliputError

@@ -71,7 +71,7 @@ def test_observations_that_float32_does_not_hold_are_refused_for_what_they_are(t
 def test_large_inputs_of_a_narrow_normalizer_are_no_difference(tmp_path: Path) -> None:
     """N(0, 1) is a thousand standard deviations there, and float32 rounds what such numbers sum to."""
     rng = np.random.default_rng(0)
-    std = np.float32(rng.uniform(1e-4, 1e-3, 5))
+    std = rng.uniform(1e-4, 1e-3, 5).astype(np.float32)
     nodes = [node("Sub", "obs mean", "c"), node("Div", "c std", "z"), node("Gemm", "z w0 b0", "h"), *SIMPLE[1:]]
     loaded(build(nodes, WEIGHTS | {"mean": f32(5, seed=8), "std": std}), tmp_path)
 

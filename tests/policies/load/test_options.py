@@ -1,6 +1,7 @@
 """What the user says of a file: taken where the file is silent, refused where it is not."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,9 +25,9 @@ def test_an_answer_that_the_file_gives_itself_is_refused(example_policies: Path)
         ({"low": -1.0}, "one bound of the action is given; give both"),
     ],
 )
-def test_answers_that_cannot_be(given: dict[str, object], message: str) -> None:
+def test_answers_that_cannot_be(given: dict[str, Any], message: str) -> None:
     with pytest.raises(LilliputError, match=message):
-        Options(**given)  # pyright: ignore[reportArgumentType]
+        Options(**given)
 
 
 def test_what_is_asked_and_not_answered_names_the_option() -> None:

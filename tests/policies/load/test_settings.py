@@ -356,7 +356,7 @@ def test_what_rl_games_environment_does_to_observations_is_named(tmp_path: Path)
     mean = {key.replace("mu.0.", "mu."): array for key, array in mlp("a2c_network.mu", [8, 3]).items()}
     value = {"model": mlp("a2c_network.actor_mlp", [5, 8]) | mean | {"a2c_network.sigma": np.zeros(3, "f4")}}
     around = "params:\n  env: {clip_observations: 5.0, clip_actions: 1.0}\n  config: {clip_actions: true}\n"
-    said = {"activation": "elu", **BOX}
+    said: dict[str, Any] = {"activation": "elu", **BOX}
     guesses = load_policy(run_of(around, value, tmp_path), **said).provenance.guesses
     assert [guess for guess in guesses if "not read" in guess] == [
         "beside the weights stands params/agent.yaml: env.clip_observations = 5.0, which is not read"

@@ -307,11 +307,11 @@ Tensor: Any = torch.Tensor
 
 
 # Torch wants the types of hooks.
-def doubled(module: Any, given: tuple[Tensor], result: Tensor) -> Tensor:  # pyright: ignore[reportInvalidTypeForm]
+def doubled(module: Any, given: tuple[Tensor], result: Tensor) -> Tensor:
     return result * 2.0
 
 
-def halved(module: Any, given: tuple[Tensor]) -> tuple[Tensor]:  # pyright: ignore[reportInvalidTypeForm]
+def halved(module: Any, given: tuple[Tensor]) -> tuple[Tensor]:
     return (given[0] * 0.5,)
 
 

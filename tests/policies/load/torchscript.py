@@ -25,13 +25,14 @@ def saved(module: Any, how: str, path: Path, shape: tuple[int, ...] = (1, 6)) ->
         if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.uniform_(part.running_var, 0.5, 2.0)
             nn.init.normal_(part.running_mean)
+    program: Any
     match how:
         case "script":
             program = torch.jit.script(module)
         case "trace":
             program = torch.jit.trace(module, torch.zeros(shape))
         case _:
-            program: Any = torch.jit.freeze(torch.jit.script(module))
+            program = torch.jit.freeze(torch.jit.script(module))
     program.save(str(path))
     return program
 

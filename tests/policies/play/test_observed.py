@@ -80,7 +80,7 @@ class LostSensor(gymnasium.ObservationWrapper):
 
     def observation(self, observation: Any) -> Any:
         self.n += 1
-        return observation if self.n <= 4 else np.concatenate([observation[:-1], [self.unwrapped.lost]])  # pyright: ignore
+        return observation if self.n <= 4 else np.concatenate([observation[:-1], [vars(self.unwrapped)["lost"]]])
 
 
 @pytest.mark.parametrize("lost", [np.nan, np.inf])
@@ -91,7 +91,7 @@ def test_an_observation_that_is_not_finite_is_refused_in_every_format(name: str,
 
     def make(**kwargs: Any) -> gymnasium.Env:
         environment = gymnasium.make(name, **kwargs)
-        environment.unwrapped.lost = lost  # pyright: ignore[reportAttributeAccessIssue]
+        vars(environment.unwrapped)["lost"] = lost
         return LostSensor(environment)
 
     gymnasium.register("Lost-v0", make, disable_env_checker=True)

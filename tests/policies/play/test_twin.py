@@ -215,7 +215,7 @@ def test_episodes_are_those_played_one_by_one_in_every_format(format_: str, tmp_
     policy, seeds = policy_for("Hopper-v4"), [5, 9, 5, *range(60, 100)]
     act: Any = policy if format_ == "reference" else open_artifact(export(policy, format_, tmp_path / "a").folder)
     told: list[tuple[int, int]] = []
-    played = episodes(act, "Hopper-v4", seeds, max_steps=40, progress=lambda *at: told.append(at))
+    played = episodes(act, "Hopper-v4", seeds, max_steps=40, progress=lambda done, of: told.append((done, of)))
     assert [one.seed for one in played] == seeds
     assert all(one.wall_time_s is None for one in played)
     assert told[-1] == (43, 43)
@@ -293,8 +293,8 @@ def test_what_is_not_finite_and_what_is_late_is_refused_as_ever(monkeypatch: pyt
         lanes.step([0, 1], actions)
     with pytest.raises(LilliputError, match=r"seed 5, step 1: the action has the shape \[3\]; the environment takes"):
         lanes.step([1], [np.zeros(3)])
-    lanes._simulations.state["qvel"][1] = 1e39  # pyright: ignore[reportPrivateUsage]
-    monkeypatch.setattr(lanes._simulations, "step", lambda *_: None)  # pyright: ignore[reportPrivateUsage]
+    lanes._simulations.state["qvel"][1] = 1e39
+    monkeypatch.setattr(lanes._simulations, "step", lambda *_: None)
     with pytest.raises(LilliputError, match="seed 5, step 2: the observation is not finite: 9 of 17 numbers, inf at 8"):
         lanes.step([1], np.zeros((1, 6), np.float32))
     late = twin.twin_of(spec, 2, deadline=0.0)

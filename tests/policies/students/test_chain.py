@@ -1,5 +1,6 @@
 """What learns over sequences: outputs held against `reference`, gradients against torch."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -103,13 +104,12 @@ def torch_network(stack: tuple[Layer, ...]) -> tuple[Any, list[Any]]:
             module = torch.nn.Linear(layer.weight.shape[1], len(layer.weight))
             own, parts = (module.weight, module.bias), (layer,)
         else:
-            modules.append(
-                {
-                    layers.Elu: torch.nn.ELU, layers.Relu: torch.nn.ReLU, layers.Tanh: torch.nn.Tanh,
-                    layers.Silu: torch.nn.SiLU, layers.Sigmoid: torch.nn.Sigmoid, layers.LeakyRelu: torch.nn.LeakyReLU,
-                    layers.HardTanh: lambda: torch.nn.Hardtanh(-0.2, 0.3),
-                }[type(layer)]()
-            )  # fmt: skip
+            kinds: dict[type, Callable[[], torch.nn.Module]] = {
+                layers.Elu: torch.nn.ELU, layers.Relu: torch.nn.ReLU, layers.Tanh: torch.nn.Tanh,
+                layers.Silu: torch.nn.SiLU, layers.Sigmoid: torch.nn.Sigmoid, layers.LeakyRelu: torch.nn.LeakyReLU,
+                layers.HardTanh: lambda: torch.nn.Hardtanh(-0.2, 0.3),
+            }  # fmt: skip
+            modules.append(kinds[type(layer)]())
             continue
         values = [array for part in parts for array in (part.weight, part.bias)]  # type: ignore[union-attr]
         with torch.no_grad():

@@ -54,7 +54,8 @@ def described(made: "torch.nn.Module", named: str) -> Architecture:
             '{"image": (1, 28, 28), "noise": (20,)}`, before it returns it'
         )
     shapes = {str(name): tuple(int(n) for n in shape) for name, shape in said.items()}
-    names = tuple(map(str, getattr(made, "outputs", ("output",))))
+    told: Any = getattr(made, "outputs", ("output",))
+    names = tuple(map(str, told))
     made.eval()
     with torch.inference_mode():
         found = made(*(torch.zeros(1, *shape) for shape in shapes.values()))

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar, assert_never, final
+from typing import Any, ClassVar, assert_never, final
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def _halved(layer: Layer, index: int) -> Layer:
                 range_ = layers.StaticRange(_half_where_exact(range_.inverse_scale), range_.zero_point, range_.bits)
             return dataclasses.replace(layer, weight=weight, bias=_half_bias(layer.bias, what), input=range_)
         case layers.Lstm() | layers.Gru():
-            parts = {"input": _halved(layer.input, index), "recurrent": _halved(layer.recurrent, index)}
+            parts: dict[str, Any] = {"input": _halved(layer.input, index), "recurrent": _halved(layer.recurrent, index)}
             return dataclasses.replace(layer, **parts)
         case layers.LayerNorm():
             weight, bias = _half(layer.weight, f"a weight of {what}"), _half(layer.bias, f"a bias of {what}")

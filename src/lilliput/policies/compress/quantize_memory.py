@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -68,8 +68,10 @@ def with_parts(policy: Policy, new: Mapping[Place, layers.Linear]) -> Policy:
     stack = list(policy.layers)
     for index, layer in enumerate(policy.layers):
         if isinstance(layer, layers.Recurrent):
-            given = new.get((index, "input"), layer.input), new.get((index, "recurrent"), layer.recurrent)
-            made = dataclasses.replace(layer, input=given[0], recurrent=given[1])
+            parts: dict[str, Any] = {
+                part: new.get((index, part), getattr(layer, part)) for part in ("input", "recurrent")
+            }
+            made = dataclasses.replace(layer, **parts)
             stack[index] = _one_bias(made) if isinstance(made, layers.Lstm) else made
         elif (index, "") in new:
             stack[index] = new[index, ""]

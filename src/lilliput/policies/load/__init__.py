@@ -226,7 +226,8 @@ def _policy_alone(load: Callable[_Told, Checkpoint]) -> Callable[_Told, Policy]:
         return load(*source, **told).policy
 
     load_policy.__qualname__ = load_policy.__name__
-    load_policy.__signature__ = inspect.signature(load).replace(return_annotation=Policy)  # for help()
+    signature = inspect.signature(load).replace(return_annotation=Policy)
+    vars(load_policy)["__signature__"] = signature  # for help()
     return load_policy
 
 

@@ -1,6 +1,7 @@
 """Elements that are taken out of a chain's values, or put into another order: into the layers beside them."""
 
 import math
+from typing import get_args
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from lilliput.policies import layers
 from lilliput.policies.affine import QuantizedTensor
 from lilliput.policies.load.flow import Affine, Bounds, Common, Select, Softmax, Step
 
-_ELEMENTWISE = (Affine, Bounds, Common, Softmax, *layers.Activation.__args__)
+_ELEMENTWISE = (Affine, Bounds, Common, Softmax, *get_args(layers.Activation))
 
 
 def taken_up(chain: list[Step], shape: tuple[int, ...]) -> list[Step]:

@@ -77,7 +77,7 @@ def folded(node: Any, inputs: list[Constant | None], opset: int) -> list[Constan
     # Whatever a damaged node makes numpy raise.
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError, OverflowError) as error:
         raise LilliputError(f"{node.op_type} of constants is damaged; export the model again") from error
-    results = [np.asarray(one) for one in found]  # pyright: ignore[reportGeneralTypeIssues]
+    results = [np.asarray(one) for one in found]
     if len(results) == 1 and inputs[0] is not None:
         return [_remembered(node, inputs, results[0])]
     return [Constant(result) for result in results]

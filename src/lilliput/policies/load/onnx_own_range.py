@@ -14,7 +14,7 @@ from lilliput.policies.load.onnx_graph import attribute
 
 UINT8 = 2
 
-_RULES = {
+_RULES: dict[tuple[str, ...], str] = {
     ("ReduceMin", "x"): "minimum",
     ("ReduceMax", "x"): "maximum",
     ("Min", "minimum", "0"): "low",

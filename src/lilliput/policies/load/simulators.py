@@ -57,7 +57,7 @@ def _remembering(mlp: list[Layer], last: layers.Dense, memory: str, saved: Saved
     state, name = saved.arrays, saved.name
     levels = recurrent.levels(state, f"{_NETWORK}.{memory}.rnn", name)
     norm = f"{_NETWORK}.{memory.removesuffix('rnn')}layer_norm"
-    behind: list[Layer] = [*levels]
+    behind = list[Layer](levels)
     if f"{norm}.weight" in state:
         weight, bias = (network.array(state, f"{norm}.{part}", name) for part in ("weight", "bias"))
         behind.append(layers.LayerNorm(weight, bias))

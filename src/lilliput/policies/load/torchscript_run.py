@@ -151,9 +151,9 @@ class _Run:
                     return True, None
                 case ast.Return(value=ast.expr() as value):
                     return True, self.value(value, variables)
-                case (
-                    ast.Assign(targets=[target], value=value) | ast.AnnAssign(target=target, value=ast.expr() as value)
-                ):
+                case ast.Assign(targets=[target], value=value):
+                    self.assign(target, self.value(value, variables), variables)
+                case ast.AnnAssign(target=target, value=ast.expr() as value):
                     self.assign(target, self.value(value, variables), variables)
                 case ast.If(test=test):
                     condition = self.value(test, variables)

@@ -224,12 +224,12 @@ def _from_pickle(data: bytes, name: str) -> Normalizer:
     if not norm_obs:
         return Normalizer({}, norm_obs=False)
     if is_call(pickled, DICT, ORDERED_DICT) and pickled is not value:
-        statistics: RunningStatistics | dict[str, RunningStatistics] = {
+        by_key = {
             key: _running(item, f"{name}, key {key[:40]!r}") for key, item in (string_keys(pickled) or {}).items()
         }
         chosen = state.get("norm_obs_keys")
-        if isinstance(chosen, list):
-            statistics = {key: item for key, item in statistics.items() if key in chosen}
+        is_chosen = isinstance(chosen, list)
+        statistics = {key: item for key, item in by_key.items() if key in chosen} if is_chosen else by_key
     else:
         statistics = _running(pickled, name)
     guesses = [

@@ -33,7 +33,7 @@ class Linear:
         self._layer = layer
         self.bias = None if layer.bias is None else layer.bias.astype(np.float32)
         if isinstance(layer, layers.Dense):
-            self.weight = layer.weight.astype(np.float32)
+            self.weight: np.ndarray = layer.weight.astype(np.float32)
             self._kept = self.weight != 0
         else:
             self.weight = layer.weight.values.astype(np.float32)
