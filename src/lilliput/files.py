@@ -1,7 +1,8 @@
-"""Files that are there whole or not at all, and JSON files of a stated format."""
+"""Files that are there whole or not at all, JSON files of a stated format, and folders for one run at a time."""
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import uuid
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, final
 
 from lilliput.errors import LilliputError
+
+LOCK = ".lock"
 
 _PROBE_BYTES = 1 << 20
 """What a compiler or a writer of artifacts may have wanted and left no trace of."""
@@ -68,6 +71,21 @@ def has_space(folder: Path) -> bool:
         with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)
     return True
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """The folder for one run at a time; a killed run's lock is gone with it. Its file is `LOCK`.
+
+    Raises:
+        LilliputError: another run is at work in it.
+    """
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LilliputError(f"another run is at work in {folder}; wait for it, or end it") from error
+        yield
 
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]

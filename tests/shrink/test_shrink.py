@@ -18,13 +18,13 @@ from tests.shrink.games import BALANCE, cartpole
 from lilliput import record
 from lilliput.cli import cli
 from lilliput.errors import LilliputError
+from lilliput.files import locked
 from lilliput.policies import file as policy_file
 from lilliput.policies import layers, spaces
 from lilliput.policies.play import episode_returns
 from lilliput.policies.policy import Policy
 from lilliput.shrink.request import Place, Request
 from lilliput.shrink.run import shrink
-from lilliput.study.workspace import locked
 from lilliput.task import Task
 
 

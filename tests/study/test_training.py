@@ -13,9 +13,11 @@ from lilliput.cli.study import _watched
 from lilliput.errors import LilliputError
 from lilliput.policies import file as policy_file
 from lilliput.policies.learn import curve
+from lilliput.policies.learn.rl.training import FILE as TRAINING
+from lilliput.policies.learn.rl.training import NAME, Training
 from lilliput.policies.policy import Policy
 from lilliput.study.document import read_study
-from lilliput.study.training import cells_of, waiting
+from lilliput.study.training import DONE, DONE_NAME, _arguments, cells_of, waiting
 
 FILE = """
 recipes = ["half()"]
@@ -48,6 +50,19 @@ def test_a_training_is_one_cell_a_seed(tmp_path: Path) -> None:
     assert waiting(cells) == cells, "one that was interrupted goes on"
 
 
+def test_a_training_that_was_begun_anew_by_hand_is_not_taken_for_what_was_asked(tmp_path: Path) -> None:
+    asked = {"folder": "a", "algorithm": "ppo", "environment": "CartPole-v1", "steps": 40, "hidden": [4]}
+    (cell,) = cells_of({**asked, "pruning": {"sparsity": 0.5}}, tmp_path)
+    (other,) = cells_of(asked, tmp_path)
+    cell.folder.mkdir(parents=True)
+    DONE.write(cell.folder / DONE_NAME, {"asked": dict(cell.asked)})
+    TRAINING.write(cell.folder / NAME, Training(**_arguments(cell.asked)).to_json())
+    assert cell.is_there
+    TRAINING.write(cell.folder / NAME, Training(**_arguments(other.asked)).to_json())
+    with pytest.raises(LilliputError, match=r"holds another training \(pruning differ\)"):
+        _ = cell.is_there
+
+
 def test_a_dry_run_tells_what_is_trained_first(balancer: Policy, tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     path.write_text(FILE + '[[exclude]]\npolicy = "*seed-1*"\n')
@@ -76,12 +91,37 @@ def test_a_dry_run_tells_what_is_trained_first(balancer: Policy, tmp_path: Path)
         ({"seeds": []}, r"seeds is \[\]; it must be a list of integers"),
         ({"pruning": {"end": 0.5}}, "pruning names no sparsity"),
         ({"quantization": {"weight_bits": 4, "bits": 3}}, "quantization: 'bits'"),
+        ({"folder": ""}, "folder is empty"),
+        ({"algorithm": "pop"}, "algo is 'pop'; .*allowed: a2c"),
+        ({"steps": 0}, "steps is 0; it must be an integer from 1"),
+        ({"segment": 0}, "segment is 0; it must be an integer from 1"),
+        ({"hidden": [8, "8"]}, r"hidden is \[8, '8'\]; it must be a list of integers"),
+        ({"wrappers": [4]}, r"wrappers is \[4\]; it must be a list of texts"),
+        ({"wrappers": ["framestack(4)"]}, "wrapper 'framestack\\(4\\)' is not known; did you mean frame_stack"),
+        ({"activation": "relo"}, r"activation is 'relo'; did you mean relu\?"),
+        ({"settings": {"batch_sise": 8}}, r"no setting 'batch_sise'; did you mean batch_size\?"),
+        ({"settings": {"batch_size": 0}}, "batch_size is 0; it must be an integer from 1"),
+        ({"quantization": {"weight_bits": 9}}, "weight_bits is 9; it must be from 2 to 8"),
+        ({"quantization": {"weight_bits": "8"}}, "quantization: weight_bits is '8'; it must be an integer"),
+        ({"quantization": {"weight_bits": 8, "start": 1.5}}, "quantization begins at 1.5"),
+        ({"pruning": {"sparsity": "half"}}, "pruning: sparsity is 'half'; it must be a number"),
+        ({"pruning": {"sparsity": 1.5}}, "sparsity is 1.5; it must be between 0 and 1"),
+        ({"pruning": {"sparsity": 0.5, "distribution": "even"}}, "distribution is 'even'; allowed: uniform"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """Before anything is trained: what a cell would only say in the night is said when the file is read."""
     asked = {"folder": "a", "algorithm": "ppo", "environment": "CartPole-v1", "steps": 10, **change}
     with pytest.raises(LilliputError, match=message):
         cells_of({key: value for key, value in asked.items() if value is not None}, tmp_path)
+
+
+def test_a_training_that_cannot_be_says_at_which_line_it_is(tmp_path: Path) -> None:
+    second = FILE[FILE.index("[[train]]") :].replace('"runs/ppo"', '"runs/b"').replace("steps = 64", "steps = -1")
+    (tmp_path / "study.toml").write_text(FILE + second)
+    line = FILE.count("\n") + 1
+    with pytest.raises(LilliputError, match=rf"study\.toml, line {line}: train: steps is -1"):
+        read_study(tmp_path / "study.toml")
 
 
 def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -114,8 +114,7 @@ def train(
              --activation-bits 4 --input-bits 8 -o small/
     """
     algorithm_named(given["algorithm"]).load()  # says what is missing before anything of it is imported
-    from lilliput.policies.learn.rl.pruning import Pruning
-    from lilliput.policies.learn.rl.training import Quantization
+    from lilliput.policies.learn.rl.training import Pruning, Quantization
     from lilliput.report import training as page
     from lilliput.report.vocabulary import count
     from lilliput.study.environment import keyword_arguments

@@ -14,6 +14,7 @@ import numpy as np
 from lilliput import child_process
 from lilliput.compiler import has_compiler
 from lilliput.errors import LilliputError
+from lilliput.files import locked
 from lilliput.policies import file as policy_file
 from lilliput.policies.artifact import name_for
 from lilliput.policies.compress.distill_images import can_train_images
@@ -37,7 +38,7 @@ from lilliput.study.environment import behind
 from lilliput.study.observations import digest_of, keep_observations
 from lilliput.study.policies import POLICIES
 from lilliput.study.run import artifact_name
-from lilliput.study.workspace import Workspace, enter, locked
+from lilliput.study.workspace import Workspace, enter
 from lilliput.sums import mean
 
 Say = Callable[[str], None]

@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from lilliput.errors import LilliputError, NotApplicable
+from lilliput.files import locked
 from lilliput.measure.agreement import Agreement, agreement
 from lilliput.policies import reference
 from lilliput.policies.compress import Context, compress, format_recipe, parse
@@ -19,7 +20,7 @@ from lilliput.policies.policy import Policy
 from lilliput.policies.runtime import Actor
 from lilliput.study.observations import digest_of
 from lilliput.study.wing import Progress
-from lilliput.study.workspace import Workspace, enter, locked
+from lilliput.study.workspace import Workspace, enter
 
 
 @final

@@ -7,6 +7,7 @@ from typing import Any, final
 import numpy as np
 
 from lilliput.errors import LilliputError
+from lilliput.files import locked
 from lilliput.measurement import QUANTITIES
 from lilliput.record import MAX_STEPS, Cell, Record
 from lilliput.study import local, timing
@@ -15,7 +16,7 @@ from lilliput.study.plan import by_meaning, floor_of
 from lilliput.study.table import WINGS, wing_of
 from lilliput.study.version import versions
 from lilliput.study.wing import Progress, Subject, Wing
-from lilliput.study.workspace import Workspace, enter, locked
+from lilliput.study.workspace import Workspace, enter
 from lilliput.task import Task
 
 

@@ -8,7 +8,7 @@ from typing import Any, final
 
 from lilliput import record as record_file
 from lilliput.errors import LilliputError
-from lilliput.files import Format
+from lilliput.files import Format, locked
 from lilliput.record import Cell, Record
 from lilliput.report.best_so_far import BestSoFar
 from lilliput.study import local
@@ -16,7 +16,7 @@ from lilliput.study.document import Study
 from lilliput.study.executor import Executor
 from lilliput.study.plan import Plan
 from lilliput.study.store import Store
-from lilliput.study.workspace import Workspace, enter, locked
+from lilliput.study.workspace import Workspace, enter
 
 FORMAT = Format("plan", 1)
 """Of the plan's file. 1: title, keep, the digests of all cells and timings, notes, the study file's text; later also

@@ -308,11 +308,13 @@ class _Reader:
 
     def trainings(self) -> tuple[TrainingCell, ...]:
         trainings: list[TrainingCell] = []
-        for item in self.of(list, "train", []):
+        heads = [n for n, line in enumerate(self.lines, 1) if re.match(r"\s*\[\[\s*train\s*\]\]", line)]
+        for i, item in enumerate(self.of(list, "train", [])):
             try:
                 trainings += cells_of(item, self.path.parent)
             except LilliputError as error:
-                raise self.error("train", str(error)) from error
+                line = heads[i] if i < len(heads) else self.line("train")
+                raise LilliputError(f"{self.path}, line {line}: {error}") from error
         folders = [cell.folder for cell in trainings]
         if twice := next((folder for folder in folders if folders.count(folder) > 1), None):
             raise self.error("train", f"train: two trainings have the folder {twice}; give each its own")

@@ -1,10 +1,7 @@
 """The folder of a study, a comparison or a shrink: what stands where in it, and who may work in it."""
 
-import contextlib
-import fcntl
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, final
@@ -149,21 +146,6 @@ def enter(folder: Path, kind: Kind, *, force: bool) -> Workspace:
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(marker, json.dumps({"kind": kind, "format": FORMAT}) + "\n")
     return Workspace(folder)
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """The folder for one run at a time; a killed run's lock is gone with it.
-
-    Raises:
-        LilliputError: another run is at work in it.
-    """
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LilliputError(f"another run is at work in {folder}; wait for it, or end it") from error
-        yield
 
 
 def _marked(marker: Path) -> dict[str, object]:

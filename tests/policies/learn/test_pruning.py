@@ -17,8 +17,7 @@ from lilliput.errors import LilliputError  # noqa: E402
 from lilliput.policies import layers, reference  # noqa: E402
 from lilliput.policies.learn import train  # noqa: E402
 from lilliput.policies.learn.rl import run  # noqa: E402
-from lilliput.policies.learn.rl.pruning import TIMES, Pruning  # noqa: E402
-from lilliput.policies.learn.rl.training import Training  # noqa: E402
+from lilliput.policies.learn.rl.training import TIMES, Pruning, Training  # noqa: E402
 from lilliput.policies.students.torch_layer import Bits, Compressed  # noqa: E402
 
 pytestmark = pytest.mark.frameworks

@@ -24,10 +24,9 @@ from lilliput.errors import LilliputError  # noqa: E402
 from lilliput.policies import layers, reference  # noqa: E402
 from lilliput.policies.export import export, open_artifact  # noqa: E402
 from lilliput.policies.learn import train  # noqa: E402
-from lilliput.policies.learn.rl import run  # noqa: E402
+from lilliput.policies.learn.rl import folder, run  # noqa: E402
 from lilliput.policies.learn.rl.algorithm import ALGORITHMS, algorithm  # noqa: E402
-from lilliput.policies.learn.rl.pruning import Pruning  # noqa: E402
-from lilliput.policies.learn.rl.training import Quantization, Training  # noqa: E402
+from lilliput.policies.learn.rl.training import Pruning, Quantization, Training  # noqa: E402
 from lilliput.policies.students.torch_layer import Compressed  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
@@ -95,6 +94,23 @@ def test_images_are_played_as_the_framework_turned_them(name, tmp_path):
     trained = train(name, "Bright-v0", tmp_path, steps=80, segment=80, episodes=1, settings=settings)
     assert trained.policy.provenance.wrappers == ("transpose_image",)
     shown = np.random.default_rng(0).integers(0, 256, (6, 1, 36, 36), np.uint8)
+    np.testing.assert_array_equal(reference.act(trained.policy, shown), predicted(name, tmp_path, shown))
+
+
+@pytest.mark.parametrize(
+    ("name", "environment", "shape", "kind"),
+    [
+        ("qrdqn", "Switches-v0", (4, 4, 2), bool),
+        ("ppo", "Switches-v0", (4, 4, 2), bool),
+        ("dqn", "Dim-v0", (3, 7, 7), np.uint8),
+        ("a2c", "Dim-v0", (3, 7, 7), np.uint8),
+    ],
+)
+def test_what_convolutions_do_not_take_goes_in_as_one_vector(name, environment, shape, kind, tmp_path):
+    """Boards of switches, which are no images to the frameworks, and images too small for them."""
+    trained = train(name, environment, tmp_path, steps=80, segment=80, episodes=1, hidden=(8,), settings=quick(name)[1])
+    assert any("goes in as one vector" in note for note in trained.notes)
+    shown = np.random.default_rng(0).integers(0, 256, (32, *shape)).astype(kind)
     np.testing.assert_array_equal(reference.act(trained.policy, shown), predicted(name, tmp_path, shown))
 
 
@@ -273,7 +289,7 @@ def test_policies_of_several_trainings_are_told_apart_by_their_source():
 
 def test_a_training_is_the_same_data_when_read_again():
     training = Training("sac", FOLLOW, 10, hidden=(4,), quantization=Quantization(4), pruning=Pruning(0.5))
-    assert run.plain(training.to_json()) == json.loads(json.dumps(training.to_json()))
+    assert folder.plain(training.to_json()) == json.loads(json.dumps(training.to_json()))
 
 
 def test_a_training_too_short_to_learn_says_so(tmp_path):

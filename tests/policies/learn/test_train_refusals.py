@@ -5,23 +5,50 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("stable_baselines3")
 pytest.importorskip("sb3_contrib")
 
-from tests.policies.learn.toys import FEW, FOLLOW, SIGN, SMALL, quick  # noqa: E402
+from tests.policies.learn.toys import FEW, FOLLOW, SIGN, SMALL, Follow, quick  # noqa: E402
 
 from lilliput.errors import LilliputError  # noqa: E402
+from lilliput.files import LOCK, locked  # noqa: E402
+from lilliput.policies import layers  # noqa: E402
 from lilliput.policies.learn import train  # noqa: E402
+from lilliput.policies.learn.rl.training import Quantization  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
 
 
 def test_losses_that_are_no_numbers_are_one_line_and_lose_nothing(tmp_path):
+    settings = {**quick("ppo")[1], "learning_rate": 1e30}
     with pytest.raises(LilliputError, match=r"training diverged: .* nothing was kept yet") as caught:
-        train("ppo", "NaN-v0", tmp_path, steps=400, segment=100, episodes=1, settings=quick("ppo")[1], normalize=False)
+        train("ppo", SIGN, tmp_path, steps=400, segment=100, episodes=1, settings=settings, normalize=False)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "environment", "message"),
+    [
+        (
+            "sac",
+            "NaN-v0",
+            r"after 0 steps \(the environment paid nan, which is no finite number\); nothing was kept yet",
+        ),
+        (
+            "ppo",
+            "Blind-v0",
+            r"after 59 steps \(the observation is not finite: 2 of 2 numbers, nan at 0; .* 40 steps is",
+        ),
+    ],
+)
+def test_what_is_no_number_never_gets_into_a_buffer(name, environment, message, tmp_path):
+    settings = quick(name)[1]
+    with pytest.raises(LilliputError, match=message) as caught:
+        train(name, environment, tmp_path, steps=80, segment=40, episodes=1, hidden=(4,), settings=settings)
     assert "\n" not in str(caught.value)
 
 
@@ -45,6 +72,23 @@ def test_a_folder_of_another_training_is_refused_and_begun_anew_with_force(tmp_p
     with pytest.raises(LilliputError, match=r"another training \(seed differ\)"):
         train("a2c", SIGN, tmp_path, **common, seed=1)
     assert train("a2c", SIGN, tmp_path, **common, seed=1, force=True).steps == 80
+
+
+def test_two_trainings_are_not_at_work_in_one_folder(tmp_path):
+    """Both would write to one replay buffer."""
+    common: dict[str, Any] = {"steps": 40, "segment": 40, "episodes": 1, "hidden": (4,), "settings": FEW}
+    with locked(tmp_path), pytest.raises(LilliputError, match="another run is at work in"):
+        train("a2c", SIGN, tmp_path, **common)
+    assert train("a2c", SIGN, tmp_path, **common).steps == 40
+
+
+def test_layers_that_nothing_reached_are_said_not_to_be_quantized(tmp_path, monkeypatch):
+    monkeypatch.setattr(Follow, "_show", lambda environment: np.zeros(2, np.float32))
+    asked = Quantization(8, 8)
+    found = train("a2c", SIGN, tmp_path, steps=40, segment=40, episodes=1, hidden=(4,), settings=FEW, normalize=False,
+                  quantization=asked)  # fmt: skip
+    assert not any(isinstance(layer, layers.QuantizedDense) for layer in found.policy.layers)
+    assert any("2 of 2 layers are not quantized" in note for note in found.notes)
 
 
 def test_a_replay_buffer_that_does_not_fit_the_disk_is_refused_before_it_begins(tmp_path, monkeypatch):
@@ -78,7 +122,7 @@ def test_a_full_disk_is_one_line_and_the_same_training_goes_on_afterwards(failin
         full.setattr("lilliput.files.os.fsync", fsync)
         with pytest.raises(LilliputError, match="is full after 80 steps; what was there after 40 steps is kept"):
             train("a2c", SIGN, tmp_path / "cut", **asked)
-    assert not [file.name for file in (tmp_path / "cut").iterdir() if file.name.startswith(".")]
+    assert {file.name for file in (tmp_path / "cut").iterdir() if file.name.startswith(".")} == {LOCK}
     train("a2c", SIGN, tmp_path / "cut", **asked)
     for file in ("policy.lilliput", "best.lilliput"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()

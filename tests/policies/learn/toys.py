@@ -52,6 +52,20 @@ class NaN(Follow):
         return observation, float("nan"), terminated, truncated, info
 
 
+class Blind(Follow):
+    """Shows what is no number in its 60th step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._steps = 0
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self._steps += 1
+        observation, reward, terminated, truncated, info = super().step(action)
+        shown = np.full_like(observation, np.nan) if self._steps == 60 else observation
+        return shown, reward, terminated, truncated, info
+
+
 class Breaks(Follow):
     """Breaks down in its 60th step, by an error of its own."""
 
@@ -78,7 +92,34 @@ class Bright(Sign):
         return np.full((36, 36, 1), 200 if self._shown[0] > 0 else 30, np.uint8)
 
 
-for name in ("Follow", "Sign", "NaN", "Breaks", "Bright"):
+class Switches(Sign):
+    """Shows switches on a board, which the frameworks take for no image, and pays 1 where the choice is the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        switch: Any = bool
+        self.observation_space = Box(0, 1, (4, 4, 2), switch)
+
+    def _show(self) -> np.ndarray:
+        board = self.np_random.integers(0, 2, (4, 4, 2)).astype(bool)
+        self._shown = board[0, 0, :1] * 2 - 1
+        return board
+
+
+class Dim(Sign):
+    """Shows an image too small for the frameworks' convolutions, its channel last, and pays as `Bright` does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = Box(0, 255, (7, 7, 3), np.uint8)
+
+    def _show(self) -> np.ndarray:
+        image = self.np_random.integers(0, 256, (7, 7, 3), np.uint8)
+        self._shown = np.array([int(image[0, 0, 0]) - 128])
+        return image
+
+
+for name in ("Follow", "Sign", "NaN", "Blind", "Breaks", "Bright", "Switches", "Dim"):
     if f"{name}-v0" not in gymnasium.registry:
         gymnasium.register(f"{name}-v0", entry_point=f"{__name__}:{name}")
 

@@ -53,6 +53,33 @@ def test_an_id_without_a_version_runs_as_in_gymnasium() -> None:
         make_environment("Unversioned")
 
 
+def test_a_package_that_registers_by_an_entry_point_does_so_still(tmp_path, monkeypatch) -> None:
+    """As MinAtar's does, which Gymnasium called by itself until 1.0."""
+    (tmp_path / "boards-1.0.dist-info").mkdir()
+    (tmp_path / "boards-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: boards\nVersion: 1.0\n")
+    (tmp_path / "boards-1.0.dist-info" / "entry_points.txt").write_text(
+        "[gymnasium.envs]\nBoards = boards:register\nBroken = boards:nothing\n"
+    )
+    (tmp_path / "boards.py").write_text(
+        "import gymnasium\n"
+        "def register():\n"
+        "    gymnasium.register('Boards/Pole-v0', 'gymnasium.envs.classic_control.cartpole:CartPoleEnv')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(LilliputError, match="Pole-v0 is not registered"):
+        make_environment("Pole-v0")
+    try:
+        ours, theirs = (make_environment(one) for one in ("Boards/Pole-v0", "CartPole-v1"))
+        np.testing.assert_array_equal(ours.reset(seed=3)[0], theirs.reset(seed=3)[0])
+    finally:
+        del gymnasium.registry["Boards/Pole-v0"]
+    with pytest.raises(LilliputError, match="Boards/Other-v0 is not registered"):
+        make_environment("Boards/Other-v0")
+    with pytest.raises(LilliputError, match=r"Broken/Pole-v0 cannot be registered: .*nothing") as caught:
+        make_environment("Broken/Pole-v0")
+    assert "\n" not in str(caught.value)
+
+
 def test_every_registered_id_runs_or_has_a_successor_that_does() -> None:
     names = {spec.id for spec in gymnasium.registry.values() if spec.id.startswith(("Hopper-", "Lunar", "CartPole"))}
     assert len(names) > 5

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lilliput.policies.learn.rl.pruning import Pruning
     from lilliput.policies.learn.rl.run import Progress, Trained
-    from lilliput.policies.learn.rl.training import Quantization
+    from lilliput.policies.learn.rl.training import Pruning, Quantization
 
 
 def train(

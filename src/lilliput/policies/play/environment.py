@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import importlib
+import importlib.metadata
 import importlib.util
 import re
 import warnings
@@ -238,7 +239,22 @@ def _registered(environment: str) -> "EnvSpec | None":
         for part, plugin, _ in _PLUGINS:
             if part in plain and importlib.util.find_spec(plugin) is not None:
                 gymnasium.register_envs(importlib.import_module(plugin))
+        namespace, slash, _ = plain.partition("/")
+        if slash and not any(name.startswith(f"{namespace}/") for name in gymnasium.registry):
+            _register_by_entry_point(environment, namespace)
     return gymnasium.registry.get(plain)
+
+
+def _register_by_entry_point(environment: str, namespace: str) -> None:
+    """Lets installed packages register a namespace's ids as they did by themselves before Gymnasium 1.0 (MinAtar)."""
+    from gymnasium.envs import registration
+
+    for entry in importlib.metadata.entry_points(group="gymnasium.envs", name=namespace):
+        try:
+            with registration.namespace(namespace):
+                entry.load()()
+        except RAISED as error:
+            raise failure(environment, "cannot be registered", error, f"{entry.module}:") from error
 
 
 def _versions(environment: str) -> list[int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final, final
 
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, closest
 from lilliput.policies.learn.rl import setting
 from lilliput.policies.learn.rl.algorithm import Algorithm
 
@@ -130,14 +130,16 @@ def hyperparameters(
     allowed = accepted | {"n_envs"} | ({"noise_std"} if row.noise else set())
     for name, value in settings.items():
         if name not in allowed:
-            raise LilliputError(f"{algorithm} has no setting {name!r}; allowed: {', '.join(sorted(allowed))}")
+            near = closest(name, allowed)
+            raise LilliputError(f"{algorithm} has no setting {name!r}; {near}allowed: {', '.join(sorted(allowed))}")
         setting.check(name, value)
     policy = dict(merged.get("policy_kwargs", {}) if networks is None else networks)
     if hidden is not None:
         policy["net_arch"] = _architecture(row, hidden, policy.get("net_arch"))
     if activation is not None:
         if activation not in ACTIVATIONS:
-            raise LilliputError(f"activation is {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
+            near = closest(activation, ACTIVATIONS)
+            raise LilliputError(f"activation is {activation!r}; {near}allowed: {', '.join(ACTIVATIONS)}")
         policy["activation"] = activation
     wanted = merged.get("normalize", False) if normalize is None else normalize
     noise = merged.get("noise_std", row.noise)

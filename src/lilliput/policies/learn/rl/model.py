@@ -1,14 +1,17 @@
 """A framework's model made for a training: environments, networks, noise, replay buffer."""
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import gymnasium
 import numpy as np
 import torch
 from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize
 
 from lilliput.errors import LilliputError
@@ -18,11 +21,14 @@ from lilliput.policies.learn.rl.hyperparameters import ACTIVATIONS, Hyperparamet
 from lilliput.policies.learn.rl.replay import DiskReplayBuffer
 from lilliput.policies.learn.rl.training import Training
 from lilliput.policies.play import make_environment
+from lilliput.policies.play.boundary import BadExchange, observer
 from lilliput.policies.play.environment import MAX_STEPS, action_space_of, observation_space_of
 from lilliput.policies.play.gymnasium_wrappers import check_frames
-from lilliput.policies.play.wrappers import Atari, FrameStack, parse_wrappers
+from lilliput.policies.play.wrappers import Atari, FrameStack, channels_first, parse_wrappers
 
 _OPTIMIZERS: Final = ("rmsproptflike",)
+_LEAST_SIDE: Final = 36
+"""Pixels of an image's side that NatureCNN's three convolutions leave something of."""
 
 
 def settings_of(training: Training, row: Algorithm, networks: Mapping[str, Any] | None = None) -> Hyperparameters:
@@ -44,7 +50,7 @@ def settings_of(training: Training, row: Algorithm, networks: Mapping[str, Any] 
             f"{training.algorithm} plays {' and '.join(row.actions)} actions; {training.environment} has "
             f"{spaces.describe(action)}"
         )
-    if not isinstance(observation, spaces.Box):
+    if not isinstance(observation, spaces.Box) or not observation.shape:
         raise LilliputError(f"{training.environment} has {spaces.describe(observation)}; training takes one array")
     if isinstance(action, spaces.Box) and not np.isfinite([action.low, action.high]).all():
         raise LilliputError(f"{training.environment} has actions without bounds; training needs them")
@@ -71,10 +77,9 @@ def make_model(training: Training, row: Algorithm, chosen: Hyperparameters, fold
     if chosen.noise:
         size = venv.action_space.shape or ()
         arguments["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, chosen.noise))
-    image = len(venv.observation_space.shape or ()) == 3
     try:
         model = row.load()(
-            "CnnPolicy" if image else "MlpPolicy",
+            "CnnPolicy" if is_convolved(venv.observation_space) else "MlpPolicy",
             venv,
             policy_kwargs=_network(chosen.policy),
             seed=training.seed,
@@ -89,9 +94,22 @@ def make_model(training: Training, row: Algorithm, chosen: Hyperparameters, fold
         folder.mkdir(exist_ok=True)
         capacity = training.steps + (_beyond(model, venv) + 1) * venv.num_envs
         model.replay_buffer = DiskReplayBuffer(
-            folder, capacity, window, model.observation_space, model.action_space, venv.num_envs
+            folder,
+            capacity,
+            window,
+            model.observation_space,
+            model.action_space,
+            venv.num_envs,
+            n_steps=model.n_steps,
+            gamma=model.gamma,
         )
     return model
+
+
+def is_convolved(space: gymnasium.Space) -> bool:
+    """Whether the framework's convolutions see it: an image to the framework, and not too small for them."""
+    shape = space.shape or ()
+    return is_image_space(space) and min(shape[1:] if channels_first(shape) else shape[:-1]) >= _LEAST_SIDE
 
 
 def _beyond(model: Any, venv: VecEnv) -> int:
@@ -126,7 +144,7 @@ def _environments(training: Training, chosen: Hyperparameters) -> VecEnv:
                 screen_size=atari.screen_size,
                 terminal_on_life_loss=atari.terminal_on_life_loss,
             )
-        return Monitor(environment)
+        return Monitor(Finite(environment))
 
     venv: VecEnv = DummyVecEnv([make] * chosen.n_envs)
     if chosen.normalize:
@@ -134,6 +152,26 @@ def _environments(training: Training, chosen: Hyperparameters) -> VecEnv:
     if stack is not None:
         venv = VecFrameStack(venv, stack)
     return venv
+
+
+class Finite(gymnasium.Wrapper):
+    """Raises `BadExchange` where the environment shows or pays what is no number: it would spoil all that follows."""
+
+    def __init__(self, environment: gymnasium.Env) -> None:
+        super().__init__(environment)
+        self._observed = observer(environment, None)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._observed(observation)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._observed(observation)
+        if not math.isfinite(reward):
+            raise BadExchange(f"the environment paid {reward}, which is no finite number")
+        return observation, reward, terminated, truncated, info
 
 
 def _is_image(space: spaces.Box) -> bool:

@@ -7,84 +7,15 @@ time to time: anywhere in sparse evolutionary training (SET, arXiv 1707.04780), 
 
 import itertools
 import math
-from dataclasses import dataclass
-from typing import Final, Literal, final, get_args
+from typing import Final
 
 import torch
 
-from lilliput.errors import LilliputError
+from lilliput.policies.learn.rl.training import TIMES, Distribution, Pruning
 from lilliput.policies.students.torch_layer import Compressed
 
-Method = Literal["gradual", "set", "rigl"]
-METHODS: Final[tuple[Method, ...]] = get_args(Method)
-Distribution = Literal["uniform", "erdos_renyi", "global"]
-DISTRIBUTIONS: Final[tuple[Distribution, ...]] = get_args(Distribution)
-TIMES: Final = 100
-"""How often masks are cut, or weights moved, between the first and the last time."""
 _MOVED: Final = 0.3
 """Of a layer's weights, at each time (SET's zeta); in RigL at the first, and less and less until none at the last."""
-
-
-@final
-@dataclass(frozen=True)
-class Pruning:
-    """A schedule of sparsity: 0 until `start`, then cubically to `sparsity` at `end`, both shares of all steps.
-
-    With the methods `set` and `rigl` all of the training is at `sparsity`: masks are drawn before its first step, and
-    from `start` to `end` the least weights go and as many others begin from zero.
-
-    Attributes:
-        sparsity: share of the weights of all layers that are 0 at the end; with `units`, of the hidden units.
-        distribution: how sparsity spreads over layers: the same in each, less in small ones (Erdos-Renyi, arXiv
-            1707.04780), or by magnitude among all weights.
-        units: whole units, ranked by the norm of the weights that lead to them, instead of single weights.
-    """
-
-    sparsity: float
-    start: float = 0.2
-    end: float = 0.8
-    distribution: Distribution = "uniform"
-    units: bool = False
-    method: Method = "gradual"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.sparsity < 1:
-            raise LilliputError(f"sparsity is {self.sparsity}; it must be between 0 and 1")
-        if not 0 <= self.start < self.end <= 1:
-            raise LilliputError(
-                f"pruning goes from {self.start} to {self.end}; 0 <= prune-from < prune-to <= 1 is needed"
-            )
-        if self.distribution not in DISTRIBUTIONS:
-            raise LilliputError(f"distribution is {self.distribution!r}; allowed: {', '.join(DISTRIBUTIONS)}")
-        if self.units and self.distribution != "uniform":
-            raise LilliputError("units are pruned at the same share in every layer: distribution must be 'uniform'")
-        if self.method not in METHODS:
-            raise LilliputError(f"the method of pruning is {self.method!r}; allowed: {', '.join(METHODS)}")
-        if self.from_the_start and (self.units or self.distribution == "global"):
-            raise LilliputError(
-                f"{self.method} moves single weights within layers: neither units nor distribution 'global'"
-            )
-
-    @property
-    def from_the_start(self) -> bool:
-        """Whether the sparsity is that of the end in all of the training."""
-        return self.method != "gradual"
-
-    def at(self, share: float) -> float:
-        """The sparsity when a share of all steps is done.
-
-        >>> [round(Pruning(0.8, 0.25, 0.75).at(share), 3) for share in (0.2, 0.5, 0.75, 1.0)]
-        [0.0, 0.7, 0.8, 0.8]
-        """
-        if self.from_the_start:
-            return self.sparsity
-        done = min(max((share - self.start) / (self.end - self.start), 0.0), 1.0)
-        return self.sparsity * (1 - (1 - done) ** 3)
-
-    def moment(self, share: float) -> int:
-        """How many times the masks have been changed when a share of all steps is done."""
-        done = min(max((share - self.start) / (self.end - self.start), 0.0), 1.0)
-        return int(done * TIMES + 1e-9) + self.from_the_start
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 
 from lilliput.errors import LilliputError
 
@@ -14,15 +14,26 @@ _SPARE_BYTES = 256 << 20
 """Left free beside it: checkpoints and policies are written too."""
 
 
-class DiskReplayBuffer(ReplayBuffer):
+class DiskReplayBuffer(NStepReplayBuffer):
     """Keeps every transition of a training in files, and draws from the last `window` of them.
 
     Nothing is ever overwritten, so what stands behind the position of a checkpoint is written again, alike, by the
-    training that goes on from it.
+    training that goes on from it. Of more than one step (`n_steps`) the rewards are summed when they are drawn.
     """
 
-    def __init__(self, folder: Path, capacity: int, window: int, space: Any, actions: Any, n_envs: int) -> None:
-        super().__init__(1, space, actions, "cpu", n_envs=n_envs)
+    def __init__(
+        self,
+        folder: Path,
+        capacity: int,
+        window: int,
+        space: Any,
+        actions: Any,
+        n_envs: int,
+        *,
+        n_steps: int = 1,
+        gamma: float = 0.99,
+    ) -> None:
+        super().__init__(1, space, actions, "cpu", n_envs=n_envs, n_steps=n_steps, gamma=gamma)
         self.window = max(window // n_envs, 1)
         self.buffer_size = max(capacity // n_envs, 1)
         names = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
@@ -34,6 +45,15 @@ class DiskReplayBuffer(ReplayBuffer):
     def sample(self, batch_size: int, env: Any = None) -> Any:
         first = max(self.pos - self.window, 0)
         return self._get_samples(np.random.randint(first, self.pos, size=batch_size), env=env)  # noqa: NPY002
+
+    def _get_samples(self, batch_inds: np.ndarray, env: Any = None) -> Any:
+        drawn = NStepReplayBuffer if self.n_steps > 1 else ReplayBuffer
+        return drawn._get_samples(self, batch_inds, env)
+
+    def begin_episodes(self) -> None:
+        """Marks that what comes next does not follow on what is there: several steps are not summed across."""
+        if self.pos:
+            self.timeouts[self.pos - 1] = np.logical_or(self.timeouts[self.pos - 1], 1 - self.dones[self.pos - 1])
 
     def flush(self) -> None:
         """Hands what was written to the disk."""

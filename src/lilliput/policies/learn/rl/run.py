@@ -10,7 +10,7 @@ import hashlib
 import io
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -21,18 +21,20 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecTransposeImage, is_vecenv_wrapped
 
 from lilliput.errors import LilliputError
-from lilliput.files import is_out_of_space, write_whole
+from lilliput.files import is_out_of_space, locked, write_whole
 from lilliput.policies.file import read, write
 from lilliput.policies.learn import curve
 from lilliput.policies.learn.rl import chain as chains
 from lilliput.policies.learn.rl import checkpoint, pruning
 from lilliput.policies.learn.rl.algorithm import Algorithm, algorithm
-from lilliput.policies.learn.rl.model import make_model, settings_of
+from lilliput.policies.learn.rl.folder import THEIRS, enter
+from lilliput.policies.learn.rl.model import is_convolved, make_model, settings_of
 from lilliput.policies.learn.rl.start import begin_from, networks_of
-from lilliput.policies.learn.rl.training import FILE, NAME, Training
+from lilliput.policies.learn.rl.training import Training
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import load_checkpoint
 from lilliput.policies.play import SeedPlan, episode_returns
+from lilliput.policies.play.boundary import BadExchange
 from lilliput.policies.policy import Policy
 from lilliput.policies.students.torch_layer import Bits, Compressed
 
@@ -40,9 +42,6 @@ Progress = Callable[[str, int, int], None]
 
 _CHECK_EVERY: Final = 1000
 """Steps between two looks at whether the weights are still numbers."""
-
-_THEIRS: Final = ("model.zip", "vecnormalize.pkl")
-"""Files that the framework reads."""
 
 
 @final
@@ -111,25 +110,32 @@ def train(
         twin = make_model(training, row, chosen)  # what cannot be made, or cannot go on, leaves no trace
         if start_from is not None:
             begin_from(twin, start_from)
-        _enter(folder, training, force=force)
-        model = make_model(training, row, chosen, folder / "replay")
-    compressed = training.quantization is not None or training.pruning is not None
-    notes = (f"hyperparameters: {chosen.source}", *dict.fromkeys(" ".join(str(one.message).split()) for one in said))
-    if start_from is not None:
-        notes += begin_from(model, start_from)
-    chain = _installed(model, row, training) if compressed else ()
-    course = TrainingRun(
-        training, row, model, twin if compressed else None, chain, folder, progress or (lambda *_: None)
-    )
-    done = course.resume()
-    deadline = None if within is None else time.monotonic() + within
-    while done < training.steps:
-        done = course.segment(done)
-        if deadline is not None and time.monotonic() > deadline:
-            break
-    if not model._n_updates:
-        notes += (f"nothing was learned: learning begins after {model.learning_starts:,} steps (learning_starts)",)
-    return course.result(notes)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        enter(folder, training, force=force)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the twin has said it
+            model = make_model(training, row, chosen, folder / "replay")
+        compressed = training.quantization is not None or training.pruning is not None
+        words = dict.fromkeys(" ".join(str(one.message).split()) for one in said)
+        notes = (f"hyperparameters: {chosen.source}", *words)
+        shown = model.observation_space
+        if len(shown.shape) == 3 and not is_convolved(shown):
+            size = "x".join(map(str, shown.shape))
+            notes += (f"{size} {shown.dtype} is no image that the convolutions take: it goes in as one vector",)
+        if start_from is not None:
+            notes += begin_from(model, start_from)
+        chain = _installed(model, row, training) if compressed else ()
+        course = TrainingRun(
+            training, row, model, twin if compressed else None, chain, folder, progress or (lambda *_: None)
+        )
+        done = course.resume()
+        deadline = None if within is None else time.monotonic() + within
+        while done < training.steps:
+            done = course.segment(done)
+            if deadline is not None and time.monotonic() > deadline:
+                break
+        return course.result((*notes, *course.remarks()))
 
 
 def _installed(model: Any, row: Algorithm, training: Training) -> tuple[Compressed, ...]:
@@ -140,42 +146,6 @@ def _installed(model: Any, row: Algorithm, training: Training) -> tuple[Compress
         for layer in chain:
             layer.watch()
     return chain
-
-
-def _enter(folder: Path, training: Training, *, force: bool) -> None:
-    asked = training.to_json()
-    path = folder / NAME
-    # Without a checkpoint nothing is lost by another training.
-    if path.exists() and not force and (folder / checkpoint.NAME).exists():
-        found = FILE.read(path)
-        # More steps of the same training go on from what is there: all else has to be the same.
-        if {**found, "steps": 0} != {**plain(asked), "steps": 0}:
-            differing = [key for key in asked if found.get(key) != plain(asked)[key]]
-            raise LilliputError(
-                f"{folder} holds another training ({', '.join(differing)} differ); choose another folder, or --force "
-                "to begin anew"
-            )
-        if found["steps"] != training.steps:
-            raise LilliputError(
-                f"{folder} holds a training of {found['steps']} steps, and {training.steps} were asked for: schedules "
-                "depend on the number; choose another folder, or --force to begin anew"
-            )
-        return
-    if folder.exists() and any(folder.iterdir()) and not path.exists() and not force:
-        raise LilliputError(f"{folder} holds something else; choose another folder, or --force")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (checkpoint.NAME, curve.NAME, "policy.lilliput", "best.lilliput", *_THEIRS):
-        (folder / name).unlink(missing_ok=True)
-    for file in (folder / "replay").glob("*.npy"):
-        file.unlink()
-    FILE.write(path, asked)
-
-
-def plain(data: Any) -> Any:
-    """JSON data as it is read again."""
-    if isinstance(data, Mapping):
-        return {key: plain(value) for key, value in data.items()}
-    return [plain(value) for value in data] if isinstance(data, list | tuple) else data
 
 
 class _SegmentEnd(BaseException):
@@ -238,6 +208,8 @@ class TrainingRun:
         seed = int(np.random.SeedSequence(self.training.seed, spawn_key=(number,)).generate_state(1)[0] >> 1)
         self.model.set_random_seed(seed)
         self.model._last_obs = None  # the framework resets its environments then
+        if not self.row.on_policy:
+            self.model.replay_buffer.begin_episodes()
         between = _Between(self, end)
         with self._said(), contextlib.suppress(_SegmentEnd):
             self.model.learn(self.training.steps - done, callback=between, reset_num_timesteps=False, log_interval=None)
@@ -304,7 +276,7 @@ class TrainingRun:
             self.twin._last_original_obs = model._last_original_obs
             self.twin._last_obs = model._last_obs
             model = self.twin
-        zipped, statistics = (self.folder / name for name in _THEIRS)
+        zipped, statistics = (self.folder / name for name in THEIRS)
         data = io.BytesIO()
         model.save(data)
         write_whole(zipped, data.getvalue())
@@ -338,6 +310,19 @@ class TrainingRun:
         turned = is_vecenv_wrapped(self.model.get_env(), VecTransposeImage)
         return (*worn, "transpose_image") if turned and not any("transpose" in text for text in worn) else worn
 
+    def remarks(self) -> tuple[str, ...]:
+        """What was asked for and did not come to be, in words."""
+        said: list[str] = []
+        if not self.model._n_updates:
+            starts = self.model.learning_starts
+            said.append(f"nothing was learned: learning begins after {starts:,} steps (learning_starts)")
+        asked = self.training.quantization
+        if asked is not None and self.model.num_timesteps >= asked.start * self.training.steps:
+            left = sum(not bool(layer.quantized) for layer in self.chain)
+            if left:
+                said.append(f"{left} of {len(self.chain)} layers are not quantized: nothing but 0 ever came into one")
+        return tuple(said)
+
     def result(self, notes: tuple[str, ...]) -> Trained:
         """What it has come to."""
         policy, best = (read(self.folder / name) for name in ("policy.lilliput", "best.lilliput"))
@@ -367,9 +352,9 @@ class TrainingRun:
         except Exception as error:  # an environment is anybody's program, and raises what it likes
             step = self.model.num_timesteps
             self.check_finite(step)  # says why, where that is why
+            kind = "" if isinstance(error, BadExchange) else f"{type(error).__name__}: "
             reason = " ".join(str(error).split())[:160] or type(error).__name__
-            said = f"training stopped after {step} steps ({type(error).__name__}: {reason}); {self._kept}"
-            raise LilliputError(said) from error
+            raise LilliputError(f"training stopped after {step} steps ({kind}{reason}); {self._kept}") from error
 
     @contextlib.contextmanager
     def _room(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 import math
 from typing import Any, Final
 
-from lilliput.errors import LilliputError
+from lilliput.errors import LilliputError, closest
 
 COUNTS: Final = {
     "batch_size": 1,
@@ -81,7 +81,10 @@ def check(name: str, value: Any) -> None:
     elif name in NUMBERS:
         good, allowed = _is_amount(name, value)
     else:
-        raise LilliputError(f"{name} is nothing that can be set yet")
+        known = sorted((*COUNTS, *SHARES, *NUMBERS, *SWITCHES))
+        raise LilliputError(
+            f"there is no setting {str(name)[:40]!r}; {closest(str(name), known)}allowed: {', '.join(known)}"
+        )
     if not good:
         raise LilliputError(f"{name} is {str(value)[:80]}; it must be {allowed}")
 

@@ -3,13 +3,13 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, Literal, final
 
 from lilliput.errors import LilliputError
 from lilliput.files import Format
+from lilliput.parameter import check_fields
 from lilliput.policies.affine import check_bits
 from lilliput.policies.learn.rl.algorithm import algorithm
-from lilliput.policies.learn.rl.pruning import Pruning
 from lilliput.policies.play.wrappers import parse_wrappers
 
 
@@ -21,6 +21,11 @@ def _with_method(data: dict[str, Any]) -> dict[str, Any]:
 FILE: Final = Format("training", 2, {1: _with_method})
 """2: how weights are pruned. 1: what was asked."""
 NAME: Final = "training.json"
+
+Method = Literal["gradual", "set", "rigl"]
+Distribution = Literal["uniform", "erdos_renyi", "global"]
+TIMES: Final = 100
+"""How often masks are cut, or weights moved, between the first and the last time."""
 
 
 @final
@@ -35,12 +40,15 @@ class Quantization:
         start: share of all steps after which it begins.
     """
 
+    NAME: ClassVar[str] = "quantization"
+
     weight_bits: int
     activation_bits: int | None = None
     input_bits: int | None = None
     start: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_bits(self.weight_bits, "weight_bits")
         for name in ("activation_bits", "input_bits"):
             if (bits := getattr(self, name)) is not None:
@@ -49,6 +57,67 @@ class Quantization:
             raise LilliputError("input_bits needs activation_bits: the other layers' inputs would not be quantized")
         if not 0 <= self.start < 1:
             raise LilliputError(f"quantization begins at {self.start} of the steps; it must be in [0, 1)")
+
+
+@final
+@dataclass(frozen=True)
+class Pruning:
+    """A schedule of sparsity: 0 until `start`, then cubically to `sparsity` at `end`, both shares of all steps.
+
+    With the methods `set` and `rigl` all of the training is at `sparsity`: masks are drawn before its first step, and
+    from `start` to `end` the least weights go and as many others begin from zero.
+
+    Attributes:
+        sparsity: share of the weights of all layers that are 0 at the end; with `units`, of the hidden units.
+        distribution: how sparsity spreads over layers: the same in each, less in small ones (Erdos-Renyi, arXiv
+            1707.04780), or by magnitude among all weights.
+        units: whole units, ranked by the norm of the weights that lead to them, instead of single weights.
+    """
+
+    NAME: ClassVar[str] = "pruning"
+
+    sparsity: float
+    start: float = 0.2
+    end: float = 0.8
+    distribution: Distribution = "uniform"
+    units: bool = False
+    method: Method = "gradual"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not 0 < self.sparsity < 1:
+            raise LilliputError(f"sparsity is {self.sparsity}; it must be between 0 and 1")
+        if not 0 <= self.start < self.end <= 1:
+            raise LilliputError(
+                f"pruning goes from {self.start} to {self.end}; 0 <= prune-from < prune-to <= 1 is needed"
+            )
+        if self.units and self.distribution != "uniform":
+            raise LilliputError("units are pruned at the same share in every layer: distribution must be 'uniform'")
+        if self.from_the_start and (self.units or self.distribution == "global"):
+            raise LilliputError(
+                f"{self.method} moves single weights within layers: neither units nor distribution 'global'"
+            )
+
+    @property
+    def from_the_start(self) -> bool:
+        """Whether the sparsity is that of the end in all of the training."""
+        return self.method != "gradual"
+
+    def at(self, share: float) -> float:
+        """The sparsity when a share of all steps is done.
+
+        >>> [round(Pruning(0.8, 0.25, 0.75).at(share), 3) for share in (0.2, 0.5, 0.75, 1.0)]
+        [0.0, 0.7, 0.8, 0.8]
+        """
+        if self.from_the_start:
+            return self.sparsity
+        done = min(max((share - self.start) / (self.end - self.start), 0.0), 1.0)
+        return self.sparsity * (1 - (1 - done) ** 3)
+
+    def moment(self, share: float) -> int:
+        """How many times the masks have been changed when a share of all steps is done."""
+        done = min(max((share - self.start) / (self.end - self.start), 0.0), 1.0)
+        return int(done * TIMES + 1e-9) + self.from_the_start
 
 
 @final
