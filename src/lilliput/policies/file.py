@@ -92,7 +92,6 @@ def from_bytes(data: bytes, name: str) -> Checkpoint:
     from safetensors.numpy import load
 
     try:
-        arrays = load(data)
         size = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + size]).get("__metadata__", {})
         if "lilliput" not in metadata:
@@ -100,6 +99,7 @@ def from_bytes(data: bytes, name: str) -> Checkpoint:
                 f"{name} is a safetensors file that lilliput did not write; if it is a state dict, give it as a torch "
                 "file: torch.save(safetensors.torch.load_file(path), 'policy.pt')"
             )
+        arrays = load(data)
         header = json.loads(metadata["lilliput"])
         version = header["format"]
         if version not in range(1, FORMAT + 1):

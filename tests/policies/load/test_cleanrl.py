@@ -292,7 +292,7 @@ def other_image() -> Any:
     [
         (lambda: nn.Linear(3, 3), "is a pickled module of the class 'torch.nn.modules.linear.Linear'; supported"),
         (lambda: mlp([3, 3], nn.Tanh).state_dict(), "does not say how its outputs become an action"),
-        (c51, "is almost CleanRL's DQN, but has atoms besides"),
+        (c51, "has C51's distributions over atoms, which no layer here computes, in ONNX neither"),
         (uneven, "action_scale has the shape .* differs by row"),
         (other_image, "images that are not 4 x 84 x 84"),
         (lambda: {"actor.0.weight": torch.zeros(3, 2, dtype=torch.complex64)}, "ComplexFloatStorage"),

@@ -167,6 +167,10 @@ NEARLY = {
     "a deviation of another name": (extra(ACTOR_CRITIC, std_dev=V), "std_dev besides .it has the spread of real act"),
     "a memory before the actor": (extra(ACTOR_CRITIC, memory_a__rnn__weight_ih_l0=V), "it has a memory"),
     "an estimator": (ACTOR_CRITIC | mlp("estimator.encoder", [9, 4, 2]), "another network feeds the actor"),
+    "pictures that are pooled": (
+        ACTOR_CRITIC | {f"image_conv.{i}.weight": CONVOLUTION["weight"] for i in (0, 3, 5)},
+        "pools them, and no layer here does: train it with a stride of 2",
+    ),
     "images before the actor": (ACTOR_CRITIC | {"image_conv.0.weight": CONVOLUTION["weight"]}, "for images"),
     "a batch norm in the actor": (
         extra(ACTOR_CRITIC, actor__1__running_mean=V, actor__1__num_batches_tracked=V[0].reshape(())),
@@ -196,7 +200,7 @@ NEARLY = {
         {"actor_logstd": V[:2]} | mlp("critic", [5, 32, 1]) | mlp("actor_mean", [5, 32, 2]),
         "which activation stands between its layers .tanh in CleanRL",
     ),
-    "a categorical Q-network": (extra(DQN, atoms=V), "atoms besides"),
+    "a categorical Q-network": (extra(DQN, atoms=V), "distributions over atoms"),
     "a Gaussian named network": (extra(mlp("network", [5, 64, 64, 2]), log_std=V[:2]), "log_std besides"),
     "somebody's network": (mlp("network", [5, 64, 64, 3]), "give --activation .* and --action"),
     "a dueling network": (

@@ -19,6 +19,9 @@ from lilliput.policies.load import load_policy
 from lilliput.policies.load.table import FORMATS
 from lilliput.policies.policy import Provenance
 
+_BFLOAT16 = b'{"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
+HALVES = len(_BFLOAT16).to_bytes(8, "little") + _BFLOAT16 + bytes(4)
+"""A safetensors file of bfloat16, which numpy has not."""
 FLAX = (
     b"\x82\xa10\x81\xa6env_id\xa1a\xa11\x81\xa10\x81\xa6params\x81\xa7Dense_0\x82\xa4bias\xc7\x11\x01\x93\x91\x01\xa7float32\xc4"
     b"\x04\x00\x00\x00\x00\xa6kernel\xc7\x12\x01\x93\x92\x01\x01\xa7float32\xc4\x04\x00\x00\x80?"
@@ -126,6 +129,7 @@ def test_loading_needs_no_framework(tmp_path: Path) -> None:
         (b"\n<!DOCTYPE html>\n<html>Not found</html>", "'x.zip' is a web page and not the file itself; download"),
         (gzip.compress(b"hello", mtime=0), "'x.zip' is packed with gzip; unpack it first"),
         (save({"w": np.zeros(2)}), "'x.zip' is a safetensors file that lilliput did not write; .* torch.save"),
+        (HALVES, "is a safetensors file that lilliput did not write; .* torch.save"),
         (save({"w": np.zeros(2)}, {"format": "pt"}), "is a safetensors file that lilliput did not write"),
         (b"PK\x03\x04" + bytes(60), "'x.zip' is not a readable zip archive"),
         ((FOLDER / "foreign.pkl").read_bytes(), "is a pickle, but not one of torch.save"),

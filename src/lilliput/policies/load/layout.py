@@ -37,6 +37,22 @@ _MEANINGS = (
 """What keys that are left over tell of a network, the strongest first."""
 
 
+_NO_LAYER = (
+    (
+        r"(?:^|\.)image_conv\.5\.weight$",
+        (
+            "has rl-starter-files' network for pictures (torch-ac, image_conv), which pools them, and no layer here "
+            "does: train it with a stride of 2 in the convolution instead, and export that as ONNX"
+        ),
+    ),
+    (
+        r"(?:^|\.)atoms$",
+        "has C51's distributions over atoms, which no layer here computes, in ONNX neither: train a DQN or QR-DQN",
+    ),
+)
+"""What keys tell of networks that no file of Lilliput can hold, so that no other file of them helps."""
+
+
 @final
 @dataclass(frozen=True)
 class Layout:
@@ -123,6 +139,8 @@ def refusal(saved: Saved, layouts: Sequence[Layout]) -> LilliputError:
             f"{saved.name} is what d3rlpy's save_model() writes, without its scalers; give the file of "
             "agent.save_policy('policy.pt'), which holds the whole policy"
         )
+    if no_layer := next((text for pattern, text in _NO_LAYER if any(re.search(pattern, key) for key in keys)), ""):
+        return LilliputError(f"{saved.name} {no_layer}")
     nearest = min(layouts, key=lambda layout: len(layout.missing(keys)) + len(layout.left_over(keys)))
     gone, over = nearest.missing(keys), nearest.left_over(keys)
     if over:

@@ -8,7 +8,7 @@ else stands there refuses the file. There is no torch here to compare with: what
 import ast
 import math
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
@@ -45,6 +45,15 @@ _LISTS = tuple(Global("torch.jit._pickle", name) for name in ("restore_type_tag"
 
 _MEMORY = ("RNN", "RNNCell")
 _CELLS = ("LSTMCell", "GRUCell")
+
+
+@final
+class _SeveralInputs(LilliputError):
+    """A program that takes several values, which nothing but their names tells apart."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__(f"its forward takes {len(names)} values ({', '.join(names)}); supported: one observation")
+        self.names = names
 
 
 def is_torchscript(archive: Archive) -> bool:
@@ -87,6 +96,11 @@ def _way_out(error: Exception, code: Code) -> str:
         return NO_WAY_OUT
     if isinstance(error, WritesInPlace):
         return REWRITE
+    if isinstance(error, _SeveralInputs):
+        return (
+            "torch.onnx.export(torch.jit.load(file), examples, 'policy.onnx', dynamo=False, "
+            f"input_names={list(error.names)}), examples a tensor of each, makes an ONNX file that is read"
+        )
     return f"{WAY_OUT}{'; compare it with this file, which writes in place' if code.writes() else ''}"
 
 
@@ -148,6 +162,10 @@ def _traced_shape(archive: Archive, root: str) -> tuple[int, ...] | None:
 def _policy(source: Source, module: ScriptObject, code: Code, traced: tuple[int, ...] | None) -> Policy:
     if hooks := code.hooks(module.where, module.kind):
         raise LilliputError(f"code of its own runs around its forward (hooks {hooks[0][:60]}): take them off")
+    arguments = code.method(module.where, module.kind, "forward").args
+    _, *needed = (one.arg[:40] for one in arguments.args[: len(arguments.args) - len(arguments.defaults)])
+    if len(needed) > 1:
+        raise _SeveralInputs(tuple(needed))
     answers: list[tuple[tuple[int, ...], Any]] = []
     furthest, refused = (
         (False, -1),
@@ -190,7 +208,9 @@ def _given_shapes(source: Source) -> list[tuple[int, ...]]:
 
 def _widths(module: ScriptObject, code: Code) -> list[int]:
     """Sizes that a vector of observations may have: the inputs of each matrix."""
-    return sorted({array.shape[1] for array in _arrays(module, code) if array.ndim == 2 and array.shape[1] > 0})[:64]
+    shapes = [array.shape for array in _arrays(module, code) if array.ndim == 2]
+    sizes = {shape[1] for shape in shapes} | ({shape[0] for shape in shapes} if code.multiplies() else set())
+    return sorted(sizes - {0})[:64]
 
 
 def _arrays(module: ScriptObject, code: Code) -> list[np.ndarray]:

@@ -11,6 +11,7 @@ from lilliput.syntax import parse
 
 MAX_CODE_BYTES = 1 << 20
 _WRITE = re.compile(rb"\.\w*[a-z0-9]_\(|^ +\(?\w+\)?\.[\w.]+ = ", re.MULTILINE)
+_PRODUCT = re.compile(rb"torch\.(?:matmul|mm|addmm)\(")
 
 
 @final
@@ -50,11 +51,20 @@ class Code:
         ]
 
     def writes(self) -> bool:
-        """Whether any source calls an operator that writes in place (relu_, copy_), or assigns to an attribute."""
-        sources = [
-            entry for entry in self.archive.sizes if entry.startswith(f"{self.root}/code/") and entry[-3:] == ".py"
-        ]
-        return any(_WRITE.search(self.archive.read(entry, MAX_CODE_BYTES)) for entry in sources)
+        """Whether any source calls an operator that writes in place (relu_, copy_), or assigns to an attribute.
+
+        torch's own functions have both forms of each activation, of which one runs.
+        """
+        return self._has(_WRITE)
+
+    def multiplies(self) -> bool:
+        """Whether any source multiplies by a matrix as it stands, (inputs, outputs), and not as a Linear does."""
+        return self._has(_PRODUCT)
+
+    def _has(self, pattern: re.Pattern[bytes]) -> bool:
+        start, own = f"{self.root}/code/", f"{self.root}/code/__torch__/torch/nn/functional.py"
+        sources = [entry for entry in self.archive.sizes if entry.startswith(start) and entry.endswith(".py")]
+        return any(pattern.search(self.archive.read(entry, MAX_CODE_BYTES)) for entry in sources if entry != own)
 
     def _class(self, module: str, kind: str) -> ast.ClassDef:
         for node in self._file(module).body:
