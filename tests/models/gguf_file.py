@@ -1,4 +1,4 @@
-"""A GGUF file as llama.cpp's converter writes one, from a Hugging Face folder of a Llama or a Qwen2."""
+"""A GGUF file as llama.cpp's converter writes one, from a Hugging Face folder of one of some architectures."""
 
 import json
 import math
@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 
-def gguf_file(folder: Path, path: Path, **more: np.ndarray) -> Path:
+def gguf_file(
+    folder: Path, path: Path, said: dict[str, Any] | None = None, more: dict[str, np.ndarray] | None = None
+) -> Path:
     """The path, whose file holds the folder's model of bytes: matrices in 8 bits (Q8_0), the rest in float32.
 
     Args:
         folder: that transformers wrote.
         path: of the file.
+        said: settings beside the folder's, by name.
         more: tensors beside the folder's, by name.
     """
     import gguf
@@ -21,10 +24,9 @@ def gguf_file(folder: Path, path: Path, **more: np.ndarray) -> Path:
 
     config = json.loads((folder / "config.json").read_text())
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
-    architecture = config["model_type"]
+    architecture = config["model_type"].removesuffix("_text")
     writer = gguf.GGUFWriter(path, architecture)
-    rotary = config.get("rope_parameters") or {}
-    writer.add_rope_freq_base(float(rotary.get("rope_theta", 10000.0)))
+    rotary = _rotary(config)
     if rotary.get("rope_type") == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(rotary["factor"])
@@ -32,7 +34,7 @@ def gguf_file(folder: Path, path: Path, **more: np.ndarray) -> Path:
         size = config["hidden_size"] // heads
         divisors = [llama3(rotary, rotary["rope_theta"] ** (-at / size)) for at in range(0, size, 2)]
         writer.add_tensor("rope_freqs.weight", np.array(divisors, np.float32))
-    for name, array in more.items():
+    for name, array in (more or {}).items():
         writer.add_tensor(name, array)
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
@@ -40,8 +42,9 @@ def gguf_file(folder: Path, path: Path, **more: np.ndarray) -> Path:
     writer.add_feed_forward_length(config["intermediate_size"])
     writer.add_head_count(heads)
     writer.add_head_count_kv(kv_heads)
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_dimension_count(config["hidden_size"] // heads)
+    adds = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32}
+    for key, value in (_settings(architecture, config) | (said or {})).items():
+        adds[type(value)](f"{architecture}.{key}", value)
     writer.add_vocab_size(config["vocab_size"] + 1)
     tokenizer = json.loads((folder / "tokenizer.json").read_text())["model"]
     writer.add_tokenizer_model("gpt2")
@@ -62,8 +65,10 @@ def gguf_file(folder: Path, path: Path, **more: np.ndarray) -> Path:
         ):  # its rotary embedding pairs neighbours, theirs halves
             n = heads if "q_proj" in name else kv_heads
             rows = rows.reshape(n, 2, rows.shape[0] // n // 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
-        if name.endswith("embed_tokens.weight"):
+        if name.endswith(("embed_tokens.weight", "lm_head.weight")):
             rows = np.concatenate([rows, np.zeros((1, rows.shape[1]), np.float32)])
+        if architecture in ("gemma2", "gemma3", "nemotron") and name.endswith("norm.weight"):
+            rows = rows + 1
         if rows.ndim == 2:
             quantized = gguf.quants.quantize(rows, gguf.GGMLQuantizationType.Q8_0)
             writer.add_tensor(told, quantized, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
@@ -74,6 +79,47 @@ def gguf_file(folder: Path, path: Path, **more: np.ndarray) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def _rotary(config: dict[str, Any]) -> dict[str, Any]:
+    """The rule of rotary positions, of layers that see everything."""
+    rules = config.get("rope_parameters") or {}
+    return rules.get("full_attention", rules)
+
+
+def _settings(architecture: str, config: dict[str, Any]) -> dict[str, Any]:
+    """The settings that a file of that architecture has, as llama.cpp's converter writes them (2026-08, MIT)."""
+    head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    rotary = _rotary(config)
+    theta = {"rope.freq_base": float(rotary.get("rope_theta", 10000.0))}
+    turned = {"rope.dimension_count": int(head * rotary.get("partial_rotary_factor", 1.0))}
+    lengths = {"attention.key_length": head, "attention.value_length": head}
+    epsilon = next(float(config[key]) for key in ("rms_norm_eps", "layer_norm_eps", "norm_epsilon", "norm_eps")
+                   if key in config)  # fmt: skip
+    rms, layer = {"attention.layer_norm_rms_epsilon": epsilon}, {"attention.layer_norm_epsilon": epsilon}
+    window = {"attention.sliding_window": config.get("sliding_window") or 0}
+    match architecture:
+        case "llama":
+            return theta | turned | lengths | rms
+        case "qwen2":
+            return theta | rms
+        case "qwen3":
+            return theta | lengths | rms
+        case "gemma2":
+            caps = {key: config[key] for key in ("attn_logit_softcapping", "final_logit_softcapping")}
+            return lengths | rms | window | caps
+        case "gemma3":
+            swa = config["rope_parameters"]["sliding_attention"]["rope_theta"]
+            return theta | lengths | rms | window | {"rope.freq_base_swa": float(swa)}
+        case "phi3":
+            return theta | turned | rms | window
+        case "stablelm":
+            return turned | layer | {"use_parallel_residual": config["use_parallel_residual"]}
+        case "starcoder2":
+            return theta | layer
+        case "nemotron":
+            return theta | turned | lengths | layer
+    raise AssertionError(f"no settings are known of {architecture}")
 
 
 def llama3(rotary: dict[str, Any], frequency: float) -> float:

@@ -98,30 +98,74 @@ def test_a_scaling_that_is_not_taken_over_is_refused(tmp_path: Path) -> None:
         load_model(str(gguf_file(other, tmp_path / "small.gguf")))
     long = {"rope_factors_long.weight": np.full(4, 2, np.float32)}
     with pytest.raises(LilliputError, match=r"\(rope_factors_long.weight\), which transformers leaves out"):
-        load_model(str(gguf_file(small_folder(tmp_path / "plain"), tmp_path / "long.gguf", **long)))
+        load_model(str(gguf_file(small_folder(tmp_path / "plain"), tmp_path / "long.gguf", more=long)))
     ones = {"rope_freqs.weight": np.ones(4, np.float32)}
-    load_model(str(gguf_file(tmp_path / "plain", tmp_path / "ones.gguf", **ones)))
+    load_model(str(gguf_file(tmp_path / "plain", tmp_path / "ones.gguf", more=ones)))
 
 
 def test_weights_that_transformers_leaves_out_of_a_file_are_found_missing(tmp_path: Path) -> None:
     folder = small_folder(tmp_path / "folder")
     more = {"blk.0.attn_q.bias": np.ones(32, np.float32)}
     with pytest.raises(LilliputError, match="numbers, of which transformers reads"):
-        load_model(str(gguf_file(folder, tmp_path / "small.gguf", **more)))
+        load_model(str(gguf_file(folder, tmp_path / "small.gguf", more=more)))
 
 
-def test_a_gguf_file_of_qwen2_has_its_biases(tmp_path: Path) -> None:
+def rule(theta: float = 1e4, **more: Any) -> dict[str, Any]:
+    return {"rope_parameters": {"rope_type": "default", "rope_theta": theta, **more}}
+
+
+GEMMA = {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 16, "tie_word_embeddings": True}
+SCALED = {"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+          "sliding_attention": {"rope_type": "default", "rope_theta": 2e4}}  # fmt: skip
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama, wide heads": ("Llama", {"head_dim": 16, "rms_norm_eps": 0.01, **rule(5e4)}),
+    "qwen2": ("Qwen2", {"tie_word_embeddings": True, **rule(1e6)}),
+    "qwen3": ("Qwen3", {"head_dim": 16, **rule(1e6)}),
+    "gemma2": ("Gemma2", {**GEMMA, "attn_logit_softcapping": 1.0, "final_logit_softcapping": 2.0}),
+    "gemma2, 27b": ("Gemma2", {**GEMMA, "num_hidden_layers": 46, "query_pre_attn_scalar": 8}),
+    "gemma3": ("Gemma3Text", {**GEMMA, "num_hidden_layers": 8}),
+    "gemma3, scaled": ("Gemma3Text", {**GEMMA, "num_hidden_layers": 7, "rope_parameters": SCALED}),
+    "phi3": ("Phi3", {"num_key_value_heads": 4, "sliding_window": 16, "original_max_position_embeddings": 256,
+                      "pad_token_id": 0, **rule(5e4, partial_rotary_factor=0.5)}),
+    "stablelm": ("StableLm", {"num_key_value_heads": 4, "use_qkv_bias": True, "layer_norm_eps": 0.01,
+                              **rule(partial_rotary_factor=0.5)}),
+    "starcoder2": ("Starcoder2", rule(1e6)),
+    "nemotron": ("Nemotron", rule(1e5, partial_rotary_factor=0.25)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_a_file_says_of_its_model_is_taken_over(tmp_path: Path, family: str) -> None:
+    """transformers leaves a part of it out, and its own settings stood in its place."""
     import transformers
 
     small_folder(tmp_path)  # its tokenizer
-    config = transformers.Qwen2Config(
-        vocab_size=257, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=256, bos_token_id=0, eos_token_id=0, tie_word_embeddings=True,
-    )  # fmt: skip
+    kind, settings = FAMILIES[family]
+    common = {
+        "vocab_size": 257, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "max_position_embeddings": 256, "bos_token_id": 0, "eos_token_id": 0,
+    }  # fmt: skip
     torch.manual_seed(0)
-    made = transformers.Qwen2ForCausalLM(config)
+    config = getattr(transformers, f"{kind}Config")(**(common | settings))
+    made = transformers.AutoModelForCausalLM.from_config(config)
     for weight in made.parameters():
         weight.data += 0.1 * torch.randn_like(weight)
     made.save_pretrained(tmp_path)
     model = load_model(str(gguf_file(tmp_path, tmp_path / "small.gguf")))
-    assert_same(model, tmp_path, torch.arange(1, 60)[None])
+    tokens = torch.from_numpy(np.random.default_rng(0).integers(1, 250, (1, 100)))
+    assert_same(model, tmp_path, tokens)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ({"attention.scale": 0.5}, r"says attention.scale 0.5, which transformers leaves out of a file of llama"),
+        ({"attention.sliding_window": 16}, "says attention.sliding_window 16"),
+        ({"final_logit_softcapping": 30.0}, "says final_logit_softcapping 30"),
+        ({"rope.dimension_count": 4, "attention.key_length": 8}, "says rope.dimension_count 4"),
+    ],
+)
+def test_a_setting_that_has_no_place_is_refused(tmp_path: Path, said: dict[str, Any], wanted: str) -> None:
+    folder = small_folder(tmp_path / "folder")
+    with pytest.raises(LilliputError, match=wanted):
+        load_model(str(gguf_file(folder, tmp_path / "small.gguf", said)))

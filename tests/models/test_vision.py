@@ -1,10 +1,12 @@
 """Pictures and their classifiers: read, judged, compressed on the graph, exported; nothing here needs torch."""
 
+import io
 import json
 import os
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -12,7 +14,8 @@ from tests.models.pictures import N_CLASSES, classifier, pictures
 
 from lilliput.cli import cli
 from lilliput.errors import LilliputError, NotApplicable
-from lilliput.models.compress import compress
+from lilliput.models.compress import check as check_recipe
+from lilliput.models.compress import compress, parse
 from lilliput.models.export import check, export, open_artifact, read_artifact
 from lilliput.models.images import Picture, parse_picture, read_pictures
 from lilliput.models.load import load_model
@@ -114,6 +117,46 @@ def test_pictures_that_calibrate_never_judge(made):
     assert len(both[0] | both[1]) == 60
     with pytest.raises(LilliputError, match="judged on what it was calibrated on"):
         parse_task(f"classification(images={str(made[1])!r}, part='whole')").check_source(str(made[1]))
+
+
+def test_copies_in_an_npz_of_pictures_in_a_folder_never_judge(tmp_path):
+    """Neither way round, and other pictures of the same size do."""
+    rng = np.random.default_rng(0)
+    shown = rng.integers(0, 256, (10, 6, 9, 3)).astype(np.uint8)
+    for n, one in enumerate(shown):
+        (folder := tmp_path / "folder" / f"class {n % 2}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(one).save(folder / f"{n}.png")
+    (tmp_path / "folder" / "class 0" / "other.png").write_bytes(picture_bytes(np.zeros((3, 4, 3), np.uint8)))
+    for name, images in (("same", shown), ("others", 255 - shown)):
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=np.arange(10) % 2, names=["class 0", "class 1"])
+    same, others, folder = (str(tmp_path / name) for name in ("same.npz", "others.npz", "folder"))
+    for judging, calibrating in ((same, folder), (folder, same)):
+        with pytest.raises(LilliputError, match="judged on what it was calibrated on"):
+            parse_task(f"classification(images={judging!r}, part='whole')").check_source(calibrating)
+    parse_task(f"classification(images={others!r}, part='whole')").check_source(folder)
+    parse_task(f"classification(images={folder!r}, part='whole')").check_source(others)
+
+
+def picture_bytes(pixels):
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "PNG")
+    return data.getvalue()
+
+
+def test_a_graph_that_cannot_be_trained_is_refused_before_anything_runs(tmp_path):
+    """By its operators, and by what they are told."""
+    pytest.importorskip("torch")  # finetune trains by it
+    for change, wanted in ((("Relu", "Softsign"), "finetune: the graph has Softsign"), (None, "pads by itself")):
+        proto = onnx.load(classifier(tmp_path / "model.onnx"))
+        for node in proto.graph.node:
+            if change and node.op_type == change[0]:
+                node.op_type = change[1]
+            if not change and node.op_type == "Conv":
+                del node.attribute[:]
+                node.attribute.append(onnx.helper.make_attribute("auto_pad", "SAME_UPPER"))
+        onnx.save(proto, tmp_path / "model.onnx")
+        with pytest.raises(LilliputError, match=wanted):
+            check_recipe(load_model(str(tmp_path / "model.onnx")), parse("finetune(steps=1, source='nowhere')"))
 
 
 def test_a_folder_of_pictures_has_a_folder_for_each_class(tmp_path):

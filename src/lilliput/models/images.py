@@ -175,11 +175,13 @@ class Pictures:
         )
         return (said,)
 
-    def digests(self) -> Iterator[str]:
-        """sha256 of each: of its file, or of its pixels where one file holds all."""
-        if isinstance(self.sources, np.ndarray):
-            return (hashlib.sha256(one.tobytes()).hexdigest() for one in self.sources)
-        return (sha256(path) for path in self.sources)
+    def digests(self, others: "Pictures") -> Iterator[str]:
+        """sha256 of each that could be one of the others: of its file, or of its pixels where either is one file."""
+        packed = [one.sources for one in (self, others) if isinstance(one.sources, np.ndarray)]
+        if not packed:
+            return (sha256(path) for path in self.sources)
+        like = (index for index in range(len(self)) if all(self.shape(index) == one.shape[1:3] for one in packed))
+        return (hashlib.sha256(np.ascontiguousarray(self.pixels(index)).tobytes()).hexdigest() for index in like)
 
     def inputs(self, picture: Picture, size: tuple[int, int], at_once: int) -> Iterator[Float32[np.ndarray, "n ..."]]:
         """What a model sees, in batches."""

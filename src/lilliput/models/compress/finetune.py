@@ -15,6 +15,7 @@ from lilliput.models.compress.imitation import imitate
 from lilliput.models.compress.step import Step
 from lilliput.models.compress.trainable import Trainable
 from lilliput.models.graph import as_graph, graph_of, simplified
+from lilliput.models.library import library
 from lilliput.models.linear import QUANTIZED
 from lilliput.models.model import Graph, Model, Module, module_of
 from lilliput.models.picture import picture_port
@@ -74,6 +75,22 @@ class Finetune(Step):
         """What is trained on."""
         return (self.source,)
 
+    def check(self, model: Model) -> None:
+        """See `Step.check`."""
+        torch = library("torch", "language")
+        if model.family == "language" or not isinstance(model.network, Graph):
+            return
+        if any(node.op_type in QUANTIZED for node in model.network.proto.graph.node):
+            raise LilliputError("finetune: the graph is quantized; write finetune(...) | quantize(...)")
+        student = _student(model)
+        if all(isinstance(axis, int) for port in model.inputs for axis in port.axes[1:]):
+            shapes = {port: [axis if isinstance(axis, int) else 1 for axis in port.axes] for port in model.inputs}
+            with torch.no_grad():  # an operator may be known, and what it is told not
+                try:
+                    student({p.name: torch.zeros(s, dtype=getattr(torch, p.dtype)) for p, s in shapes.items()})
+                except (LilliputError, RuntimeError) as error:
+                    raise LilliputError(f"finetune: {' '.join(str(error).split())[:200]}") from error
+
     def apply(self, model: Model, context: Context) -> Model:
         """The model with other weights."""
         if model.family == "language":
@@ -121,10 +138,8 @@ class Finetune(Step):
         import torch
         from onnx import numpy_helper
 
-        if len(picture_port(model).axes) == 3:
-            raise LilliputError("finetune: the graph takes one picture without an axis of pictures; export it with one")
-        proto = simplified(graph_of(model))
-        student = Trainable(proto)
+        student = _student(model)
+        proto = student.proto
         batches = list(calibration(model, self.source, self.observations, context))
         data = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
         n, rng = len(data[picture_port(model).name]), context.rng("finetune")
@@ -165,6 +180,20 @@ class Finetune(Step):
                 new = student.weights[tensor.name].detach().numpy()
                 tensor.CopyFrom(numpy_helper.from_array(new, tensor.name))
         return dataclasses.replace(as_graph(model), network=Graph(proto))
+
+
+def _student(model: Model) -> Trainable:
+    """The model's graph as what can be trained.
+
+    Raises:
+        LilliputError: it cannot.
+    """
+    if len(picture_port(model).axes) == 3:
+        raise LilliputError("finetune: the graph takes one picture without an axis of pictures; export it with one")
+    try:
+        return Trainable(simplified(graph_of(model)))
+    except LilliputError as error:
+        raise LilliputError(f"finetune: {error}") from error
 
 
 def _loss(outputs: "torch.Tensor", wanted: "torch.Tensor", model: Model) -> "torch.Tensor":

@@ -19,6 +19,7 @@ class Trainable:
     """A graph whose real constants of more than one number are tensors with a gradient.
 
     Attributes:
+        proto: the graph.
         weights: those tensors by name.
     """
 
@@ -31,7 +32,7 @@ class Trainable:
         import torch
         from onnx import helper, numpy_helper
 
-        table = operators()
+        self.proto, table = proto, operators()
         for node in proto.graph.node:
             if node.op_type not in table and node.op_type != "Constant":
                 way = ": export it with fixed axes, without dynamic ones" if node.op_type == "Shape" else ""

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, final
 from lilliput.errors import LilliputError
 from lilliput.models.library import library, transformers
 from lilliput.models.load.gguf_rotary import scaled
+from lilliput.models.load.gguf_settings import settled
 from lilliput.models.load.hugging_face import check_complete, language_model
 from lilliput.models.load.loader import Loader, LoadRequest
 from lilliput.models.model import Model, Provenance
@@ -43,16 +44,18 @@ class Gguf(Loader):
             read = reader.GGUFReader(path)
             kinds = Counter(tensor.tensor_type.name for tensor in read.tensors)
             where = {"gguf_file": path.name, "trust_remote_code": False, "local_files_only": True}
+            config = hub.AutoConfig.from_pretrained(str(path.parent), **where)
+            config = scaled(settled(config, read, path.name), read, path.name)
             # What dequantizes draws a bar of its own that no setting leaves out.
             with contextlib.redirect_stderr(io.StringIO()):
                 module, info = hub.AutoModelForCausalLM.from_pretrained(
-                    str(path.parent), output_loading_info=True, dtype="float32", **where
+                    str(path.parent), config=config, output_loading_info=True, dtype="float32", **where
                 )
             tokenizer = hub.AutoTokenizer.from_pretrained(str(path.parent), **where)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, IndexError) as error:
-            raise LilliputError(f"{path.name!r} cannot be read: {' '.join(str(error).split())[:240]}") from error
+            raise LilliputError(f"{path.name!r} cannot be read: {_why(error)}") from error
         check_complete(info, path.name)
-        module = _plain(module, scaled(module.config, read, path.name))
+        module = _plain(module, config)
         _check_size(module, read, path.name)
         quantized = sorted((kind for kind in kinds if kind not in _REAL), key=lambda kind: -kinds[kind])
         weights = ", ".join(f"{kinds[kind]} of {kind}" for kind in sorted(kinds, key=lambda kind: -kinds[kind]))
@@ -67,6 +70,15 @@ class Gguf(Loader):
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         provenance = Provenance(request.source, "", sha256, self.NAME, f"{weights}, as float32", guesses)
         return language_model(module, tokenizer, provenance)
+
+
+def _why(error: Exception) -> str:
+    """What transformers raised, as one who gave it a file understands it."""
+    if isinstance(error, KeyError):
+        return f"it does not say {error}"
+    if "ignore_mismatched_sizes" in str(error):
+        return "its weights have other shapes than transformers makes of its settings; give its Hugging Face folder"
+    return " ".join(str(error).split())[:240]
 
 
 def _plain(read: Any, config: Any) -> Any:

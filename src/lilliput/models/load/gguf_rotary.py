@@ -12,6 +12,8 @@ from lilliput.models.library import library
 _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 """Of every Llama 3.1 to 3.3; the file has what they make of each frequency, and no more."""
 
+_WIDE = "full_attention"
+
 _READ = ("gpt-oss",)
 """Architectures whose scaling transformers reads itself."""
 
@@ -51,7 +53,7 @@ def _llama3(config: Any, divisors: np.ndarray, name: str) -> Any:
     functions = library("transformers.modeling_rope_utils", "language").ROPE_INIT_FUNCTIONS
     if (divisors == 1).all():
         return config
-    if not _is_plain(config):
+    if not _is_plain(config) or _WIDE in config.rope_parameters:
         raise LilliputError(_refusal(name, "rope_freqs.weight"))
     new = _with(config, {"rope_type": "llama3", "factor": float(divisors.max()), **_LLAMA3})
     plain = _with(config, {"rope_type": "linear", "factor": 1.0})
@@ -62,15 +64,16 @@ def _llama3(config: Any, divisors: np.ndarray, name: str) -> Any:
 
 
 def _with(config: Any, scaling: Mapping[str, Any]) -> Any:
-    new = copy.deepcopy(config)
-    new.rope_parameters = {**config.rope_parameters, **scaling}
+    new, rules = copy.deepcopy(config), config.rope_parameters
+    wide = rules.get(_WIDE)
+    new.rope_parameters = {**rules, **scaling} if wide is None else {**rules, _WIDE: {**wide, **scaling}}
     return new
 
 
 def _is_plain(config: Any) -> bool:
-    """Whether one rule of rotary positions is for all layers, and is not scaled."""
+    """Whether positions are not scaled: of all layers, or of those that see everything (Gemma 3 scales these)."""
     said = getattr(config, "rope_parameters", None)
-    return isinstance(said, Mapping) and said.get("rope_type") == "default"
+    return isinstance(said, Mapping) and said.get(_WIDE, said).get("rope_type") == "default"
 
 
 def _refusal(name: str, what: str) -> str:

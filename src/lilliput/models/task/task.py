@@ -120,10 +120,11 @@ def check_apart(task: Task, judging: Pictures, source: str) -> None:
     """Check that the calibration pictures of a source are others than those that judge, wherever their files lie.
 
     Raises:
-        LilliputError: too many are the same, byte by byte.
+        LilliputError: too many are the same: byte by byte, or pixel by pixel where one file holds all of one side.
     """
-    calibrating = set(read_pictures(source, "calibration").digests())
-    share = sum(digest in calibrating for digest in judging.digests()) / max(len(judging), 1)
+    calibrating = read_pictures(source, "calibration")
+    known = set(calibrating.digests(judging))
+    share = sum(digest in known for digest in judging.digests(calibrating)) / max(len(judging), 1)
     if share > MAX_SHARED:
         raise LilliputError(
             f"{task.NAME}: {share:.0%} of the pictures of {judging.source!r} also stand in the calibration source "
