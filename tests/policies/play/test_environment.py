@@ -34,7 +34,12 @@ from lilliput.policies.play.environment import _gone
         ("Xyzzy-v0", "Xyzzy-v0 is not registered; name an id"),
         ("half cheetah", "'half cheetah' is no environment id"),
         ("", "'' is no environment id"),
-        ("no_such_module:Thing-v0", "there is no module no_such_module"),
+        ("no_such_module:Thing-v0", "there is no module no_such_module; install it, put its folder into PYTHONPATH"),
+        ("Mine-v0", "; of your own: module:Mine-v0, which it registers"),
+        ("math:Mine-v0", "; math has to register it"),
+        ("mine.py", "'mine.py' is no environment id; .* my_module:Mine-v0"),
+        ("./mine.py:Mine-v0", r"'./mine.py' is no module's name; .* PYTHONPATH"),
+        ("..mine:Mine-v0", r"'..mine' is no module's name"),
     ],
 )
 def test_an_id_that_does_not_run_says_what_to_do(name: str, message: str) -> None:

@@ -199,7 +199,10 @@ def _spec(environment: str) -> "EnvSpec":
         return found
     match = _ID.match(environment)
     if match is None:
-        raise LilliputError(f"{environment!r} is no environment id; ids look like HalfCheetah-v4 or ALE/Pong-v5")
+        raise LilliputError(
+            f"{environment!r} is no environment id; ids look like HalfCheetah-v4, ALE/Pong-v5 or, of what "
+            "my_module.py registers, my_module:Mine-v0"
+        )
     for part, module, package in _PLUGINS:
         if part in environment and importlib.util.find_spec(module) is None:
             raise MissingDependency(f"{environment} needs {module}, which is not installed: pip install {package}")
@@ -217,8 +220,10 @@ def _spec(environment: str) -> "EnvSpec":
 
     names = {spec.id for spec in gymnasium.registry.values() if not _gone(spec)}
     near = difflib.get_close_matches(environment, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else "name an id that gymnasium.registry has, or module:id"
-    raise LilliputError(f"{environment} is not registered; {hint}")
+    hint = f"did you mean {near[0]}?" if near else "name an id that gymnasium.registry has"
+    module, _, plain = environment.rpartition(":")
+    own = f"; {module} has to register it" if module else f"; of your own: module:{plain}, which it registers"
+    raise LilliputError(f"{environment} is not registered; {hint}{own}")
 
 
 def _registered(environment: str) -> "EnvSpec | None":
@@ -227,11 +232,17 @@ def _registered(environment: str) -> "EnvSpec | None":
 
     module, _, plain = environment.rpartition(":")
     if module:
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise LilliputError(
+                f"{environment}: {module!r} is no module's name; of what my_module.py registers the id is "
+                "my_module:Mine-v0, and the file's folder has to be in PYTHONPATH"
+            )
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
             raise MissingDependency(
-                f"{environment}: there is no module {error.name}; install it or correct the id"
+                f"{environment}: there is no module {error.name}; install it, put its folder into PYTHONPATH "
+                "or correct the id"
             ) from error
         except RAISED as error:
             raise failure(environment, "cannot be imported", error, f"{module}:") from error
