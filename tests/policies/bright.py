@@ -25,3 +25,14 @@ def bright(n: int = 4, m: int = 6) -> Policy:
         ),
         Provenance(wrappers=("transpose_image",)),
     )  # fmt: skip
+
+
+SWITCHES = "Switches-v0"
+
+
+def switches() -> Policy:
+    """Plays a board of switches, which is no image: one vector from the first layer on."""
+    board = spaces.Box((4, 4, 2), np.zeros((4, 4, 2)), np.ones((4, 4, 2)), "bool")
+    weight = np.zeros((2, 32), np.float32)
+    weight[1, 0], bias = 1.0, np.array([0.5, 0.0], np.float32)
+    return Policy(board, spaces.Discrete(2), (layers.Flatten(), layers.Dense(weight, bias), layers.ArgmaxAction((2,))))

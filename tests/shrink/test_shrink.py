@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from tests.disjoint import check_disjoint
-from tests.policies.bright import BRIGHT, bright
+from tests.policies.bright import BRIGHT, SWITCHES, bright, switches
 from tests.shrink.counted import AN_HOUR_S, end_after, lessons, students, trials
 from tests.shrink.games import BALANCE, cartpole
 
@@ -24,7 +24,7 @@ from lilliput.policies import layers, spaces
 from lilliput.policies.play import episode_returns
 from lilliput.policies.policy import Policy
 from lilliput.shrink.request import Place, Request
-from lilliput.shrink.run import shrink
+from lilliput.shrink.run import _trainable, shrink
 from lilliput.task import Task
 
 
@@ -95,6 +95,15 @@ def test_of_images_a_convolutional_student_is_found_and_confirmed(
     assert result.low >= 0.9
     small = policy_file.read(tmp_path / "policy.lilliput")
     assert (episode_returns(small, BRIGHT, range(40)) > 18).all()
+
+
+def test_what_no_student_can_see_is_said() -> None:
+    pytest.importorskip("torch")
+    request = Request(Task(SWITCHES))
+    assert _trainable(switches(), request)[1] == [
+        "no students were tried: they see vectors or, choosing through convolutions, images of bytes"
+    ]
+    assert _trainable(bright(), request)[1] == []
 
 
 def test_a_policy_that_is_not_better_than_random_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.arrays import f32
-from tests.policies.bright import BRIGHT, bright
+from tests.policies.bright import BRIGHT, SWITCHES, bright, switches
 
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.policies import layers, reference, spaces
@@ -151,6 +151,10 @@ def test_what_cannot_be_is_said() -> None:
         compress(teacher, "distill_images()", context(teacher))
     with pytest.raises(NotApplicable, match="distill: the observation is an image, and its students see vectors"):
         compress(teacher, "distill()", context(teacher))
+    board = switches()
+    for step in ("distill()", "distill_images()"):  # neither sends to the other
+        with pytest.raises(NotApplicable, match="quantize or prune the policy itself"):
+            compress(board, step, Context.from_environment(board, SWITCHES, seed=0))
     box = spaces.Box((2,), np.full(2, -1.0), np.full(2, 1.0))
     array = Policy(teacher.observation_space, box, (*teacher.layers[:-1], layers.ClipAction(f32(-1), f32(1))))
     with pytest.raises(NotApplicable, match="the policy makes no choice"):

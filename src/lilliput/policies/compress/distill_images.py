@@ -118,7 +118,8 @@ def windows_of(teacher: Policy, n: int) -> tuple[tuple[tuple[int, int], tuple[in
     """
     space = teacher.observation_space
     if not isinstance(space, spaces.Box) or len(space.shape) != 3 or space.dtype != "uint8":
-        raise NotApplicable("distill_images: the observation is no image of bytes; use distill")
+        instead = "use distill" if len(spaces.input_shape(space)) == 1 else "quantize or prune the policy itself"
+        raise NotApplicable(f"distill_images: the observation is no image of bytes; {instead}")
     if not isinstance(teacher.layers[-1], layers.ArgmaxAction):
         raise NotApplicable("distill_images: the policy makes no choice; supported: choices, as an Atari game's")
     convolutions = [layer for layer in teacher.layers if isinstance(layer, layers.Conv2d | layers.QuantizedConv2d)]

@@ -39,10 +39,18 @@ def check_vector(policy: Policy, name: str) -> None:
     """Check that the observation is a vector.
 
     Raises:
-        NotApplicable: it is an image.
+        NotApplicable: it is an image, or a board.
     """
-    if len(spaces.input_shape(policy.observation_space)) != 1:
+    shape = spaces.input_shape(policy.observation_space)
+    if len(shape) == 1:
+        return
+    if spaces.input_dtype(policy.observation_space) == "uint8":
         raise NotApplicable(f"{name}: the observation is an image, and its students see vectors; use distill_images")
+    size = "x".join(map(str, shape))
+    raise NotApplicable(
+        f"{name}: the observation is {size} numbers, and its students see vectors (those of distill_images see images "
+        "of bytes); quantize or prune the policy itself"
+    )
 
 
 def small_head(head: Sequence[Layer]) -> tuple[Layer, ...]:
