@@ -1,3 +1,4 @@
+import operator
 import os
 import re
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+import lilliput
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -26,6 +29,21 @@ def canonical(name: str) -> str:
 
 def test_importing_lilliput_loads_no_heavy_package():
     assert run_python(f"import sys, lilliput; print([m for m in {HEAVY} if m in sys.modules])") == "[]"
+
+
+def test_importing_lilliput_loads_what_is_asked_for():
+    """A robot's program that only opens an artifact waits for no loader and no training."""
+    asked = "import sys, lilliput; before = 'numpy' in sys.modules; from lilliput import open_artifact"
+    assert run_python(f"{asked}; print(before, 'lilliput.policies.load' in sys.modules)") == "False False"
+    assert run_python("import lilliput.shrink.request, lilliput; print(callable(lilliput.shrink))") == "True"
+
+
+def test_every_public_name_is_there_and_listed():
+    assert set(lilliput.__all__) <= set(dir(lilliput))
+    for name in lilliput.__all__:
+        assert getattr(lilliput, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        operator.attrgetter("nothing")(lilliput)
 
 
 @pytest.mark.parametrize("name", ["lilliput", "lilliput.cli"])

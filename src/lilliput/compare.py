@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, final
 
 from lilliput import child_process
 from lilliput.errors import MissingDependency
-from lilliput.policies.learner import checkpoint_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +110,7 @@ def compare(
         LilliputError: the environment cannot be had or does not fit the policy, a recipe does not parse, or the folder
             holds something else. Then nothing was written.
     """
+    from lilliput.policies.learner import checkpoint_of
     from lilliput.record import measured_again
     from lilliput.report import summary
     from lilliput.report.remarks import remarks
