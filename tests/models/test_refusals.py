@@ -60,6 +60,13 @@ def test_of_a_model_of_pictures(tmp_path, recipe, reason):
     _refused(tmp_path, reason, "compare", "examples/models/classifier.onnx", "--task", task, "-r", recipe)
 
 
+def test_an_adapter_alone_is_told_from_a_model(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(LilliputError, match=r"is an adapter of PEFT, a part of a model; merge it into that"):
+        load_model(str(tmp_path))
+
+
 def test_every_step_that_reads_a_source_says_so():
     given = {"quantize": 'method="gptq", source="s"', "prune_weights": 'sparsity=0.1, importance="wanda", source="s"',
              "lora": 'source="s"', "finetune": 'steps=1, source="s"'}  # fmt: skip

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 OPSET = 17
 
+_NEWER = (
+    "torch's newer exporter knows more operators: torch.onnx.export(module, inputs, 'model.onnx', dynamo=True, "
+    "opset_version=18) with onnxscript installed; give that file instead"
+)
+
 
 def as_graph(model: Model) -> Model:
     """The model with an ONNX graph for a network; its own where it has one.
@@ -120,9 +125,8 @@ def _exported(model: Model) -> "onnx.ModelProto":
         except ModuleNotFoundError as error:
             raise MissingDependency(f"exporting to ONNX needs {error.name}: pip install {error.name}") from error
         except (RuntimeError, TypeError, ValueError) as error:
-            raise LilliputError(
-                f"the module cannot be exported to ONNX: {' '.join(str(error).split())[:200]}"
-            ) from error
+            said = f"the module cannot be exported to ONNX: {' '.join(str(error).split())[:200]}"
+            raise LilliputError(f"{said}; {_NEWER}" if "not supported" in said else said) from error
     proto, _ = plain(onnx.load_model_from_string(data.getvalue()))
     for port, value in zip(model.outputs, proto.graph.output, strict=True):
         # The exporter gives up some sizes, behind a choice of the surest queries, say; the module told them.

@@ -79,4 +79,9 @@ def _loaded(request: LoadRequest) -> Model:
     known = "; ".join(loader.WHAT for loader in LOADERS)
     if not Path(request.source).exists():
         raise LilliputError(f"{request.source!r} does not exist; it can be a hub id, or one of: {known}")
+    if (Path(request.source) / "adapter_config.json").is_file():
+        raise LilliputError(
+            f"{request.source!r} is an adapter of PEFT, a part of a model; merge it into that (merge_and_unload) and "
+            "give the folder that save_pretrained writes then"
+        )
     raise LilliputError(f"{request.source!r} is of no known kind; supported: {known}")
