@@ -133,6 +133,9 @@ class Texts(Wing):
     def floor(self, cell: Cell, progress: Progress) -> tuple[Measurement, ...]:
         return (Measurement("rightness", (0.04,) * len(cell.items), "counted: one of 25"),)
 
+    def doubts(self, cell: Cell) -> tuple[str, ...]:
+        return ()
+
     def can_answer(self, subject: Text) -> bool:
         return True
 

@@ -114,7 +114,7 @@ class Record:
         names: what people call things: source, algorithm, environment as trained; not part of the digest.
         artifact: the artifact's folder, relative to the study's.
         elapsed_s: how long the cell took.
-        said: what the steps of the recipe said of the artifact, a sentence each.
+        said: what the steps of the recipe said of the artifact, a sentence each; the floor's, what is said of the task.
         filed: the digest in the name of the file that it was read from, which an older format computed in another way.
     """
 

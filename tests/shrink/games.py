@@ -1,7 +1,10 @@
 """A policy that plays a small game perfectly, made by hand; and the game, over after a fifth of its usual steps."""
 
+from typing import Any
+
 import gymnasium
 import numpy as np
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
 from lilliput.policies import layers, spaces
 from lilliput.policies.policy import Policy
@@ -10,6 +13,19 @@ BALANCE = "tests.shrink.games:Balance-v0"
 """CartPole for 100 steps: by chance it falls after some 20, and what balances it for 100 does so for 500."""
 
 gymnasium.register("Balance-v0", "gymnasium.envs.classic_control.cartpole:CartPoleEnv", max_episode_steps=100)
+CARELESS = "tests.shrink.games:Careless-v0"
+"""The same, but each episode begins as it comes, whatever the seed."""
+
+
+class Careless(CartPoleEnv):
+    """CartPole that pays no heed to its seed."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """A start drawn anew."""
+        return super().reset(options=options)
+
+
+gymnasium.register("Careless-v0", "tests.shrink.games:Careless", max_episode_steps=100)
 
 
 def cartpole(width: int = 64) -> Policy:

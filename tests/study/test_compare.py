@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tests.shrink.games import BALANCE
+from tests.shrink.games import BALANCE, CARELESS
 from tests.study.waiting import WAITS
 
 import lilliput
@@ -42,6 +42,16 @@ def finished(balancer, tmp_path_factory):
     """A comparison that one process ran, and its folder, of which each test takes a copy."""
     folder = tmp_path_factory.mktemp("finished")
     return compare(Checkpoint(balancer), comparison(), folder, 1, SILENT), folder
+
+
+def test_where_candidates_do_not_meet_the_same_episodes_it_is_said_once(balancer, finished, tmp_path):
+    careless = comparison(task=Task(CARELESS), recipes=RECIPES[:1], n_episodes=3)
+    told = remarks(summary.rows(compare(Checkpoint(balancer), careless, tmp_path, 1, SILENT), 0.95))
+    assert sum("plays another episode when it is asked for the same seed" in line for line in told) == 1
+    assert not [line for line in told if "summed in another order" in line]
+    told = remarks(summary.rows(finished[0], 0.95))
+    assert not [line for line in told if "another episode" in line]
+    assert [line for line in told if "summed in another order" in line]
 
 
 def test_every_number_is_the_artifacts_own(balancer, finished):

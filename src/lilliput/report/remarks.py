@@ -58,7 +58,7 @@ def warnings(rows: Sequence[Row]) -> list[str]:
 
 
 def _episodes(rows: Sequence[Row]) -> list[str]:
-    found = []
+    found = list(dict.fromkeys(doubt for row in rows for doubt in row.doubts))
     for row in rows:
         if row.n_cut:
             found.append(
@@ -108,7 +108,7 @@ def _noise(rows: Sequence[Row]) -> list[str]:
     """What the floor of the noise is, and which differences are none."""
     found = []
     for baseline in _baselines(rows):
-        if baseline.noise is None:
+        if baseline.noise is None or baseline.doubts:  # luck is no rounding
             continue
         same = [row for row in rows if row.format == baseline.format]
         within = ", ".join(dict.fromkeys(row.recipe for row in same if row.within_noise))

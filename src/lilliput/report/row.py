@@ -51,6 +51,7 @@ class Row:
         noise: by how much the return of the baseline, the same weights, differs where other arithmetic sums them.
         within_noise: whether this candidate's return differs from its baseline's by no more than that.
         said: what the steps of its recipe said of it.
+        doubts: what is said of the task itself.
         other_versions: under which packages this was played and its baseline or the random policy was not.
     """
 
@@ -95,6 +96,7 @@ class Row:
     within_noise: bool = False
     other_versions: str = ""
     said: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def verdict_of(row: Row) -> str:

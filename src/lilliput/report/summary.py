@@ -312,6 +312,7 @@ def _row(
         within_noise=_is_within_noise(part),
         other_versions=_other_versions(part),
         said=tuple(dict.fromkeys(sentence for record in records for sentence in record.said)),
+        doubts=tuple(sentence for record in part.random.records for sentence in record.said),
     )
 
 

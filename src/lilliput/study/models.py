@@ -206,6 +206,10 @@ class Models(Wing):
         values = tuple(float(every[int(item)]) for item in cell.items)
         return (Measurement(cell.task.score, values, "counted: an answer by chance", conditions()),)
 
+    def doubts(self, cell: Cell) -> tuple[str, ...]:
+        """None: items are those of files."""
+        return ()
+
     def can_answer(self, subject: "Model") -> bool:
         """False: its artifact without a recipe is the baseline."""
         return False

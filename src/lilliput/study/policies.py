@@ -32,6 +32,7 @@ from lilliput.policies.play import (
     check_last_action,
     episode_returns,
     episodes,
+    follows_its_seed,
     make_environment,
     random_episodes,
     random_returns,
@@ -234,6 +235,17 @@ class Policies(Wing):
         told = lambda done, total: progress("random policy", done, total)  # noqa: E731
         played = random_episodes(spec, seeds_of(cell), progress=told)
         return of_episodes(played, "measured: uniform-random actions", cell.max_steps)
+
+    def doubts(self, cell: Cell) -> tuple[str, ...]:
+        """That candidates do not meet the same episodes."""
+        if follows_its_seed(EnvironmentSpec.of(cell.task, cell.max_steps)):
+            return ()
+        doubt = (
+            f"{cell.task.id} plays another episode when it is asked for the same seed again: candidates do not meet "
+            "the same episodes, and luck is in every difference; let it draw from self.np_random, behind "
+            "super().reset(seed=seed)"
+        )
+        return (doubt,)
 
     def can_answer(self, subject: Checkpoint) -> bool:
         """Where numpy does not take milliseconds: hours for the episodes of an Atari game."""

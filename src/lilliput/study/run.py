@@ -60,7 +60,7 @@ def _done(cell: Cell, folder: Path, progress: Progress) -> Record:
     check_here(cell)
     wing, here = wing_of(cell.wing), Workspace(folder)
     if cell.is_floor:
-        return Record(cell, "done", "", wing.floor(cell, progress))
+        return Record(cell, "done", "", wing.floor(cell, progress), said=wing.doubts(cell))
     subject = wing.read(here, cell.subject)
     if cell.format == REFERENCE:
         return Record(cell, "done", "", wing.answer(subject, cell, progress), names=wing.names(subject))

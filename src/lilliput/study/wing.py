@@ -171,6 +171,10 @@ class Wing(ABC):
         """
 
     @abstractmethod
+    def doubts(self, cell: Cell) -> tuple[str, ...]:
+        """What the floor's record says of the task itself, a sentence each: that items are not the same to all, say."""
+
+    @abstractmethod
     def can_answer(self, subject: Any) -> bool:
         """Whether the subject itself, without an artifact, answers in bearable time: another arithmetic's baseline."""
 

@@ -8,7 +8,7 @@ import pytest
 
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
-from lilliput.policies.play import check_fit
+from lilliput.policies.play import EnvironmentSpec, check_fit, follows_its_seed
 
 SEEN = spaces.Box((3,), np.asarray(-np.inf), np.asarray(np.inf))
 
@@ -81,3 +81,35 @@ def test_observations_in_other_units_are_refused() -> None:
         check_fit(lander, box(-1, 1), Bounded(actions, gymnasium.spaces.Box(-wide, wide)))
     huge = np.full(3, 3.4e38, np.float32)
     check_fit(landers[0], box(-1, 1), Bounded(actions, gymnasium.spaces.Box(-huge, huge)))
+
+
+class Drawn(gymnasium.Env):
+    """A start, steps and rewards that are drawn from the seed's generator or from another."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float64)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, start: bool, steps: bool, rewards: bool) -> None:
+        self._seeded = {"start": start, "steps": steps, "rewards": rewards}
+        self._other = np.random.default_rng()
+
+    def _draw(self, what: str) -> float:
+        return (self.np_random if self._seeded[what] else self._other).normal()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        return np.array([self._draw("start")]), {}
+
+    def step(self, action: Any) -> Any:
+        return np.array([self._draw("steps")]), self._draw("rewards"), False, False, {}
+
+
+@pytest.mark.parametrize("other", [(), ("start",), ("steps",), ("rewards",)])
+def test_an_environment_that_plays_another_episode_of_the_same_seed_is_known(other: tuple[str, ...]) -> None:
+    seeded = {what: what not in other for what in ("start", "steps", "rewards")}
+    gymnasium.register("Drawn-v0", entry_point=lambda **kwargs: Drawn(**kwargs), kwargs=seeded)
+    try:
+        assert follows_its_seed(EnvironmentSpec("Drawn-v0")) == (not other)
+    finally:
+        del gymnasium.registry["Drawn-v0"]
+    assert follows_its_seed(EnvironmentSpec("CartPole-v1"))

@@ -19,7 +19,7 @@ from lilliput.policies.play.episode import (
     random_episodes,
     random_returns,
 )
-from lilliput.policies.play.fit import check_fit, check_last_action
+from lilliput.policies.play.fit import check_fit, check_last_action, follows_its_seed
 from lilliput.policies.play.lanes import Episode, OutOfTime
 from lilliput.policies.play.player import BatchAct, Lockstep
 from lilliput.policies.play.seeds import ROLES, Role, SeedPlan
@@ -75,6 +75,7 @@ __all__ = [
     "collect_episodes",
     "episode_returns",
     "episodes",
+    "follows_its_seed",
     "format_wrapper",
     "make_environment",
     "observation_space_of",

@@ -6,7 +6,8 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.policies import last_action, layers, reference, spaces
-from lilliput.policies.play.environment import action_space_of, observation_space_of
+from lilliput.policies.play.environment import EnvironmentSpec, action_space_of, observation_space_of
+from lilliput.policies.play.player import EpisodeUnderWay
 from lilliput.policies.policy import Policy
 from lilliput.sums import mean
 
@@ -20,7 +21,7 @@ _OTHER = 16.0
 _OPEN = 1e9
 """Some environments write a bound where they mean none."""
 _STEPS = 10
-"""Of an episode, in which a last action shows itself."""
+"""Of an episode, in which a last action shows itself, and whether an environment draws from its seed."""
 _NOISE = 0.3
 """Of the size of actions: how far an environment's noise may put a last action."""
 
@@ -98,6 +99,32 @@ def check_last_action(policy: Policy, environment: "gymnasium.Env") -> None:
             f"policy's last action: they are {off:.2g} off it, which is {size:.2g} large; say where it stands "
             "(--previous-action), or leave that away"
         )
+
+
+def follows_its_seed(environment: EnvironmentSpec) -> bool:
+    """Whether two fresh environments play one episode of one seed: what drawn actions bring is the same to the bit.
+
+    Environments that are known to reset cleanly are not asked.
+
+    Raises:
+        LilliputError: the environment cannot be made, reset or played.
+    """
+    return environment.resets_cleanly or _first_steps(environment) == _first_steps(environment)
+
+
+def _first_steps(environment: EnvironmentSpec) -> list[bytes]:
+    """The observations of a few drawn actions in a fresh environment, and the return so far at each."""
+    episode = EpisodeUnderWay(environment, None)
+    try:
+        episode.environment.action_space.seed(0)
+        episode.begin(0)
+        seen = list[bytes]()
+        while not episode.over and len(seen) < _STEPS:
+            seen.append(np.asarray(episode.observation).tobytes() + np.float64(episode.total).tobytes())
+            episode.step(episode.environment.action_space.sample())
+        return [*seen, np.float64(episode.total).tobytes()]
+    finally:
+        episode.close()
 
 
 def _same_bounds(policy: spaces.Box, offered: spaces.Box) -> bool:
