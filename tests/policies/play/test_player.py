@@ -54,8 +54,9 @@ class Odd(gymnasium.Env):
         self.n += 1
         if self.n == 3 and self.breaks == "step":
             raise RuntimeError("the simulation\x1b[33m is unstable\nsecond line")
-        reward = None if self.breaks == "reward" else 1.0
-        return self._observation(), reward, self.n == self.length, False, {}
+        reward = {"reward": None, "rewards": np.ones((1, 2)), "word": "much"}.get(self.breaks, 1.0)
+        given: Any = (self._observation(), reward, self.n == self.length, False, {})
+        return {"four": given[:4], "nothing": None}.get(self.breaks, given)
 
     def _observation(self) -> np.ndarray:
         space = self.observation_space
@@ -128,7 +129,11 @@ def test_many_numbers_are_looked_at_too_and_none_is_too_large(seen: float) -> No
         ("exit", r"LilliputOdd-v0 cannot be made: SystemExit: 3"),
         ("reset", r"LilliputOdd-v0, episode seed 5, step 0 cannot be reset: KeyError: 'robot"),
         ("step", r"episode seed 5, step 2 failed at a step: RuntimeError: the simulation.33m is unstable second line"),
-        ("reward", r"LilliputOdd-v0, episode seed 5, step 0 failed at a step: TypeError"),
+        ("reward", r"seed 5, step 0 failed at a step: TypeError: the reward is a NoneType; it must be one number"),
+        ("rewards", r"the reward is of shape \[1, 2\]; it must be one number"),
+        ("word", r"the reward is a str; it must be one number"),
+        ("four", r"step gives 4 values; it must give observation, reward, terminated, truncated and info"),
+        ("nothing", r"step gives a NoneType; it must give observation"),
     ],
 )
 def test_whatever_an_environment_raises_is_one_line(breaks: str, message: str) -> None:

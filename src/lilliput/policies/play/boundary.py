@@ -11,6 +11,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies import spaces
 
 _FEW = 64
+_VALUES = 5
 
 
 class BadExchange(Exception):
@@ -66,6 +67,18 @@ def _as_float32(observation: Any) -> np.ndarray:
 
 def _flattener(keys: list[str]) -> Callable[[Any], np.ndarray]:
     return lambda observation: np.concatenate([np.ravel(observation[key]) for key in keys]).astype(np.float32)
+
+
+def wrong_answer(answer: Any) -> TypeError | None:
+    """What is wrong with what a step gave: not Gymnasium's five values, or a reward that is no number; else None."""
+    if not isinstance(answer, tuple | list) or len(answer) != _VALUES:
+        given = f"{len(answer)} values" if isinstance(answer, tuple | list) else f"a {type(answer).__name__}"
+        return TypeError(f"step gives {given}; it must give observation, reward, terminated, truncated and info")
+    reward = np.asarray(answer[1])
+    if reward.shape or reward.dtype.kind not in "biuf":
+        what = f"of shape {list(reward.shape)}" if reward.shape else f"a {type(answer[1]).__name__}"
+        return TypeError(f"the reward is {what}; it must be one number")
+    return None
 
 
 def action_checker(environment: Any) -> Callable[[Any], Any]:

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
-from lilliput.policies.play.boundary import BadExchange, action_checker, observer
+from lilliput.policies.play.boundary import BadExchange, action_checker, observer, wrong_answer
 from lilliput.policies.play.environment import MAX_STEPS, EnvironmentSpec, observation_space_of
 from lilliput.policies.play.failure import RAISED, failure
 from lilliput.policies.play.lanes import Lanes, OutOfTime
@@ -91,8 +91,10 @@ class EpisodeUnderWay:
             given = self._checked(action)
         except BadExchange as error:
             raise self._bad(error) from None
+        answer: Any = ...  # none yet
         try:
-            observation, reward, terminated, truncated, _ = self._step(given)
+            answer = self._step(given)
+            observation, reward, terminated, truncated, _ = answer
             self.total += float(reward)
             self.length += 1
             self.terminated = bool(terminated)
@@ -105,7 +107,8 @@ class EpisodeUnderWay:
         except LilliputError:
             raise
         except RAISED as error:
-            raise failure(self._place, "failed at a step", error, self.environment) from error
+            told = (answer is not ... and wrong_answer(answer)) or error
+            raise failure(self._place, "failed at a step", told, self.environment) from error
         if self.over and not math.isfinite(self.total):
             raise LilliputError(f"{self._place}: the return is {self.total}")
 
