@@ -64,7 +64,7 @@ def policies(
         options = draw(st.booleans()), draw(st.booleans()), draw(st.sampled_from([0.0, 0.0, 0.7]))
         return random_linear(
             x, form, rng, bits=bits, per_channel=options[0], has_bias=options[1], sparsity=options[2],
-            per_dimension=draw(st.booleans()), is_wide=draw(st.booleans()), **shape,
+            per_dimension=draw(st.booleans()), may_be_wide=True, **shape,
         )  # fmt: skip
 
     if network == "cnn":
@@ -148,7 +148,7 @@ def random_linear(
     stride: tuple[int, int] = (1, 1),
     padding: tuple[int, int] = (0, 0),
     per_dimension: bool = True,
-    is_wide: bool = False,
+    may_be_wide: bool = False,
 ) -> Layer:
     """A linear layer with random weights for the inputs `x`, a convolution where `kernel` is given.
 
@@ -164,7 +164,7 @@ def random_linear(
         kernel: size of a convolution's window.
         stride: of a convolution.
         padding: of a convolution.
-        is_wide: whether the lowest code stands for a weight too, as where others quantized.
+        may_be_wide: whether the lowest code, too, stands for a weight now and then, as where others quantized.
         per_dimension: with `per_channel`, whether a static Dense layer has one input scale a dimension or one in all.
     """
     shape = (outputs, *x.shape[1:]) if kernel is None else (outputs, x.shape[1], kernel, kernel)
@@ -182,7 +182,8 @@ def random_linear(
     top = np.abs(weight.reshape(outputs, -1)).max(axis=1) if per_channel else np.abs(weight).max()
     scale = np.asarray(np.where(top == 0, 1, top / affine.signed_range(bits[0])[1]), np.float32)
     tensor = affine.quantize_weights(weight, scale, bits[0])
-    if is_wide:
+    is_wide = bool(rng.integers(2))
+    if is_wide and may_be_wide:
         lowest = affine.signed_range(bits[0])[0]
         values = np.where(tensor.values == lowest + 1, np.int8(lowest), tensor.values)
         tensor = affine.QuantizedTensor(values, scale, bits[0])

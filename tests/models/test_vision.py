@@ -107,6 +107,8 @@ def test_a_pattern_that_does_not_divide_a_layer_is_refused(model):
     ],
 )
 def test_what_a_graph_cannot_have_is_refused(made, model, recipe, message):
+    if "finetune" in recipe:
+        pytest.importorskip("torch", reason="needs the extra vision")
     with pytest.raises(LilliputError, match=message):
         compress(model, recipe.format(data=str(made[1])))
 

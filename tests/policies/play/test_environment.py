@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs import registration
 
 from lilliput.errors import LilliputError, MissingDependency
 from lilliput.policies import spaces
@@ -82,6 +83,7 @@ def test_a_package_that_registers_by_an_entry_point_does_so_still(tmp_path, monk
         make_environment("Boards/Other-v0")
     with pytest.raises(LilliputError, match=r"Broken/Pole-v0 cannot be registered: .*nothing") as caught:
         make_environment("Broken/Pole-v0")
+    assert registration.current_namespace is None, "what is registered later would stand in that namespace"
     assert "\n" not in str(caught.value)
 
 

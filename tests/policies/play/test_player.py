@@ -50,7 +50,7 @@ class Odd(gymnasium.Env):
         self.n = 0
         return self._observation(), {}
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> Any:
         self.n += 1
         if self.n == 3 and self.breaks == "step":
             raise RuntimeError("the simulation\x1b[33m is unstable\nsecond line")

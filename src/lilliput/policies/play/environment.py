@@ -261,11 +261,14 @@ def _register_by_entry_point(environment: str, namespace: str) -> None:
     from gymnasium.envs import registration
 
     for entry in importlib.metadata.entry_points(group="gymnasium.envs", name=namespace):
-        try:
-            with registration.namespace(namespace):
+        raised = None
+        with registration.namespace(namespace):  # left only where nothing is raised inside
+            try:
                 entry.load()()
-        except RAISED as error:
-            raise failure(environment, "cannot be registered", error, f"{entry.module}:") from error
+            except RAISED as error:
+                raised = error
+        if raised is not None:
+            raise failure(environment, "cannot be registered", raised, f"{entry.module}:") from raised
 
 
 def _versions(environment: str) -> list[int]:
