@@ -89,9 +89,24 @@ def test_real_actions_beside_choices_are_no_action_of_one_kind(tmp_path: Path) -
     assert any(UNMASKED in guess for guess in alone["discrete_actions"].provenance.guesses)
 
 
-def test_a_mask_of_no_fixed_size_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["invalid_action_mask", "last_action_mask"])
+def test_a_mask_in_which_ones_forbid_or_of_another_step_is_not_taken_as_ones(tmp_path: Path, name: str) -> None:
     model = onnx.load(_two_kinds(tmp_path))
-    model.graph.input[1].type.tensor_type.shape.dim[1].dim_param = "choices"
+    model.graph.input[1].name = model.graph.node[2].input[1] = name
+    model.graph.node[2].op_type = "Sub"
+    onnx.save(model, tmp_path / "h.onnx")
+    with pytest.raises(LilliputError, match="Sub joins two values"):
+        load_policy(tmp_path / "h.onnx", output="discrete_actions")
+
+
+@pytest.mark.parametrize("size", ["choices", 1 << 40])
+def test_a_mask_of_no_fixed_size_is_refused(tmp_path: Path, size: str | int) -> None:
+    model = onnx.load(_two_kinds(tmp_path))
+    dim = model.graph.input[1].type.tensor_type.shape.dim[1]
+    if isinstance(size, str):
+        dim.dim_param = size
+    else:
+        dim.dim_value = size
     onnx.save(model, tmp_path / "free.onnx")
     with pytest.raises(LilliputError, match="'action_masks' masks choices and has no fixed size"):
         load_policy(tmp_path / "free.onnx", output="discrete_actions")

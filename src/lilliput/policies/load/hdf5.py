@@ -66,16 +66,19 @@ class Hdf5:
                 name, header, link = self._numbers("<QQI", node + 8 + 40 * index)
                 if link == 2 or len(found) >= MAX_MEMBERS:
                     raise LilliputError(f"{self.name} has links to elsewhere, or more than {MAX_MEMBERS} in a group")
-                found[self._text_at(names + name)] = header
+                key = self._text_at(names + name)
+                if key in found:
+                    raise self._damaged("a group")
+                found[key] = header
         return found
 
-    def texts(self, address: int) -> dict[str, str]:
-        """The texts that stand beside an object (its attributes), by name; others are left out.
+    def text(self, address: int, key: str) -> str | None:
+        """The text of this name that stands beside an object (its attribute); None where there is none.
 
         Raises:
             LilliputError: the file is damaged.
         """
-        found: dict[str, str] = {}
+        wanted = key.encode() + b"\0"
         for at, size in self._messages(address, _ATTRIBUTE):
             version, _, *sizes = self._numbers("<BBHHH", at)
             start, parts = at + 8 + (version == 3), []
@@ -84,10 +87,9 @@ class Hdf5:
                 start += -(-length // 8) * 8 if version == 1 else length
             if version not in (1, 2, 3) or start > at + size:
                 raise self._damaged("an attribute")
-            text = self._text_of(parts[1], start)
-            if text is not None:
-                found[self._text_at(parts[0])] = text
-        return found
+            if self.data.startswith(wanted, parts[0]):
+                return self._text_of(parts[1], start)
+        return None
 
     def array(self, address: int, what: str) -> np.ndarray:
         """The dataset's numbers.
@@ -113,7 +115,7 @@ class Hdf5:
             if storage == 0
             else self._numbers("<QQ", layout[0] + 2)
         )
-        if count * size > there or start + count * size > len(self.data):
+        if not count or count * size > there or start + count * size > len(self.data):
             raise self._damaged(what)
         return np.frombuffer(self.data, dtype, count, start).reshape(shape)
 
@@ -153,6 +155,8 @@ class Hdf5:
                 todo += children[::-1]
             else:
                 found += children
+            if len(todo) + len(found) > MAX_MEMBERS:
+                break
         raise self._damaged("a group")
 
     def _messages(self, address: int, wanted: int) -> Iterator[tuple[int, int]]:
@@ -197,13 +201,15 @@ class Hdf5:
         if code & 15 != 9 or self._numbers("<B", kind + 1)[0] & 15 != 1:
             return None
         length, collection, wanted = self._numbers("<IQI", at)
+        if length > MAX_TEXT:
+            return None
         end = collection + self._signed(collection, b"GCOL", "<4xQ")[0]
         place = collection + 16
         for _ in range(MAX_MESSAGES):
             if place + 16 > min(end, len(self.data)):
                 break
             index, room = self._numbers("<HxxxxxxQ", place)
-            if index == wanted and length <= min(room, MAX_TEXT):
+            if index == wanted and length <= room:
                 return self.data[place + 16 : place + 16 + length].split(b"\0")[0].decode("utf-8", "replace")
             place += 16 + -(-room // 8) * 8
         raise self._damaged("a text")
