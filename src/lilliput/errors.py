@@ -29,6 +29,7 @@ class MissingDependency(LilliputError):
 
 
 def closest(word: str, known: Iterable[str]) -> str:
-    """`did you mean X? ` for an error, or an empty text where no known word is like it."""
-    found = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {found[0]}? " if found else ""
+    """`did you mean X? ` for an error, with a word that ends in it too; an empty text where no known one is like it."""
+    every = list(known)
+    found = [*difflib.get_close_matches(word, every, n=1), *(one for one in every if one.endswith(f"_{word}"))]
+    return f"did you mean {' or '.join(dict.fromkeys(found[:2]))}? " if found else ""

@@ -97,13 +97,18 @@ def test_of_images_a_convolutional_student_is_found_and_confirmed(
     assert (episode_returns(small, BRIGHT, range(40)) > 18).all()
 
 
-def test_what_no_student_can_see_is_said() -> None:
-    pytest.importorskip("torch")
+@pytest.mark.parametrize("torch", [True, False])
+def test_what_no_student_can_see_is_said_and_torch_is_named_where_it_helps(
+    torch: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("lilliput.shrink.run"), "can_train_images", lambda: torch)
     request = Request(Task(SWITCHES))
     assert _trainable(switches(), request)[1] == [
         "no students were tried: they see vectors or, choosing through convolutions, images of bytes"
     ]
-    assert _trainable(bright(), request)[1] == []
+    trained, notes = _trainable(bright(), request)
+    assert trained.train == torch
+    assert [note.partition(":")[2] for note in notes] == ([] if torch else [" pip install 'lilliput[train]'"])
 
 
 def test_a_policy_that_is_not_better_than_random_is_refused(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_a_plan_loads_what_it_was_told(tmp_path):
         (GOOD + "load = 3", "line 6: load is 3; it must be a table"),
         (GOOD + 'reproduces = "lu2042"', r"line 6: reproduces: 'lu2042'; did you mean lu2024\?"),
         (GOOD + "episode = 3", r"line 6: unknown key 'episode'; did you mean episodes\?"),
+        (GOOD + "seeds = [1]", r"line 6: unknown key 'seeds'; did you mean seed or compression_seeds\?"),
         (GOOD + "\n\nepisodes = 0", "line 8: episodes is 0; it must be an integer from 1"),
         (GOOD + 'episodes = "many"', "line 6: episodes is 'many'; it must be an integer"),
         (GOOD + "episodes = true", "line 6: episodes is True"),

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, final
 
-from lilliput.errors import NotApplicable
 from lilliput.policies import layers, spaces
 from lilliput.policies.affine import packed_nbytes
 from lilliput.policies.compress import format_recipe, parse
 from lilliput.policies.compress.distill import Distill
-from lilliput.policies.compress.distill_images import DistillImages, can_train_images, windows_of
+from lilliput.policies.compress.distill_images import DistillImages
 from lilliput.policies.compress.finetune import Finetune
 from lilliput.policies.compress.step import Step
 from lilliput.policies.learner import Checkpoint
@@ -194,15 +193,6 @@ def student_of(recipe: str) -> Student | None:
     )  # fmt: skip
     student = student if raised is None else replace(student, evolve=raised.episodes, each=raised.each)
     return student if student.recipe == recipe else None
-
-
-def can_be_taught(policy: Policy) -> bool:
-    """Whether students that see images can be made of it here."""
-    try:
-        windows_of(policy, 1)
-    except NotApplicable:
-        return False
-    return can_train_images()
 
 
 MANY_INPUTS, _VERY_MANY = 32, 64

@@ -18,6 +18,7 @@ from lilliput.files import locked
 from lilliput.policies import file as policy_file
 from lilliput.policies.artifact import name_for
 from lilliput.policies.compress.distill_images import can_train_images
+from lilliput.policies.compress.distill_play import can_be_taught
 from lilliput.policies.export import export
 from lilliput.policies.learner import Checkpoint, checkpoint_of
 from lilliput.policies.policy import Policy
@@ -25,7 +26,6 @@ from lilliput.shrink import confirm, objective
 from lilliput.shrink.actor import sees_images
 from lilliput.shrink.bar import Bar
 from lilliput.shrink.baseline import bar_of
-from lilliput.shrink.configuration import can_be_taught
 from lilliput.shrink.request import Place, Request, claim
 from lilliput.shrink.result import Result, frontier, read_result, table, write_result
 from lilliput.shrink.schedule import Schedule, least, schedule, too_few
@@ -143,11 +143,11 @@ def _shrink(every: Sequence[Checkpoint], request: Request, here: Workspace, say:
 
 def _trainable(policy: Policy, request: Request) -> tuple[Request, list[str]]:
     """The request, without training where that is not possible here, and what to say of it."""
+    if request.train and sees_images(policy) and not can_be_taught(policy):
+        return request, ["no students were tried: they see vectors or, choosing through convolutions, images of bytes"]
     if request.train and sees_images(policy) and not can_train_images():
         note = "without torch only what needs no training was tried: pip install 'lilliput[train]'"
         return replace(request, train=False), [note]
-    if request.train and sees_images(policy) and not can_be_taught(policy):
-        return request, ["no students were tried: they see vectors or, choosing through convolutions, images of bytes"]
     if not request.train or has_compiler():
         return request, []
     note = "without a C compiler only what needs no training was tried: apt install gcc"

@@ -6,7 +6,7 @@ from typing import assert_never, final
 
 from lilliput.policies import last_action, layers, spaces
 from lilliput.policies.compress.context import TEACHER_DIGITS
-from lilliput.policies.compress.distill_play import small_head, split_head
+from lilliput.policies.compress.distill_play import can_be_taught, small_head, split_head
 from lilliput.policies.constants import constants
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.policy import Policy
@@ -16,7 +16,6 @@ from lilliput.shrink.configuration import (
     Sight,
     Student,
     Teachers,
-    can_be_taught,
     image_starts,
     losses,
     start_after,

@@ -11,6 +11,7 @@ from tests.policies.bright import BRIGHT, SWITCHES, bright, switches
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.compress import Context, compress, parse
+from lilliput.policies.compress.distill_play import can_be_taught, check_vector
 from lilliput.policies.play import episode_returns
 from lilliput.policies.policy import Policy, replace_layers
 from lilliput.policies.students.frames import Frames
@@ -144,6 +145,29 @@ def test_frames_that_overlap_are_kept_once() -> None:
     assert frames._used == 1 + 120
 
 
+def continuous(teacher: Policy) -> Policy:
+    """The same network, whose numbers are the action."""
+    box = spaces.Box((2,), np.full(2, -1.0), np.full(2, 1.0))
+    return Policy(teacher.observation_space, box, (*teacher.layers[:-1], layers.ClipAction(f32(-1), f32(1))))
+
+
+def flat(shape: tuple[int, ...]) -> Policy:
+    """Chooses by the bytes of the observation, in one vector from the first layer on."""
+    n = int(np.prod(shape))
+    layer = layers.Dense(np.eye(2, n, dtype=np.float32), np.zeros(2, np.float32))
+    seen = spaces.Box(shape, np.zeros(shape), np.full(shape, 255.0), "uint8")
+    return Policy(seen, spaces.Discrete(2), (layers.Flatten(), layer, layers.ArgmaxAction((2,))))
+
+
+@pytest.mark.parametrize(
+    "teacher", [switches(), flat((6, 6)), flat((7, 7, 3)), continuous(bright())], ids=["board", "two", "flat", "array"]
+)
+def test_distill_sends_nobody_to_distill_images_who_is_refused_there(teacher: Policy) -> None:
+    assert not can_be_taught(teacher)
+    with pytest.raises(NotApplicable, match=r"distill: .*; quantize or prune the policy itself"):
+        check_vector(teacher, "distill")
+
+
 def test_what_cannot_be_is_said() -> None:
     pytest.importorskip("torch")
     teacher = bright()
@@ -151,12 +175,9 @@ def test_what_cannot_be_is_said() -> None:
         compress(teacher, "distill_images()", context(teacher))
     with pytest.raises(NotApplicable, match="distill: the observation is an image, and its students see vectors"):
         compress(teacher, "distill()", context(teacher))
-    board = switches()
-    for step in ("distill()", "distill_images()"):  # neither sends to the other
-        with pytest.raises(NotApplicable, match="quantize or prune the policy itself"):
-            compress(board, step, Context.from_environment(board, SWITCHES, seed=0))
-    box = spaces.Box((2,), np.full(2, -1.0), np.full(2, 1.0))
-    array = Policy(teacher.observation_space, box, (*teacher.layers[:-1], layers.ClipAction(f32(-1), f32(1))))
+    array, board = continuous(teacher), switches()
+    with pytest.raises(NotApplicable, match="quantize or prune the policy itself"):
+        compress(board, "distill_images()", Context.from_environment(board, SWITCHES, seed=0))
     with pytest.raises(NotApplicable, match="the policy makes no choice"):
         compress(array, "distill_images(channels=(2, 2))", context(array))
     with pytest.raises(LilliputError, match="weight_bits has 2 numbers; the student has 5 layers"):

@@ -74,6 +74,13 @@ def test_a_folder_of_another_training_is_refused_and_begun_anew_with_force(tmp_p
     assert train("a2c", SIGN, tmp_path, **common, seed=1, force=True).steps == 80
 
 
+def test_a_folder_of_something_else_is_refused_and_left_as_it_is(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(LilliputError, match="holds something else"):
+        train("a2c", SIGN, tmp_path, steps=40, hidden=(4,), settings=FEW)
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_two_trainings_are_not_at_work_in_one_folder(tmp_path):
     """Both would write to one replay buffer."""
     common: dict[str, Any] = {"steps": 40, "segment": 40, "episodes": 1, "hidden": (4,), "settings": FEW}
@@ -128,9 +135,12 @@ def test_a_full_disk_is_one_line_and_the_same_training_goes_on_afterwards(failin
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
 
 
-def test_an_environment_that_breaks_down_is_one_line_and_its_last_checkpoint_stays(tmp_path):
-    with pytest.raises(LilliputError, match=r"stopped after 59 steps \(KeyError: 'sensor 3'\); .* 40 steps is kept"):
-        train("a2c", "Breaks-v0", tmp_path, steps=80, segment=40, episodes=1, hidden=(4,), settings=FEW)
+@pytest.mark.parametrize(
+    ("environment", "said"), [("Breaks-v0", "KeyError: 'sensor 3'"), ("Leaves-v0", "SystemExit: no licence")]
+)
+def test_an_environment_that_breaks_down_is_one_line_and_its_last_checkpoint_stays(environment, said, tmp_path):
+    with pytest.raises(LilliputError, match=rf"stopped after 59 steps \({said}\); .* 40 steps is kept"):
+        train("a2c", environment, tmp_path, steps=80, segment=40, episodes=1, hidden=(4,), settings=FEW)
     assert (tmp_path / "best.lilliput").exists()
 
 

@@ -69,6 +69,8 @@ class Blind(Follow):
 class Breaks(Follow):
     """Breaks down in its 60th step, by an error of its own."""
 
+    error: BaseException = KeyError("sensor 3")
+
     def __init__(self) -> None:
         super().__init__()
         self._steps = 0
@@ -76,8 +78,14 @@ class Breaks(Follow):
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
         self._steps += 1
         if self._steps == 60:
-            raise KeyError("sensor 3")
+            raise self.error
         return super().step(action)
+
+
+class Leaves(Breaks):
+    """Ends the program in its 60th step."""
+
+    error = SystemExit("no licence")
 
 
 class Bright(Sign):
@@ -119,7 +127,7 @@ class Dim(Sign):
         return image
 
 
-for name in ("Follow", "Sign", "NaN", "Blind", "Breaks", "Bright", "Switches", "Dim"):
+for name in ("Follow", "Sign", "NaN", "Blind", "Breaks", "Leaves", "Bright", "Switches", "Dim"):
     if f"{name}-v0" not in gymnasium.registry:
         gymnasium.register(f"{name}-v0", entry_point=f"{__name__}:{name}")
 

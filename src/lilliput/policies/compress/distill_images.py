@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
-from lilliput.errors import LilliputError, MissingDependency, NotApplicable
+from lilliput.errors import LilliputError, MissingDependency
 from lilliput.files import whole
 from lilliput.parameter import check_fields, check_integer
 from lilliput.policies import layers, reference, spaces
 from lilliput.policies.affine import check_bits
 from lilliput.policies.compress.context import Context
-from lilliput.policies.compress.distill_play import Disturbance
+from lilliput.policies.compress.distill_play import Disturbance, windows_of
 from lilliput.policies.compress.step import Step
 from lilliput.policies.play import Lockstep, OutOfTime, SeedPlan
 from lilliput.policies.policy import Policy, replace_layers
@@ -108,28 +108,6 @@ class DistillImages(Step):
 def can_train_images() -> bool:
     """Whether torch is there."""
     return importlib.util.find_spec("torch") is not None
-
-
-def windows_of(teacher: Policy, n: int) -> tuple[tuple[tuple[int, int], tuple[int, int], tuple[int, int]], ...]:
-    """(kernel, stride, padding) of the teacher's first n convolutions.
-
-    Raises:
-        NotApplicable: the teacher does not choose, or sees no image of bytes through so many convolutions.
-    """
-    space = teacher.observation_space
-    if not isinstance(space, spaces.Box) or len(space.shape) != 3 or space.dtype != "uint8":
-        instead = "use distill" if len(spaces.input_shape(space)) == 1 else "quantize or prune the policy itself"
-        raise NotApplicable(f"distill_images: the observation is no image of bytes; {instead}")
-    if not isinstance(teacher.layers[-1], layers.ArgmaxAction):
-        raise NotApplicable("distill_images: the policy makes no choice; supported: choices, as an Atari game's")
-    convolutions = [layer for layer in teacher.layers if isinstance(layer, layers.Conv2d | layers.QuantizedConv2d)]
-    if n > len(convolutions):
-        raise NotApplicable(
-            f"distill_images: channels has {n} numbers; the policy has {len(convolutions)} convolutions"
-        )
-    return tuple(
-        ((layer.weight.shape[2], layer.weight.shape[3]), layer.stride, layer.padding) for layer in convolutions[:n]
-    )
 
 
 def _shape(teacher: Policy, step: DistillImages) -> "Shape":

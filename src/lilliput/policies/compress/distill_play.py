@@ -44,12 +44,43 @@ def check_vector(policy: Policy, name: str) -> None:
     shape = spaces.input_shape(policy.observation_space)
     if len(shape) == 1:
         return
-    if spaces.input_dtype(policy.observation_space) == "uint8":
+    if can_be_taught(policy):
         raise NotApplicable(f"{name}: the observation is an image, and its students see vectors; use distill_images")
     size = "x".join(map(str, shape))
     raise NotApplicable(
-        f"{name}: the observation is {size} numbers, and its students see vectors (those of distill_images see images "
-        "of bytes); quantize or prune the policy itself"
+        f"{name}: the observation is {size} numbers, and its students see vectors (those of distill_images, images of "
+        "bytes, by which a policy with convolutions chooses); quantize or prune the policy itself"
+    )
+
+
+def can_be_taught(teacher: Policy) -> bool:
+    """Whether there are students of distill_images that see what it sees."""
+    try:
+        windows_of(teacher, 1)
+    except NotApplicable:
+        return False
+    return True
+
+
+def windows_of(teacher: Policy, n: int) -> tuple[tuple[tuple[int, int], tuple[int, int], tuple[int, int]], ...]:
+    """(kernel, stride, padding) of the teacher's first n convolutions.
+
+    Raises:
+        NotApplicable: the teacher does not choose, or sees no image of bytes through so many convolutions.
+    """
+    space = teacher.observation_space
+    if not isinstance(space, spaces.Box) or len(space.shape) != 3 or space.dtype != "uint8":
+        instead = "use distill" if len(spaces.input_shape(space)) == 1 else "quantize or prune the policy itself"
+        raise NotApplicable(f"distill_images: the observation is no image of bytes; {instead}")
+    if not isinstance(teacher.layers[-1], layers.ArgmaxAction):
+        raise NotApplicable("distill_images: the policy makes no choice; supported: choices, as an Atari game's")
+    convolutions = [layer for layer in teacher.layers if isinstance(layer, layers.Conv2d | layers.QuantizedConv2d)]
+    if n > len(convolutions):
+        raise NotApplicable(
+            f"distill_images: channels has {n} numbers; the policy has {len(convolutions)} convolutions"
+        )
+    return tuple(
+        ((layer.weight.shape[2], layer.weight.shape[3]), layer.stride, layer.padding) for layer in convolutions[:n]
     )
 
 

@@ -14,11 +14,23 @@ THEIRS: Final = ("model.zip", "vecnormalize.pkl")
 """Files that the framework reads."""
 
 
+def check_ours(folder: Path, *, force: bool) -> None:
+    """Checks that the folder is empty or a training's, and leaves nothing in it.
+
+    Raises:
+        LilliputError: it holds something else, and `force` is not given.
+    """
+    if force or (folder / NAME).exists():
+        return
+    if any(file.name != LOCK for file in folder.iterdir()):
+        raise LilliputError(f"{folder} holds something else; choose another folder, or --force")
+
+
 def enter(folder: Path, training: Training, *, force: bool) -> None:
     """Makes the folder that of the training: what it holds of it stays, to be gone on from, and of another one goes.
 
     Raises:
-        LilliputError: it holds another training or something else, and `force` is not given.
+        LilliputError: it holds another training, and `force` is not given.
     """
     asked = training.to_json()
     path = folder / NAME
@@ -38,8 +50,6 @@ def enter(folder: Path, training: Training, *, force: bool) -> None:
                 "depend on the number; choose another folder, or --force to begin anew"
             )
         return
-    if any(file.name != LOCK for file in folder.iterdir()) and not path.exists() and not force:
-        raise LilliputError(f"{folder} holds something else; choose another folder, or --force")
     for name in (checkpoint.NAME, curve.NAME, "policy.lilliput", "best.lilliput", *THEIRS):
         (folder / name).unlink(missing_ok=True)
     for file in (folder / "replay").glob("*.npy"):

@@ -27,7 +27,7 @@ from lilliput.policies.learn import curve
 from lilliput.policies.learn.rl import chain as chains
 from lilliput.policies.learn.rl import checkpoint, pruning
 from lilliput.policies.learn.rl.algorithm import Algorithm, algorithm
-from lilliput.policies.learn.rl.folder import THEIRS, enter
+from lilliput.policies.learn.rl.folder import THEIRS, check_ours, enter
 from lilliput.policies.learn.rl.model import is_convolved, make_model, settings_of
 from lilliput.policies.learn.rl.start import begin_from, networks_of
 from lilliput.policies.learn.rl.training import Training
@@ -35,6 +35,7 @@ from lilliput.policies.learner import Checkpoint
 from lilliput.policies.load import load_checkpoint
 from lilliput.policies.play import SeedPlan, episode_returns
 from lilliput.policies.play.boundary import BadExchange
+from lilliput.policies.play.failure import RAISED
 from lilliput.policies.policy import Policy
 from lilliput.policies.students.torch_layer import Bits, Compressed
 
@@ -111,6 +112,7 @@ def train(
         if start_from is not None:
             begin_from(twin, start_from)
     folder.mkdir(parents=True, exist_ok=True)
+    check_ours(folder, force=force)  # before the lock, which is a file
     with locked(folder):
         enter(folder, training, force=force)
         with warnings.catch_warnings():
@@ -349,7 +351,7 @@ class TrainingRun:
             yield
         except LilliputError:
             raise
-        except Exception as error:  # an environment is anybody's program, and raises what it likes
+        except RAISED as error:
             step = self.model.num_timesteps
             self.check_finite(step)  # says why, where that is why
             kind = "" if isinstance(error, BadExchange) else f"{type(error).__name__}: "
