@@ -52,7 +52,7 @@ _FOUND_IN = {
     "load_policy": "load",
     "open_artifact": "export",
 }
-"""Of what is imported when it is first asked for: a program that opens an artifact begins in 0.7 of the time."""
+"""The modules of what is imported when it is first asked for; a program that opens an artifact waits for no loader."""
 
 
 if not TYPE_CHECKING:  # to whom any name would be one

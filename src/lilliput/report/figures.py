@@ -50,7 +50,9 @@ def write(rows: Sequence[Row], keep: float, folder: Path) -> dict[str, Path]:
         ("front", lambda _, __: _front(rows)),
     ]
     written = {}
-    with rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
+    own = {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}
+    # A user's settings would lay out anew what was measured.
+    with rc_context({**own, "figure.autolayout": False, "figure.constrained_layout.use": False}):
         for name, draw in drawings:
             figure = draw(shown, keep)
             if figure is None:
