@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, assert_never, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
@@ -80,31 +80,20 @@ class Finetune(Step):
         torch = library("torch", "language")
         if model.family == "language" or not isinstance(model.network, Graph):
             return
-        if any(node.op_type in QUANTIZED for node in model.network.proto.graph.node):
-            raise LilliputError("finetune: the graph is quantized; write finetune(...) | quantize(...)")
         student = _student(model)
         if all(isinstance(axis, int) for port in model.inputs for axis in port.axes[1:]):
             shapes = {port: [axis if isinstance(axis, int) else 1 for axis in port.axes] for port in model.inputs}
             with torch.no_grad():  # an operator may be known, and what it is told not
                 try:
                     student({p.name: torch.zeros(s, dtype=getattr(torch, p.dtype)) for p, s in shapes.items()})
-                except (LilliputError, RuntimeError) as error:
+                except (LilliputError, RuntimeError, AttributeError) as error:
                     raise LilliputError(f"finetune: {' '.join(str(error).split())[:200]}") from error
 
     def apply(self, model: Model, context: Context) -> Model:
         """The model with other weights."""
         if model.family == "language":
             return self._language(model, context)
-        graph = as_graph(model).network
-        match graph:
-            case Graph(proto=proto):
-                if any(node.op_type in QUANTIZED for node in proto.graph.node):
-                    raise LilliputError("finetune: the graph is quantized; write finetune(...) | quantize(...)")
-                return self._graph(model, context)
-            case Module():
-                raise AssertionError("as_graph gives a graph")
-            case _:
-                assert_never(graph)
+        return self._graph(model, context)
 
     def _language(self, model: Model, context: Context) -> Model:
         import torch
@@ -188,11 +177,14 @@ def _student(model: Model) -> Trainable:
     Raises:
         LilliputError: it cannot.
     """
+    graph = graph_of(model)
+    if any(node.op_type in QUANTIZED for node in graph.graph.node):
+        raise LilliputError("finetune: the graph is quantized; write finetune(...) | quantize(...)")
     if len(picture_port(model).axes) == 3:
         raise LilliputError("finetune: the graph takes one picture without an axis of pictures; export it with one")
     try:
-        return Trainable(simplified(graph_of(model)))
-    except LilliputError as error:
+        return Trainable(simplified(graph))
+    except (LilliputError, TypeError, ValueError) as error:
         raise LilliputError(f"finetune: {error}") from error
 
 

@@ -37,9 +37,10 @@ class Trainable:
             if node.op_type not in table and node.op_type != "Constant":
                 way = ": export it with fixed axes, without dynamic ones" if node.op_type == "Shape" else ""
                 raise LilliputError(f"the graph has {node.op_type}, which cannot be trained here{way}")
-        self._nodes = [
-            (table.get(node.op_type), list(node.input), list(node.output),
-             {part.name: helper.get_attribute_value(part) for part in node.attribute})
+        self._nodes: list[tuple[str, Any, list[str], list[str], dict[str, Any]]] = [
+            (node.op_type, table.get(node.op_type), list(node.input), list(node.output),
+             {"num_outputs": len(node.output)}
+             | {part.name: helper.get_attribute_value(part) for part in node.attribute})
             for node in proto.graph.node
         ]  # fmt: skip
         self._outputs = [value.name for value in proto.graph.output]
@@ -52,16 +53,24 @@ class Trainable:
         self._constants = constants | self.weights
 
     def __call__(self, feeds: Mapping[str, "torch.Tensor"]) -> "list[torch.Tensor]":
-        """The outputs in their order."""
+        """The outputs in their order.
+
+        Raises:
+            LilliputError: an operator is told what is not known here.
+        """
         import torch
         from onnx import numpy_helper
 
         known: dict[str, Any] = {**self._constants, **feeds, "": None}
-        for function, inputs, outputs, settings in self._nodes:
-            if function is None:
-                known[outputs[0]] = torch.from_numpy(numpy_helper.to_array(settings["value"]).copy())
-                continue
-            found = function([known[name] for name in inputs], settings)
+        for kind, function, inputs, outputs, settings in self._nodes:
+            try:
+                if function is None:
+                    found = torch.from_numpy(numpy_helper.to_array(settings["value"]).copy())
+                else:
+                    found = function([known[name] for name in inputs], settings)
+            except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+                said = f"as it stands in the graph ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
+                raise LilliputError(f"{kind} cannot be trained here {said}") from error
             for name, one in zip(outputs, found if isinstance(found, tuple) else (found,), strict=False):
                 known[name] = one
         return [known[name] for name in self._outputs]
@@ -172,8 +181,12 @@ def _reduced(inputs: Sequence[Any], settings: Settings, name: str) -> Any:
 
 def _split(inputs: Sequence[Any], settings: Settings) -> Any:
     x, axis = inputs[0], settings.get("axis", 0)
-    sizes = _ints(inputs[1]) if len(inputs) > 1 else list(settings["split"])
-    return tuple(x.split(sizes, axis))
+    given = _ints(inputs[1]) if len(inputs) > 1 else settings.get("split")
+    if given:
+        return tuple(x.split(list(given), axis))
+    n, parts = x.shape[axis], settings["num_outputs"]
+    size = -(-n // parts)
+    return tuple(x.split([size] * (parts - 1) + [n - size * (parts - 1)], axis))
 
 
 def _gather(inputs: Sequence[Any], settings: Settings) -> Any:
@@ -201,8 +214,9 @@ def _flatten(inputs: Sequence[Any], settings: Settings) -> Any:
     return inputs[0].flatten(1)
 
 
-def _squeezed(inputs: Sequence[Any], _: Settings) -> Any:
-    return inputs[0].squeeze(_ints(inputs[1]) if len(inputs) > 1 else list(range(inputs[0].ndim)))
+def _squeezed(inputs: Sequence[Any], settings: Settings) -> Any:
+    axes = _ints(inputs[1]) if len(inputs) > 1 else settings.get("axes")  # an attribute before opset 13
+    return inputs[0].squeeze(list(axes or range(inputs[0].ndim)))
 
 
 def _unsqueezed(inputs: Sequence[Any], _: Settings) -> Any:
@@ -256,7 +270,9 @@ def operators() -> dict[str, Callable[[Sequence[Any], Settings], Any]]:
         "ReduceSum": lambda inputs, settings: _reduced(inputs, settings, "sum"),
         "Flatten": _flatten,
         "Reshape": _reshape,
-        "Transpose": lambda inputs, settings: inputs[0].permute(settings["perm"]),
+        "Transpose": lambda inputs, settings: inputs[0].permute(
+            settings.get("perm", tuple(range(inputs[0].ndim))[::-1])
+        ),
         "Squeeze": _squeezed,
         "Unsqueeze": _unsqueezed,
         "Concat": lambda inputs, settings: torch.cat(list(inputs), settings["axis"]),
