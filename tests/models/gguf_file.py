@@ -40,10 +40,9 @@ def gguf_file(
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(kv_heads)
     adds = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32}
-    for key, value in (_settings(architecture, config) | (said or {})).items():
+    counts = {"attention.head_count": heads, "attention.head_count_kv": kv_heads}
+    for key, value in (counts | _settings(architecture, config) | (said or {})).items():
         adds[type(value)](f"{architecture}.{key}", value)
     writer.add_vocab_size(config["vocab_size"] + 1)
     tokenizer = json.loads((folder / "tokenizer.json").read_text())["model"]

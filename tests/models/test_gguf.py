@@ -1,6 +1,7 @@
 """GGUF files: what is read is what their codes stand for, and is saved, compressed and exported as any model is."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,16 @@ def test_a_scaling_that_is_not_taken_over_is_refused(tmp_path: Path) -> None:
     long = {"rope_factors_long.weight": np.full(4, 2, np.float32)}
     with pytest.raises(LilliputError, match=r"\(rope_factors_long.weight\), which transformers leaves out"):
         load_model(str(gguf_file(small_folder(tmp_path / "plain"), tmp_path / "long.gguf", more=long)))
+    for said, told in (
+        ({"rope.scaling.attn_factor": 2.0}, "attn_factor 2"), ({"rope.scaling.alpha": 3.0}, "alpha 3"),
+        ({"rope.scaling.factor": math.inf}, "'linear', factor inf"), ({"rope.scaling.factor": -2.0}, "factor -2"),
+    ):  # fmt: skip
+        with pytest.raises(LilliputError, match=rf"scales its rotary positions \(rope.scaling.*{told}"):
+            load_model(str(gguf_file(tmp_path / "plain", tmp_path / "said.gguf", said)))
+    harmless = {"rope.scaling.original_context_length": 128, "rope.scaling.attn_factor": 1.0}
+    load_model(str(gguf_file(tmp_path / "plain", tmp_path / "harmless.gguf", harmless)))
+    untold = load_model(str(gguf_file(tmp_path / "plain", tmp_path / "untold.gguf", {"rope.scaling.factor": 4.0})))
+    assert module_of(untold).config.rope_parameters["rope_type"] == "linear"  # as llama.cpp takes it
     ones = {"rope_freqs.weight": np.ones(4, np.float32)}
     load_model(str(gguf_file(tmp_path / "plain", tmp_path / "ones.gguf", more=ones)))
 
@@ -137,9 +148,17 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_a_file_says_of_its_model_is_taken_over(tmp_path: Path, family: str) -> None:
     """transformers leaves a part of it out, and its own settings stood in its place."""
+    folder = made(tmp_path, family)
+    model = load_model(str(gguf_file(folder, tmp_path / "small.gguf")))
+    tokens = torch.from_numpy(np.random.default_rng(0).integers(1, 250, (1, 100)))
+    assert_same(model, folder, tokens)
+
+
+def made(folder: Path, family: str) -> Path:
+    """A small model of that family with random weights, in the folder."""
     import transformers
 
-    small_folder(tmp_path)  # its tokenizer
+    small_folder(folder)  # its tokenizer
     kind, settings = FAMILIES[family]
     common = {
         "vocab_size": 257, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -147,13 +166,16 @@ def test_what_a_file_says_of_its_model_is_taken_over(tmp_path: Path, family: str
     }  # fmt: skip
     torch.manual_seed(0)
     config = getattr(transformers, f"{kind}Config")(**(common | settings))
-    made = transformers.AutoModelForCausalLM.from_config(config)
-    for weight in made.parameters():
+    module = transformers.AutoModelForCausalLM.from_config(config)
+    for weight in module.parameters():
         weight.data += 0.1 * torch.randn_like(weight)
-    made.save_pretrained(tmp_path)
-    model = load_model(str(gguf_file(tmp_path, tmp_path / "small.gguf")))
-    tokens = torch.from_numpy(np.random.default_rng(0).integers(1, 250, (1, 100)))
-    assert_same(model, tmp_path, tokens)
+    module.save_pretrained(folder)
+    return folder
+
+
+def test_a_length_of_keys_that_the_architecture_cannot_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LilliputError, match=r"says attention.key_length 16, which transformers leaves out"):
+        load_model(str(gguf_file(made(tmp_path, "qwen2"), tmp_path / "small.gguf", {"attention.key_length": 16})))
 
 
 @pytest.mark.parametrize(
@@ -163,6 +185,11 @@ def test_what_a_file_says_of_its_model_is_taken_over(tmp_path: Path, family: str
         ({"attention.sliding_window": 16}, "says attention.sliding_window 16"),
         ({"final_logit_softcapping": 30.0}, "says final_logit_softcapping 30"),
         ({"rope.dimension_count": 4, "attention.key_length": 8}, "says rope.dimension_count 4"),
+        ({"rope.freq_base": 0.0}, "says rope.freq_base 0.0, which no model has"),
+        ({"rope.freq_base": math.inf}, "says rope.freq_base inf, which no model has"),
+        ({"attention.layer_norm_rms_epsilon": math.nan}, "says attention.layer_norm_rms_epsilon nan"),
+        ({"attention.head_count": 0, "attention.head_count_kv": 0}, "cannot be read: one of its settings is a number"),
+        ({"rope.dimension_count": math.inf}, "cannot be read: "),
     ],
 )
 def test_a_setting_that_has_no_place_is_refused(tmp_path: Path, said: dict[str, Any], wanted: str) -> None:

@@ -18,6 +18,7 @@ from lilliput.models.load.loader import Loader, LoadRequest
 from lilliput.models.model import Model, Provenance
 
 _REAL = {"F32", "F16", "BF16", "F64"}
+_RAISED = (OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, ArithmeticError)
 
 
 @final
@@ -40,6 +41,7 @@ class Gguf(Loader):
         """The model in float32."""
         path = Path(request.source)
         reader, hub = library("gguf", "language"), transformers()
+        refused = library("huggingface_hub.errors", "language").StrictDataclassError
         try:
             read = reader.GGUFReader(path)
             kinds = Counter(tensor.tensor_type.name for tensor in read.tensors)
@@ -52,7 +54,7 @@ class Gguf(Loader):
                     str(path.parent), config=config, output_loading_info=True, dtype="float32", **where
                 )
             tokenizer = hub.AutoTokenizer.from_pretrained(str(path.parent), **where)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, IndexError) as error:
+        except (*_RAISED, refused) as error:
             raise LilliputError(f"{path.name!r} cannot be read: {_why(error)}") from error
         check_complete(info, path.name)
         module = _plain(module, config)
@@ -76,6 +78,8 @@ def _why(error: Exception) -> str:
     """What transformers raised, as one who gave it a file understands it."""
     if isinstance(error, KeyError):
         return f"it does not say {error}"
+    if isinstance(error, ArithmeticError):
+        return f"one of its settings is a number that no model has ({error})"
     if "ignore_mismatched_sizes" in str(error):
         return "its weights have other shapes than transformers makes of its settings; give its Hugging Face folder"
     return " ".join(str(error).split())[:240]

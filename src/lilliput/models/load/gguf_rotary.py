@@ -1,6 +1,7 @@
 """The scaling of rotary positions that a GGUF file says, which transformers 5.24 reads of GPT-OSS alone."""
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,9 @@ _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_positi
 """Of every Llama 3.1 to 3.3; the file has what they make of each frequency, and no more."""
 
 _WIDE = "full_attention"
+
+_PLAIN = {"attn_factor": 1.0, "finetuned": None, "original_context_length": None}
+"""What changes nothing beside a type and a factor, where it has that value; None: any."""
 
 _READ = ("gpt-oss",)
 """Architectures whose scaling transformers reads itself."""
@@ -33,17 +37,22 @@ def scaled(config: Any, reader: Any, name: str) -> Any:
     if architecture in _READ:
         return config
     tensors = {tensor.name: tensor.data for tensor in reader.tensors if tensor.name.startswith("rope_")}
-    told = reader.get_field(f"{architecture}.rope.scaling.type")
-    kind = "none" if told is None else str(told.contents())
-    factor = reader.get_field(f"{architecture}.rope.scaling.factor")
-    by = 1.0 if factor is None else float(factor.contents())
+    prefix = f"{architecture}.rope.scaling."
+    said = {
+        key.removeprefix(prefix): field.contents() for key, field in reader.fields.items() if key.startswith(prefix)
+    }
+    by = float(said.pop("factor", 0.0)) or 1.0  # llama.cpp takes 0 for none, and what has no type for linear
+    kind = str(said.pop("type", "none" if by == 1.0 else "linear"))
+    for key, value in said.items():
+        if key not in _PLAIN or _PLAIN[key] not in (None, value):
+            raise LilliputError(_refusal(name, f"rope.scaling.{key} {str(value)[:20]}"))
     if tensors.keys() == {"rope_freqs.weight"} and kind == "none":
         return _llama3(config, np.asarray(tensors["rope_freqs.weight"], np.float64), name)
     if tensors:
         raise LilliputError(_refusal(name, ", ".join(sorted(tensors))))
     if kind == "none" or by == 1.0:
         return config
-    if kind != "linear" or not _is_plain(config):
+    if kind != "linear" or not 0 < by < math.inf or not _is_plain(config):
         raise LilliputError(_refusal(name, f"rope.scaling.type {kind[:20]!r}, factor {by:g}"))
     return _with(config, {"rope_type": "linear", "factor": by})
 

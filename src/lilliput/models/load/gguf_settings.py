@@ -1,6 +1,7 @@
 """What a GGUF file says of its model beside its shapes, of which transformers 5.24 leaves a part out in silence."""
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,12 @@ _SHAPES = {
     "ssm.time_step_rank", "tensor_data_layout", "vocab_size",
 }  # fmt: skip
 """Taken over by transformers, or seen in the shapes of the weights."""
+
+_POSITIVE = {
+    "attention.key_length", "attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon", "rope.dimension_count",
+    "rope.freq_base", "rope.freq_base_swa",
+}  # fmt: skip
+"""What no model computes with where it is 0 or less."""
 
 _EPSILONS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps")
 _SAME = {
@@ -41,7 +48,7 @@ def settled(config: Any, reader: Any, name: str) -> Any:
         name: of the file, for errors.
 
     Raises:
-        LilliputError: the file says something that transformers has no place for.
+        LilliputError: the file says something that transformers has no place for, or a number that no model has.
     """
     architecture = str(reader.get_field("general.architecture").contents())
     said = {
@@ -50,14 +57,14 @@ def settled(config: Any, reader: Any, name: str) -> Any:
         if key.startswith(f"{architecture}.") and not key.startswith(f"{architecture}.rope.scaling.")
     }
     new = copy.deepcopy(config)
-    if "attention.sliding_window" not in said and architecture == "llama" and hasattr(new, "sliding_window"):
-        new.sliding_window = None  # transformers' own for a file that is named Mistral
     if (new.pad_token_id or 0) >= new.vocab_size:
         new.pad_token_id = None  # transformers' own, for another vocabulary
     if architecture in _27B:
         is_27b = said.get("block_count") == _27B[architecture]
         new.query_pre_attn_scalar = new.hidden_size // new.num_attention_heads if is_27b else _head(new, said)
     for key, value in said.items():
+        if (isinstance(value, float) and not math.isfinite(value)) or (key in _POSITIVE and value <= 0):
+            raise LilliputError(f"{name!r} says {key} {value}, which no model has: the file is damaged")
         if key not in _SHAPES and not _takes(new, architecture, key, value, said):
             raise LilliputError(
                 f"{name!r} says {key} {str(value)[:40]}, which transformers leaves out of a file of {architecture}: "
@@ -76,7 +83,7 @@ def _takes(config: Any, architecture: str, key: str, value: Any, said: Mapping[s
         case "attention.key_length":
             if hasattr(config, "head_dim"):
                 config.head_dim = value
-            return _head(config, said) == value
+            return getattr(config, "head_dim", config.hidden_size // config.num_attention_heads) == value
         case "attention.layer_norm_epsilon" | "attention.layer_norm_rms_epsilon":
             names = [name for name in _EPSILONS if hasattr(config, name)]
             for name in names:
