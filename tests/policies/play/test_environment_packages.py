@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from lilliput.policies.play import make_environment
-from lilliput.policies.play.environment_packages import packages
+from lilliput.policies.play.environment_packages import installed, packages
 
 CODE = (
     "import sys; from lilliput.policies.play import make_environment as make;"
@@ -90,6 +91,13 @@ def test_the_physics_of_known_environments_is_theirs_alone(environment: str, wan
     made = make_environment(environment)
     assert {name.removeprefix("package.") for name, _ in packages(made)} == wanted
     made.close()
+
+
+def test_who_installs_a_module_is_what_python_itself_finds() -> None:
+    theirs = {top: sorted(set(names)) for top, names in metadata.packages_distributions().items() if top.isidentifier()}
+    assert len(theirs) > 20
+    ours = {top: sorted({one.metadata["Name"] for one in installed()[top]}) for top in theirs}
+    assert ours == theirs
 
 
 def test_a_disturbed_environment_has_the_physics_of_the_one_that_it_disturbs() -> None:

@@ -15,6 +15,8 @@ from lilliput.syntax import parse
 if TYPE_CHECKING:
     import gymnasium
 
+_MODULE = re.compile(r'^"?(\w+)(?:/.*|\.[\w-]+)?\.(?:py|so|pyd)\b', re.MULTILINE)
+"""In a list of installed files."""
 _NO_PHYSICS = frozenset(
     {"numpy", "typing-extensions", "cloudpickle", "packaging", "imageio", "matplotlib", "pygame", "pygame-ce"}
 )
@@ -60,12 +62,21 @@ def _layers(environment: "gymnasium.Env") -> list[object]:
 @functools.cache
 def _distributions(top: str) -> tuple[str, ...]:
     """Canonical names of the distributions that install a top-level module."""
-    return tuple(sorted({_canonical(name) for name in _owners().get(top, ())}))
+    return tuple(sorted({_canonical(one.metadata["Name"]) for one in installed().get(top, ())}))
 
 
 @functools.cache
-def _owners() -> dict[str, list[str]]:
-    return dict(metadata.packages_distributions())
+def installed() -> dict[str, list[metadata.Distribution]]:
+    """The distributions that install each top-level module.
+
+    As `metadata.packages_distributions`, which makes a path of each line of each distribution's list of files.
+    """
+    found: dict[str, list[metadata.Distribution]] = {}
+    for one in metadata.distributions():
+        files = one.read_text("RECORD") or "\n".join(map(str, one.files or ()))
+        for top in set((one.read_text("top_level.txt") or "").split() or _MODULE.findall(files)):
+            found.setdefault(top, []).append(one)
+    return found
 
 
 @functools.cache
@@ -128,15 +139,19 @@ def _named(module: str) -> set[str]:
     return found
 
 
-def _at_load(tree: ast.AST) -> list[ast.AST]:
-    """Every node that is not in the body of a function."""
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+"""Where statements hold others."""
+
+
+def _at_load(tree: ast.Module) -> list[ast.AST]:
+    """Every statement that is not in the body of a function."""
     found: list[ast.AST] = []
-    waiting = [tree]
+    waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
         found.append(node)
-        inner = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        waiting += [] if inner else list(ast.iter_child_nodes(node))
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            waiting += [inner for block in _BLOCKS for inner in getattr(node, block, ())]
     return found
 
 
