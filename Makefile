@@ -49,13 +49,13 @@ test-rest: tools $(STAMPS)/frameworks $(STAMPS)/test
 	$(PYTEST) -n 3 tests -m "slow or frameworks or embedded" -rs
 
 # What is numeric, once more with the kernels that numpy, OpenBLAS and the C library have for lesser processors;
-# without torch, which .ci/run installs meanwhile.
+# without torch, which .ci/run installs meanwhile. How a report shares its work among processes is no question of these.
 NUMERIC := tests/test_sums.py tests/statistics tests/report/test_decisions.py tests/policies/test_reference.py tests/policies/test_affine.py \
 	tests/policies/export/test_golden.py tests/policies/export/test_requantize.py tests/policies/compress/test_quantize.py
 ON_LESSER := test-numeric-Haswell test-numeric-Nehalem
 test-numeric: $(ON_LESSER)
 $(ON_LESSER): test-numeric-%: $(STAMPS)/test
-	$(BIN)/python tests/processors.py $* $(NUMERIC) -m "not slow and not embedded and not frameworks"
+	$(BIN)/python tests/processors.py $* $(NUMERIC) -m "not slow and not embedded and not frameworks" -k "not process"
 
 # The same decisions on every processor: the above, and the artifacts under emulated ones.
 test-processors: test-numeric tools

@@ -1,10 +1,10 @@
 """Calls checked against their annotations, at the price of a look at the kinds of what goes in and comes out.
 
-Where no annotation is of an array beartype looks at every call, which takes it a microsecond. Of arrays an annotation
+Where no annotation is of an array beartype looks at a call, which takes it a microsecond. Of arrays an annotation
 tells apart dtype and shape, and names sizes that have to agree: a function whose call was found right is not asked
 again about the same kinds. Of a million calls that play episodes a few hundred differ, and to bind names to shapes anew
 in each took nine tenths of the time of many a test. Even to look at kinds took half of what a test took that calls a
-function a hundred thousand times: of a test's calls the first hundreds are looked at, and then each sixteenth.
+function a hundred thousand times: of a test's calls the first dozens are looked at, and then each thirty-second.
 Jaxtyping's and beartype's checks of a function, which take a millisecond to make, are made when it is first called:
 most are not, in a worker's part of the tests.
 """
@@ -27,8 +27,8 @@ _ARRAY = np.ndarray
 _MOST_ITEMS = 64
 _MOST_ANSWERS = 64
 _MOST_KINDS = 4096
-_FIRST_OF_A_TEST = 256
-_THEN_EACH = 16
+_FIRST_OF_A_TEST = 64
+_THEN_EACH = 32
 _made: dict[tuple[object, ...], Callable[..., Any]] = {}
 
 
@@ -112,28 +112,45 @@ def jaxtyped(fn: Any = None, *, typechecker: Any = None) -> Any:
         return property(*parts)
     if not isinstance(fn, FunctionType) or typechecker is None:
         return _jaxtyped(fn, typechecker=typechecker)
+    seen = _seen_of(fn)
     # What beartype makes of a function is of no use for the same inner function of another call.
     is_inner = "<locals>" in fn.__qualname__
     if is_inner or fn.__code__.co_flags & _NOT_SIMPLE or _has_arrays(fn.__annotations__):
-        return _checked_once(fn, typechecker)
-    return _checked_always(fn, typechecker)
+        return _now_and_then(fn, seen, _checked_once(fn, seen, typechecker))
+    return _now_and_then(fn, seen, _checked_always(fn, seen, typechecker))
+
+
+def _now_and_then(fn: FunctionType, seen: _Seen, check: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, called through what checks it the first times in a test and then now and then."""
+
+    @functools.wraps(fn)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        seen.n_calls += 1
+        if seen.n_calls > _FIRST_OF_A_TEST:
+            if seen.n_calls == _FIRST_OF_A_TEST + 1:
+                _called_often.append(seen)
+            if seen.n_calls % _THEN_EACH:
+                return fn(*args, **kwargs)
+        return check(*args, **kwargs)
+
+    return checked
 
 
 def _has_arrays(annotations: dict[str, Any]) -> bool:
     return "jaxtyping" in repr(annotations)
 
 
-def _checked_always(fn: FunctionType, typechecker: Any) -> Callable[..., Any]:
-    """The function checked in every call, unless arrays stand between quotes: what checks it is made in the first."""
+def _checked_always(fn: FunctionType, seen: _Seen, typechecker: Any) -> Callable[..., Any]:
+    """The function checked whenever it is asked, unless arrays stand between quotes: what checks it is made then."""
     made: Callable[..., Any] | None = None
 
-    @functools.wraps(fn)
     def checked(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         nonlocal made
         if made is None:
             annotations = {name: _read(one, fn) for name, one in fn.__annotations__.items()}
-            made = _checked_once(fn, typechecker) if _has_arrays(annotations) else _by_beartype(fn, annotations)
+            made = _checked_once(fn, seen, typechecker) if _has_arrays(annotations) else _by_beartype(fn, annotations)
         return made(*args, **kwargs)
 
     return checked
@@ -159,20 +176,12 @@ def _read(annotation: Any, fn: FunctionType) -> Any:
         return Any
 
 
-def _checked_once(fn: FunctionType, typechecker: Any) -> Callable[..., Any]:
+def _checked_once(fn: FunctionType, seen: _Seen, typechecker: Any) -> Callable[..., Any]:
     """The function checked where kinds are new."""
-    seen = _seen_of(fn)
     whole = functools.cache(lambda: _jaxtyped(fn, typechecker=typechecker))
 
-    @functools.wraps(fn)
     def checked(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        seen.n_calls += 1
-        if seen.n_calls > _FIRST_OF_A_TEST:
-            if seen.n_calls == _FIRST_OF_A_TEST + 1:
-                _called_often.append(seen)
-            if seen.n_calls % _THEN_EACH:
-                return fn(*args, **kwargs)
         if seen.is_of_no_use:
             return whole()(*args, **kwargs)
         try:

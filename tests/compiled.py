@@ -8,6 +8,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -19,7 +20,9 @@ from pathlib import Path
 import pytest
 
 from lilliput.compiler import cache_folder, kept_vectors
+from lilliput.policies.export import c_kernels
 
+_KERNELS = Path(c_kernels.__file__).parent
 _KEPT = cache_folder() / "tests"
 _KEPT_S = 30 * 24 * 3600
 _READ = {".c", ".h", ".S", ".s", ".ld"}
@@ -64,6 +67,12 @@ def commands(folder: Path, compiler: str) -> list[list[str]]:
     asked = ["make", "-nB", f"CC={compiler}"]
     said = subprocess.run(asked, cwd=folder, env=alone, capture_output=True, text=True, check=True)
     return [shlex.split(line) for line in said.stdout.splitlines()]
+
+
+def vector_sets(compiler: str, *flags: str) -> set[str]:
+    """What of all that kernels ask for, such as __AVX2__, the compiler says with these flags."""
+    asked = {name for path in _KERNELS.rglob("*.h") for name in re.findall(r"\b__\w+\b", path.read_text())}
+    return asked & set(_identity(compiler, flags).split())
 
 
 def _digest(command: tuple[str, ...], folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""What annotations say is held in the first hundreds of calls of a test, and in each sixteenth after them."""
+"""What annotations say is held in the first dozens of calls of a test, and in each thirty-second after them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,20 +56,34 @@ def test_another_answer_to_the_same_is_looked_at(wrong: Any) -> None:
     assert len(calls) == 6, "each call runs once"
 
 
-def test_of_many_calls_in_one_test_each_sixteenth_is_looked_at_and_all_of_the_next_test() -> None:
+@checked
+def doubled(n: int) -> int:
+    return 2 * n
+
+
+def of_arrays(wrong: Any = None) -> None:
+    product(zeros(2, 3), zeros(3, 4), wrong)
+
+
+def of_no_array(wrong: Any = None) -> None:
+    doubled("1" if wrong else 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("call", [of_arrays, of_no_array])
+def test_of_many_calls_in_one_test_each_thirty_second_is_looked_at_and_the_first_of_the_next(call: Any) -> None:
     for _ in range(500):
-        assert product(zeros(2, 3), zeros(3, 4)).shape == (2, 4)
+        call()
     found = []
-    for _ in range(32):
+    for _ in range(64):
         try:
-            product(zeros(2, 3), zeros(3, 4), wrong=np.float64)
+            call(wrong=np.float64)
         except TypeCheckError:
             found.append(True)
     assert len(found) == 2
     another_test()
-    for _ in range(32):
+    for _ in range(64):
         with pytest.raises(TypeCheckError):
-            product(zeros(2, 3), zeros(3, 4), wrong=np.float64)
+            call(wrong=np.float64)
 
 
 def test_literals_are_told_apart() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.compiled import compiled
+from tests.policies.export.test_c import AVX2_FLAG, skip_avx2_where_it_is_not_or_native
 from tests.strategies import Form, random_linear
 
 from lilliput.policies import layers, reference, spaces
@@ -18,7 +19,7 @@ N_FINITE = 20
 FLAGS = {
     "portable": ["-O2"],
     "native": ["-O3", "-march=native"],
-    "avx2": ["-O3", "-march=haswell"],
+    "avx2": ["-O3", AVX2_FLAG],
     "integers": ["-O2", "-DLILLIPUT_INTEGERS=1"],
     "soft floats": ["-O2", "-DSCALAR", "-DLILLIPUT_SOFT_FLOATS=1", "-DLILLIPUT_INTEGERS=0"],
 }
@@ -87,12 +88,11 @@ def test_reference_onnx_and_c_answer_alike(kind: str, form: Form, selects: bool,
 
 @pytest.mark.parametrize(("kind", "flags"), [("discrete", "portable"), *itertools.product(["box", "multi"], FLAGS)])
 def test_c_says_that_it_did_not_decide(kind: str, flags: str, tmp_path: Path) -> None:
+    skip_avx2_where_it_is_not_or_native(FLAGS[flags], tmp_path)
     policy, x = policy_of(kind, "static", selects=False), observations()
     folder = export(policy, "c", tmp_path / "out", name="pilot").folder
     command = ["gcc", "-std=c99", "-ffp-contract=off", *FLAGS[flags], "-shared", "-fPIC"]
     compiled([*command, "pilot.c", "-lm", "-o", "p.so"], folder).check_returncode()
-    if flags == "avx2" and "avx2" not in Path("/proc/cpuinfo").read_text():
-        pytest.skip("this processor has no AVX2")
     decide = ctypes.CDLL(str(folder / "p.so")).pilot_act
     for row, expected in zip(x, reference.act(policy, x), strict=True):
         action = np.full(expected.size, 7, np.int32 if policy.is_discrete else np.float32)
