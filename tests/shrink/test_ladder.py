@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from tests.policies.bright import bright
 from tests.policies.recurrent import gru, policy_with, walk
 from tests.shrink.games import BALANCE, cartpole
 
@@ -33,6 +34,10 @@ def test_a_rung_begins_with_what_the_policy_may_have_a_use_for() -> None:
     assert first_steps(normalized, ("fold_inputs",)) == ()
     assert first_steps(wide, ()) == ("remove_dead_inputs",)
     assert first_steps(wide, ("remove_dead_inputs",)) == ()
+    squares = spaces.Box((8, 5), np.full((8, 5), -1.0), np.full((8, 5), 1.0))
+    board = replace(wide, observation_space=squares, layers=(layers.Flatten(), *wide.layers))
+    assert first_steps(board, ()) == ("remove_dead_inputs",)
+    assert first_steps(bright(), ()) == ("fold_inputs",), "images have no dead inputs"
     handed = last_action.remembering(policy_with(layers.Relu()), 0, 2)
     assert handed.has_memory
     assert first_steps(handed, ()) == ("fold_inputs",)  # all steps take what remembers nothing but that

@@ -97,18 +97,30 @@ def test_of_images_a_convolutional_student_is_found_and_confirmed(
     assert (episode_returns(small, BRIGHT, range(40)) > 18).all()
 
 
+@pytest.mark.slow
+def test_of_a_board_a_student_is_found_and_confirmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    end_after(monkeypatch, students(1))
+    lessons(monkeypatch, 600)
+    request = Request(Task(f"tests.policies.learn.toys:{SWITCHES}"), keep=0.9, within_s=AN_HOUR_S, workers=1)
+    result = shrink(switches(), request, tmp_path, lambda _: None)
+    assert any(point.recipe.startswith("distill(") for point in result.frontier)
+    assert result.low >= 0.9
+    small = policy_file.read(tmp_path / "policy.lilliput")
+    assert (episode_returns(small, SWITCHES, range(40)) > 18).all()
+
+
 @pytest.mark.parametrize("torch", [True, False])
 def test_what_no_student_can_see_is_said_and_torch_is_named_where_it_helps(
     torch: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.import_module("lilliput.shrink.run"), "can_train_images", lambda: torch)
     request = Request(Task(SWITCHES))
-    assert _trainable(switches(), request)[1] == [
-        "no students were tried: they see vectors or, choosing through convolutions, images of bytes"
-    ]
-    trained, notes = _trainable(bright(), request)
-    assert trained.train == torch
-    assert [note.partition(":")[2] for note in notes] == ([] if torch else [" pip install 'lilliput[train]'"])
+    assert _trainable(switches(), request) == (request, [])
+    large, layer = (64, 65), layers.Dense(np.ones((2, 64 * 65), np.float32), None)
+    stack = layers.Flatten(), layer, layers.ArgmaxAction((2,))
+    board = Policy(spaces.Box(large, np.zeros(()), np.ones(())), spaces.Discrete(2), stack)
+    (said,) = _trainable(board, request)[1]
+    assert said.startswith("no students were tried: they see vectors, boards of up to 4,096 numbers or, choosing")
 
 
 def test_a_policy_that_is_not_better_than_random_is_refused(tmp_path: Path) -> None:

@@ -6,21 +6,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lilliput.compiler import has_compiler
-from lilliput.policies import spaces
+from lilliput.policies import layers
 from lilliput.policies.export import export, open_artifact
 from lilliput.policies.play import Act, PolicyAct
 from lilliput.policies.policy import Policy
 from lilliput.record import REFERENCE
 
 
-def sees_images(policy: Policy) -> bool:
-    """Whether the observation is no vector: a batch gains nothing there, and numpy takes milliseconds a decision."""
-    return len(spaces.input_shape(policy.observation_space)) > 1
+def has_convolutions(policy: Policy) -> bool:
+    """Whether a batch gains nothing, and numpy takes milliseconds a decision."""
+    return any(isinstance(layer, layers.Conv2d | layers.QuantizedConv2d) for layer in policy.layers)
 
 
 def format_of(policy: Policy) -> str:
     """What plays it in trials: "c" where that is many times as fast."""
-    return "c" if sees_images(policy) and has_compiler() else REFERENCE
+    return "c" if has_convolutions(policy) and has_compiler() else REFERENCE
 
 
 @contextmanager

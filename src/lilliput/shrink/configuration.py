@@ -12,6 +12,7 @@ from lilliput.policies.affine import packed_nbytes
 from lilliput.policies.compress import format_recipe, parse
 from lilliput.policies.compress.distill import Distill
 from lilliput.policies.compress.distill_images import DistillImages
+from lilliput.policies.compress.distill_play import can_be_taught
 from lilliput.policies.compress.finetune import Finetune
 from lilliput.policies.compress.step import Step
 from lilliput.policies.learner import Checkpoint
@@ -201,7 +202,7 @@ MANY_INPUTS, _VERY_MANY = 32, 64
 
 def losses(teacher: Checkpoint) -> tuple[Loss, ...]:
     """What students of the policy may learn by, first what they begin with."""
-    if len(spaces.input_shape(teacher.policy.observation_space)) > 1:
+    if can_be_taught(teacher.policy):
         return ("kl",)
     if teacher.policy.is_discrete:
         return ("kl", "regret", "cross_entropy")

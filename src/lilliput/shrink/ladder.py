@@ -1,14 +1,14 @@
 """What is tried without training, the safest first."""
 
+import math
 from collections.abc import Collection, Sequence
-
-import numpy as np
 
 from lilliput.policies import last_action, layers, spaces
 from lilliput.policies.compress import format_recipe, parse
 from lilliput.policies.compress.fold_inputs import FoldInputs
 from lilliput.policies.compress.remove_dead_inputs import RemoveDeadInputs
 from lilliput.policies.policy import Policy
+from lilliput.shrink.actor import has_convolutions
 from lilliput.shrink.configuration import MANY_INPUTS
 
 _EIGHT = 'quantize(weight_bits=8, scheme="static", granularity="per_channel", input="per_dimension"'
@@ -44,9 +44,9 @@ def first_steps(policy: Policy, failed: Collection[str]) -> tuple[str, ...]:
     policy = last_action.apart(policy)[1]
     if policy.has_memory:
         return ()
-    shape = spaces.input_shape(policy.observation_space)
+    n_inputs = math.prod(spaces.input_shape(policy.observation_space))
     wanted = (
-        (RemoveDeadInputs.NAME, len(shape) == 1 and int(np.prod(shape)) >= MANY_INPUTS),
+        (RemoveDeadInputs.NAME, n_inputs >= MANY_INPUTS and not has_convolutions(policy)),
         (FoldInputs.NAME, any(isinstance(layer, layers.Standardize) for layer in policy.layers)),
     )
     return tuple(name for name, useful in wanted if useful and name not in failed)

@@ -18,12 +18,11 @@ from lilliput.files import locked
 from lilliput.policies import file as policy_file
 from lilliput.policies.artifact import name_for
 from lilliput.policies.compress.distill_images import can_train_images
-from lilliput.policies.compress.distill_play import can_be_taught
+from lilliput.policies.compress.distill_play import MOST_SQUARES, can_be_taught, sees_a_vector
 from lilliput.policies.export import export
 from lilliput.policies.learner import Checkpoint, checkpoint_of
 from lilliput.policies.policy import Policy
 from lilliput.shrink import confirm, objective
-from lilliput.shrink.actor import sees_images
 from lilliput.shrink.bar import Bar
 from lilliput.shrink.baseline import bar_of
 from lilliput.shrink.request import Place, Request, claim
@@ -143,9 +142,14 @@ def _shrink(every: Sequence[Checkpoint], request: Request, here: Workspace, say:
 
 def _trainable(policy: Policy, request: Request) -> tuple[Request, list[str]]:
     """The request, without training where that is not possible here, and what to say of it."""
-    if request.train and sees_images(policy) and not can_be_taught(policy):
-        return request, ["no students were tried: they see vectors or, choosing through convolutions, images of bytes"]
-    if request.train and sees_images(policy) and not can_train_images():
+    images = can_be_taught(policy)
+    if request.train and not images and not sees_a_vector(policy):
+        note = (
+            f"no students were tried: they see vectors, boards of up to {MOST_SQUARES:,} numbers or, choosing through "
+            "convolutions, images of bytes"
+        )
+        return request, [note]
+    if request.train and images and not can_train_images():
         note = "without torch only what needs no training was tried: pip install 'lilliput[train]'"
         return replace(request, train=False), [note]
     if not request.train or has_compiler():

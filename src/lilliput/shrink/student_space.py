@@ -1,16 +1,15 @@
 """What a search may try: the students of a policy and of its other teachers, those it begins with, and their sizes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never, final
 
 from lilliput.policies import last_action, layers, spaces
 from lilliput.policies.compress.context import TEACHER_DIGITS
-from lilliput.policies.compress.distill_play import can_be_taught, small_head, split_head
+from lilliput.policies.compress.distill_play import can_be_taught, sees_a_vector, small_head, split_head
 from lilliput.policies.constants import constants
 from lilliput.policies.learner import Checkpoint
 from lilliput.policies.policy import Policy
-from lilliput.shrink.actor import sees_images
 from lilliput.shrink.configuration import (
     EASY,
     Sight,
@@ -33,7 +32,8 @@ class StudentSpace:
     """The students that there may be, none where nothing is to be trained.
 
     Attributes:
-        images: the policy sees images.
+        images: the policy sees images through convolutions, and so do its students.
+        board: what it sees else has several axes; its students see the numbers in a row.
         trainable: whether students are made at all.
         sight: what they see.
         outputs: numbers that they give.
@@ -43,6 +43,7 @@ class StudentSpace:
     """
 
     images: bool
+    board: bool
     trainable: bool
     sight: Sight
     outputs: int
@@ -54,11 +55,12 @@ class StudentSpace:
     def of(teacher: Checkpoint, others: Sequence[Checkpoint], *, train: bool) -> "StudentSpace":
         """That of what is made small, and of others that play the same; empty without training."""
         policy = teacher.policy
-        images = sees_images(policy)
-        trainable = train and (not images or can_be_taught(policy))
+        images = can_be_taught(policy)
+        trainable = train and (images or sees_a_vector(policy))
         named = {None: teacher, **{one.digest[:TEACHER_DIGITS]: one for one in others}}
         return StudentSpace(
             images,
+            not images and len(spaces.input_shape(policy.observation_space)) > 1,
             trainable,
             Sight.of(policy),
             _outputs(policy) if trainable else 0,
@@ -73,7 +75,11 @@ class StudentSpace:
             return ()
         if self.images:
             return image_starts(self.sight, self.teachers)
-        return starts(self.teachers[None], self.sight.inputs, self.teachers, remembers=self.remembers)
+        every = starts(self.teachers[None], self.sight.inputs, self.teachers, remembers=self.remembers)
+        if not self.board:
+            return every
+        # Its squares hold numbers of one kind: one range serves all of them, at three bytes in the place of three each.
+        return tuple(one if one.memory is not None else replace(one, input_range="per_tensor") for one in every)
 
     def after(self, first: Student, kept: float) -> tuple[Student, ...]:
         """What is tried next where the first student kept so little of the return; none where that is usual."""

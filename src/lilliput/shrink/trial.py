@@ -34,7 +34,7 @@ from lilliput.policies.play import (
 from lilliput.policies.policy import Policy
 from lilliput.record import RANDOM_POLICY, REFERENCE, Cell, Record
 from lilliput.shrink import objective
-from lilliput.shrink.actor import acting, format_of, sees_images
+from lilliput.shrink.actor import acting, format_of, has_convolutions
 from lilliput.shrink.bar import BLOCK, RACE, Bar
 from lilliput.shrink.request import Place, Request
 from lilliput.study.observations import kept_observations
@@ -247,13 +247,13 @@ def play(
 def _blocks(
     place: Place, policy: Policy, every: Sequence[int], block: int, deadline: float
 ) -> Iterator[Float64[np.ndarray, " n"]]:
-    """The returns of so many episodes at a time; those of images, of which a batch gains nothing, one after another."""
+    """The returns of so many episodes at a time; those under convolutions one after another."""
     environment = _environment(place)
     # What is plainly lost shows in half a block.
     half = block // 2 if block >= BLOCK else block
     starts = (0, *range(half, len(every), block))
     blocks = [every[at:end] for at, end in itertools.pairwise((*starts, len(every)))]
-    if sees_images(policy):
+    if has_convolutions(policy):
         with acting(policy) as act, Stage(environment, policy.observation_space, deadline) as stage:
             for some in blocks:
                 yield np.array([stage.play(seed, SameAct(act)).episode_return for seed in some])

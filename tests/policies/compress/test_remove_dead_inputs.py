@@ -98,5 +98,5 @@ def test_what_cannot_be_removed_is_said() -> None:
         compress(policy, "remove_dead_inputs()", Context.from_observations(policy, np.ones((9, 4), np.float32)))
     with pytest.raises(LilliputError, match="layer 0 is QuantizedDense; remove dead inputs before quantize"):
         compress(policy, "quantize() | remove_dead_inputs()")
-    with pytest.raises(NotApplicable, match="remove_dead_inputs: the observation is no vector"):
+    with pytest.raises(NotApplicable, match="remove_dead_inputs: the policy begins with Standardize, Conv2d"):
         compress(image_policy(rng), "remove_dead_inputs()")

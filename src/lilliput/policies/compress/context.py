@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, assert_never, final
 
 import numpy as np
-from jaxtyping import Float64, Num
+from jaxtyping import Float64, Shaped
 
 from lilliput.errors import LilliputError
 from lilliput.policies import spaces
@@ -143,7 +143,7 @@ class Context:
 
     def observations(
         self, n: int = DEFAULT_OBSERVATIONS, source: Source = "on_policy", draw: int = 0
-    ) -> Num[np.ndarray, "n ..."]:
+    ) -> Shaped[np.ndarray, "n ..."]:
         """Raw calibration observations from at least ten episodes, the same each time; other draws share no episode.
 
         Raises:

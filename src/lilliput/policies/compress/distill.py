@@ -22,6 +22,8 @@ from lilliput.policies.policy import Policy
 class Distill(Step):
     """Trains a new network on what the teacher does in the states that the network gets itself into.
 
+    A board (an observation of several axes that is no image) is seen as a vector of its numbers.
+
     A teacher with a memory follows the episodes that the student plays; the student has none, or sees the last
     observations at once (`history`).
 
@@ -47,7 +49,7 @@ class Distill(Step):
         restarts: trained at once on shared states; the better half on separate episodes goes on quantized, and the best
             of it is kept.
         inputs: how many numbers of the observation the student sees at most: those on which the teacher's actions
-            depend most. None: all.
+            depend most. None: all; of a board those that were not always the same while the teacher played.
         memory: GRU units in front of the hidden layers, a student that remembers; None: it does not. It is one student
             (`restarts` is of the others), trained over sequences; weight_bits is one number.
         history: how many observations, the last ones of the episode, the student sees at once; None: the last alone.

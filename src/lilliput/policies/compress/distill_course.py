@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,11 +24,11 @@ from lilliput.policies.compress.distill_play import (
     Seen,
     Teacher,
     Watch,
-    check_vector,
     collect,
     outputs,
     small_head,
     split_head,
+    vector_view,
 )
 from lilliput.policies.compress.restarts import BLOCK, MOST_EPISODES, Chosen, best
 from lilliput.policies.layers import History, Layer, LayerNorm, SelectInputs
@@ -131,7 +132,7 @@ class Course:
 
     def __init__(self, settings: Settings, context: Context, start: Start | None = None) -> None:
         self._name = settings.name.split()[0]
-        check_vector(context.teacher, self._name)
+        self._vector = vector_view(context.teacher, self._name)
         if settings.loss == "regret" and not (context.teacher.is_discrete or context.learner.critic):
             raise LilliputError(
                 f"{self._name}: loss 'regret' of an array needs the teacher's critic, which its file does not have, or "
@@ -139,7 +140,7 @@ class Course:
             )
         if context.environment is None:
             raise LilliputError(f"{self._name} plays the environment; name it (--env ID)")
-        n_inputs = spaces.input_shape(context.teacher.observation_space)[0]
+        n_inputs = math.prod(spaces.input_shape(context.teacher.observation_space))
         if settings.inputs is not None and settings.inputs > n_inputs:
             raise LilliputError(f"{self._name}: inputs is {settings.inputs}; the observation has {n_inputs}")
         find_compiler()
@@ -170,7 +171,7 @@ class Course:
     def _view(self) -> tuple[Layer, ...]:
         """The layers that make what a student sees of the observation."""
         history = () if self._settings.history is None else (History(self._settings.history),)
-        return (*(() if self._select is None else (self._select,)), *history)
+        return (*self._vector, *(() if self._select is None else (self._select,)), *history)
 
     def _key(self) -> str:
         """What the real students depend on: the same for all bits, so that one training serves them all."""
@@ -239,8 +240,8 @@ class Course:
                 targets = saved["y"]
             else:
                 seen, targets = self._shown()
-                if settings.inputs is not None:
-                    self._select = SelectInputs(self._teacher.needed_inputs(seen, settings.inputs))
+                if self._start is None:
+                    self._select = self._teacher.selected_inputs(seen, settings.inputs)
                 first = Watch(self._view).over(seen)
                 inputs = Inputs.of(first)
             replay = Replay(first.shape[1], targets.shape[1])

@@ -1,5 +1,6 @@
 """A course for students that remember: rounds of play as in `distill_course`, and learning over sequences."""
 
+import math
 import time
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
@@ -20,6 +21,7 @@ from lilliput.policies.compress.distill_play import (
     outputs,
     small_head,
     split_head,
+    vector_view,
 )
 from lilliput.policies.compress.quantize import Quantize
 from lilliput.policies.layers import Layer
@@ -87,7 +89,8 @@ def distilled(settings: SequenceSettings, context: Context, start: New | tuple[L
     name = settings.name.split()[0]
     if context.environment is None:
         raise LilliputError(f"{name} plays the environment; name it (--env ID)")
-    n_inputs = spaces.input_shape(context.teacher.observation_space)[0]
+    vector_view(context.teacher, name)
+    n_inputs = math.prod(spaces.input_shape(context.teacher.observation_space))
     if isinstance(start, New) and start.inputs is not None and start.inputs > n_inputs:
         raise LilliputError(f"{name}: inputs is {start.inputs}; the observation has {n_inputs}")
     if not isinstance(start, New):
@@ -151,10 +154,10 @@ class _Course:
 
     def _made(self, new: New, seen: Seen) -> tuple[Layer, ...]:
         """A new student, its inputs standardized."""
-        select: tuple[Layer, ...] = ()
-        if new.inputs is not None:
-            select = (layers.SelectInputs(self._teacher.needed_inputs(seen, new.inputs)),)
-        inputs = Inputs.of(outputs(select, seen.flat))
+        view = vector_view(self._context.teacher, self._name)
+        select = self._teacher.selected_inputs(seen, new.inputs)
+        view = view if select is None else (*view, select)
+        inputs = Inputs.of(outputs(view, seen.flat))
         rng, n = self._rng, len(inputs.scale)
         standardize = layers.Standardize(
             inputs.centre.astype(np.float32), inputs.scale.astype(np.float32), np.asarray(_NO_CLIP, np.float32)
@@ -173,7 +176,7 @@ class _Course:
                 layers.Dense(_drawn(rng, fan_out, fan_in, 0.5 if last else kind.gain), np.zeros(fan_out, np.float32)),
                 *(() if last else (kind.layer,)),
             ]
-        return (*select, standardize, memory, *behind)
+        return (*view, standardize, memory, *behind)
 
     def _learned(self, stack: tuple[Layer, ...], steps: int, rate: float) -> tuple[Layer, ...]:
         """The stack after so many gradients, or as many as there was time for."""

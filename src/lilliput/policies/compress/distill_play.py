@@ -1,5 +1,6 @@
 """The teacher, and the states that students learn from: what is seen while many episodes go on in lockstep."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -18,6 +19,8 @@ RowsAct = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """The actions for the observations of all rows, told which of them begin an episode."""
 
 BATCH = reference.BATCH
+MOST_SQUARES = 1 << 12
+"""Numbers of a board: of images of so many, 100,000 states would take gigabytes."""
 _BURST_STEPS = 8
 _DEPENDENCE_STATES, _DEPENDENCE_STEPS = 1_024, 64
 _ERROR = 0.4
@@ -35,22 +38,32 @@ def split_head(policy: Policy) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
     return policy.layers[:end], policy.layers[end:]
 
 
-def check_vector(policy: Policy, name: str) -> None:
-    """Check that the observation is a vector.
+def vector_view(policy: Policy, name: str) -> tuple[Layer, ...]:
+    """The layers that make a vector of the observation: none where it is one; the numbers of a board stand in a row.
 
     Raises:
-        NotApplicable: it is an image, or a board.
+        NotApplicable: it is an image that has students of its own, or of too many numbers.
     """
     shape = spaces.input_shape(policy.observation_space)
     if len(shape) == 1:
-        return
+        return ()
     if can_be_taught(policy):
         raise NotApplicable(f"{name}: the observation is an image, and its students see vectors; use distill_images")
-    size = "x".join(map(str, shape))
-    raise NotApplicable(
-        f"{name}: the observation is {size} numbers, and its students see vectors (those of distill_images, images of "
-        "bytes, by which a policy with convolutions chooses); quantize or prune the policy itself"
-    )
+    if math.prod(shape) > MOST_SQUARES:
+        raise NotApplicable(
+            f"{name}: the observation is {'x'.join(map(str, shape))} numbers, and its students see vectors and boards "
+            f"of up to {MOST_SQUARES:,}; quantize or prune the policy itself"
+        )
+    return (layers.Flatten(),)
+
+
+def sees_a_vector(policy: Policy) -> bool:
+    """Whether its students of `distill` see what it sees."""
+    try:
+        vector_view(policy, "")
+    except NotApplicable:
+        return False
+    return True
 
 
 def can_be_taught(teacher: Policy) -> bool:
@@ -70,7 +83,8 @@ def windows_of(teacher: Policy, n: int) -> tuple[tuple[tuple[int, int], tuple[in
     """
     space = teacher.observation_space
     if not isinstance(space, spaces.Box) or len(space.shape) != 3 or space.dtype != "uint8":
-        instead = "use distill" if len(spaces.input_shape(space)) == 1 else "quantize or prune the policy itself"
+        few = math.prod(spaces.input_shape(space)) <= MOST_SQUARES
+        instead = "use distill" if few else "quantize or prune the policy itself"
         raise NotApplicable(f"distill_images: the observation is no image of bytes; {instead}")
     if not isinstance(teacher.layers[-1], layers.ArgmaxAction):
         raise NotApplicable("distill_images: the policy makes no choice; supported: choices, as an Atari game's")
@@ -109,14 +123,14 @@ def _short(array: np.ndarray) -> np.ndarray:
     return half if np.array_equal(half.astype(np.float32), array.astype(np.float32)) else array
 
 
-def outputs(stack: Sequence[Layer], x: Float32[np.ndarray, "n inputs"]) -> np.ndarray:
+def outputs(stack: Sequence[Layer], x: Float32[np.ndarray, "n ..."]) -> np.ndarray:
     """What layers without memory give: `reference` up to the order of sums, several times as fast on a batch."""
     for layer in stack:
         x = _fast(layer, x)
     return x
 
 
-def _fast(layer: Layer, x: Float32[np.ndarray, "n inputs"]) -> np.ndarray:
+def _fast(layer: Layer, x: Float32[np.ndarray, "n ..."]) -> np.ndarray:
     if not isinstance(layer, layers.Dense):
         return reference.apply(layer, x)
     x = x @ layer.weight.astype(np.float32).T
@@ -126,7 +140,7 @@ def _fast(layer: Layer, x: Float32[np.ndarray, "n inputs"]) -> np.ndarray:
 @final
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What was observed, step by step, in rows that go on: (steps, rows, inputs).
+    """What was observed, step by step, in rows that go on: (steps, rows, *observation).
 
     Attributes:
         begins: (steps, rows), where an episode begins.
@@ -136,7 +150,7 @@ class Seen:
     begins: np.ndarray
 
     @property
-    def flat(self) -> Float32[np.ndarray, "n inputs"]:
+    def flat(self) -> Float32[np.ndarray, "n ..."]:
         """All observations, one step's behind the other's."""
         return self.observations.reshape(-1, *self.observations.shape[2:])
 
@@ -150,7 +164,7 @@ class Watch:
         self._remembers = any(isinstance(layer, layers.Memory) for layer in stack)
         self._state: reference.State = ()
 
-    def __call__(self, x: Float32[np.ndarray, "rows inputs"], begins: Bool[np.ndarray, " rows"]) -> np.ndarray:
+    def __call__(self, x: Float32[np.ndarray, "rows ..."], begins: Bool[np.ndarray, " rows"]) -> np.ndarray:
         """Of the next observation of every row."""
         if not self._remembers:
             return outputs(self._stack, x)
@@ -199,16 +213,27 @@ class Teacher:
         """The actions after what it said."""
         return reference.apply(self.policy.layers[-1], said) if self.policy.is_discrete else said
 
+    def selected_inputs(self, seen: Seen, most: int | None) -> layers.SelectInputs | None:
+        """What its students see: at most so many inputs, those that are needed; without a limit all of them (None), but
+        of a board those that were not always the same.
+        """
+        if most is not None:
+            return layers.SelectInputs(self.needed_inputs(seen, most))
+        x = seen.flat.reshape(len(seen.flat), -1)
+        moved = np.flatnonzero((x != x[0]).any(axis=0))
+        is_board = seen.observations.ndim > 3
+        return layers.SelectInputs(moved.astype(np.uint16)) if is_board and 0 < len(moved) < x.shape[1] else None
+
     def needed_inputs(self, seen: Seen, most: int) -> UInt16[np.ndarray, " k"]:
         """The inputs on which it depends most, in ascending order: another state's number in the place of one changes
         what it says (permutation importance, Breiman 2001). Fewer than `most` where the others change nothing.
         """
         some = self._some(seen)
         said, unit = self._preferences(some), np.array(self.learner.action_std or 1)
-        n_inputs = seen.observations.shape[2]
-        other, changes = np.roll(some.flat, len(some.flat) // 2, axis=0), np.zeros(n_inputs)
-        for index in np.flatnonzero(some.flat.std(axis=0)):
-            changed = some.flat.copy()
+        x = some.flat.reshape(len(some.flat), -1)
+        other, changes = np.roll(x, len(x) // 2, axis=0), np.zeros(x.shape[1])
+        for index in np.flatnonzero(x.std(axis=0)):
+            changed = x.copy()
             changed[:, index] = other[:, index]
             mixed = Seen(changed.reshape(some.observations.shape), some.begins)
             changes[index] = np.mean(((self._preferences(mixed) - said) / unit) ** 2, dtype=np.float64)

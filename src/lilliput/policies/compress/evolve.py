@@ -171,15 +171,17 @@ class Genome:
                     if bias is not None:
                         self._start.append(bias.astype(np.float64))
                         units.append(np.full(bias.size, spread))
-                case layers.Standardize() | layers.SelectInputs() | layers.Relu() | layers.Tanh() | layers.Silu():
+                case layers.Flatten() | layers.SelectInputs() | layers.Standardize():
                     continue
-                case layers.Sigmoid() | layers.Elu() | layers.LeakyRelu() | layers.Gelu() | layers.HardTanh():
+                case layers.Relu() | layers.Tanh() | layers.Silu() | layers.Sigmoid():
+                    continue
+                case layers.Elu() | layers.LeakyRelu() | layers.Gelu() | layers.HardTanh():
                     continue
                 case layers.LayerNorm():
                     continue  # its gains and shifts stay what they are
                 case (
-                    layers.Conv2d() | layers.QuantizedConv2d() | layers.Flatten() | layers.Lstm() | layers.Gru()
-                    | layers.History() | layers.PreviousAction() | layers.SquashAction() | layers.BetaAction()
+                    layers.Conv2d() | layers.QuantizedConv2d() | layers.Lstm() | layers.Gru() | layers.History()
+                    | layers.PreviousAction() | layers.SquashAction() | layers.BetaAction()
                     | layers.RescaleAction() | layers.ClipAction() | layers.ArgmaxAction()
                 ):  # fmt: skip
                     raise LilliputError(
@@ -258,7 +260,7 @@ class _Act:
     each: int
 
     @np.errstate(invalid="ignore")  # OpenBLAS raises it for nothing: see linear._matmul
-    def __call__(self, x: Float32[np.ndarray, "n inputs"]) -> np.ndarray:
+    def __call__(self, x: Float32[np.ndarray, "n ..."]) -> np.ndarray:
         y = x.reshape(self.members, self.each, -1)
         one = np.float32(1)
         for layer, arrays in self.built:

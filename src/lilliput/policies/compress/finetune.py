@@ -177,9 +177,11 @@ def start_of(policy: Policy) -> tuple[Start, Activation]:
     before: layers.Layer | None = None
     for index, layer in enumerate(network):
         match layer:
-            case layers.SelectInputs() if not index:
+            case layers.Flatten() if not index:
+                pass  # the students' view of a board
+            case layers.SelectInputs() if set(map(type, network[:index])) <= {layers.Flatten}:
                 select = layer
-            case layers.History() if not weights and network[:index] == ((select,) if select else ()):
+            case layers.History() if set(map(type, network[:index])) <= {layers.Flatten, layers.SelectInputs}:
                 pass  # the students' view of the observation
             case layers.Standardize() if not weights:
                 scale = layer.scale.astype(np.float64)

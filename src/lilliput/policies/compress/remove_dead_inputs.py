@@ -51,7 +51,7 @@ class RemoveDeadInputs(Step):
     def apply(self, policy: Policy, context: Context) -> Policy:
         """The policy with fewer inputs behind a SelectInputs."""
         check_real(policy, self.NAME, "remove dead inputs")
-        selected, normalizer, first, rest = _front(policy)
+        row, selected, normalizer, first, rest = _front(policy)
         n_inputs = first.weight.shape[1]
         unused = ~first.weight.any(axis=0)
         frozen = _frozen_in_training(normalizer, n_inputs)
@@ -63,7 +63,7 @@ class RemoveDeadInputs(Step):
         )
         if context.has_observations:
             seen = spaces.network_input(policy.observation_space, context.observations(self.observations, self.source))
-            seen = seen[:, selected]
+            seen = seen.reshape(len(seen), -1)[:, selected]
             constant = (seen == seen[0]).all(axis=0) & (len(seen) > 1)
             value = np.where(constant, seen[0], value)
             moving = frozen & ~constant & ~unused
@@ -80,28 +80,29 @@ class RemoveDeadInputs(Step):
             raise NotApplicable(f"remove_dead_inputs: none of the {n_inputs} inputs is dead")
         if dead.all():
             raise LilliputError(f"remove_dead_inputs: all {n_inputs} inputs are dead; the policy always does the same")
-        return replace_layers(policy, (*_without(dead, value, selected, normalizer, first), *rest))
+        return replace_layers(policy, (*row, *_without(dead, value, selected, normalizer, first), *rest))
 
 
-def _front(policy: Policy) -> tuple[np.ndarray, layers.Standardize | None, layers.Dense, tuple[Layer, ...]]:
-    """Which inputs are still read, the normalizer, the first Dense layer, and the layers after it."""
-    if len(spaces.input_shape(policy.observation_space)) != 1:
-        raise NotApplicable(
-            "remove_dead_inputs: the observation is no vector; dead inputs are looked for in vectors only"
-        )
-    match policy.layers:
+_Front = tuple[tuple[Layer, ...], np.ndarray, layers.Standardize | None, layers.Dense, tuple[Layer, ...]]
+
+
+def _front(policy: Policy) -> _Front:
+    """What puts a board's numbers in a row, which of them are read, the normalizer, the first Dense layer, the rest."""
+    row = policy.layers[:1] if isinstance(policy.layers[0], layers.Flatten) else ()
+    match policy.layers[len(row) :]:
         case (layers.SelectInputs(indices=indices), layers.Standardize() as normalizer, layers.Dense() as first, *rest):
-            return indices, normalizer, first, tuple(rest)
+            return row, indices, normalizer, first, tuple(rest)
         case (layers.SelectInputs(indices=indices), layers.Dense() as first, *rest):
-            return indices, None, first, tuple(rest)
+            return row, indices, None, first, tuple(rest)
         case (layers.Standardize() as normalizer, layers.Dense() as first, *rest):
-            return np.arange(first.weight.shape[1]), normalizer, first, tuple(rest)
+            return row, np.arange(first.weight.shape[1]), normalizer, first, tuple(rest)
         case (layers.Dense() as first, *rest):
-            return np.arange(first.weight.shape[1]), None, first, tuple(rest)
+            return row, np.arange(first.weight.shape[1]), None, first, tuple(rest)
         case _:
             names = ", ".join(type(layer).__name__ for layer in policy.layers[:3])
             raise NotApplicable(
-                f"remove_dead_inputs: the policy begins with {names}; a normalizer and a Dense layer are understood"
+                f"remove_dead_inputs: the policy begins with {names}; a board put in a row, a normalizer and a Dense "
+                "layer are understood"
             )
 
 

@@ -40,7 +40,7 @@ def range_of_inputs(
     moved = ~is_still(x)
     size = _ROOM * float(np.abs(x[:, moved] if moved.any() else x).max(initial=0)) or 1.0
     low, high = x[0].astype(np.float64) - size, x[0].astype(np.float64) + size
-    if all(isinstance(layer, layers.SelectInputs | layers.Standardize) for layer in before):
+    if all(isinstance(layer, layers.Flatten | layers.SelectInputs | layers.Standardize) for layer in before):
         bounds = spaces.network_bounds(policy.observation_space)
         bounded = bounds[1] - bounds[0] < _BOUNDED
         ends = np.where(bounded, bounds, 0).astype(np.float32)

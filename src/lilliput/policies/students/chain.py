@@ -186,7 +186,7 @@ class Chain:
         return [one for parts in self._linear for one in parts]
 
     def forward(
-        self, x: Float32[np.ndarray, "steps rows inputs"], begins: Bool[np.ndarray, "steps rows"]
+        self, x: Float32[np.ndarray, "steps rows ..."], begins: Bool[np.ndarray, "steps rows"]
     ) -> tuple[Float32[np.ndarray, "steps rows outputs"], Backward]:
         """The outputs of sequences that begin without a memory, and what goes back."""
         tape: list[Backward] = []
@@ -216,8 +216,9 @@ class Chain:
 
 
 _TAKEN = (
-    layers.SelectInputs | layers.Standardize | layers.History | layers.Dense | layers.QuantizedDense | layers.Recurrent
-    | layers.Relu | layers.Tanh | layers.Sigmoid | layers.Elu | layers.LeakyRelu | layers.Silu | layers.HardTanh
+    layers.Flatten | layers.SelectInputs | layers.Standardize | layers.History | layers.Dense | layers.QuantizedDense
+    | layers.Recurrent | layers.Relu | layers.Tanh | layers.Sigmoid | layers.Elu | layers.LeakyRelu | layers.Silu
+    | layers.HardTanh
 )  # fmt: skip
 
 
@@ -231,8 +232,8 @@ def _forward(layer: Layer, parts: list[Linear], x: np.ndarray, begins: np.ndarra
             return _gru(layer, parts[0], parts[1], x, begins)
         case layers.History():
             return _history(layer.length, x, begins)
-        case layers.SelectInputs() | layers.Standardize():
-            y = reference.apply(layer, x.reshape(-1, x.shape[-1])).reshape(*x.shape[:2], -1)
+        case layers.Flatten() | layers.SelectInputs() | layers.Standardize():
+            y = reference.apply(layer, x.reshape(-1, *x.shape[2:])).reshape(*x.shape[:2], -1)
             return y, _no_gradient  # they stand in front of all that learns
         case _:
             y = reference.apply(layer, x)
