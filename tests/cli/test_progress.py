@@ -73,3 +73,21 @@ def test_a_comparison_says_what_comes_last_and_how_to_leave_it_out(capsys):
                 report("cells", done, 3)
     out, err = capsys.readouterr()
     assert (out, err.count("--no-timings"), len(err.splitlines())) == ("", 1, 1)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_remarks_keep_to_a_terminal_and_are_a_line_each_elsewhere(
+    is_terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    said = ["not measured: energy_j: /sys/class/powercap/intel-rapl:0/energy_uj: permission denied; run as root, " * 2]
+    progress.say_remarks([*said, "short"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "short"
+    if is_terminal:
+        assert 3 <= len(lines) <= 5
+        assert max(map(len, lines)) <= 80
+        assert " ".join(lines[:-1]).split() == said[0].split()
+    else:
+        assert lines == [*said, "short"]

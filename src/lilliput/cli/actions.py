@@ -84,8 +84,8 @@ def _show(
         click.echo(json.dumps(found, indent=1))
         return
     click.echo(f"{source}, actions on {n:,} observations against those of the policy as loaded\n")
-    click.echo(table)
-    click.echo("\n" + "\n".join((*remarks(judged), NO_RETURN)))
+    click.echo(f"{table}\n")
+    progress.say_remarks((*remarks(judged), NO_RETURN))
     click.echo(f"\nartifacts and this table: {folder}")
 
 

@@ -154,8 +154,8 @@ def compare(
     else:
         name = f"{origin.source} on {compared.task.id}"
         click.echo(f"{name}, {count(episodes, 'episodes')} a candidate, keep {keep:g}\n")
-        click.echo(compared.table())
-        click.echo("\n" + "\n".join(compared.remarks))
+        click.echo(f"{compared.table()}\n")
+        progress.say_remarks(compared.remarks)
         written = "this table" if compared.left_out else "this table and report.html"
         click.echo(f"\nartifacts, records{' and' if compared.left_out else ','} {written}: {out}")
     if compared.failed:

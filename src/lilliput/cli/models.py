@@ -68,7 +68,8 @@ def compare(
         found = {"task": task, "keep": keep, "rows": table.to_json(rows), "remarks": said}
         click.echo(json.dumps(found | {"guesses": guesses}, indent=1))
     else:
-        click.echo(f"{title}, keep {keep:g}\n\n{table.text(rows)}\n\n" + "\n".join(said))
+        click.echo(f"{title}, keep {keep:g}\n\n{table.text(rows)}\n")
+        progress.say_remarks(said)
         click.echo(f"\nartifacts, records and {written}: {out}")
     if failed := [record for record in records if record.status == "failed"]:
         click.echo(

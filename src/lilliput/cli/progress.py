@@ -1,6 +1,8 @@
-"""On stderr: what was guessed; a bar with an estimate on a terminal, lines elsewhere, nothing under --json."""
+"""Remarks below a table; on stderr what was guessed, and a bar with an estimate, lines where there is no terminal."""
 
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,14 @@ def say_guesses(guesses: Sequence[str], source: str = "") -> None:
     """Say on stderr what had to be guessed of a source, a line each; its name is for where there are several."""
     for guess in guesses:
         click.echo(f"guessed: {source and f'{source}: '}{guess}", err=True)
+
+
+def say_remarks(remarks: Sequence[str]) -> None:
+    """Say what the reader of a table should know, a line each, which on a terminal goes on below where it is wider."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for remark in remarks:
+        lines = textwrap.wrap(remark, width, subsequent_indent="  ", break_on_hyphens=False) if width else [remark]
+        click.echo("\n".join(lines))
 
 
 TIMED_LAST = "times, memory and energy are measured last, alone; --no-timings leaves them out"
