@@ -70,6 +70,7 @@ def test_without_training_it_ends_with_an_artifact_and_its_evidence(
 def test_a_student_is_found_and_confirmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     end_after(monkeypatch, students(1))
+    lessons(monkeypatch, 1_000)
     request = Request(Task(BALANCE), keep=0.8, within_s=AN_HOUR_S, format="onnx", workers=1)
     said: list[str] = []
     result = shrink(cartpole(128), request, tmp_path, said.append)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tests.shrink.counted import AN_HOUR_S, end_after
+from tests.shrink.counted import AN_HOUR_S, end_after, lessons
 from tests.shrink.games import BALANCE, cartpole
 
 from lilliput.cli import cli
@@ -146,6 +146,7 @@ def test_students_of_both_are_tried_and_told_of(tmp_path: Path, monkeypatch: pyt
     from lilliput import record
 
     end_after(monkeypatch, are_of_both)
+    lessons(monkeypatch, 1_000)
     request = Request(Task(BALANCE), keep=0.8, within_s=AN_HOUR_S, format="onnx", workers=2)
     result = shrink(worse(), request, tmp_path, lambda _: None, teachers=(cartpole(),))
     assert all(one.n_students for one in result.teachers)
