@@ -86,7 +86,7 @@ def test_a_real_policy_stays_real_and_bits_make_it_quantized(taught: tuple[Polic
 def test_pruned_weights_stay_zero_and_the_others_learn_their_part(bits: str, taught: tuple[Policy, Context]) -> None:
     teacher, context = taught
     pruned = compress(teacher, "prune_weights(sparsity=0.6)", context)
-    tuned = compress(pruned, f"finetune(steps=300, restarts=2{bits})", context)
+    tuned = compress(pruned, f"finetune(steps=600, restarts=2{bits})", context)
     again = compress(tuned, "finetune(steps=12, restarts=2)", context)
     x = context.observations(1500, "noisy_policy")
     expected = reference.act(teacher, x)
@@ -211,7 +211,7 @@ def test_a_beta_distribution_is_distilled_and_evolved() -> None:
     policy, context = beta(remembers=False)
     evolved = compress(policy, "finetune(objective='return', episodes=60)", context)
     assert [type(layer) for layer in evolved.layers] == [type(layer) for layer in policy.layers]
-    student = compress(policy, "distill(hidden=(8,), steps=800, restarts=1)", context)
+    student = compress(policy, "distill(hidden=(8,), steps=1600, restarts=1)", context)
     x = context.observations(300, "noisy_policy")
     theirs, ours = reference.act(policy, x), reference.act(student, x)
     assert np.abs(ours - theirs).mean() < 0.4 * theirs.std()

@@ -124,17 +124,37 @@ def test_quantizing_to_eight_bits_changes_little() -> None:
     assert np.abs(forward(batch, x) - before).mean() < 0.03 * before.std()
 
 
-def test_the_students_that_are_kept_stay_what_they_were() -> None:
+def test_the_students_that_are_chosen_stay_what_they_were() -> None:
     rng = np.random.default_rng(6)
     x = observations(rng)
     batch = students(rng, x, (5,))
     before = forward(batch, x)
-    batch.keep((1,))
-    assert batch.restarts == 1
-    np.testing.assert_array_equal(forward(batch, x)[0], before[1])
+    one = batch.chosen((1,))
+    batch.matrices[:] = 0
+    assert one.restarts == 1
+    np.testing.assert_array_equal(forward(one, x)[0], before[1])
     assert np.abs(before[0] - before[1]).max() > 0.1
-    batch.quantize(Quantization((8, 8)), x)
-    assert len(batch.network(0)) == 3
+    one.quantize(Quantization((8, 8)), x)
+    assert len(one.network(0)) == 3
+
+
+@pytest.mark.parametrize("quantization", [None, Quantization((4, 8)), Quantization((3, 3), per_channel=True)])
+def test_students_of_several_times_are_joined_as_they_were(quantization: Quantization | None) -> None:
+    rng = np.random.default_rng(8)
+    x = observations(rng)
+    batch = students(rng, x, (5,))
+    batch.hold_zeros([rng.random((5, N_INPUTS)) < 0.5, np.ones((N_OUTPUTS, 5), bool)])
+    if quantization is not None:
+        batch.quantize(quantization, x)
+    early = batch.chosen(range(batch.restarts))
+    batch.matrices *= 0.5
+    late, networks = forward(batch, x), [*(early.network(r) for r in range(2)), *(batch.network(r) for r in range(2))]
+    both = Students.joined([early, batch])
+    assert both.restarts == 4
+    np.testing.assert_array_equal(forward(both, x), np.concatenate([forward(early, x), late]))
+    for restart, network in enumerate(networks):
+        for layer, expected in zip(both.network(restart), network, strict=True):
+            assert repr(layer) == repr(expected)
 
 
 def test_a_student_begins_with_the_weights_that_are_given() -> None:

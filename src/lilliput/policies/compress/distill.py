@@ -47,7 +47,7 @@ class Distill(Step):
             DDPG). Of choices also `cross_entropy`. `auto`: `l2`, of choices `kl`.
         disturbance: unrest while states are collected, 0 to 2: noise on the actions, and random actions now and then.
         restarts: trained at once on shared states; the better half on separate episodes goes on quantized, and the best
-            of it is kept.
+            of it, after any of the last rounds, is kept.
         inputs: how many numbers of the observation the student sees at most: those on which the teacher's actions
             depend most. None: all; of a board those that were not always the same while the teacher played.
         memory: GRU units in front of the hidden layers, a student that remembers; None: it does not. It is one student
@@ -57,7 +57,7 @@ class Distill(Step):
     """
 
     NAME: ClassVar[str] = "distill"
-    VERSION: ClassVar[int] = 4
+    VERSION: ClassVar[int] = 5
     MEMORY: ClassVar[bool] = True
 
     hidden: tuple[int, ...] = (24,)

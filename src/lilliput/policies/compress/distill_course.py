@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,8 @@ _ENVIRONMENTS = 32
 _FEW_ENVIRONMENTS, _FEW_STEPS = 16, 6_000
 """A short course has fewer environments, so that it gets to the end of long episodes all the same."""
 _SAVE_EVERY_S = 60.0
+_LAST_ROUNDS = 6
+"""After which the quantized students are candidates."""
 _CUTS, _FIRST_CUT, _LAST_CUT = 30, 0.2, 0.8
 """Weights are cut so many times at most, between these parts of the training with real weights."""
 
@@ -161,8 +164,7 @@ class Course:
         """
         students, replay = self._real()
         if self._settings.weight_bits is not None:
-            students.keep(self._leading(students))
-            self._quantized(students, replay)
+            students = self._quantized(students.chosen(self._leading(students)), replay)
         found = self._best(students, 1, MOST_EPISODES) if students.restarts > 1 else None
         network = students.network(0 if found is None else found.restarts[0])
         return replace_layers(self._context.teacher, (*self._view, *network, *self._head))
@@ -259,15 +261,23 @@ class Course:
                 students.hold_zeros(self._start.kept)
             done = int(saved["done"]) if saved else 0
 
+            kept = time.monotonic()
+
             def keep(steps: int) -> None:
-                self._save(path, students, replay, steps)
+                nonlocal kept
+                if steps == settings.real_steps or time.monotonic() - kept > _SAVE_EVERY_S:
+                    self._save(path, students, replay, steps)
+                    kept = time.monotonic()
 
             span = (done, settings.real_steps)
             self._rounds(students, replay, stage, span, settings.learning_rate, keep)
         return students, replay
 
-    def _quantized(self, students: Students, replay: Replay) -> None:
-        settings = self._settings
+    def _quantized(self, students: Students, replay: Replay) -> Students:
+        """The students as they were at the end of each of the last rounds, the last round's first: what imitates as
+        well may fall or not, and that changes from round to round (Block et al. 2023, arXiv:2310.11428).
+        """
+        settings, after = self._settings, deque[Students](maxlen=_LAST_ROUNDS)
         assert settings.weight_bits is not None
         with contextlib.closing(self._stage(f"quantized {self._key()}", self._rows(students.restarts))) as stage:
             quantization = Quantization(
@@ -275,8 +285,12 @@ class Course:
             )
             students.quantize(quantization, replay.observations[stage.rng.integers(0, len(replay), 4096)])
             rate = min(settings.learning_rate, QUANTIZED_LEARNING_RATE)
-            span = (0, settings.quantized_steps)
-            self._rounds(students, replay, stage, span, rate, lambda _: None)
+
+            def keep(_: int) -> None:
+                after.appendleft(students.chosen(range(students.restarts)))
+
+            self._rounds(students, replay, stage, (0, settings.quantized_steps), rate, keep)
+        return Students.joined(after) if after else students
 
     def _rounds(
         self,
@@ -287,14 +301,14 @@ class Course:
         rate: float,
         keep: Callable[[int], None],
     ) -> None:
-        """Learn from the first to the last step of the span, or to the deadline."""
+        """Learn from the first to the last step of the span, or to the deadline; `keep` is told after each round."""
         view, teacher = Watch(self._view), Watch(self._teacher.stack)
         trainer = Trainer(students, self._head, self._loss, replay.targets, self._spread, stage.rng)
         act = self._act(students, Watch(self._view))
         done, steps = span
         quantized = students.quantization is not None
         cutting = self._settings.sparsity > 0 and not quantized
-        each, kept = max(1, min(ROUND_STEPS, steps // (_CUTS if cutting else ROUNDS))), time.monotonic()
+        each = max(1, min(ROUND_STEPS, steps // (_CUTS if cutting else ROUNDS)))
         while done < steps and self._context.seconds_left > 0:
             n = min(each, steps - done)
             if done or quantized or self._start is not None:
@@ -307,9 +321,7 @@ class Course:
             if self._context.progress is not None:
                 before, settings = self._settings.real_steps if quantized else 0, self._settings
                 self._context.progress(self._name, before + done, settings.real_steps + settings.quantized_steps)
-            if done == steps or time.monotonic() - kept > _SAVE_EVERY_S:
-                keep(done)
-                kept = time.monotonic()
+            keep(done)
 
     def _taught(self, seen: Seen, teacher: Watch) -> np.ndarray:
         """What the teacher says of the states; for the regret of an array, behind it what errors cost there."""
@@ -356,13 +368,13 @@ class Course:
             return None
         lockstep = self._stage(f"selection {self._key()}", BLOCK * restarts).lockstep
         try:
-            act = self._act(students, Watch(self._view))
 
-            def play(seeds: Sequence[int]) -> np.ndarray:
-                found = lockstep.returns(lambda x: act(x, lockstep.begins), tuple(seeds) * restarts)
-                return found.reshape(restarts, -1)
+            def play(which: Sequence[int], seeds: Sequence[int]) -> np.ndarray:
+                act, rows = self._act(students.chosen(which), Watch(self._view)), len(which) * len(seeds)
+                found = lockstep.returns(lambda x: act(x[:rows], lockstep.begins[:rows]), tuple(seeds) * len(which))
+                return found.reshape(len(which), -1)
 
-            return best(n, play, self._context.selection_seeds(most))
+            return best(n, restarts, play, self._context.selection_seeds(most))
         except OutOfTime:
             return None
         finally:

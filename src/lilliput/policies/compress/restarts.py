@@ -19,8 +19,8 @@ _CLEAR = 1.0
 than its error after all episodes is hardly worth telling apart.
 """
 
-Play = Callable[[Sequence[int]], Float64[np.ndarray, "restarts n"]]
-"""The returns of all restarts on these seeds."""
+Play = Callable[[Sequence[int], Sequence[int]], Float64[np.ndarray, "restarts n"]]
+"""The returns of these restarts on these seeds."""
 
 
 @final
@@ -32,19 +32,28 @@ class Chosen:
     returns: Float64[np.ndarray, " n"]
 
 
-def best(n: int, play: Play, seeds: Sequence[int]) -> Chosen:
-    """The n of the highest mean return; all play the same seeds, a block at a time.
+def best(n: int, total: int, play: Play, seeds: Sequence[int]) -> Chosen:
+    """The n of the highest mean return, of so many: all that are still in play the same seeds, a block at a time.
 
-    >>> best(1, lambda seeds: np.outer([1.0, 3.0, 2.0], np.ones(len(seeds))), range(8)).restarts
+    After each block the worse half is left (sequential halving: Karnin, Koren and Somekh 2013), and those that go on
+    play as many episodes together as all did in the first; two between which it lies need play no more than it takes
+    to tell them apart. Of equal ones the first is better.
+
+    >>> mean = np.array([1.0, 3.0, 2.0])
+    >>> best(1, 3, lambda which, seeds: np.outer(mean[list(which)], np.ones(len(seeds))), range(8)).restarts
     (1,)
     """
-    returns = play(seeds[:BLOCK])
+    left, returns = np.arange(total), play(range(total), seeds[:BLOCK])
     while True:
         order = np.argsort(-means(returns), kind="stable")
+        left, returns = left[order], returns[order]
         played = returns.shape[1]
-        if played >= len(seeds) or n >= len(order) or _clear(returns[order[n - 1]] - returns[order[n]]):
-            return Chosen(tuple(int(index) for index in order[:n]), returns[order[0]])
-        returns = np.concatenate([returns, play(seeds[played : played + BLOCK])], axis=1)
+        if played >= len(seeds) or n >= len(left) or (n + 1 == len(left) and _clear(returns[n - 1] - returns[n])):
+            return Chosen(tuple(int(index) for index in left[:n]), returns[0])
+        half = max(n + 1, -(-len(left) // 2))
+        left, returns = left[:half], returns[:half]
+        more = seeds[played : played + BLOCK * total // half]
+        returns = np.concatenate([returns, play(left.tolist(), more)], axis=1)
 
 
 def _clear(differences: Float64[np.ndarray, " n"]) -> bool:

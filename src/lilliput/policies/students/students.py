@@ -1,5 +1,6 @@
 """Several students of one shape; C computes for them what `reference` does for their layers."""
 
+import copy
 import ctypes
 import itertools
 from collections.abc import Sequence
@@ -177,12 +178,24 @@ class Students:
         """What the students give before the head: the first observations are the first student's, and so on."""
         return self.forward(x.reshape(self.restarts, -1, x.shape[1])).reshape(len(x), -1)
 
-    def keep(self, chosen: Sequence[int]) -> None:
-        """Keep these students and forget the others. Only while the students are real."""
-        assert self.quantization is None
-        self.matrices = self.matrices[list(chosen)]
-        self.scales, self.zero_points = self.scales[list(chosen)], self.zero_points[list(chosen)]
-        self._kept = None if self._kept is None else self._kept[list(chosen)]
+    def chosen(self, which: Sequence[int]) -> "Students":
+        """These of them, as they are now: what is learned after that changes neither the ones nor the others."""
+        found, rows = copy.copy(self), list(which)
+        found.matrices, found.scales = self.matrices[rows], self.scales[rows]
+        found.zero_points = self.zero_points[rows]
+        found._kept = None if self._kept is None else self._kept[rows]
+        return found
+
+    @staticmethod
+    def joined(every: Sequence["Students"]) -> "Students":
+        """All of several, one behind the other; they have the same sizes, inputs, quantization and zeros to hold."""
+        found = copy.copy(every[0])
+        found.matrices = np.concatenate([one.matrices for one in every])
+        found.scales = np.concatenate([one.scales for one in every])
+        found.zero_points = np.concatenate([one.zero_points for one in every])
+        held = [one._kept for one in every if one._kept is not None]
+        found._kept = np.concatenate(held) if held else None
+        return found
 
     def quantize(self, quantization: Quantization, observations: Float32[np.ndarray, "n inputs"]) -> None:
         """Quantize the students from now on, with ranges and steps that fit what they are.
