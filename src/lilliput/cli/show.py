@@ -34,7 +34,7 @@ def show(
     """Show the policy or the model in SOURCE: spaces, layers, sizes, and what had to be guessed.
 
     SOURCE is a Stable-Baselines3 zip, an rl-zoo folder, a torch file of CleanRL, rsl_rl, rl_games, skrl, Spinning Up
-    and others, an ONNX file or a .lilliput file. Nothing in it is executed.
+    and others, a Keras model, an ONNX file or a .lilliput file. Nothing in it is executed.
 
     \b
     Examples: lilliput show ppo/HalfCheetah-v3_1
@@ -96,7 +96,10 @@ def text(checkpoint: Checkpoint) -> str:
     ]
     lines = [f"{name:<12} {value}" for name, value in facts if value]
     lines += [f"{'guessed':<12} {guess}" for guess in origin.guesses]
-    lines += [f"{'contract':<12} {key}: {_cut(text, 64 - len(key))}" for key, text in origin.contract]
+    shown = [(key, _cut(text, 64 - len(key))) for key, text in origin.contract]
+    lines += [f"{'contract':<12} {key}: {text}" for key, text in shown]
+    if any(short != text for (_, short), (_, text) in zip(shown, origin.contract, strict=True)):
+        lines.append(f"{'':<12} (--json prints all of it)")
     lines += ["", f"{'layer':<16} {'input':>14} {'output':>12} {'weights':>9} {'bytes':>10}"]
     shapes = layer_shapes(policy)
     for layer, before, after in zip(policy.layers, shapes, shapes[1:], strict=False):

@@ -99,6 +99,46 @@ def test_a_mask_in_which_ones_forbid_or_of_another_step_is_not_taken_as_ones(tmp
         load_policy(tmp_path / "h.onnx", output="discrete_actions")
 
 
+FORBIDDING = {
+    "by addition": (("Mul", "action_masks", "far"), ("Add", "scores", "part")),
+    "by subtraction": (("Mul", "action_masks", "near"), ("Sub", "scores", "part")),
+    "by a product": (("Sub", "one", "action_masks"), ("Mul", "scores", "part")),
+}
+
+
+@pytest.mark.parametrize("how", FORBIDDING)
+@pytest.mark.parametrize("chooses", [True, False])
+def test_a_mask_that_forbids_where_it_is_1_is_refused_whatever_its_name(
+    how: str, chooses: bool, tmp_path: Path
+) -> None:
+    model = onnx.load(_two_kinds(tmp_path))
+    (made, *first), (joined, *second) = FORBIDDING[how]
+    graph = model.graph
+    del graph.node[2]
+    graph.node.insert(2, helper.make_node(made, first, ["part"]))
+    graph.node.insert(3, helper.make_node(joined, second, ["allowed"]))
+    for name, number in (("far", -1e9), ("near", 1e9), ("one", 1.0)):
+        graph.initializer.append(numpy_helper.from_array(np.asarray(number, np.float32), name))
+    if not chooses:
+        del graph.node[-1]
+        graph.node[-1].output[0] = "logits"
+        del graph.output[:]
+        graph.output.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3]))
+    onnx.save(model, tmp_path / "h.onnx")
+    with pytest.raises(
+        LilliputError, match=r"'action_masks' forbids a choice where it is 1.*export the policy without"
+    ):
+        load_policy(tmp_path / "h.onnx", output="discrete_actions" if chooses else "logits")
+    swapped = {"far": 1e9, "near": -1e9}  # now it allows where it is 1, less the same number for all
+    for tensor in graph.initializer:
+        if tensor.name in swapped:
+            tensor.CopyFrom(numpy_helper.from_array(np.asarray(swapped[tensor.name] / 1e7, np.float32), tensor.name))
+    onnx.save(model, tmp_path / "h.onnx")
+    if how != "by a product":
+        read = load_policy(tmp_path / "h.onnx", output="discrete_actions" if chooses else "logits")
+        assert any(UNMASKED in guess for guess in read.provenance.guesses)
+
+
 @pytest.mark.parametrize("size", ["choices", 1 << 40])
 def test_a_mask_of_no_fixed_size_is_refused(tmp_path: Path, size: str | int) -> None:
     model = onnx.load(_two_kinds(tmp_path))

@@ -123,6 +123,7 @@ def seed_files(folder: Path) -> dict[str, bytes]:
     actor = module("core.MLPActor", {"pi": net}, act_limit=2.0)
     files["module"] = torch_file(module("core.MLPActorCritic", {"pi": actor, "q": module("core.MLPQFunction")}))
     files["hdf5"] = (FOLDER / "training" / "rl_tools_gru.h5").read_bytes()
+    files |= {f"keras, {kind}": (FOLDER / "training" / f"keras3_ddpg.{kind}").read_bytes() for kind in ("h5", "keras")}
     files["nested"] = torch_file({"model": mlp("network", [3, 120, 84, 2]), "args": {"lr": 0.1, "sizes": [1, 2]}})
     return files
 
@@ -202,7 +203,7 @@ def fuzz_side_files(folder: Path, n: int) -> int:
 
 def test_mutated_files(tmp_path: Path) -> None:
     tried, loaded = fuzz_files(tmp_path, N_QUICK)
-    assert tried >= 13 * N_QUICK
+    assert tried >= 15 * N_QUICK
     # Both ends are reached: a fuzzer that breaks all files at the door tests nothing behind it.
     assert 0.05 * tried < loaded < 0.95 * tried
 

@@ -257,7 +257,7 @@ NEARLY = {
         "normalize_observations is true and holds no statistics",
     ),
     "a Stable-Baselines3 policy out of its zip": (
-        mlp("mlp_extractor.policy_net", [5, 64, 64]) | named([64, 2], ["action_net"]),
+        mlp("quantile_net.quantile_net", [5, 64, 6]) | mlp("quantile_net_target.quantile_net", [5, 64, 6]),
         "give the zip itself",
     ),
     "weights with a norm of their own": (

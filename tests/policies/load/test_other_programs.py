@@ -18,6 +18,9 @@ OBSERVATIONS = (np.random.default_rng(0).normal(size=(1000, 5)) * 4).astype(np.f
 READ = {
     "crossq.zip": "crossq",
     "d3rlpy_policy.pt": "d3rlpy",
+    "d3rlpy_dqn_policy.pt": "d3rlpy_dqn",
+    "d3rlpy_qrdqn_policy.pt": "d3rlpy_qrdqn",
+    "d3rlpy_bc_policy.pt": "d3rlpy_bc",
     "torchrl.onnx": "torchrl",
     "rllib.onnx": "rllib",
     "sbx_sac.onnx": "sbx_sac",
@@ -40,6 +43,8 @@ def test_the_way_out_acts_as_its_program(name: str) -> None:
     wanted = np.load(FOLDER / f"{READ[name]}.npy")
     np.testing.assert_allclose(reference.act(load_policy(FOLDER / name), OBSERVATIONS), wanted, atol=1e-5)
     assert wanted.std() > 0.1
+    if wanted.ndim == 1:  # choices
+        return
     assert (wanted.min(axis=0) > -2.0001).all()
     assert (wanted.max(axis=0) < (3.0001, 2.0001)).all()
 

@@ -38,7 +38,8 @@ class LinearChain:
         activation: of the hidden layers; action: how outputs become an action. None: programs differ.
         units: the sizes of hidden layers that the program gives, where its names are anybody's; of other sizes the file
             is taken for another program's, and activation and action have to be said.
-        std: the key of one log standard deviation an action; spread: of Linear layers for it.
+        std: the key of one log standard deviation an action; spread: of Linear layers for it;
+            critic: of the one that gives the state's value.
         normalizer: keys of mean and variance, and the clip.
         others: a sentence on programs whose files have the same names and mean something else.
     """
@@ -53,6 +54,7 @@ class LinearChain:
     norm_keys: tuple[str, str] = ("weight", "bias")
     std: str = ""
     spread: tuple[str, ...] = ()
+    critic: tuple[str, ...] = ()
     normalizer: tuple[str, str, float] | None = None
     others: str = ""
 
@@ -88,7 +90,7 @@ def _read(chain: LinearChain, saved: Saved, source: Source) -> Policy | Checkpoi
 
 def _is_known_by_names(chain: LinearChain) -> bool:
     """Whether nothing but the names of Linear layers tells the program's actor from its critic."""
-    return bool(chain.action) and not (chain.spread or chain.std or chain.norms or chain.normalizer)
+    return bool(chain.action) and not (chain.spread or chain.critic or chain.std or chain.norms or chain.normalizer)
 
 
 def _check_actor(chain: LinearChain, saved: Saved) -> None:
@@ -165,6 +167,26 @@ CHAINS: Final = (
         normalizer=("state_rms_mean", "state_rms_var", 5.0),
     ),
     LinearChain(
+        "Phil Tabor's SAC",
+        "SAC",
+        ("fc1", "fc2", "mu"),
+        "relu",
+        "tanh",
+        ((256, 256),),
+        spread=("sigma",),
+        others="the tanh is taken to be moved to the bounds, as its max_action, in no file, does where these are "
+        "symmetric",
+    ),
+    LinearChain(
+        "the actor-critic of torch's examples",
+        "REINFORCE",
+        ("affine1", "action_head"),
+        "relu",
+        "discrete",
+        ((128,),),
+        critic=("value_head",),
+    ),
+    LinearChain(
         "DDPG with layer norms bn1 and bn2",
         "DDPG",
         ("fc1", "fc2", "mu"),
@@ -190,7 +212,9 @@ def _layout(chain: LinearChain) -> Layout:
     norms = (rf"{re.escape(key)}\.(?:{'|'.join(chain.norm_keys)})" for key in chain.norms)
     single = [key for key in (chain.std, *(chain.normalizer or ())[:2]) if key]
     return Layout(
-        chain.what, (*linear(*chain.linear, *chain.spread), *norms, *map(re.escape, single)), partial(_read, chain)
+        chain.what,
+        (*linear(*chain.linear, *chain.spread, *chain.critic), *norms, *map(re.escape, single)),
+        partial(_read, chain),
     )
 
 

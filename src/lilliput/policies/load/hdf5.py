@@ -17,7 +17,8 @@ from lilliput.errors import LilliputError
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 MAX_MESSAGES: Final = 4096
 MAX_MEMBERS: Final = 4096
-MAX_TEXT: Final = 1 << 16
+MAX_TEXT: Final = 1 << 20
+MAX_NAME: Final = 1 << 10
 _FLOATS: Final = {4: ("<f4", (0, 32, 23, 8, 0, 23, 127)), 8: ("<f8", (0, 64, 52, 11, 0, 52, 1023))}
 _DATASPACE, _DATATYPE, _LAYOUT, _FILTERS, _ATTRIBUTE, _CONTINUATION, _TABLE = 1, 3, 8, 11, 12, 16, 17
 
@@ -134,7 +135,7 @@ class Hdf5:
         return self._numbers(form, at + 4)
 
     def _text_at(self, at: int) -> str:
-        end = self.data.find(b"\0", at, at + MAX_TEXT)
+        end = self.data.find(b"\0", at, at + MAX_NAME)
         if end < 0:
             raise self._damaged("a name")
         return self.data[at:end].decode("utf-8", "replace")

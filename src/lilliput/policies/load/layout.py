@@ -114,8 +114,9 @@ def refusal(saved: Saved, layouts: Sequence[Layout]) -> LilliputError:
         where = f" under {path[:60]!r}" if path else ""
         if path.startswith("data.") and ".spaces." in kind:
             return LilliputError(
-                f"{saved.name} is a policy that Stable-Baselines3 saved alone (policy.save()); give the zip that "
-                f"model.save() writes, or {WAY_OUT}"
+                f"{saved.name} is a policy that Stable-Baselines3 or imitation saved alone (policy.save()); give the "
+                "zip that model.save() writes, or save its weights, torch.save(policy.state_dict(), 'policy.pt'), and "
+                "say what these leave open (--activation, --action, the bounds)"
             )
         return LilliputError(
             f"{saved.name} holds a pickled {kind[:80]}{where}, which is not read; save the policy's state_dict() alone "

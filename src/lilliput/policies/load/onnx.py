@@ -52,12 +52,16 @@ def read_onnx(source: Source) -> Policy:
     except DecodeError as error:
         raise LilliputError(f"{name} is not a readable ONNX file; export it again") from error
     if not model.graph.node or not model.graph.output:
-        raise LilliputError(f"{name} is an ONNX file without nodes or outputs; export it again")
+        raise LilliputError(
+            f"{name} is an ONNX file without nodes or outputs, or another program's that begins like one (Core ML's "
+            ".mlmodel, a saved_model.pb); export the policy as ONNX"
+        )
     if source.action == "tanh":
         raise LilliputError(f"{name}: what an ONNX file gives is the action or a choice; leave action='tanh' away")
     check_names(model.graph, name)
     output, guess = onnx_output.action_output(model, source)
     graph = Graph(model, output, source.folder, name)
+    masks = [value.name for value in graph.inputs if onnx_mask.is_mask(value.name)]
     guesses = [*([guess] if guess else []), *onnx_mask.unmasked(graph)]
     memory = onnx_memory.of(graph)
     if memory is not None:
@@ -67,6 +71,8 @@ def read_onnx(source: Source) -> Policy:
     read = _read(graph, source, guesses, memory)
     if memory is None:
         onnx_run.check(read.policy, graph, read.run)
+        if masks:
+            onnx_run.check_masks(read.policy, graph, read.run, masks)
     else:
         onnx_run.check_episodes(read.policy, graph, read.run, memory)
     return read.policy

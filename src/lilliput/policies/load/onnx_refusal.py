@@ -46,7 +46,11 @@ _ACTIVATIONS: Final[Mapping[str, str]] = {
 }
 _OTHERS: Final[Mapping[str, tuple[str, str]]] = {
     **dict.fromkeys(("Sin", "Cos", "Tan", "Atan", "Asin", "Acos"), ("an angle", _OUTSIDE)),
-    **dict.fromkeys(("Abs", "Sign", "Exp", "Log", "Reciprocal", "Floor", "Ceil", "Mod"), ("a function", _OUTSIDE)),
+    **dict.fromkeys(("Abs", "Sign", "Exp", "Log", "Floor", "Ceil", "Mod"), ("a function", _OUTSIDE)),
+    "Reciprocal": (
+        "a function",
+        "tf2onnx spells Keras' LayerNormalization out with it: give the model itself, model.save('policy.keras')",
+    ),
     **dict.fromkeys(
         ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceL1", "LpNormalization", "CumSum"),
         ("one number of several", _OUTSIDE),

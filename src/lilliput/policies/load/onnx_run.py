@@ -4,6 +4,7 @@ Only what was read is run: the nodes that lead to the action, all of the closed 
 inside. Nothing is left to onnxruntime that could read another file or run without end.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -89,18 +90,49 @@ def _compare_episode(policy: Policy, graph: Graph, observations: np.ndarray, the
             policy, graph, observations, reference.act_episode(policy, seen).reshape(len(seen), -1), theirs, "actions"
         )
         return
-    last = policy.layers[-1]
-    assert isinstance(last, layers.ArgmaxAction)
-    chosen = theirs
-    if theirs.shape[1] == sum(last.sizes) > len(last.sizes):
-        groups = np.split(theirs, np.cumsum(last.sizes)[:-1], axis=1)
-        chosen = np.stack([group.argmax(axis=1) for group in groups], axis=1)
+    chosen = _choices(policy, theirs)
     ours = reference.act_episode(policy, seen).reshape(len(seen), -1)
     if ours.shape != chosen.shape or np.mean((ours != chosen).any(axis=1)) > NEAR_TIES:
         raise LilliputError(
             f"{graph.name}: onnxruntime runs the file to other choices than what was read of it; the file does "
             "something that this reader misses"
         )
+
+
+def check_masks(policy: Policy, graph: Graph, run: Run, masks: Sequence[str]) -> None:
+    """Check that ones in these masks, which the graph has as constants, leave the choice to the observation.
+
+    Raises:
+        LilliputError: it is zeros that do: a 1 forbids.
+    """
+    drawn = _drawn(policy, np.random.default_rng(0))[0]
+    given = graph.tensors
+    varied = []
+    for number in (1, 0):
+        graph.tensors = [_filled(one, number) if one.name in masks else one for one in given]
+        theirs = _outputs(_session(graph, run), graph, run, drawn)[0]
+        varied.append(len(np.unique(_choices(policy, theirs), axis=0)))
+    graph.tensors = list(given)
+    if varied[0] == 1 < varied[1]:
+        raise LilliputError(
+            f"{graph.name}: the input {masks[0][:40]!r} forbids a choice where it is 1: with ones the choice is always "
+            "the same; export the policy without its mask, or with one in which 1 allows"
+        )
+
+
+def _filled(tensor: Any, number: int) -> Any:
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(np.full(list(tensor.dims), number, np.float32), tensor.name)
+
+
+def _choices(policy: Policy, theirs: np.ndarray) -> np.ndarray:
+    """What the file's outputs choose: the indices that they are, or those of the largest."""
+    last = policy.layers[-1]
+    if not isinstance(last, layers.ArgmaxAction) or not theirs.shape[1] == sum(last.sizes) > len(last.sizes):
+        return theirs
+    groups = np.split(theirs, np.cumsum(last.sizes)[:-1], axis=1)
+    return np.stack([group.argmax(axis=1) for group in groups], axis=1)
 
 
 def _drawn(policy: Policy, rng: np.random.Generator) -> list[np.ndarray]:

@@ -42,15 +42,24 @@ def read_sequential(module: Module, source: Source) -> Policy:
         )
     while len(stack) > 1 and isinstance(stack[-1], layers.Flatten):  # of a vector: nothing
         stack.pop()
-    action = source.options.kind_of_action(source.name)
+    return stack_policy(stack, source, "torch")
+
+
+def stack_policy(stack: list[Layer], source: Source, framework: str, action: str | None = None) -> Policy:
+    """The policy of layers that a file names one by one; `action`: how it says that they become one.
+
+    Raises:
+        LilliputError: it does not, and nobody said it.
+    """
+    action = action or source.options.kind_of_action(source.name)
     guesses: tuple[str, ...] = ()
     within: tuple[float, float] | None = None
     match action, stack[-1]:
         case "tanh", layers.Tanh():
-            stack.pop()
+            stack = stack[:-1]
             guesses = ("the Tanh that it ends in is taken as the one of --action tanh, not as another before it",)
         case "continuous", layers.Tanh():
-            stack[-1] = layers.SquashAction()
+            stack = [*stack[:-1], layers.SquashAction()]
             within = -1.0, 1.0
         case "continuous", layers.Sigmoid():
             within = 0.0, 1.0
@@ -58,7 +67,7 @@ def read_sequential(module: Module, source: Source) -> Policy:
             within = low, high
         case _:
             pass
-    return vector_policy(stack, action, source, Provenance(framework="torch", guesses=guesses), within=within)
+    return vector_policy(stack, action, source, Provenance(framework=framework, guesses=guesses), within=within)
 
 
 def child(module: Module, name: str, source: str) -> Module:
@@ -96,7 +105,7 @@ def sequential(module: Module, name: str, flatten: str = "") -> list[Layer]:
     Raises:
         LilliputError: it is none, is empty, or holds a module that is not read.
     """
-    return _folded(_inside(module, name, flatten), name)
+    return folded(_inside(module, name, flatten), name)
 
 
 def _inside(module: Module, name: str, flatten: str) -> list[Layer | Scaling]:
@@ -111,10 +120,10 @@ def layers_of(module: Module, name: str) -> list[Layer]:
     Raises:
         LilliputError: a class or an argument that is not read.
     """
-    return _folded(_parts(module, name, ""), name)
+    return folded(_parts(module, name, ""), name)
 
 
-def _folded(parts: list[Layer | Scaling], name: str) -> list[Layer]:
+def folded(parts: list[Layer | Scaling], name: str) -> list[Layer]:
     """The layers with the scalings of batch normalizations in the weights before or else behind them.
 
     Raises:

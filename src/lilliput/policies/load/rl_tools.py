@@ -54,7 +54,7 @@ def read_rl_tools(source: Source) -> Policy:
     if "actor" not in members:
         raise LilliputError(
             f"{name} is an HDF5 file with {listed(members) or 'nothing'}; of those the checkpoints of rl_tools are "
-            "read, which have an 'actor'; export a policy of Keras as ONNX, with tf2onnx"
+            "read, which have an 'actor', and models of Keras; export the policy as ONNX"
         )
     stack = _settled(_Reader(file).read(members["actor"], "actor", 0), name)
     told = ((key, file.text(members["actor"], key)) for key in ("checkpoint_name", "meta"))

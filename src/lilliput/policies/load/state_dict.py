@@ -9,7 +9,17 @@ import numpy as np
 from lilliput.errors import LilliputError
 from lilliput.policies import layers
 from lilliput.policies.learner import Checkpoint, checkpoint_of
-from lilliput.policies.load import chains, cleanrl, own_network, rsl_rl, safe_control_gym, simulators, tianshou
+from lilliput.policies.load import (
+    chains,
+    cleanrl,
+    own_network,
+    rsl_rl,
+    safe_control_gym,
+    sample_factory,
+    sb3_weights,
+    simulators,
+    tianshou,
+)
 from lilliput.policies.load.ikostrikov import is_ikostrikov, read_ikostrikov
 from lilliput.policies.load.layout import WAY_OUT, Layout, recognise, refusal
 from lilliput.policies.load.network import BATCH_NORM_EPSILON
@@ -30,6 +40,8 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     *simulators.LAYOUTS,
     *tianshou.LAYOUTS,
     *safe_control_gym.LAYOUTS,
+    *sample_factory.LAYOUTS,
+    *sb3_weights.LAYOUTS,
 )
 """The layouts, in the order in which they are tried; docs/formats.md lists them."""
 

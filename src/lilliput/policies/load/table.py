@@ -8,6 +8,7 @@ from lilliput.errors import LilliputError
 from lilliput.policies.learner import Checkpoint, checkpoint_of
 from lilliput.policies.load.archive import read_archive
 from lilliput.policies.load.brax import is_brax, read_brax
+from lilliput.policies.load.keras import is_keras, is_keras_h5, read_keras, read_keras_h5
 from lilliput.policies.load.lilliput import read_lilliput
 from lilliput.policies.load.onnx import read_onnx
 from lilliput.policies.load.rl_tools import is_hdf5, read_rl_tools
@@ -41,6 +42,14 @@ def _read_zip(source: Source) -> Policy | Checkpoint:
         return read_torchscript(source, archive)
     if is_torch_zip(archive):
         return read_state_dict(source)
+    if is_keras(archive):
+        return read_keras(source, archive)
+    if archive.sizes and all(entry.endswith(".npy") for entry in archive.sizes):
+        raise LilliputError(
+            f"{source.name} holds arrays alone (.npz), and not which layers they are of; export the policy as ONNX, or "
+            "save a torch module with these weights, torch.save(module.state_dict(), 'policy.pt'); a robot's log is "
+            "given with --observations, statistics with --normalizer"
+        )
     entries = ", ".join(entry[:40] for entry in list(archive.sizes)[:4]) or "nothing"
     raise LilliputError(f"{source.name} is a zip file with {entries}; supported: {_SUPPORTED}")
 
@@ -72,6 +81,7 @@ FORMATS: Final = (
     ),
     CheckpointFormat("Lilliput's own .lilliput", is_lilliput, read_lilliput),
     CheckpointFormat("brax's parameters", is_brax, read_brax),
+    CheckpointFormat("Keras' model.save (.keras, .h5)", is_keras_h5, read_keras_h5),
     CheckpointFormat("rl_tools' checkpoint.h5", is_hdf5, read_rl_tools),
     CheckpointFormat("state dicts of torch before 1.6", lambda data: data.startswith(b"\x80"), read_state_dict),
     CheckpointFormat("ONNX", lambda data: data.startswith(b"\x08"), read_onnx),
@@ -88,6 +98,7 @@ _FLAX: Final = (
     "Linear, with all that the program does around them, and export that as ONNX (docs/formats.md)"
 )
 
+_TFLITE: Final = b"TFL3"
 _INSTEAD: Final = {
     b"version https://git-lfs": "a pointer of Git LFS and not the file itself; fetch that with git lfs pull",
     b"<!doctype html": "a web page and not the file itself; download that",
@@ -124,6 +135,8 @@ def read(source: Source) -> Checkpoint:
     for start, what in _INSTEAD.items():
         if data[:64].lstrip().lower().startswith(start):
             raise LilliputError(f"{name} is {what}")
+    if data[4:8] == _TFLITE:
+        raise LilliputError(f"{name} is a model of TensorFlow Lite; give the Keras model that it was made of, or ONNX")
     raise LilliputError(f"{name} is {'empty' if not data else 'of no known format'}; supported: {_SUPPORTED}")
 
 

@@ -14,7 +14,7 @@ from lilliput.policies.load.flow import Choices, Flow, NoLayer, Value
 from lilliput.policies.load.inert_pickle import Global, is_call
 from lilliput.policies.load.layer_geometry import BatchStatistics, batch_norm, conv2d, same_padding
 from lilliput.policies.load.torchscript_place import WritesInPlace
-from lilliput.policies.load.torchscript_shape import flow_of, own_axis
+from lilliput.policies.load.torchscript_shape import axis_of, flow_of, own_axis
 
 FLOAT, DOUBLE, LONG = 6, 7, 4
 """torch's numbers of its types."""
@@ -168,13 +168,21 @@ def _argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Choices:
     return flow_choice.argmax(flow_of(x), -1 if dim is None else own_axis(x, dim, "argmax"), keep=keepdim)
 
 
-def _mean(x: Any, dim: Sequence[int] | int | None = None, keepdim: bool = False, dtype: Any = None) -> Flow:
+def _mean(x: Any, dim: Sequence[int] | int | None = None, keepdim: bool = False, dtype: Any = None) -> Value:
     if dtype not in (None, FLOAT):
         raise LilliputError("mean in another type than float32")
     if dim is None:
         flow.over_last(flow_of(x), "mean")
     over = [-1] if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    if [axis_of(one, len(flow_of(x).shape)) for one in over] == [0] and len(x.shape) > 2 and x.shape[:2] == (1, 1):
+        # An axis put in front of an observation's, as for the one critic of an ensemble: the mean of one is that one.
+        return moving.reshape(x, x.shape if keepdim else x.shape[1:])
     return flow_pattern.averaged(flow_of(x), [own_axis(x, one, "mean") for one in over], keep=keepdim)
+
+
+def _logsumexp(x: Any, dim: Sequence[int] | int, keepdim: bool = False) -> Flow:
+    axes = [own_axis(flow_of(x), one, "logsumexp") for one in ([dim] if isinstance(dim, int) else dim)]
+    return flow_pattern.reduced(x, flow_pattern.LOG_SUM_EXP, axes, keep=keepdim)
 
 
 def _dropout(x: Any, p: Any, train: bool) -> Flow:
@@ -277,7 +285,7 @@ _OPERATORS: Final[dict[str, Callable[..., Any]]] = {
     "sigmoid": _elementwise(layers.Sigmoid()), "silu": _elementwise(layers.Silu()), "elu": _elu, "celu": _celu,
     "selu": lambda x: _elu(x, *flow_pattern.SELU),
     "leaky_relu": _leaky_relu, "gelu": _gelu, "softmax": _softmax, "log_softmax": _softmax, "argmax": _argmax,
-    "mean": _mean,
+    "mean": _mean, "logsumexp": _logsumexp,
     "flatten": moving.flatten, "unflatten": moving.unflatten,
     "reshape": moving.reshape, "view": moving.reshape, "squeeze": moving.squeeze, "unsqueeze": moving.unsqueeze,
     "permute": moving.permute, "transpose": moving.transpose, "slice": moving.cut, "select": moving.select,
