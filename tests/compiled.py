@@ -53,12 +53,15 @@ def _vectors(command: Sequence[str]) -> tuple[str, ...]:
 
     Not where an object is all that is made: that each file includes what it needs is held there.
     """
-    flags = tuple(word for word in command if word.startswith(("-O", "-f", "-m", "-std=")))
+    is_cxx = "c++" in command  # which has fewer macros where it is pedantic, and takes nothing that was kept with more
+    told = ("-O", "-f", "-m", "-std=", *(("-pedantic",) if is_cxx else ()))
+    flags = tuple(word for word in command if word.startswith(told))
     machine = tuple(word for word in flags if word.startswith("-m"))
     is_named = any(word.startswith("-march=") for word in machine)
     if "-c" in command or not is_named or "__AVX__" not in _identity(command[0], machine):
         return ()
-    return kept_vectors(_kept_in(), (command[0],), flags, "c++-header" if "c++" in command else "c-header")
+    kept = kept_vectors(_kept_in(), (command[0],), flags, "c++-header" if is_cxx else "c-header")
+    return (*kept, "-Winvalid-pch") if kept else ()
 
 
 def commands(folder: Path, compiler: str) -> list[list[str]]:
