@@ -154,7 +154,15 @@ def test_what_a_file_says_of_its_model_is_taken_over(tmp_path: Path, family: str
     assert_same(model, folder, tokens)
 
 
-def made(folder: Path, family: str) -> Path:
+def test_a_cap_of_zero_is_none(tmp_path: Path) -> None:
+    """transformers would divide by it."""
+    uncapped = {"attn_logit_softcapping": None, "final_logit_softcapping": None}
+    folder = made(tmp_path, "gemma2", **uncapped)
+    model = load_model(str(gguf_file(folder, tmp_path / "small.gguf", dict.fromkeys(uncapped, 0.0))))
+    assert_same(model, folder, torch.from_numpy(np.random.default_rng(0).integers(1, 250, (1, 40))))
+
+
+def made(folder: Path, family: str, **more: Any) -> Path:
     """A small model of that family with random weights, in the folder."""
     import transformers
 
@@ -165,7 +173,7 @@ def made(folder: Path, family: str) -> Path:
         "num_key_value_heads": 2, "max_position_embeddings": 256, "bos_token_id": 0, "eos_token_id": 0,
     }  # fmt: skip
     torch.manual_seed(0)
-    config = getattr(transformers, f"{kind}Config")(**(common | settings))
+    config = getattr(transformers, f"{kind}Config")(**(common | settings | more))
     module = transformers.AutoModelForCausalLM.from_config(config)
     for weight in module.parameters():
         weight.data += 0.1 * torch.randn_like(weight)

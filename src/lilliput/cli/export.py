@@ -120,8 +120,10 @@ def _model(
 ) -> None:
     if name is not None or force:
         raise LilliputError("--name and --force are of policies; a model's artifact goes into a new folder")
+    from lilliput.models.model import has_blocks
+
     model = model_files.load(source, told)
-    usual = "transformers" if model.family == "language" else "onnx"
+    usual = "transformers" if has_blocks(model) else "onnx"
     artifact = model_files.export(model, format_ or usual, out)
     if as_json:
         found = {

@@ -137,16 +137,17 @@ def compress(source: Path, told: Mapping[str, str | None], recipe: str, seed: in
     from lilliput.models.compress import Context, parse
     from lilliput.models.compress import compress as apply
     from lilliput.models.graph import graph_of
+    from lilliput.models.model import has_blocks
 
     steps = parse(recipe)
     model = load(source, told)
-    language = model.family == "language"
-    if not language and out.suffix != ".onnx":
-        raise LilliputError(f"{out} must end in .onnx: a compressed model of {model.family} is an ONNX file")
-    if language and out.exists():
+    folder = has_blocks(model)
+    if not folder and out.suffix != ".onnx":
+        raise LilliputError(f"{out} must end in .onnx: what is made of this model of {model.family} is an ONNX file")
+    if folder and out.exists():
         raise LilliputError(f"{out} exists; choose another name or remove it")
     small = apply(model, steps, Context(model, seed=seed, say=lambda said: click.echo(f"note: {said}", err=True)))
-    if language:
+    if folder:
         export(small, "transformers", out)
     else:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -33,6 +33,7 @@ def compare(
     as_json: bool,
 ) -> None:
     """Says what the recipes do to the model, and writes the records, the table and the page."""
+    from lilliput.models.model import has_blocks
     from lilliput.models.task import parse_task
     from lilliput.record import measured_again
     from lilliput.report import files, page, summary, table
@@ -47,7 +48,7 @@ def compare(
     model = MODELS.load(str(source), {**given, "asked": asked.FAMILY})
     guesses = MODELS.caveats(model, Task(task))
     say_guesses(guesses)
-    usual = "transformers" if model.family == "language" else "onnx"
+    usual = "transformers" if has_blocks(model) else "onnx"
     comparison = Comparison(
         Task(task), recipes, formats or (usual,), n_items, seed, timings=timings, wing=MODELS.NAME, energy=energy
     )

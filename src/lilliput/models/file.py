@@ -44,6 +44,8 @@ def write(model: Model, path: Path) -> Path:
                 model.tokenizer.library.save_pretrained(folder)
             case Graph(proto=proto):
                 (folder / _GRAPH).write_bytes(proto.SerializeToString(deterministic=True))
+                if model.tokenizer is not None:
+                    model.tokenizer.library.save_pretrained(folder)
             case _:
                 assert_never(model.network)
         head = {

@@ -232,6 +232,11 @@ def module_of(model: Model, what: str) -> "torch.nn.Module":
             assert_never(model.network)
 
 
+def has_blocks(model: Model) -> bool:
+    """Whether it is a language model of torch, whose blocks steps go through; graphs are those of any family."""
+    return model.family == "language" and isinstance(model.network, Module)
+
+
 def tokenizer_of(model: Model, what: str) -> Tokenizer:
     """The model's tokenizer.
 

@@ -2,6 +2,8 @@
 
 import graphlib
 import heapq
+from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lilliput.models.linear import LAYERS
@@ -21,10 +23,11 @@ def plain(proto: "onnx.ModelProto") -> tuple["onnx.ModelProto", tuple[str, ...]]
     from onnx import inliner
 
     proto = inliner.inline_local_functions(proto) if proto.functions else proto
-    said = _tensors_alone(proto)
+    said = (*_widened(proto), *_tensors_alone(proto))
     _constant(proto)
     _stored(proto)
     _one_name(proto)
+    _turned(proto)
     _channels(proto)
     return proto, said
 
@@ -104,14 +107,80 @@ def _constant(proto: "onnx.ModelProto") -> None:
 
 
 def _stored(proto: "onnx.ModelProto") -> None:
-    """Make weights that stand in Constant nodes stored ones, as everything that reads weights has them."""
+    """Make real numbers that stand in Constant nodes stored ones, as everything that reads or counts weights has them.
+
+    Single numbers stay, but where a layer reads them.
+    """
+    from onnx import TensorProto
+
     weights = {name for node in proto.graph.node if node.op_type in (*LAYERS, "Identity") for name in node.input}
-    for node in [node for node in proto.graph.node if node.op_type == "Constant" and node.output[0] in weights]:
+    real = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+    for node in [node for node in proto.graph.node if node.op_type == "Constant"]:
         for part in node.attribute:
-            if part.name == "value":
+            if part.name == "value" and (node.output[0] in weights or (part.t.data_type in real and part.t.dims)):
                 proto.graph.initializer.add().CopyFrom(part.t)
                 proto.graph.initializer[-1].name = node.output[0]
                 proto.graph.node.remove(node)
+
+
+def _turned(proto: "onnx.ModelProto") -> None:
+    """Store a weight as its layer reads it, where the exporter was told to fold nothing and a Transpose stands between.
+
+    A weight that is read elsewhere too, as a tied embedding is, would then stand there twice: it stays.
+    """
+    from onnx import helper, numpy_helper
+
+    if _branches(proto):
+        return
+    stored = {tensor.name: tensor for tensor in proto.graph.initializer}
+    read = Counter(name for node in proto.graph.node for name in node.input)
+    layers = {node.input[1] for node in proto.graph.node if node.op_type in LAYERS}
+    for node in [node for node in proto.graph.node if node.op_type == "Transpose"]:
+        name, turned = node.input[0], node.output[0]
+        if name in stored and turned in layers and read[name] == 1:
+            perm = next((helper.get_attribute_value(part) for part in node.attribute), None)
+            array = numpy_helper.to_array(stored[name]).transpose(perm)
+            stored[name].CopyFrom(numpy_helper.from_array(array.copy(), name))
+            proto.graph.node.remove(node)
+            for reader in proto.graph.node:
+                for at, one in enumerate(reader.input):
+                    reader.input[at] = name if one == turned else one
+
+
+def _widened(proto: "onnx.ModelProto") -> tuple[str, ...]:
+    """That the graph was of bfloat16, which onnxruntime hardly computes on processors; now it is of float32.
+
+    Each number stays what it is; sums are rounded less.
+    """
+    import numpy as np
+    from onnx import TensorProto, numpy_helper
+
+    short, wide, found = TensorProto.BFLOAT16, TensorProto.FLOAT, False
+    for graph in _graphs(proto.graph):
+        parts = [part for node in graph.node for part in node.attribute]
+        for tensor in [*graph.initializer, *(part.t for part in parts if part.type == part.TENSOR)]:
+            if tensor.data_type == short:
+                found = True
+                array = np.asarray(numpy_helper.to_array(tensor), np.float32)
+                tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+        for part in parts:
+            if part.name in ("to", "dtype", "output_dtype") and part.i == short:
+                part.i, found = wide, True
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            if value.type.tensor_type.elem_type == short:
+                value.type.tensor_type.elem_type, found = wide, True
+    if not found:
+        return ()
+    return ("its bfloat16 is read as float32, which is twice as long: onnxruntime computes no bfloat16 on processors",)
+
+
+def _graphs(graph: "onnx.GraphProto") -> "Iterator[onnx.GraphProto]":
+    """The graph and those of its branches and loops."""
+    yield graph
+    for node in graph.node:
+        for part in node.attribute:
+            for inner in (part.g, *part.graphs) if part.type in (part.GRAPH, part.GRAPHS) else ():
+                yield from _graphs(inner)
 
 
 def _one_name(proto: "onnx.ModelProto") -> None:

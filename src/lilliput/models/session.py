@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, assert_never, final
 import numpy as np
 
 from lilliput.errors import LilliputError
+from lilliput.models.decoder_inputs import TOKENS, with_inputs
 from lilliput.models.model import Graph, Model, Module, to_numpy
 from lilliput.onnxruntime_errors import refusals
 
@@ -61,8 +62,11 @@ class OnnxSession(Session):
     runtime: "onnxruntime.InferenceSession"
 
     def answer(self, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Every output that the graph has."""
+        """Every output that the graph has; of a language model without the keys and values for what may come behind."""
         names = [output.name for output in self.runtime.get_outputs()]
+        if TOKENS in feeds:
+            feeds = with_inputs(feeds, self.runtime.get_inputs())
+            names = [name for name in names if not name.startswith("present")]
         try:
             found = self.runtime.run(names, dict(feeds))
         except refusals() as error:

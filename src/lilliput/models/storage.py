@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Float, Float16, Float32, Integer, Num, UInt8
+from jaxtyping import Bool, Float, Float16, Float32, Integer, Num, Shaped, UInt8
 
 
 @final
@@ -133,7 +133,7 @@ def _values(part: np.ndarray | QuantizedStatistics) -> np.ndarray:
     return part.values if isinstance(part, QuantizedStatistics) else part.astype(np.float32)
 
 
-def stored_bytes(weight: Num[np.ndarray, "..."], storage: Quantized | None, *, kept: int | None = None) -> int:
+def stored_bytes(weight: Shaped[np.ndarray, "..."], storage: Quantized | None, *, kept: int | None = None) -> int:
     """Bytes of a weight in the smaller of two layouts: every value, or a bit a value and the `kept` (those not zero).
 
     A 2:4 pattern with two index bits for each value that is kept takes as much as the bit mask does.

@@ -46,7 +46,7 @@ class Finetune(Step):
     """
 
     NAME: ClassVar[str] = "finetune"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     steps: int
     source: str
@@ -78,7 +78,10 @@ class Finetune(Step):
     def check(self, model: Model) -> None:
         """See `Step.check`."""
         torch = library("torch", "language")
-        if model.family == "language" or not isinstance(model.network, Graph):
+        if model.family == "language":
+            module_of(model, self.NAME)
+            return
+        if not isinstance(model.network, Graph):
             return
         student = _student(model)
         if all(isinstance(axis, int) for port in model.inputs for axis in port.axes[1:]):
@@ -177,9 +180,13 @@ def _student(model: Model) -> Trainable:
     Raises:
         LilliputError: it cannot.
     """
+    from onnx import TensorProto
+
     graph = graph_of(model)
     if any(node.op_type in QUANTIZED for node in graph.graph.node):
         raise LilliputError("finetune: the graph is quantized; write finetune(...) | quantize(...)")
+    if short := next((t.name for t in graph.graph.initializer if t.data_type == TensorProto.FLOAT16), None):
+        raise LilliputError(f"finetune: {short} is float16; weights of float32 are trained: half() comes behind")
     if len(picture_port(model).axes) == 3:
         raise LilliputError("finetune: the graph takes one picture without an axis of pictures; export it with one")
     try:

@@ -5,14 +5,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, assert_never, final
 
-import numpy as np
-
 if TYPE_CHECKING:
     import torch
 
-from lilliput.errors import LilliputError, NotApplicable
-from lilliput.models.compress import onnx_graph
+from lilliput.errors import NotApplicable
 from lilliput.models.compress.context import Context
+from lilliput.models.compress.float16 import LARGEST, half_graph, is_marked, tell_marks
 from lilliput.models.compress.step import Step
 from lilliput.models.model import Graph, Model, Module, weights
 
@@ -23,19 +21,19 @@ class Half(Step):
     """Stores and computes everything that is not a code in float16."""
 
     NAME: ClassVar[str] = "half"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     def apply(self, model: Model, context: Context) -> Model:
         """The model in half precision."""
         match model.network:
             case Module() if model.family != "language":
-                return onnx_graph.half(model)  # on processors torch has no kernels for it
+                return half_graph(model, context)  # on processors torch has no kernels for it
             case Module(module=module):
-                _check(model)
+                tell_marks(_marked(model), context)
                 halved = _halved(module)
                 return dataclasses.replace(model, network=dataclasses.replace(model.network, module=halved))
             case Graph():
-                return onnx_graph.half(model)
+                return half_graph(model, context)
             case _:
                 assert_never(model.network)
 
@@ -49,14 +47,18 @@ def _halved(module: "torch.nn.Module") -> "torch.nn.Module":
     stored = module.state_dict(keep_vars=True)
     for tensor in stored.values():
         if tensor.is_floating_point():
-            tensor.data = tensor.data.half()
+            tensor.data = tensor.data.where(tensor.data.isinf(), tensor.data.clamp(-LARGEST, LARGEST)).half()
     return module
 
 
-def _check(model: Model) -> None:
+def _marked(model: Model) -> list[str]:
+    """The constants in which float16's largest number stands for others.
+
+    Raises:
+        NotApplicable: no weight is longer than 16 bits.
+        LilliputError: one holds a number that float16 does not.
+    """
     real = [(name, array) for name, array in weights(model) if array.dtype.kind == "f" and name not in model.stored]
     if not any(array.dtype.itemsize > 2 for _, array in real):
         raise NotApplicable("half: no weight is longer than 16 bits; nothing to halve")
-    for name, array in real:
-        if np.abs(array).max(initial=0) > np.finfo(np.float16).max:
-            raise LilliputError(f"half: {name} holds {np.abs(array).max():g}; float16 ends at 65504")
+    return [name for name, array in real if is_marked(name, array)]

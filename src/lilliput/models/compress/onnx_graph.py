@@ -25,6 +25,9 @@ from lilliput.models.picture import picture_port
 if TYPE_CHECKING:
     import onnx
 
+A_MARK = 1e9
+"""From here on a number is no weight: it hides a place from attention, or leaves an end open."""
+
 
 def dynamic(model: Model, context: Context) -> Model:
     """The model whose linear layers have 8-bit weights, and quantize each input by its own range.
@@ -37,7 +40,13 @@ def dynamic(model: Model, context: Context) -> Model:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with _files(model) as (source, target):
-        quantize_dynamic(source, target, weight_type=QuantType.QUInt8, extra_options={"DefaultTensorType": 1})
+        quantize_dynamic(
+            source,
+            target,
+            weight_type=QuantType.QUInt8,
+            nodes_to_exclude=_attention(source),
+            extra_options={"DefaultTensorType": 1},
+        )
         return _read(model, target, context)
 
 
@@ -129,6 +138,7 @@ def static(model: Model, source: str, observations: int, context: Context) -> Mo
             weight_type=QuantType.QInt8,
             nodes_to_exclude=[
                 *_before_layers(before, picture_port(model).name),
+                *_hiding(before),
                 *(_behind_layers(before) if model.family == "detection" else ()),
             ],
         )
@@ -153,6 +163,34 @@ def _before_layers(path: str, picture: str) -> list[str]:
     return found
 
 
+def _hiding(path: str) -> list[str]:
+    """The nodes that a mask goes through, whose numbers hide places from attention, up to the softmax: they stay real.
+
+    In one scale with -1e9 or infinity every other number would be 0.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    proto = onnx.load(path)
+    constants = [(tensor.name, tensor) for tensor in proto.graph.initializer]
+    constants += [(node.output[0], part.t) for node in proto.graph.node if node.op_type == "Constant"
+                  for part in node.attribute if part.name == "value"]  # fmt: skip
+    reached = {name for name, tensor in constants if (np.abs(numpy_helper.to_array(tensor)) >= A_MARK).any()}
+    found = []
+    for node in proto.graph.node:
+        if node.op_type not in (*LAYERS, "Clip", "Min", "Max") and reached.intersection(node.input):
+            found.append(node.name)
+            reached.update(node.output if node.op_type != "Softmax" else ())
+    return found
+
+
+def _attention(path: str) -> list[str]:
+    """ONNX's own Attention nodes, which onnxruntime 1.32 quantizes as if they were its older ones of that name."""
+    import onnx
+
+    return [node.name for node in onnx.load(path).graph.node if node.op_type == "Attention" and node.domain == ""]
+
+
 def _behind_layers(path: str) -> list[str]:
     """The nodes that no linear layer follows, which make boxes of what the layers give: they stay real.
 
@@ -169,34 +207,6 @@ def _behind_layers(path: str) -> list[str]:
         else:
             found.append(node.name)
     return found
-
-
-def half(model: Model) -> Model:
-    """The model that stores and computes in float16, with inputs and outputs as they were.
-
-    Raises:
-        NotApplicable: no weight is longer.
-        LilliputError: a weight that float16 does not hold, or a graph that cannot be converted.
-    """
-    from onnxruntime.quantization.onnx_model import ONNXModel
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    proto = graph_of(model)
-    if any(node.op_type in QUANTIZED for node in proto.graph.node):
-        raise LilliputError("half: the graph has codes, whose scales stay float32; leave half out")
-    real = [(name, array) for name, array in _weights(proto) if array.dtype == np.float32]
-    if not real:
-        raise NotApplicable("half: no weight is longer than 16 bits; nothing to halve")
-    for name, array in real:
-        if np.abs(array).max(initial=0) > np.finfo(np.float16).max:
-            raise LilliputError(f"half: {name} holds {np.abs(array).max():g}; float16 ends at 65504")
-    with _quiet():
-        found = ONNXModel(convert_float_to_float16(proto, keep_io_types=True))
-        # It puts casts behind the nodes that read them, where onnxruntime runs the graph and ONNX forbids it.
-        found.topological_sort()
-    if not any(array.dtype == np.float16 for _, array in _weights(found.model)):
-        raise LilliputError("half: onnxruntime's converter left every weight as it was")
-    return _with(model, found.model)
 
 
 def prune(model: Model, sparsity: float, pattern: pruning.Pattern | None, context: Context) -> Model:
@@ -265,7 +275,7 @@ def _files(model: Model) -> Iterator[tuple[str, str]]:
 
     _check(model)
     proto = graph_of(model)
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         source, prepared, target = (str(Path(folder) / name) for name in ("a.onnx", "b.onnx", "c.onnx"))
         onnx.save(proto, source)
         try:
@@ -320,14 +330,8 @@ def _with(model: Model, proto: Any) -> Model:
     return dataclasses.replace(as_graph(model), network=Graph(proto))
 
 
-def _weights(proto: "onnx.ModelProto") -> list[tuple[str, np.ndarray]]:
-    from onnx import numpy_helper
-
-    return [(tensor.name, numpy_helper.to_array(tensor)) for tensor in proto.graph.initializer]
-
-
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silences the quantizers, whose advice is for their own users."""
     before = logging.root.level
     logging.root.setLevel(logging.ERROR)

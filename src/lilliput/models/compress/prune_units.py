@@ -55,9 +55,15 @@ class PruneUnits(Step):
     def apply(self, model: Model, context: Context) -> Model:
         """The model with fewer channels."""
         self.check(model)
+        from onnx import TensorProto
+
         proto = graph_of(model)
         if any(node.op_type in QUANTIZED for node in proto.graph.node):
             raise LilliputError("prune_units: the graph is quantized; prune_units before quantize")
+        if short := next((t.name for t in proto.graph.initializer if t.data_type == TensorProto.FLOAT16), None):
+            raise LilliputError(
+                f"prune_units: {short} is float16; channels of float32 are removed: half() comes behind"
+            )
         proto = simplified(proto)
         _own_constants(proto)
         channels = channels_of(proto)

@@ -15,7 +15,7 @@ from lilliput.models.compress.context import Context
 from lilliput.models.compress.matrices import Result, changed, kept_of, matrices
 from lilliput.models.compress.step import Step
 from lilliput.models.compress.walk import linear_weights
-from lilliput.models.model import Model, module_of
+from lilliput.models.model import Model, has_blocks, module_of
 from lilliput.parameter import check_fields, check_integer, check_ratio
 
 _PATTERN = re.compile(r"([1-9]\d?):([1-9]\d?)")
@@ -80,18 +80,19 @@ class PruneWeights(Step):
 
     def check(self, model: Model) -> None:
         """See `Step.check`."""
-        if model.family == "language":
+        if has_blocks(model):
             linear_weights(module_of(model, self.NAME))
         elif self.importance != "magnitude":
+            this = "this is an ONNX graph" if model.family == "language" else f"this one is of {model.family}"
             raise LilliputError(
-                f"prune_weights: importance {self.importance!r} is for language models; this one is of {model.family}: "
-                "use 'magnitude'"
+                f"prune_weights: importance {self.importance!r} is for language models as torch modules; {this}: use "
+                "'magnitude'"
             )
 
     def apply(self, model: Model, context: Context) -> Model:
         """The model with more weights that are zero."""
         self.check(model)
-        if model.family != "language":
+        if not has_blocks(model):
             return onnx_graph.prune(model, self.sparsity, self.numbers, context)
         if model.stored and (
             self.importance == "sparsegpt" or any(one.outliers is not None for one in model.stored.values())

@@ -15,7 +15,7 @@ from lilliput.models.compress.context import Context
 from lilliput.models.compress.matrices import Result, changed, kept_of
 from lilliput.models.compress.step import Step
 from lilliput.models.compress.walk import linear_weights
-from lilliput.models.model import Model, module_of
+from lilliput.models.model import Model, has_blocks, module_of
 from lilliput.models.storage import Quantized
 from lilliput.parameter import check_fields, check_integer, check_ratio
 
@@ -104,7 +104,7 @@ class Quantize(Step):
 
     def check(self, model: Model) -> None:
         """See `Step.check`."""
-        if model.family == "language":
+        if has_blocks(model):
             if self.scheme in ("dynamic", "static"):
                 raise LilliputError(
                     f"quantize: a language model has scheme 'weight_only'; {self.scheme!r} is for other families"
@@ -113,8 +113,11 @@ class Quantize(Step):
             return
         if self.method != "nearest" or not self.symmetric:
             raise LilliputError(
-                f"quantize: GPTQ, SpQR and symmetric=False are for language models; this is of {model.family}"
+                "quantize: GPTQ, SpQR and symmetric=False are for language models as torch modules; this is "
+                + ("an ONNX graph" if model.family == "language" else f"of {model.family}")
             )
+        if model.family == "language" and self.scheme == "static":
+            raise LilliputError("quantize: static ranges are measured on pictures; of a language model: 'dynamic'")
         if self.scheme == "weight_only":
             if self.weight_bits not in (4, 8):
                 raise LilliputError(
@@ -129,7 +132,7 @@ class Quantize(Step):
     def apply(self, model: Model, context: Context) -> Model:
         """The model with codes for weights."""
         self.check(model)
-        if model.family != "language":
+        if not has_blocks(model):
             return self._graph(model, context)
         if model.stored:
             raise LilliputError(f"quantize: {next(iter(model.stored))} is quantized already; quantize once")

@@ -24,6 +24,8 @@ class Onnx(Exporter):
     def write(self, model: Model, folder: Path) -> tuple[str, ...]:
         """That zeros take as much as other numbers, where weights were pruned; writes the graph."""
         write_whole(folder / _FILE, graph_of(model).SerializeToString(deterministic=True))
+        if model.tokenizer is not None:
+            model.tokenizer.library.save_pretrained(folder)
         if not model.pruned:
             return ()
         return ("pruned weights are written as zeros, which take as much as others: the file is not smaller for them",)

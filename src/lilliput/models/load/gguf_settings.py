@@ -102,7 +102,8 @@ def _takes(config: Any, architecture: str, key: str, value: Any, said: Mapping[s
             return share == 1
         case _ if key in _SAME:
             if hasattr(config, _SAME[key]):
-                setattr(config, _SAME[key], value)
+                # A cap of 0 is none, by which transformers would divide.
+                setattr(config, _SAME[key], None if key.endswith("softcapping") and not value else value)
             return hasattr(config, _SAME[key]) or not value
         case _:
             return value is False

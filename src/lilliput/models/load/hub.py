@@ -68,7 +68,9 @@ def fetched(source: str, revision: str) -> tuple[Path, str]:
 
 def _wanted(inside: str) -> list[str]:
     if inside.endswith(_SINGLE):
-        return [inside, f"{inside}_data", f"{inside}.data"]
+        # A language model's tokenizer stands beside its graph, or beside the folder of all graphs.
+        words = ["tokenizer*.json", "*/tokenizer*.json", "special_tokens_map.json"] if inside.endswith(".onnx") else []
+        return [inside, f"{inside}_data", f"{inside}.data", *words]
     begin = f"{inside}/" if inside else ""
     # A diffusion model's scheduler says how it was trained.
     return [*(f"{begin}*.{kind}" for kind in _KINDS), "scheduler/scheduler_config.json"]

@@ -136,6 +136,8 @@ def check_weights(folder: Path) -> None:
         LilliputError: it has none, or pickles alone.
     """
     if not list(folder.glob("*.safetensors")):
+        if graphs := sorted([*folder.glob("*.onnx"), *folder.glob("onnx/*.onnx")]):
+            raise LilliputError(f"{folder}: its network is an ONNX graph; give that file: {graphs[0]}")
         pickles = [path.name for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in sorted(folder.glob(kind))]
         found = (
             f"it holds {pickles[0]}, a pickle, which is not read; save it as safetensors"

@@ -1,14 +1,24 @@
-"""ONNX graphs of classifiers, detectors and generators: opened and checked, never executed while they are read."""
+"""ONNX graphs: opened and checked, never executed while they are read."""
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, final
+
+import numpy as np
 
 from lilliput.errors import LilliputError
+from lilliput.models.decoder_inputs import TOKENS
+from lilliput.models.library import transformers
+from lilliput.models.load.hugging_face import readable
 from lilliput.models.load.loader import Loader, LoadRequest
 from lilliput.models.model import Graph, Model, Port, Provenance
 from lilliput.models.plain import in_order, plain
+from lilliput.models.text import Tokenizer
+
+if TYPE_CHECKING:
+    import onnx
 
 MAX_BYTES = 1 << 31
 
@@ -45,14 +55,50 @@ class Onnx(Loader):
         family = request.family or request.asked
         proto, guesses = plain(proto)
         inputs, outputs = ports(proto)
+        sha256 = hashlib.sha256(data).hexdigest()
+        if family == "language":
+            return _language(proto, Provenance(request.source, "", sha256, self.NAME, "as in the file", guesses), path)
         if family is None:
             family = "classification"
             guesses += (
                 f"{path.name} does not say what it answers to; taken for a classifier (--family names another)",
             )
-        sha256 = hashlib.sha256(data).hexdigest()
         provenance = Provenance(request.source, "", sha256, self.NAME, "as in the file", guesses)
         return Model(Graph(proto), family, inputs, outputs, provenance=provenance)
+
+
+def _language(proto: "onnx.ModelProto", provenance: Provenance, path: Path) -> Model:
+    """A language model, which is asked by tokens alone; its tokenizer stands beside it, or beside its folder.
+
+    Raises:
+        LilliputError: it takes no tokens, or there is no tokenizer.
+    """
+    inputs, outputs = ports(proto)
+    tokens = [port for port in inputs if port.name == TOKENS and port.dtype == "int64" and len(port.axes) == 2]
+    logits = [port for port in outputs if len(port.axes) == 3 and np.dtype(port.dtype).kind == "f"]
+    if not tokens or not logits or logits[0].name != "logits":
+        shown = "; ".join(f"{port.name} {port.dtype}{list(port.axes)}" for port in (*inputs[:3], *outputs[:2]))
+        raise LilliputError(
+            f"{path.name!r} has {shown}; a language model takes input_ids (int64, two axes) and gives logits (three)"
+        )
+    folder = next((one for one in (path.parent, path.parent.parent) if (one / "tokenizer.json").is_file()), None)
+    if folder is None:
+        raise LilliputError(f"{path.name!r} has no tokenizer.json beside it; put its tokenizer there")
+    with readable(folder):
+        library = transformers().AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    vocabulary = logits[0].axes[-1]
+    # Open axes by our names, which golden answers and timings know: exporters have many for them.
+    named = tuple(own if isinstance(axis, str) else axis
+                  for axis, own in zip(tokens[0].axes, ("batch", "tokens"), strict=True))  # fmt: skip
+    others = [port.name for port in inputs if port.name != TOKENS]
+    if others:
+        shown = ", ".join(others[:3]) + (" ..." if len(others) > 3 else "")
+        said = f"it takes {shown} besides tokens: every token is seen, and nothing came before"
+        provenance = dataclasses.replace(provenance, guesses=(*provenance.guesses, said))
+    tokenizer = Tokenizer(library, vocabulary if isinstance(vocabulary, int) else None)
+    return Model(
+        Graph(proto), "language", (Port(TOKENS, "int64", named),), (logits[0],), tokenizer, provenance=provenance
+    )
 
 
 def ports(proto: "object") -> tuple[tuple[Port, ...], tuple[Port, ...]]:
