@@ -124,6 +124,19 @@ def test_quantizing_to_eight_bits_changes_little() -> None:
     assert np.abs(forward(batch, x) - before).mean() < 0.03 * before.std()
 
 
+@pytest.mark.parametrize("input_range", ["per_dimension", "per_tensor", "none"])
+def test_a_number_that_hardly_ever_changes_is_quantized_without_a_warning(input_range: InputRange) -> None:
+    """A board's square that is set once in thousands of states."""
+    rng = np.random.default_rng(5)
+    x = np.resize(observations(rng), (4_000, N_INPUTS))
+    x[:, 1] = 0
+    x[1_234, 1] = 1
+    batch = students(rng, x, (4,))
+    batch.quantize(Quantization((6, 6), input_range=input_range), x)
+    rows = x[1_200:1_240]
+    np.testing.assert_allclose(forward(batch, rows)[0], played(batch.network(0), rows), atol=1e-4)
+
+
 def test_the_students_that_are_chosen_stay_what_they_were() -> None:
     rng = np.random.default_rng(6)
     x = observations(rng)

@@ -251,8 +251,8 @@ class Students:
         if quantization.input_range == "per_tensor":
             low, high = np.minimum(low.min(keepdims=True), 0), np.maximum(high.max(keepdims=True), 0)
         # What leaves its usual number in fewer than one of two thousand observations has no ends to move between.
-        size = np.maximum(high - low, np.finfo(np.float64).tiny)
-        inverse = np.broadcast_to(np.minimum(top / size, 60000.0), (self.restarts, 1, len(low)))
+        with np.errstate(divide="ignore"):
+            inverse = np.broadcast_to(np.minimum(top / (high - low), 60000.0), (self.restarts, 1, len(low)))
         if quantization.input_range == "per_dimension":
             # Inputs of small weight take fewer of their codes, so that their weights take more.
             weight = np.abs(self.layers_of(self.matrices)[0][:, :, :-1] * (self._scale / inverse)).max(
