@@ -133,7 +133,10 @@ def test_loading_needs_no_framework(tmp_path: Path) -> None:
         (save({"w": np.zeros(2)}, {"format": "pt"}), "is a safetensors file that lilliput did not write"),
         (b"PK\x03\x04" + bytes(60), "'x.zip' is not a readable zip archive"),
         ((FOLDER / "foreign.pkl").read_bytes(), "is a pickle, but not one of torch.save"),
-        ((FOLDER / "ppo.npz").read_bytes(), "is a zip file with action.npy, observation.npy; supported:"),
+        (
+            (FOLDER / "ppo.npz").read_bytes(),
+            r"holds arrays alone .\.npz., and not which layers .*export the policy as ONNX",
+        ),
         ((FOLDER / "vecnormalize.pkl").read_bytes(), "holds the statistics .* and no policy; .* with --normalizer"),
         (b'{"mean": [0.0], "var": [1.0]}', "holds the statistics .* and no policy"),
     ],
