@@ -112,9 +112,6 @@ def refusals() -> list[Any]:
             id="bits",
         ),
         pytest.param(
-            lambda: ppo(spaces.Discrete(4), DISCRETE), r"Discrete\(4\) -> Discrete\(5\) is not supported", id="one-hot"
-        ),
-        pytest.param(
             lambda: sb3.PPO(OwnHead, Still(vector(), ACTIONS), n_steps=8, device="cpu"),
             r"OwnHead has its own _get_action_dist_from_latent, and may decide otherwise",
             id="own head",

@@ -104,6 +104,9 @@ SPACES = [
     (spaces.Box(-1e-9, np.array([1e30, 2.5], np.float32)), DISCRETE),
     (spaces.Box(0, 255, (3, 36, 36), np.uint8), SEVERAL),
     (vector(1500), MATRIX),
+    (spaces.Discrete(16), ACTIONS),
+    (spaces.MultiDiscrete([3, 4]), DISCRETE),
+    (spaces.MultiBinary([2, 3]), DISCRETE),
     (spaces.Dict({"b": vector(3), "a": spaces.Box(-1.0, np.array([2.0, 3.0], np.float32))}), ACTIONS),
 ]
 

@@ -172,6 +172,102 @@ def test_dict_observations_are_concatenated_as_the_framework_does(algorithm: str
     assert [key for key, _ in policy.observation_space.boxes] == list(space.spaces)
 
 
+class Telling(Still):
+    """Remembers what it has shown."""
+
+    def __init__(self, observation_space: spaces.Space, action_space: spaces.Space) -> None:
+        super().__init__(observation_space, action_space)
+        self.shown: list[Any] = []
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        seen, *rest = super().step(action)
+        self.shown.append(seen)
+        return (seen, *rest)  # type: ignore[return-value]
+
+
+CHOICES = [
+    (spaces.Discrete(16), ("one_hot",)),
+    (spaces.Discrete(1), ("one_hot",)),
+    (spaces.MultiDiscrete([3, 1, 4]), ("one_hot",)),
+    (spaces.MultiBinary(5), ()),
+    (spaces.MultiBinary([2, 3]), ()),
+    (spaces.Dict({"z": spaces.Discrete(4), "a": vector(2), "m": spaces.MultiDiscrete([2, 3])}), ("one_hot",)),
+    (spaces.Dict({"z": spaces.MultiBinary(4), "a": vector(2)}), ()),
+]
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "SAC", "DQN"])
+@pytest.mark.parametrize(("space", "wrappers"), CHOICES, ids=str)
+def test_choices_reach_the_network_as_the_framework_shows_them(
+    algorithm: str, space: spaces.Space, wrappers: tuple[str, ...], tmp_path: Path
+) -> None:
+    from stable_baselines3.common.preprocessing import preprocess_obs
+
+    from lilliput.policies.play import make_environment
+    from lilliput.policies.play.boundary import observer
+
+    kind = "MultiInputPolicy" if isinstance(space, spaces.Dict) else "MlpPolicy"
+    action_space = DISCRETE if algorithm == "DQN" else ACTIONS
+    options = {"n_steps": 8} if algorithm == "PPO" else SHORT
+    environment = Telling(space, action_space)
+    model = shaken(getattr(sb3, algorithm)(kind, environment, device="cpu", **options))
+    policy = load_policy(save(model, tmp_path))
+    assert policy.provenance.wrappers == wrappers
+    gymnasium.register("Telling-v0", lambda **_: environment)
+    try:
+        made = make_environment("Telling-v0", wrappers=wrappers)
+        observed = observer(made, policy.observation_space)
+        made.reset()
+        space.seed(3)
+        seen = np.stack([observed(made.step(made.action_space.sample())[0]) for _ in range(100)])
+    finally:
+        del gymnasium.registry["Telling-v0"]
+    shown = environment.shown
+    keys = list(space.spaces) if isinstance(space, spaces.Dict) else []
+    batch = {key: np.stack([one[key] for one in shown]) for key in keys} if keys else np.stack(shown)
+    tensor = model.policy.obs_to_tensor(batch)[0]
+    given = preprocess_obs(tensor, space)
+    parts = [given[key] for key in keys] if isinstance(given, dict) else [given]
+    features = np.concatenate([part.numpy().reshape(100, -1) for part in parts], axis=1)
+    np.testing.assert_array_equal(seen.reshape(100, -1), features)
+    expected = predicted(model, batch)
+    actions = reference.act(policy, seen)
+    if getattr(space, "n", None) == 1:  # one input: one action
+        np.testing.assert_allclose(actions, expected, atol=1e-4)
+    else:
+        assert_same_actions(actions, expected, action_space)
+
+
+@pytest.mark.parametrize("kind", ["FrozenLake", "Taxi", "CliffWalking"])
+def test_the_tables_of_tutorials_are_played_and_exported_as_the_framework_decides(kind: str, tmp_path: Path) -> None:
+    from lilliput.policies.export import export, open_artifact
+    from lilliput.policies.play import episode_returns
+
+    name = next(one for one in gymnasium.registry if one.startswith(f"{kind}-v"))
+    environment = gymnasium.make(name)
+    model = shaken(sb3.DQN("MlpPolicy", environment, policy_kwargs={"net_arch": [16]}, device="cpu", **SHORT))
+    n = int(environment.observation_space.n)  # type: ignore[attr-defined]
+    expected = predicted(model, np.arange(n))
+    policy = load_policy(save(model, tmp_path))
+    assert_same_actions(reference.act(policy, np.eye(n, dtype=np.float32)), expected, model.action_space)
+    for target in ("onnx", "c"):
+        export(policy, target, tmp_path / target)
+        act = open_artifact(tmp_path / target)
+        assert [int(act(state)) for state in np.eye(n, dtype=np.float32)] == expected.tolist()
+    about = (tmp_path / "c" / "README.md").read_text()
+    assert "Between the environment and the policy stand, the environment's next first: `one_hot`" in about
+    theirs = []
+    for seed in range(4):
+        state, total, over = environment.reset(seed=seed)[0], 0.0, False
+        for _ in range(30):
+            state, reward, terminated, truncated, _ = environment.step(expected[state])
+            total, over = total + float(reward), terminated or truncated
+            if over:
+                break
+        theirs.append(total)
+    assert episode_returns(policy, name, range(4), max_steps=30).tolist() == theirs
+
+
 def test_a_dict_with_an_image_is_refused(tmp_path: Path) -> None:
     space = spaces.Dict({"camera": spaces.Box(0, 255, (3, 40, 40), np.uint8), "speed": vector(2)})
     model = sb3.PPO("MultiInputPolicy", Still(space, DISCRETE), n_steps=8, device="cpu")

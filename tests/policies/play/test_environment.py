@@ -152,8 +152,22 @@ def test_spaces_as_plain_data() -> None:
     assert isinstance(observed, spaces.Box)
     np.testing.assert_array_equal(observed.low, cart.observation_space.low)  # type: ignore[attr-defined]
     assert action_space_of(cart) == spaces.Discrete(2)
-    with pytest.raises(LilliputError, match=r"FrozenLake-v1 has the space Discrete\(16\); supported: Box"):
+    with pytest.raises(LilliputError, match=r"FrozenLake-v1 has the space Discrete\(16\); .* --wrapper one_hot"):
         observation_space_of(make_environment("FrozenLake-v1"))
+    with pytest.raises(LilliputError, match=r"Blackjack-v1 has the space Tuple.*; supported: Box"):
+        observation_space_of(make_environment("Blackjack-v1"))
+
+
+def test_bits_are_numbers_as_an_observation_alone() -> None:
+    class Bits(gymnasium.Env):
+        observation_space = gymnasium.spaces.MultiBinary((2, 3))
+        action_space = gymnasium.spaces.MultiBinary(3)
+
+    seen = observation_space_of(Bits())
+    assert isinstance(seen, spaces.Box)
+    assert (spaces.describe(seen), seen.dtype) == ("Box(0, 1, (2, 3), int8)", "int8")
+    with pytest.raises(LilliputError, match="has the space MultiBinary"):
+        action_space_of(Bits())
 
 
 class Offset(gymnasium.Env):

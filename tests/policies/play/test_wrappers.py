@@ -6,7 +6,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +15,7 @@ from lilliput.policies.play import (
     Atari,
     ClipAction,
     FrameStack,
+    OneHot,
     TimeFeature,
     TransposeImage,
     ZeroContactForces,
@@ -30,6 +31,7 @@ WRAPPER = st.one_of(
     st.builds(FrameStack, st.integers(1, 99)),
     st.builds(Atari, st.integers(0, 99), st.integers(1, 9), st.integers(1, 200), st.booleans()),
     st.just(TransposeImage()),
+    st.just(OneHot()),
     st.just(ClipAction()),
     st.just(ZeroContactForces()),
 )
@@ -257,6 +259,8 @@ def test_an_atari_game_is_repeatable() -> None:
         ("CartPole-v1", "transpose_image", "it must be an image"),
         ("Hopper-v4", "zero_contact_forces", "it must be Ant's of 27 or 105 numbers or Humanoid's of 376"),
         ("FrozenLake-v1", "frame_stack(2)", "it must be an array"),
+        ("CartPole-v1", "one_hot", "it must be Discrete or MultiDiscrete of one axis, counted from 0"),
+        ("Blackjack-v1", "one_hot", "it must be Discrete or MultiDiscrete of one axis, counted from 0"),
         ("FrozenLake-v1", "time_feature", "it must be a vector"),
     ],
 )
@@ -264,6 +268,54 @@ def test_a_wrapper_that_does_not_fit_is_refused(name: str, wrapper: str, message
     pytest.importorskip("cv2")
     with pytest.raises(LilliputError, match=message):
         make_environment(name, wrappers=(wrapper,))
+
+
+class Showing(gymnasium.Env):
+    """Shows what it is told to."""
+
+    def __init__(self, space: gymnasium.Space) -> None:
+        self.observation_space, self.action_space = space, Discrete(2)
+        self.shown: Any = None
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        return self.shown, {}
+
+
+@pytest.mark.parametrize(
+    "space", [Discrete(7), Discrete(1), MultiDiscrete([3, 1, 4]), Dict({"z": Discrete(3), "a": MultiDiscrete([2, 2])})]
+)
+def test_choices_are_shown_as_gymnasium_flattens_them(space: gymnasium.Space) -> None:
+    inner = Showing(space)
+    ours = wrap(inner, OneHot())
+    space.seed(4)
+    for _ in range(60):
+        inner.shown = space.sample()
+        seen = ours.reset()[0]
+        assert ours.observation_space.contains(seen)
+        if isinstance(space, Dict):
+            assert list(seen) == list(space.spaces)
+            seen = np.concatenate([seen[key] for key in space.spaces])
+        assert seen.dtype == np.float32
+        np.testing.assert_array_equal(seen, gymnasium.spaces.flatten(space, inner.shown))
+
+
+@pytest.mark.parametrize(
+    ("space", "shown"),
+    [(Discrete(4), -1), (Discrete(4), 4), (Discrete(4), 1.5), (MultiDiscrete([2, 3]), [0, 3]), (Discrete(4), [0, 1])],
+)
+def test_what_is_none_of_the_choices_is_refused(space: gymnasium.Space, shown: Any) -> None:
+    inner = Showing(space)
+    inner.shown = shown
+    with pytest.raises(LilliputError, match=r"wrapper one_hot: .* it must be of"):
+        wrap(inner, OneHot()).reset()
+
+
+@pytest.mark.parametrize(
+    "space", [Discrete(4, start=1), MultiDiscrete(np.array([[2, 3]])), MultiDiscrete([2, 3], start=[0, 1])]
+)
+def test_choices_that_the_framework_does_not_count_are_refused(space: gymnasium.Space) -> None:
+    with pytest.raises(LilliputError, match="counted from 0"):
+        wrap(Showing(space), OneHot())
 
 
 def test_actions_are_rescaled_as_gymnasium_does():

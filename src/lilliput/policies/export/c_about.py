@@ -5,6 +5,7 @@ import json
 from lilliput.foreign_text import in_markdown, in_markdown_code
 from lilliput.policies import last_action, layers, spaces
 from lilliput.policies.export.c_source import CSource
+from lilliput.policies.play.wrappers import OneHot, format_wrapper
 from lilliput.policies.policy import Policy
 
 C_FLAGS = "-std=c99 -O2 -ffp-contract=off"
@@ -71,6 +72,16 @@ clean:
 """
 
 
+def _between(policy: Policy) -> str:
+    """What the caller does as the environment's side did; nothing where the policy stood right before it."""
+    if not policy.provenance.wrappers:
+        return ""
+    worn = ", ".join(in_markdown_code(wrapper) for wrapper in policy.provenance.wrappers)
+    one_hot = "; of each choice `one_hot` makes a number for every possibility, 1 for what it is, else 0"
+    shown = one_hot if format_wrapper(OneHot()) in policy.provenance.wrappers else ""
+    return f"\n\nBetween the environment and the policy stand, the environment's next first: {worn}{shown}."
+
+
 def _unread(policy: Policy) -> str:
     """A sentence on numbers of the observation that need not be given."""
     front, _ = last_action.apart(policy)
@@ -108,7 +119,7 @@ def readme(policy: Policy, source: CSource, working: str, stack: tuple[int, int]
 
 The observation is the environment's, as it is; the action is what the environment takes. No allocation, {memory}, no
 dependency beyond the C library's math functions. C99, and valid C++. Where a number that the policy reads is NaN or
-infinite, {undecided} and `{name}_act` returns 1, else 0.{unmoved}{_unread(policy)}
+infinite, {undecided} and `{name}_act` returns 1, else 0.{unmoved}{_unread(policy)}{_between(policy)}
 
 | | |
 |---|---|

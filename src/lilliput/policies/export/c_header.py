@@ -40,6 +40,12 @@ _SOFT_FLOATS = """\
 """
 
 
+def _between(policy: Policy) -> str:
+    """A line of what the caller does as the environment's side did."""
+    worn = ", ".join(policy.provenance.wrappers)
+    return f"\n   Between the environment and it stand: {in_c_comment(worn)}" if worn else ""
+
+
 def header(policy: Policy, source: CSource, integers: CSource | None, name: str, also: str = "") -> str:
     """The text of <name>.h; `integers` is the policy between integers, where some processors are better off so.
 
@@ -58,7 +64,7 @@ def header(policy: Policy, source: CSource, integers: CSource | None, name: str,
     return f"""\
 /* {spoken}
    {policy.n_parameters} parameters, {policy.n_macs} multiply-accumulates a decision,
-   {_constant_bytes(policy, source)} bytes of constants. Policy {policy.digest[:16]}{recipe} */
+   {_constant_bytes(policy, source)} bytes of constants. Policy {policy.digest[:16]}{recipe}{_between(policy)} */
 {_named(policy)}\
 #ifndef {guard}
 #define {guard}

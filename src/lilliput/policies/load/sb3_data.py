@@ -9,7 +9,7 @@ import binascii
 import json
 import math
 import re
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
@@ -33,6 +33,8 @@ MAX_KEYS = 256
 
 _CLASS = re.compile(r"<class '([\w.]{1,200})'>")
 _NUMBER = re.compile(r"[^\s\[\],]+")
+_SPACES = "Box, Discrete, MultiDiscrete"
+_OBSERVED = f"{_SPACES}, MultiBinary"
 _DICT_BOX = re.compile(r"'([^']{1,200})'\s*[,:]\s*Box\(([^()]*)\((\d[\d,\s]*)\),\s*(\w{1,20})\)")
 
 
@@ -157,12 +159,50 @@ def _number_in(pickled: Any, value: Any) -> Any:
     return found.item() if found.size == 1 else value
 
 
-def space_of(data: dict[str, Any], what: str, name: str) -> spaces.Space:
-    """The observation or action space.
+_Saved = spaces.ActionSpace | dict[str, spaces.ActionSpace]
+"""A space as the file has it: one, or one a key."""
+
+
+def action_space_of(data: dict[str, Any], name: str) -> spaces.ActionSpace:
+    """The action space.
 
     Raises:
         LilliputError: it is missing, malformed, or of a kind that Lilliput does not have.
     """
+    saved = _space_of(data, "action_space", name)
+    if isinstance(saved, dict):
+        raise _unsupported("Dict", "action_space", name)
+    return saved
+
+
+def observation_space_of(data: dict[str, Any], name: str) -> tuple[spaces.ObservationSpace, bool]:
+    """The observation space as the networks see it, and whether the framework makes choices in it one-hot for them.
+
+    Raises:
+        LilliputError: as `action_space_of`.
+    """
+    saved = _space_of(data, "observation_space", name)
+    every = saved if isinstance(saved, dict) else {"": saved}
+    boxes = {key: _seen(space) for key, space in every.items()}
+    one_hot = any(not isinstance(space, spaces.Box) for space in every.values())
+    return spaces.Dict(tuple(boxes.items())) if isinstance(saved, dict) else boxes[""], one_hot
+
+
+def _seen(space: spaces.ActionSpace) -> spaces.Box:
+    """What the networks see of it: of each choice a number for every possibility, 1 for the one that it is."""
+    match space:
+        case spaces.Box():
+            return space
+        case spaces.Discrete(n=n):
+            size = n
+        case spaces.MultiDiscrete(sizes=sizes):
+            size = sum(sizes)
+        case _:
+            assert_never(space)
+    return spaces.Box((size,), np.array(0.0), np.array(1.0))
+
+
+def _space_of(data: dict[str, Any], what: str, name: str) -> _Saved:
     entry = data.get(what)
     if not isinstance(entry, dict):
         raise LilliputError(f"{name} has no {what}; save it with Stable-Baselines3 1.0 or newer")
@@ -187,7 +227,7 @@ def _is_space(maker: Global) -> bool:
     return maker.module.split(".")[:2] in (["gym", "spaces"], ["gymnasium", "spaces"])
 
 
-def _from_pickle(record: InertCall, what: str, name: str) -> spaces.Space:
+def _from_pickle(record: InertCall, what: str, name: str) -> _Saved:
     state = state_of(record) or {}
     where = f"{name}: {what}"
     kind = record.maker.name if isinstance(record.maker, Global) else ""
@@ -204,24 +244,31 @@ def _from_pickle(record: InertCall, what: str, name: str) -> spaces.Space:
             if sizes.ndim != 1:
                 raise LilliputError(f"{where} is a MultiDiscrete of shape {list(sizes.shape)}; supported: one axis")
             return spaces.MultiDiscrete(tuple(_count(size, where) for size in sizes))
+        case "MultiBinary" if what.startswith("observation"):
+            return _bits(_shape(state.get("_shape", state.get("shape")), where))
         case "Dict":
             inner = state.get("spaces")
             if not is_call(inner, DICT, ORDERED_DICT):
                 raise LilliputError(f"{where} is a Dict without spaces; it is damaged")
             found = string_keys(inner) or {}
-            boxes: list[tuple[str, spaces.Box]] = []
+            every: dict[str, spaces.ActionSpace] = {}
             for key, value in found.items():
-                is_box = isinstance(value, InertCall) and isinstance(value.maker, Global) and value.maker.name == "Box"
-                box = _from_pickle(value, f"{what}[{key[:40]!r}]", name) if is_box and len(found) <= MAX_KEYS else None
-                if not isinstance(box, spaces.Box):
-                    raise LilliputError(f"{where} has a key {key[:40]!r} that is no Box; supported: a Dict of Boxes")
-                boxes.append((key, box))
-            return spaces.Dict(tuple(boxes))
+                flat = isinstance(value, InertCall) and isinstance(value.maker, Global) and value.maker.name != "Dict"
+                part = _from_pickle(value, f"{what}[{key[:40]!r}]", name) if flat and len(found) <= MAX_KEYS else {}
+                if isinstance(part, dict):
+                    raise LilliputError(f"{where} has a key {key[:40]!r} of another kind; supported: {_OBSERVED}")
+                every[key] = part
+            return every
         case _:
             raise _unsupported(kind, what, name)
 
 
-def _from_text(entry: dict[str, Any], what: str, name: str) -> spaces.Space:
+def _bits(shape: tuple[int, ...]) -> spaces.Box:
+    """A MultiBinary, which is numbers already."""
+    return spaces.Box(shape, np.array(0.0), np.array(1.0), "int8")
+
+
+def _from_text(entry: dict[str, Any], what: str, name: str) -> _Saved:
     where = f"{name}: {what}"
     kind = class_of(entry.get(":type:")).rpartition(".")[2]
     match kind:
@@ -235,6 +282,8 @@ def _from_text(entry: dict[str, Any], what: str, name: str) -> spaces.Space:
         case "MultiDiscrete":
             sizes = entry.get("nvec")
             return spaces.MultiDiscrete(tuple(_count(size, where) for size in _numbers(str(sizes), where)))
+        case "MultiBinary" if what.startswith("observation"):
+            return _bits(_shape(entry.get("_shape", entry.get("shape")), where))
         case "Dict":
             text = entry.get("spaces")
             if (
@@ -242,15 +291,18 @@ def _from_text(entry: dict[str, Any], what: str, name: str) -> spaces.Space:
                 or len(text) > MAX_TEXT
                 or text.count("Box(") != len(_DICT_BOX.findall(text))
                 or "Discrete(" in text
+                or "MultiBinary(" in text
             ):
-                raise LilliputError(f"{where} cannot be read from its text; supported: a Dict of Boxes")
-            return spaces.Dict(tuple(_dict_box(match, where) for match in _DICT_BOX.finditer(text)))
+                raise LilliputError(
+                    f"{where} cannot be read from its text; save it again with this version of Stable-Baselines3"
+                )
+            return dict(_dict_box(match, where) for match in _DICT_BOX.finditer(text))
         case _:
             raise _unsupported(kind, what, name)
 
 
 def _unsupported(kind: str, what: str, name: str) -> LilliputError:
-    allowed = "Box, Dict of Boxes" if what.startswith("observation") else "Box, Discrete, MultiDiscrete"
+    allowed = f"{_OBSERVED} or a Dict of them" if what.startswith("observation") else _SPACES
     return LilliputError(f"{name}: {what} is {kind[:40] or 'of no known kind'}; supported: {allowed}")
 
 

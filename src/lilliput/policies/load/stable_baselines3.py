@@ -19,7 +19,7 @@ from lilliput.policies.load.sb3_layout import Family, family_of
 from lilliput.policies.load.sb3_saved import WAY_OUT, SavedZip, say_changed
 from lilliput.policies.load.sb3_statistics import Traces, traces
 from lilliput.policies.load.torch_file import read_torch
-from lilliput.policies.play.wrappers import TransposeImage, channels_first, format_wrapper
+from lilliput.policies.play.wrappers import OneHot, TransposeImage, channels_first, format_wrapper
 from lilliput.policies.policy import Policy, Provenance
 
 FRAMEWORK = "stable_baselines3"
@@ -74,13 +74,8 @@ def read_stable_baselines3(archive: Archive, options: Options) -> Checkpoint:
         raise LilliputError(f"{name} has no policy.pth; {hint}: supported are zips of Stable-Baselines3 1.0 and newer")
     data = sb3_data.parse_data(archive.read("data", sb3_data.MAX_DATA_BYTES), f"{name}: data")
     state = network.state_dict(read_torch(archive.read("policy.pth"), f"{name}: policy.pth"), f"{name}: policy.pth")
-    observation_space = sb3_data.space_of(data, "observation_space", name)
-    action_space = sb3_data.space_of(data, "action_space", name)
-    if not isinstance(observation_space, spaces.Box | spaces.Dict) or isinstance(action_space, spaces.Dict):
-        raise LilliputError(
-            f"{name}: {spaces.describe(observation_space)} -> {spaces.describe(action_space)} is not supported; "
-            "allowed: observations Box or Dict, actions Box, Discrete or MultiDiscrete"
-        )
+    observation_space, one_hot = sb3_data.observation_space_of(data, name)
+    action_space = sb3_data.action_space_of(data, name)
     saved = SavedZip(name, options, data, state, sb3_data.policy_kwargs(data), observation_space, action_space, [])
     _refuse_unsupported(saved)
     stack = _stack(saved, family_of(state, name))
@@ -89,7 +84,7 @@ def read_stable_baselines3(archive: Archive, options: Options) -> Checkpoint:
             options.only_layers(name, norm)
         saved.guesses.append(LAYER_NORMS)
     learner = Learner(_critic(saved), action_std(saved.state, "log_std", action_space))
-    wrappers = _wrappers(saved)
+    wrappers = (format_wrapper(OneHot()),) if one_hot else _wrappers(saved)
     algorithm, guesses = algorithm_of(data, state, name), tuple(dict.fromkeys(saved.guesses))
     provenance = Provenance(framework=FRAMEWORK, algorithm=algorithm, wrappers=wrappers, guesses=guesses)
     return Checkpoint(Policy(observation_space, action_space, tuple(stack), provenance), learner)

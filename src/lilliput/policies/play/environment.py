@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
+import numpy as np
+
 from lilliput.errors import LilliputError, MissingDependency
 from lilliput.policies import spaces
 from lilliput.policies.play.failure import RAISED, failure
@@ -160,8 +162,8 @@ def observation_space_of(environment: "gymnasium.Env") -> spaces.ObservationSpac
 
     space = environment.observation_space
     if isinstance(space, Dict):
-        return spaces.Dict(tuple((key, _box(part, environment)) for key, part in space.spaces.items()))
-    return _box(space, environment)
+        return spaces.Dict(tuple((key, _seen(part, environment)) for key, part in space.spaces.items()))
+    return _seen(space, environment)
 
 
 def action_space_of(environment: "gymnasium.Env") -> spaces.ActionSpace:
@@ -180,16 +182,33 @@ def action_space_of(environment: "gymnasium.Env") -> spaces.ActionSpace:
     return _box(space, environment)
 
 
+def _seen(space: Any, environment: "gymnasium.Env") -> spaces.Box:
+    """An observation, or one key of it."""
+    from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete
+
+    if isinstance(space, MultiBinary):
+        return spaces.Box(space.shape, np.array(0.0), np.array(1.0), str(space.dtype))
+    if isinstance(space, Discrete | MultiDiscrete):
+        raise LilliputError(
+            f"{_name_of(environment)} has the space {space}; a policy takes numbers: --wrapper one_hot shows it as "
+            "such, as Stable-Baselines3 does to its networks"
+        )
+    return _box(space, environment)
+
+
 def _box(space: Any, environment: "gymnasium.Env") -> spaces.Box:
     from gymnasium.spaces import Box
 
     if not isinstance(space, Box):
-        name = environment.spec.id if environment.spec is not None else str(environment)
         raise LilliputError(
-            f"{name} has the space {space}; supported: Box, as observation also a Dict of Box, "
-            "as action also Discrete and MultiDiscrete counted from 0"
+            f"{_name_of(environment)} has the space {space}; supported: Box, as observation also MultiBinary and a "
+            "Dict of Box, as action also Discrete and MultiDiscrete counted from 0"
         )
     return spaces.Box(space.shape, space.low, space.high, str(space.dtype))
+
+
+def _name_of(environment: "gymnasium.Env") -> str:
+    return environment.spec.id if environment.spec is not None else str(environment)
 
 
 def _spec(environment: str) -> "EnvSpec":

@@ -1,16 +1,18 @@
 """The wrappers of the closed list as Gymnasium wrappers; imported only where an environment is made."""
 
+from collections import OrderedDict
 from typing import Any, assert_never, final
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Dict
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 
 from lilliput.errors import LilliputError, MissingDependency
 from lilliput.policies.play.wrappers import (
     Atari,
     ClipAction,
     FrameStack,
+    OneHot,
     RescaleAction,
     TimeFeature,
     TransposeImage,
@@ -40,6 +42,8 @@ def wrap(environment: gymnasium.Env, wrapper: Wrapper) -> gymnasium.Env:
             return AtariEnv(environment, wrapper)
         case TransposeImage():
             return TransposeImageEnv(environment)
+        case OneHot():
+            return OneHotEnv(environment)
         case ClipAction():
             return ClipActionEnv(environment)
         case RescaleAction(low=low, high=high):
@@ -156,6 +160,51 @@ class TransposeImageEnv(gymnasium.Wrapper):
     def step(self, action: Any) -> Step:
         observation, reward, terminated, truncated, info = self.env.step(action)
         return np.transpose(observation, self._axes), float(reward), terminated, truncated, info
+
+
+@final
+class OneHotEnv(gymnasium.ObservationWrapper):
+    """See `OneHot`."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        space = env.observation_space
+        self._keyed = isinstance(space, Dict)
+        parts = dict(space.spaces) if isinstance(space, Dict) else {"": space}
+        self._sizes = {key: np.atleast_1d(_choices(part)) for key, part in parts.items() if _is_choice(part)}
+        if not self._sizes:
+            raise LilliputError(
+                f"wrapper one_hot: the observation space is {space}; it must be Discrete or MultiDiscrete of one axis, "
+                "counted from 0, or a Dict with such keys"
+            )
+        vectors = {key: Box(0, 1, (int(sizes.sum()),)) for key, sizes in self._sizes.items()}
+        self.observation_space = Dict(OrderedDict({**parts, **vectors})) if self._keyed else vectors[""]
+
+    def observation(self, observation: Any) -> Any:
+        if not self._keyed:
+            return self._vector("", observation)
+        return {**observation, **{key: self._vector(key, observation[key]) for key in self._sizes}}
+
+    def _vector(self, key: str, value: Any) -> np.ndarray:
+        sizes, chosen = self._sizes[key], np.atleast_1d(np.asarray(value))
+        if chosen.shape != sizes.shape or chosen.dtype.kind not in "iu" or not ((chosen >= 0) & (chosen < sizes)).all():
+            raise LilliputError(
+                f"wrapper one_hot: {self.env.unwrapped} shows {str(value)[:60]}{f' under {key}' if key else ''}; it "
+                f"must be of {self.env.observation_space}"
+            )
+        vector = np.zeros(sizes.sum(), np.float32)
+        vector[np.cumsum(sizes) - sizes + chosen] = 1
+        return vector
+
+
+def _is_choice(space: Any) -> bool:
+    """Whether it is one or several choices, each counted from 0."""
+    one_axis = isinstance(space, Discrete) or (isinstance(space, MultiDiscrete) and space.nvec.ndim == 1)
+    return one_axis and not np.any(space.start)
+
+
+def _choices(space: Any) -> Any:
+    return space.n if isinstance(space, Discrete) else space.nvec
 
 
 def check_frames(env: gymnasium.Env, frame_skip: int) -> None:

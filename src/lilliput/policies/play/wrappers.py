@@ -54,6 +54,16 @@ class TransposeImage:
 
 @final
 @dataclass(frozen=True)
+class OneHot:
+    """Choices (Discrete, MultiDiscrete) as numbers: one for each possibility, 1 for what it is, else 0.
+
+    As Stable-Baselines3 shows them to its networks, and Gymnasium's FlattenObservation; of a Dict the keys that are
+    choices.
+    """
+
+
+@final
+@dataclass(frozen=True)
 class ClipAction:
     """Clips actions to the bounds of the environment, as CleanRL's scripts have it do: their files hold no bounds.
 
@@ -81,13 +91,14 @@ class RescaleAction:
     high: float = 1.0
 
 
-Wrapper = TimeFeature | FrameStack | Atari | TransposeImage | ClipAction | RescaleAction | ZeroContactForces
+Wrapper = TimeFeature | FrameStack | Atari | TransposeImage | OneHot | ClipAction | RescaleAction | ZeroContactForces
 
 WRAPPERS: dict[str, type[Wrapper]] = {
     "time_feature": TimeFeature,
     "frame_stack": FrameStack,
     "atari": Atari,
     "transpose_image": TransposeImage,
+    "one_hot": OneHot,
     "clip_action": ClipAction,
     "rescale_action": RescaleAction,
     "zero_contact_forces": ZeroContactForces,
