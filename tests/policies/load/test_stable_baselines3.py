@@ -72,9 +72,10 @@ def test_every_family_acts_as_its_framework(algorithm: Any, action_space: Any, o
 @pytest.mark.parametrize(
     ("algorithm", "activation"),
     [
-        *((sb3.PPO, one) for one in ("Tanh", "ReLU", "ELU", "LeakyReLU")),
-        *((sb3.SAC, one) for one in ("Tanh", "SiLU", "GELU", "Sigmoid")),
-        *((sb3.DQN, one) for one in ("Tanh", "ReLU6", "CELU", "Hardtanh")),
+        *((sb3.PPO, one) for one in ("Tanh", "ReLU", "ELU", "LeakyReLU", "SELU")),
+        *((sb3.SAC, one) for one in ("Tanh", "SiLU", "GELU", "Sigmoid", "SELU")),
+        *((sb3.DQN, one) for one in ("Tanh", "ReLU6", "CELU", "Hardtanh", "SELU")),
+        (contrib.CrossQ, "SELU"),
     ],
 )
 def test_every_activation_is_read_from_the_file(activation: str, algorithm: Any, tmp_path: Path) -> None:
@@ -230,8 +231,10 @@ def test_the_spread_of_the_actions_is_read_where_it_is_the_same_in_all_states(tm
 
 @pytest.mark.parametrize("space", [ACTIONS, MATRIX], ids=["vector", "matrix"])
 @pytest.mark.parametrize("algorithm", [sb3.SAC, sb3.TD3, sb3.DDPG, contrib.TQC], ids=lambda a: a.__name__)
-def test_the_critic_judges_as_the_framework(algorithm: Any, space: Any, tmp_path: Path) -> None:
-    model = algorithm("MlpPolicy", Still(vector(), space), device="cpu", **SHORT)
+@pytest.mark.parametrize("activation", ["ReLU", "SELU"])
+def test_the_critic_judges_as_the_framework(algorithm: Any, space: Any, activation: str, tmp_path: Path) -> None:
+    kwargs = {"activation_fn": getattr(torch.nn, activation)}
+    model = algorithm("MlpPolicy", Still(vector(), space), policy_kwargs=kwargs, device="cpu", **SHORT)
     shaken(model)
     model_path = save(model, tmp_path)
     statistics = {"mean": np.full(vector().shape, 0.5), "var": np.full(vector().shape, 4.0), "clip": np.array(0.7)}

@@ -8,13 +8,16 @@ from typing import Any, final
 import numpy as np
 
 from lilliput.errors import LilliputError
-from lilliput.policies import spaces
+from lilliput.policies import layers, spaces
 from lilliput.policies.layers import Layer
-from lilliput.policies.load import sb3_data
+from lilliput.policies.load import flow_pattern, sb3_data
 from lilliput.policies.load.options import Options
 from lilliput.policies.load.torch_activation import BY_CLASS, BY_OPTION
 
 WAY_OUT = "export the actor, from observation to action, with torch.onnx.export and give the .onnx file"
+_SELU = layers.Elu(flow_pattern.SELU[0])
+"""SELU without its outer scale, which `scaled` takes up."""
+_ACTIVATIONS = {**BY_CLASS, "SELU": (_SELU,)}
 _OURS = ("stable_baselines3", "sb3_contrib", "abc")
 _SUBCLASSES = (("imitation.policies.base", "FeedForward32Policy"), ("imitation.policies.base", "SAC1024Policy"))
 """Policy classes of other libraries that only set the sizes of the framework's own networks."""
@@ -65,14 +68,14 @@ class SavedZip:
             )
             return BY_CLASS[default]
         kind = sb3_data.class_of(given).rpartition(".")[2]
-        if kind not in BY_CLASS or not sb3_data.class_of(given).startswith("torch.nn."):
+        if kind not in _ACTIVATIONS or not sb3_data.class_of(given).startswith("torch.nn."):
             raise LilliputError(
                 f"{self.name}: activation_fn is {str(given)[:80]!r}; supported: torch.nn's "
-                f"{', '.join(BY_CLASS)}; {WAY_OUT}"
+                f"{', '.join(_ACTIVATIONS)}; {WAY_OUT}"
             )
         if self.custom:
             self.guesses.append(f"the hidden activation is {kind}, as policy_kwargs say; the class may overrule them")
-        return BY_CLASS[kind]
+        return _ACTIVATIONS[kind]
 
     def flag(self, argument: str, *, default: bool) -> bool:
         """Whether an argument of the policy is on."""
@@ -86,6 +89,23 @@ class SavedZip:
         if not module or theirs or (module, kind) in _SUBCLASSES:
             return ""
         return f"{module}.{kind}".strip(".")
+
+
+def scaled(stack: Sequence[Layer], name: str) -> list[Layer]:
+    """The layers with the outer scale of each SELU in the weights behind it.
+
+    Raises:
+        LilliputError: something else stands behind one.
+    """
+    found = list(stack)
+    for i, layer in enumerate(stack):
+        if layer != _SELU:
+            continue
+        behind = found[i + 1] if i + 1 < len(found) else None
+        if not isinstance(behind, layers.Dense):
+            raise LilliputError(f"{name} has a SELU without a Linear layer right behind it; {WAY_OUT}")
+        found[i + 1] = layers.Dense((behind.weight * flow_pattern.SELU[1]).astype(np.float32), behind.bias)
+    return found
 
 
 def say_changed(saved: SavedZip, hidden: str, default: list[int], *, headed: bool = False) -> None:

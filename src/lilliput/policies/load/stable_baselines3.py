@@ -16,7 +16,7 @@ from lilliput.policies.load.options import Options
 from lilliput.policies.load.plain import LAYER_NORMS, norm_among
 from lilliput.policies.load.sb3_algorithm import algorithm_of
 from lilliput.policies.load.sb3_layout import Family, family_of
-from lilliput.policies.load.sb3_saved import WAY_OUT, SavedZip, say_changed
+from lilliput.policies.load.sb3_saved import WAY_OUT, SavedZip, say_changed, scaled
 from lilliput.policies.load.sb3_statistics import Traces, traces
 from lilliput.policies.load.torch_file import read_torch
 from lilliput.policies.play.wrappers import OneHot, TransposeImage, channels_first, format_wrapper
@@ -78,7 +78,7 @@ def read_stable_baselines3(archive: Archive, options: Options) -> Checkpoint:
     action_space = sb3_data.action_space_of(data, name)
     saved = SavedZip(name, options, data, state, sb3_data.policy_kwargs(data), observation_space, action_space, [])
     _refuse_unsupported(saved)
-    stack = _stack(saved, family_of(state, name))
+    stack = scaled(_stack(saved, family_of(state, name)), name)
     if norm := norm_among(stack, state):
         if saved.custom:
             options.only_layers(name, norm)
@@ -274,19 +274,20 @@ def _critic(saved: SavedZip) -> tuple[Layer, ...]:
         or not (half > 0).all()
     ):
         return ()
-    scaled = layers.Standardize(
+    centred = layers.Standardize(
         np.concatenate([np.zeros(n), centre]).astype(np.float32),
         np.concatenate([np.ones(n), 1 / half]).astype(np.float32),
         np.asarray(np.inf, np.float32),
     )
     try:
-        *hidden, last = network.closed(saved.state, "critic.qf0", _inner_activation(saved, "critic.qf0"), saved.name)
+        chain = network.closed(saved.state, "critic.qf0", _inner_activation(saved, "critic.qf0"), saved.name)
+        *hidden, last = scaled(chain, saved.name)
     except LilliputError:
         return ()
     assert isinstance(last, layers.Dense)
     bias = None if last.bias is None else last.bias.mean(keepdims=True)
     mean = layers.Dense(last.weight.mean(axis=0, keepdims=True), bias)
-    return network.intact((scaled, *hidden, mean), n + space.size)
+    return network.intact((centred, *hidden, mean), n + space.size)
 
 
 def _q_values(saved: SavedZip) -> list[Layer]:
