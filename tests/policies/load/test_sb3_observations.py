@@ -256,6 +256,8 @@ def test_the_tables_of_tutorials_are_played_and_exported_as_the_framework_decide
         assert [int(act(state)) for state in np.eye(n, dtype=np.float32)] == expected.tolist()
     about = (tmp_path / "c" / "README.md").read_text()
     assert "Between the environment and the policy stand, the environment's next first: `one_hot`" in about
+    assert "as it is" not in about
+    assert "stand: one_hot" in (tmp_path / "c" / "c.h").read_text()
     theirs = []
     for seed in range(4):
         state, total, over = environment.reset(seed=seed)[0], 0.0, False

@@ -97,6 +97,7 @@ def readme(policy: Policy, source: CSource, working: str, stack: tuple[int, int]
     spoken = in_markdown(f"{spaces.describe(policy.observation_space)} -> {spaces.describe(policy.action_space)}")
     undecided = "every choice is 0" if policy.is_discrete else "every number of the action is NaN"
     act, memory, unmoved = f"{name}_act(observation, action);", "no state", ""
+    seen = "behind what is named below" if policy.provenance.wrappers else "as it is"
     if source.state:
         act = (
             f"static {name}_state state;\n\n{name}_reset(&state);                     /* an episode begins */\n"
@@ -117,7 +118,7 @@ def readme(policy: Policy, source: CSource, working: str, stack: tuple[int, int]
 {act}
 ```
 
-The observation is the environment's, as it is; the action is what the environment takes. No allocation, {memory}, no
+The observation is the environment's, {seen}; the action is what the environment takes. No allocation, {memory}, no
 dependency beyond the C library's math functions. C99, and valid C++. Where a number that the policy reads is NaN or
 infinite, {undecided} and `{name}_act` returns 1, else 0.{unmoved}{_unread(policy)}{_between(policy)}
 
