@@ -109,6 +109,11 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no layers": (lambda _: {"class_name": "Sequential", "config": {"layers": []}}, "has 0 layers"),
     "an array": (lambda _: [1], "has no Keras model in its configuration"),
     "observations in a table": (_set(0, batch_shape=[None, 4, 5]), r"takes observations of shape \[4, 5\]"),
+    "a ReLU that ends at 0": (_layer(2, class_name="ReLU", config={"name": "r", "max_value": 0.0}), "is a ReLU that"),
+    "a slope beyond every float": (
+        _layer(2, class_name="LeakyReLU", config={"name": "l", "negative_slope": 10**400}),
+        "does not say its negative_slope, or none that float32 holds",
+    ),
     "a softmax in the middle": (_set(2, activation="softmax"), "has layers behind its softmax"),
 }
 
@@ -141,6 +146,7 @@ def test_values_that_are_joined_and_layers_that_are_used_twice_are_refused(tmp_p
         "joins 2 values": {**chain, "dense_2": [node("dense", "dense_1")]},
         "used more than once": {**chain, "dense_1": [node("dense"), node("dense")]},
         "do not follow one another": {**chain, "dense": [node("dense_2")]},
+        "is called with training": {**chain, "dense_1": [{**node("dense"), "kwargs": {"training": True}}]},
     }
     _changed(tmp_path / "policy.keras", functional(chain))
     whole = load_policy(tmp_path / "policy.keras", action="discrete")
@@ -149,3 +155,9 @@ def test_values_that_are_joined_and_layers_that_are_used_twice_are_refused(tmp_p
         _changed(tmp_path / "policy.keras", functional(nodes))
         with pytest.raises(LilliputError, match=message):
             load_policy(tmp_path / "policy.keras", action="discrete")
+
+
+def test_one_array_that_many_layers_point_at_is_refused() -> None:
+    """A small file of them would take any memory."""
+    with pytest.raises(LilliputError, match="has layers that share their weights"):
+        load_policy(FOLDER / "keras_shared.h5", action="discrete", plain=True)

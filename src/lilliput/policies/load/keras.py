@@ -106,7 +106,7 @@ def read_keras_h5(source: Source) -> Policy:
             )
         return [found[name] for name in names]
 
-    return _read(text, parts, source)
+    return _read(text, parts, len(file.data), source)
 
 
 def read_keras(source: Source, archive: Archive) -> Policy:
@@ -132,7 +132,8 @@ def read_keras(source: Source, archive: Archive) -> Policy:
             raise LilliputError(f"{source.name}: {key} holds the weights of {told[:40]!r}, not of {step.name[:40]!r}")
         return [file.array(found[str(index)], f"{key}/{name}") for index, name in enumerate(names)]
 
-    return _read(archive.read(_CONFIG, MAX_CONFIG_BYTES).decode("utf-8", "replace"), parts, source)
+    text = archive.read(_CONFIG, MAX_CONFIG_BYTES).decode("utf-8", "replace")
+    return _read(text, parts, len(file.data), source)
 
 
 def _arrays_below(file: Hdf5, address: int, path: str) -> dict[str, np.ndarray]:
@@ -162,7 +163,8 @@ def _snake(kind: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", kind)).lower()
 
 
-def _read(text: str, parts: Parts, source: Source) -> Policy:
+def _read(text: str, parts: Parts, room: int, source: Source) -> Policy:
+    """The policy; `room`: bytes of the file of weights, which all of them together are no more than."""
     try:
         model = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -176,6 +178,9 @@ def _read(text: str, parts: Parts, source: Source) -> Policy:
             raise LilliputError(f"{source.name} has layers behind its softmax; {WAY_OUT}")
         found, choice = _layers(step, parts, source.name)
         stack += found
+        room -= sum(2 * layer.weight.size for layer in found if isinstance(layer, layers.Dense))  # float16, or wider
+        if room < 0:
+            raise LilliputError(f"{source.name} has layers that share their weights; supported: each has its own")
         if (kind := _dtype(step, source.name)) != "float32":
             guesses.append(f"it computes in {kind}: in float32 here")
     if inputs is not None and any(size != 1 for size in inputs[:-1]):
@@ -266,10 +271,10 @@ def _inbound(described: Mapping[str, Any], name: str) -> tuple[str, ...]:
     match described.get("inbound_nodes"):
         case []:
             return ()
-        case [{"args": [{"class_name": "__keras_tensor__", "config": {"keras_history": [str(one), 0, 0]}}]}]:
-            return (one,)
-        case [[[str(one), 0, 0, {}]]]:
-            return (one,)
+        case [{"args": [{"class_name": "__keras_tensor__", "config": {"keras_history": [str(one), 0, 0]}}], **told}]:
+            given = told.get("kwargs") or {}
+        case [[[str(one), 0, 0, dict(given)]]]:
+            pass
         case [[*several]] if len(several) > 1:
             return tuple(str(one) for one in several)
         case [{"args": [[*several]]}]:
@@ -278,6 +283,9 @@ def _inbound(described: Mapping[str, Any], name: str) -> tuple[str, ...]:
             raise LilliputError(
                 f"{name}: a layer is used more than once or with arguments; supported: one chain of layers; {WAY_OUT}"
             )
+    if told := {key: value for key, value in given.items() if value not in (None, False)}:  # such as training=True
+        raise LilliputError(f"{name}: a layer is called with {listed(told)}; supported: one chain of layers; {WAY_OUT}")
+    return (one,)
 
 
 def _layers(step: _Step, parts: Parts, name: str) -> tuple[Sequence[Layer | Scaling], bool]:
@@ -296,7 +304,7 @@ def _layers(step: _Step, parts: Parts, name: str) -> tuple[Sequence[Layer | Scal
             return _activation(given.get("activation"), step, name)
         case "Softmax":
             return (), True
-        case "ReLU" if not any(given.get(key) for key in ("max_value", "negative_slope", "threshold")):
+        case "ReLU" if given.get("max_value") is None and not given.get("negative_slope") and not given.get("threshold"):
             return (layers.Relu(),), False
         case "LeakyReLU":
             return (layers.LeakyRelu(_number(step, ("negative_slope", "alpha"), name)),), False
@@ -347,8 +355,9 @@ def _number(step: _Step, keys: tuple[str, ...], name: str) -> float:
     found = next((step.config[key] for key in keys if key in step.config), None)
     if isinstance(found, dict):  # an array of one number, as Keras 2 writes a LeakyReLU's
         found = found.get("config", found).get("value")
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        raise LilliputError(f"{name}: the layer {step.name[:40]!r} does not say its {keys[0]}")
+    known = isinstance(found, int | float) and not isinstance(found, bool)
+    if not known or not abs(found) <= float(np.finfo(np.float32).max):
+        raise LilliputError(f"{name}: the layer {step.name[:40]!r} does not say its {keys[0]}, or none that float32 holds")
     return float(found)
 
 
