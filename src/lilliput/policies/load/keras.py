@@ -304,7 +304,7 @@ def _layers(step: _Step, parts: Parts, name: str) -> tuple[Sequence[Layer | Scal
             return _activation(given.get("activation"), step, name)
         case "Softmax":
             return (), True
-        case "ReLU" if given.get("max_value") is None and not given.get("negative_slope") and not given.get("threshold"):
+        case "ReLU" if given.get("max_value") is None and not any(map(given.get, ("negative_slope", "threshold"))):
             return (layers.Relu(),), False
         case "LeakyReLU":
             return (layers.LeakyRelu(_number(step, ("negative_slope", "alpha"), name)),), False
@@ -357,7 +357,8 @@ def _number(step: _Step, keys: tuple[str, ...], name: str) -> float:
         found = found.get("config", found).get("value")
     known = isinstance(found, int | float) and not isinstance(found, bool)
     if not known or not abs(found) <= float(np.finfo(np.float32).max):
-        raise LilliputError(f"{name}: the layer {step.name[:40]!r} does not say its {keys[0]}, or none that float32 holds")
+        said = f"does not say its {keys[0]}, or none that float32 holds"
+        raise LilliputError(f"{name}: the layer {step.name[:40]!r} {said}")
     return float(found)
 
 

@@ -177,7 +177,7 @@ class OneHotEnv(gymnasium.ObservationWrapper):
                 f"wrapper one_hot: the observation space is {space}; it must be Discrete or MultiDiscrete of one axis, "
                 "counted from 0, or a Dict with such keys"
             )
-        vectors = {key: Box(0, 1, (int(sizes.sum()),)) for key, sizes in self._sizes.items()}
+        vectors = {key: Box(0, 1, (sum(sizes.tolist()),)) for key, sizes in self._sizes.items()}
         self.observation_space = Dict(OrderedDict({**parts, **vectors})) if self._keyed else vectors[""]
 
     def observation(self, observation: Any) -> Any:
@@ -192,7 +192,7 @@ class OneHotEnv(gymnasium.ObservationWrapper):
                 f"wrapper one_hot: {self.env.unwrapped} shows {str(value)[:60]}{f' under {key}' if key else ''}; it "
                 f"must be of {self.env.observation_space}"
             )
-        vector = np.zeros(sizes.sum(), np.float32)
+        vector = np.zeros(sum(sizes.tolist()), np.float32)
         vector[np.cumsum(sizes) - sizes + chosen] = 1
         return vector
 
