@@ -146,6 +146,7 @@ def test_values_that_are_joined_and_layers_that_are_used_twice_are_refused(tmp_p
         "joins 2 values": {**chain, "dense_2": [node("dense", "dense_1")]},
         "used more than once": {**chain, "dense_1": [node("dense"), node("dense")]},
         "do not follow one another": {**chain, "dense": [node("dense_2")]},
+        "used more than once or with arguments": {**chain, "dense_1": [{**node("dense"), "kwargs": [1]}]},
         "is called with training": {**chain, "dense_1": [{**node("dense"), "kwargs": {"training": True}}]},
     }
     _changed(tmp_path / "policy.keras", functional(chain))

@@ -271,8 +271,13 @@ def _inbound(described: Mapping[str, Any], name: str) -> tuple[str, ...]:
     match described.get("inbound_nodes"):
         case []:
             return ()
-        case [{"args": [{"class_name": "__keras_tensor__", "config": {"keras_history": [str(one), 0, 0]}}], **told}]:
-            given = told.get("kwargs") or {}
+        case [
+            {
+                "args": [{"class_name": "__keras_tensor__", "config": {"keras_history": [str(one), 0, 0]}}],
+                "kwargs": dict(given),
+            }
+        ]:
+            pass
         case [[[str(one), 0, 0, dict(given)]]]:
             pass
         case [[*several]] if len(several) > 1:
