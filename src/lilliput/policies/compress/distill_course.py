@@ -35,7 +35,7 @@ from lilliput.policies.compress.restarts import BLOCK, MOST_EPISODES, Chosen, be
 from lilliput.policies.layers import History, Layer, LayerNorm, SelectInputs
 from lilliput.policies.play import Lockstep, OutOfTime, SeedPlan
 from lilliput.policies.policy import Policy, replace_layers
-from lilliput.policies.students import Activation, Inputs, Quantization, Replay, Students, Trainer
+from lilliput.policies.students import Activation, Inputs, Quantization, Replay, Students, Trainer, cut
 
 BATCH = 256
 LEARNING_RATE = 1e-2
@@ -52,8 +52,8 @@ _FEW_ENVIRONMENTS, _FEW_STEPS = 16, 6_000
 _SAVE_EVERY_S = 60.0
 _LAST_ROUNDS = 6
 """After which the quantized students are candidates."""
-_CUTS, _FIRST_CUT, _LAST_CUT = 30, 0.2, 0.8
-"""Weights are cut so many times at most, between these parts of the training with real weights."""
+_CUTS = 30
+"""Weights are cut so many times at most while they are real."""
 
 
 @final
@@ -315,7 +315,7 @@ class Course:
                 seen = stage.collect(act, STATES_A_STEP * n)
                 replay.add(view.over(seen), self._taught(seen, teacher))
             if cutting:
-                students.prune(self._settings.sparsity * _risen(done / steps))
+                students.prune(self._settings.sparsity * cut(done / steps))
             trainer.run(replay, n, batch=BATCH, done=done, total=steps, learning_rate=rate)
             done += n
             if self._context.progress is not None:
@@ -398,9 +398,3 @@ class Course:
             arrays["selected"] = self._select.indices
         with whole(path) as file:
             np.savez(file, **arrays)
-
-
-def _risen(part: float) -> float:
-    """How far the sparsity has risen, of 1, after that part of the training: as the cube, the fastest at first."""
-    along = (part - _FIRST_CUT) / (_LAST_CUT - _FIRST_CUT)
-    return 1 - (1 - min(1.0, max(0.0, along))) ** 3

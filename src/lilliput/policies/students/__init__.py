@@ -4,7 +4,7 @@ from lilliput.policies.students.chain import Chain
 from lilliput.policies.students.quantization import InputRange, Quantization
 from lilliput.policies.students.soap import Soap
 from lilliput.policies.students.students import ACTIVATIONS, Activation, Inputs, Students
-from lilliput.policies.students.trainer import Aim, Loss, Replay, Trainer
+from lilliput.policies.students.trainer import Aim, Loss, Replay, Trainer, cut
 
 __all__ = [
     "ACTIVATIONS",
@@ -19,4 +19,5 @@ __all__ = [
     "Soap",
     "Students",
     "Trainer",
+    "cut",
 ]
