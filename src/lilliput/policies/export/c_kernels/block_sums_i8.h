@@ -5,7 +5,7 @@
 /* Integer sums of products of codes. In a block of weights the rows of four columns stand side by side, four codes each;
    the last group may have fewer columns. */
 
-#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512VBMI2__)
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #include <immintrin.h>
 #define BLOCK_SUMS_I8_VECTOR
 #define BLOCK_SUMS_I8_DOTS /* four products an instruction */
@@ -61,9 +61,8 @@ ALWAYS_INLINE void block_sums_i8(const FLASH int8_t *RESTRICT weight, size_t row
         } else if (columns == 2) {
             w = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, weight));
         } else {
-            const __mmask64 kept = _cvtu64_mask64(0x7777777777777777u & (~(uint64_t)0 >> (64 - stride)));
             const __mmask64 stored = _cvtu64_mask64(~(uint64_t)0 >> (64 - rows * columns));
-            w = _mm512_maskz_expand_epi8(kept, _mm512_maskz_loadu_epi8(stored, weight));
+            w = sixteen_threes(_mm512_maskz_loadu_epi8(stored, weight));
         }
         s1 = _mm512_dpbusd_epi32(s1, _mm512_set1_epi32(left), w);
         all1 = _mm512_dpbusd_epi32(all1, ones, w);

@@ -7,7 +7,9 @@
 
 ALWAYS_INLINE wide_vector split_weights(const int8_t *weight)
 {
-#if WIDE_ROWS == 4
+#if WIDE_ROWS == 8
+    return _mm512_loadu_si512(weight);
+#elif WIDE_ROWS == 4
     return _mm256_loadu_si256((const __m256i *)(const void *)weight);
 #else
     return _mm_loadu_si128((const __m128i *)(const void *)weight);

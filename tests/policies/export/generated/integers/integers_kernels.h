@@ -379,7 +379,32 @@ ALWAYS_INLINE void few_sums(const unsigned bits, const FLASH void *RESTRICT valu
 
 /* Products of 16-bit numbers, which are exact, on x86: WIDE_ROWS rows of four columns are one vector of weights. */
 #if defined(__SSE2__)
-#if defined(__AVX2__)
+#if defined(__AVX512BW__)
+#define WIDE_ROWS 8
+typedef __m512i wide_vector;
+#define WIDE(name) _mm512_##name
+#define WIDE_ZERO _mm512_setzero_si512()
+
+ALWAYS_INLINE wide_vector wide_weights(const int8_t *weight)
+{
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)weight));
+}
+
+ALWAYS_INLINE void store_pairs(wide_vector a, wide_vector b, int32_t *sums)
+{
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    _mm512_storeu_si512(sums, _mm512_add_epi32(_mm512_permutex2var_epi32(a, even, b), _mm512_permutex2var_epi32(a, odd, b)));
+}
+
+/* 16 rows of three codes, side by side, become 16 of four. */
+ALWAYS_INLINE __m512i sixteen_threes(__m512i threes)
+{
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11);
+    const __m128i three = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
+    return _mm512_shuffle_epi8(_mm512_permutexvar_epi32(lanes, threes), _mm512_broadcast_i32x4(three));
+}
+#elif defined(__AVX2__)
 #define WIDE_ROWS 4
 typedef __m256i wide_vector;
 #define WIDE(name) _mm256_##name
@@ -420,9 +445,9 @@ ALWAYS_INLINE void store_pairs(wide_vector a, wide_vector b, int32_t *sums)
 #endif
 
 /* The processors that add two products of 16 bits, or four of bytes, to a sum at once. */
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
-#define WIDE_DOTS(kind) _mm256_##kind##_epi32
-#elif defined(__AVXVNNI__)
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__)
+#define WIDE_DOTS(kind) _mm512_##kind##_epi32
+#elif defined(__AVXVNNI__) && !defined(__AVX512BW__)
 #define WIDE_DOTS(kind) _mm256_##kind##_avx_epi32
 #endif
 
@@ -435,7 +460,11 @@ ALWAYS_INLINE void store_pairs(wide_vector a, wide_vector b, int32_t *sums)
 
 ALWAYS_INLINE wide_vector four_wide_codes(const int16_t *codes) /* again and again */
 {
-#if WIDE_ROWS == 4
+#if WIDE_ROWS == 8
+    long long four;
+    memcpy(&four, codes, 8);
+    return _mm512_set1_epi64(four);
+#elif WIDE_ROWS == 4
     long long four;
     memcpy(&four, codes, 8);
     return _mm256_set1_epi64x(four);
@@ -474,7 +503,22 @@ ALWAYS_INLINE void copy_group(const int8_t *weight, size_t rows, size_t width, s
     const size_t n = rows - row < 2 * WIDE_ROWS ? rows - row : 2 * WIDE_ROWS;
     size_t i, k;
     weight += column * rows + row * columns;
-#if WIDE_ROWS == 4
+#if WIDE_ROWS == 8
+    if (columns < 4) {
+        const __mmask64 stored = _cvtu64_mask64(~(uint64_t)0 >> (64 - n * columns));
+        const __m512i some = _mm512_maskz_loadu_epi8(stored, weight);
+        __m512i all = some;
+        if (columns == 1) {
+            all = _mm512_cvtepu8_epi32(_mm512_castsi512_si128(some));
+        } else if (columns == 2) {
+            all = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(some));
+        } else {
+            all = sixteen_threes(some);
+        }
+        _mm512_storeu_si512(group, all);
+        return;
+    }
+#elif WIDE_ROWS == 4
     if (n == 2 * WIDE_ROWS && columns < 4) {
         const __m128i first = columns == 1 ? _mm_loadl_epi64((const __m128i *)(const void *)weight)
                                            : _mm_loadu_si128((const __m128i *)(const void *)weight);
@@ -505,7 +549,9 @@ ALWAYS_INLINE void copy_group(const int8_t *weight, size_t rows, size_t width, s
 
 ALWAYS_INLINE wide_vector split_weights(const int8_t *weight)
 {
-#if WIDE_ROWS == 4
+#if WIDE_ROWS == 8
+    return _mm512_loadu_si512(weight);
+#elif WIDE_ROWS == 4
     return _mm256_loadu_si256((const __m256i *)(const void *)weight);
 #else
     return _mm_loadu_si128((const __m128i *)(const void *)weight);
@@ -709,7 +755,7 @@ KERNEL void prepared_sums(const int8_t *RESTRICT weight, size_t rows, size_t wid
 /* Integer sums of products of codes. In a block of weights the rows of four columns stand side by side, four codes each;
    the last group may have fewer columns. */
 
-#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512VBMI2__)
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #include <immintrin.h>
 #define BLOCK_SUMS_I8_VECTOR
 #define BLOCK_SUMS_I8_DOTS /* four products an instruction */
@@ -765,9 +811,8 @@ ALWAYS_INLINE void block_sums_i8(const FLASH int8_t *RESTRICT weight, size_t row
         } else if (columns == 2) {
             w = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, weight));
         } else {
-            const __mmask64 kept = _cvtu64_mask64(0x7777777777777777u & (~(uint64_t)0 >> (64 - stride)));
             const __mmask64 stored = _cvtu64_mask64(~(uint64_t)0 >> (64 - rows * columns));
-            w = _mm512_maskz_expand_epi8(kept, _mm512_maskz_loadu_epi8(stored, weight));
+            w = sixteen_threes(_mm512_maskz_loadu_epi8(stored, weight));
         }
         s1 = _mm512_dpbusd_epi32(s1, _mm512_set1_epi32(left), w);
         all1 = _mm512_dpbusd_epi32(all1, ones, w);
