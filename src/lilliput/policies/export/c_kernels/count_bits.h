@@ -1,4 +1,4 @@
-#include "core.h"
+#include "count_ones.h"
 
 /* How many of the first n bits are ones; those of the last byte beyond them are zero. */
 KERNEL size_t count_bits(const FLASH uint8_t *mask, size_t n)
@@ -9,7 +9,7 @@ KERNEL size_t count_bits(const FLASH uint8_t *mask, size_t n)
     for (; i + 8 <= bytes; i += 8) {
         uint64_t word;
         memcpy(&word, mask + i, 8);
-        count += (size_t)__builtin_popcountll(word);
+        count += count_ones(word);
     }
 #endif
     for (; i < bytes; i++) {

@@ -1,4 +1,4 @@
-#include "core.h"
+#include "count_ones.h"
 
 #if defined(__AVX512VBMI2__) && defined(__AVX512VBMI__) && defined(__AVX512BW__) && defined(__BMI2__) && defined(__x86_64__)
 #include <immintrin.h>
@@ -38,7 +38,7 @@ ALWAYS_INLINE __m512i decode_64(const unsigned bits, const FLASH void *values, c
         return spread_fields(bits, 0, first_bytes(from, 8 * bits));
     }
     memcpy(&kept, mask, 8);
-    count = (size_t)__builtin_popcountll(kept);
+    count = count_ones(kept);
     *first += count;
     codes = first_bytes(from, (offset + count * bits + 7) / 8);
     if (bits < 8) {
@@ -56,7 +56,7 @@ ALWAYS_INLINE __m512 decode_16(const unsigned bits, const FLASH void *values, co
     __m512 weights;
     if (mask != NULL) {
         memcpy(&kept, mask, 2);
-        count = (unsigned)__builtin_popcount(kept);
+        count = count_ones(kept);
         stored = (__mmask16)((1u << count) - 1u);
     }
     if (bits == 32) {

@@ -22,7 +22,7 @@ KERNEL size_t expand_f32(const FLASH float *RESTRICT values, const FLASH uint8_t
         const __m256 eight = _mm256_permutevar8x32_ps(_mm256_loadu_ps(values + next), _mm256_cvtepu8_epi32(from));
         const __m256i kept = _mm256_cvtepi8_epi32(_mm_cvtsi64_si128((long long)places));
         _mm256_storeu_ps(weights + i, _mm256_and_ps(eight, _mm256_castsi256_ps(kept)));
-        next += (size_t)__builtin_popcount(mask[i / 8]);
+        next += count_ones(mask[i / 8]);
     }
 #endif
     memset(weights + i, 0, (n - i) * sizeof *weights);

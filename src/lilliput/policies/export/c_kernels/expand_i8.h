@@ -21,7 +21,7 @@ KERNEL size_t expand_i8(const FLASH int8_t *RESTRICT values, const FLASH uint8_t
         memcpy(&eight, values + next, 8);
         eight = _pdep_u64(eight, places);
         memcpy(codes + i, &eight, 8);
-        next += (size_t)__builtin_popcount(mask[i / 8]);
+        next += count_ones(mask[i / 8]);
     }
 #endif
     memset(codes + i, 0, n - i);
