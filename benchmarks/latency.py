@@ -118,14 +118,16 @@ def burst(act: Act, observation: np.ndarray, calls: int) -> float:
 LOOPS = {"float32": "f32", "int8 static": "static"}
 
 
-def c_loop(artifact: Path, *, codes: bool) -> tuple[float, float, float, float, int]:
+def c_loop(
+    artifact: Path, *, codes: bool, flags: tuple[str, ...] = FOR_THIS_PROCESSOR
+) -> tuple[float, float, float, float, int]:
     """Microseconds: a decision without Python, a byte read, a cycle, a vector multiplied; and the vector's products."""
     header = (artifact / "policy.h").read_text()
     number, size = ("uint8_t" if "const uint8_t *observation" in header else "float"), artifact.joinpath("policy.c")
     weights = int(header.split(" bytes of constants")[0].split()[-1])
     (artifact / "loop.c").write_text(Path(__file__).with_name("loop.c").read_text())
     calls = 20 if weights > 1 << 20 else 100
-    command = [*find_compiler(), "-std=c99", *FOR_THIS_PROCESSOR, "-ffp-contract=off", f"-DNUMBER={number}"]
+    command = [*find_compiler(), "-std=c99", *flags, "-ffp-contract=off", f"-DNUMBER={number}"]
     command += [
         f"-DBYTES={weights}",
         f"-DCALLS={calls}",

@@ -106,12 +106,13 @@ static size_t plain_multiply(size_t n)
 }
 
 static NUMBER x[POLICY_OBSERVATION_SIZE];
-#define ONE_CYCLE __asm__ volatile("" : "+r"(chain)); chain += 1;
+/* Exclusive or takes a cycle; a constant is added in none by processors that fold it into what comes next. */
+#define ONE_CYCLE __asm__ volatile("" : "+r"(chain), "+r"(other)); chain ^= other;
 int main(void)
 {
     const size_t n = BYTES / 8;
     volatile uint64_t sink;
-    uint64_t *memory = (uint64_t *)(((uintptr_t)malloc(8 * n + 64) + 63) & ~(uintptr_t)63), sum = 0, chain = 1;
+    uint64_t *memory = (uint64_t *)(((uintptr_t)malloc(8 * n + 64) + 63) & ~(uintptr_t)63), sum = 0, chain = 1, other = 3;
     double act = 1e9, read = 1e9, cycles = 1e9, vector = 1e9, start;
     size_t round, i, vectors;
     for (i = 0; i < POLICY_OBSERVATION_SIZE; i++) { x[i] = (NUMBER)(i % 7); }

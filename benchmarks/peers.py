@@ -178,8 +178,8 @@ def emx(name: str, weights: Any, observations: np.ndarray, model: Path, folder: 
     assert not isinstance(extension, str)
     act = extension.NativeActor(
         library=library, symbol="emx", observation_shape=observations.shape[1:], action_shape=action_shape,
-        takes_bytes=observations.dtype == np.uint8, gives_choices=False, artifact=None, convert=None,
-        convert_all=None, error=ValueError,
+        takes_bytes=observations.dtype == np.uint8, gives_choices=False, state_size=0, reset="", artifact=None,
+        convert=None, convert_all=None, error=ValueError,
     )  # fmt: skip
     return {"emx-onnx-cgen C float32": act}
 
