@@ -766,63 +766,115 @@ KERNEL __m512i four_codes(const uint8_t *codes) /* in every lane */
     return _mm512_set1_epi32(four);
 }
 
+/* Adds the products of four groups of four columns; with `all`, those of weights and ones too. */
+ALWAYS_INLINE void add_groups(const __m512i w[4], const uint8_t *codes, const int with_all, __m512i s[4], __m512i all[4])
+{
+    size_t k;
+    UNROLL for (k = 0; k < 4; k++) {
+        s[k] = _mm512_dpbusd_epi32(s[k], four_codes(codes + 4 * k), w[k]);
+        all[k] = with_all ? _mm512_dpbusd_epi32(all[k], _mm512_set1_epi8(1), w[k]) : all[k];
+    }
+}
+
+/* The same for the groups of a block of 16 rows that begins within a cache line, where a vector across two lines takes half as
+   long again to come from the second-level cache. So lines are read as they lie: in each the last rows of one group stand
+   before the first of the next. Returns how many columns. */
+ALWAYS_INLINE size_t add_groups_across(const int8_t *weight, size_t width, const uint8_t *codes, const int with_all, __m512i s[4],
+                                       __m512i all[4])
+{
+    const unsigned before = (unsigned)((uintptr_t)weight % 64 / 4);
+    const __mmask16 low = (__mmask16)((1u << before) - 1u), high = (__mmask16)~low;
+    const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i places = _mm512_add_epi32(first, _mm512_set1_epi32((int32_t)before)); /* modulo 16 */
+    const __m512i zero = _mm512_setzero_si512(), ones = _mm512_set1_epi8(1);
+    const int8_t *line = weight - 4 * before;
+    const size_t groups = width / 4;
+    __m512i last[4] = {zero, zero, zero, zero}, next[4], whole[4] = {zero, zero, zero, zero};
+    __m512i w = _mm512_maskz_loadu_epi32(high, line), x = four_codes(codes);
+    size_t g, k;
+    next[0] = _mm512_dpbusd_epi32(zero, x, w);
+    next[1] = next[2] = next[3] = zero;
+    whole[0] = _mm512_dpbusd_epi32(zero, ones, w);
+    for (g = 1; g + 4 <= groups; g += 4) {
+        UNROLL for (k = 0; k < 4; k++) {
+            w = _mm512_loadu_si512(line + 64 * (g + k));
+            IN_REGISTER(w); /* read once */
+            last[k] = _mm512_mask_dpbusd_epi32(last[k], low, x, w);
+            x = four_codes(codes + 4 * (g + k));
+            next[k] = _mm512_mask_dpbusd_epi32(next[k], high, x, w);
+            whole[k] = with_all ? _mm512_dpbusd_epi32(whole[k], ones, w) : zero;
+        }
+    }
+    for (; g < groups; g++) {
+        w = _mm512_loadu_si512(line + 64 * g);
+        last[1] = _mm512_mask_dpbusd_epi32(last[1], low, x, w);
+        x = four_codes(codes + 4 * g);
+        next[1] = _mm512_mask_dpbusd_epi32(next[1], high, x, w);
+        whole[1] = _mm512_dpbusd_epi32(whole[1], ones, w);
+    }
+    w = _mm512_maskz_loadu_epi32(low, line + 64 * groups);
+    last[0] = _mm512_dpbusd_epi32(last[0], x, w);
+    whole[0] = _mm512_dpbusd_epi32(whole[0], ones, w);
+    UNROLL for (k = 0; k < 4; k++) {
+        s[k] = _mm512_permutexvar_epi32(places, _mm512_add_epi32(last[k], next[k]));
+        all[k] = _mm512_permutexvar_epi32(places, whole[k]);
+    }
+    return 4 * groups;
+}
+
 /* Four unsigned by four signed products a lane, 16 rows at once; `rows` may be fewer than 16. */
 ALWAYS_INLINE void block_sums_i8(const FLASH int8_t *RESTRICT weight, size_t rows, size_t width,
                                  const uint8_t *RESTRICT codes, int32_t zero_point, int32_t *RESTRICT sums)
 {
     const __mmask16 mask = (__mmask16)((1u << rows) - 1u);
-    __m512i s0 = _mm512_setzero_si512(), s1 = s0, s2 = s0, s3 = s0, all0 = s0, all1 = s0, all2 = s0, all3 = s0;
     const __m512i ones = _mm512_set1_epi8(1);
-    const size_t stride = 4 * rows;
-    size_t i = 0;
-    if (zero_point == 0) {
-        for (; i + 16 <= width; i += 16, weight += 4 * stride) {
-            s0 = _mm512_dpbusd_epi32(s0, four_codes(codes + i), _mm512_maskz_loadu_epi32(mask, weight));
-            s1 = _mm512_dpbusd_epi32(s1, four_codes(codes + i + 4), _mm512_maskz_loadu_epi32(mask, weight + stride));
-            s2 = _mm512_dpbusd_epi32(s2, four_codes(codes + i + 8), _mm512_maskz_loadu_epi32(mask, weight + 2 * stride));
-            s3 = _mm512_dpbusd_epi32(s3, four_codes(codes + i + 12), _mm512_maskz_loadu_epi32(mask, weight + 3 * stride));
-        }
+    const size_t stride = 4 * rows, within = (size_t)((uintptr_t)weight % 64);
+    __m512i s[4], all[4], w[4];
+    size_t i = 0, k;
+    UNROLL for (k = 0; k < 4; k++) {
+        s[k] = all[k] = _mm512_setzero_si512();
+    }
+    if (rows == BLOCK_ROWS && within != 0 && within % 4 == 0 && width >= 128) {
+        i = zero_point == 0 ? add_groups_across(weight, width, codes, 0, s, all)
+                            : add_groups_across(weight, width, codes, 1, s, all);
+        weight += i * BLOCK_ROWS;
     }
     for (; i + 16 <= width; i += 16, weight += 4 * stride) {
-        const __m512i w0 = _mm512_maskz_loadu_epi32(mask, weight), w1 = _mm512_maskz_loadu_epi32(mask, weight + stride);
-        const __m512i w2 = _mm512_maskz_loadu_epi32(mask, weight + 2 * stride);
-        const __m512i w3 = _mm512_maskz_loadu_epi32(mask, weight + 3 * stride);
-        s0 = _mm512_dpbusd_epi32(s0, four_codes(codes + i), w0);
-        s1 = _mm512_dpbusd_epi32(s1, four_codes(codes + i + 4), w1);
-        s2 = _mm512_dpbusd_epi32(s2, four_codes(codes + i + 8), w2);
-        s3 = _mm512_dpbusd_epi32(s3, four_codes(codes + i + 12), w3);
-        all0 = _mm512_dpbusd_epi32(all0, ones, w0);
-        all1 = _mm512_dpbusd_epi32(all1, ones, w1);
-        all2 = _mm512_dpbusd_epi32(all2, ones, w2);
-        all3 = _mm512_dpbusd_epi32(all3, ones, w3);
+        UNROLL for (k = 0; k < 4; k++) {
+            w[k] = _mm512_maskz_loadu_epi32(mask, weight + k * stride);
+        }
+        if (zero_point == 0) {
+            add_groups(w, codes + i, 0, s, all);
+        } else {
+            add_groups(w, codes + i, 1, s, all);
+        }
     }
     for (; i + 4 <= width; i += 4, weight += stride) {
-        __m512i w = _mm512_maskz_loadu_epi32(mask, weight);
-        s0 = _mm512_dpbusd_epi32(s0, four_codes(codes + i), w);
-        all0 = _mm512_dpbusd_epi32(all0, ones, w);
+        w[0] = _mm512_maskz_loadu_epi32(mask, weight);
+        s[0] = _mm512_dpbusd_epi32(s[0], four_codes(codes + i), w[0]);
+        all[0] = _mm512_dpbusd_epi32(all[0], ones, w[0]);
     }
     if (i < width) { /* fewer than four columns: spread to four */
         const unsigned columns = (unsigned)(width - i);
         const unsigned second = columns > 1 ? codes[i + 1] : 0u, third = columns > 2 ? codes[i + 2] : 0u;
         const int32_t left = (int32_t)(codes[i] | second << 8 | third << 16);
-        __m512i w;
         if (columns == 1) {
-            w = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, weight));
+            w[0] = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, weight));
         } else if (columns == 2) {
-            w = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, weight));
+            w[0] = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, weight));
         } else {
             const __mmask64 stored = _cvtu64_mask64(~(uint64_t)0 >> (64 - rows * columns));
-            w = sixteen_threes(_mm512_maskz_loadu_epi8(stored, weight));
+            w[0] = sixteen_threes(_mm512_maskz_loadu_epi8(stored, weight));
         }
-        s1 = _mm512_dpbusd_epi32(s1, _mm512_set1_epi32(left), w);
-        all1 = _mm512_dpbusd_epi32(all1, ones, w);
+        s[1] = _mm512_dpbusd_epi32(s[1], _mm512_set1_epi32(left), w[0]);
+        all[1] = _mm512_dpbusd_epi32(all[1], ones, w[0]);
     }
-    s0 = _mm512_add_epi32(_mm512_add_epi32(s0, s1), _mm512_add_epi32(s2, s3));
+    s[0] = _mm512_add_epi32(_mm512_add_epi32(s[0], s[1]), _mm512_add_epi32(s[2], s[3]));
     if (zero_point != 0) {
-        __m512i all = _mm512_add_epi32(_mm512_add_epi32(all0, all1), _mm512_add_epi32(all2, all3));
-        s0 = _mm512_sub_epi32(s0, _mm512_mullo_epi32(all, _mm512_set1_epi32(zero_point)));
+        all[0] = _mm512_add_epi32(_mm512_add_epi32(all[0], all[1]), _mm512_add_epi32(all[2], all[3]));
+        s[0] = _mm512_sub_epi32(s[0], _mm512_mullo_epi32(all[0], _mm512_set1_epi32(zero_point)));
     }
-    _mm512_mask_storeu_epi32(sums, mask, s0);
+    _mm512_mask_storeu_epi32(sums, mask, s[0]);
 }
 #elif defined(__SSE2__)
 #define BLOCK_SUMS_I8_VECTOR
