@@ -3,10 +3,12 @@
 PYTHONPATH=examples python benchmarks/walks.py go1/policy.onnx go1-small/ robots:Go1-v0 [--episodes 20]
 The second is a folder of `shrink`, or whatever loads. Both play the same episodes, from the C that was exported; their
 disturbances are the same too. The peers' times are of the large policy, in turns with both: `torch` runs a TorchScript
-file as it is, or the layers of another; `onnxruntime` an ONNX file as it is, or the same LSTM as torch exports it.
+file as it is, or the layers of another; `onnxruntime` an ONNX file as it is, or the same LSTM as torch exports it,
+and by its own dynamic int8; OpenVINO the same file, where it is installed.
 """
 
 import argparse
+import importlib.util
 import os
 import statistics
 import tempfile
@@ -20,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from lilliput.policies import layers, spaces
+from lilliput.policies.compress import compress
 from lilliput.policies.export import export, open_artifact
 from lilliput.policies.load import load_policy
 from lilliput.policies.play import make_environment, random_returns
@@ -156,11 +159,17 @@ def _times(acts: dict[str, Actor], policy: Policy, source: Path) -> None:
     rng, n = np.random.default_rng(0), spaces.input_shape(policy.observation_space)[0]
     observation = rng.normal(0, 0.3, n).astype(np.float32)
     with tempfile.TemporaryDirectory() as scratch:
+        export(compress(policy, "quantize()"), "c", Path(scratch) / "codes")
+        acts = {**acts, "large in int8": open_artifact(Path(scratch) / "codes")}
         decide: dict[str, Callable[[np.ndarray], Any]] = {key: act.begin() for key, act in acts.items()}
+        model = _onnx(policy, source, Path(scratch) / "model.onnx")
         decide["torch, TorchScript"] = _torch(policy, source)
-        decide["onnxruntime"] = _onnxruntime(policy, source, Path(scratch) / "model.onnx")
+        decide["onnxruntime"] = _onnxruntime(model)
+        decide["onnxruntime int8 dynamic"] = _onnxruntime(_in_int8(model, Path(scratch)))
+        if importlib.util.find_spec("openvino"):
+            decide["OpenVINO float32"] = _openvino(model)
         expected = np.asarray(acts["large"].begin()(observation)).reshape(-1)
-        for key in ("torch, TorchScript", "onnxruntime"):
+        for key in {"torch, TorchScript", "onnxruntime", "OpenVINO float32"} & set(decide):
             np.testing.assert_allclose(np.asarray(decide[key](observation)).reshape(-1), expected, atol=1e-4)
         times: dict[str, list[float]] = {key: [] for key in decide}
         for _ in range(40):
@@ -170,8 +179,9 @@ def _times(acts: dict[str, Actor], policy: Policy, source: Path) -> None:
                 for _ in range(calls):
                     one(observation)
                 times[key].append((time.process_time() - start) / calls)
-    print("\n| a decision from Python, in turns | processor time, us | large in C is faster | small in C is faster |")
-    print("|---|--:|--:|--:|")
+    named = " | ".join(f"{key} in C is faster" if key != "large in int8" else f"{key} is" for key in acts)
+    print(f"\n| a decision from Python, in turns | processor time, us | {named} |")
+    print("|---|--:|--:|--:|--:|")
     for key, values in times.items():
         faster = [statistics.median(a / b for a, b in zip(values, times[own], strict=True)) for own in acts]
         cells = " | ".join("" if key == own else f"{x:.1f}x" for own, x in zip(acts, faster, strict=True))
@@ -229,22 +239,54 @@ def _module(chain: tuple[layers.Layer, ...]) -> Any:
     return nn.Sequential(*found).eval()
 
 
-def _onnxruntime(policy: Policy, source: Path, scratch: Path) -> Callable[[np.ndarray], Any]:
-    """What acts by onnxruntime: the file, or an LSTM and the layers after it as torch exports them."""
+def _onnx(policy: Policy, source: Path, scratch: Path) -> Path:
+    """The file, or an LSTM and the layers after it as torch exports them."""
+    if source.suffix == ".onnx":
+        return source
+    _write_lstm(policy, scratch)
+    return scratch
+
+
+def _in_int8(model: Path, scratch: Path) -> Path:
+    """The same with dynamic int8 by onnxruntime, prepared as it asks: an LSTM is left whole otherwise."""
+    import onnxruntime.quantization as tools
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    quant_pre_process(model, scratch / "prepared.onnx")
+    tools.quantize_dynamic(scratch / "prepared.onnx", scratch / "int8.onnx", per_channel=True)
+    return scratch / "int8.onnx"
+
+
+def _onnxruntime(model: Path) -> Callable[[np.ndarray], Any]:
+    """What acts by onnxruntime, with one thread."""
     import onnxruntime as ort
 
-    if source.suffix != ".onnx":
-        _write_lstm(policy, scratch)
-        source = scratch
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     name, *memory = (one.name for one in session.get_inputs())
     state: dict[str, Any] = {one: np.zeros((1, 1, 64), np.float32) for one in memory}
 
     def act(x: np.ndarray) -> Any:
         found = session.run(None, {name: x[None], **state})
         state.update(zip(memory, found[1:], strict=False))
+        return found[0]
+
+    return act
+
+
+def _openvino(model: Path) -> Callable[[np.ndarray], Any]:
+    """What acts by OpenVINO, with one thread and float32."""
+    import openvino as ov
+
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
+    request = ov.Core().compile_model(str(model), "CPU", settings).create_infer_request()
+    _, *memory = (one.any_name for one in request.model_inputs)
+    state: list[Any] = [np.zeros((1, 1, 64), np.float32) for _ in memory]
+
+    def act(x: np.ndarray) -> Any:
+        found = list(request.infer([x[None], *state]).values())
+        state[:] = [one.copy() for one in found[1:]]
         return found[0]
 
     return act

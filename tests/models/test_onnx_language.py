@@ -165,3 +165,51 @@ def test_what_is_no_such_graph_is_a_line(folder, tmp_path):
     with pytest.raises(LilliputError, match="a language model takes input_ids"):
         load_model(str(folder / "c.onnx"), family="language")
     (folder / "c.onnx").unlink()
+
+
+def with_positions(n_tokens: int, longest: int) -> bytes:
+    """A graph that adds what stands for each place of a text, of which there are so many."""
+    rng = np.random.default_rng(0)
+    make, tensor = onnx.helper.make_node, onnx.numpy_helper.from_array
+    nodes = [
+        make("Shape", ["input_ids"], ["length"], start=1, end=2),
+        make("Squeeze", ["length"], ["count"]),
+        make("Range", ["zero", "count", "one"], ["places"]),
+        make("Gather", ["positions", "places"], ["where"]),
+        make("Gather", ["tokens", "input_ids"], ["what"]),
+        make("Add", ["what", "where"], ["logits"]),
+    ]
+    constants = [
+        tensor(np.array(0), "zero"),
+        tensor(np.array(1), "one"),
+        tensor(rng.normal(size=(longest, n_tokens)).astype(np.float32), "positions"),
+        tensor(rng.normal(size=(n_tokens, n_tokens)).astype(np.float32), "tokens"),
+    ]
+    real = onnx.helper.make_tensor_value_info
+    ports = (
+        [real("input_ids", onnx.TensorProto.INT64, ["batch", "sequence"])],
+        [real("logits", onnx.TensorProto.FLOAT, ["batch", "sequence", n_tokens])],
+    )
+    made = onnx.helper.make_graph(nodes, "positions", *ports, constants)
+    model = onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("task", ["perplexity", "choices"])
+def test_more_tokens_than_a_graph_reads_are_refused_with_how_many_it_reads(folder, tmp_path, task) -> None:
+    """A graph does not say it, and onnxruntime's own words for it are of an index somewhere inside."""
+    shutil.copytree(folder, tmp_path / "model", ignore=shutil.ignore_patterns("torch", "onnx"))
+    size = json.loads((tmp_path / "model" / "config.json").read_text())["vocab_size"]
+    (tmp_path / "model" / "model.onnx").write_bytes(with_positions(size, 20))
+    model = load_model(str(tmp_path / "model" / "model.onnx"), family="language")
+    if task == "perplexity":
+        text = text_file(tmp_path / "text.txt")
+        asked, said = f'perplexity(text="{text}", windows=4, tokens={{}})', "tokens is 24"
+        parse_task(asked.format(20)).check(model, open_session(model))
+        asked = asked.format(24)
+    else:
+        lines = [{"context": "a b c d " * 8, "choices": ["one", "two"], "answer": 0}] * 3
+        (tmp_path / "asked.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        asked, said = f'choices(questions="{tmp_path / "asked.jsonl"}")', "the longest question has"
+    with pytest.raises(LilliputError, match=f"{task}: {said}.*; the model reads at most 20 at once"):
+        parse_task(asked).check(model, open_session(model))

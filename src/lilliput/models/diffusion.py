@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float64
 
-from lilliput.errors import LilliputError, NotApplicable
-from lilliput.models.model import Model, Port
+from lilliput.errors import NotApplicable
+from lilliput.models.model import Model, Port, not_finite
 from lilliput.models.picture import picture_port
 from lilliput.models.session import Session
 
@@ -56,7 +56,7 @@ def predicted(model: Model, session: Session, pictures: Noise, timestep: int, at
                 f"the model gives {list(answer.shape)} for pictures {list(some.shape)}; it must give the noise of each"
             )
         if not np.isfinite(answer).all():
-            raise LilliputError("the model gives numbers that are not finite; use more bits")
+            raise not_finite("numbers are")
         found.append(answer)
     return np.concatenate(found)
 

@@ -260,6 +260,14 @@ def longest_window(model: Model) -> int | None:
             assert_never(model.network)
 
 
+def not_finite(what: str) -> LilliputError:
+    """What to say of answers that are infinite or no numbers, whichever model gives them."""
+    return LilliputError(
+        f"the model's {what} not finite: of the model as loaded its file is at fault, of a smaller one use more bits, "
+        "or float32 instead of half()"
+    )
+
+
 def _skeleton(graph: Graph) -> str:
     """sha256 of the graph without its weights, which are digested one by one."""
     import onnx

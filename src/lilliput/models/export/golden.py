@@ -8,7 +8,7 @@ import numpy as np
 
 from lilliput.errors import LilliputError
 from lilliput.models.images import Picture
-from lilliput.models.model import Model, Port
+from lilliput.models.model import Model, Port, not_finite
 
 GOLDEN = "golden.npz"
 
@@ -46,7 +46,7 @@ def write_golden(folder: Path, feeds: Mapping[str, np.ndarray], answers: Mapping
     """
     for name, answer in answers.items():
         if not np.isfinite(answer).all():
-            raise LilliputError(f"the model's {name} is not finite on its golden inputs; use more bits")
+            raise not_finite(f"{name} is, on its golden inputs,")
     arrays: dict[str, Any] = {f"input.{name}": array for name, array in feeds.items()}
     np.savez(
         folder / GOLDEN, allow_pickle=False, **arrays, **{f"output.{name}": array for name, array in answers.items()}

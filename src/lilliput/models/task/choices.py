@@ -12,7 +12,7 @@ from lilliput.errors import LilliputError
 from lilliput.models import location
 from lilliput.models.model import Family, Model, longest_window, tokenizer_of
 from lilliput.models.session import Session
-from lilliput.models.task.likelihood import check_causal, sums_behind
+from lilliput.models.task.likelihood import check_causal, check_reads, sums_behind
 from lilliput.models.task.question import Question, read_questions
 from lilliput.models.task.task import Answers, Task
 from lilliput.models.text import MADE, MAX_OVERLAP, Tokenizer, overlap, read_text
@@ -62,8 +62,11 @@ class Choices(Task):
 
     def check(self, model: Model, session: Session) -> None:
         """See `Task.check`."""
-        check_causal(session, tokenizer_of(model, self.NAME).n_tokens)
-        self._asked()
+        tokenizer, asked = tokenizer_of(model, self.NAME), self._asked()
+        if longest_window(model) is None:
+            most = max(len(text) for text in _cut(tokenizer, asked, None)[0])
+            check_reads(session, most, f"choices: the longest question has {most} tokens")
+        check_causal(session, tokenizer.n_tokens)
 
     def floor(self, n_tokens: int = 0) -> Answers:
         """One choice picked at random."""

@@ -11,7 +11,7 @@ from jaxtyping import Float64, Num
 from lilliput.errors import LilliputError, NotApplicable
 from lilliput.models import location
 from lilliput.models.images import Part, Pictures, read_pictures, spread
-from lilliput.models.model import Family, Model, Port
+from lilliput.models.model import Family, Model, Port, not_finite
 from lilliput.models.picture import batch_of, picture_of, picture_port, size_of
 from lilliput.models.session import Session
 from lilliput.models.task.task import Answers, Task, check_apart, check_part, check_pictures
@@ -134,7 +134,7 @@ class Elbo(Task):
             divergence = 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance).sum(axis=1)
         bound = self._likelihood(pixels, given) - divergence
         if not np.isfinite(bound).all():
-            raise LilliputError("the model's bound is not finite; use more bits")
+            raise not_finite("bound is")
         return bound
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from lilliput.errors import LilliputError, NotApplicable
+from lilliput.models.model import not_finite
 from lilliput.models.session import Session
 
 _TOKENS_AT_ONCE = 2048
@@ -30,7 +31,7 @@ def token_log_likelihoods(
     logits = session.answer({"input_ids": tokens})["logits"][:, :-1]
     top = logits.max(axis=-1, keepdims=True)
     if not np.isfinite(top).all():
-        raise LilliputError("the model gives logits that are not finite; use more bits, or float32 instead of half()")
+        raise not_finite("logits are")
     total = np.log(np.exp(logits - top).sum(axis=-1, dtype=np.float64))
     picked = np.take_along_axis(logits, tokens[:, 1:, None], axis=-1) - top
     return picked[..., 0].astype(np.float64) - total
@@ -50,6 +51,35 @@ def check_causal(session: Session, n_tokens: int) -> None:
             "the model reads the tokens behind the one that it is asked of, as BERT does; causal language models, "
             "which read those before it, are judged"
         )
+
+
+def check_reads(session: Session, length: int, asked: str) -> None:
+    """Check that a model that does not say how much it reads at once reads that many tokens, by asking it.
+
+    Raises:
+        LilliputError: it does not; `asked` says in the message who needs as many.
+    """
+    try:
+        session.answer({"input_ids": np.zeros((1, length), np.int64)})
+    except LilliputError as error:
+        longest = _longest_read(session, length)
+        if longest is None:
+            raise
+        raise LilliputError(f"{asked}; the model reads at most {longest} at once") from error
+
+
+def _longest_read(session: Session, most: int) -> int | None:
+    """The most tokens below `most` that it answers; None: it does not answer a single one."""
+    reads, fails = 0, most
+    while fails - reads > 1:
+        middle = (reads + fails) // 2
+        try:
+            session.answer({"input_ids": np.zeros((1, middle), np.int64)})
+        except LilliputError:
+            fails = middle
+        else:
+            reads = middle
+    return reads or None
 
 
 def rows_at_once(length: int, n_tokens: int) -> int:

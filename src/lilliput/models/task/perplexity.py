@@ -12,7 +12,7 @@ from lilliput.errors import LilliputError
 from lilliput.models import location
 from lilliput.models.model import Family, Model, longest_window, tokenizer_of
 from lilliput.models.session import Session
-from lilliput.models.task.likelihood import check_causal, rows_at_once, token_log_likelihoods
+from lilliput.models.task.likelihood import check_causal, check_reads, rows_at_once, token_log_likelihoods
 from lilliput.models.task.task import Answers, Task
 from lilliput.models.text import MADE, Tokenizer, check_disjoint, windows_of
 from lilliput.parameter import check_fields, check_integer
@@ -62,6 +62,8 @@ class Perplexity(Task):
     def check(self, model: Model, session: Session) -> None:
         """See `Task.check`."""
         tokenizer, _ = self._cut(model)
+        if longest_window(model) is None:
+            check_reads(session, self.tokens, f"perplexity: tokens is {self.tokens}")
         check_causal(session, tokenizer.n_tokens)
 
     def floor(self, n_tokens: int = 0) -> Answers:
