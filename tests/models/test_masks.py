@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from lilliput.errors import LilliputError
+from lilliput.models import linear
 from lilliput.models.compress import Context, compress
 from lilliput.models.export import export, open_artifact
 from lilliput.models.graph import graph_of
@@ -163,6 +164,33 @@ def test_weights_that_no_exporter_folded_are_made_small_unless_they_are_read_twi
     np.testing.assert_allclose(answer(model), wanted, rtol=1e-4, atol=1e-3 * np.abs(wanted).max())
     assert model.n_parameters == sum(array.size for array in constants.values()) + bias.size
     assert set(compress(model, "prune_weights(sparsity=0.5)").pruned) == {"tied", "first", "second"}
+
+
+def test_codes_that_an_exporter_left_behind_a_transpose_are_pruned_unless_they_are_read_twice(tmp_path):
+    codes = {name: rng.integers(-127, 128, shape, np.int8) for name, shape in (("tied", (64, 192)), ("own", (10, 64)))}
+    scales = {f"{name}_scale": rng.uniform(0.001, 0.01, len(one)).astype(np.float32) for name, one in codes.items()}
+    nodes = [
+        helper.make_node("Reshape", ["x", "shape"], ["rows"]),
+        *(helper.make_node("DequantizeLinear", [name, f"{name}_scale"], [f"{name}_real"], axis=0) for name in codes),
+        helper.make_node("Transpose", ["tied_real"], ["tied_t"], perm=[1, 0]),
+        helper.make_node("MatMul", ["rows", "tied_t"], ["h"]),
+        helper.make_node("Gather", ["tied_real", "token"], ["row"]),
+        helper.make_node("ReduceMax", ["row"], ["most"], keepdims=0),
+        helper.make_node("Add", ["h", "most"], ["r"]),
+        helper.make_node("Transpose", ["own_real"], ["own_t"], perm=[1, 0]),
+        helper.make_node("MatMul", ["r", "own_t"], ["y"]),
+    ]
+    said = []
+    model = loaded(whole(nodes, codes | scales | {"shape": np.array([-1, 192]), "token": np.array([3])}), tmp_path)
+    small = compress(model, "prune_weights(sparsity=0.5)", Context(model, say=said.append))
+    assert said == [
+        "prune_weights: 95% of the weights stand in other nodes than linear layers (Transpose): left as they are"
+    ]
+    tied, own = (codes[name] * scales[f"{name}_scale"][:, None] for name in codes)
+    size = np.sort(np.abs(own), axis=None)[own.size // 2]
+    wanted = (X.reshape(4, -1) @ tied.T + tied[3].max()) @ np.where(np.abs(own) >= size, own, 0).T
+    np.testing.assert_allclose(answer(small), wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+    assert linear.still_zero(small) == (own.size // 2, own.size // 2)
 
 
 def test_bfloat16_is_read_as_float32_of_the_same_numbers(tmp_path):

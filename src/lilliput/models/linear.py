@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never, final
 
@@ -116,6 +117,7 @@ def in_graph(proto: "onnx.ModelProto") -> Iterator[Weight]:
 
     stored = {tensor.name: tensor for tensor in proto.graph.initializer}
     behind = {node.output[0]: node for node in proto.graph.node if node.op_type == "DequantizeLinear"}
+    turned = _turned(proto, behind)
     seen: set[str] = set()
 
     def value(name: str) -> np.ndarray:
@@ -125,6 +127,8 @@ def in_graph(proto: "onnx.ModelProto") -> Iterator[Weight]:
         if node.op_type not in (*LAYERS, *INTEGER) or len(node.input) < 2:
             continue
         name, zero, scale, axis, block = node.input[1], np.zeros(()), np.ones(()), None, 0
+        is_turned = name in turned
+        name = turned.get(name, name)
         if name in behind:
             source = behind[name]
             name, scale = source.input[0], value(source.input[1])
@@ -139,7 +143,27 @@ def in_graph(proto: "onnx.ModelProto") -> Iterator[Weight]:
         array = numpy_helper.to_array(stored[name])
         transposed = any(part.name == "transB" and part.i for part in node.attribute)
         columns = node.op_type in ("MatMul", "MatMulInteger") or (node.op_type == "Gemm" and not transposed)
-        yield Weight(name, array, columns, *(_spread(part, array.shape, axis, block) for part in (zero, scale)))
+        yield Weight(
+            name, array, columns != is_turned, *(_spread(part, array.shape, axis, block) for part in (zero, scale))
+        )
+
+
+def _turned(proto: "onnx.ModelProto", behind: "Mapping[str, onnx.NodeProto]") -> dict[str, str]:
+    """What a Transpose gives of the codes of a matrix, which stand behind DequantizeLinear: by its name, theirs.
+
+    Exporters of torch's linear layers leave it there. Codes that something else reads too, as a tied embedding's are,
+    are not only a layer's.
+    """
+    read = Counter(name for node in proto.graph.node for name in node.input)
+    found = {}
+    for node in proto.graph.node:
+        if node.op_type != "Transpose" or node.input[0] not in behind:
+            continue
+        name = node.input[0]
+        perm = next((list(part.ints) for part in node.attribute if part.name == "perm"), [1, 0])
+        if perm == [1, 0] and read[name] == 1 and read[behind[name].input[0]] == 1:
+            found[node.output[0]] = name
+    return found
 
 
 def elsewhere(proto: "onnx.ModelProto") -> str:
@@ -152,10 +176,15 @@ def elsewhere(proto: "onnx.ModelProto") -> str:
     for node in proto.graph.node:
         for name in node.input:
             reader.setdefault(name, node.op_type)
-    real = {tensor.name: math.prod(tensor.dims) for tensor in proto.graph.initializer
-            if len(tensor.dims) > 1 and tensor.data_type in _REAL}  # fmt: skip
-    rest = {name: size for name, size in real.items() if name not in linear and reader.get(name) != "DequantizeLinear"}
-    n, of = sum(rest.values()), sum(real.values()) + sum(w.array.size for w in in_graph(proto) if w.name not in real)
+    for node in proto.graph.node:
+        if node.op_type == "DequantizeLinear" and reader[node.input[0]] == "DequantizeLinear":
+            reader[node.input[0]] = reader.get(node.output[0], "nothing")
+    scales = {name for node in proto.graph.node if node.op_type == "DequantizeLinear" for name in node.input[1:]}
+    codes = {node.input[0] for node in proto.graph.node if node.op_type == "DequantizeLinear"}
+    every = {tensor.name: math.prod(tensor.dims) for tensor in proto.graph.initializer
+             if len(tensor.dims) > 1 and (tensor.data_type in _REAL or tensor.name in codes | linear)}  # fmt: skip
+    rest = {name: size for name, size in every.items() if name not in linear | scales}
+    n, of = sum(rest.values()), sum(every.values())
     if n < _MUCH * of:
         return ""
     kinds = sorted({reader.get(name, "nothing") for name in rest})
