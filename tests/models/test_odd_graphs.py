@@ -187,3 +187,28 @@ def test_channels_are_removed_and_the_rest_trained_whatever_the_exporter_fixed(t
     units = compress(plain, "prune_units(ratio=0.25)", Context(model))
     x = rng.random((1, 1, 8, 8)).astype(np.float32)
     assert open_session(units).answer({"x": x})["y"].shape == (1, 10)
+
+
+def test_static_ranges_are_measured_behind_a_scaler_of_scikit_learn(tmp_path):
+    """As skl2onnx writes a pipeline of StandardScaler and MLPClassifier without a ZipMap."""
+    nodes = [
+        helper.make_node("Scaler", ["X"], ["scaled"], domain="ai.onnx.ml", offset=[0.5] * 64, scale=[3.0] * 64),
+        helper.make_node("MatMul", ["scaled", "a"], ["sum"]),
+        helper.make_node("Relu", ["sum"], ["hidden"]),
+        helper.make_node("MatMul", ["hidden", "b"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["p"]),
+        helper.make_node("Identity", ["p"], ["probabilities"]),
+        helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0),
+    ]
+    outputs = [("label", TensorProto.INT64, ["n"]), ("probabilities", TensorProto.FLOAT, ["n", 10])]
+    path = saved(tmp_path / "m.onnx", nodes, [("X", TensorProto.FLOAT, ["n", 64])], outputs, {"a": A, "b": B})
+    said: list[str] = []
+    model = load_model(path)
+    recipe = f'quantize(scheme="static", source="{DIGITS}", observations=100)'
+    small = compress(model, recipe, Context(model, say=said.append))
+    assert said == []
+    assert small.model_bytes < 0.45 * model.model_bytes
+    x = next(iter(inputs_of(model, pixels(), 200)))
+    wanted = (((x - 0.5) * np.float32(3)) @ A).clip(0) @ B
+    found = open_session(small).answer({"X": x})["probabilities"]
+    assert (found.argmax(axis=1) == wanted.argmax(axis=1)).mean() > 0.85

@@ -304,7 +304,26 @@ def _made_fit(path: str) -> None:
             del tensor.dims[0]
     for number, node in enumerate(proto.graph.node):
         node.name = node.name or f"{node.op_type} {number}"
-    onnx.save(proto, path)
+    onnx.save(_typed(proto), path)
+
+
+def _typed(proto: "onnx.ModelProto") -> "onnx.ModelProto":
+    """The graph that says what is real behind scikit-learn's scalers, of which ONNX's own inference knows nothing.
+
+    The quantizer measures the ranges of what is said to be real alone.
+    """
+    from onnx import TensorProto, helper, shape_inference
+
+    known = {value.name for value in (*proto.graph.value_info, *proto.graph.output)}
+    scaled = {
+        node.output[0]
+        for node in proto.graph.node
+        if node.domain == "ai.onnx.ml" and node.op_type in ("Scaler", "Normalizer") and node.output[0] not in known
+    }
+    if not scaled:
+        return proto
+    proto.graph.value_info.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in scaled)
+    return shape_inference.infer_shapes(proto)
 
 
 def _read(model: Model, path: str, context: Context) -> Model:
