@@ -100,7 +100,7 @@ def searched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., t
         low, high = np.full(17, -np.inf), np.full(17, np.inf)
         network = (layers.Dense(np.ones((6, 17), np.float32), None),)
         policy = Policy(spaces.Box((17,), low, high), spaces.Box((6,), np.full(6, -1.0), np.full(6, 1.0)), network)
-        base = Trial("", 280_000.0, 280_000, 1000.0 + np.tile([-10.0, 10.0], 64), 128.0)
+        base = Trial("", 280_000.0, 280_000, 1000.0 + np.tile([-10.0, 10.0], 64), 75.0)
         monkeypatch.setattr(module, "attempt", made.attempt)
         monkeypatch.setattr(module, "known", lambda _: ({"": base}, np.zeros(128)))
         monkeypatch.setattr(time, "time", made.time)

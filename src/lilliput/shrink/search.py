@@ -40,8 +40,10 @@ _FAR_BELOW = 0.08
 """What real weights keep less than is asked for, or than the best of all keeps, quantized ones do not make up for."""
 _GRACE_S = 1.0
 """What is asked to stop looks at the clock at every step of an environment; what has not by then is ended."""
-_CHOOSING = 28
-"""Episodes that choose among restarts: four of each of four, and about six of each of two."""
+_CHOOSING = 94
+"""Episodes that choose among restarts: four of each of four, four of each of the better two after each of the last six
+rounds, and up to 60 more where these differ.
+"""
 
 
 def search(

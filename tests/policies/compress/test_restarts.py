@@ -56,6 +56,16 @@ def test_choosing_all_takes_no_more_than_a_block() -> None:
     assert len(played.blocks) == 1
 
 
+def test_what_differs_by_luck_alone_is_seldom_played_on() -> None:
+    """The same twelve over many draws; where falls part them they play on."""
+    alike = [Played([5.0] * 12, 1.0, seed) for seed in range(100)]
+    apart = [Played([5.0] * 9 + [1.0] * 3, 1.0, seed) for seed in range(100)]
+    for played in (*alike, *apart):
+        best(1, 12, played, SEEDS)
+    assert sum(len(played.blocks) == 1 for played in alike) > 70
+    assert all(len(played.blocks) > 1 for played in apart)
+
+
 @pytest.mark.parametrize(("total", "worse"), [(2, 0.08), (12, 0.15)])
 def test_a_choice_that_stops_early_is_about_as_good_as_one_of_all_episodes(total: int, worse: float) -> None:
     """Over many draws: the mean of what is chosen, of restarts that scatter as much as their episodes."""

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from lilliput.errors import LilliputError
 from lilliput.policies import last_action, reference, spaces
@@ -67,16 +68,18 @@ def compress(policy: Policy, recipe: Recipe | str, context: Context | None = Non
     if front:
         teachers = (Checkpoint(context.teacher, context.learner), *context.teachers)
         context = replace(context, teacher=last_action.apart(context.teacher)[1], teachers=teachers)
-    for step in steps:
-        try:
-            if policy.has_memory and not step.MEMORY:
-                able = ", ".join(name for name, kind in STEPS.items() if kind.MEMORY)
-                raise LilliputError(f"{step.NAME} does not take a policy with a memory yet; use {able}")
-            policy = step.apply(policy, context)
-            _check_finite(step, policy)
-        except LilliputError as error:
-            error.step = step.NAME
-            raise
+    # Products here are small: threads that share them gain nothing, and wait for one another where others compute.
+    with threadpool_limits(limits=1, user_api="blas"):
+        for step in steps:
+            try:
+                if policy.has_memory and not step.MEMORY:
+                    able = ", ".join(name for name, kind in STEPS.items() if kind.MEMORY)
+                    raise LilliputError(f"{step.NAME} does not take a policy with a memory yet; use {able}")
+                policy = step.apply(policy, context)
+                _check_finite(step, policy)
+            except LilliputError as error:
+                error.step = step.NAME
+                raise
     small = with_recipe(
         last_action.together(front, policy), " | ".join(part for part in (before, format_recipe(steps)) if part)
     )

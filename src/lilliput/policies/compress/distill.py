@@ -57,7 +57,7 @@ class Distill(Step):
     """
 
     NAME: ClassVar[str] = "distill"
-    VERSION: ClassVar[int] = 5
+    VERSION: ClassVar[int] = 6
     MEMORY: ClassVar[bool] = True
 
     hidden: tuple[int, ...] = (24,)

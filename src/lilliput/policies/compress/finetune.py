@@ -58,7 +58,7 @@ class Finetune(Step):
     """
 
     NAME: ClassVar[str] = "finetune"
-    VERSION: ClassVar[int] = 6
+    VERSION: ClassVar[int] = 7
     MEMORY: ClassVar[bool] = True
 
     steps: int = 12_000

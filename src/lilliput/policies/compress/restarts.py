@@ -19,6 +19,9 @@ _CLEAR = 1.0
 than its error after all episodes is hardly worth telling apart.
 """
 
+_LUCK = 1.5
+"""Times the variance of the restarts' means that their episodes alone would give: what is below is luck in most cases."""
+
 Play = Callable[[Sequence[int], Sequence[int]], Float64[np.ndarray, "restarts n"]]
 """The returns of these restarts on these seeds."""
 
@@ -37,7 +40,7 @@ def best(n: int, total: int, play: Play, seeds: Sequence[int]) -> Chosen:
 
     After each block the worse half is left (sequential halving: Karnin, Koren and Somekh 2013), and those that go on
     play as many episodes together as all did in the first; two between which it lies need play no more than it takes
-    to tell them apart. Of equal ones the first is better.
+    to tell them apart, and all end where they differ by no more than luck. Of equal ones the first is better.
 
     >>> mean = np.array([1.0, 3.0, 2.0])
     >>> best(1, 3, lambda which, seeds: np.outer(mean[list(which)], np.ones(len(seeds))), range(8)).restarts
@@ -48,7 +51,8 @@ def best(n: int, total: int, play: Play, seeds: Sequence[int]) -> Chosen:
         order = np.argsort(-means(returns), kind="stable")
         left, returns = left[order], returns[order]
         played = returns.shape[1]
-        if played >= len(seeds) or n >= len(left) or (n + 1 == len(left) and _clear(returns[n - 1] - returns[n])):
+        told = n + 1 == len(left) and _clear(returns[n - 1] - returns[n])
+        if played >= len(seeds) or n >= len(left) or told or _alike(returns):
             return Chosen(tuple(int(index) for index in left[:n]), returns[0])
         half = max(n + 1, -(-len(left) // 2))
         left, returns = left[:half], returns[:half]
@@ -58,3 +62,14 @@ def best(n: int, total: int, play: Play, seeds: Sequence[int]) -> Chosen:
 
 def _clear(differences: Float64[np.ndarray, " n"]) -> bool:
     return mean(differences) > _CLEAR * deviation(differences) / math.sqrt(len(differences))
+
+
+def _alike(returns: Float64[np.ndarray, "restarts n"]) -> bool:
+    """Whether restarts differ by no more than luck: an analysis of variance with a part for each seed of its own."""
+    restarts, n = returns.shape
+    if restarts < 3 or n < 2:
+        return False
+    every = means(returns)
+    rest = returns - every[:, None] - (means(returns.T) - mean(every))[None]
+    noise = mean(rest.reshape(-1) ** 2) * rest.size / ((restarts - 1) * (n - 1))
+    return n * deviation(every) ** 2 <= _LUCK * noise
