@@ -336,6 +336,7 @@ def test_every_command_has_help_with_an_example(run, path, command):
     assert code == 0
     assert f"lilliput {' '.join(path)} " in out or f"lilliput {' '.join(path)}\n" in out, "an example in the help"
     assert all(parameter.help for parameter in command.params if isinstance(parameter, click.Option))
+    assert max(map(len, out.splitlines())) <= 80, "a terminal's width"
 
 
 def test_help_needs_nothing_heavy():

@@ -82,6 +82,9 @@ def test_remarks_keep_to_a_terminal_and_are_a_line_each_elsewhere(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
     monkeypatch.setenv("COLUMNS", "80")
     said = ["not measured: energy_j: /sys/class/powercap/intel-rapl:0/energy_uj: permission denied; run as root, " * 2]
+    path = "/" + "/".join(["a_folder_with_a_name"] * 5)
+    progress.say_remarks([f"kept in {path}"])
+    assert path in capsys.readouterr().out, "to be copied"
     progress.say_remarks([*said, "short"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "short"

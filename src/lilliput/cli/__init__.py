@@ -44,5 +44,5 @@ def cli() -> None:
 
     \b
     lilliput show ppo.zip
-    lilliput compare ppo.zip --env HalfCheetah-v4 -r "quantize()" -r "prune_units(ratio=0.3)" -o results/
+    lilliput compare ppo.zip --env HalfCheetah-v4 -r "quantize()" -o results/
     """

@@ -53,8 +53,10 @@ def compress(
     Steps that calibrate play episodes in the environment; the others need none.
 
     \b
-    Examples: lilliput compress ppo.zip -r "half()" -o half.lilliput
-              lilliput compress resnet.onnx --family classification -r "half()" -o half.onnx
+    Examples:
+      lilliput compress ppo.zip -r "half()" -o half.lilliput
+      lilliput compress resnet.onnx --family classification -r "half()" \\
+        -o half.onnx
     """
     if model_files.is_model(source, told):
         _model(source, told, recipe, seed, out, force=force, as_json=as_json)

@@ -66,7 +66,9 @@ def export(
 
     \b
     Example: lilliput export small.lilliput --format c -o small-c/
-    For a robot's SD card or a wheel: lilliput export small.lilliput -o small-c/ --dispatch && make -C small-c test
+    For a robot's SD card or a wheel:
+      lilliput export small.lilliput -o small-c/ --dispatch
+      make -C small-c test
     """
     if model_files.is_model(source, told):
         if observation != "float" or dispatch:

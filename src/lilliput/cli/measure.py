@@ -56,9 +56,11 @@ def measure(
     instructions. Time, energy and battery life are modelled from these. Ends with 3 where it does not fit a limit.
 
     \b
-    Examples: lilliput measure small-c/ --env HalfCheetah-v4
-              lilliput measure artifact-of-a-model/
-              lilliput measure small-c/ --target cortex-m4 --max-flash 65536 --deadline 0.001 --clock 80e6
+    Examples:
+      lilliput measure small-c/ --env HalfCheetah-v4
+      lilliput measure artifact-of-a-model/
+      lilliput measure small-c/ --target cortex-m4 --max-flash 65536 \\
+        --deadline 0.001 --clock 80e6
     """
     if (folder / "lilliput.json").is_file():
         if target != "host" or environment:

@@ -24,10 +24,17 @@ def say_guesses(guesses: Sequence[str], source: str = "") -> None:
 
 
 def say_remarks(remarks: Sequence[str]) -> None:
-    """Say what the reader of a table should know, a line each, which on a terminal goes on below where it is wider."""
+    """Say what the reader of a table should know, a line each, which on a terminal goes on below where it is wider.
+
+    What has no spaces, a path say, stays whole: it is to be copied.
+    """
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for remark in remarks:
-        lines = textwrap.wrap(remark, width, subsequent_indent="  ", break_on_hyphens=False) if width else [remark]
+        lines = [remark]
+        if width:
+            lines = textwrap.wrap(
+                remark, width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+            )
         click.echo("\n".join(lines))
 
 

@@ -93,7 +93,7 @@ def shrink(
     \b
     Examples:
       lilliput shrink ppo.zip --env HalfCheetah-v4 --keep 0.95 -o small/
-      lilliput shrink --teachers sac.zip ppo.zip td3.pt --env HalfCheetah-v4 -o small/
+      lilliput shrink --teachers sac.zip ppo.zip --env HalfCheetah-v4 -o small/
     """
     started = time.time()
     from lilliput.shrink import page

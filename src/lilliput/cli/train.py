@@ -109,9 +109,11 @@ def train(
     goes on where it was interrupted, to the bit. Needs the extra `train`.
 
     \b
-    Example: lilliput train --algo ppo --env CartPole-v1 --steps 20000 -o cartpole/
-    Example: lilliput train --algo sac --env HalfCheetah-v4 --steps 1000000 --hidden 16,16 --weight-bits 4
-             --activation-bits 4 --input-bits 8 -o small/
+    Examples:
+      lilliput train --algo ppo --env CartPole-v1 --steps 20000 -o cartpole/
+      lilliput train --algo sac --env HalfCheetah-v4 --steps 1000000 \\
+        --hidden 16,16 --weight-bits 4 --activation-bits 4 --input-bits 8 \\
+        -o small/
     """
     algorithm_named(given["algorithm"]).load()  # says what is missing before anything of it is imported
     from lilliput.policies.learn.rl.training import Pruning, Quantization
