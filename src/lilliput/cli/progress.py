@@ -32,9 +32,7 @@ def say_remarks(remarks: Sequence[str]) -> None:
     for remark in remarks:
         lines = [remark]
         if width:
-            lines = textwrap.wrap(
-                remark, width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
-            )
+            lines = textwrap.wrap(remark, width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
         click.echo("\n".join(lines))
 
 

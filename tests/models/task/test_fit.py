@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
 
@@ -146,3 +147,18 @@ def test_a_slip_on_the_command_line_is_refused_before_a_folder_is_made(told, sai
     result = CliRunner().invoke(cli, command)
     assert said in str(result.exception)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "family", "said"),
+    [("detect", "detection", ""), ("classify", "classification", ""), ("pose", "classification", "its task is 'pose'")],
+)
+def test_a_file_that_names_its_task_is_taken_for_what_it_says(tmp_path, task, family, said) -> None:
+    """As Ultralytics writes it; what is no family here stays a guess, which names what stands there."""
+    proto = onnx.load(FOLDER / "detector.onnx")
+    onnx.helper.set_model_props(proto, {"author": "Ultralytics", "task": task})
+    onnx.save(proto, tmp_path / "named.onnx")
+    model = MODELS.load(str(tmp_path / "named.onnx"), {})
+    assert model.family == family
+    assert said in " ".join(model.provenance.guesses)
+    assert bool(said) == any("taken for a classifier" in one for one in model.provenance.guesses)

@@ -2,8 +2,10 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
@@ -13,7 +15,7 @@ from lilliput.models.decoder_inputs import TOKENS
 from lilliput.models.library import transformers
 from lilliput.models.load.hugging_face import readable
 from lilliput.models.load.loader import Loader, LoadRequest
-from lilliput.models.model import Graph, Model, Port, Provenance
+from lilliput.models.model import Family, Graph, Model, Port, Provenance
 from lilliput.models.plain import in_order, plain
 from lilliput.models.text import Tokenizer
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     import onnx
 
 MAX_BYTES = 1 << 31
+
+
+_TASKS: Mapping[str, Family] = MappingProxyType({"classify": "classification", "detect": "detection"})
+"""The family of what Ultralytics writes into a file's metadata as its task."""
 
 
 @final
@@ -36,7 +42,7 @@ class Onnx(Loader):
         return request.source.lower().endswith(".onnx") and Path(request.source).is_file()
 
     def load(self, request: LoadRequest) -> Model:
-        """The graph; a classifier unless another family is named."""
+        """The graph; a classifier unless another family is named, by the user, a task or the file's metadata."""
         import onnx
         from google.protobuf.message import DecodeError
 
@@ -52,7 +58,8 @@ class Onnx(Loader):
             onnx.checker.check_model(proto)
         except (DecodeError, onnx.checker.ValidationError, ValueError, OSError) as error:
             raise LilliputError(f"{path.name!r} is no ONNX graph: {' '.join(str(error).split())[:160]}") from error
-        family = request.family or request.asked
+        named = {one.key: one.value for one in proto.metadata_props}.get("task", "")
+        family = request.family or request.asked or _TASKS.get(named)
         proto, guesses = plain(proto)
         inputs, outputs = ports(proto)
         sha256 = hashlib.sha256(data).hexdigest()
@@ -60,9 +67,8 @@ class Onnx(Loader):
             return _language(proto, Provenance(request.source, "", sha256, self.NAME, "as in the file", guesses), path)
         if family is None:
             family = "classification"
-            guesses += (
-                f"{path.name} does not say what it answers to; taken for a classifier (--family names another)",
-            )
+            says = f"says that its task is {named[:40]!r}" if named else "does not say what it answers to"
+            guesses += (f"{path.name} {says}; taken for a classifier (--family names another)",)
         provenance = Provenance(request.source, "", sha256, self.NAME, "as in the file", guesses)
         return Model(Graph(proto), family, inputs, outputs, provenance=provenance)
 

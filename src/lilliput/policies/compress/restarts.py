@@ -20,7 +20,7 @@ than its error after all episodes is hardly worth telling apart.
 """
 
 _LUCK = 1.5
-"""Times the variance of the restarts' means that their episodes alone would give: what is below is luck in most cases."""
+"""Times the variance that the episodes alone would give the restarts' means: what is below is luck in most cases."""
 
 Play = Callable[[Sequence[int], Sequence[int]], Float64[np.ndarray, "restarts n"]]
 """The returns of these restarts on these seeds."""
