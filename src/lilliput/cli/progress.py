@@ -73,6 +73,7 @@ def _bar() -> Iterator[Report]:
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        TaskID,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
@@ -82,15 +83,15 @@ def _bar() -> Iterator[Report]:
     times = (TimeElapsedColumn(), so_far, TimeRemainingColumn(), left)
     console = Console(stderr=True)
     with Progress(what, BarColumn(), MofNCompleteColumn(), *times, console=console, transient=True) as progress:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def report(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                for task in tasks.values():
-                    progress.update(progress.task_ids[task], visible=False)
-                tasks[what] = len(progress.task_ids)
-                progress.add_task(what, total=total)
-            progress.update(progress.task_ids[tasks[what]], completed=done, total=total, visible=True)
+                tasks[what] = progress.add_task(what, total=total)
+            for other, task in tasks.items():
+                if other != what:
+                    progress.update(task, visible=False)
+            progress.update(tasks[what], completed=done, total=total, visible=True)
 
         yield report
 

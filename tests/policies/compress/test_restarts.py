@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from lilliput.policies.compress.restarts import BLOCK, MOST_EPISODES, best
+from lilliput.policies.compress.restarts import BLOCK, MOST_EPISODES, best, rows_for
 
 SEEDS = range(MOST_EPISODES)
 
@@ -54,6 +54,19 @@ def test_choosing_all_takes_no_more_than_a_block() -> None:
     played = Played([1.0, 2.0], 5.0)
     assert sorted(best(2, 2, played, SEEDS).restarts) == [0, 1]
     assert len(played.blocks) == 1
+
+
+@pytest.mark.parametrize(("n", "total"), [(1, 12), (2, 4), (1, 2), (16, 32), (1, 96), (1, 150)])
+def test_it_says_how_far_it_is_and_opens_no_more_environments_than_it_says(n: int, total: int) -> None:
+    told: list[tuple[int, int]] = []
+    played = Played(list(range(total)), 0.0)
+    best(n, total, played, SEEDS, lambda done, of: told.append((done, of)))
+    assert max(len(which) * of for which, of in played.blocks) <= rows_for(total) <= max(96, total)
+    counts, most = [done for done, _ in told], {of for _, of in told}
+    assert counts == sorted(set(counts))
+    assert counts[-1] == sum(len(which) * of for which, of in played.blocks)
+    assert len(most) == 1
+    assert counts[-1] <= most.pop() <= 4 * BLOCK * total
 
 
 def test_what_differs_by_luck_alone_is_seldom_played_on() -> None:

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -31,7 +32,7 @@ from lilliput.policies.compress.distill_play import (
     split_head,
     vector_view,
 )
-from lilliput.policies.compress.restarts import BLOCK, MOST_EPISODES, Chosen, best
+from lilliput.policies.compress.restarts import BLOCK, MOST_EPISODES, Chosen, best, rows_for
 from lilliput.policies.layers import History, Layer, LayerNorm, SelectInputs
 from lilliput.policies.play import Lockstep, OutOfTime, SeedPlan
 from lilliput.policies.policy import Policy, replace_layers
@@ -318,10 +319,12 @@ class Course:
                 students.prune(self._settings.sparsity * cut(done / steps))
             trainer.run(replay, n, batch=BATCH, done=done, total=steps, learning_rate=rate)
             done += n
-            if self._context.progress is not None:
-                before, settings = self._settings.real_steps if quantized else 0, self._settings
-                self._context.progress(self._name, before + done, settings.real_steps + settings.quantized_steps)
+            before, settings = self._settings.real_steps if quantized else 0, self._settings
+            self._told(self._name)(before + done, settings.real_steps + settings.quantized_steps)
             keep(done)
+
+    def _told(self, what: str) -> Callable[[int, int], None]:
+        return partial(self._context.progress or (lambda *_: None), what)
 
     def _taught(self, seen: Seen, teacher: Watch) -> np.ndarray:
         """What the teacher says of the states; for the regret of an array, behind it what errors cost there."""
@@ -335,10 +338,7 @@ class Course:
         return np.concatenate([said, costs], axis=1)
 
     def _act(self, students: Students, view: Watch) -> RowsAct:
-        def act(x: np.ndarray, begins: np.ndarray) -> np.ndarray:
-            return outputs(self._head, students.outputs(view(x, begins)))
-
-        return act
+        return lambda x, begins: outputs(self._head, students.outputs(view(x, begins)))
 
     def _leading(self, students: Students) -> tuple[int, ...]:
         """The better half of the restarts. A few episodes do: that the best of all is not among them is rare.
@@ -363,18 +363,18 @@ class Course:
 
     def _best(self, students: Students, n: int, most: int) -> Chosen | None:
         """The n restarts of the highest return on so many selection seeds at most; None without the time."""
-        restarts = students.restarts
+        restarts, what = students.restarts, f"{self._name}: episodes that choose"
         if self._context.seconds_left <= 0:
             return None
-        lockstep = self._stage(f"selection {self._key()}", BLOCK * restarts).lockstep
+        lockstep = self._stage(f"selection {self._key()}", rows_for(restarts)).lockstep
+
+        def play(which: Sequence[int], seeds: Sequence[int]) -> np.ndarray:
+            act, rows = self._act(students.chosen(which), Watch(self._view)), len(which) * len(seeds)
+            found = lockstep.returns(lambda x: act(x[:rows], lockstep.begins[:rows]), tuple(seeds) * len(which))
+            return found.reshape(len(which), -1)
+
         try:
-
-            def play(which: Sequence[int], seeds: Sequence[int]) -> np.ndarray:
-                act, rows = self._act(students.chosen(which), Watch(self._view)), len(which) * len(seeds)
-                found = lockstep.returns(lambda x: act(x[:rows], lockstep.begins[:rows]), tuple(seeds) * len(which))
-                return found.reshape(len(which), -1)
-
-            return best(n, restarts, play, self._context.selection_seeds(most))
+            return best(n, restarts, play, self._context.selection_seeds(most), self._told(what))
         except OutOfTime:
             return None
         finally:

@@ -194,7 +194,7 @@ class Lockstep:
     """Episodes that step together, so that one batch of inferences serves all; one that ends is followed by another.
 
     Attributes:
-        observations: of all rows, each as one vector.
+        observations: of all rows, as a policy of that observation takes them: vectors, boards or images.
         begins: the rows whose observation is the first of an episode: what acts forgets what it remembers of them.
         action_space: the environment's.
     """
