@@ -5,6 +5,7 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -16,7 +17,7 @@ from lilliput.errors import LilliputError  # noqa: E402
 from lilliput.models.compress import compress  # noqa: E402
 from lilliput.models.load import load_model  # noqa: E402
 from lilliput.models.model import module_of  # noqa: E402
-from lilliput.models.session import open_session  # noqa: E402
+from lilliput.models.session import TorchSession, open_session  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +90,18 @@ def test_a_pickle_is_refused_with_what_to_do(folder, tmp_path):
 def test_what_does_not_exist_is_said_with_what_can_be_read(tmp_path):
     with pytest.raises(LilliputError, match=r"does not exist; it can be a hub id, or one of: .*GGUF files; .*Hugging"):
         load_model(str(tmp_path / "nothing"))
+
+
+def test_places_that_a_module_does_not_have_are_a_line():
+    class Places(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.where = torch.nn.Embedding(4, 2)
+
+        def forward(self, tokens):
+            return self.where(torch.arange(tokens.shape[1]))
+
+    session = TorchSession(Places(), ("tokens",), ("logits",))
+    assert session.answer({"tokens": np.zeros((1, 4), np.int64)})["logits"].shape == (4, 2)
+    with pytest.raises(LilliputError, match="torch does not run the model: index out of range"):
+        session.answer({"tokens": np.zeros((1, 5), np.int64)})

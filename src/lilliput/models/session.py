@@ -46,7 +46,7 @@ class TorchSession(Session):
                     found = self.module(**tensors, use_cache=False)
                 else:
                     found = self.module(*(tensors[name] for name in self.inputs))
-            except RuntimeError as error:
+            except (RuntimeError, IndexError) as error:
                 raise LilliputError(f"torch does not run the model: {' '.join(str(error).split())[:200]}") from error
             if isinstance(found, torch.Tensor):
                 found = (found,)

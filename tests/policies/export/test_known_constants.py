@@ -11,7 +11,7 @@ from tests.policies.export.test_sums_of_codes import lacking
 from lilliput.policies.export import c_kernels
 
 N = 64
-"""Inputs; as many as columns of one row group are decoded at once in the smallest of blocks."""
+"""Inputs: as many columns as are decoded at a time."""
 BITS = 4
 FLAGS = {
     "native": ["-O3", "-march=native"],

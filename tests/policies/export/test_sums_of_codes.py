@@ -75,6 +75,7 @@ static inline __m256i dots(__m256i sum, __m256i a, __m256i b, int each)
 """What AVX-VNNI adds, in plain C: few processors have it, and the kernels' use of it is to be run on all."""
 
 _AVX512 = [f"-m{name}" for name in ("avx2", "fma", "bmi2", "avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl")]
+_SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 PROCESSORS = {
     "portable": ["-O2"],
     "sse4.1": ["-O2", "-msse4.1"],
@@ -84,8 +85,9 @@ PROCESSORS = {
     "avx512": ["-O3", *_AVX512],
     "avx512-vnni": ["-O3", *_AVX512, "-mavx512vnni"],
     "native": ["-O3", "-march=native"],
-    "sanitizers": ["-O0", "-mavx2", "-mfma", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
-    "avx512 sanitizers": ["-O0", *_AVX512, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    "sanitizers": ["-O0", "-mavx2", "-mfma", *_SANITIZERS],
+    "avx512 sanitizers": ["-O0", *_AVX512, *_SANITIZERS],
+    "avx512-vnni sanitizers": ["-O0", *_AVX512, "-mavx512vnni", *_SANITIZERS],
 }
 """Flags of the compiler; avx512-vnni without what came after it is Cascade Lake."""
 NAMES = {"-mavxvnni": "avx_vnni", "-mavx512vnni": "avx512_vnni", "-mavx512vpopcntdq": "avx512_vpopcntdq"}

@@ -65,7 +65,7 @@ def check_reads(session: Session, length: int, asked: str) -> None:
         longest = _longest_read(session, length)
         if longest is None:
             raise
-        raise LilliputError(f"{asked}; the model reads at most {longest} at once") from error
+        raise LilliputError(f"{asked}; the model reads at most {longest} at once here") from error
 
 
 def _longest_read(session: Session, most: int) -> int | None:
