@@ -22,8 +22,6 @@ values: by the student's softmax, or by an array, whose squared errors count by 
 `cross_entropy`: of the teacher's choice."""
 
 _LAST_RATE = 1e-5
-_FIRST_CUT, _LAST_CUT = 0.2, 0.8
-"""The parts of a training between which weights are cut."""
 _LEAST_COST, _MOST_COST = 0.1, 10.0
 """What an error costs is taken to be so many times the usual at least and at most: a critic knows what was played."""
 
@@ -229,7 +227,10 @@ def _shaping(layer: Layer) -> tuple[int, Any, Any]:
             raise LilliputError(f"distill: {type(layer).__name__} is no head of a policy")
 
 
-def cut(part: float) -> float:
-    """How far the sparsity has risen, of 1, after that part of the training: as the cube, the fastest at first."""
-    along = (part - _FIRST_CUT) / (_LAST_CUT - _FIRST_CUT)
+def cut(part: float, first: float = 0.2, last: float = 0.8) -> float:
+    """How far the sparsity has risen, of 1, after that part of a training: as the cube, the fastest at first.
+
+    Weights are cut between two parts of the training (Zhu and Gupta 2017, arXiv:1710.01878, equation 1).
+    """
+    along = (part - first) / (last - first)
     return 1 - (1 - min(1.0, max(0.0, along))) ** 3

@@ -11,6 +11,7 @@ from lilliput.parameter import check_fields
 from lilliput.policies.affine import check_bits
 from lilliput.policies.learn.rl.algorithm import algorithm
 from lilliput.policies.play.wrappers import parse_wrappers
+from lilliput.policies.students import cut
 
 
 def _with_method(data: dict[str, Any]) -> dict[str, Any]:
@@ -111,8 +112,7 @@ class Pruning:
         """
         if self.from_the_start:
             return self.sparsity
-        done = min(max((share - self.start) / (self.end - self.start), 0.0), 1.0)
-        return self.sparsity * (1 - (1 - done) ** 3)
+        return self.sparsity * cut(share, self.start, self.end)
 
     def moment(self, share: float) -> int:
         """How many times the masks have been changed when a share of all steps is done."""
