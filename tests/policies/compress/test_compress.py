@@ -1,13 +1,17 @@
+from dataclasses import dataclass
+from typing import ClassVar, final
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.policies.compress.strategies import mlp, recipes
 from tests.strategies import plausible_observations, policies
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from lilliput.errors import LilliputError
 from lilliput.policies import layers, reference
-from lilliput.policies.compress import Context, compress, parse
+from lilliput.policies.compress import Context, Step, compress, parse
 from lilliput.policies.policy import Policy, replace_layers
 
 
@@ -25,6 +29,34 @@ def test_the_result_carries_the_canonical_text_after_what_was_done_before() -> N
     twice = compress(once, parse("half()|quantize(4)"))
     assert twice.provenance.recipe == "prune_units(ratio=0.5) | half() | quantize(weight_bits=4)"
     assert compress(policy, twice.provenance.recipe).digest == twice.digest
+
+
+def threads() -> set[int]:
+    """How many each library that multiplies matrices computes with."""
+    return {int(one["num_threads"]) for one in threadpool_info() if one["user_api"] == "blas"}
+
+
+@final
+@dataclass(frozen=True)
+class Looks(Step):
+    """Leaves the policy as it is, and says with how many threads it would multiply."""
+
+    NAME: ClassVar[str] = "looks"
+    VERSION: ClassVar[int] = 1
+
+    def apply(self, policy: Policy, context: Context) -> Policy:
+        context.tell(f"threads: {threads()}")
+        return policy
+
+
+def test_steps_multiply_with_one_thread_and_leave_as_many_as_there_were() -> None:
+    policy = mlp((3, 4, 2), np.random.default_rng(0))
+    with threadpool_limits(limits=2, user_api="blas"):
+        if threads() != {2}:
+            pytest.skip("numpy's BLAS takes no two threads here")
+        said = compress(policy, (Looks(),)).provenance.guesses
+        assert said[-1].endswith("threads: {1}")
+        assert threads() == {2}
 
 
 def test_a_result_that_is_not_finite_is_refused() -> None:

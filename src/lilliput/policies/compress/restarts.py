@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float64
 
-from lilliput.sums import deviation, mean, means
+from lilliput.sums import deviation, mean, means, total
 
 BLOCK = 4
 MOST_EPISODES = 16
@@ -103,5 +103,5 @@ def _alike(returns: Float64[np.ndarray, "restarts n"]) -> bool:
         return False
     every = means(returns)
     rest = returns - every[:, None] - (means(returns.T) - mean(every))[None]
-    noise = mean(rest.reshape(-1) ** 2) * rest.size / ((restarts - 1) * (n - 1))
+    noise = total(rest.reshape(-1) ** 2) / ((restarts - 1) * (n - 1))
     return n * deviation(every) ** 2 <= _LUCK * noise
